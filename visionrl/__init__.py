@@ -1,0 +1,15 @@
+"""Computer-vision tasks as Gymnasium environments, and the agents that solve them."""
+
+from typing import Any
+
+from visionrl import envs  # files every task in Gymnasium
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "envs", "make_vec_env"]
+
+
+def make_vec_env(env_id: str, n_envs: int = 1, **kwargs: Any) -> Any:
+    """A batched environment for Stable-Baselines3; see ``visionrl.agents.make_vec_env``."""
+    from visionrl.agents import make_vec_env as make
+
+    return make(env_id, n_envs, **kwargs)

@@ -1,0 +1,29 @@
+"""Array operations for B episodes at once; the only place that tells array libraries apart."""
+
+from visionrl.ops.geometry import area, box_around, center, iou, norm, size
+from visionrl.ops.pyramid import Pyramid
+from visionrl.ops.resample import patch, resize, warp, windows
+from visionrl.ops.xp import Array, Resident, const, is_torch, like, namespace, one_hot, to_numpy, xp_of
+
+__all__ = [
+    "Array",
+    "Pyramid",
+    "Resident",
+    "area",
+    "box_around",
+    "center",
+    "const",
+    "iou",
+    "is_torch",
+    "like",
+    "namespace",
+    "norm",
+    "one_hot",
+    "patch",
+    "resize",
+    "size",
+    "to_numpy",
+    "warp",
+    "windows",
+    "xp_of",
+]

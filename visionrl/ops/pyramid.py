@@ -1,0 +1,73 @@
+"""Images of one split and their halvings (a mip pyramid), held once in one block of memory."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+from visionrl.ops.geometry import size as box_size
+from visionrl.ops.xp import Array, Resident, xp_of
+
+
+class Pyramid:
+    """M images of one size and their halvings, channel-last uint8 (OpenCV scales 3 channels faster so).
+
+    Level ``k`` is 2^k times smaller, made by averaging, so a window out of it is not aliased
+    (Williams, 1983). All levels lie one behind the other in ``pixels``, which may be a memory map.
+
+    Args:
+        pixels: (N,) uint8, N = ``Pyramid.bytes_needed(...)``; ``fill`` writes it.
+        shape: (M, H, W, C) of the finest level.
+        depth: number of levels.
+    """
+
+    def __init__(self, pixels: np.ndarray, shape: tuple[int, int, int, int], depth: int) -> None:
+        self.shapes = level_shapes(shape, depth)
+        self.channels = shape[3]
+        self.pixels = Resident(pixels)
+
+    @cached_property
+    def levels(self) -> tuple[np.ndarray, ...]:
+        """One (M, H_k, W_k, C) view a level."""
+        ends = np.cumsum([int(np.prod(s)) for s in self.shapes])
+        return tuple(part.reshape(s) for part, s in zip(np.split(self.pixels.array, ends[:-1]), self.shapes, strict=True))
+
+    def fill(self, item: int, image: np.ndarray) -> None:
+        """Store image ``item``, (C, h, w) uint8 with h <= H and w <= W, at the top left of every level."""
+        image = np.ascontiguousarray(image.transpose(1, 2, 0))
+        for level in self.levels:
+            height, width = (image.shape[0] // 2, image.shape[1] // 2)
+            level[item, : image.shape[0], : image.shape[1]] = image
+            if not height or not width:
+                return
+            even = image[: 2 * height, : 2 * width]  # so that every level is exactly half of the one before
+            image = cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA).reshape(height, width, -1)
+
+    def locate(self, box: Array, size: int) -> tuple[Array, Array]:
+        """Level and whole-pixel edges of boxes: (B, 4) float64 -> (B,) int64, (B, 4) int64.
+
+        The level is the coarsest whose shorter box side is still at least ``size``; a box is at least one pixel wide.
+        """
+        xp = xp_of(box)
+        shorter = xp.min(box_size(box), axis=-1)
+        level, factor = xp.zeros_like(shorter), xp.ones_like(shorter)
+        for k in range(1, len(self.shapes)):
+            coarser = shorter >= size * 2**k
+            level, factor = level + xp.astype(coarser, box.dtype), xp.where(coarser, factor * 2, factor)
+        edges = xp.round(box / factor[:, None])
+        low = edges[:, :2]
+        high = xp.maximum(edges[:, 2:], low + 1)
+        return xp.astype(level, xp.int64), xp.astype(xp.concat([low, high], axis=-1), xp.int64)
+
+    def __getstate__(self) -> dict:
+        state = dict(self.__dict__)
+        state.pop("levels", None)  # views: made again from the pixels, not copied beside them
+        return state
+
+
+def level_shapes(shape: tuple[int, int, int, int], depth: int) -> tuple[tuple[int, int, int, int], ...]:
+    """(M, H, W, C) of each of ``depth`` levels."""
+    items, height, width, channels = shape
+    return tuple((items, max(height >> k, 1), max(width >> k, 1), channels) for k in range(depth))

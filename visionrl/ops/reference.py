@@ -1,0 +1,43 @@
+"""What the kernels of ``ops.resample`` mean, written plainly with loops; tests hold the fast ones against it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def patch(store: np.ndarray, index: int, start: tuple[int, ...], size: int) -> np.ndarray:
+    """One window of a padded (M, C, ...) store: (C, size, ...) uint8."""
+    window = tuple(slice(first, first + size) for first in start)
+    return store[(index, slice(None), *window)].copy()
+
+
+def resize(image: np.ndarray, box: tuple[int, int, int, int], size: int) -> np.ndarray:
+    """A box with whole edges of an (H, W, C) image, scaled to a square: (C, size, size) uint8."""
+    x0, y0, x1, y1 = box
+    out = np.empty((image.shape[2], size, size), np.uint8)
+    for row in range(size):
+        for column in range(size):
+            x = np.clip(x0 - 0.5 + (column + 0.5) * (x1 - x0) / size, x0, x1 - 1)
+            y = np.clip(y0 - 0.5 + (row + 0.5) * (y1 - y0) / size, y0, y1 - 1)
+            out[:, row, column] = np.rint(bilinear(image, x, y))
+    return out
+
+
+def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+    """An (H, W, C) image seen through a 2x3 map from window to image: (C, size, size) uint8."""
+    out = np.empty((image.shape[2], size, size), np.uint8)
+    for row in range(size):
+        for column in range(size):
+            x, y = matrix @ (column, row, 1.0)
+            out[:, row, column] = np.rint(bilinear(image, x, y))
+    return out
+
+
+def bilinear(image: np.ndarray, x: float, y: float) -> np.ndarray:
+    """The (C,) float value of an (H, W, C) image between its pixel centres; pixels outside count as 0."""
+    column, row = int(np.floor(x)), int(np.floor(y))
+    value = np.zeros(image.shape[2])
+    for i, j in ((row, column), (row, column + 1), (row + 1, column), (row + 1, column + 1)):
+        if 0 <= i < image.shape[0] and 0 <= j < image.shape[1]:
+            value += image[i, j] * (1 - abs(y - i)) * (1 - abs(x - j))
+    return value

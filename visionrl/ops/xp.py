@@ -1,0 +1,102 @@
+"""Which array library an array belongs to, and how to bring others to it: the only module that asks."""
+
+from __future__ import annotations
+
+import functools
+from types import ModuleType
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+Array = Any  # an array of NumPy, torch or any library of the Python array API standard
+
+
+def xp_of(x: Array) -> ModuleType:
+    """The array-API namespace of ``x``: NumPy itself, else what array-api-compat knows."""
+    return np if isinstance(x, np.ndarray) else array_api_compat.array_namespace(x)
+
+
+def namespace(backend: str) -> ModuleType:
+    """The array-API namespace called ``"numpy"`` or ``"torch"``.
+
+    Raises:
+        ValueError: any other name.
+    """
+    if backend == "numpy":
+        return np
+    if backend == "torch":
+        import array_api_compat.torch
+
+        return array_api_compat.torch
+    raise ValueError(f"backend must be 'numpy' or 'torch', got {backend!r}")
+
+
+def to_numpy(x: Array) -> np.ndarray:
+    """``x`` as a NumPy array, brought from its device if need be; shares memory where it can."""
+    if isinstance(x, np.ndarray):
+        return x
+    if not array_api_compat.is_array_api_obj(x):
+        return np.asarray(x)
+    return np.from_dlpack(array_api_compat.to_device(x, "cpu" if is_torch(x) else _host(x)))
+
+
+def like(values: Any, x: Array) -> Array:
+    """``values`` (NumPy) as an array of the library and on the device of ``x``; the dtype stays."""
+    if isinstance(x, np.ndarray):
+        return np.asarray(values)
+    return xp_of(x).asarray(values, device=array_api_compat.device(x))
+
+
+def is_torch(x: Array) -> bool:
+    """Whether ``x`` is a torch tensor; loads no torch."""
+    return array_api_compat.is_torch_array(x)
+
+
+def const(values: tuple, like: Array) -> Array:
+    """A constant table with the dtype and the home of ``like``, made once and kept; do not write to it.
+
+    ``values`` is a tuple of numbers or of tuples of numbers.
+    """
+    xp = xp_of(like)
+    return _const(values, xp, like.dtype, None if xp is np else array_api_compat.device(like))
+
+
+def one_hot(index: Array, count: int) -> Array:
+    """(...) int64 -> (..., count) float32, all 0 where the index is outside [0, count)."""
+    xp = xp_of(index)
+    return xp.astype(index[..., None] == const(tuple(range(count)), index), xp.float32)
+
+
+class Resident:
+    """An array of NumPy that is lent to any library and device; each copy is made once, when first asked for."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+        self._copies: dict[Any, Array] = {}
+
+    def on(self, x: Array) -> Array:
+        """The array in the library and on the device of ``x``; do not write to it."""
+        if isinstance(x, np.ndarray):
+            return self.array
+        home = (xp_of(x), array_api_compat.device(x))
+        if home not in self._copies:
+            self._copies[home] = like(self.array, x)
+        return self._copies[home]
+
+    def __getstate__(self) -> dict:
+        return {"array": self.array, "_copies": {}}
+
+
+@functools.lru_cache(maxsize=512)
+def _const(values: tuple, xp: ModuleType, dtype: Any, device: Any) -> Array:
+    if xp is np:
+        table = np.asarray(values, dtype)
+        table.flags.writeable = False
+        return table
+    return xp.asarray(values, dtype=dtype, device=device)
+
+
+def _host(x: Array) -> Any:
+    """The device of ``x``'s library whose memory NumPy can read."""
+    return xp_of(x).__array_namespace_info__().default_device()
