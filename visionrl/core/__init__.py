@@ -1,0 +1,8 @@
+"""The engine: tasks, their adapters to Gymnasium, the registry, and the checks that every task must pass."""
+
+from visionrl.core.env import TaskEnv
+from visionrl.core.registry import BASELINES, TASKS, baseline, entry_of, make_task, register
+from visionrl.core.task import Task, check_choice
+from visionrl.core.vector_env import TaskVectorEnv
+
+__all__ = ["BASELINES", "TASKS", "Task", "TaskEnv", "TaskVectorEnv", "baseline", "check_choice", "entry_of", "make_task", "register"]

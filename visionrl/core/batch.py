@@ -1,0 +1,37 @@
+"""Turning states of one episode into a state of B episodes, and back; a state is any frozen dataclass of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from visionrl import ops
+from visionrl.ops import Array
+
+StateT = TypeVar("StateT")
+
+
+def stack(states: Sequence[StateT], like: Array = None) -> StateT:
+    """One state with a leading batch axis, on the device of ``like`` (default: NumPy)."""
+    batched = {f.name: np.stack([np.asarray(getattr(s, f.name)) for s in states]) for f in fields(states[0])}  # type: ignore[arg-type]
+    state: Any = replace(states[0], **batched)  # type: ignore[type-var]
+    return state if like is None else each(state, lambda x: ops.like(x, like))
+
+
+def each(state: StateT, change: Callable[[Array], Array]) -> StateT:
+    """The state with every field changed by a function."""
+    return replace(state, **{f.name: change(getattr(state, f.name)) for f in fields(state)})  # type: ignore[type-var, arg-type]
+
+
+def take(state: StateT, rows: Any) -> StateT:
+    """Some rows of a state, (B, ...) -> (len(rows), ...), as new arrays; ``rows`` are whole numbers."""
+    return each(state, lambda x: x[rows])
+
+
+def put(state: Any, rows: Any, new: Any) -> None:
+    """Write ``new`` into some rows of a state, in place."""
+    for f in fields(state):
+        getattr(state, f.name)[rows] = getattr(new, f.name)

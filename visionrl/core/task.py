@@ -1,0 +1,83 @@
+"""What a vision task is: the one base class that a task's author reads."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+from gymnasium import Space, spaces
+
+from visionrl.ops import Array
+
+StateT = TypeVar("StateT")
+
+
+class Task(ABC, Generic[StateT]):
+    """The rules of a sequential decision on images; everything else is done by the engine.
+
+    The edges (``sample``, ``draw``) handle one episode in plain NumPy and OpenCV. The middle (all other methods)
+    handles B episodes at once: every field of a state has a leading axis B, and only functions of the Python array
+    API standard touch it, so the same lines run on NumPy and on torch, on any device.
+
+    All chance enters in ``sample``. A state is a frozen dataclass; the middle never writes into it.
+
+    Attributes:
+        observation_space: a Dict; images are channel-first uint8, keys are named by meaning.
+        action_space: Discrete, MultiDiscrete, or Box in [-1, 1].
+        items: how many different things ``sample`` can start from (images, videos, ...).
+        backends: array libraries that the middle runs on; ``("numpy",)`` where a step is a CPU algorithm.
+        evaluation: constructor arguments with which the field evaluates, where they differ from training
+            (whole videos instead of clips).
+        headline: the key of ``metrics`` by which agents are compared, and whether more is better.
+    """
+
+    observation_space: spaces.Dict
+    action_space: Space
+    items: int
+    backends: ClassVar[tuple[str, ...]] = ("numpy", "torch")
+    evaluation: ClassVar[Mapping[str, Any]] = {}
+    headline: ClassVar[tuple[str, bool]] = ("is_success", True)
+
+    @abstractmethod
+    def sample(self, rng: np.random.Generator, item: int) -> StateT:
+        """The first state of one episode, without the axis B; ``item`` is in [0, items)."""
+
+    @abstractmethod
+    def step(self, state: StateT, action: Array) -> StateT:
+        """The state after an action, (B, ...)."""
+
+    @abstractmethod
+    def observe(self, state: StateT) -> dict[str, Array]:
+        """What the agent sees: new arrays, never those of the state."""
+
+    @abstractmethod
+    def reward(self, before: StateT, action: Array, after: StateT) -> Array:
+        """(B,) float64."""
+
+    @abstractmethod
+    def terminated(self, state: StateT) -> Array:
+        """(B,) bool, whether the task is over; the time limit is not the task's business."""
+
+    @abstractmethod
+    def metrics(self, state: StateT) -> dict[str, Array]:
+        """(B,) each; the unit is the key's suffix. ``is_success`` must be among them."""
+
+    @abstractmethod
+    def expert(self, state: StateT) -> Array:
+        """(B, ...) actions of a policy that may look at the truth."""
+
+    @abstractmethod
+    def draw(self, state: StateT) -> np.ndarray:
+        """A picture of one row of a NumPy state (fields without the axis B): (H, W, 3) uint8 RGB."""
+
+
+def check_choice(name: str, value: Any, allowed: tuple) -> None:
+    """Refuse a constructor argument that is not one of a few.
+
+    Raises:
+        ValueError: names the argument, what is allowed, and the value.
+    """
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")

@@ -1,0 +1,148 @@
+"""Many episodes of a task in one call per step, on NumPy or torch: Gymnasium's vector environment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from gymnasium.utils.seeding import np_random
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from visionrl import ops
+from visionrl.core import batch
+from visionrl.core.env import METADATA, chosen_item
+from visionrl.core.registry import make_task
+from visionrl.ops import Array
+
+
+class TaskVectorEnv(VectorEnv):
+    """B episodes of a registered task; a finished one restarts in the same step.
+
+    Row i draws from its own generator, seeded ``seed + i``, so it is the single environment with that seed, on any
+    backend. ``reset(options={"item": [...]})`` starts the rows from these items. ``info`` holds the task's metrics,
+    (B,) each; in a step in which rows ended, also ``final_obs`` and ``final_info`` as Gymnasium's SAME_STEP has them.
+
+    Args:
+        num_envs: B.
+        task: id of the task.
+        preset: name of a paper whose constants to use.
+        max_episode_steps: time limit, or None.
+        backend: "numpy" or "torch"; what observations, rewards and flags are arrays of.
+        device: where the episodes and the pixels live, for torch.
+        render_mode: None or "rgb_array".
+        kwargs: constructor arguments of the task.
+
+    Raises:
+        ValueError: the task does not run on the backend, or an argument is out of range.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {**METADATA, "autoreset_mode": AutoresetMode.SAME_STEP}
+
+    def __init__(
+        self,
+        num_envs: int,
+        task: str,
+        preset: str | None = None,
+        max_episode_steps: int | None = None,
+        backend: str = "numpy",
+        device: str = "cpu",
+        render_mode: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be >= 1, got {num_envs}")
+        self.task = make_task(task, preset, **kwargs)
+        if backend not in self.task.backends:
+            raise ValueError(f"backend must be one of {self.task.backends} for {task}, got {backend!r}")
+        self._home = ops.namespace(backend).empty((0,), device=device)
+        self.num_envs, self.render_mode = num_envs, render_mode
+        self.limit = max_episode_steps or np.inf
+        self.single_observation_space = self.task.observation_space
+        self.single_action_space = self.task.action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.rngs = [np_random(None)[0] for _ in range(num_envs)]
+        self.elapsed = np.zeros(num_envs, np.int64)
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict, dict]:
+        """Start all episodes; see the class for ``options``."""
+        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
+        for row, given in enumerate(seeds or []):
+            if given is not None:
+                self.rngs[row] = np_random(given)[0]
+        items = (options or {}).get("item") or [None] * self.num_envs
+        self.state: Any = self._sample(range(self.num_envs), items)
+        self.elapsed[:] = 0
+        return self.task.observe(self.state), self._info(self.state)
+
+    def step(self, actions: Any) -> tuple[dict, Array, Array, Array, dict]:
+        """Take one action in every episode: (B, ...)."""
+        before, actions = self.state, ops.like(actions, self._home)
+        state = self.state = self.task.step(before, actions)
+        reward = self.task.reward(before, actions, state)
+        terminated = self.task.terminated(state)
+        self.elapsed += 1
+        over = self.elapsed >= self.limit
+        done = ops.to_numpy(terminated) | over  # the one wait for the device in a step
+        obs, info = self.task.observe(state), self._info(state)
+        if done.any():
+            info = self._restart(done, obs, info)
+        return obs, reward, terminated, ops.like(over, self._home), info
+
+    def render(self) -> tuple[np.ndarray, ...] | None:
+        """A picture of every episode, (H, W, 3) uint8 RGB, in mode "rgb_array"."""
+        if self.render_mode != "rgb_array":
+            return None
+        here = batch.each(self.state, ops.to_numpy)
+        return tuple(self.task.draw(batch.each(here, lambda x, row=row: x[row])) for row in range(self.num_envs))
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """All that decides how the episodes go on, as plain arrays: state, elapsed steps, generators."""
+        rngs = [json.dumps(rng.bit_generator.state) for rng in self.rngs]
+        state = {f"state.{key}": ops.to_numpy(value).copy() for key, value in vars(self.state).items()}
+        return {**state, "elapsed": self.elapsed.copy(), "rngs": np.array(rngs)}
+
+    def restore(self, snapshot: dict[str, np.ndarray]) -> dict[str, Array]:
+        """Go on from a snapshot; returns the observations there."""
+        template = self.task.sample(np_random(0)[0], 0)
+        fields = {key: ops.like(snapshot[f"state.{key}"].copy(), self._home) for key in vars(template)}
+        self.state = type(template)(**fields)
+        self.elapsed = snapshot["elapsed"].copy()
+        for rng, saved in zip(self.rngs, snapshot["rngs"], strict=True):
+            rng.bit_generator.state = json.loads(str(saved))
+        return self.task.observe(self.state)
+
+    def _sample(self, rows: Sequence[int] | range, items: Sequence[int | None]) -> Any:
+        states = []
+        for row, asked in zip(rows, items, strict=True):
+            item = chosen_item(self.task.items, asked, self.rngs[row])
+            states.append(self.task.sample(self.rngs[row], item))
+        return batch.stack(states, self._home)
+
+    def _restart(self, done: np.ndarray, obs: dict, info: dict) -> dict:
+        """Begin new episodes in the rows that ended, writing them into state and observations in place."""
+        rows = np.flatnonzero(done)
+        where = ops.like(rows, self._home)
+        last = {key: value[where] for key, value in obs.items()}
+        final = np.full(self.num_envs, None, dtype=object)
+        for k, row in enumerate(rows):
+            final[row] = {key: value[k] for key, value in last.items()}
+        fresh = self._sample(rows.tolist(), [None] * len(rows))
+        batch.put(self.state, where, fresh)
+        self.elapsed[rows] = 0
+        for key, value in self.task.observe(fresh).items():
+            obs[key][where] = value
+        ended = {"final_obs": final, "_final_obs": done, "final_info": info, "_final_info": done.copy()}
+        return {**self._info(self.state), **ended}
+
+    def _info(self, state: Any) -> dict[str, Any]:
+        """The metrics, each with Gymnasium's mask of the rows that have it: all."""
+        info: dict[str, Any] = {}
+        for key, value in self.task.metrics(state).items():
+            info[key], info[f"_{key}"] = value, np.ones(self.num_envs, bool)
+        return info

@@ -1,0 +1,167 @@
+"""The pixels of one split, held once for all episodes; episodes hold an index into them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from visionrl import ops
+from visionrl.datasets.samples import Dataset, ImageSample, VideoSample
+from visionrl.ops import Array, Pyramid, Resident, xp_of
+from visionrl.ops.pyramid import level_shapes
+
+MEMORY_LIMIT = 1 << 30  # bytes of one block; a larger one lies in a temporary file and is paged in
+
+
+class PatchBank:
+    """Images at a few fixed scales, side by side in one padded block: a window is a plain copy.
+
+    The image at scale s is the mean of blocks of s x s pixels. A window's centre is rounded to the pixel grid of
+    its scale, which is part of the definition; its centre pixel is number ``size // 2``. Outside the image is 0.
+
+    Args:
+        images: each (C, H, W) uint8; grey ones become RGB where both kinds occur.
+        size: side of the windows, pixels.
+        scales: whole pixels of the image per pixel of a window, one a level.
+        longest: images with a longer side are shrunk to it first; None never.
+
+    Attributes:
+        sizes: (M, 2) float64, (width, height) of each image as it is held, in pixels.
+        factors: (M,) float64, pixels of the original image per pixel held.
+    """
+
+    def __init__(
+        self, images: Sequence[np.ndarray], size: int, scales: Sequence[int], longest: int | None = None
+    ) -> None:
+        self.size, self.scales = size, tuple(scales)
+        images, factors = zip(*(shrink(image, longest) for image in images), strict=True)
+        self.factors = np.array(factors)
+        self.sizes = np.array([image.shape[:0:-1] for image in images], float)
+        self.channels = max(image.shape[0] for image in images)
+        high, wide = (max(image.shape[axis] for image in images) for axis in (1, 2))
+        widths = [-(-wide // s) + size + 1 for s in scales]
+        self._offsets = tuple(int(x) + size // 2 for x in np.cumsum([0, *widths[:-1]]))
+        shape = (len(images), self.channels, -(-high // min(scales)) + size + 1, sum(widths))
+        self._store = Resident(allocate(int(np.prod(shape))).reshape(shape))
+        for item, image in enumerate(images):
+            for scale, left in zip(self.scales, self._offsets, strict=True):
+                small = block_mean(image, scale)
+                top = size // 2
+                self._store.array[item, :, top : top + small.shape[1], left : left + small.shape[2]] = small
+
+    def crop(self, index: Array, position: Array, level: Array) -> Array:
+        """Windows around points.
+
+        Args:
+            index: (...) int64, image.
+            position: (..., 2) float64, (x, y) in pixels of the image, inside it.
+            level: (...) int64, number of the scale.
+
+        Returns:
+            (..., C, size, size) uint8.
+        """
+        xp = xp_of(position)
+        scale = xp.take(ops.const(self.scales, position), xp.reshape(level, (-1,)), axis=0)
+        offset = xp.take(ops.const(self._offsets, level), xp.reshape(level, (-1,)), axis=0)
+        cell = xp.round((position + 0.5) / xp.reshape(scale, (*level.shape, 1)) - 0.5)
+        cell = xp.astype(cell, xp.int64)
+        left = cell[..., 0] + xp.reshape(offset, level.shape) - self.size // 2
+        return ops.patch(ops.windows(self._stored(index), self.size), index, cell[..., 1], left)
+
+    def _stored(self, index: Array) -> Array:
+        """The store where a kernel wants it: beside torch tensors, else in NumPy."""
+        return self._store.on(index) if ops.is_torch(index) else self._store.array
+
+
+class VideoBank:
+    """Every frame of every video with its halvings, decoded once.
+
+    Args:
+        videos: their frames lie one after the other; smaller frames are padded with 0 at the right and below.
+        window: side of the windows that will be cut, pixels; sets how many halvings are worth having.
+
+    Attributes:
+        first: (V,) int64, number of each video's first frame; ``first[v] + t`` is its frame t.
+        lengths: (V,) int64, frames of each video.
+        boxes: (F, 4) float64 of all frames, lent to any array library.
+        sizes: (F, 2) float64, (width, height) of each frame, likewise.
+    """
+
+    def __init__(self, videos: Dataset[VideoSample], window: int) -> None:
+        self.lengths = np.array([len(video.frames) for video in videos])
+        self.first = np.cumsum(self.lengths) - self.lengths
+        shapes = np.array([np.asarray(video.frames[0]).shape for video in videos])
+        self.channels, high, wide = (int(n) for n in shapes.max(0))
+        depth = 1 + max(int(np.log2(min(high, wide) / window)), 0)
+        shape = (int(self.lengths.sum()), high, wide, self.channels)
+        total = sum(int(np.prod(level)) for level in level_shapes(shape, depth))
+        self.pyramid = Pyramid(allocate(total), shape, depth)
+        for video, first in zip(videos, self.first, strict=True):
+            for t in range(len(video.frames)):
+                self.pyramid.fill(first + t, np.asarray(video.frames[t]))
+        self.boxes = Resident(np.concatenate([np.asarray(video.boxes, float) for video in videos]))
+        self.sizes = Resident(np.repeat(shapes[:, :0:-1].astype(float), self.lengths, axis=0))
+
+    def image(self, frame: int) -> np.ndarray:
+        """One frame as (H, W, C) uint8, without the padding."""
+        width, height = self.sizes.array[frame].astype(int)
+        return self.pyramid.levels[0][frame, :height, :width]
+
+
+def allocate(size: int) -> np.ndarray:
+    """(size,) uint8 zeros: in memory up to ``MEMORY_LIMIT``, beyond it in a temporary file that goes with the array."""
+    if size <= MEMORY_LIMIT:
+        return np.zeros(size, np.uint8)
+    return np.memmap(tempfile.TemporaryFile(), np.uint8, "w+", shape=(size,))
+
+
+def block_mean(image: np.ndarray, scale: int) -> np.ndarray:
+    """(C, H, W) uint8 averaged over blocks of scale x scale; an incomplete last block is left out."""
+    if scale == 1:
+        return image
+    height, width = image.shape[1] // scale, image.shape[2] // scale
+    even = image[:, : height * scale, : width * scale]
+    return np.stack([cv2.resize(c, (width, height), interpolation=cv2.INTER_AREA) for c in even])
+
+
+def shrink(image: np.ndarray, longest: int | None) -> tuple[np.ndarray, float]:
+    """An image whose longer side is at most ``longest``, and how many times smaller it became (1.0: untouched)."""
+    factor = max(image.shape[1:]) / longest if longest else 1.0
+    if factor <= 1:
+        return image, 1.0
+    size = (max(round(image.shape[2] / factor), 1), max(round(image.shape[1] / factor), 1))
+    return np.stack([cv2.resize(c, size, interpolation=cv2.INTER_AREA) for c in image]), factor
+
+
+@lru_cache(maxsize=4)
+def patch_bank(samples: Dataset[ImageSample], size: int, scales: tuple[int, ...], longest: int | None) -> PatchBank:
+    """The bank of a data set's images; environments over one data set share it."""
+    return PatchBank([sample.image for sample in samples], size, scales, longest)
+
+
+@lru_cache(maxsize=4)
+def video_bank(samples: Dataset[VideoSample], window: int) -> VideoBank:
+    """The bank of a data set's videos; environments over one data set share it."""
+    return VideoBank(samples, window)
+
+
+def targets(
+    samples: Dataset[ImageSample], asked: str | Sequence[str] | None
+) -> tuple[tuple[str, ...], list[tuple[int, int]]]:
+    """The structures to be found, and every (image, structure) in which one is there, by number.
+
+    Raises:
+        ValueError: no sample has points, or none has a structure that is asked for.
+    """
+    known = list(dict.fromkeys(name for sample in samples for name in sample.points))
+    names = known if asked is None else [asked] if isinstance(asked, str) else list(asked)
+    if not names:
+        raise ValueError("data must have points to look for, got samples without any")
+    if missing := [name for name in names if name not in known]:
+        raise ValueError(f"target must be among {', '.join(known)}; got {', '.join(missing)}")
+    pairs = [(i, k) for i, sample in enumerate(samples) for k, name in enumerate(names) if name in sample.points]
+    return tuple(names), pairs

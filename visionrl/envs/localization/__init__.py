@@ -1,0 +1,1 @@
+"""Finding points in images."""

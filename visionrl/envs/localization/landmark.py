@@ -1,0 +1,260 @@
+"""Landmark localization: walk a window over an image until it sits on a landmark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from gymnasium import spaces
+
+from visionrl import ops, rewards
+from visionrl.core import Task, check_choice, register
+from visionrl.datasets import ImageSample, load
+from visionrl.datasets.bank import patch_bank, targets
+from visionrl.metrics import within
+from visionrl.ops import Array, const, one_hot, xp_of
+from visionrl.rendering import Canvas
+
+MOVES = ((0, -1), (1, 0), (0, 1), (-1, 0))  # up, right, down, left as (dx, dy)
+ACTIONS_KEPT = 10  # past actions in the observation
+
+
+@dataclass(frozen=True)
+class State:
+    """Where the agent looks and what it looks for; B episodes.
+
+    Attributes:
+        image: (B,) int64, index into the bank.
+        goal: (B,) int64, number of the structure sought.
+        landmark: (B, 2) float64, (x, y) in pixels.
+        limit: (B, 2) float64, largest (x, y) inside the image.
+        mm: (B,) float64, millimetres per pixel; NaN where unknown.
+        factor: (B,) float64, pixels of the original image per pixel.
+        position: (B, 2) float64, (x, y) in pixels; the window's centre.
+        stage: (B,) int64, number of the step size in use.
+        trail: (B, memory, 2) float64, positions of this stage, newest last; NaN before its start.
+        actions: (B, 10) int64, newest last; -1 before the start.
+        finished: (B,) bool, the last stage has ended.
+    """
+
+    image: Array
+    goal: Array
+    landmark: Array
+    limit: Array
+    mm: Array
+    factor: Array
+    position: Array
+    stage: Array
+    trail: Array
+    actions: Array
+    finished: Array
+
+
+@register(
+    "LandmarkLocalization-v0",
+    max_steps=200,
+    tags=("localization", "2d", "discrete"),
+    presets={
+        "alansary2019": {"window": 45, "views": "stage", "frames": 4, "reward": "mm"},
+        "ghesu2016": {"window": 60, "steps": (1,), "scales": (1,), "frames": 1, "reward": "mm"},
+    },
+)
+class LandmarkLocalization(Task[State]):
+    """The agent walks a window over an image to a landmark, in large steps first, then in smaller ones.
+
+    | Item        | Value |
+    |-------------|-------|
+    | Observation | ``window`` (C * views * frames, w, w) uint8: what lies around the position at each scale (or the stage's); ``position`` (2,) in [-1, 1]; ``stage`` one-hot; ``history``: the last 10 actions, one-hot, newest last; ``goal`` one-hot, if there are several structures |
+    | Action      | 0 up, 1 right, 2 down, 3 left, by the stage's step size (9, 3, 1 pixels) |
+    | Reward      | distance gained, in steps of the stage or in millimetres; -1 for a move out of the image, which is not made |
+    | Ends        | when the agent comes to one place for the 4th time within 20 steps at the finest stage; at coarser ones that starts the next stage from the mean of the last four positions |
+
+    The agent has to come to rest by itself: the landmark decides nothing but the reward. ``info`` has ``distance_px``
+    (of the original image) and, where the spacing is known, ``error_mm`` and the success detection rates
+    ``sdr_2mm``, ``sdr_2.5mm``, ``sdr_3mm``, ``sdr_4mm``.
+
+    Args:
+        data: None for the embedded chest X-rays, "FORMAT:PATH", or a sequence of ``ImageSample`` with points.
+        split: "train", "val" or "test".
+        target: name of the structure sought, or several; default all in the data, one at random per episode.
+        window: side of the window, pixels.
+        steps: step size of each stage, pixels.
+        scales: pixels of the image per pixel of the window, one a stage.
+        views: "all" shows every scale at once, "stage" the stage's own, as Alansary does.
+        frames: how many past positions are shown, 1 is the present alone.
+        reward: "steps" divides the distance gained by the step size; "mm" does not (pixels where spacing is unknown).
+        radius: an episode succeeds within this distance, pixels.
+        visits: visits of one place that make an oscillation.
+        memory: steps that are looked back on for it.
+        margin: share of the image's sides, at each border, where no episode starts.
+        max_side: images with a longer side than this are shrunk to it; None never.
+        loading: ``split_file``, ``split_ratios``, ``split_seed``; see ``visionrl.datasets.load``.
+
+    Source: Ghesu et al. (2016) and Alansary et al. (2019), on images instead of volumes; they let the largest
+    Q-values choose where an oscillation ends, which no environment can know, so here it is the mean.
+    """
+
+    headline = ("distance_px", False)
+
+    def __init__(
+        self,
+        data: Any = None,
+        split: str = "train",
+        target: str | Sequence[str] | None = None,
+        window: int = 32,
+        steps: Sequence[int] = (9, 3, 1),
+        scales: Sequence[int] = (3, 2, 1),
+        views: Literal["all", "stage"] = "all",
+        frames: int = 1,
+        reward: Literal["steps", "mm"] = "steps",
+        radius: float = 2.0,
+        visits: int = 4,
+        memory: int = 20,
+        margin: float = 0.2,
+        max_side: int | None = 640,
+        **loading: Any,
+    ) -> None:
+        check_choice("views", views, ("all", "stage"))
+        check_choice("reward", reward, ("steps", "mm"))
+        if len(steps) != len(scales):
+            raise ValueError(f"scales must have one entry a step size ({len(steps)}), got {len(scales)}")
+        if not 1 <= frames <= memory:
+            raise ValueError(f"frames must be in [1, memory={memory}], got {frames}")
+        self.steps, self.views, self.frames, self.in_mm = tuple(steps), views, frames, reward == "mm"
+        self.radius, self.visits, self.memory, self.margin = radius, visits, memory, margin
+        self.samples = load(data, kind=ImageSample, default="chest-xray", split=split, **loading)
+        self.names, self.pairs = targets(self.samples, target)
+        self.items = len(self.pairs)
+        self.bank = patch_bank(self.samples, window, tuple(scales), max_side)
+        self.known_mm = all(sample.spacing_mm for sample in self.samples)
+        shown = frames * (len(steps) if views == "all" else 1)
+        keys = {
+            "window": spaces.Box(0, 255, (shown * self.bank.channels, window, window), np.uint8),
+            "position": spaces.Box(-1, 1, (2,), np.float32),
+            "stage": spaces.Box(0, 1, (len(steps),), np.float32),
+            "history": spaces.Box(0, 1, (ACTIONS_KEPT * len(MOVES),), np.float32),
+            "goal": spaces.Box(0, 1, (len(self.names),), np.float32),
+        }
+        self.observation_space = spaces.Dict({k: box for k, box in keys.items() if box.shape != (1,)})
+        self.action_space = spaces.Discrete(len(MOVES))
+
+    # -- edge: one episode -----------------------------------------------------------------------------------------
+    def sample(self, rng: np.random.Generator, item: int) -> State:
+        image, goal = self.pairs[item]
+        sample, factor, size = self.samples[image], self.bank.factors[image], self.bank.sizes[image]
+        start = np.floor(rng.uniform(self.margin, 1 - self.margin, 2) * size)
+        return State(
+            image=np.int64(image),
+            goal=np.int64(goal),
+            landmark=(np.asarray(sample.points[self.names[goal]], float) + 0.5) / factor - 0.5,
+            limit=size - 1.0,
+            mm=np.float64(sample.spacing_mm * factor if sample.spacing_mm else np.nan),
+            factor=np.float64(factor),
+            position=start,
+            stage=np.int64(0),
+            trail=np.concatenate([np.full((self.memory - 1, 2), np.nan), start[None]]),
+            actions=np.full(ACTIONS_KEPT, -1),
+            finished=np.False_,
+        )
+
+    # -- middle: B episodes, array API -----------------------------------------------------------------------------
+    def step(self, state: State, action: Array) -> State:
+        xp = xp_of(state.position)
+        moved, inside = self.move(state, action)
+        moved = xp.where(inside[:, None], moved, state.position)
+        trail = xp.concat([state.trail[:, 1:, :], moved[:, None, :]], axis=1)
+        same = xp.all(trail == moved[:, None, :], axis=-1)
+        rests = xp.sum(xp.astype(same, xp.int64), axis=-1) >= self.visits
+        stage = state.stage + xp.astype(rests, xp.int64)
+        settled = xp.where(rests[:, None], xp.round(xp.mean(trail[:, -4:, :], axis=1)), moved)
+        fresh = xp.concat([xp.full_like(trail[:, 1:, :], xp.nan), settled[:, None, :]], axis=1)
+        return replace(
+            state,
+            position=settled,
+            stage=xp.clip(stage, 0, len(self.steps) - 1),
+            trail=xp.where(rests[:, None, None], fresh, trail),
+            actions=xp.concat([state.actions[:, 1:], action[:, None]], axis=1),
+            finished=stage == len(self.steps),
+        )
+
+    def observe(self, state: State) -> dict[str, Array]:
+        xp = xp_of(state.position)
+        seen = {
+            "window": self.windows(state),
+            "position": xp.astype(2 * state.position / state.limit - 1, xp.float32),
+            "stage": one_hot(state.stage, len(self.steps)),
+            "history": xp.reshape(one_hot(state.actions, len(MOVES)), (state.actions.shape[0], -1)),
+            "goal": one_hot(state.goal, len(self.names)),
+        }
+        return {key: seen[key] for key in self.observation_space}
+
+    def reward(self, before: State, action: Array, after: State) -> Array:
+        xp = xp_of(before.position)
+        unit = xp.where(xp.isnan(before.mm), xp.ones_like(before.mm), 1 / before.mm) if self.in_mm else self.stride(before)
+        gained = rewards.progress(self.distance(before), self.distance(after), scale=unit)
+        return xp.where(self.move(before, action)[1], gained, xp.full_like(gained, -1.0))
+
+    def terminated(self, state: State) -> Array:
+        return state.finished
+
+    def metrics(self, state: State) -> dict[str, Array]:
+        distance = self.distance(state)
+        found = {"distance_px": distance * state.factor, "is_success": distance <= self.radius}
+        if not self.known_mm:
+            return found
+        error = distance * state.mm
+        return {**found, "error_mm": error, **{f"sdr_{r:g}mm": within(error, r) for r in (2, 2.5, 3, 4)}}
+
+    def expert(self, state: State) -> Array:
+        xp = xp_of(state.position)
+        ends = []
+        for action in range(len(MOVES)):
+            moved, inside = self.move(state, xp.full_like(state.stage, action))
+            gap = ops.norm(moved - state.landmark)
+            ends.append(xp.where(inside, gap, xp.full_like(gap, xp.inf)))
+        return xp.argmin(xp.stack(ends, axis=-1), axis=-1)
+
+    def move(self, state: State, action: Array) -> tuple[Array, Array]:
+        """Where an action leads, (B, 2), and whether that is inside the image, (B,)."""
+        xp = xp_of(state.position)
+        moved = state.position + xp.take(const(MOVES, state.position), action, axis=0) * self.stride(state)[:, None]
+        return moved, xp.all((moved >= 0) & (moved <= state.limit), axis=-1)
+
+    def stride(self, state: State) -> Array:
+        """The step size in use, (B,) pixels."""
+        return xp_of(state.stage).take(const(self.steps, state.position), state.stage, axis=0)
+
+    def distance(self, state: State) -> Array:
+        """From the window's centre to the landmark, (B,) pixels."""
+        return ops.norm(state.position - state.landmark)
+
+    def windows(self, state: State) -> Array:
+        """The crops, (B, C * views * frames, w, w) uint8; places before the start of a stage are black."""
+        xp, rows = xp_of(state.position), state.stage.shape[0]
+        places = state.trail[:, -self.frames :, None, :]  # (B, F, 1, 2)
+        levels = const(tuple(range(len(self.steps))), state.stage)[None] if self.views == "all" else state.stage[:, None]
+        shape = (rows, self.frames, levels.shape[1])
+        visited = ~xp.isnan(places[..., 0])
+        places = xp.where(visited[..., None], places, state.position[:, None, None, :])
+        crops = self.bank.crop(
+            xp.broadcast_to(state.image[:, None, None], shape),
+            xp.broadcast_to(places, (*shape, 2)),
+            xp.broadcast_to(levels[:, None, :], shape),
+        )
+        if self.frames > 1:
+            crops = crops * xp.astype(visited, xp.uint8)[..., None, None, None]
+        return xp.reshape(crops, (rows, -1, *crops.shape[-2:]))
+
+    # -- edge ------------------------------------------------------------------------------------------------------
+    def draw(self, state: State) -> np.ndarray:
+        canvas = Canvas(self.samples[int(state.image)].image)
+        shown = (np.concatenate([state.trail, state.position[None], state.landmark[None]]) + 0.5) * state.factor
+        for scale in self.bank.scales:
+            half = self.bank.size * scale * state.factor / 2
+            canvas.box([*(shown[-2] - half), *(shown[-2] + half)], "look")
+        canvas.path(shown[:-2][~np.isnan(shown[:-2, 0])], "agent")
+        canvas.cross(shown[-2], "agent")
+        canvas.cross(shown[-1], "truth")
+        return canvas.pixels

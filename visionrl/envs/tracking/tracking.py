@@ -1,0 +1,246 @@
+"""Tracking: keep a box on one object through a video by moving it a little at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from gymnasium import spaces
+
+from visionrl import ops, rewards
+from visionrl.core import Task, check_choice, register
+from visionrl.datasets import VideoSample, load
+from visionrl.datasets.bank import video_bank
+from visionrl.metrics import success_score, within
+from visionrl.ops import Array, const, one_hot, xp_of
+from visionrl.rendering import Canvas
+
+# (dx, dy, growth) in units of the step: left, 2 left, right, 2 right, up, 2 up, down, 2 down, smaller, bigger, stop
+MOVES = (
+    *((-1, 0, 0), (-2, 0, 0), (1, 0, 0), (2, 0, 0), (0, -1, 0), (0, -2, 0), (0, 1, 0), (0, 2, 0)),
+    *((0, 0, -1), (0, 0, 1), (0, 0, 0)),
+)
+STOP = len(MOVES) - 1
+ACTIONS_KEPT = 10  # past actions in the observation
+GOOD = 0.7  # overlap that earns the reward at the end of a clip
+EXACT = 0.93  # overlap at which the expert stops
+
+
+@dataclass(frozen=True)
+class State:
+    """Where the box is and which frame is on; B episodes.
+
+    Attributes:
+        frame: (B,) int64, index into the bank.
+        last: (B,) int64, index of the episode's last frame.
+        box: (B, 4) float64, (x0, y0, x1, y1) edges in pixels.
+        moves: (B,) int64, moves made in this frame.
+        visited: (B, moves + 1, 4) float64, the rounded boxes of this frame; NaN where there is none yet.
+        actions: (B, 10) int64, newest last; -1 before the start.
+        frames: (B,) float64, frames that are done.
+        overlaps: (B,) float64, their success scores added up.
+        near: (B,) float64, how many of them ended within 20 pixels.
+        finished: (B,) bool, the last frame is done.
+    """
+
+    frame: Array
+    last: Array
+    box: Array
+    moves: Array
+    visited: Array
+    actions: Array
+    frames: Array
+    overlaps: Array
+    near: Array
+    finished: Array
+
+
+@register(
+    "Tracking-v0",
+    max_steps=None,
+    tags=("tracking", "video", "discrete"),
+    presets={"yun2017": {"clip": 10, "window": 112, "reward": "clip"}},
+)
+class Tracking(Task[State]):
+    """The agent moves and scales a box, frame after frame, so that it stays on the object it starts on.
+
+    | Item        | Value |
+    |-------------|-------|
+    | Observation | ``window`` (C, w, w) uint8: the box with its surroundings; ``history``: the last 10 actions, one-hot, newest last |
+    | Action      | 0 left, 1 twice left, 2 right, 3 twice right, 4 up, 5 twice up, 6 down, 7 twice down, 8 smaller, 9 bigger, 10 stop; a step is 0.03 of the box's side, at least one pixel |
+    | Reward      | sign of the change of the overlap (IoU) with the object, or at the end of a clip alone: +1 if the overlap exceeds 0.7, else -1 |
+    | Ends        | after the clip's last frame; a frame is over at "stop", after 20 moves, or when a box comes back to where it was in this frame |
+
+    ``info`` has ``iou`` and ``center_error_px`` in the present frame, and over the frames that are done ``success_auc``
+    (21 thresholds) and ``precision_20px``, the numbers of the OTB benchmark when the clip is a whole video.
+
+    Args:
+        data: None for the embedded videos, "FORMAT:PATH", or a sequence of ``VideoSample``.
+        split: "train", "val" or "test".
+        clip: frames of an episode, from a random one on; None for whole videos from their first frame on.
+        window: side of the window, pixels.
+        context: side of what the window shows, in sides of the box.
+        reward: "sign" per move, or "clip" at the end, as Yun et al. train.
+        max_moves: moves per frame.
+        step: step size in sides of the box.
+        smallest: boxes do not become narrower or lower than this, pixels.
+        loading: ``split_file``, ``split_ratios``, ``split_seed``; see ``visionrl.datasets.load``.
+
+    Source: Yun et al. (2017), ADNet; the overlap (OTB) metrics are those of Wu, Lim & Yang (2013).
+    """
+
+    headline = ("success_auc", True)
+    evaluation: ClassVar[dict[str, Any]] = {"clip": None}
+
+    def __init__(
+        self,
+        data: Any = None,
+        split: str = "train",
+        clip: int | None = 10,
+        window: int = 112,
+        context: float = 1.4,
+        reward: Literal["sign", "clip"] = "sign",
+        max_moves: int = 20,
+        step: float = 0.03,
+        smallest: float = 5.0,
+        **loading: Any,
+    ) -> None:
+        check_choice("reward", reward, ("sign", "clip"))
+        if clip is not None and clip < 2:
+            raise ValueError(f"clip must be >= 2 frames or None, got {clip}")
+        self.clip, self.context, self.max_moves = clip, context, max_moves
+        self.step_size, self.smallest, self.by_clip = step, smallest, reward == "clip"
+        self.bank = video_bank(load(data, kind=VideoSample, default="cutout-videos", split=split, **loading), window)
+        self.items, self.window = len(self.bank.first), window
+        self.observation_space = spaces.Dict({
+            "window": spaces.Box(0, 255, (self.bank.channels, window, window), np.uint8),
+            "history": spaces.Box(0, 1, (ACTIONS_KEPT * len(MOVES),), np.float32),
+        })
+        self.action_space = spaces.Discrete(len(MOVES))
+
+    # -- edge: one episode -----------------------------------------------------------------------------------------
+    def sample(self, rng: np.random.Generator, item: int) -> State:
+        length = int(self.bank.lengths[item])
+        clip = min(self.clip or length, length)
+        frame = self.bank.first[item] + int(rng.integers(length - clip + 1))
+        box = self.bank.boxes.array[frame]
+        return State(
+            frame=np.int64(frame),
+            last=np.int64(frame + clip - 1),
+            box=box,
+            moves=np.int64(0),
+            visited=np.concatenate([np.round(box)[None], np.full((self.max_moves, 4), np.nan)]),
+            actions=np.full(ACTIONS_KEPT, -1),
+            frames=np.float64(0),
+            overlaps=np.float64(0),
+            near=np.float64(0),
+            finished=np.False_,
+        )
+
+    # -- middle: B episodes, array API -----------------------------------------------------------------------------
+    def step(self, state: State, action: Array) -> State:
+        xp = xp_of(state.box)
+        box, moves = self.moved(state, action), state.moves + 1
+        rounded = xp.round(box)[:, None, :]
+        again = xp.any(xp.all(state.visited == rounded, axis=-1), axis=-1)
+        over = (action == STOP) | again | (moves >= self.max_moves)
+        finished = over & (state.frame == state.last)
+        ended = xp.astype(over, box.dtype)
+        slot = const(tuple(range(self.max_moves + 1)), moves)
+        here = (slot[None, :] == moves[:, None])[..., None]
+        empty = xp.full_like(state.visited[:, 1:, :], xp.nan)
+        arrived = replace(state, box=box)
+        return replace(
+            state,
+            frame=state.frame + xp.astype(over & ~finished, xp.int64),
+            box=box,
+            moves=xp.where(over, xp.zeros_like(moves), moves),
+            visited=xp.where(
+                over[:, None, None], xp.concat([rounded, empty], axis=1), xp.where(here, rounded, state.visited)
+            ),
+            actions=xp.concat([state.actions[:, 1:], action[:, None]], axis=1),
+            frames=state.frames + ended,
+            overlaps=state.overlaps + ended * success_score(self.overlap(arrived)),
+            near=state.near + ended * within(self.center_error(arrived), 20.0),
+            finished=finished,
+        )
+
+    def observe(self, state: State) -> dict[str, Array]:
+        xp = xp_of(state.box)
+        seen = ops.box_around(ops.center(state.box), self.context * ops.size(state.box))
+        history = one_hot(state.actions, len(MOVES))
+        return {
+            "window": ops.resize(self.bank.pyramid, state.frame, seen, self.window),
+            "history": xp.reshape(history, (history.shape[0], -1)),
+        }
+
+    def reward(self, before: State, action: Array, after: State) -> Array:
+        xp = xp_of(before.box)
+        arrived = self.overlap(replace(before, box=after.box))
+        if not self.by_clip:
+            return rewards.improved(self.overlap(before), arrived)
+        return xp.where(after.finished, xp.where(arrived > GOOD, 1.0, -1.0), xp.zeros_like(arrived))
+
+    def terminated(self, state: State) -> Array:
+        return state.finished
+
+    def metrics(self, state: State) -> dict[str, Array]:
+        xp = xp_of(state.box)
+        done = xp.clip(state.frames, 1, None)
+        auc = state.overlaps / done
+        return {
+            "iou": self.overlap(state),
+            "center_error_px": self.center_error(state),
+            "success_auc": auc,
+            "precision_20px": state.near / done,
+            "is_success": auc >= 0.5,
+        }
+
+    def expert(self, state: State) -> Array:
+        return self.toward(state, self.truth(state))
+
+    def toward(self, state: State, target: Array) -> Array:
+        """The action after which the box fits best to another, (B,); stop where it fits or nothing is better."""
+        xp = xp_of(state.box)
+        fits = []
+        for action in range(len(MOVES)):
+            box = self.moved(state, xp.full_like(state.moves, action))
+            gap = ops.norm(ops.center(box) - ops.center(target)) / ops.norm(ops.size(target))
+            fits.append(ops.iou(box, target) - 0.01 * gap)  # the gap leads where there is no overlap
+        best = xp.argmax(xp.stack(fits[::-1], axis=-1), axis=-1)  # from the back, so that stop wins a tie
+        good = ops.iou(state.box, target) > EXACT
+        return xp.where(good, xp.full_like(best, STOP), STOP - best)
+
+    def moved(self, state: State, action: Array) -> Array:
+        """The box after an action, (B, 4); its centre stays in the frame, its shape stays as it is."""
+        xp = xp_of(state.box)
+        move = xp.take(const(MOVES, state.box), action, axis=0)
+        limit = xp.take(self.bank.sizes.on(state.box), state.frame, axis=0)
+        size = ops.size(state.box)
+        stride = xp.maximum(self.step_size * size, xp.ones_like(size))
+        shape = size / xp.min(size, axis=-1, keepdims=True)
+        wanted = size + move[:, 2:] * xp.min(stride, axis=-1, keepdims=True) * shape
+        fits = xp.all((wanted >= self.smallest) & (wanted <= limit), axis=-1)
+        center = xp.clip(ops.center(state.box) + move[:, :2] * stride, xp.zeros_like(limit), limit)
+        return ops.box_around(center, xp.where(fits[:, None], wanted, size))
+
+    def truth(self, state: State) -> Array:
+        """The object's box in the present frame, (B, 4)."""
+        return xp_of(state.box).take(self.bank.boxes.on(state.box), state.frame, axis=0)
+
+    def overlap(self, state: State) -> Array:
+        """IoU with the object in the present frame, (B,)."""
+        return ops.iou(state.box, self.truth(state))
+
+    def center_error(self, state: State) -> Array:
+        """Between the midpoints of box and object, (B,) pixels."""
+        return ops.norm(ops.center(state.box) - ops.center(self.truth(state)))
+
+    # -- edge ------------------------------------------------------------------------------------------------------
+    def draw(self, state: State) -> np.ndarray:
+        frame = int(state.frame)
+        canvas = Canvas(self.bank.image(frame).transpose(2, 0, 1))
+        canvas.box(self.bank.boxes.array[frame], "truth")
+        canvas.box(state.box, "agent")
+        return canvas.pixels

@@ -1,0 +1,26 @@
+"""How the field measures success, as pure functions of arrays; each cites its source and its empty case."""
+
+from __future__ import annotations
+
+from visionrl.ops import Array, const, xp_of
+
+OTB_THRESHOLDS = tuple(i / 20 for i in range(21))
+
+
+def success_score(iou: Array) -> Array:
+    """Share of the 21 overlap thresholds 0, 0.05, ..., 1 that a frame's IoU exceeds: (...) -> (...), in [0, 1].
+
+    Its mean over the frames of a video is the area under the success curve, the AUC of the OTB benchmark
+    (Wu, Lim & Yang, 2013). An IoU of 0 exceeds no threshold.
+    """
+    xp = xp_of(iou)
+    return xp.mean(xp.astype(iou[..., None] > const(OTB_THRESHOLDS, iou), iou.dtype), axis=-1)
+
+
+def within(distance: Array, radius: float) -> Array:
+    """1.0 where a distance is at most ``radius`` (same unit), else 0.0; NaN counts as 0.
+
+    Its mean is precision@20 px for tracking (Wu, Lim & Yang, 2013) and the success detection rate (SDR) at 2, 2.5,
+    3 and 4 mm for landmarks (Wang et al., 2016).
+    """
+    return xp_of(distance).astype(distance <= radius, distance.dtype)

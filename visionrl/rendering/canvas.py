@@ -1,0 +1,55 @@
+"""A picture to draw on: an image, enlarged if it is small, and marks whose colours mean the same in every task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+PALETTE = {
+    "truth": (46, 204, 113),  # green: what is right
+    "agent": (255, 159, 28),  # orange: what the agent did
+    "look": (80, 180, 255),  # blue: what the agent sees
+    "text": (255, 255, 255),
+}
+SHORTEST = 320  # smaller images are enlarged, by a whole factor, to at least this shorter side
+
+
+class Canvas:
+    """An image and marks on it; marks are given in the image's own pixels.
+
+    Points and edges are continuous: pixel ``j`` spans ``j`` to ``j + 1``.
+
+    Args:
+        image: (C, H, W) uint8, C = 1 or 3.
+
+    Attributes:
+        pixels: (H', W', 3) uint8 RGB, the picture.
+        zoom: H' / H.
+    """
+
+    def __init__(self, image: np.ndarray) -> None:
+        self.zoom = max(-(-SHORTEST // min(image.shape[1:])), 1)
+        rgb = np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0)
+        self.pixels = np.ascontiguousarray(rgb.repeat(self.zoom, 0).repeat(self.zoom, 1))
+
+    def box(self, edges: Sequence[float] | np.ndarray, meaning: str) -> None:
+        """The outline of (x0, y0, x1, y1)."""
+        x0, y0, x1, y1 = np.rint(np.asarray(edges, float) * self.zoom).astype(int).tolist()
+        cv2.rectangle(self.pixels, (x0, y0), (x1 - 1, y1 - 1), PALETTE[meaning], 2)
+
+    def cross(self, point: Sequence[float] | np.ndarray, meaning: str) -> None:
+        """A cross at (x, y)."""
+        x, y = (np.asarray(point, float) * self.zoom).astype(int).tolist()
+        cv2.drawMarker(self.pixels, (x, y), PALETTE[meaning], cv2.MARKER_CROSS, 6 * max(self.zoom, 2), 2)
+
+    def path(self, points: np.ndarray, meaning: str) -> None:
+        """A line through (N, 2) points (x, y)."""
+        line = (np.asarray(points, float) * self.zoom).astype(np.int32)[:, None]
+        cv2.polylines(self.pixels, [line], False, PALETTE[meaning], 1, cv2.LINE_AA)
+
+    def text(self, words: str) -> None:
+        """A line of words at the top left."""
+        for colour, width in (((0, 0, 0), 3), (PALETTE["text"], 1)):
+            cv2.putText(self.pixels, words, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, width, cv2.LINE_AA)
