@@ -5,4 +5,15 @@ from visionrl.core.registry import BASELINES, TASKS, baseline, entry_of, make_ta
 from visionrl.core.task import Task, check_choice
 from visionrl.core.vector_env import TaskVectorEnv
 
-__all__ = ["BASELINES", "TASKS", "Task", "TaskEnv", "TaskVectorEnv", "baseline", "check_choice", "entry_of", "make_task", "register"]
+__all__ = [
+    "BASELINES",
+    "TASKS",
+    "Task",
+    "TaskEnv",
+    "TaskVectorEnv",
+    "baseline",
+    "check_choice",
+    "entry_of",
+    "make_task",
+    "register",
+]

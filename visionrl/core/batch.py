@@ -27,7 +27,7 @@ def each(state: StateT, change: Callable[[Array], Array]) -> StateT:
 
 
 def take(state: StateT, rows: Any) -> StateT:
-    """Some rows of a state, (B, ...) -> (len(rows), ...), as new arrays; ``rows`` are whole numbers."""
+    """Some rows of a state, (B, ...) -> (len(rows), ...), as new arrays; or one row, without the axis B."""
     return each(state, lambda x: x[rows])
 
 

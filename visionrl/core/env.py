@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -26,9 +26,11 @@ class TaskEnv(gym.Env):
         kwargs: constructor arguments of the task.
     """
 
-    metadata: ClassVar[dict[str, Any]] = METADATA
+    metadata = METADATA
 
-    def __init__(self, task: str, preset: str | None = None, render_mode: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, task: str, preset: str | None = None, render_mode: str | None = None, **kwargs: Any
+    ) -> None:
         self.task = make_task(task, preset, **kwargs)
         self.render_mode = render_mode
         self.observation_space = self.task.observation_space
@@ -48,9 +50,9 @@ class TaskEnv(gym.Env):
         reward = float(self.task.reward(before, actions, self.state)[0])
         return self._observe(), reward, bool(self.task.terminated(self.state)[0]), False, self._info()
 
-    def render(self) -> np.ndarray | None:  # type: ignore[override]
+    def render(self) -> np.ndarray | None:
         """A picture of the episode, (H, W, 3) uint8 RGB, in mode "rgb_array"."""
-        return self.task.draw(batch.each(self.state, lambda x: x[0])) if self.render_mode == "rgb_array" else None
+        return self.task.draw(batch.take(self.state, 0)) if self.render_mode == "rgb_array" else None
 
     def _observe(self) -> dict[str, np.ndarray]:
         return {key: value[0] for key, value in self.task.observe(self.state).items()}

@@ -34,7 +34,24 @@ class Entry:
 
 TASKS: dict[str, Entry] = {}
 
-Baseline = Callable[[Any, Any], Any]  # (task, first state of one episode, B = 1) -> last state
+Run = Callable[[Any, Any], Any]  # (task, first state of one episode: NumPy, B = 1) -> the state it ends in
+FitT = TypeVar("FitT", bound=Callable[[Any], Run])
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One classical method for a task.
+
+    Attributes:
+        fit: ``fit(train_task) -> run``, where ``run(task, state)`` solves one episode; ``task.metrics`` of the state
+            that it returns is the result. ``train_task`` is None for a method that learns nothing.
+        learns: whether it needs the training split.
+    """
+
+    fit: Callable[[Any], Run]
+    learns: bool
+
+
 BASELINES: dict[str, dict[str, Baseline]] = {}
 
 
@@ -68,15 +85,21 @@ def register(
     return file
 
 
-def baseline(task: str, name: str) -> Callable[[Baseline], Baseline]:
-    """File a classical method beside a task; evaluation shows it as a row of its own."""
+def baseline(task: str, name: str, *, learns: bool = True) -> Callable[[FitT], FitT]:
+    """File a classical method beside a task; evaluation shows it as a row of its own.
 
-    def file(run: Baseline) -> Baseline:
+    It decorates ``fit(train_task) -> run``; see ``Baseline``.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+
+    def file(fit: FitT) -> FitT:
         rows = BASELINES.setdefault(f"visionrl/{task}", {})
         if name in rows:
             raise ValueError(f"baseline name must be new, got {name!r} for {task} again")
-        rows[name] = run
-        return run
+        rows[name] = Baseline(fit, learns)
+        return fit
 
     return file
 

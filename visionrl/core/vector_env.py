@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from gymnasium.utils.seeding import np_random
@@ -39,7 +39,7 @@ class TaskVectorEnv(VectorEnv):
         ValueError: the task does not run on the backend, or an argument is out of range.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {**METADATA, "autoreset_mode": AutoresetMode.SAME_STEP}
+    metadata = METADATA | {"autoreset_mode": AutoresetMode.SAME_STEP}
 
     def __init__(
         self,
@@ -57,7 +57,8 @@ class TaskVectorEnv(VectorEnv):
         self.task = make_task(task, preset, **kwargs)
         if backend not in self.task.backends:
             raise ValueError(f"backend must be one of {self.task.backends} for {task}, got {backend!r}")
-        self._home = ops.namespace(backend).empty((0,), device=device)
+        self.xp = ops.namespace(backend)
+        self._home = self.xp.empty((0,), device=device)
         self.num_envs, self.render_mode = num_envs, render_mode
         self.limit = max_episode_steps or np.inf
         self.single_observation_space = self.task.observation_space
@@ -85,7 +86,7 @@ class TaskVectorEnv(VectorEnv):
         before, actions = self.state, ops.like(actions, self._home)
         state = self.state = self.task.step(before, actions)
         reward = self.task.reward(before, actions, state)
-        terminated = self.task.terminated(state)
+        terminated = self.xp.asarray(self.task.terminated(state), copy=True)  # restarts write into the state
         self.elapsed += 1
         over = self.elapsed >= self.limit
         done = ops.to_numpy(terminated) | over  # the one wait for the device in a step
@@ -99,7 +100,7 @@ class TaskVectorEnv(VectorEnv):
         if self.render_mode != "rgb_array":
             return None
         here = batch.each(self.state, ops.to_numpy)
-        return tuple(self.task.draw(batch.each(here, lambda x, row=row: x[row])) for row in range(self.num_envs))
+        return tuple(self.task.draw(batch.take(here, row)) for row in range(self.num_envs))
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """All that decides how the episodes go on, as plain arrays: state, elapsed steps, generators."""

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from visionrl import ops
-from visionrl.datasets.samples import Dataset, ImageSample, VideoSample
+from visionrl.datasets.samples import ImageSample, VideoSample
 from visionrl.ops import Array, Pyramid, Resident, xp_of
 from visionrl.ops.pyramid import level_shapes
 
@@ -91,7 +91,7 @@ class VideoBank:
         sizes: (F, 2) float64, (width, height) of each frame, likewise.
     """
 
-    def __init__(self, videos: Dataset[VideoSample], window: int) -> None:
+    def __init__(self, videos: Sequence[VideoSample], window: int) -> None:
         self.lengths = np.array([len(video.frames) for video in videos])
         self.first = np.cumsum(self.lengths) - self.lengths
         shapes = np.array([np.asarray(video.frames[0]).shape for video in videos])
@@ -138,19 +138,21 @@ def shrink(image: np.ndarray, longest: int | None) -> tuple[np.ndarray, float]:
 
 
 @lru_cache(maxsize=4)
-def patch_bank(samples: Dataset[ImageSample], size: int, scales: tuple[int, ...], longest: int | None) -> PatchBank:
+def patch_bank(
+    samples: Sequence[ImageSample], size: int, scales: tuple[int, ...], longest: int | None
+) -> PatchBank:
     """The bank of a data set's images; environments over one data set share it."""
     return PatchBank([sample.image for sample in samples], size, scales, longest)
 
 
 @lru_cache(maxsize=4)
-def video_bank(samples: Dataset[VideoSample], window: int) -> VideoBank:
+def video_bank(samples: Sequence[VideoSample], window: int) -> VideoBank:
     """The bank of a data set's videos; environments over one data set share it."""
     return VideoBank(samples, window)
 
 
 def targets(
-    samples: Dataset[ImageSample], asked: str | Sequence[str] | None
+    samples: Sequence[ImageSample], asked: str | Sequence[str] | None
 ) -> tuple[tuple[str, ...], list[tuple[int, int]]]:
     """The structures to be found, and every (image, structure) in which one is there, by number.
 
@@ -163,5 +165,7 @@ def targets(
         raise ValueError("data must have points to look for, got samples without any")
     if missing := [name for name in names if name not in known]:
         raise ValueError(f"target must be among {', '.join(known)}; got {', '.join(missing)}")
-    pairs = [(i, k) for i, sample in enumerate(samples) for k, name in enumerate(names) if name in sample.points]
+    pairs = [
+        (i, k) for i, sample in enumerate(samples) for k, name in enumerate(names) if name in sample.points
+    ]
     return tuple(names), pairs

@@ -32,7 +32,10 @@ class Pyramid:
     def levels(self) -> tuple[np.ndarray, ...]:
         """One (M, H_k, W_k, C) view a level."""
         ends = np.cumsum([int(np.prod(s)) for s in self.shapes])
-        return tuple(part.reshape(s) for part, s in zip(np.split(self.pixels.array, ends[:-1]), self.shapes, strict=True))
+        return tuple(
+            part.reshape(s)
+            for part, s in zip(np.split(self.pixels.array, ends[:-1]), self.shapes, strict=True)
+        )
 
     def fill(self, item: int, image: np.ndarray) -> None:
         """Store image ``item``, (C, h, w) uint8 with h <= H and w <= W, at the top left of every level."""

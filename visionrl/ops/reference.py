@@ -7,8 +7,10 @@ import numpy as np
 
 def patch(store: np.ndarray, index: int, start: tuple[int, ...], size: int) -> np.ndarray:
     """One window of a padded (M, C, ...) store: (C, size, ...) uint8."""
-    window = tuple(slice(first, first + size) for first in start)
-    return store[(index, slice(None), *window)].copy()
+    image = store[index]
+    for axis, first in enumerate(start, start=1):
+        image = image.take(range(first, first + size), axis)
+    return image
 
 
 def resize(image: np.ndarray, box: tuple[int, int, int, int], size: int) -> np.ndarray:

@@ -82,8 +82,8 @@ def resize(pyramid: Pyramid, index: Array, box: Array, size: int) -> Array:
         from visionrl.ops import resample_torch
 
         return resample_torch.resize(pyramid, index, level, edges, size)
-    rows = [to_numpy(part) for part in (index, level, edges)]
-    return _xp.like(_resize_rows(pyramid, *rows, size), index)
+    seen = _resize_rows(pyramid, to_numpy(index), to_numpy(level), to_numpy(edges), size)
+    return _xp.like(seen, index)
 
 
 def warp(images: Array, index: Array, matrix: Array, size: int) -> Array:

@@ -130,7 +130,7 @@ class LandmarkLocalization(Task[State]):
         self.bank = patch_bank(self.samples, window, tuple(scales), max_side)
         self.known_mm = all(sample.spacing_mm for sample in self.samples)
         shown = frames * (len(steps) if views == "all" else 1)
-        keys = {
+        keys: dict[str, spaces.Space] = {
             "window": spaces.Box(0, 255, (shown * self.bank.channels, window, window), np.uint8),
             "position": spaces.Box(-1, 1, (2,), np.float32),
             "stage": spaces.Box(0, 1, (len(steps),), np.float32),
@@ -192,7 +192,11 @@ class LandmarkLocalization(Task[State]):
 
     def reward(self, before: State, action: Array, after: State) -> Array:
         xp = xp_of(before.position)
-        unit = xp.where(xp.isnan(before.mm), xp.ones_like(before.mm), 1 / before.mm) if self.in_mm else self.stride(before)
+        unit = (
+            xp.where(xp.isnan(before.mm), xp.ones_like(before.mm), 1 / before.mm)
+            if self.in_mm
+            else self.stride(before)
+        )
         gained = rewards.progress(self.distance(before), self.distance(after), scale=unit)
         return xp.where(self.move(before, action)[1], gained, xp.full_like(gained, -1.0))
 
@@ -219,7 +223,10 @@ class LandmarkLocalization(Task[State]):
     def move(self, state: State, action: Array) -> tuple[Array, Array]:
         """Where an action leads, (B, 2), and whether that is inside the image, (B,)."""
         xp = xp_of(state.position)
-        moved = state.position + xp.take(const(MOVES, state.position), action, axis=0) * self.stride(state)[:, None]
+        moved = (
+            state.position
+            + xp.take(const(MOVES, state.position), action, axis=0) * self.stride(state)[:, None]
+        )
         return moved, xp.all((moved >= 0) & (moved <= state.limit), axis=-1)
 
     def stride(self, state: State) -> Array:
@@ -234,7 +241,11 @@ class LandmarkLocalization(Task[State]):
         """The crops, (B, C * views * frames, w, w) uint8; places before the start of a stage are black."""
         xp, rows = xp_of(state.position), state.stage.shape[0]
         places = state.trail[:, -self.frames :, None, :]  # (B, F, 1, 2)
-        levels = const(tuple(range(len(self.steps))), state.stage)[None] if self.views == "all" else state.stage[:, None]
+        levels = (
+            const(tuple(range(len(self.steps))), state.stage)[None, :]
+            if self.views == "all"
+            else state.stage[:, None]
+        )
         shape = (rows, self.frames, levels.shape[1])
         visited = ~xp.isnan(places[..., 0])
         places = xp.where(visited[..., None], places, state.position[:, None, None, :])
@@ -250,7 +261,9 @@ class LandmarkLocalization(Task[State]):
     # -- edge ------------------------------------------------------------------------------------------------------
     def draw(self, state: State) -> np.ndarray:
         canvas = Canvas(self.samples[int(state.image)].image)
-        shown = (np.concatenate([state.trail, state.position[None], state.landmark[None]]) + 0.5) * state.factor
+        shown = (
+            np.concatenate([state.trail, state.position[None], state.landmark[None]]) + 0.5
+        ) * state.factor
         for scale in self.bank.scales:
             half = self.bank.size * scale * state.factor / 2
             canvas.box([*(shown[-2] - half), *(shown[-2] + half)], "look")

@@ -111,12 +111,16 @@ class Tracking(Task[State]):
             raise ValueError(f"clip must be >= 2 frames or None, got {clip}")
         self.clip, self.context, self.max_moves = clip, context, max_moves
         self.step_size, self.smallest, self.by_clip = step, smallest, reward == "clip"
-        self.bank = video_bank(load(data, kind=VideoSample, default="cutout-videos", split=split, **loading), window)
+        self.bank = video_bank(
+            load(data, kind=VideoSample, default="cutout-videos", split=split, **loading), window
+        )
         self.items, self.window = len(self.bank.first), window
-        self.observation_space = spaces.Dict({
-            "window": spaces.Box(0, 255, (self.bank.channels, window, window), np.uint8),
-            "history": spaces.Box(0, 1, (ACTIONS_KEPT * len(MOVES),), np.float32),
-        })
+        self.observation_space = spaces.Dict(
+            {
+                "window": spaces.Box(0, 255, (self.bank.channels, window, window), np.uint8),
+                "history": spaces.Box(0, 1, (ACTIONS_KEPT * len(MOVES),), np.float32),
+            }
+        )
         self.action_space = spaces.Discrete(len(MOVES))
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
@@ -157,7 +161,9 @@ class Tracking(Task[State]):
             box=box,
             moves=xp.where(over, xp.zeros_like(moves), moves),
             visited=xp.where(
-                over[:, None, None], xp.concat([rounded, empty], axis=1), xp.where(here, rounded, state.visited)
+                over[:, None, None],
+                xp.concat([rounded, empty], axis=1),
+                xp.where(here, rounded, state.visited),
             ),
             actions=xp.concat([state.actions[:, 1:], action[:, None]], axis=1),
             frames=state.frames + ended,
@@ -180,7 +186,8 @@ class Tracking(Task[State]):
         arrived = self.overlap(replace(before, box=after.box))
         if not self.by_clip:
             return rewards.improved(self.overlap(before), arrived)
-        return xp.where(after.finished, xp.where(arrived > GOOD, 1.0, -1.0), xp.zeros_like(arrived))
+        won = xp.where(arrived > GOOD, xp.ones_like(arrived), -xp.ones_like(arrived))
+        return xp.where(after.finished, won, xp.zeros_like(won))
 
     def terminated(self, state: State) -> Array:
         return state.finished
