@@ -1,0 +1,44 @@
+"""What environments look at: sample types, embedded sets of real pixels, readers of the user's own data."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from visionrl.datasets import readers as readers
+from visionrl.datasets.formats import Entry, Format, ReadOptions, list_formats, register_format
+from visionrl.datasets.load import clear_cache, load
+from visionrl.datasets.samples import Dataset, ImageSample, VideoSample
+from visionrl.datasets.splits import SPLITS, split_subjects
+from visionrl.datasets.validate import validate
+
+if TYPE_CHECKING:
+    from visionrl.datasets.chest import ChestXray
+    from visionrl.datasets.videos import CutoutVideos
+
+__all__ = [
+    "SPLITS",
+    "ChestXray",
+    "CutoutVideos",
+    "Dataset",
+    "Entry",
+    "Format",
+    "ImageSample",
+    "ReadOptions",
+    "VideoSample",
+    "clear_cache",
+    "list_formats",
+    "load",
+    "register_format",
+    "split_subjects",
+    "validate",
+]
+
+_LAZY = {"ChestXray": "visionrl.datasets.chest", "CutoutVideos": "visionrl.datasets.videos"}
+
+
+def __getattr__(name: str) -> Any:
+    """The embedded sets, imported when first asked for: they need OpenCV and scikit-image."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)

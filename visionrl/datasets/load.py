@@ -1,0 +1,204 @@
+"""One call from what the user gives as ``data=`` to checked samples."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+from visionrl.datasets.formats import Entry, Format, ReadOptions, Sample, check_path, find_format, parse
+from visionrl.datasets.samples import ImageSample
+from visionrl.datasets.splits import DEFAULT_RATIOS, DEFAULT_SEED, SPLITS, SplitRule, assign
+from visionrl.datasets.validate import validate
+
+
+def load(
+    data: Any,
+    *,
+    kind: type[Any],
+    default: str | None = None,
+    split: str = "train",
+    split_file: str | None = None,
+    split_ratios: Sequence[float] = DEFAULT_RATIOS,
+    split_seed: int | None = DEFAULT_SEED,
+    classes: Sequence[str] | None = None,
+) -> tuple[Any, ...]:
+    """The checked samples of one split.
+
+    A string is read once: the same arguments give the same object, so environments share the pixels
+    (``clear_cache`` forgets them, after files have changed). Which samples belong to the split:
+
+    * an embedded set has splits of its own;
+    * a folder with ``train``, ``val`` or ``test`` folders inside: those, and the names get ``train/`` etc. in
+      front;
+    * any other path: by ``split_file``, else by ``split_ratios`` and ``split_seed`` over its subjects;
+    * a sequence *is* the split asked for and is used whole, whatever ``split`` says.
+
+    ``split_file``, ``split_ratios`` and ``split_seed`` are refused where nothing heeds them.
+
+    Args:
+        data: None for the default; ``"FORMAT:PATH"`` or the name of an embedded set; or a sequence of samples
+            (anything with a length and items, such as a torch ``Dataset``), which is read once, in order.
+        kind: ``ImageSample`` or ``VideoSample``.
+        default: the string that None stands for.
+        split: "train", "val", "test" or "all".
+        split_file: JSON ``{"train": [names], ...}`` or CSV ``name,split``, by sample or subject.
+        split_ratios: shares of the subjects for train, val and test.
+        split_seed: seed of the shuffle of the subjects; None cuts them in sorted order.
+        classes: keeps only the points and boxes of these names; an image that keeps none is left out.
+
+    Raises:
+        ValueError: an argument or a sample breaks a rule; the message names it.
+    """
+    rule = SplitRule(split, split_file and os.path.abspath(split_file), tuple(split_ratios), split_seed)
+    if isinstance(classes, str) or (classes is not None and not len(classes)):
+        raise ValueError(f"classes must be a sequence of one name or more, got {classes!r}")
+    names = None if classes is None else tuple(classes)
+    if data is None and default is None:
+        raise ValueError(
+            'data must be given: "FORMAT:PATH" or a sequence of samples; there is no embedded set'
+        )
+    data = default if data is None else data
+    if isinstance(data, str):
+        name, path = parse(data)
+        path = path and os.path.abspath(os.path.expanduser(path))
+        return _load_string(find_format(name, kind), path, rule, names)
+    return _keep(_unique(_load_sequence(data, kind, rule)), names)
+
+
+@lru_cache(maxsize=16)
+def _load_string(
+    form: Format, path: str, rule: SplitRule, classes: tuple[str, ...] | None
+) -> tuple[Any, ...]:
+    """The samples of a format and a path."""
+    where = check_path(form, path)
+    entries = _embedded(form, rule) if where is None else _from_path(form, where, rule)
+    return _keep(_unique([_read(entry, index, form.kind) for index, entry in enumerate(entries)]), classes)
+
+
+def clear_cache() -> None:
+    """Forgets what ``load`` has read, so that changed files are read anew."""
+    _load_string.cache_clear()
+
+
+def _load_sequence(data: Any, kind: type, rule: SplitRule) -> list[Any]:
+    """The samples of a sequence."""
+    if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")) or isinstance(data, Mapping):
+        raise ValueError(
+            f'data must be "FORMAT:PATH" or a sequence of {kind.__name__} (len and items), '
+            f"got {type(data).__name__}"
+        )
+    rule.refuse_cut("a sequence of samples is the split asked for")
+    if len(data) == 0:
+        raise ValueError(f"data must hold one {kind.__name__} or more, got an empty {type(data).__name__}")
+    return [_read(Entry("", "", partial(data.__getitem__, index)), index, kind) for index in range(len(data))]
+
+
+def _embedded(form: Format, rule: SplitRule) -> list[Entry]:
+    """The entries of an embedded set; "all" is its three splits one after another."""
+    rule.refuse_cut(f"the embedded data set {form.name!r} has splits of its own")
+    splits = SPLITS if rule.split == "all" else (rule.split,)
+    return [entry for split in splits for entry in _entries(form, None, split)]
+
+
+def _from_path(form: Format, path: Path, rule: SplitRule) -> list[Entry]:
+    """The entries of one split of a path."""
+    folders = [split for split in SPLITS if (path / split).is_dir()]
+    if folders:
+        return _from_split_folders(form, path, folders, rule)
+    entries = _unique(_entries(form, path, rule.split))
+    if rule.split == "all" and rule.file is None:
+        return entries
+    splits = assign([(entry.name, entry.subject) for entry in entries], rule)
+    chosen = [entry for entry, split in zip(entries, splits, strict=True) if rule.split in (split, "all")]
+    if not chosen:
+        by = rule.file or f"split_ratios {rule.ratios}"
+        subjects = len({entry.subject for entry in entries})
+        raise ValueError(
+            f"the {rule.split} split of {form.name}:{path} is empty: "
+            f"{len(entries)} sample(s) of {subjects} subject(s), "
+            f'split by subject by {by}; give split="all", other split_ratios or a split_file'
+        )
+    return chosen
+
+
+def _from_split_folders(form: Format, path: Path, folders: list[str], rule: SplitRule) -> list[Entry]:
+    """The entries of the folders that bear the split's name."""
+    rule.refuse_cut(f"{path} has split folders of its own ({', '.join(folders)})")
+    if rule.split not in (*folders, "all"):
+        raise ValueError(
+            f"{path} must have a folder {rule.split!r} for that split, it has {', '.join(folders)}"
+        )
+    asked = folders if rule.split == "all" else [rule.split]
+    return [
+        replace(entry, name=f"{split}/{entry.name}", subject=f"{split}/{entry.subject}")
+        for split in asked
+        for entry in _entries(form, path / split, split)
+    ]
+
+
+def _entries(form: Format, path: Path | None, split: str) -> list[Entry]:
+    """What the reader found, samples wrapped as entries."""
+    found = form.read(path, ReadOptions(split))
+    if len(found) == 0:
+        raise ValueError(
+            f"format {form.name!r} found no sample" + (f" in {path}" if path else f" for split {split!r}")
+        )
+    return [_as_entry(found[index], index) for index in range(len(found))]
+
+
+def _as_entry(item: Any, index: int) -> Entry:
+    """The item itself, or an entry that yields it."""
+    if isinstance(item, Entry):
+        return item
+    name = getattr(item, "name", "") or str(index)
+    return Entry(name, getattr(item, "subject", "") or name, lambda: item)
+
+
+def _read(entry: Entry, index: int, kind: type) -> Any:
+    """The checked sample of an entry, under the entry's name where it has one."""
+    try:
+        sample = entry.read()
+    except (OSError, ValueError) as error:
+        name = f" ({entry.name!r})" if entry.name else ""
+        raise ValueError(f"sample {index}{name}: must be readable, got: {error}") from error
+    if entry.name and isinstance(sample, Sample):
+        sample = replace(sample, name=entry.name, subject=entry.subject)
+    return validate(sample, index, kind)
+
+
+def _unique(items: list[Any]) -> list[Any]:
+    """The items, once no two share a name."""
+    seen: dict[str, int] = {}
+    for index, item in enumerate(items):
+        if seen.setdefault(item.name, index) != index:
+            raise ValueError(
+                f"sample names must be unique, got {item.name!r} for samples {seen[item.name]} and {index}"
+            )
+    return items
+
+
+def _keep(samples: Sequence[Any], classes: tuple[str, ...] | None) -> tuple[Any, ...]:
+    """The samples with only the points and boxes of these names; an image that keeps none is left out."""
+    if classes is None:
+        return tuple(samples)
+    if not all(isinstance(sample, ImageSample) for sample in samples):
+        raise ValueError(f"classes must be left out for videos, which have no class names, got {classes}")
+    known = {name for sample in samples for name in (*sample.points, *sample.labels)}
+    unknown = [name for name in classes if name not in known]
+    if unknown:
+        listed = ", ".join(sorted(known)) or "none"
+        raise ValueError(f"classes must be names in the data set, got {', '.join(unknown)}; known: {listed}")
+    kept = [_restrict(sample, set(classes)) for sample in samples]
+    return tuple(sample for sample in kept if sample.points or sample.labels)
+
+
+def _restrict(sample: ImageSample, classes: set[str]) -> ImageSample:
+    """The sample with only the points and boxes of these names."""
+    points = {name: point for name, point in sample.points.items() if name in classes}
+    rows = [j for j, label in enumerate(sample.labels) if label in classes]
+    boxes = None if sample.boxes is None else sample.boxes[rows]
+    return replace(sample, points=points, boxes=boxes, labels=tuple(sample.labels[j] for j in rows))

@@ -1,0 +1,127 @@
+"""What the readers share: image files as arrays, folders, numbers in text files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+PNG_END = b"IEND\xaeB`\x82"
+
+
+def read_image(path: Path) -> np.ndarray:
+    """The picture in a file as (C, H, W) uint8, C = 1 where the file is grey, else 3.
+
+    The content decides, not the file's suffix. The picture is turned upright by its EXIF orientation; labels
+    refer to the upright picture. Transparency is dropped; palette, CMYK and other colours become RGB; black
+    and white becomes 0 and 255; of several pictures in a file the first is taken. 16-bit grey keeps its high
+    byte; where its brightest value is below 4,096 that would be almost black, so the file is refused.
+
+    Raises:
+        ValueError: the file is missing, truncated, no image, or of float or 32-bit pixels.
+    """
+    from PIL import Image, ImageOps
+
+    if not path.is_file():
+        raise ValueError(f"image file {path} must exist")
+    content = path.read_bytes()
+    try:
+        with Image.open(BytesIO(content)) as picture:
+            picture.load()
+            if picture.format == "PNG" and PNG_END not in content:
+                raise ValueError("the end of the PNG file is missing")
+            upright = ImageOps.exif_transpose(picture)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"image file {path} is truncated or no image: {error}") from error
+    return _to_array(upright, path)
+
+
+def _to_array(picture: Picture, path: Path) -> np.ndarray:
+    """(C, H, W) uint8 of a picture of any mode."""
+    if picture.mode == "F":
+        raise ValueError(f"image file {path}: images are uint8 0-255, got float pixels")
+    if picture.mode.startswith("I"):
+        return _high_byte(np.asarray(picture), path)[None]
+    if picture.mode in ("1", "L", "LA", "La"):
+        return np.asarray(picture.convert("L"))[None].copy()
+    if picture.mode in ("P", "PA"):
+        picture = picture.convert("RGBA")
+    return np.ascontiguousarray(np.asarray(picture.convert("RGB")).transpose(2, 0, 1))
+
+
+def _high_byte(pixels: np.ndarray, path: Path) -> np.ndarray:
+    """16-bit grey as 8-bit."""
+    low, high = int(pixels.min()), int(pixels.max())
+    if low < 0 or not 4096 <= high <= 65535:
+        raise ValueError(
+            f"image file {path}: 16-bit grey must fill its range (brightest value 4096 to 65535), "
+            f"got {low} to {high}; rescale it to uint8"
+        )
+    return (pixels // 256).astype(np.uint8)
+
+
+class ImageFiles(Sequence[np.ndarray]):
+    """Pictures that are read from their files when asked for, each time anew."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        """Keeps the paths; opens none."""
+        self.paths = tuple(paths)
+
+    def __len__(self) -> int:
+        """The number of files."""
+        return len(self.paths)
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> ImageFiles: ...
+
+    def __getitem__(self, index: int | slice) -> np.ndarray | ImageFiles:
+        """The picture as ``read_image`` gives it; for a slice, the files of the slice."""
+        return ImageFiles(self.paths[index]) if isinstance(index, slice) else read_image(self.paths[index])
+
+
+def natural_key(path: Path) -> list[tuple[int, int, str]]:
+    """Sorts by the numbers in a file's name: 2.jpg before 10.jpg."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts]
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The image files of a folder by number; hidden files are left out."""
+    files = (file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted((file for file in files if not file.name.startswith(".")), key=natural_key)
+
+
+def check_folder(path: Path) -> Path:
+    """The path, once it is a folder."""
+    if not path.is_dir():
+        raise ValueError(f"the path must be a folder, got the file {path}")
+    return path
+
+
+def numbers(cells: Sequence[str], count: int, where: str) -> list[float]:
+    """So many finite numbers.
+
+    Raises:
+        ValueError: there are more or fewer, or one is no finite number; ``where`` names the file and the
+            line.
+    """
+    if len(cells) != count:
+        raise ValueError(f"{where}: must hold {count} numbers, got {len(cells)}: {' '.join(cells)!r}")
+    try:
+        values = [float(cell) for cell in cells]
+    except ValueError as error:
+        raise ValueError(f"{where}: must hold numbers, got {' '.join(cells)!r}") from error
+    if not np.isfinite(values).all():
+        raise ValueError(f"{where}: numbers must be finite, got {' '.join(cells)!r}")
+    return values

@@ -1,0 +1,88 @@
+"""Landmarks in .pts files beside the pictures, as in 300-W (Sagonas et al., 2013): ``"pts:FOLDER"``.
+
+FOLDER and the folders in it hold pictures with a .pts file of the same stem each::
+
+    version: 1
+    n_points: 2
+    {
+    120.5 80.0
+    131.0 82.5
+    }
+
+300-W counts pixels from 1, so 1 is taken off: (1, 1) is the centre of the top-left pixel, which is (0, 0)
+here. Points are named by their place from 0: "0", "1", ... A sample is named by its path in FOLDER without
+the suffix, and is a subject of its own. Pictures without a .pts file are left out.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from visionrl.datasets.formats import Entry, ReadOptions, register_format
+from visionrl.datasets.readers.files import IMAGE_SUFFIXES, check_folder, numbers, read_image
+from visionrl.datasets.samples import ImageSample
+
+_LAYOUT = re.compile(r"\s*(?:version:\s*\S+\s+)?n_points:\s*(\d+)\s*\{(.*)\}\s*", re.DOTALL)
+
+
+@register_format("pts", kind=ImageSample)
+def read_pts_folder(path: Path, options: ReadOptions) -> list[Entry]:
+    """The pictures of a folder that have a .pts file, by path.
+
+    Raises:
+        ValueError: there is none, one lacks its picture, is malformed, or has another number of points than
+            the first.
+    """
+    files = sorted(file for file in check_folder(path).rglob("*.pts") if not file.name.startswith("."))
+    if not files:
+        raise ValueError(
+            f"{path} must hold .pts files beside their pictures: looked for **/*.pts, found none"
+        )
+    points = [read_points(file) for file in files]
+    for file, found in zip(files, points, strict=True):
+        if len(found) != len(points[0]):
+            raise ValueError(
+                f"{file} must have as many points as {files[0]}, {len(points[0])}, got {len(found)}"
+            )
+    names = [file.relative_to(path).with_suffix("").as_posix() for file in files]
+    return [
+        Entry(name, name, partial(_read, _picture_of(file), found))
+        for name, file, found in zip(names, files, points, strict=True)
+    ]
+
+
+def _picture_of(file: Path) -> Path:
+    """The one picture that has the stem of a .pts file."""
+    beside = sorted(other for other in file.parent.iterdir() if other.stem == file.stem)
+    pictures = [other for other in beside if other.suffix.lower() in IMAGE_SUFFIXES]
+    if len(pictures) != 1:
+        found = ", ".join(picture.name for picture in pictures) or "none"
+        raise ValueError(f"{file} must have one picture of the same stem beside it, found {found}")
+    return pictures[0]
+
+
+def _read(picture: Path, points: np.ndarray) -> ImageSample:
+    """The picture with its points."""
+    return ImageSample(read_image(picture), points={str(j): point for j, point in enumerate(points)})
+
+
+def read_points(file: Path) -> np.ndarray:
+    """(N, 2) float64 (x, y) in pixels, 0-based, from a .pts file, which counts from 1.
+
+    Raises:
+        ValueError: the file has another layout, another number of points than it states, or what is no
+            number.
+    """
+    layout = _LAYOUT.fullmatch(file.read_text(encoding="latin-1"))
+    if layout is None:
+        raise ValueError(f'{file} must read "version: 1", "n_points: N", "{{", N lines "x y", "}}"')
+    lines = [line.split() for line in layout[2].splitlines() if line.strip()]
+    if len(lines) != int(layout[1]) or not lines:
+        raise ValueError(
+            f"{file}: n_points must be the number of points and >= 1, got {layout[1]} and {len(lines)}"
+        )
+    return np.array([numbers(line, 2, f"{file}, point {j}") for j, line in enumerate(lines)]) - 1

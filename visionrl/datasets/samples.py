@@ -1,0 +1,72 @@
+"""What a data set yields: images, videos, volumes and pairs, each with its labels.
+
+Convention
+    Images are channel-first, uint8, RGB or grey: (C, H, W) with C = 1 or 3. Points are (x, y) in pixels;
+    whole numbers are pixel centres, so (0, 0) is the centre of the top-left pixel. Boxes are (x0, y0, x1, y1)
+    edges in pixels; pixel ``j`` spans ``j`` to ``j + 1``, so a box is ``x1 - x0`` pixels wide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+SampleT = TypeVar("SampleT", covariant=True)
+
+
+class Dataset(Protocol[SampleT]):
+    """Anything with a length and items: a list, a ``torch.utils.data.Dataset``, a class of your own."""
+
+    def __len__(self) -> int:
+        """The number of samples."""
+        ...
+
+    def __getitem__(self, index: int, /) -> SampleT:
+        """One sample, from 0."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSample:
+    """One image and what is known about it.
+
+    Attributes:
+        image: (C, H, W) uint8, C = 1 or 3.
+        boxes: (N, 4) float, (x0, y0, x1, y1) in pixels.
+        labels: N class names, one a box.
+        points: name -> (x, y) in pixels; a structure that is not in the image is left out.
+        mask: (H, W) integer labels, 0 is background.
+        spacing_mm: millimetres per pixel, or None where it is unknown.
+        name: what errors and tables call it.
+        subject: who or what it shows; samples of one subject never part over splits. Empty: ``name``.
+    """
+
+    image: np.ndarray
+    boxes: np.ndarray | None = None
+    labels: Sequence[str] = ()
+    points: Mapping[str, Any] = field(default_factory=dict)
+    mask: np.ndarray | None = None
+    spacing_mm: float | None = None
+    name: str = ""
+    subject: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class VideoSample:
+    """One video and the box of one target in every frame.
+
+    Attributes:
+        frames: T frames, each (C, H, W) uint8 of one size: an array or any sequence that loads them one by
+            one.
+        boxes: (T, 4) float, (x0, y0, x1, y1) in pixels.
+        name: what errors and tables call it.
+        subject: who or what it shows; samples of one subject never part over splits. Empty: ``name``.
+    """
+
+    frames: Sequence[np.ndarray] | np.ndarray
+    boxes: np.ndarray
+    name: str = ""
+    subject: str = ""
