@@ -32,9 +32,12 @@ def test_resize_agrees(pyramid, size):
     box, index = boxes(40), RNG.integers(0, 3, 40)
     level, edges = pyramid.locate(box, size)
     assert len(set(level.tolist())) > 1
-    want = np.stack([
-        reference.resize(pyramid.levels[k][i], tuple(e), size) for i, k, e in zip(index, level, edges, strict=True)
-    ])
+    want = np.stack(
+        [
+            reference.resize(pyramid.levels[k][i], tuple(e), size)
+            for i, k, e in zip(index, level, edges, strict=True)
+        ]
+    )
     fast = ops.resize(pyramid, index, box, size)
     t = [torch.from_numpy(a) for a in (index, level, edges)]
     on_torch = resample_torch.resize(pyramid, *t, size).numpy()
@@ -65,10 +68,12 @@ def test_locate_picks_the_coarsest_level_that_is_fine_enough(pyramid):
 def test_warp_agrees(size):
     index, turn = RNG.integers(0, 3, 20), RNG.uniform(-3, 3, 20)
     scale = RNG.uniform(0.5, 2, 20)
-    matrix = np.stack([
-        np.array([[s * np.cos(a), -s * np.sin(a), x], [s * np.sin(a), s * np.cos(a), y]])
-        for a, s, x, y in zip(turn, scale, RNG.uniform(-5, 50, 20), RNG.uniform(-5, 40, 20), strict=True)
-    ])
+    matrix = np.stack(
+        [
+            np.array([[s * np.cos(a), -s * np.sin(a), x], [s * np.sin(a), s * np.cos(a), y]])
+            for a, s, x, y in zip(turn, scale, RNG.uniform(-5, 50, 20), RNG.uniform(-5, 40, 20), strict=True)
+        ]
+    )
     stored = np.ascontiguousarray(IMAGES.transpose(0, 2, 3, 1))
     want = np.stack([reference.warp(stored[i], m, size) for i, m in zip(index, matrix, strict=True)])
     fast = ops.warp(stored, index, matrix, size)
@@ -89,9 +94,12 @@ def test_patch_agrees(shape):
     store, size = RNG.integers(0, 256, shape, dtype=np.uint8), 6
     index = RNG.integers(0, shape[0], (4, 2))
     start = [RNG.integers(0, n - size + 1, (4, 2)) for n in shape[2:]]
-    want = np.stack([
-        [reference.patch(store, index[i, j], tuple(s[i, j] for s in start), size) for j in range(2)] for i in range(4)
-    ])
+    want = np.stack(
+        [
+            [reference.patch(store, index[i, j], tuple(s[i, j] for s in start), size) for j in range(2)]
+            for i in range(4)
+        ]
+    )
     got = ops.patch(ops.windows(store, size), index, *start)
     tensors = [torch.from_numpy(a) for a in (index, *start)]
     on_torch = ops.patch(ops.windows(torch.from_numpy(store), size), *tensors)

@@ -52,4 +52,6 @@ class Canvas:
     def text(self, words: str) -> None:
         """A line of words at the top left."""
         for colour, width in (((0, 0, 0), 3), (PALETTE["text"], 1)):
-            cv2.putText(self.pixels, words, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, width, cv2.LINE_AA)
+            cv2.putText(
+                self.pixels, words, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, width, cv2.LINE_AA
+            )
