@@ -1,0 +1,84 @@
+"""Writes a page for every registered environment into docs/environments, from its docstring.
+
+    python scripts/make_docs.py            # the pages
+    python scripts/make_docs.py --films    # also the expert's GIFs beside them
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import os
+from pathlib import Path
+
+from visionrl.core import BASELINES, TASKS, make_task
+from visionrl.core.registry import Entry
+
+FOLDER = Path(__file__).resolve().parents[1] / "docs" / "environments"
+
+
+def page(entry: Entry) -> str:
+    """The page of one environment, Markdown."""
+    task = make_task(entry.id)
+    name = entry.id.removeprefix("visionrl/")
+    parts = [
+        f"# {name}",
+        f"![An expert's episode]({name}.gif)",
+        inspect.cleandoc(task.__class__.__doc__ or ""),
+        f"```python\nimport gymnasium as gym\nimport visionrl\n\nenv = gym.make({entry.id!r})\n```",
+        "## Spaces",
+        "\n".join(
+            ["| key | space |", "|---|---|"]
+            + [f"| `{key}` | `{space}` |" for key, space in task.observation_space.items()]
+            + [f"| action | `{task.action_space}` |"]
+        ),
+        f"Time limit: {entry.max_steps or 'none; the rules end every episode'}. "
+        f"Backends: {', '.join(task.backends)}. Tags: {', '.join(entry.tags)}.",
+        "## Presets",
+        "\n".join(
+            ["| preset | arguments |", "|---|---|"]
+            + [f"| `{preset}` | `{json.dumps(kwargs)}` |" for preset, kwargs in entry.presets.items()]
+        ),
+        "## Classical methods it is compared with",
+        "\n".join(f"* {method}" for method in BASELINES.get(entry.id, {})),
+    ]
+    return "\n\n".join(part.replace("``", "`") for part in parts) + "\n"
+
+
+def index() -> str:
+    """The list of all environments, Markdown."""
+    rows = ["# Environments", "", "| | environment | in a line |", "|---|---|---|"]
+    for entry in TASKS.values():
+        name = entry.id.removeprefix("visionrl/")
+        line = inspect.cleandoc(entry.task.__doc__ or "").splitlines()[0]
+        rows.append(f"| ![]({name}.gif) | [{name}]({name}.md) | {line} |")
+    return "\n".join(rows) + "\n"
+
+
+def pages() -> dict[str, str]:
+    """File name -> text, of all pages."""
+    made = {f"{entry.id.removeprefix('visionrl/')}.md": page(entry) for entry in TASKS.values()}
+    return {"README.md": index(), **made}
+
+
+def main() -> None:
+    """Write the pages, and the films if asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--films", action="store_true", help="also play the expert and write its GIFs")
+    films = parser.parse_args().films
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        partial = FOLDER / f".{name}.part"
+        partial.write_text(text)
+        os.replace(partial, FOLDER / name)
+    if films:
+        from visionrl.agents.evaluate import expert_policy
+        from visionrl.agents.record import record
+
+        for entry in TASKS.values():
+            record(entry.id, expert_policy, FOLDER / f"{entry.id.removeprefix('visionrl/')}.gif")
+
+
+if __name__ == "__main__":
+    main()
