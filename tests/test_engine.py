@@ -1,0 +1,172 @@
+"""The engine: adapters, registry, sharing of pixels, memory, snapshots."""
+
+import json
+import pickle
+import resource
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+import visionrl  # noqa: F401  (files the tasks)
+from visionrl import ops
+from visionrl.core import TASKS, Task, TaskVectorEnv, check_choice, make_task, register
+from visionrl.datasets import ImageSample
+
+LANDMARK, TRACKING = "visionrl/LandmarkLocalization-v0", "visionrl/Tracking-v0"
+
+
+def vector(task_id, rows=4, **kwargs):
+    return gym.make_vec(task_id, rows, vectorization_mode="vector_entry_point", **kwargs)
+
+
+@pytest.mark.parametrize("task_id", sorted(TASKS))
+def test_environments_over_one_data_set_share_its_pixels(task_id):
+    env, again = gym.make(task_id), vector(task_id, 64)
+    assert env.unwrapped.task.bank is again.task.bank
+
+
+@pytest.mark.parametrize("task_id", sorted(TASKS))
+def test_memory_does_not_grow_over_a_hundred_thousand_steps(task_id):
+    env = vector(task_id, 64, **({"window": 24} if task_id == TRACKING else {}))
+    env.reset(seed=0)
+
+    def run(steps):
+        for _ in range(steps):
+            env.step(env.action_space.sample())
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    before = run(200)
+    grown = run(100_000 // 64) - before
+    assert grown < 8_000, f"the peak grew by {grown} kB"
+
+
+@pytest.mark.parametrize("task_id", sorted(TASKS))
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+def test_a_snapshot_goes_on_exactly(task_id, backend, tmp_path):
+    env, other = vector(task_id, backend=backend), vector(task_id, backend=backend)
+    env.reset(seed=3)
+    other.reset(seed=99)
+    env.action_space.seed(3)
+    actions = [env.action_space.sample() for _ in range(400)]
+    for action in actions[:30]:
+        env.step(action)
+    np.savez(tmp_path / "state.npz", **env.snapshot())
+    with np.load(tmp_path / "state.npz", allow_pickle=False) as saved:
+        there = other.restore(dict(saved))
+    here = env.task.observe(env.state)
+    for key, value in here.items():
+        np.testing.assert_array_equal(value, there[key])
+    for action in actions[30:]:
+        mine, yours = env.step(action), other.step(action)
+        for a, b in zip([*mine[0].values(), *mine[1:4]], [*yours[0].values(), *yours[1:4]], strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_torch_gives_tensors_and_numpy_gives_arrays():
+    for backend, kind in (("numpy", np.ndarray), ("torch", torch.Tensor)):
+        env = vector(LANDMARK, backend=backend)
+        obs, _ = env.reset(seed=0)
+        obs, reward, terminated, truncated, info = env.step(env.action_space.sample())
+        assert all(
+            isinstance(x, kind) for x in (*obs.values(), reward, terminated, truncated, info["distance_px"])
+        )
+
+
+def test_final_observations_come_as_gymnasium_has_them():
+    env = vector(TRACKING, 3, clip=2, window=16)
+    env.reset(seed=0)
+    for _ in range(200):
+        _, _, terminated, truncated, info = env.step(np.array([10, 10, 2]))
+        if "final_obs" in info:
+            break
+    done = terminated | truncated
+    assert done.any()
+    assert not done.all()
+    np.testing.assert_array_equal(info["_final_obs"], done)
+    np.testing.assert_array_equal(info["_final_info"], done)
+    for row, last in enumerate(info["final_obs"]):
+        assert (last is not None) == done[row]
+        if last is not None:
+            assert env.single_observation_space.contains(last)
+            assert info["final_info"]["success_auc"][row] > 0
+            assert info["success_auc"][row] == 0, "the new episode has no finished frame"
+    sync = gym.vector.SyncVectorEnv(
+        [lambda: gym.make(TRACKING, clip=2, window=16)] * 3,
+        autoreset_mode=gym.vector.AutoresetMode.SAME_STEP,
+    )
+    sync.reset(seed=0)
+    for _ in range(200):
+        theirs = sync.step(np.array([10, 10, 2]))[4]
+        if "final_obs" in theirs:
+            break
+    assert set(theirs) == set(info)
+    assert set(theirs["final_info"]) == {k for k in info["final_info"]}
+
+
+def test_an_episode_can_start_from_a_chosen_item():
+    env, single = vector(TRACKING, 3, window=16, clip=None), gym.make(TRACKING, window=16, clip=None)
+    env.reset(seed=0, options={"item": [5, 0, 7]})
+    first = env.task.bank.first
+    assert env.state.frame.tolist() == [first[5], first[0], first[7]]
+    single.reset(seed=0, options={"item": 7})
+    assert single.unwrapped.state.frame[0] == first[7]
+    with pytest.raises(ValueError, match=r"options\['item'\] must be in \[0, 48\), got 48"):
+        single.reset(options={"item": 48})
+
+
+def test_rendering_gives_pictures():
+    env = vector(LANDMARK, 2, render_mode="rgb_array", backend="torch")
+    env.reset(seed=0)
+    pictures = env.render()
+    assert len(pictures) == 2
+    assert all(p.dtype == np.uint8 and p.ndim == 3 and p.shape[2] == 3 for p in pictures)
+    assert vector(LANDMARK, 2).render() is None
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: make_task("visionrl/Nothing-v0"), "env must be one of visionrl/"),
+        (lambda: make_task(LANDMARK, preset="nobody2099"), "preset must be one of"),
+        (lambda: TaskVectorEnv(0, LANDMARK), "num_envs must be >= 1, got 0"),
+        (lambda: TaskVectorEnv(2, LANDMARK, backend="jax"), "backend must be one of"),
+        (lambda: register("LandmarkLocalization-v0", max_steps=1)(Task), "task id must be new"),
+        (
+            lambda: check_choice("colour", "red", ("green", "blue")),
+            "colour must be one of 'green', 'blue', got 'red'",
+        ),
+    ],
+)
+def test_wrong_arguments_are_named(build, words):
+    with pytest.raises(ValueError, match=words):
+        build()
+
+
+def test_ids_are_found_in_every_spelling():
+    for spelling in (LANDMARK, "LandmarkLocalization-v0", f"visionrl:{LANDMARK}"):
+        assert isinstance(make_task(spelling), TASKS[LANDMARK].task)
+
+
+def test_specs_with_the_users_arguments_are_json_and_pickle():
+    spec = gym.make(LANDMARK, target="heart", window=24).unwrapped.spec
+    assert json.loads(spec.to_json())["kwargs"] == {"task": LANDMARK, "target": "heart", "window": 24}
+    assert pickle.loads(pickle.dumps(spec)).make().unwrapped.task.names == ("heart",)
+
+
+def test_samples_of_the_users_own_go_in_as_they_are():
+    image = np.random.default_rng(0).integers(0, 256, (3, 50, 60), dtype=np.uint8)
+    env = gym.make(LANDMARK, data=[ImageSample(image, points={"nose": (20.0, 30.0)})], window=16)
+    obs, info = env.reset(seed=0)
+    assert obs["window"].shape == (9, 16, 16)
+    assert "error_mm" not in info
+
+
+def test_pickled_banks_give_the_same_windows():
+    task = make_task(TRACKING, window=16)
+    copy = pickle.loads(pickle.dumps(task.bank))
+    box, frame = np.array([[3.0, 4, 40, 50]]), np.array([17])
+    np.testing.assert_array_equal(
+        ops.resize(copy.pyramid, frame, box, 16), ops.resize(task.bank.pyramid, frame, box, 16)
+    )
