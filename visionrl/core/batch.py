@@ -16,9 +16,11 @@ StateT = TypeVar("StateT")
 
 def stack(states: Sequence[StateT], like: Array = None) -> StateT:
     """One state with a leading batch axis, on the device of ``like`` (default: NumPy)."""
-    batched = {f.name: np.stack([np.asarray(getattr(s, f.name)) for s in states]) for f in fields(states[0])}  # type: ignore[arg-type]
-    state: Any = replace(states[0], **batched)  # type: ignore[type-var]
-    return state if like is None else each(state, lambda x: ops.like(x, like))
+    names = [f.name for f in fields(states[0])]  # type: ignore[arg-type]
+    batched = {name: np.array([getattr(state, name) for state in states]) for name in names}
+    if like is not None:
+        batched = {name: ops.like(value, like) for name, value in batched.items()}
+    return replace(states[0], **batched)  # type: ignore[type-var]
 
 
 def each(state: StateT, change: Callable[[Array], Array]) -> StateT:

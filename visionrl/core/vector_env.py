@@ -143,7 +143,5 @@ class TaskVectorEnv(VectorEnv):
 
     def _info(self, state: Any) -> dict[str, Any]:
         """The metrics, each with Gymnasium's mask of the rows that have it: all."""
-        info: dict[str, Any] = {}
-        for key, value in self.task.metrics(state).items():
-            info[key], info[f"_{key}"] = value, np.ones(self.num_envs, bool)
-        return info
+        metrics, everywhere = self.task.metrics(state), np.ones(self.num_envs, bool)
+        return metrics | {f"_{key}": everywhere for key in metrics}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import cv2
 import numpy as np
@@ -44,17 +44,18 @@ class PatchBank:
         self.channels = max(image.shape[0] for image in images)
         high, wide = (max(image.shape[axis] for image in images) for axis in (1, 2))
         widths = [-(-wide // s) + size + 1 for s in scales]
-        self._offsets = tuple(int(x) + size // 2 for x in np.cumsum([0, *widths[:-1]]))
+        self._lefts = tuple(int(x) for x in np.cumsum([0, *widths[:-1]]))  # first column of each scale
         shape = (len(images), self.channels, -(-high // min(scales)) + size + 1, sum(widths))
-        self._store = Resident(allocate(int(np.prod(shape))).reshape(shape))
+        store = allocate(int(np.prod(shape))).reshape(shape)
+        self._store = Resident(store, partial(ops.windows, size=size))
         for item, image in enumerate(images):
-            for scale, left in zip(self.scales, self._offsets, strict=True):
+            for scale, first in zip(self.scales, self._lefts, strict=True):
                 small = block_mean(image, scale)
-                top = size // 2
-                self._store.array[item, :, top : top + small.shape[1], left : left + small.shape[2]] = small
+                top, left = size // 2, first + size // 2
+                store[item, :, top : top + small.shape[1], left : left + small.shape[2]] = small
 
     def crop(self, index: Array, position: Array, level: Array) -> Array:
-        """Windows around points.
+        """Windows around points; the arguments' leading axes broadcast.
 
         Args:
             index: (...) int64, image.
@@ -65,16 +66,15 @@ class PatchBank:
             (..., C, size, size) uint8.
         """
         xp = xp_of(position)
-        scale = xp.take(ops.const(self.scales, position), xp.reshape(level, (-1,)), axis=0)
-        offset = xp.take(ops.const(self._offsets, level), xp.reshape(level, (-1,)), axis=0)
-        cell = xp.round((position + 0.5) / xp.reshape(scale, (*level.shape, 1)) - 0.5)
-        cell = xp.astype(cell, xp.int64)
-        left = cell[..., 0] + xp.reshape(offset, level.shape) - self.size // 2
-        return ops.patch(ops.windows(self._stored(index), self.size), index, cell[..., 1], left)
+        flat = xp.reshape(level, (-1,))
+        scale = xp.reshape(xp.take(ops.const(self.scales, position), flat, axis=0), (*level.shape, 1))
+        left = xp.reshape(xp.take(ops.const(self._lefts, level), flat, axis=0), level.shape)
+        cell = xp.astype(xp.round((position + 0.5) / scale - 0.5), xp.int64)
+        return ops.patch(self._windows(index), index, cell[..., 1], cell[..., 0] + left)
 
-    def _stored(self, index: Array) -> Array:
-        """The store where a kernel wants it: beside torch tensors, else in NumPy."""
-        return self._store.on(index) if ops.is_torch(index) else self._store.array
+    def _windows(self, index: Array) -> Array:
+        """Every window, where the kernel wants it: beside torch tensors, else in NumPy."""
+        return self._store.on(index if ops.is_torch(index) else self._store.array)
 
 
 class VideoBank:

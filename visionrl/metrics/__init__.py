@@ -14,7 +14,8 @@ def success_score(iou: Array) -> Array:
     (Wu, Lim & Yang, 2013). An IoU of 0 exceeds no threshold.
     """
     xp = xp_of(iou)
-    return xp.mean(xp.astype(iou[..., None] > const(OTB_THRESHOLDS, iou), iou.dtype), axis=-1)
+    passed = xp.astype(iou[..., None] > const(OTB_THRESHOLDS, iou), iou.dtype)
+    return xp.sum(passed, axis=-1) / len(OTB_THRESHOLDS)
 
 
 def within(distance: Array, radius: float) -> Array:

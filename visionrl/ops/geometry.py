@@ -7,13 +7,25 @@ Convention
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import add, and_
+
 from visionrl.ops.xp import Array, xp_of
 
 
 def norm(vector: Array) -> Array:
     """Euclidean length over the last axis: (..., n) -> (...)."""
-    xp = xp_of(vector)
-    return xp.sqrt(xp.sum(vector * vector, axis=-1))
+    return xp_of(vector).sqrt(reduce(add, columns(vector * vector)))
+
+
+def every(flags: Array) -> Array:
+    """Whether all over a short last axis hold: (..., n) bool -> (...)."""
+    return reduce(and_, columns(flags))
+
+
+def columns(rows: Array) -> list[Array]:
+    """The components of points or boxes: (..., n) -> n of (...); faster to combine than a short axis is to reduce."""
+    return [rows[..., k] for k in range(rows.shape[-1])]
 
 
 def center(box: Array) -> Array:
@@ -33,9 +45,8 @@ def box_around(center: Array, size: Array) -> Array:
 
 def area(box: Array) -> Array:
     """Areas of boxes, 0 where an edge is out of order: (..., 4) -> (...)."""
-    xp = xp_of(box)
-    width = xp.clip(box[..., 2] - box[..., 0], 0, None)
-    return width * xp.clip(box[..., 3] - box[..., 1], 0, None)
+    xp, (x0, y0, x1, y1) = xp_of(box), columns(box)
+    return xp.maximum(x1 - x0, 0.0) * xp.maximum(y1 - y0, 0.0)
 
 
 def iou(a: Array, b: Array) -> Array:
@@ -44,7 +55,8 @@ def iou(a: Array, b: Array) -> Array:
     Two boxes that both have no area overlap by 0.
     """
     xp = xp_of(a)
-    low, high = xp.maximum(a[..., :2], b[..., :2]), xp.minimum(a[..., 2:], b[..., 2:])
-    shared = area(xp.concat([low, high], axis=-1))
+    shared = area(
+        xp.concat([xp.maximum(a[..., :2], b[..., :2]), xp.minimum(a[..., 2:], b[..., 2:])], axis=-1)
+    )
     union = area(a) + area(b) - shared
-    return xp.where(union > 0, shared / xp.where(union > 0, union, xp.ones_like(union)), xp.zeros_like(union))
+    return shared / xp.where(union > 0, union, 1.0)  # where the union is 0, so is what they share

@@ -7,6 +7,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+from visionrl.ops.geometry import columns
 from visionrl.ops.geometry import size as box_size
 from visionrl.ops.xp import Array, Resident, xp_of
 
@@ -54,7 +55,7 @@ class Pyramid:
         The level is the coarsest whose shorter box side is still at least ``size``; a box is at least one pixel wide.
         """
         xp = xp_of(box)
-        shorter = xp.min(box_size(box), axis=-1)
+        shorter = xp.minimum(*columns(box_size(box)))
         level, factor = xp.zeros_like(shorter), xp.ones_like(shorter)
         for k in range(1, len(self.shapes)):
             coarser = shorter >= size * 2**k

@@ -12,6 +12,7 @@ Convention
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
@@ -106,28 +107,29 @@ def warp(images: Array, index: Array, matrix: Array, size: int) -> Array:
     out = np.empty((len(rows), stored.shape[3], size, size), np.uint8)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 
-    def one(b: int) -> None:
-        seen = cv2.warpAffine(stored[rows[b]], maps[b], (size, size), flags=flags)
-        out[b] = seen.reshape(size, size, -1).transpose(2, 0, 1)
+    def some(part: range) -> None:
+        scratch = np.empty((size, size, stored.shape[3]), np.uint8)
+        for b in part:
+            seen = cv2.warpAffine(stored[rows[b]], maps[b], (size, size), dst=scratch, flags=flags)
+            cv2.split(seen, list(out[b]))
 
-    _each(one, len(rows))
+    _spread(some, len(rows))
     return _xp.like(out, index)
 
 
 def _resize_rows(pyramid: Pyramid, index: Any, level: Any, edges: Any, size: int) -> np.ndarray:
     out = np.empty((len(index), pyramid.channels, size, size), np.uint8)
     levels = pyramid.levels
-    jobs = list(zip(index.tolist(), level.tolist(), edges.tolist(), strict=True))
+    jobs = list(zip(index.tolist(), level.tolist(), edges.tolist(), out, strict=True))
 
-    def one(b: int) -> None:
-        item, depth, (x0, y0, x1, y1) = jobs[b]
-        seen = cv2.resize(_cut(levels[depth][item], x0, y0, x1, y1), (size, size))
-        if seen.ndim == 2:
-            out[b, 0] = seen
-        else:
-            out[b] = seen.transpose(2, 0, 1)
+    def some(rows: range) -> None:
+        scratch = np.empty((size, size, pyramid.channels), np.uint8)
+        for b in rows:
+            item, depth, box, channels = jobs[b]
+            seen = cv2.resize(_cut(levels[depth][item], *box), (size, size), dst=scratch)
+            cv2.split(seen, list(channels))
 
-    _each(one, len(jobs))
+    _spread(some, len(jobs))
     return out
 
 
@@ -143,19 +145,13 @@ def _cut(image: np.ndarray, x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
     return cut
 
 
-def _each(work: Any, rows: int) -> None:
-    """``work(b)`` for every row, by threads where there are many rows and cores (OpenCV lets go of the GIL)."""
+def _spread(work: Callable[[range], None], rows: int) -> None:
+    """``work`` on all rows, shared among threads where there are many rows and cores (OpenCV lets go of the GIL)."""
     threads = _threads()
     if rows < THREADED_FROM or threads == 1:
-        for b in range(rows):
-            work(b)
-        return
-
-    def chunk(first: int) -> None:
-        for b in range(first, rows, threads):
-            work(b)
-
-    list(_pool().map(chunk, range(threads)))
+        work(range(rows))
+    else:
+        list(_pool().map(work, [range(first, rows, threads) for first in range(threads)]))
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -69,23 +70,27 @@ def one_hot(index: Array, count: int) -> Array:
 
 
 class Resident:
-    """An array of NumPy that is lent to any library and device; each copy is made once, when first asked for."""
+    """An array of NumPy that is lent to any library and device; each copy is made once, when first asked for.
 
-    def __init__(self, array: np.ndarray) -> None:
-        self.array = array
+    Args:
+        array: what is lent.
+        view: what is made of each copy, once; default: the copy itself.
+    """
+
+    def __init__(self, array: np.ndarray, view: Callable[[Array], Array] | None = None) -> None:
+        self.array, self.view = array, view
         self._copies: dict[Any, Array] = {}
 
     def on(self, x: Array) -> Array:
         """The array in the library and on the device of ``x``; do not write to it."""
-        if isinstance(x, np.ndarray):
-            return self.array
-        home = (xp_of(x), array_api_compat.device(x))
+        home = "numpy" if isinstance(x, np.ndarray) else (xp_of(x), array_api_compat.device(x))
         if home not in self._copies:
-            self._copies[home] = like(self.array, x)
+            copy = like(self.array, x)
+            self._copies[home] = self.view(copy) if self.view else copy
         return self._copies[home]
 
     def __getstate__(self) -> dict:
-        return {"array": self.array, "_copies": {}}
+        return {"array": self.array, "view": self.view, "_copies": {}}
 
 
 @functools.lru_cache(maxsize=512)

@@ -145,6 +145,8 @@ class LandmarkLocalization(Task[State]):
         image, goal = self.pairs[item]
         sample, factor, size = self.samples[image], self.bank.factors[image], self.bank.sizes[image]
         start = np.floor(rng.uniform(self.margin, 1 - self.margin, 2) * size)
+        trail = np.full((self.memory, 2), np.nan)
+        trail[-1] = start
         return State(
             image=np.int64(image),
             goal=np.int64(goal),
@@ -154,7 +156,7 @@ class LandmarkLocalization(Task[State]):
             factor=np.float64(factor),
             position=start,
             stage=np.int64(0),
-            trail=np.concatenate([np.full((self.memory - 1, 2), np.nan), start[None]]),
+            trail=trail,
             actions=np.full(ACTIONS_KEPT, -1),
             finished=np.False_,
         )
@@ -164,17 +166,18 @@ class LandmarkLocalization(Task[State]):
         xp = xp_of(state.position)
         moved, inside = self.move(state, action)
         moved = xp.where(inside[:, None], moved, state.position)
-        trail = xp.concat([state.trail[:, 1:, :], moved[:, None, :]], axis=1)
-        same = xp.all(trail == moved[:, None, :], axis=-1)
-        rests = xp.sum(xp.astype(same, xp.int64), axis=-1) >= self.visits
+        past = state.trail[:, 1:, :]
+        again = ops.every(past == moved[:, None, :])
+        rests = xp.sum(xp.astype(again, xp.int64), axis=-1) + 1 >= self.visits
         stage = state.stage + xp.astype(rests, xp.int64)
-        settled = xp.where(rests[:, None], xp.round(xp.mean(trail[:, -4:, :], axis=1)), moved)
-        fresh = xp.concat([xp.full_like(trail[:, 1:, :], xp.nan), settled[:, None, :]], axis=1)
+        mean = (xp.sum(past[:, -3:, :], axis=1) + moved) / 4
+        settled = xp.where(rests[:, None], xp.round(mean), moved)
+        past = xp.where(rests[:, None, None], xp.nan, past)
         return replace(
             state,
             position=settled,
-            stage=xp.clip(stage, 0, len(self.steps) - 1),
-            trail=xp.where(rests[:, None, None], fresh, trail),
+            stage=xp.minimum(stage, len(self.steps) - 1),
+            trail=xp.concat([past, settled[:, None, :]], axis=1),
             actions=xp.concat([state.actions[:, 1:], action[:, None]], axis=1),
             finished=stage == len(self.steps),
         )
@@ -198,7 +201,7 @@ class LandmarkLocalization(Task[State]):
             else self.stride(before)
         )
         gained = rewards.progress(self.distance(before), self.distance(after), scale=unit)
-        return xp.where(self.move(before, action)[1], gained, xp.full_like(gained, -1.0))
+        return xp.where(self.move(before, action)[1], gained, -1.0)
 
     def terminated(self, state: State) -> Array:
         return state.finished
@@ -227,7 +230,7 @@ class LandmarkLocalization(Task[State]):
             state.position
             + xp.take(const(MOVES, state.position), action, axis=0) * self.stride(state)[:, None]
         )
-        return moved, xp.all((moved >= 0) & (moved <= state.limit), axis=-1)
+        return moved, ops.every((moved >= 0) & (moved <= state.limit))
 
     def stride(self, state: State) -> Array:
         """The step size in use, (B,) pixels."""
@@ -246,14 +249,9 @@ class LandmarkLocalization(Task[State]):
             if self.views == "all"
             else state.stage[:, None]
         )
-        shape = (rows, self.frames, levels.shape[1])
         visited = ~xp.isnan(places[..., 0])
         places = xp.where(visited[..., None], places, state.position[:, None, None, :])
-        crops = self.bank.crop(
-            xp.broadcast_to(state.image[:, None, None], shape),
-            xp.broadcast_to(places, (*shape, 2)),
-            xp.broadcast_to(levels[:, None, :], shape),
-        )
+        crops = self.bank.crop(state.image[:, None, None], places, levels[:, None, :])
         if self.frames > 1:
             crops = crops * xp.astype(visited, xp.uint8)[..., None, None, None]
         return xp.reshape(crops, (rows, -1, *crops.shape[-2:]))

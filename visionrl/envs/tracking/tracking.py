@@ -129,12 +129,14 @@ class Tracking(Task[State]):
         clip = min(self.clip or length, length)
         frame = self.bank.first[item] + int(rng.integers(length - clip + 1))
         box = self.bank.boxes.array[frame]
+        visited = np.full((self.max_moves + 1, 4), np.nan)
+        visited[0] = np.round(box)
         return State(
             frame=np.int64(frame),
             last=np.int64(frame + clip - 1),
             box=box,
             moves=np.int64(0),
-            visited=np.concatenate([np.round(box)[None], np.full((self.max_moves, 4), np.nan)]),
+            visited=visited,
             actions=np.full(ACTIONS_KEPT, -1),
             frames=np.float64(0),
             overlaps=np.float64(0),
@@ -145,30 +147,26 @@ class Tracking(Task[State]):
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
     def step(self, state: State, action: Array) -> State:
         xp = xp_of(state.box)
-        box, moves = self.moved(state, action), state.moves + 1
+        box, moves, truth = self.moved(state, action), state.moves + 1, self.truth(state)
         rounded = xp.round(box)[:, None, :]
-        again = xp.any(xp.all(state.visited == rounded, axis=-1), axis=-1)
+        again = xp.any(ops.every(state.visited == rounded), axis=-1)
         over = (action == STOP) | again | (moves >= self.max_moves)
         finished = over & (state.frame == state.last)
         ended = xp.astype(over, box.dtype)
+        moves = xp.where(over, 0, moves)
         slot = const(tuple(range(self.max_moves + 1)), moves)
         here = (slot[None, :] == moves[:, None])[..., None]
-        empty = xp.full_like(state.visited[:, 1:, :], xp.nan)
-        arrived = replace(state, box=box)
+        gap = ops.norm(ops.center(box) - ops.center(truth))
         return replace(
             state,
             frame=state.frame + xp.astype(over & ~finished, xp.int64),
             box=box,
-            moves=xp.where(over, xp.zeros_like(moves), moves),
-            visited=xp.where(
-                over[:, None, None],
-                xp.concat([rounded, empty], axis=1),
-                xp.where(here, rounded, state.visited),
-            ),
+            moves=moves,
+            visited=xp.where(here, rounded, xp.where(over[:, None, None], xp.nan, state.visited)),
             actions=xp.concat([state.actions[:, 1:], action[:, None]], axis=1),
             frames=state.frames + ended,
-            overlaps=state.overlaps + ended * success_score(self.overlap(arrived)),
-            near=state.near + ended * within(self.center_error(arrived), 20.0),
+            overlaps=state.overlaps + ended * success_score(ops.iou(box, truth)),
+            near=state.near + ended * within(gap, 20.0),
             finished=finished,
         )
 
@@ -183,9 +181,10 @@ class Tracking(Task[State]):
 
     def reward(self, before: State, action: Array, after: State) -> Array:
         xp = xp_of(before.box)
-        arrived = self.overlap(replace(before, box=after.box))
+        truth = self.truth(before)
+        arrived = ops.iou(after.box, truth)
         if not self.by_clip:
-            return rewards.improved(self.overlap(before), arrived)
+            return rewards.improved(ops.iou(before.box, truth), arrived)
         won = xp.where(arrived > GOOD, xp.ones_like(arrived), -xp.ones_like(arrived))
         return xp.where(after.finished, won, xp.zeros_like(won))
 
@@ -194,11 +193,11 @@ class Tracking(Task[State]):
 
     def metrics(self, state: State) -> dict[str, Array]:
         xp = xp_of(state.box)
-        done = xp.clip(state.frames, 1, None)
-        auc = state.overlaps / done
+        done = xp.maximum(state.frames, 1.0)
+        auc, truth = state.overlaps / done, self.truth(state)
         return {
-            "iou": self.overlap(state),
-            "center_error_px": self.center_error(state),
+            "iou": ops.iou(state.box, truth),
+            "center_error_px": ops.norm(ops.center(state.box) - ops.center(truth)),
             "success_auc": auc,
             "precision_20px": state.near / done,
             "is_success": auc >= 0.5,
@@ -225,11 +224,11 @@ class Tracking(Task[State]):
         move = xp.take(const(MOVES, state.box), action, axis=0)
         limit = xp.take(self.bank.sizes.on(state.box), state.frame, axis=0)
         size = ops.size(state.box)
-        stride = xp.maximum(self.step_size * size, xp.ones_like(size))
-        shape = size / xp.min(size, axis=-1, keepdims=True)
-        wanted = size + move[:, 2:] * xp.min(stride, axis=-1, keepdims=True) * shape
-        fits = xp.all((wanted >= self.smallest) & (wanted <= limit), axis=-1)
-        center = xp.clip(ops.center(state.box) + move[:, :2] * stride, xp.zeros_like(limit), limit)
+        stride = xp.maximum(self.step_size * size, 1.0)
+        shape = size / xp.minimum(size[:, :1], size[:, 1:])
+        wanted = size + move[:, 2:] * xp.minimum(stride[:, :1], stride[:, 1:]) * shape
+        fits = ops.every((wanted >= self.smallest) & (wanted <= limit))
+        center = xp.minimum(xp.maximum(ops.center(state.box) + move[:, :2] * stride, 0.0), limit)
         return ops.box_around(center, xp.where(fits[:, None], wanted, size))
 
     def truth(self, state: State) -> Array:
