@@ -36,6 +36,7 @@ class State:
         last: (B,) int64, index of the episode's last frame.
         box: (B, 4) float64, (x0, y0, x1, y1) edges in pixels.
         moves: (B,) int64, moves made in this frame.
+        template: (B, C, w, w) uint8, what the window shows at the start.
         visited: (B, moves + 1, 4) float64, the rounded boxes of this frame; NaN where there is none yet.
         actions: (B, 10) int64, newest last; -1 before the start.
         frames: (B,) float64, frames that are done.
@@ -48,6 +49,7 @@ class State:
     last: Array
     box: Array
     moves: Array
+    template: Array
     visited: Array
     actions: Array
     frames: Array
@@ -60,14 +62,14 @@ class State:
     "Tracking-v0",
     max_steps=None,
     tags=("tracking", "video", "discrete"),
-    presets={"yun2017": {"clip": 10, "window": 112, "reward": "clip"}},
+    presets={"yun2017": {"clip": 10, "window": 112, "template": False, "reward": "clip"}},
 )
 class Tracking(Task[State]):
     """The agent moves and scales a box, frame after frame, so that it stays on the object it starts on.
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``window`` (C, w, w) uint8: the box with its surroundings; ``history``: the last 10 actions, one-hot, newest last |
+    | Observation | ``window`` (C, w, w) uint8: the box with its surroundings; ``template``, of the same shape: the window at the start; ``history``: the last 10 actions, one-hot, newest last |
     | Action      | 0 left, 1 twice left, 2 right, 3 twice right, 4 up, 5 twice up, 6 down, 7 twice down, 8 smaller, 9 bigger, 10 stop; a step is 0.03 of the box's side, at least one pixel |
     | Reward      | sign of the change of the overlap (IoU) with the object, or at the end of a clip alone: +1 if the overlap exceeds 0.7, else -1 |
     | Ends        | after the clip's last frame; a frame is over at "stop", after 20 moves, or when a box comes back to where it was in this frame |
@@ -81,6 +83,7 @@ class Tracking(Task[State]):
         clip: frames of an episode, from a random one on; None for whole videos from their first frame on.
         window: side of the window, pixels.
         context: side of what the window shows, in sides of the box.
+        template: show what the object looked like at first; Yun et al. do not, and adapt the network instead.
         reward: "sign" per move, or "clip" at the end, as Yun et al. train.
         max_moves: moves per frame.
         step: step size in sides of the box.
@@ -100,6 +103,7 @@ class Tracking(Task[State]):
         clip: int | None = 10,
         window: int = 112,
         context: float = 1.4,
+        template: bool = True,
         reward: Literal["sign", "clip"] = "sign",
         max_moves: int = 20,
         step: float = 0.03,
@@ -115,12 +119,10 @@ class Tracking(Task[State]):
             load(data, kind=VideoSample, default="cutout-videos", split=split, **loading), window
         )
         self.items, self.window = len(self.bank.first), window
-        self.observation_space = spaces.Dict(
-            {
-                "window": spaces.Box(0, 255, (self.bank.channels, window, window), np.uint8),
-                "history": spaces.Box(0, 1, (ACTIONS_KEPT * len(MOVES),), np.float32),
-            }
-        )
+        image = spaces.Box(0, 255, (self.bank.channels, window, window), np.uint8)
+        history = spaces.Box(0, 1, (ACTIONS_KEPT * len(MOVES),), np.float32)
+        keys = {"window": image, "template": image, "history": history}
+        self.observation_space = spaces.Dict({k: box for k, box in keys.items() if template or k != "template"})
         self.action_space = spaces.Discrete(len(MOVES))
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
@@ -136,6 +138,7 @@ class Tracking(Task[State]):
             last=np.int64(frame + clip - 1),
             box=box,
             moves=np.int64(0),
+            template=self.look(np.array([frame]), box[None])[0],
             visited=visited,
             actions=np.full(ACTIONS_KEPT, -1),
             frames=np.float64(0),
@@ -172,12 +175,13 @@ class Tracking(Task[State]):
 
     def observe(self, state: State) -> dict[str, Array]:
         xp = xp_of(state.box)
-        seen = ops.box_around(ops.center(state.box), self.context * ops.size(state.box))
         history = one_hot(state.actions, len(MOVES))
-        return {
-            "window": ops.resize(self.bank.pyramid, state.frame, seen, self.window),
+        seen = {
+            "window": self.look(state.frame, state.box),
+            "template": xp.asarray(state.template, copy=True),
             "history": xp.reshape(history, (history.shape[0], -1)),
         }
+        return {key: seen[key] for key in self.observation_space}
 
     def reward(self, before: State, action: Array, after: State) -> Array:
         xp = xp_of(before.box)
@@ -230,6 +234,11 @@ class Tracking(Task[State]):
         fits = ops.every((wanted >= self.smallest) & (wanted <= limit))
         center = xp.minimum(xp.maximum(ops.center(state.box) + move[:, :2] * stride, 0.0), limit)
         return ops.box_around(center, xp.where(fits[:, None], wanted, size))
+
+    def look(self, frame: Array, box: Array) -> Array:
+        """What the window shows of frames around boxes, (B, C, w, w)."""
+        seen = ops.box_around(ops.center(box), self.context * ops.size(box))
+        return ops.resize(self.bank.pyramid, frame, seen, self.window)
 
     def truth(self, state: State) -> Array:
         """The object's box in the present frame, (B, 4)."""
