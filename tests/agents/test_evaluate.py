@@ -1,0 +1,240 @@
+"""Evaluation: the same episodes for all, honest intervals, a table that says what it must."""
+
+from __future__ import annotations
+
+import json
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.stats import bootstrap
+
+import visionrl  # noqa: F401
+from visionrl.agents.baselines import agent_policy, expert_policy, random_policy
+from visionrl.agents.evaluate import MOST_EPISODES, choose, compare, evaluate
+from visionrl.agents.record import record
+from visionrl.agents.table import estimate, summarize
+from visionrl.core import make_task
+from visionrl.datasets import ImageSample, VideoSample
+
+LANDMARK, TRACKING = "visionrl/LandmarkLocalization-v0", "visionrl/Tracking-v0"
+RNG = np.random.default_rng(0)
+
+
+def images(count: int = 5) -> list[ImageSample]:
+    """Noise with two points; a shape of its own for every image."""
+    made = []
+    for k in range(count):
+        pixels = RNG.integers(0, 256, (1, 60 + k % 9, 80)).astype(np.uint8)
+        made.append(ImageSample(pixels, points={"a": (30 + k % 40, 20), "b": (50, 40 - k % 30)}, name=f"{k}"))
+    return made
+
+
+def videos(count: int = 3, length: int = 6, pace: int = 3) -> list[VideoSample]:
+    """A box that goes right, over noise."""
+    made = []
+    for k in range(count):
+        frames = RNG.integers(0, 256, (length, 3, 60, 80)).astype(np.uint8)
+        boxes = np.array([[10 + pace * t, 10, 30 + pace * t, 30 + k] for t in range(length)], float)
+        made.append(VideoSample(frames, boxes, name=f"{k}"))
+    return made
+
+
+IMAGES, VIDEOS = images(), videos()
+SETTINGS = {LANDMARK: {"data": IMAGES}, TRACKING: {"data": VIDEOS, "window": 32}}
+
+
+@pytest.mark.parametrize("env_id", SETTINGS)
+@pytest.mark.parametrize("num_envs", [1, 3])
+def test_results_do_not_depend_on_how_many_run_at_a_time(env_id, num_envs):
+    one, many = (
+        evaluate(env_id, expert_policy, episodes=7, num_envs=n, env_kwargs=SETTINGS[env_id])
+        for n in (num_envs, 64)
+    )
+    assert list(one) == list(many)
+    for key in one:
+        np.testing.assert_array_equal(one[key], many[key], err_msg=key)
+
+
+def test_an_episode_is_that_of_the_single_environment():
+    got = evaluate(LANDMARK, expert_policy, episodes=12, seed=5, env_kwargs=SETTINGS[LANDMARK])
+    env = gym.make(LANDMARK, split="test", **SETTINGS[LANDMARK])
+    for k in (0, 4, 11):
+        env.reset(seed=5 + k, options={"item": k % 10})
+        total, steps, over = 0.0, 0, False
+        while not over:
+            inner = env.unwrapped
+            _, reward, terminated, truncated, info = env.step(inner.task.expert(inner.state)[0])
+            total, steps, over = total + reward, steps + 1, terminated or truncated
+        assert (got["item"][k], got["length"][k]) == (k % 10, steps)
+        assert got["return"][k] == pytest.approx(total)
+        assert got["distance_px"][k] == pytest.approx(info["distance_px"])
+
+
+def test_the_time_limit_holds():
+    got = evaluate(LANDMARK, random_policy(0), env_kwargs={**SETTINGS[LANDMARK], "max_episode_steps": 7})
+    assert got["length"].max() == 7
+
+
+def test_episodes_take_every_item_in_turn_or_spread_over_them():
+    task = make_task(LANDMARK, data=IMAGES)
+    assert choose(task, None, 0).items == list(range(10))
+    assert choose(task, 23, 0).items == [k % 10 for k in range(23)]
+    few = choose(task, 5, 3)
+    assert [item // 2 for item in few.items] == list(range(5))  # one of each fifth
+    assert few.seeds == [3, 4, 5, 6, 7]
+    assert few.groups.tolist() == list(range(5))  # items 2 k and 2 k + 1 are on image k
+    many = make_task(LANDMARK, data=images(300))
+    assert len(set(choose(many, None, 0).items)) == MOST_EPISODES
+
+
+def test_videos_are_whole_unless_told_otherwise():
+    whole = evaluate(TRACKING, expert_policy, env_kwargs=SETTINGS[TRACKING])
+    clips = evaluate(TRACKING, expert_policy, env_kwargs={**SETTINGS[TRACKING], "clip": 2})
+    assert (whole["length"] >= 6).all()
+    assert (clips["length"] < whole["length"]).all()
+
+
+@pytest.mark.parametrize(("name", "value"), [("episodes", 0), ("num_envs", 0)])
+def test_arguments_out_of_range_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be >= 1, got 0"):
+        evaluate(LANDMARK, expert_policy, env_kwargs=SETTINGS[LANDMARK], **{name: value})
+
+
+def test_random_actions_can_be_repeated():
+    runs = [evaluate(LANDMARK, random_policy(seed), env_kwargs=SETTINGS[LANDMARK]) for seed in (1, 1, 2)]
+    np.testing.assert_array_equal(runs[0]["return"], runs[1]["return"])
+    assert (runs[0]["return"] != runs[2]["return"]).any()
+
+
+class Model:
+    """Predicts 0; remembers what it was told."""
+
+    def __init__(self, task):
+        self.observation_space, self.calls = task.observation_space, []
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        self.calls.append((state, episode_start.copy(), deterministic))
+        return np.zeros(len(episode_start), int), len(self.calls)
+
+
+def test_an_agent_keeps_its_memory_through_an_episode_and_forgets_between():
+    model = Model(make_task(LANDMARK, data=IMAGES))
+    evaluate(LANDMARK, agent_policy(model), episodes=4, num_envs=2, env_kwargs=SETTINGS[LANDMARK])
+    begins = [k for k, (state, _, _) in enumerate(model.calls) if state is None]
+    assert len(begins) == 2
+    assert begins[0] == 0
+    for k, (state, start, deterministic) in enumerate(model.calls):
+        assert deterministic
+        assert start.all() == (k in begins)
+        assert state == (None if k in begins else k)
+
+
+def test_an_agent_refuses_what_it_was_not_trained_on():
+    model = Model(make_task(LANDMARK, data=IMAGES, window=20))
+    with pytest.raises(
+        ValueError, match=r"observation 'window' must be of shape \(3, 20, 20\).*got \(3, 32, 32\)"
+    ):
+        evaluate(LANDMARK, agent_policy(model), env_kwargs=SETTINGS[LANDMARK])
+
+
+def test_the_interval_of_a_mean_is_that_of_scipy():
+    values = RNG.normal(3, 1, 80)
+    got = estimate(values)
+    want = bootstrap(
+        (values,), np.mean, method="percentile", rng=np.random.default_rng(1)
+    ).confidence_interval
+    assert got.value == pytest.approx(values.mean())
+    assert (got.low, got.high) == pytest.approx((want.low, want.high), abs=0.03)
+
+
+@pytest.mark.parametrize("count", [200, 201])
+def test_the_interval_of_a_median_is_that_of_scipy(count):
+    values = RNG.normal(3, 1, count)
+    got = estimate(values, median=True)
+    want = bootstrap(
+        (values,), np.median, method="percentile", rng=np.random.default_rng(1)
+    ).confidence_interval
+    assert got.value == pytest.approx(np.median(values))
+    assert (got.low, got.high) == pytest.approx((want.low, want.high), abs=0.06)
+
+
+def test_episodes_of_one_image_count_as_one_piece_of_evidence():
+    centres = RNG.normal(0, 1, 20)
+    values, groups = np.repeat(centres, 16), np.repeat(np.arange(20), 16)
+    apart, together = estimate(values), estimate(values, groups)
+    once = estimate(centres)
+    assert together.high - together.low == pytest.approx(once.high - once.low, rel=0.1)
+    assert together.high - together.low > 3 * (apart.high - apart.low)
+
+
+def test_one_image_tells_no_interval_and_no_value_is_an_error():
+    alone = estimate(np.arange(5), np.zeros(5, int))
+    assert alone.value == 2
+    assert np.isnan([alone.low, alone.high]).all()
+    with pytest.raises(ValueError, match="values must not be empty"):
+        estimate(np.array([]))
+
+
+def test_errors_get_a_median_and_shares_do_not():
+    found = summarize(
+        {"error_mm": np.array([1.0, 1, 10]), "sdr_2mm": np.array([1.0, 1, 0]), "length": np.ones(3)}
+    )
+    assert list(found) == ["error_mm", "median_error_mm", "sdr_2mm"]
+    assert (found["error_mm"].value, found["median_error_mm"].value) == (4, 1)
+
+
+def test_the_table_has_its_rows_in_order_and_is_json():
+    table = compare(
+        LANDMARK, {"mine": expert_policy}, env_kwargs=SETTINGS[LANDMARK], fit_kwargs={"data": images()}
+    )
+    kinds = [row.kind for row in table.rows]
+    assert (kinds[0], kinds[-2:], set(kinds[1:-2])) == ("random", ["agent", "expert"], {"classical"})
+    assert table.columns[:2] == ["distance_px", "median_distance_px"]
+    assert table.clusters == 5
+    plain = json.loads(json.dumps(table.to_dict(), allow_nan=False))
+    assert plain["rows"][-1]["metrics"]["is_success"]["value"] == 1
+    assert plain["rows"][-1]["metrics"] == plain["rows"][-2]["metrics"]
+    assert plain["rows"][1]["steps"] is None
+    lines = table.to_markdown().splitlines()
+    assert lines[0].startswith("| method | distance_px | median_distance_px |")
+    assert len({line.count("|") for line in lines[: 2 + len(table.rows)]}) == 1
+
+
+def test_an_agent_cannot_take_the_name_of_another_row():
+    with pytest.raises(ValueError, match="agents must not be named like other rows, got expert"):
+        compare(LANDMARK, {"expert": random_policy(0)}, env_kwargs=SETTINGS[LANDMARK])
+
+
+def test_every_column_is_printed_however_narrow_the_terminal(capsys):
+    table = compare(TRACKING, env_kwargs=SETTINGS[TRACKING])
+    from rich.console import Console
+
+    table.print(Console(width=60, color_system=None))
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 60
+    for word in (*table.columns, "ms/episode", *(row.name for row in table.rows)):
+        assert word in shown
+
+
+def test_methods_that_learn_are_left_out_where_there_is_nothing_to_learn_from():
+    table = compare(LANDMARK, episodes=3, env_kwargs=SETTINGS[LANDMARK])
+    assert [row.kind for row in table.rows] == ["random", "expert"]
+    assert "no training split" in table.notes[0]
+    assert [row.kind for row in compare(TRACKING, env_kwargs=SETTINGS[TRACKING]).rows][1] == "classical"
+
+
+def test_a_film_shows_first_and_last_state_and_stays_small(tmp_path):
+    path = record(
+        LANDMARK, random_policy(0), tmp_path / "a.gif", env_kwargs=SETTINGS[LANDMARK], item=3, seed=2
+    )
+    with Image.open(path) as film:
+        assert 2 <= film.n_frames <= 200
+    assert path.stat().st_size <= 2_000_000
+
+
+def test_a_long_noisy_film_is_thinned(tmp_path):
+    noise = {"data": videos(1, 20, pace=1), "window": 32}
+    path = record(TRACKING, expert_policy, tmp_path / "a.gif", env_kwargs=noise)
+    assert path.stat().st_size <= 2_000_000

@@ -1,0 +1,92 @@
+"""Policies to compare an agent with, and an agent as a policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from gymnasium import Space
+from gymnasium.vector.utils import batch_space
+
+from visionrl.core import Task
+
+Policy = Callable[[dict[str, np.ndarray], Task, Any], Any]
+"""``policy(observations, task, state) -> actions``, all with the leading axis B; NumPy in, NumPy out.
+
+One that remembers something between steps has a method ``reset()``, called before every batch of first steps.
+"""
+
+
+def random_policy(seed: int = 0) -> Policy:
+    """Actions by chance, each as likely as any other; ``seed`` makes a run repeatable."""
+    spaces: dict[int, Space] = {}
+
+    def act(observations: dict[str, np.ndarray], task: Task, state: Any) -> Any:
+        rows = len(next(iter(observations.values())))
+        if rows not in spaces:
+            spaces[rows] = batch_space(task.action_space, rows)
+            spaces[rows].seed(seed)
+        return spaces[rows].sample()
+
+    return act
+
+
+def expert_policy(observations: dict[str, np.ndarray], task: Task, state: Any) -> Any:
+    """The task's own expert, which looks at the truth: the upper bound."""
+    return task.expert(state)
+
+
+class AgentPolicy:
+    """A trained Stable-Baselines3 model as a policy; it keeps the memory of a recurrent one.
+
+    Args:
+        model: anything with SB3's ``predict(observation, state, episode_start, deterministic)``.
+        deterministic: the best action instead of a drawn one.
+
+    Raises:
+        ValueError: the task shows something else than the model was trained on.
+    """
+
+    def __init__(self, model: Any, deterministic: bool = True) -> None:
+        self.model, self.deterministic = model, deterministic
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget; the next call is the first step of every row."""
+        self._memory, self._begins = None, True
+
+    def __call__(self, observations: dict[str, np.ndarray], task: Task, state: Any) -> Any:
+        """Actions, as every ``Policy`` gives them."""
+        if self._begins:
+            check_spaces(self.model.observation_space, task.observation_space)
+        rows = len(next(iter(observations.values())))
+        actions, self._memory = self.model.predict(
+            observations,
+            state=self._memory,
+            episode_start=np.full(rows, self._begins),
+            deterministic=self.deterministic,
+        )
+        self._begins = False
+        return actions
+
+
+def check_spaces(trained: Space, shown: Space) -> None:
+    """Refuse observations that a model was not trained on.
+
+    Raises:
+        ValueError: names the first part that differs.
+    """
+    before, now = (
+        {key: box.shape for key, box in getattr(s, "spaces", {}).items()} for s in (trained, shown)
+    )
+    for key in sorted(before | now):
+        if before.get(key) != now.get(key):
+            raise ValueError(
+                f"observation {key!r} must be of shape {before.get(key)} for this agent, got {now.get(key)}"
+            )
+
+
+def agent_policy(model: Any, deterministic: bool = True) -> Policy:
+    """A trained Stable-Baselines3 model as a policy."""
+    return AgentPolicy(model, deterministic)

@@ -1,0 +1,89 @@
+"""Films of episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import gymnasium as gym
+import numpy as np
+
+from visionrl.agents.baselines import Policy
+from visionrl.core import Task, batch, entry_of
+from visionrl.rendering import write_gif
+
+MOST_FRAMES = 200
+MOST_BYTES = 2_000_000
+LEAST_SIDE = 320  # pictures with a shorter side than this are not halved
+FEWEST_FRAMES = 16
+
+
+def record(
+    env_id: str,
+    policy: Policy,
+    path: str | Path,
+    *,
+    split: str = "test",
+    item: int = 0,
+    seed: int = 0,
+    env_kwargs: Mapping[str, Any] | None = None,
+    fps: float = 8.0,
+) -> Path:
+    """Write one episode as a GIF, a frame per step.
+
+    Long episodes are thinned to 200 frames. A file that would exceed 2 MB gets pictures of half the size first, then
+    every second frame, as often as it takes.
+
+    Args:
+        env_id: id of the task.
+        policy: see ``Policy``.
+        path: the file.
+        split: "train", "val", "test" or "all".
+        item: number of the task's item to start from.
+        seed: of the first state.
+        env_kwargs: constructor arguments of the task; ``Task.evaluation`` holds unless they say otherwise.
+        fps: frames per second.
+
+    Returns:
+        The file.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+    task, states = episode(env_id, policy, split=split, item=item, seed=seed, env_kwargs=env_kwargs or {})
+    kept = np.unique(np.linspace(0, len(states) - 1, min(len(states), MOST_FRAMES)).round().astype(int))
+    frames = [task.draw(batch.each(states[k], lambda x: x[0])) for k in kept]
+    path = write_gif(path, frames, fps)
+    if path.stat().st_size > MOST_BYTES and min(frames[0].shape[:2]) >= LEAST_SIDE:
+        frames = [cv2.resize(frame, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for frame in frames]
+        write_gif(path, frames, fps)
+    while path.stat().st_size > MOST_BYTES and len(frames) > FEWEST_FRAMES:
+        frames = [*frames[:-1:2], frames[-1]]
+        write_gif(path, frames, fps)
+    return path
+
+
+def episode(
+    env_id: str, policy: Policy, *, split: str, item: int, seed: int, env_kwargs: Mapping[str, Any]
+) -> tuple[Task, list[Any]]:
+    """The task, and every state of one episode with B = 1, the first and the last among them."""
+    entry = entry_of(env_id)
+    wanted = {**entry.task.evaluation, **env_kwargs, "split": split}
+    engine = {
+        key: value
+        for key, value in wanted.items()
+        if key not in ("backend", "device", "num_envs", "render_mode")
+    }
+    env = gym.make(entry.id, disable_env_checker=True, **engine)
+    inner: Any = env.unwrapped
+    obs, _ = env.reset(seed=seed, options={"item": item})
+    getattr(policy, "reset", lambda: None)()
+    states, over = [inner.state], False
+    while not over:
+        actions = policy({key: value[None] for key, value in obs.items()}, inner.task, inner.state)
+        obs, _, terminated, truncated, _ = env.step(actions[0])
+        over = terminated or truncated
+        states.append(inner.state)
+    return inner.task, states

@@ -1,0 +1,237 @@
+"""What an evaluation found: estimates with intervals, and the table of all methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+RESAMPLES = 2000
+LEVEL = 0.95
+UNITS = ("_px", "_mm")  # metrics with one of these suffixes are errors: they also get a median
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean or a median, and the ends of its 95 % confidence interval; NaN for fewer than two images or videos."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        interval = "" if np.isnan(self.low) else f" [{_short(self.low)}, {_short(self.high)}]"
+        return _short(self.value) + interval
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method's result.
+
+    Attributes:
+        name: what it is called.
+        kind: "random", "classical", "agent" or "expert".
+        metrics: name -> estimate; "median_..." beside the mean of every error.
+        episodes: how many.
+        steps: mean length of an episode; None for a classical method, which takes no steps.
+        ms_per_step: wall clock per step of one episode, all rows of a batch being stepped together; or None.
+        ms_per_episode: wall clock per episode; batched as above, one by one for a classical method.
+    """
+
+    name: str
+    kind: str
+    metrics: Mapping[str, Estimate]
+    episodes: int
+    steps: float | None
+    ms_per_step: float | None
+    ms_per_episode: float
+
+
+@dataclass(frozen=True)
+class Table:
+    """The methods on the same episodes of one split.
+
+    Attributes:
+        env_id: id of the task.
+        split: which samples.
+        seed: of the first episode.
+        headline: the metric to compare by, and whether more is better.
+        clusters: different images or videos among the episodes; the intervals resample these.
+        rows: random, classical methods, agents, expert.
+        notes: what a reader must know, such as why a row is missing.
+    """
+
+    env_id: str
+    split: str
+    seed: int
+    headline: tuple[str, bool]
+    clusters: int
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> list[str]:
+        """The metrics, the headline and its median first."""
+        names = list(dict.fromkeys(name for row in self.rows for name in row.metrics))
+        first = [self.headline[0], f"median_{self.headline[0]}"]
+        return [n for n in first if n in names] + [n for n in names if n not in first]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain lists, dicts, strings and numbers; NaN becomes None, so it is valid JSON."""
+        rows = [
+            {**asdict(row), "metrics": {k: asdict(row.metrics[k]) for k in row.metrics}} for row in self.rows
+        ]
+        name, more = self.headline
+        whole = {
+            **asdict(self),
+            "headline": name,
+            "more_is_better": more,
+            "rows": rows,
+            "notes": list(self.notes),
+        }
+        return {**_plain(whole), "interval": f"{LEVEL:.0%} percentile bootstrap over images or videos"}
+
+    def to_markdown(self) -> str:
+        """A GitHub table."""
+        head = ["method", *self.columns, "episodes", "steps", "ms/step", "ms/episode"]
+        lines = [head, ["---"] * len(head), *(self._cells(row) for row in self.rows)]
+        return "\n".join(
+            ["| " + " | ".join(line) + " |" for line in lines] + [f"\n{note}" for note in self._remarks()]
+        )
+
+    def print(self, console: Any = None) -> None:
+        """Show it in a terminal; columns that do not fit beside each other follow below."""
+        from rich.console import Console
+
+        console = console or Console()
+        head = [*self.columns, "episodes", "steps", "ms/step", "ms/episode"]
+        cells = [[c.replace(" [", "\n[") for c in self._cells(row)] for row in self.rows]
+        console.print(f"{self.env_id}, {self.split} split", style="bold", highlight=False)
+        for block in self._blocks(head, cells, console.width):
+            console.print(self._grid(head, cells, block))
+        for note in self._remarks():
+            console.print(note, style="dim", markup=False, highlight=False)
+
+    @staticmethod
+    def _grid(head: list[str], cells: list[list[str]], block: list[int]) -> Any:
+        from rich.box import SIMPLE_HEAD
+        from rich.table import Table as Grid
+
+        grid = Grid(box=SIMPLE_HEAD, pad_edge=False)
+        grid.add_column("method", no_wrap=True)
+        for column in block:
+            grid.add_column(head[column], justify="right", no_wrap=True)
+        for row in cells:
+            grid.add_row(row[0], *(row[column + 1] for column in block))
+        return grid
+
+    @staticmethod
+    def _blocks(head: list[str], cells: list[list[str]], width: int) -> Iterator[list[int]]:
+        """Columns that fit beside each other and the names."""
+        lengths = [
+            max(len(part) for row in cells for part in (*row[j].split("\n"), ""))
+            for j in range(len(head) + 1)
+        ]
+        block: list[int] = []
+        room = width - max(lengths[0], 6) - 4
+        for column, title in enumerate(head):
+            need = max(lengths[column + 1], len(title)) + 3
+            if block and need > room:
+                yield block
+                room, block = width - max(lengths[0], 6) - 4, []
+            block, room = [*block, column], room - need
+        yield block
+
+    def _cells(self, row: Row) -> list[str]:
+        numbers = [str(row.metrics[name]) if name in row.metrics else "" for name in self.columns]
+        costs = ["" if x is None else _short(x) for x in (row.steps, row.ms_per_step, row.ms_per_episode)]
+        return [row.name, *numbers, str(row.episodes), *costs]
+
+    def _remarks(self) -> list[str]:
+        name, more = self.headline
+        better = f"{name}: {'more' if more else 'less'} is better"
+        text = f"{better}; [95 % confidence], bootstrap over {self.clusters} images or videos."
+        return [text, *self.notes]
+
+
+def estimate(
+    values: np.ndarray, groups: np.ndarray | None = None, *, median: bool = False, seed: int = 0
+) -> Estimate:
+    """Mean or median with a 95 % percentile interval by the cluster bootstrap (Efron & Tibshirani, 1993).
+
+    Whole groups are drawn with replacement, since episodes on one image are not independent of each other.
+
+    Args:
+        values: (N,) numbers or bools.
+        groups: (N,) whole numbers, the image or video of each; default: each its own.
+        median: the median instead of the mean.
+        seed: of the draws.
+
+    Raises:
+        ValueError: there is no value.
+    """
+    values = np.asarray(values, float)
+    if values.size == 0:
+        raise ValueError("values must not be empty, got 0")
+    names, member = np.unique(np.arange(len(values)) if groups is None else groups, return_inverse=True)
+    middle = float(np.median(values) if median else np.mean(values))
+    if len(names) < 2:
+        return Estimate(middle, float("nan"), float("nan"))
+    of = _weighted_median if median else _weighted_mean
+    drawn = np.concatenate([of(values, weights) for weights in _weights(member, len(names), seed)])
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Estimate(middle, float(low), float(high))
+
+
+def summarize(results: Mapping[str, np.ndarray], groups: np.ndarray | None = None) -> dict[str, Estimate]:
+    """Every metric's and the return's estimate; for errors, in pixels or millimetres, the median as well."""
+    found: dict[str, Estimate] = {}
+    for key in [key for key in results if key not in ("length", "item")]:
+        values = results[key]
+        found[key] = estimate(values, groups)
+        if key.endswith(UNITS):
+            found[f"median_{key}"] = estimate(values, groups, median=True)
+    return found
+
+
+def _weights(member: np.ndarray, groups: int, seed: int) -> Iterator[np.ndarray]:
+    """(b, N) how often each value is in each of b resamples; small blocks, to bound the memory."""
+    rng = np.random.default_rng(seed)
+    for _ in range(RESAMPLES // 100):
+        yield rng.multinomial(groups, np.full(groups, 1 / groups), size=100)[:, member]
+
+
+def _weighted_mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return (weights @ values) / weights.sum(axis=1)
+
+
+def _weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """As ``np.median`` of the values, each repeated as often as its weight: (N,), (b, N) -> (b,)."""
+    order = np.argsort(values)
+    upto, ordered = np.cumsum(weights[:, order], axis=1), values[order]
+    half = upto[:, -1:] / 2
+    return (ordered[(upto >= half).argmax(axis=1)] + ordered[(upto > half).argmax(axis=1)]) / 2
+
+
+def _short(x: float) -> str:
+    """Three or four significant digits, never an exponent for numbers of everyday size."""
+    return (
+        f"{x:.0f}"
+        if abs(x) >= 1000
+        else f"{x:.1f}"
+        if abs(x) >= 100
+        else f"{x:.2f}"
+        if abs(x) >= 10
+        else f"{x:.3f}"
+    )
+
+
+def _plain(x: Any) -> Any:
+    """The same of Python's own types, NaN as None."""
+    if isinstance(x, Mapping):
+        return {str(key): _plain(value) for key, value in x.items()}
+    if isinstance(x, (list, tuple)):
+        return [_plain(value) for value in x]
+    return None if isinstance(x, float) and np.isnan(x) else x
