@@ -137,6 +137,7 @@ def test_items_are_the_structures_that_are_in_an_image():
         ({"reward": "px"}, "reward must be one of"),
         ({"steps": (3, 1)}, "scales must have one entry a step size"),
         ({"frames": 0}, "frames must be in"),
+        ({"visits": 3}, "visits must be >= 4"),
     ],
 )
 def test_wrong_arguments_are_named(wrong, words):
