@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cv2
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import DQN, PPO
+
+import visionrl
+from visionrl.agents import TrainConfig, load_agent, make_vec_env, train
+from visionrl.agents.callback import RunCallback
+from visionrl.agents.config import load_presets, parse_args, resolve
+from visionrl.agents.run_files import space_from_json, space_to_json
+from visionrl.agents.train import ALGORITHMS, build_model, fit_buffer
+from visionrl.core import TASKS
+
+LANDMARK = "visionrl/LandmarkLocalization-v0"
+ARGS = {
+    "dqn": (
+        "learning_starts=64",
+        "batch_size=16",
+        "buffer_size=320",
+        "target_update_interval=100",
+        "train_freq=2",
+    ),
+    "ppo": ("n_steps=16", "batch_size=32", "n_epochs=2"),
+}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A user's own data: 12 small pictures with a bright spot, and where it is."""
+    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    lines = ["file,spot_x,spot_y"]
+    for number, (x, y) in enumerate(rng.integers(16, 48, (12, 2))):
+        picture = rng.integers(0, 120, (64, 64, 3), np.uint8)
+        picture[y - 3 : y + 4, x - 3 : x + 4] = 255
+        cv2.imwrite(str(folder / f"{number}.png"), picture)
+        lines.append(f"{number}.png,{x},{y}")
+    (folder / "points.csv").write_text("\n".join(lines))
+    return f"csv:{folder}"
+
+
+def tiny(out: Path, data: str, algo: str = "dqn", **changes: Any) -> TrainConfig:
+    """A run of a second; its replay buffer is full, and begins anew, before the end."""
+    sizes: dict[str, Any] = {"timesteps": 640, "num_envs": 4, "eval_every": 250, "checkpoint_every": 160}
+    sizes |= {"eval_episodes": 3, "test_episodes": 3, "env_args": ("max_episode_steps=40",), "device": "cpu"}
+    sizes |= {"algo_args": ARGS[algo], "split_ratios": (0.5, 0.25, 0.25)}
+    return TrainConfig(env=LANDMARK, algo=algo, data=data, out=str(out), **(sizes | changes))
+
+
+def weights(run: Path) -> list[torch.Tensor]:
+    """All that the run's last checkpoint holds of networks and optimizers, and the best policy."""
+    last = max((run / "checkpoint").iterdir())
+    tensors = torch.load(last / "tensors.pt", weights_only=True)
+    found = [*tensors["policy"].values(), *torch.load(run / "policy.pt", weights_only=True).values()]
+    for state in tensors["policy.optimizer"]["state"].values():
+        found += [value for value in state.values() if isinstance(value, torch.Tensor)]
+    return found
+
+
+def read_curve(run: Path) -> list[dict[str, str]]:
+    with (run / "curve.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module", params=["dqn", "ppo"])
+def whole(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, photos: str
+) -> TrainConfig:
+    """The config of a finished run, trained in one go."""
+    config = tiny(tmp_path_factory.mktemp("whole"), photos, request.param)
+    train(config)
+    return config
+
+
+def test_the_runs_folder(whole: TrainConfig) -> None:
+    run = whole.folder
+    assert run.name == f"LandmarkLocalization-v0-{whole.algo}-small-s0"
+    found = {path.name for path in run.iterdir()}
+    assert found == {
+        *("agent.zip", "policy.pt", "config.json", "metrics.json", "curve.csv", "curve.png", "episode.gif"),
+        *("tensorboard", "checkpoint"),
+    }
+    assert len(list((run / "tensorboard").iterdir())) == 1 and len(list((run / "checkpoint").iterdir())) == 1
+    described = json.loads((run / "config.json").read_text())
+    assert described["versions"]["torch"] == version("torch") and described["command"]
+    metrics = json.loads((run / "metrics.json").read_text())
+    names = [row["name"] for row in metrics["test"]["rows"]]
+    assert names[0] == "random" and names[-2:] == [whole.algo.upper(), "expert"] and len(names) > 3
+    assert metrics["test"]["split"] == "test" and metrics["timesteps"] >= 640
+
+
+def test_the_best_agent_by_validation_is_kept(whole: TrainConfig) -> None:
+    rows = read_curve(whole.folder)
+    assert [int(row["timesteps"]) for row in rows] == [256, {"dqn": 504, "ppo": 512}[whole.algo], 640]
+    best = json.loads((whole.folder / "metrics.json").read_text())["validation"]
+    assert best["distance_px"] == min(float(row["distance_px"]) for row in rows)
+
+
+def test_load_agent_acts_like_the_zip(whole: TrainConfig) -> None:
+    model, config = load_agent(whole.folder, device="cpu")
+    assert (
+        config == replace(resolve(whole), algo_args=config.algo_args)
+        and config.algo_kwargs == resolve(whole).algo_kwargs
+    )
+    zipped = {"dqn": DQN, "ppo": PPO}[whole.algo].load(whole.folder / "agent.zip", device="cpu")
+    env = make_vec_env(LANDMARK, 6, seed=3, split="val", **config.env_kwargs)
+    obs = env.reset()
+    for _ in range(10):
+        actions = model.predict(obs, deterministic=True)[0]
+        np.testing.assert_array_equal(actions, zipped.predict(obs, deterministic=True)[0])
+        obs = env.step(actions)[0]
+
+
+def test_the_same_config_gives_the_same_agent(whole: TrainConfig, tmp_path: Path) -> None:
+    saved = json.loads((whole.folder / "config.json").read_text())["config"]
+    again = train(TrainConfig.from_dict({**saved, "out": str(tmp_path)}))
+    assert all(map(torch.equal, weights(again), weights(whole.folder)))
+
+
+KILLED = """
+import json, os, signal, sys
+from visionrl.agents import TrainConfig, train
+from visionrl.agents.callback import RunCallback
+
+def step(self, ordinary=RunCallback._on_step):
+    if self.model.num_timesteps == 300:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return ordinary(self)
+
+RunCallback._on_step = step
+train(TrainConfig.from_dict(json.loads(sys.argv[1])))
+"""
+
+
+def test_a_killed_run_goes_on_exactly(whole: TrainConfig, tmp_path: Path) -> None:
+    config = replace(whole, out=str(tmp_path))
+    env = {**os.environ, "PYTHONPATH": str(Path(visionrl.__file__).parents[1])}
+    command = [sys.executable, "-c", KILLED, json.dumps(config.to_dict())]
+    assert subprocess.run(command, env=env, capture_output=True).returncode == -signal.SIGKILL
+    assert not (config.folder / "agent.zip").exists()
+    first = int(max((config.folder / "checkpoint").iterdir()).name)
+    assert 0 < first < 300
+    run = train(replace(config, resume=True))
+    assert all(map(torch.equal, weights(run), weights(whole.folder)))
+    assert (run / "curve.csv").read_text() == (whole.folder / "curve.csv").read_text()
+
+
+def test_a_stopped_run_goes_on_exactly(
+    whole: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    config = replace(whole, out=str(tmp_path))
+    number, code = {"dqn": (signal.SIGINT, 130), "ppo": (signal.SIGTERM, 143)}[whole.algo]
+    ordinary, handler = RunCallback._on_step, signal.getsignal(number)
+
+    def step(self: RunCallback) -> bool:
+        if self.model.num_timesteps == 404:
+            signal.raise_signal(number)
+        return ordinary(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunCallback, "_on_step", step)
+        with pytest.raises(SystemExit) as stopped:
+            train(config)
+    assert stopped.value.code == code and signal.getsignal(number) is handler
+    assert "--resume" in capsys.readouterr().out
+    assert int(max((config.folder / "checkpoint").iterdir()).name) >= 404
+    assert all(map(torch.equal, weights(train(replace(config, resume=True))), weights(whole.folder)))
+
+
+def test_a_run_is_never_overwritten(whole: TrainConfig) -> None:
+    before = {path: path.stat().st_mtime_ns for path in whole.folder.rglob("*")}
+    with pytest.raises(ValueError, match="--resume"):
+        train(whole)
+    train(replace(whole, resume=True))  # finished: nothing to do
+    assert {path: path.stat().st_mtime_ns for path in whole.folder.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [({"num_envs": 8}, "num_envs"), ({"seed": 1}, "seed"), ({"env_args": ("window=40",)}, "env_args")],
+)
+def test_another_config_is_not_resumed(whole: TrainConfig, change: dict, field: str) -> None:
+    config = replace(whole, name=whole.folder.name, resume=True, timesteps=700, **change)
+    with pytest.raises(ValueError, match=f"^{field} must be as in the run"):
+        train(config)
+
+
+def test_more_timesteps_continue_a_finished_run(tmp_path: Path, photos: str) -> None:
+    config = tiny(tmp_path, photos, timesteps=128, eval_every=None, eval_episodes=2, test_episodes=2)
+    train(config)
+    run = train(replace(config, timesteps=256, resume=True))
+    assert json.loads((run / "metrics.json").read_text())["timesteps"] == 256
+    steps = [int(row["timesteps"]) for row in read_curve(run)]
+    assert steps[0] < 128 < steps[-1] == 256 and sorted(set(steps)) == steps
+    with pytest.raises(ValueError, match="timesteps must be >= 256"):
+        train(replace(config, timesteps=200, seed=0, resume=True, name=run.name))
+
+
+def test_nothing_to_resume(tmp_path: Path, photos: str) -> None:
+    with pytest.raises(ValueError, match="resume needs a run"):
+        train(tiny(tmp_path, photos, resume=True))
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_data_leave_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nowhere"):
+        train(tiny(tmp_path, f"pts:{tmp_path}/nowhere"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_parse_args() -> None:
+    pairs = ("window=45", "views=stage", "steps=[9,3]", "clip=null", "margin=0.1", 'target="heart"')
+    parsed = parse_args(pairs)
+    values = {"window": 45, "views": "stage", "steps": [9, 3], "clip": None, "margin": 0.1, "target": "heart"}
+    assert parsed == values
+    for bad in ("window", "=3", "two words=3"):
+        with pytest.raises(ValueError, match="name=value"):
+            parse_args([bad])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"algo": "sac"}, "algo must be one of"),
+        ({"env": "visionrl/Nothing-v0"}, "env must be one of"),
+        ({"num_envs": 0}, "num_envs must be >= 1, got 0"),
+        ({"env_args": ("window",)}, "name=value"),
+    ],
+)
+def test_bad_configs(wrong: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainConfig(**wrong)
+    with pytest.raises(ValueError, match="got colour"):
+        TrainConfig.from_dict({"colour": 3})
+
+
+def test_what_is_given_wins_over_the_presets_file() -> None:
+    table = load_presets(LANDMARK)
+    plain = resolve(TrainConfig(env=LANDMARK))
+    assert plain.num_envs == table["dqn"]["num_envs"] and plain.env_kwargs == table["env"]
+    assert plain.algo_kwargs["gamma"] == table["dqn"]["gamma"] and "num_envs" not in plain.algo_kwargs
+    given = resolve(TrainConfig(env=LANDMARK, num_envs=3, env_args=("window=40",), algo_args=("gamma=0.5",)))
+    assert given.num_envs == 3 and given.env_kwargs["window"] == 40 and given.algo_kwargs["gamma"] == 0.5
+    assert resolve(TrainConfig(env=LANDMARK, preset="alansary2019")).env_kwargs == {"preset": "alansary2019"}
+    assert resolve(plain) == plain and TrainConfig.from_dict(json.loads(json.dumps(plain.to_dict()))) == plain
+
+
+@pytest.mark.parametrize("env_id", sorted(TASKS))
+@pytest.mark.parametrize("algo", ["dqn", "ppo", "a2c", "qrdqn"])
+def test_every_presets_file_builds(env_id: str, algo: str) -> None:
+    config = resolve(TrainConfig(env=env_id, algo=algo, device="cpu"))  # type: ignore[arg-type]
+    env = make_vec_env(env_id, config.num_envs, **config.env_kwargs)
+    if not isinstance(env.action_space, gym.spaces.Discrete) and algo in ("dqn", "qrdqn"):
+        pytest.skip("no discrete actions")
+    sized = fit_buffer(config, env.observation_space, given=False)
+    assert sized == config or "buffer_size" not in load_presets(env_id).get(
+        algo, {}
+    )  # the files stay below 1 GB
+    assert isinstance(build_model(sized, env), ALGORITHMS[algo])
+
+
+def test_the_replay_buffer_stays_below_a_gigabyte() -> None:
+    config = resolve(TrainConfig(env=LANDMARK, env_args=("window=128",)))
+    space = make_vec_env(LANDMARK, 1, window=128).observation_space
+    size = fit_buffer(config, space, given=False).algo_kwargs["buffer_size"]
+    assert 2 * 3 * 128 * 128 * size < 1e9 < 2 * 3 * 128 * 128 * size * 1.05
+    assert fit_buffer(config, space, given=True) == config
+
+
+def test_spaces_as_json() -> None:
+    box = gym.spaces.Box(np.array([0.0, -1], np.float32), np.array([1, np.inf], np.float32))
+    space = gym.spaces.Dict({"box": box, "image": gym.spaces.Box(0, 255, (3, 4, 5), np.uint8)})
+    for one in (space, gym.spaces.Discrete(4), gym.spaces.MultiDiscrete([3, 2])):
+        assert space_from_json(json.loads(json.dumps(space_to_json(one)))) == one
+    with pytest.raises(ValueError, match="space must be"):
+        space_to_json(gym.spaces.Text(3))
+
+
+def test_functions_keep_their_names() -> None:
+    import visionrl.agents.evaluate
+    import visionrl.agents.train as module
+
+    del module
+    assert callable(visionrl.agents.train) and callable(visionrl.agents.evaluate)
+    code = "import sys, visionrl.agents; assert not {'torch', 'stable_baselines3'} & set(sys.modules)"
+    root = str(Path(visionrl.__file__).parents[1])
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": root})

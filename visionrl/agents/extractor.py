@@ -1,0 +1,79 @@
+"""From an observation of images and numbers to one feature vector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import get_flattened_obs_dim, is_image_space
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import Tensor, nn
+
+from visionrl.backbones import Backbone, as_backbone, make_backbone
+
+
+class VisionExtractor(BaseFeaturesExtractor):
+    """A features extractor of Stable-Baselines3: a backbone for each image, and the rest joined to them.
+
+    Every (C, H, W) uint8 image of the observation has its backbone; all other entries are flattened; one
+    linear layer with ReLU makes the feature vector of it all. Leave the policy's ``normalize_images`` on, the
+    backbones want images in [0, 1].
+
+    Pretrained weights outlive the orthogonal initialisation that PPO and A2C apply to extractors, and a
+    frozen backbone outlives training: neither weights nor BatchNorm statistics move.
+
+    Args:
+        observation_space: a Dict with one image or more; images are channel-first.
+        backbone: name of a backbone, or a module from (B, C, H, W) in [0, 1] to a map or vectors; a module is
+            copied, with its weights, for each image and each network.
+        features_dim: length of the feature vector.
+        pretrained: published weights; True or the name of a torchvision entry.
+        frozen: the backbones do not learn.
+        weights: a file of weights instead.
+        options: further arguments of ``visionrl.backbones.make_backbone``.
+
+    Raises:
+        ValueError: the observation holds no image.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Dict,
+        backbone: str | nn.Module = "small",
+        features_dim: int = 256,
+        pretrained: bool | str = False,
+        frozen: bool = False,
+        weights: str | Mapping[str, Tensor] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(observation_space, features_dim)
+        images = {key: space for key, space in observation_space.items() if is_image_space(space)}
+        if not images:
+            raise ValueError(f"observation_space must hold a (C, H, W) uint8 image, got {observation_space}")
+        options = {**options, "pretrained": pretrained, "weights": weights, "frozen": frozen}
+        self.backbones = nn.ModuleDict(
+            {key: _build(backbone, box.shape or (), options) for key, box in images.items()}
+        )
+        self.others = [key for key in observation_space if key not in images]
+        joined = sum(net.num_features for net in self.backbones.values())  # type: ignore[misc]
+        joined += sum(get_flattened_obs_dim(observation_space[key]) for key in self.others)
+        self.head = nn.Sequential(nn.Linear(joined, features_dim), nn.ReLU())
+
+    def forward(self, observations: dict[str, Tensor]) -> Tensor:
+        """(B, features_dim) from images in [0, 1] (B, C, H, W) and numbers (B, ...)."""
+        parts = [net(observations[key]) for key, net in self.backbones.items()]
+        parts += [observations[key].flatten(1) for key in self.others]
+        return self.head(torch.cat(parts, dim=1))
+
+
+def _build(backbone: str | nn.Module, shape: tuple[int, ...], options: dict[str, Any]) -> Backbone:
+    """A backbone for images of a shape (C, H, W)."""
+    channels, side = shape[0], min(shape[1:])
+    if isinstance(backbone, str):
+        return make_backbone(backbone, channels, image_size=side, **options)
+    net = as_backbone(deepcopy(backbone), channels, side)
+    net.pretrained = True  # the weights are the caller's
+    return net.freeze() if options["frozen"] else net
