@@ -45,15 +45,15 @@ def sketch(config: TrainConfig) -> None:
                 "frozen": config.frozen,
             },
         },
-        learning_rate=5e-4,
-        gamma=0.9,  # the rewards come at every step, so the agent need not look far ahead
+        learning_rate=1e-3,
+        gamma=0.5,  # the rewards come at every step, so the agent need not look far ahead
         batch_size=128,
         buffer_size=10_000,  # SB3 keeps two observations a step in it, so images fill memory fast
         learning_starts=1_000,
         train_freq=4,  # 4 steps of 16 episodes, then
-        gradient_steps=2,  # 2 updates of the network
+        gradient_steps=4,  # 4 updates of the network
         target_update_interval=1_000,
-        exploration_fraction=0.4,  # from all actions by chance down to 1 in 20
+        exploration_fraction=0.2,  # from all actions by chance down to 1 in 20
         exploration_final_eps=0.05,
         device=config.device,
         seed=config.seed,

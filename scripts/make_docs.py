@@ -1,7 +1,7 @@
 """Writes a page for every registered environment into docs/environments, from its docstring.
 
-    python scripts/make_docs.py            # the pages
-    python scripts/make_docs.py --films    # also the expert's GIFs beside them
+python scripts/make_docs.py            # the pages
+python scripts/make_docs.py --films    # also the expert's GIFs beside them
 """
 
 from __future__ import annotations

@@ -112,8 +112,8 @@ def test_an_episode_can_start_from_a_chosen_item():
     assert env.state.frame.tolist() == [first[5], first[0], first[7]]
     single.reset(seed=0, options={"item": 7})
     assert single.unwrapped.state.frame[0] == first[7]
-    with pytest.raises(ValueError, match=r"options\['item'\] must be in \[0, 48\), got 48"):
-        single.reset(options={"item": 48})
+    with pytest.raises(ValueError, match=r"options\['item'\] must be in \[0, 200\), got 200"):
+        single.reset(options={"item": 200})
 
 
 def test_rendering_gives_pictures():

@@ -16,9 +16,10 @@ from visionrl.backbones import Backbone, as_backbone, make_backbone
 
 
 class VisionExtractor(BaseFeaturesExtractor):
-    """A features extractor of Stable-Baselines3: a backbone for each image, and the rest joined to them.
+    """A features extractor of Stable-Baselines3: images through a backbone, the rest joined to it.
 
-    Every (C, H, W) uint8 image of the observation has its backbone; all other entries are flattened; one
+    Images, (C, H, W) uint8, of one size, such as a window and a template, are stacked and share a backbone, whose
+    first layer can so compare them; an image of another size has its own. All other entries are flattened; one
     linear layer with ReLU makes the feature vector of it all. Leave the policy's ``normalize_images`` on, the
     backbones want images in [0, 1].
 
@@ -28,7 +29,7 @@ class VisionExtractor(BaseFeaturesExtractor):
     Args:
         observation_space: a Dict with one image or more; images are channel-first.
         backbone: name of a backbone, or a module from (B, C, H, W) in [0, 1] to a map or vectors; a module is
-            copied, with its weights, for each image and each network.
+            copied, with its weights, for each size of image and each network.
         features_dim: length of the feature vector.
         pretrained: published weights; True or the name of a torchvision entry.
         frozen: the backbones do not learn.
@@ -54,8 +55,15 @@ class VisionExtractor(BaseFeaturesExtractor):
         if not images:
             raise ValueError(f"observation_space must hold a (C, H, W) uint8 image, got {observation_space}")
         options = {**options, "pretrained": pretrained, "weights": weights, "frozen": frozen}
+        self.stacks: dict[str, list[str]] = {}  # the first image of each size -> all images of that size
+        for key, space in images.items():
+            first = next((k for k in self.stacks if images[k].shape[1:] == space.shape[1:]), key)  # type: ignore[index]
+            self.stacks.setdefault(first, []).append(key)
         self.backbones = nn.ModuleDict(
-            {key: _build(backbone, box.shape or (), options) for key, box in images.items()}
+            {
+                key: _build(backbone, [images[k].shape for k in keys], options)
+                for key, keys in self.stacks.items()
+            }
         )
         self.others = [key for key in observation_space if key not in images]
         joined = sum(net.num_features for net in self.backbones.values())  # type: ignore[misc]
@@ -64,14 +72,17 @@ class VisionExtractor(BaseFeaturesExtractor):
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
         """(B, features_dim) from images in [0, 1] (B, C, H, W) and numbers (B, ...)."""
-        parts = [net(observations[key]) for key, net in self.backbones.items()]
+        parts = [
+            self.backbones[first](torch.cat([observations[key] for key in keys], dim=1))
+            for first, keys in self.stacks.items()
+        ]
         parts += [observations[key].flatten(1) for key in self.others]
         return self.head(torch.cat(parts, dim=1))
 
 
-def _build(backbone: str | nn.Module, shape: tuple[int, ...], options: dict[str, Any]) -> Backbone:
-    """A backbone for images of a shape (C, H, W)."""
-    channels, side = shape[0], min(shape[1:])
+def _build(backbone: str | nn.Module, shapes: list[Any], options: dict[str, Any]) -> Backbone:
+    """A backbone for a stack of images (C, H, W), all of one size."""
+    channels, side = sum(shape[0] for shape in shapes), min(shapes[0][1:])
     if isinstance(backbone, str):
         return make_backbone(backbone, channels, image_size=side, **options)
     net = as_backbone(deepcopy(backbone), channels, side)

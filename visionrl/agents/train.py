@@ -17,6 +17,7 @@ from sb3_contrib import QRDQN
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import configure
+from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from visionrl.agents.callback import RunCallback, Stopped
@@ -185,6 +186,8 @@ def build_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
 def model_kwargs(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     """Arguments of the algorithm, and of its policy."""
     kwargs = config.algo_kwargs
+    if isinstance(rate := kwargs.get("learning_rate"), str):
+        kwargs["learning_rate"] = falling(rate)
     policy = {name: kwargs.pop(name) for name in POLICY_ARGS if name in kwargs}
     trunk = {
         "backbone": config.backbone,
@@ -194,6 +197,19 @@ def model_kwargs(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         "weights": config.weights,
     }
     return kwargs, {**policy, "features_extractor_class": VisionExtractor, "features_extractor_kwargs": trunk}
+
+
+def falling(rate: str) -> LinearSchedule:
+    """The learning rate "linear 1e-3": from 1e-3 to 0 over the run.
+
+    Raises:
+        ValueError: it is written otherwise.
+    """
+    kind, _, start = rate.partition(" ")
+    try:
+        return LinearSchedule(float(start if kind == "linear" else "none"), 0.0, 1.0)
+    except ValueError:
+        raise ValueError(f"learning_rate must be a number or like 'linear 1e-3', got {rate!r}") from None
 
 
 def save_agent(model: BaseAlgorithm, run: Path) -> None:

@@ -20,7 +20,8 @@ from visionrl.datasets.cutouts import PHOTOGRAPHS, Background, Cutout, backgroun
 from visionrl.datasets.samples import VideoSample
 
 HEIGHT, WIDTH = 160, 208
-COUNTS = {"train": 48, "val": 12, "test": 24}
+COUNTS = {"train": 200, "val": 12, "test": 24}
+LENGTHS = {"train": 12, "val": 40, "test": 40}  # many short videos teach more than few long ones
 MAX_MOTION = 0.35
 """Most that the path of an object moves in one frame, in sides (root of the area) of its box."""
 
@@ -88,18 +89,18 @@ class CutoutVideos(Sequence[VideoSample]):
 
     Args:
         split: ``"train"``, ``"val"`` or ``"test"``; no two share a photograph, of objects or backgrounds.
-        count: number of videos; None: 48, 12 and 24 of the three splits.
-        length: frames in a video.
+        count: number of videos; None: 200, 12 and 24 of the three splits.
+        length: frames in a video; None: 12, 40 and 40.
 
     Raises:
         ValueError: no such split, or ``count`` or ``length`` under 1.
         FileNotFoundError: a photograph is missing from the installed scikit-image.
     """
 
-    def __init__(self, split: str, count: int | None = None, length: int = 40) -> None:
+    def __init__(self, split: str, count: int | None = None, length: int | None = None) -> None:
         self.split = check_split(split)
         self._count = COUNTS[split] if count is None else operator.index(count)
-        self.length = operator.index(length)
+        self.length = LENGTHS[split] if length is None else operator.index(length)
         if self._count < 1:
             raise ValueError(f"count must be >= 1, got {count}")
         if self.length < 1:

@@ -1,4 +1,4 @@
-"""The embedded sets as formats without a path: ``"chest-xray"`` and ``"cutout-videos"``."""
+"""The embedded sets as formats without a path, such as ``"chest-xray"`` and ``"digits"``."""
 
 from __future__ import annotations
 
@@ -22,3 +22,19 @@ def read_cutout_videos(path: None, options: ReadOptions) -> Sequence[VideoSample
     from visionrl.datasets.videos import CutoutVideos
 
     return CutoutVideos(options.split)
+
+
+@register_format("digits", kind=ImageSample, embedded=True)
+def read_digits(path: None, options: ReadOptions) -> Sequence[ImageSample]:
+    """Handwritten digits; see ``Digits``."""
+    from visionrl.datasets.digits import Digits
+
+    return Digits(options.split)
+
+
+@register_format("cluttered-digits", kind=ImageSample, embedded=True)
+def read_cluttered_digits(path: None, options: ReadOptions) -> Sequence[ImageSample]:
+    """The same somewhere on a larger canvas, among fragments of others; see ``ClutteredDigits``."""
+    from visionrl.datasets.digits import ClutteredDigits
+
+    return ClutteredDigits(options.split)

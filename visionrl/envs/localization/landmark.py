@@ -121,7 +121,9 @@ class LandmarkLocalization(Task[State]):
         if len(steps) != len(scales):
             raise ValueError(f"scales must have one entry a step size ({len(steps)}), got {len(scales)}")
         if visits < 4:
-            raise ValueError(f"visits must be >= 4, since a stage ends at the mean of four places, got {visits}")
+            raise ValueError(
+                f"visits must be >= 4, since a stage ends at the mean of four places, got {visits}"
+            )
         if not 1 <= frames <= memory:
             raise ValueError(f"frames must be in [1, memory={memory}], got {frames}")
         self.steps, self.views, self.frames, self.in_mm = tuple(steps), views, frames, reward == "mm"

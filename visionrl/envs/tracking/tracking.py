@@ -121,8 +121,10 @@ class Tracking(Task[State]):
         self.items, self.window = len(self.bank.first), window
         image = spaces.Box(0, 255, (self.bank.channels, window, window), np.uint8)
         history = spaces.Box(0, 1, (ACTIONS_KEPT * len(MOVES),), np.float32)
-        keys = {"window": image, "template": image, "history": history}
-        self.observation_space = spaces.Dict({k: box for k, box in keys.items() if template or k != "template"})
+        keys: dict[str, spaces.Space] = {"window": image, "template": image, "history": history}
+        self.observation_space = spaces.Dict(
+            {k: box for k, box in keys.items() if template or k != "template"}
+        )
         self.action_space = spaces.Discrete(len(MOVES))
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
