@@ -63,8 +63,8 @@ class TrainConfig:
     """Further arguments of the algorithm, in the same form: learning_rate=1e-3 gamma=0.95."""
     eval_every: int | None = None
     """Steps between evaluations on the validation split; a tenth of the run by default."""
-    eval_episodes: int = 64
-    """Episodes of each of these evaluations."""
+    eval_episodes: int | None = None
+    """Episodes of each of these evaluations; 64 by default."""
     test_episodes: int | None = None
     """Episodes of the evaluation on the test split at the end; None lets the task's data decide."""
     checkpoint_every: int = 50_000
@@ -170,8 +170,8 @@ def resolve(config: TrainConfig) -> TrainConfig:
     tables = load_presets(config.env) if config.presets else {}
     env = {} if config.preset else tables.get("env", {})
     algo = dict(tables.get(config.algo, {}))
-    run = {name: algo.pop(name, None) for name in ("num_envs", "timesteps", "eval_every")}
-    default = {"num_envs": 16, "timesteps": 100_000}
+    run = {name: algo.pop(name, None) for name in ("num_envs", "timesteps", "eval_every", "eval_episodes")}
+    default = {"num_envs": 16, "timesteps": 100_000, "eval_episodes": 64}
     chosen: dict[str, Any] = {key: getattr(config, key) or run[key] or default.get(key) for key in run}
     chosen["eval_every"] = chosen["eval_every"] or max(chosen["timesteps"] // 10, 1)
     return replace(

@@ -150,7 +150,7 @@ def inherit(config: TrainConfig, earlier: TrainConfig) -> TrainConfig:
     Raises:
         ValueError: something given is not; ``timesteps`` alone may grow.
     """
-    names = ("num_envs", "timesteps", "eval_every")
+    names = ("num_envs", "timesteps", "eval_every", "eval_episodes")
     sizes = {name: getattr(config, name) or getattr(earlier, name) for name in names}
     env = {**parse_args(earlier.env_args), **parse_args(config.env_args)}
     algo = {**earlier.algo_kwargs, **config.algo_kwargs}
