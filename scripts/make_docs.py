@@ -64,7 +64,9 @@ def pages() -> dict[str, str]:
 
 def main() -> None:
     """Write the pages, and the films if asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--films", action="store_true", help="also play the expert and write its GIFs")
     films = parser.parse_args().films
     FOLDER.mkdir(parents=True, exist_ok=True)

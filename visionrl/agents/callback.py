@@ -108,7 +108,10 @@ class RunCallback(BaseCallback):
             self.logger.record(f"val/{key}", mean)
         self.logger.dump(steps)
         write_curve(self.run, self.curve)
-        self.bar.update(self._task, description=f"val {self.metric} {row[self.metric]:.3g}")
+        best = " (best so far)" if row is self.best_row else ""
+        self.bar.console.print(
+            f"step {steps:,}: validation {self.metric} {row[self.metric]:.4g}{best}", highlight=False
+        )
 
     def _better(self, new: float, old: float) -> bool:
         return new > old if self.more_is_better else new < old

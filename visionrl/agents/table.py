@@ -101,13 +101,22 @@ class Table:
             ["| " + " | ".join(line) + " |" for line in lines] + [f"\n{note}" for note in self._remarks()]
         )
 
-    def print(self, console: Any = None) -> None:
-        """Show it in a terminal; columns that do not fit beside each other follow below."""
+    def print(self, console: Any = None, brief: bool = False) -> None:
+        """Show it in a terminal; columns that do not fit beside each other follow below.
+
+        Args:
+            console: rich's; default: standard output.
+            brief: no more than the headline metric, success and cost.
+        """
         from rich.console import Console
 
         console = console or Console()
         head = [*self.columns, "episodes", "steps", "ms/step", "ms/episode"]
-        cells = [[c.replace(" [", "\n[") for c in self._cells(row)] for row in self.rows]
+        main = (*self.columns[:2], "is_success", "ms/episode")
+        keep = [column for column, name in enumerate(head) if not brief or name in main]
+        head = [head[column] for column in keep]
+        every = [self._cells(row) for row in self.rows]
+        cells = [[row[0], *(row[k + 1].replace(" [", "\n[") for k in keep)] for row in every]
         console.print(f"{self.env_id}, {self.split} split", style="bold", highlight=False)
         for block in self._blocks(head, cells, console.width):
             console.print(self._grid(head, cells, block))

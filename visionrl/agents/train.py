@@ -116,8 +116,8 @@ def finish(model: Any, config: TrainConfig, run: Path, callback: RunCallback, co
         run / "metrics.json", {"timesteps": model.num_timesteps, "validation": best, "test": table.to_dict()}
     )
     record(config.env, agent_policy(model), run / "episode.gif", split="test", env_kwargs=config.env_kwargs)
-    table.print()
-    console.print(f"saved in {run}")
+    table.print(brief=True)
+    console.print(f"saved in {run}; metrics.json has every metric")
 
 
 def check_folder(config: TrainConfig) -> TrainConfig | None:
