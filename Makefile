@@ -3,7 +3,7 @@
 # make check  lint, types, import layers and the fast tests, for while you work
 .PHONY: demo test check lint format
 
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
 demo: $(READY)
-	$(BIN)/python examples/train_dqn.py --resume
+	$(BIN)/python examples/train_dqn.py --name demo $(if $(wildcard runs/demo/config.json),--resume)
 
 test: $(READY)
 	$(BIN)/python -m pytest

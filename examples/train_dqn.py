@@ -84,5 +84,5 @@ def main(config: TrainConfig, sketch_only: bool = False) -> None:
 if __name__ == "__main__":
     try:
         tyro.cli(main, config=(tyro.conf.OmitArgPrefixes,))
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

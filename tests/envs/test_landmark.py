@@ -136,8 +136,15 @@ def test_items_are_the_structures_that_are_in_an_image():
         ({"views": "some"}, "views must be one of 'all', 'stage', got 'some'"),
         ({"reward": "px"}, "reward must be one of"),
         ({"steps": (3, 1)}, "scales must have one entry a step size"),
-        ({"frames": 0}, "frames must be in"),
-        ({"visits": 3}, "visits must be >= 4"),
+        ({"frames": 0}, "frames must be a whole number in"),
+        ({"visits": 3}, "visits must be a whole number >= 4, got 3"),
+        ({"memory": 3}, "memory must be a whole number >= 4, got 3"),
+        ({"window": 0}, "window must be a whole number >= 8, got 0"),
+        ({"margin": 0.5}, "margin must be in"),
+        ({"radius": -1}, "radius must be >= 0.0, got -1"),
+        ({"steps": (9, 3, 0.5)}, "steps must be a whole number >= 1, got 0.5"),
+        ({"target": ["a", "a"]}, "target must name each structure once"),
+        ({"max_side": 4}, "max_side must be a whole number >= 40, got 4"),
     ],
 )
 def test_wrong_arguments_are_named(wrong, words):
@@ -155,3 +162,17 @@ def test_past_places_are_shown_when_asked_for():
     second = task.observe(after)["window"][0]
     assert not first[0].any(), "there is no past at the start"
     np.testing.assert_array_equal(second[0], first[1])
+
+
+def test_an_image_smaller_than_a_block_is_named():
+    with pytest.raises(ValueError, match="image 1 must have sides >= 3, the largest scale, got 2"):
+        tiny = ImageSample(image(shape=(1, 2, 9)), points={"a": (1, 1)}, name="tiny")
+        make_task(ID, data=[ImageSample(image(), points={"a": (1, 2)}, name="one"), tiny], window=8)
+
+
+def test_success_is_counted_in_pixels_of_the_original_image():
+    big = ImageSample(image(shape=(1, 200, 400)), points={"a": (300.0, 100.0)})
+    task = make_task(ID, data=[big], window=8, max_side=200, radius=3.0)
+    state = start(task, 151, 50)  # 2.5 pixels off in the original, 1.25 as it is held
+    assert task.metrics(state)["is_success"].tolist() == [bool(task.metrics(state)["distance_px"][0] <= 3)]
+    assert not task.metrics(start(task, 152, 50))["is_success"][0]

@@ -155,8 +155,23 @@ def test_expert_follows_a_jump_that_leaves_no_overlap():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "words"), [({"clip": 1}, "clip must be >= 2"), ({"reward": "iou"}, "reward must be one of")]
+    ("wrong", "words"),
+    [
+        ({"clip": 1}, "clip must be a whole number >= 2"),
+        ({"reward": "iou"}, "reward must be one of"),
+        ({"window": 0}, "window must be a whole number >= 8"),
+        ({"context": -1}, "context must be >= 0.1"),
+        ({"max_moves": 0}, "max_moves must be a whole number >= 1"),
+    ],
 )
 def test_wrong_arguments_are_named(wrong, words):
     with pytest.raises(ValueError, match=words):
         make_task(ID, data=[video([[20, 10, 60, 30]] * 3)], **wrong)
+
+
+@pytest.mark.parametrize(("box", "action", "grows"), [([30, 30, 33, 33], 9, 1), ([-20, -20, 100, 90], 8, -1)])
+def test_a_box_beyond_the_limits_can_come_back(box, action, grows):
+    task = make_task(ID, data=[video([box] * 3)], clip=None, window=16)
+    state = begin(task)
+    after, _ = act(task, state, action)
+    assert np.sign(np.ptp(after.box[0, ::2]) - np.ptp(state.box[0, ::2])) == grows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -80,10 +81,20 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_choice("algo", self.algo, ALGOS)
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", self.device):
+            raise ValueError(f"device must be auto, cpu, cuda, cuda:N or mps, got {self.device!r}")
         entry_of(self.env)
         parse_args(self.env_args)
         parse_args(self.algo_args)
-        for name in ("num_envs", "threads", "timesteps", "eval_every", "eval_episodes", "checkpoint_every"):
+        for name in (
+            "num_envs",
+            "threads",
+            "timesteps",
+            "eval_every",
+            "eval_episodes",
+            "test_episodes",
+            "checkpoint_every",
+        ):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be >= 1, got {value}")

@@ -59,6 +59,10 @@ def read_config(run: Path) -> tuple[TrainConfig, spaces.Dict, Space]:
         ValueError: the file is not as ``write_config`` writes it.
     """
     found = json.loads((run / "config.json").read_text())
+    if missing := {"config", "observation_space", "action_space"} - set(found):
+        raise ValueError(
+            f"{run / 'config.json'} must have {', '.join(sorted(missing))}; is it of a training run?"
+        )
     observations = space_from_json(found["observation_space"])
     if not isinstance(observations, spaces.Dict):
         raise ValueError(f"observation_space must be a dict, got {observations}")

@@ -27,6 +27,7 @@ from visionrl.agents.evaluate import agent_policy, compare
 from visionrl.agents.extractor import VisionExtractor
 from visionrl.agents.run_files import plot_curve, read_config, write_config, write_json
 from visionrl.agents.sb3_env import make_vec_env
+from visionrl.core import Task, make_task
 
 ALGORITHMS: Mapping[str, type[BaseAlgorithm]] = {"dqn": DQN, "ppo": PPO, "a2c": A2C, "qrdqn": QRDQN}
 POLICY_ARGS = ("net_arch", "n_quantiles")  # of ``algo_args``, those that shape the policy's networks
@@ -67,7 +68,8 @@ def train(config: TrainConfig) -> Path:
         return run
     env = make_vec_env(wanted.env, wanted.num_envs or 1, split="train", **wanted.env_kwargs)
     if earlier is None:
-        wanted = fit_buffer(wanted, env.observation_space, given="buffer_size" in config.algo_kwargs)
+        wanted = settle(wanted, env.get_attr("task")[0])
+    wanted = fit_buffer(wanted, env.observation_space, given="buffer_size" in config.algo_kwargs)
     model = build_model(wanted, env)
     run.mkdir(parents=True, exist_ok=True)
     write_config(run, replace(wanted, resume=False), env.observation_space, env.action_space)
@@ -76,6 +78,21 @@ def train(config: TrainConfig) -> Path:
     finish(model, wanted, run, callback, console)
     env.close()
     return run
+
+
+def settle(config: TrainConfig, task: Task) -> TrainConfig:
+    """The config with what the training split decided, so that the other splits are seen in the same way.
+
+    Raises:
+        ValueError: the validation or test split cannot be had, or looks otherwise.
+    """
+    settled = replace(config, env_args=format_args({**task.settled, **parse_args(config.env_args)}))
+    for split in ("val", "test"):
+        kwargs = {**task.evaluation, **settled.env_kwargs, "split": split}
+        seen = make_task(config.env, **kwargs).observation_space
+        if seen != task.observation_space:
+            raise ValueError(f"observations of split {split!r} must be {task.observation_space}, got {seen}")
+    return settled
 
 
 def learn(model: BaseAlgorithm, config: TrainConfig, run: Path, console: Console) -> RunCallback:
@@ -92,6 +109,8 @@ def learn(model: BaseAlgorithm, config: TrainConfig, run: Path, console: Console
         with callback.listening():
             left = (config.timesteps or 0) - model.num_timesteps
             model.learn(max(left, 0), callback=callback, reset_num_timesteps=False)
+            if callback.stop:  # asked to during the last evaluation, after which the checkpoint is written
+                raise Stopped(callback.stop)
     except Stopped as stopped:
         console.print(
             f"stopped at step {model.num_timesteps:,}; the same command with --resume continues {run}"
@@ -108,6 +127,7 @@ def finish(model: Any, config: TrainConfig, run: Path, callback: RunCallback, co
     save_agent(model, run)
     plot_curve(run, callback.curve, callback.metric)
     agents = {config.algo.upper(): agent_policy(model)}
+    console.print("comparing on the test split")
     table = compare(
         config.env, agents, split="test", episodes=config.test_episodes, env_kwargs=config.env_kwargs
     )

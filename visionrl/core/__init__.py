@@ -2,7 +2,7 @@
 
 from visionrl.core.env import TaskEnv
 from visionrl.core.registry import BASELINES, TASKS, baseline, entry_of, make_task, register
-from visionrl.core.task import Task, check_choice
+from visionrl.core.task import Task, check_choice, check_range
 from visionrl.core.vector_env import TaskVectorEnv
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "TaskVectorEnv",
     "baseline",
     "check_choice",
+    "check_range",
     "entry_of",
     "make_task",
     "register",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 import gymnasium as gym
 
 from visionrl.core.task import Task
+from visionrl.datasets import load
 
 TaskT = TypeVar("TaskT", bound=type[Task])
 
@@ -126,4 +128,13 @@ def make_task(task_id: str, preset: str | None = None, **kwargs: Any) -> Task:
     entry = entry_of(task_id)
     if preset is not None and preset not in entry.presets:
         raise ValueError(f"preset must be one of {sorted(entry.presets)} for {entry.id}, got {preset!r}")
+    if unknown := sorted(set(kwargs) - (known := arguments(entry.task))):
+        raise ValueError(f"{entry.id} has no argument {unknown[0]!r}; it has {', '.join(sorted(known))}")
     return entry.task(**{**(entry.presets[preset] if preset else {}), **kwargs})
+
+
+def arguments(task: type[Task]) -> set[str]:
+    """Names of a task's constructor arguments, those that it hands on to ``datasets.load`` among them."""
+    own = inspect.signature(task).parameters
+    handed = inspect.signature(load).parameters if "loading" in own else {}
+    return {*own, *handed} - {"loading", "kind", "default"}

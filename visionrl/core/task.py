@@ -40,6 +40,14 @@ class Task(ABC, Generic[StateT]):
     evaluation: ClassVar[Mapping[str, Any]] = {}
     headline: ClassVar[tuple[str, bool]] = ("is_success", True)
 
+    @property
+    def settled(self) -> dict[str, Any]:
+        """Constructor arguments that this split's samples decided, and that other splits must be given likewise.
+
+        Such as the number of channels, or the order of the structures that a goal counts.
+        """
+        return {}
+
     @abstractmethod
     def sample(self, rng: np.random.Generator, item: int) -> StateT:
         """The first state of one episode, without the axis B; ``item`` is in [0, items)."""
@@ -71,6 +79,19 @@ class Task(ABC, Generic[StateT]):
     @abstractmethod
     def draw(self, state: StateT) -> np.ndarray:
         """A picture of one row of a NumPy state (fields without the axis B): (H, W, 3) uint8 RGB."""
+
+
+def check_range(name: str, value: Any, low: float, high: float = float("inf")) -> None:
+    """Refuse a number outside [low, high]; a whole ``low`` asks for a whole number.
+
+    Raises:
+        ValueError: names the argument, the rule, and the value.
+    """
+    kind = int if isinstance(low, int) else (int, float)
+    whole = isinstance(value, kind) and not isinstance(value, bool)
+    if not whole or not low <= value <= high:
+        rule = f"in [{low}, {high}]" if high < float("inf") else f">= {low}"
+        raise ValueError(f"{name} must be {'a whole number ' if kind is int else ''}{rule}, got {value!r}")
 
 
 def check_choice(name: str, value: Any, allowed: tuple) -> None:

@@ -72,11 +72,12 @@ class TaskVectorEnv(VectorEnv):
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict, dict]:
         """Start all episodes; see the class for ``options``."""
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
-        for row, given in enumerate(seeds or []):
+        if isinstance(seed, int | np.integer):
+            seed = [int(seed) + i for i in range(self.num_envs)]
+        for row, given in enumerate(self._per_row("seed", seed)):
             if given is not None:
-                self.rngs[row] = np_random(given)[0]
-        items = (options or {}).get("item") or [None] * self.num_envs
+                self.rngs[row] = np_random(int(given))[0]
+        items = self._per_row("options['item']", (options or {}).get("item"))
         self.state: Any = self._sample(range(self.num_envs), items)
         self.elapsed[:] = 0
         return self.task.observe(self.state), self._info(self.state)
@@ -117,6 +118,13 @@ class TaskVectorEnv(VectorEnv):
         for rng, saved in zip(self.rngs, snapshot["rngs"], strict=True):
             rng.bit_generator.state = json.loads(str(saved))
         return self.task.observe(self.state)
+
+    def _per_row(self, name: str, given: Any) -> list[Any]:
+        """What was given for each row; one value, or none, is for all."""
+        values = [given] * self.num_envs if given is None or np.ndim(given) == 0 else list(given)
+        if len(values) != self.num_envs:
+            raise ValueError(f"{name} must have one entry a row ({self.num_envs}), got {len(values)}")
+        return values
 
     def _sample(self, rows: Sequence[int] | range, items: Sequence[int | None]) -> Any:
         states = []

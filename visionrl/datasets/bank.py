@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
-from functools import lru_cache, partial
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,10 +27,11 @@ class PatchBank:
     its scale, which is part of the definition; its centre pixel is number ``size // 2``. Outside the image is 0.
 
     Args:
-        images: each (C, H, W) uint8; grey ones become RGB where both kinds occur.
+        images: each (C, H, W) uint8, no side shorter than the largest scale.
         size: side of the windows, pixels.
         scales: whole pixels of the image per pixel of a window, one a level.
         longest: images with a longer side are shrunk to it first; None never.
+        channels: 1 holds all grey, 3 all in RGB; None is RGB if an image is.
 
     Attributes:
         sizes: (M, 2) float64, (width, height) of each image as it is held, in pixels.
@@ -35,13 +39,23 @@ class PatchBank:
     """
 
     def __init__(
-        self, images: Sequence[np.ndarray], size: int, scales: Sequence[int], longest: int | None = None
+        self,
+        images: Sequence[np.ndarray],
+        size: int,
+        scales: Sequence[int],
+        longest: int | None = None,
+        channels: int | None = None,
     ) -> None:
         self.size, self.scales = size, tuple(scales)
         images, factors = zip(*(shrink(image, longest) for image in images), strict=True)
         self.factors = np.array(factors)
         self.sizes = np.array([image.shape[:0:-1] for image in images], float)
-        self.channels = max(image.shape[0] for image in images)
+        self.channels = channels or max(image.shape[0] for image in images)
+        if (shortest := self.sizes.min()) < max(scales):
+            number = int(self.sizes.min(axis=1).argmin())
+            raise ValueError(
+                f"image {number} must have sides >= {max(scales)}, the largest scale, got {shortest:g}"
+            )
         high, wide = (max(image.shape[axis] for image in images) for axis in (1, 2))
         widths = [-(-wide // s) + size + 1 for s in scales]
         self._lefts = tuple(int(x) for x in np.cumsum([0, *widths[:-1]]))  # first column of each scale
@@ -50,7 +64,7 @@ class PatchBank:
         self._store = Resident(store, partial(ops.windows, size=size))
         for item, image in enumerate(images):
             for scale, first in zip(self.scales, self._lefts, strict=True):
-                small = block_mean(image, scale)
+                small = block_mean(colored(image, self.channels), scale)
                 top, left = size // 2, first + size // 2
                 store[item, :, top : top + small.shape[1], left : left + small.shape[2]] = small
 
@@ -83,6 +97,7 @@ class VideoBank:
     Args:
         videos: their frames lie one after the other; smaller frames are padded with 0 at the right and below.
         window: side of the windows that will be cut, pixels; sets how many halvings are worth having.
+        channels: 1 holds all grey, 3 all in RGB; None is RGB if a video is.
 
     Attributes:
         first: (V,) int64, number of each video's first frame; ``first[v] + t`` is its frame t.
@@ -91,18 +106,19 @@ class VideoBank:
         sizes: (F, 2) float64, (width, height) of each frame, likewise.
     """
 
-    def __init__(self, videos: Sequence[VideoSample], window: int) -> None:
+    def __init__(self, videos: Sequence[VideoSample], window: int, channels: int | None = None) -> None:
         self.lengths = np.array([len(video.frames) for video in videos])
         self.first = np.cumsum(self.lengths) - self.lengths
         shapes = np.array([np.asarray(video.frames[0]).shape for video in videos])
-        self.channels, high, wide = (int(n) for n in shapes.max(0))
+        most, high, wide = (int(n) for n in shapes.max(0))
+        self.channels = channels or most
         depth = 1 + max(int(np.log2(min(high, wide) / window)), 0)
         shape = (int(self.lengths.sum()), high, wide, self.channels)
         total = sum(int(np.prod(level)) for level in level_shapes(shape, depth))
         self.pyramid = Pyramid(allocate(total), shape, depth)
         for video, first in zip(videos, self.first, strict=True):
             for t in range(len(video.frames)):
-                self.pyramid.fill(first + t, np.asarray(video.frames[t]))
+                self.pyramid.fill(first + t, colored(np.asarray(video.frames[t]), self.channels))
         self.boxes = Resident(np.concatenate([np.asarray(video.boxes, float) for video in videos]))
         self.sizes = Resident(np.repeat(shapes[:, :0:-1].astype(float), self.lengths, axis=0))
 
@@ -137,18 +153,44 @@ def shrink(image: np.ndarray, longest: int | None) -> tuple[np.ndarray, float]:
     return np.stack([cv2.resize(c, size, interpolation=cv2.INTER_AREA) for c in image]), factor
 
 
-@lru_cache(maxsize=4)
 def patch_bank(
-    samples: Sequence[ImageSample], size: int, scales: tuple[int, ...], longest: int | None
+    samples: Sequence[ImageSample],
+    size: int,
+    scales: tuple[int, ...],
+    longest: int | None = None,
+    channels: int | None = None,
 ) -> PatchBank:
-    """The bank of a data set's images; environments over one data set share it."""
-    return PatchBank([sample.image for sample in samples], size, scales, longest)
+    """The bank of some images; environments over the same arrays share it."""
+    images = [sample.image for sample in samples]
+    return _shared(PatchBank, images, images, size, scales, longest, channels)
 
 
-@lru_cache(maxsize=4)
-def video_bank(samples: Sequence[VideoSample], window: int) -> VideoBank:
-    """The bank of a data set's videos; environments over one data set share it."""
-    return VideoBank(samples, window)
+def video_bank(samples: Sequence[VideoSample], window: int, channels: int | None = None) -> VideoBank:
+    """The bank of some videos; environments over the same frames share it."""
+    return _shared(VideoBank, [sample.frames for sample in samples], samples, window, channels)
+
+
+_BANKS: OrderedDict[Any, tuple[Any, Any]] = OrderedDict()  # the newest four, with the pixels that they are of
+
+
+def _shared(build: Callable[..., Any], pixels: list[Any], *args: Any) -> Any:
+    """What ``build`` makes of pixels, made once for the same objects."""
+    key = (build, tuple(map(id, pixels)), args[1:])
+    if key not in _BANKS:
+        _BANKS[key] = (pixels, build(*args))  # holding the pixels keeps their ids their own
+    _BANKS.move_to_end(key)
+    while len(_BANKS) > 4:
+        _BANKS.popitem(last=False)
+    return _BANKS[key][1]
+
+
+def colored(image: np.ndarray, channels: int) -> np.ndarray:
+    """A (C, H, W) uint8 image grey or in RGB."""
+    if image.shape[0] == channels:
+        return image
+    if channels == 3:
+        return np.repeat(image, 3, axis=0)
+    return cv2.cvtColor(np.ascontiguousarray(image.transpose(1, 2, 0)), cv2.COLOR_RGB2GRAY)[None]
 
 
 def targets(
@@ -156,15 +198,21 @@ def targets(
 ) -> tuple[tuple[str, ...], list[tuple[int, int]]]:
     """The structures to be found, and every (image, structure) in which one is there, by number.
 
+    A structure that is asked for may be missing from a split; a warning says so.
+
     Raises:
-        ValueError: no sample has points, or none has a structure that is asked for.
+        ValueError: no sample has points, or none has a structure that is asked for, or one is asked for twice.
     """
-    known = list(dict.fromkeys(name for sample in samples for name in sample.points))
+    known = sorted({name for sample in samples for name in sample.points})
     names = known if asked is None else [asked] if isinstance(asked, str) else list(asked)
     if not names:
         raise ValueError("data must have points to look for, got samples without any")
+    if len(set(names)) < len(names):
+        raise ValueError(f"target must name each structure once, got {', '.join(names)}")
     if missing := [name for name in names if name not in known]:
-        raise ValueError(f"target must be among {', '.join(known)}; got {', '.join(missing)}")
+        if len(missing) == len(names):
+            raise ValueError(f"target must be among {', '.join(known)}; got {', '.join(missing)}")
+        warnings.warn(f"no sample of the split has {', '.join(missing)}", stacklevel=2)
     pairs = [
         (i, k) for i, sample in enumerate(samples) for k, name in enumerate(names) if name in sample.points
     ]

@@ -10,6 +10,8 @@ import numpy as np
 
 from visionrl.datasets.samples import ImageSample, VideoSample
 
+LARGEST_BOX = 10  # sides of the frame
+
 
 def validate(sample: Any, index: int, kind: type[ImageSample] | type[VideoSample] | None = None) -> Any:
     """The sample in its plain form, once every rule holds.
@@ -77,6 +79,13 @@ def _video_sample(sample: VideoSample, where: str) -> VideoSample:
             f"{where}: boxes must be one a frame, got {len(boxes)} boxes for {len(frames)} frames"
         )
     _, height, width = _frame_shape(frames, where)
+    huge = (boxes[:, 2:] - boxes[:, :2] > [LARGEST_BOX * width, LARGEST_BOX * height]).any(axis=1)
+    if huge.any():
+        j = int(np.argmax(huge))
+        raise ValueError(
+            f"{where}, frame {j}: a box must be at most {LARGEST_BOX} times the frame of width {width} and height "
+            f"{height}, got {boxes[j].tolist()}"
+        )
     lost = (boxes[:, :2] >= [width, height]).any(axis=1) | (boxes[:, 2:] <= 0).any(axis=1)
     if lost.any():
         j = int(np.argmax(lost))

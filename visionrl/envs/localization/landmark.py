@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from visionrl import ops, rewards
-from visionrl.core import Task, check_choice, register
+from visionrl.core import Task, check_choice, check_range, register
 from visionrl.datasets import ImageSample, load
 from visionrl.datasets.bank import patch_bank, targets
 from visionrl.metrics import within
@@ -85,12 +85,14 @@ class LandmarkLocalization(Task[State]):
         views: "all" shows every scale at once, "stage" the stage's own, as Alansary does.
         frames: how many past positions are shown, 1 is the present alone.
         reward: "steps" divides the distance gained by the step size; "mm" does not (pixels where spacing is unknown).
-        radius: an episode succeeds within this distance, pixels.
+        radius: an episode succeeds within this distance, pixels of the original image.
         visits: visits of one place that make an oscillation.
         memory: steps that are looked back on for it.
         margin: share of the image's sides, at each border, where no episode starts.
-        max_side: images with a longer side than this are shrunk to it; None never.
-        loading: ``split_file``, ``split_ratios``, ``split_seed``; see ``visionrl.datasets.load``.
+        max_side: images with a longer side than this are shrunk to it; None never (raise the steps then: 200 moves
+            of 9 pixels do not cross a large image).
+        channels: 1 shows all images grey, 3 in RGB; None is RGB if an image of the split is.
+        loading: ``classes``, ``split_file``, ``split_ratios``, ``split_seed``; see ``visionrl.datasets.load``.
 
     Source: Ghesu et al. (2016) and Alansary et al. (2019), on images instead of volumes; they let the largest
     Q-values choose where an oscillation ends, which no environment can know, so here it is the mean.
@@ -103,7 +105,7 @@ class LandmarkLocalization(Task[State]):
         data: Any = None,
         split: str = "train",
         target: str | Sequence[str] | None = None,
-        window: int = 32,
+        window: int = 40,
         steps: Sequence[int] = (9, 3, 1),
         scales: Sequence[int] = (3, 2, 1),
         views: Literal["all", "stage"] = "all",
@@ -114,24 +116,30 @@ class LandmarkLocalization(Task[State]):
         memory: int = 20,
         margin: float = 0.2,
         max_side: int | None = 640,
+        channels: Literal[1, 3] | None = None,
         **loading: Any,
     ) -> None:
         check_choice("views", views, ("all", "stage"))
         check_choice("reward", reward, ("steps", "mm"))
-        if len(steps) != len(scales):
+        if len(steps) != len(scales) or not steps:
             raise ValueError(f"scales must have one entry a step size ({len(steps)}), got {len(scales)}")
-        if visits < 4:
-            raise ValueError(
-                f"visits must be >= 4, since a stage ends at the mean of four places, got {visits}"
-            )
-        if not 1 <= frames <= memory:
-            raise ValueError(f"frames must be in [1, memory={memory}], got {frames}")
+        for name, values in (("steps", steps), ("scales", scales)):
+            for value in values:
+                check_range(name, value, 1)
+        check_range("window", window, 8)
+        check_range("visits", visits, 4)  # a stage ends at the mean of four places
+        check_range("memory", memory, visits)
+        check_range("frames", frames, 1, memory)
+        check_range("radius", radius, 0.0)
+        check_range("margin", margin, 0.0, 0.49)
+        if max_side is not None:
+            check_range("max_side", max_side, window)
         self.steps, self.views, self.frames, self.in_mm = tuple(steps), views, frames, reward == "mm"
         self.radius, self.visits, self.memory, self.margin = radius, visits, memory, margin
         self.samples = load(data, kind=ImageSample, default="chest-xray", split=split, **loading)
         self.names, self.pairs = targets(self.samples, target)
         self.items = len(self.pairs)
-        self.bank = patch_bank(self.samples, window, tuple(scales), max_side)
+        self.bank = patch_bank(self.samples, window, tuple(scales), max_side, channels)
         self.known_mm = all(sample.spacing_mm for sample in self.samples)
         shown = frames * (len(steps) if views == "all" else 1)
         keys: dict[str, spaces.Space] = {
@@ -143,6 +151,10 @@ class LandmarkLocalization(Task[State]):
         }
         self.observation_space = spaces.Dict({k: box for k, box in keys.items() if box.shape != (1,)})
         self.action_space = spaces.Discrete(len(MOVES))
+
+    @property
+    def settled(self) -> dict[str, Any]:
+        return {"channels": self.bank.channels, "target": list(self.names)}
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
@@ -212,7 +224,7 @@ class LandmarkLocalization(Task[State]):
 
     def metrics(self, state: State) -> dict[str, Array]:
         distance = self.distance(state)
-        found = {"distance_px": distance * state.factor, "is_success": distance <= self.radius}
+        found = {"distance_px": distance * state.factor, "is_success": distance * state.factor <= self.radius}
         if not self.known_mm:
             return found
         error = distance * state.mm

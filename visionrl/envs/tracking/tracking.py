@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from visionrl import ops, rewards
-from visionrl.core import Task, check_choice, register
+from visionrl.core import Task, check_choice, check_range, register
 from visionrl.datasets import VideoSample, load
 from visionrl.datasets.bank import video_bank
 from visionrl.metrics import success_score, within
@@ -88,7 +88,8 @@ class Tracking(Task[State]):
         max_moves: moves per frame.
         step: step size in sides of the box.
         smallest: boxes do not become narrower or lower than this, pixels.
-        loading: ``split_file``, ``split_ratios``, ``split_seed``; see ``visionrl.datasets.load``.
+        channels: 1 shows all frames grey, 3 in RGB; None is RGB if a video of the split is.
+        loading: ``classes``, ``split_file``, ``split_ratios``, ``split_seed``; see ``visionrl.datasets.load``.
 
     Source: Yun et al. (2017), ADNet; the overlap (OTB) metrics are those of Wu, Lim & Yang (2013).
     """
@@ -108,15 +109,20 @@ class Tracking(Task[State]):
         max_moves: int = 20,
         step: float = 0.03,
         smallest: float = 5.0,
+        channels: Literal[1, 3] | None = None,
         **loading: Any,
     ) -> None:
         check_choice("reward", reward, ("sign", "clip"))
-        if clip is not None and clip < 2:
-            raise ValueError(f"clip must be >= 2 frames or None, got {clip}")
+        check_range("clip", 2 if clip is None else clip, 2)
+        check_range("window", window, 8)
+        check_range("max_moves", max_moves, 1)
+        check_range("context", context, 0.1)
+        check_range("step", step, 0.001, 1.0)
+        check_range("smallest", smallest, 1.0)
         self.clip, self.context, self.max_moves = clip, context, max_moves
         self.step_size, self.smallest, self.by_clip = step, smallest, reward == "clip"
         self.bank = video_bank(
-            load(data, kind=VideoSample, default="cutout-videos", split=split, **loading), window
+            load(data, kind=VideoSample, default="cutout-videos", split=split, **loading), window, channels
         )
         self.items, self.window = len(self.bank.first), window
         image = spaces.Box(0, 255, (self.bank.channels, window, window), np.uint8)
@@ -126,6 +132,10 @@ class Tracking(Task[State]):
             {k: box for k, box in keys.items() if template or k != "template"}
         )
         self.action_space = spaces.Discrete(len(MOVES))
+
+    @property
+    def settled(self) -> dict[str, Any]:
+        return {"channels": self.bank.channels}
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
@@ -161,7 +171,6 @@ class Tracking(Task[State]):
         moves = xp.where(over, 0, moves)
         slot = const(tuple(range(self.max_moves + 1)), moves)
         here = (slot[None, :] == moves[:, None])[..., None]
-        gap = ops.norm(ops.center(box) - ops.center(truth))
         return replace(
             state,
             frame=state.frame + xp.astype(over & ~finished, xp.int64),
@@ -171,7 +180,7 @@ class Tracking(Task[State]):
             actions=xp.concat([state.actions[:, 1:], action[:, None]], axis=1),
             frames=state.frames + ended,
             overlaps=state.overlaps + ended * success_score(ops.iou(box, truth)),
-            near=state.near + ended * within(gap, 20.0),
+            near=state.near + ended * within(center_error(box, truth), 20.0),
             finished=finished,
         )
 
@@ -203,7 +212,7 @@ class Tracking(Task[State]):
         auc, truth = state.overlaps / done, self.truth(state)
         return {
             "iou": ops.iou(state.box, truth),
-            "center_error_px": ops.norm(ops.center(state.box) - ops.center(truth)),
+            "center_error_px": center_error(state.box, truth),
             "success_auc": auc,
             "precision_20px": state.near / done,
             "is_success": auc >= 0.5,
@@ -233,7 +242,8 @@ class Tracking(Task[State]):
         stride = xp.maximum(self.step_size * size, 1.0)
         shape = size / xp.minimum(size[:, :1], size[:, 1:])
         wanted = size + move[:, 2:] * xp.minimum(stride[:, :1], stride[:, 1:]) * shape
-        fits = ops.every((wanted >= self.smallest) & (wanted <= limit))
+        low, high = wanted >= xp.minimum(size, self.smallest), wanted <= xp.maximum(size, limit)
+        fits = ops.every(low & high)
         center = xp.minimum(xp.maximum(ops.center(state.box) + move[:, :2] * stride, 0.0), limit)
         return ops.box_around(center, xp.where(fits[:, None], wanted, size))
 
@@ -246,14 +256,6 @@ class Tracking(Task[State]):
         """The object's box in the present frame, (B, 4)."""
         return xp_of(state.box).take(self.bank.boxes.on(state.box), state.frame, axis=0)
 
-    def overlap(self, state: State) -> Array:
-        """IoU with the object in the present frame, (B,)."""
-        return ops.iou(state.box, self.truth(state))
-
-    def center_error(self, state: State) -> Array:
-        """Between the midpoints of box and object, (B,) pixels."""
-        return ops.norm(ops.center(state.box) - ops.center(self.truth(state)))
-
     # -- edge ------------------------------------------------------------------------------------------------------
     def draw(self, state: State) -> np.ndarray:
         frame = int(state.frame)
@@ -261,3 +263,8 @@ class Tracking(Task[State]):
         canvas.box(self.bank.boxes.array[frame], "truth")
         canvas.box(state.box, "agent")
         return canvas.pixels
+
+
+def center_error(box: Array, truth: Array) -> Array:
+    """Between the midpoints of boxes, (B,) pixels."""
+    return ops.norm(ops.center(box) - ops.center(truth))
