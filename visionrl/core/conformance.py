@@ -253,7 +253,7 @@ def _moments(task_id: str, kwargs: dict) -> list[tuple[Any, Any, np.ndarray]]:
     coin, kept = np.random.default_rng(5), []
     for t in range(STEPS):
         action = _mixed(env.task, env.state, env.action_space.sample(), coin.random(ROWS) < 0.5)
-        if t % 12 == 0:
+        if t % 11 == 0:
             kept.append((env.task, batch.each(env.state, np.copy), action))
         env.step(action)
     return kept

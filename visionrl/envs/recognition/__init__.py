@@ -1,0 +1,1 @@
+"""Saying what an image shows."""
