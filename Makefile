@@ -14,10 +14,10 @@ demo: $(READY)
 	$(BIN)/python examples/train_dqn.py --name demo $(if $(wildcard runs/demo/config.json),--resume)
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 check: lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 lint: $(READY)
 	$(BIN)/ruff check
