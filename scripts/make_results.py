@@ -62,7 +62,11 @@ def curves(folders: list[Path], metric: str, path: Path) -> None:
 
 
 def main(
-    name: str, runs: tuple[Path, ...], /, machine: str = "2 cores of an Intel Xeon at 2.8 GHz, no GPU", note: str = ""
+    name: str,
+    runs: tuple[Path, ...],
+    /,
+    machine: str = "2 cores of an Intel Xeon at 2.8 GHz, no GPU",
+    note: str = "",
 ) -> None:
     """Write ``docs/results/<name>.md`` with its curve and film.
 

@@ -1,4 +1,4 @@
-"""The command ``visionrl``: list, show, play, train, evaluate; each command imports what it needs when it runs."""
+"""The command ``visionrl``: list, show, play, train, evaluate, explain; each imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from visionrl.agents.explain import Explain
 from visionrl.core import BASELINES, TASKS, Task, entry_of, make_task
 
 if TYPE_CHECKING:
@@ -237,6 +238,7 @@ COMMANDS: dict[str, tuple[type, Callable[[Sequence[str]], Any]]] = {
     "play": (Play, parser(Play)),
     "train": (Train, train_command),
     "evaluate": (Evaluate, parser(Evaluate)),
+    "explain": (Explain, parser(Explain)),
 }
 
 
@@ -284,9 +286,9 @@ def guarded(args: Sequence[str], debug: bool) -> None:
         COMMANDS[args[0]][1](args[1:]).run()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
-    except (ValueError, OSError, TypeError) as error:
-        if debug or (isinstance(error, TypeError) and "unexpected keyword argument" not in str(error)):
-            raise  # the one TypeError that a user can cause is an unknown name in --env-args
+    except (ValueError, OSError) as error:
+        if debug:
+            raise
         from rich.console import Console
 
         console = Console(stderr=True, soft_wrap=True)

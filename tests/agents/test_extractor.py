@@ -3,16 +3,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from stable_baselines3 import DQN, PPO
+from sb3_contrib import QRDQN, MaskablePPO, RecurrentPPO
+from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import nn
 
 from visionrl.agents import VisionExtractor, make_vec_env
-from visionrl.backbones import make_backbone
+from visionrl.agents.extractor import MapAttention
+from visionrl.backbones import as_backbone, make_backbone
 from visionrl.core import TASKS
 
 LANDMARK = "visionrl/LandmarkLocalization-v0"
@@ -156,3 +159,216 @@ def test_saved_agents_load_and_act_alike(algo: str, backbone: str, tmp_path: Pat
     np.testing.assert_array_equal(
         model.predict(obs, deterministic=True)[0], again.predict(obs, deterministic=True)[0]
     )
+
+
+# -- options ------------------------------------------------------------------------------------------------------
+
+
+class Steering(gym.ActionWrapper):
+    """LandmarkLocalization steered by one number in [-1, 1], for algorithms of continuous actions."""
+
+    action_space = spaces.Box(-1, 1, (1,), np.float32)
+
+    def action(self, action: Any) -> int:
+        return int(np.clip((action[0] + 1) * 2, 0, 3))
+
+
+class Masked(gym.Wrapper):
+    """LandmarkLocalization that forbids the first action, for MaskablePPO."""
+
+    forbidden = 0
+
+    def action_masks(self) -> np.ndarray:
+        return np.arange(4) != self.forbidden
+
+    def step(self, action: Any) -> Any:
+        if action == self.forbidden:
+            raise AssertionError("a forbidden action was taken")
+        return self.env.step(action)
+
+
+def env_of(algo: str) -> Any:
+    wrapper = {"sac": Steering, "td3": Steering, "maskableppo": Masked}.get(algo)
+    if wrapper is None:
+        return make_vec_env(LANDMARK, 2, window=32)
+    return wrapper(gym.make(LANDMARK, window=32))
+
+
+REPLAY = {"learning_starts": 8, "batch_size": 8, "buffer_size": 100}
+EVERY: dict[str, tuple[type[BaseAlgorithm], str, dict[str, Any]]] = {
+    "dqn": (DQN, "MultiInputPolicy", REPLAY),
+    "qrdqn": (QRDQN, "MultiInputPolicy", REPLAY),
+    "sac": (SAC, "MultiInputPolicy", REPLAY),
+    "td3": (TD3, "MultiInputPolicy", REPLAY),
+    "ppo": (PPO, "MultiInputPolicy", {"n_steps": 16, "batch_size": 16, "n_epochs": 2}),
+    "a2c": (A2C, "MultiInputPolicy", {"n_steps": 8}),
+    "recurrentppo": (RecurrentPPO, "MultiInputLstmPolicy", {"n_steps": 16, "batch_size": 16, "n_epochs": 2}),
+    "maskableppo": (MaskablePPO, "MultiInputPolicy", {"n_steps": 16, "batch_size": 16, "n_epochs": 2}),
+}
+
+
+@pytest.fixture(scope="module")
+def small_weights(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, torch.Tensor]]:
+    """A file of weights of `small`, and what is in it."""
+    path = tmp_path_factory.mktemp("weights") / "small.pt"
+    state = make_backbone("small", 3).state_dict()
+    torch.save(state, path)
+    return str(path), state
+
+
+KINDS = ("soft", "self", "multihead", "hard")
+
+
+@pytest.mark.parametrize(("algo", "attention"), [
+    *((algo, KINDS[k % 4]) for k, algo in enumerate(EVERY)),
+    *(("ppo", kind) for kind in ("soft", "self", "multihead")),
+])  # fmt: skip
+def test_every_algorithm_learns_around_a_frozen_trunk(
+    algo: str, attention: str, small_weights: tuple[str, dict[str, torch.Tensor]]
+) -> None:
+    """The loaded trunk stays, also through SB3's initialisation; what is around it learns."""
+    cls, policy, kwargs = EVERY[algo]
+    path, saved = small_weights
+    trunk = {"weights": path, "frozen": True, "stn": True, "attention": attention, "features_dim": 32}
+    net: dict[str, Any] = {"features_extractor_class": VisionExtractor, "features_extractor_kwargs": trunk}
+    model: Any = cls(policy, env_of(algo), policy_kwargs=net, device="cpu", seed=0, **kwargs)
+    before = [{k: v.clone() for k, v in e.state_dict().items()} for e in extractors(model)]
+    assert before
+    model.learn(48)
+    for extractor in extractors(model):
+        loaded = extractor.backbones["window"].state_dict()
+        for key, value in saved.items():  # Polyak averaging rounds in the targets of SAC and TD3
+            torch.testing.assert_close(loaded[key], value, rtol=1e-6, atol=1e-9)
+    trunk_now = extractors(model)[0].backbones["window"].state_dict()
+    assert same({key: trunk_now[key] for key in saved}, saved)
+    learnt = extractors(model)[0].state_dict()
+    for part in ("transformers.", "attentions.", "head."):
+        names = [key for key in learnt if key.startswith(part)]
+        assert any(not torch.equal(learnt[key], before[0][key]) for key in names), part
+
+
+def look(net: VisionExtractor, space: spaces.Dict, rows: int = 3) -> torch.Tensor:
+    """The features of some images in [0, 1] and volumes in [0, 255]."""
+    scale = {3: 1.0, 4: 255.0}
+    return net({key: scale[len(box.shape)] * torch.rand(rows, *box.shape) for key, box in space.items()})
+
+
+@pytest.mark.parametrize(("kind", "shape"), [
+    ("soft", (3, 2, 2)),
+    ("hard", (3, 2, 2)),
+    ("multihead", (3, 4, 2, 2)),
+])  # fmt: skip
+def test_attention_maps_are_kept_and_sum_to_one(kind: str, shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    space = spaces.Dict({"a": spaces.Box(0, 255, (3, 16, 16), np.uint8)})
+    net = VisionExtractor(space, attention=kind).train()
+    look(net, space).sum().backward()
+    weights = net.attention_maps["a"]
+    assert weights.shape[-2:] == (3, 3) and weights.shape[:-2] == shape[:-2]
+    torch.testing.assert_close(weights.sum((-2, -1)), torch.ones(shape[:-2]))
+    assert not weights.requires_grad
+    assert all(p.grad is not None for p in net.attentions.parameters())
+    if kind == "hard":
+        assert set(weights.unique().tolist()) == {0.0, 1.0}
+
+
+def test_the_vector_says_where_attention_is() -> None:
+    """All weight on one place: the vector is the map there, and the place's (x, y)."""
+    net = as_backbone(nn.AvgPool2d(4), 3, 16)
+    attention = MapAttention("soft", net, (3, 16, 16))
+    features = torch.rand(1, 3, 4, 4)
+    wanted = torch.where(torch.arange(16) == 7, 100.0, -100.0)[None]  # row 1, column 3
+    attention.look.logits = lambda flat, query: wanted
+    vector, weights = attention(net, features)
+    torch.testing.assert_close(vector[0], torch.cat([features[0, :, 1, 3], torch.tensor([0.75, -0.25])]))
+    assert weights[0, 1, 3] == 1
+
+
+def test_self_attention_starts_as_the_plain_backbone() -> None:
+    space = spaces.Dict({"a": spaces.Box(0, 255, (3, 32, 32), np.uint8)})
+    net = VisionExtractor(space, attention="self").eval()
+    image = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(net.encode("a", image), net.backbones["a"](image))
+    assert net.attention_maps["a"].shape == (2, 1, 16, 16)
+
+
+def test_the_transformer_starts_as_the_identity_in_ppo() -> None:
+    model = build("ppo", stn=True)
+    (net,) = extractors(model)
+    image = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(net.transformers["window"](image), image)
+    torch.testing.assert_close(net.encode("window", image), net.backbones["window"](image))
+
+
+VOLUMES = spaces.Dict(
+    {
+        "cube": spaces.Box(0, 255, (1, 12, 16, 20), np.uint8),
+        "other": spaces.Box(0, 255, (2, 12, 16, 20), np.uint8),
+        "near": spaces.Box(0, 255, (3, 32, 32), np.uint8),
+        "position": spaces.Box(-1, 1, (3,), np.float32),
+    }
+)
+
+
+class VolumeEnv(gym.Env):
+    """Noise: two volumes, an image and numbers."""
+
+    observation_space, action_space = VOLUMES, spaces.Discrete(3)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.observation_space.seed(seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action: int) -> Any:
+        return self.observation_space.sample(), float(action), bool(self.np_random.random() < 0.1), False, {}
+
+
+@pytest.mark.parametrize("attention", ["none", "soft", "self", "multihead", "hard"])
+def test_volumes_of_one_size_share_a_3d_backbone(attention: str) -> None:
+    torch.manual_seed(0)
+    net = VisionExtractor(VOLUMES, attention=attention).eval()  # type: ignore[arg-type]
+    kinds = {key: (trunk.dims, trunk.in_channels) for key, trunk in net.backbones.items()}
+    assert kinds == {"cube": (3, 3), "near": (2, 3)}
+    seen: list[torch.Tensor] = []
+    net.backbones["cube"].stages.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    batch = {key: torch.as_tensor(VOLUMES[key].sample())[None].float() for key in VOLUMES}
+    assert net(batch).shape == (1, 256)
+    both = torch.cat([batch["cube"], batch["other"]], 1)
+    torch.testing.assert_close(seen[0], net.backbones["cube"].normalize(both / 255))
+    if attention in ("soft", "hard"):
+        assert net.attention_maps["cube"].ndim == 4
+
+
+@pytest.mark.parametrize("algo", ALGOS)
+def test_agents_learn_from_volumes(algo: str) -> None:
+    cls, kwargs = ALGOS[algo]
+    policy = {"features_extractor_class": VisionExtractor, "features_extractor_kwargs": {"features_dim": 16}}
+    kwargs = {**kwargs, "batch_size": 8}
+    model = cls("MultiInputPolicy", VolumeEnv(), policy_kwargs=policy, device="cpu", seed=0, **kwargs)
+    before = trunk_state(model)[0]
+    model.learn(32)
+    assert not same(before, trunk_state(model)[0])
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_an_own_module_reads_volumes(frozen: bool) -> None:
+    own = nn.Sequential(nn.Conv3d(3, 5, 3, 2), nn.ReLU())
+    space = spaces.Dict({key: VOLUMES[key] for key in ("cube", "other")})
+    net = VisionExtractor(space, backbone=own, features_dim=7, frozen=frozen)
+    volumes = {key: torch.as_tensor(space[key].sample())[None].float() for key in space}
+    wanted = own(torch.cat([volumes["cube"], volumes["other"]], 1) / 255).mean((2, 3, 4))
+    torch.testing.assert_close(net.encode("cube", torch.cat([volumes["cube"], volumes["other"]], 1)), wanted)
+    assert all(p.requires_grad != frozen for p in net.backbones.parameters())
+    assert net(volumes).shape == (1, 7)
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    ({"attention": "sharp"}, "attention must be one of 'none'"),
+    ({"stn": True}, "stn must be False where the observation holds volumes, got 'cube'"),
+    ({"attention": "soft", "backbone": nn.Sequential(nn.Flatten(), nn.LazyLinear(4))}, "more than one place"),
+])  # fmt: skip
+def test_options_that_do_not_fit_are_refused(options: dict[str, Any], words: str) -> None:
+    space = VOLUMES if "stn" in options else spaces.Dict({"a": VOLUMES["near"]})
+    with pytest.raises(ValueError, match=words):
+        VisionExtractor(space, **options)

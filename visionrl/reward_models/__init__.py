@@ -1,0 +1,7 @@
+"""Learned rewards: what a network thinks of an observation, as the reward of any environment."""
+
+from visionrl.reward_models.confidence import ClassifierConfidence
+from visionrl.reward_models.single import LearnedReward
+from visionrl.reward_models.vector import VecLearnedReward
+
+__all__ = ["ClassifierConfidence", "LearnedReward", "VecLearnedReward"]
