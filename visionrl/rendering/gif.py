@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from visionrl.rendering.canvas import PALETTE
 
 
 def write_gif(path: str | Path, frames: Sequence[np.ndarray], fps: float = 8.0) -> Path:
@@ -21,9 +24,19 @@ def write_gif(path: str | Path, frames: Sequence[np.ndarray], fps: float = 8.0) 
         raise ValueError("frames must not be empty, got 0")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    images = [Image.fromarray(frame).quantize(128, dither=Image.Dither.NONE) for frame in frames]
+    images = [_reduced(Image.fromarray(frame)) for frame in frames]
     duration = [int(1000 / fps)] * (len(images) - 1) + [1000]
     partial = path.with_name(f".{path.name}.part")
     images[0].save(partial, "GIF", save_all=True, append_images=images[1:], duration=duration, loop=0)
     os.replace(partial, path)
     return path
+
+
+def _reduced(image: Any) -> Any:
+    """The picture in 124 colours of its own and those that marks are drawn in, which are too thin to be chosen."""
+    from PIL import Image
+
+    own = image.quantize(124).getpalette()[: 3 * 124]
+    both = Image.new("P", (1, 1))
+    both.putpalette([*own, *(value for colour in PALETTE.values() for value in colour)])
+    return image.quantize(palette=both, dither=Image.Dither.NONE)
