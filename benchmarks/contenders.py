@@ -58,7 +58,8 @@ SETUPS = (
         "landmark",
         "visionrl/LandmarkLocalization-v0",
         200,
-        "default: 3 views of 32x32 grey, 96 images of 160x160",
+        "as in the demo: 3 views of 32x32 grey, 96 images of 160x160",
+        {"window": 32},
     ),
     Setup(
         "landmark-84",
@@ -67,8 +68,16 @@ SETUPS = (
         "1 view of 84x84 RGB, 32 images of 480x640",
         LANDMARK_84,
     ),
-    Setup("tracking", "visionrl/Tracking-v0", None, "default: 112x112 RGB, 48 videos of 160x208"),
-    Setup("tracking-84", "visionrl/Tracking-v0", None, "84x84 RGB, 48 videos of 160x208", {"window": 84}),
+    Setup(
+        "tracking", "visionrl/Tracking-v0", None, "112x112 RGB, 200 videos of 160x208", {"template": False}
+    ),
+    Setup(
+        "tracking-84",
+        "visionrl/Tracking-v0",
+        None,
+        "84x84 RGB, 200 videos of 160x208",
+        {"window": 84, "template": False},
+    ),
 )
 
 

@@ -15,7 +15,17 @@ import pytest
 from visionrl.datasets import VideoSample, compose, validate
 from visionrl.datasets import cutouts as sources
 from visionrl.datasets.cutouts import PHOTOGRAPHS, backgrounds, cutouts, photograph
-from visionrl.datasets.videos import COUNTS, MAX_MOTION, Actor, CutoutVideos, Scene, render, scene, targets
+from visionrl.datasets.videos import (
+    COUNTS,
+    LENGTHS,
+    MAX_MOTION,
+    Actor,
+    CutoutVideos,
+    Scene,
+    render,
+    scene,
+    targets,
+)
 
 LENGTH = 40
 EVERY = [(split, index) for split, count in COUNTS.items() for index in range(count)]
@@ -51,9 +61,9 @@ def test_a_video_is_frames_and_boxes(split: str) -> None:
     assert len(videos) == 2
     for video in videos:
         assert isinstance(video.frames, np.ndarray)
-        assert video.frames.shape == (LENGTH, 3, 160, 208)
+        assert video.frames.shape == (LENGTHS[split], 3, 160, 208)
         assert video.frames.dtype == np.uint8
-        assert video.boxes.shape == (LENGTH, 4)
+        assert video.boxes.shape == (LENGTHS[split], 4)
         assert video.boxes.dtype == np.float64
         assert video.name.startswith(f"{split} ")
         assert video.subject in PHOTOGRAPHS[split]

@@ -134,7 +134,7 @@ def test_an_agent_keeps_its_memory_through_an_episode_and_forgets_between():
 def test_an_agent_refuses_what_it_was_not_trained_on():
     model = Model(make_task(LANDMARK, data=IMAGES, window=20))
     with pytest.raises(
-        ValueError, match=r"observation 'window' must be of shape \(3, 20, 20\).*got \(3, 32, 32\)"
+        ValueError, match=r"observation 'window' must be of shape \(3, 20, 20\).*got \(3, 40, 40\)"
     ):
         evaluate(LANDMARK, agent_policy(model), env_kwargs=SETTINGS[LANDMARK])
 

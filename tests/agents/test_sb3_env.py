@@ -177,4 +177,4 @@ def test_processes_from_a_script(head: str, tmp_path: Path) -> None:
         env={"PYTHONPATH": root, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split("\n")[:2] == ["(2, 3, 32, 32)", "(2,)"]
+    assert done.stdout.split("\n")[:2] == ["(2, 3, 40, 40)", "(2,)"]

@@ -89,6 +89,7 @@ def settle(config: TrainConfig, task: Task) -> TrainConfig:
     settled = replace(config, env_args=format_args({**task.settled, **parse_args(config.env_args)}))
     for split in ("val", "test"):
         kwargs = {**task.evaluation, **settled.env_kwargs, "split": split}
+        kwargs.pop("max_episode_steps", None)  # the environment's, not the task's
         seen = make_task(config.env, **kwargs).observation_space
         if seen != task.observation_space:
             raise ValueError(f"observations of split {split!r} must be {task.observation_space}, got {seen}")

@@ -194,16 +194,15 @@ def check_observations(task_id: str, **kwargs: Any) -> None:
 
 
 def check_expert(task_id: str, episodes: int = 64, **kwargs: Any) -> None:
-    """The expert solves at least 95 % of the episodes, and its median return is a deviation above chance."""
+    """The expert solves at least 95 % of the episodes, and earns more than chance by three standard errors."""
     good, solved = _play(task_id, kwargs, episodes, expert=True)
     bad, _ = _play(task_id, kwargs, episodes, expert=False)
     _require(
         solved.mean() >= 0.95, f"the expert must solve >= 95 % of the episodes, it solves {solved.mean():.0%}"
     )
-    bound = np.median(bad) + bad.std()
+    more, error = (good - bad).mean(), (good - bad).std() / np.sqrt(episodes)
     _require(
-        np.median(good) > bound,
-        f"the expert must earn more than chance: {np.median(good):.2f} <= {bound:.2f}",
+        more > 3 * error, f"the expert must earn more than chance, it earns {more:.2f} +- {error:.2f} more"
     )
 
 
