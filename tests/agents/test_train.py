@@ -112,10 +112,10 @@ def test_the_best_agent_by_validation_is_kept(whole: TrainConfig) -> None:
 
 def test_load_agent_acts_like_the_zip(whole: TrainConfig) -> None:
     model, config = load_agent(whole.folder, device="cpu")
-    assert (
-        config == replace(resolve(whole), algo_args=config.algo_args)
-        and config.algo_kwargs == resolve(whole).algo_kwargs
-    )
+    asked = resolve(whole)
+    assert config == replace(asked, algo_args=config.algo_args, env_args=config.env_args)
+    assert config.algo_kwargs == asked.algo_kwargs
+    assert config.env_kwargs == {**asked.env_kwargs, "channels": 3, "target": ["spot"]}
     zipped = {"dqn": DQN, "ppo": PPO}[whole.algo].load(whole.folder / "agent.zip", device="cpu")
     env = make_vec_env(LANDMARK, 6, seed=3, split="val", **config.env_kwargs)
     obs = env.reset()
