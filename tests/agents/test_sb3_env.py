@@ -178,3 +178,10 @@ def test_processes_from_a_script(head: str, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("\n")[:2] == ["(2, 3, 40, 40)", "(2,)"]
+
+
+def test_the_plain_policy_of_stable_baselines3_takes_the_default_window() -> None:
+    model = PPO(
+        "MultiInputPolicy", visionrl.make_vec_env(LANDMARK, 4), n_steps=8, batch_size=16, device="cpu"
+    )
+    assert model.learn(32).num_timesteps == 32
