@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
 demo: $(READY)
-	$(BIN)/python examples/train_dqn.py --name demo $(if $(wildcard runs/demo/config.json),--resume)
+	$(BIN)/python examples/train_dqn.py --name demo --timesteps 200000 $(if $(wildcard runs/demo/config.json),--resume)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2
