@@ -36,7 +36,7 @@ class State:
         last: (B,) int64, index of the episode's last frame.
         box: (B, 4) float64, (x0, y0, x1, y1) edges in pixels.
         moves: (B,) int64, moves made in this frame.
-        template: (B, C, w, w) uint8, what the window shows at the start.
+        template: (B, C, w, w) uint8, what the window shows at the start; (B, 0) if the agent is not shown it.
         visited: (B, moves + 1, 4) float64, the rounded boxes of this frame; NaN where there is none yet.
         actions: (B, 10) int64, newest last; -1 before the start.
         frames: (B,) float64, frames that are done.
@@ -119,7 +119,7 @@ class Tracking(Task[State]):
         check_range("context", context, 0.1)
         check_range("step", step, 0.001, 1.0)
         check_range("smallest", smallest, 1.0)
-        self.clip, self.context, self.max_moves = clip, context, max_moves
+        self.clip, self.context, self.max_moves, self.template = clip, context, max_moves, template
         self.step_size, self.smallest, self.by_clip = step, smallest, reward == "clip"
         self.bank = video_bank(
             load(data, kind=VideoSample, default="cutout-videos", split=split, **loading), window, channels
@@ -150,7 +150,7 @@ class Tracking(Task[State]):
             last=np.int64(frame + clip - 1),
             box=box,
             moves=np.int64(0),
-            template=self.look(np.array([frame]), box[None])[0],
+            template=self.look(np.array([frame]), box[None])[0] if self.template else np.zeros(0, np.uint8),
             visited=visited,
             actions=np.full(ACTIONS_KEPT, -1),
             frames=np.float64(0),
@@ -189,10 +189,9 @@ class Tracking(Task[State]):
         history = one_hot(state.actions, len(MOVES))
         seen = {
             "window": self.look(state.frame, state.box),
-            "template": xp.asarray(state.template, copy=True),
             "history": xp.reshape(history, (history.shape[0], -1)),
         }
-        return {key: seen[key] for key in self.observation_space}
+        return {**seen, "template": xp.asarray(state.template, copy=True)} if self.template else seen
 
     def reward(self, before: State, action: Array, after: State) -> Array:
         xp = xp_of(before.box)
