@@ -113,8 +113,8 @@ def test_a_broken_task_is_caught(file_task, task, rule, words):
 def test_a_restart_that_rolls_neighbours_back_is_caught(monkeypatch):
     restart = TaskVectorEnv._restart
 
-    def rolling(self, done, obs, info):
-        told = restart(self, done, obs, info)
+    def rolling(self, done):
+        told = restart(self, done)
         self.state.position[~done] += 1
         return told
 

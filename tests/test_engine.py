@@ -13,7 +13,7 @@ import torch
 
 import visionrl  # noqa: F401  (files the tasks)
 from visionrl import ops
-from visionrl.core import TASKS, Task, TaskVectorEnv, check_choice, make_task, register
+from visionrl.core import TASKS, Task, TaskVectorEnv, batch, check_choice, make_task, register
 from visionrl.datasets import ImageSample
 
 LANDMARK, TRACKING = "visionrl/LandmarkLocalization-v0", "visionrl/Tracking-v0"
@@ -207,3 +207,37 @@ def test_pickled_banks_give_the_same_windows():
     np.testing.assert_array_equal(
         ops.resize(copy.pyramid, frame, box, 16), ops.resize(task.bank.pyramid, frame, box, 16)
     )
+
+
+def test_crops_without_a_level_are_those_of_every_level():
+    bank = make_task(LANDMARK, window=16).bank
+    place, image = np.array([[40.0, 30.0], [99.0, 120.0]]), np.array([3, 5])
+    crops = bank.crop(image, place)
+    for level in range(len(bank.scales)):
+        np.testing.assert_array_equal(crops[:, level], bank.crop(image, place, np.full(2, level)))
+
+
+def test_joined_states_hold_the_rows_of_both():
+    task = make_task(LANDMARK, window=16)
+    one, two = (
+        batch.stack([task.sample(np.random.default_rng(k), k) for k in rows]) for rows in ((1, 2), (3,))
+    )
+    both = batch.join(one, two)
+    for field, value in vars(both).items():
+        np.testing.assert_array_equal(value[:2], vars(one)[field])
+        np.testing.assert_array_equal(value[2:], vars(two)[field])
+
+
+def test_the_end_and_the_beginning_of_a_row_are_told_apart():
+    env = vector(LANDMARK, 3, window=16, max_episode_steps=2)
+    env.reset(seed=0)
+    env.step(np.array([0, 1, 2]))
+    ahead = batch.each(env.task.step(env.state, np.array([0, 1, 2])), np.copy)
+    obs, _, _, truncated, info = env.step(np.array([0, 1, 2]))
+    assert truncated.all()
+    np.testing.assert_array_equal(info["final_info"]["distance_px"], env.task.metrics(ahead)["distance_px"])
+    np.testing.assert_array_equal(info["distance_px"], env.task.metrics(env.state)["distance_px"])
+    for key, value in env.task.observe(env.state).items():
+        np.testing.assert_array_equal(obs[key], value)
+    for key, value in env.task.observe(ahead).items():
+        np.testing.assert_array_equal(np.stack([row[key] for row in info["final_obs"]]), value)

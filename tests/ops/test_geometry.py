@@ -56,6 +56,11 @@ def test_norm_is_numpys():
     np.testing.assert_allclose(ops.norm(vectors), np.linalg.norm(vectors, axis=-1))
 
 
+def test_points_are_the_same_where_all_their_components_are():
+    a, b = np.array([[[1.0, 2], [3, 4], [np.nan, 0]]]), np.array([[[1.0, 2], [3, 5], [np.nan, 0]]])
+    assert ops.same(a, b).tolist() == [[True, False, False]]
+
+
 def test_one_hot_leaves_what_is_outside_empty():
     got = ops.one_hot(np.array([[0, 2], [-1, 3]]), 3)
     np.testing.assert_array_equal(got, [[[1, 0, 0], [0, 0, 1]], [[0, 0, 0], [0, 0, 0]]])

@@ -33,6 +33,12 @@ def take(state: StateT, rows: Any) -> StateT:
     return each(state, lambda x: x[rows])
 
 
+def join(first: StateT, second: StateT) -> StateT:
+    """The rows of two states, one after the other, as new arrays."""
+    pairs = ((f.name, [getattr(first, f.name), getattr(second, f.name)]) for f in fields(first))  # type: ignore[arg-type]
+    return replace(first, **{name: ops.xp_of(pair[0]).concat(pair) for name, pair in pairs})  # type: ignore[type-var]
+
+
 def put(state: Any, rows: Any, new: Any) -> None:
     """Write ``new`` into some rows of a state, in place."""
     for f in fields(state):

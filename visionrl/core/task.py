@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy as np
 from gymnasium import Space, spaces
 
-from visionrl.ops import Array
+from visionrl.ops import Array, one_hot, xp_of
 
 StateT = TypeVar("StateT")
 
@@ -30,7 +30,11 @@ class Task(ABC, Generic[StateT]):
         backends: array libraries that the middle runs on; ``("numpy",)`` where a step is a CPU algorithm.
         evaluation: constructor arguments with which the field evaluates, where they differ from training
             (whole videos instead of clips).
-        headline: the key of ``metrics`` by which agents are compared, and whether more is better.
+        report: the discrete action that reports a finding, of which ``rated`` is told how sure a policy is; or None.
+        headline: the key of ``metrics`` or ``pooled`` by which agents are compared, and whether more is better.
+        reach: share of the episodes that the expert solves; less where a paper's own rules put some out of reach.
+        eased: whether ``sample`` heeds ``difficulty``.
+        difficulty: in [0, 1]; how hard a start ``sample`` draws. Training can raise it as it goes on.
     """
 
     observation_space: spaces.Dict
@@ -38,7 +42,11 @@ class Task(ABC, Generic[StateT]):
     items: int
     backends: ClassVar[tuple[str, ...]] = ("numpy", "torch")
     evaluation: ClassVar[Mapping[str, Any]] = {}
+    report: int | None = None
     headline: ClassVar[tuple[str, bool]] = ("is_success", True)
+    reach: float = 0.95
+    eased: ClassVar[bool] = False
+    difficulty: float = 1.0
 
     @property
     def settled(self) -> dict[str, Any]:
@@ -75,6 +83,29 @@ class Task(ABC, Generic[StateT]):
     @abstractmethod
     def expert(self, state: StateT) -> Array:
         """(B, ...) actions of a policy that may look at the truth."""
+
+    def good_actions(self, state: StateT) -> Array:
+        """(B, n) bool, which of n discrete actions earn something at once; the expert's where none does."""
+        best, count = self.expert(state), int(getattr(self.action_space, "n", 0))
+        xp = xp_of(best)
+        gains = []
+        for number in range(count):
+            action = xp.full_like(best, number)
+            gains.append(self.reward(state, action, self.step(state, action)))
+        good = xp.stack(gains, axis=-1) > 0
+        return xp.where(xp.any(good, axis=-1)[:, None], good, one_hot(best, count) > 0)
+
+    def rated(self, state: StateT, confidence: Array) -> StateT:
+        """The state in which a policy says how sure it is, (B,), that what it sees is what it looks for."""
+        return state
+
+    def tally(self, ends: StateT) -> dict[str, Array]:
+        """What ``pooled`` needs of N last states (NumPy), (N, ...) each; none by default."""
+        return {}
+
+    def pooled(self, tally: Mapping[str, Array]) -> dict[str, float]:
+        """Metrics that episodes have only together, such as average precision, from some rows of ``tally``."""
+        return {}
 
     @abstractmethod
     def draw(self, state: StateT) -> np.ndarray:

@@ -80,20 +80,18 @@ class TaskVectorEnv(VectorEnv):
         items = self._per_row("options['item']", (options or {}).get("item"))
         self.state: Any = self._sample(range(self.num_envs), items)
         self.elapsed[:] = 0
-        return self.task.observe(self.state), self._info(self.state)
+        return self._look()
 
     def step(self, actions: Any) -> tuple[dict, Array, Array, Array, dict]:
         """Take one action in every episode: (B, ...)."""
         before, actions = self.state, ops.like(actions, self._home)
         state = self.state = self.task.step(before, actions)
         reward = self.task.reward(before, actions, state)
-        terminated = self.xp.asarray(self.task.terminated(state), copy=True)  # restarts write into the state
+        terminated = self.xp.asarray(self.task.terminated(state), copy=True)  # not the state's own
         self.elapsed += 1
         over = self.elapsed >= self.limit
         done = ops.to_numpy(terminated) | over  # the one wait for the device in a step
-        obs, info = self.task.observe(state), self._info(state)
-        if done.any():
-            info = self._restart(done, obs, info)
+        obs, info = self._restart(done) if done.any() else self._look()
         return obs, reward, terminated, ops.like(over, self._home), info
 
     def render(self) -> tuple[np.ndarray, ...] | None:
@@ -133,23 +131,33 @@ class TaskVectorEnv(VectorEnv):
             states.append(self.task.sample(self.rngs[row], item))
         return batch.stack(states, self._home)
 
-    def _restart(self, done: np.ndarray, obs: dict, info: dict) -> dict:
-        """Begin new episodes in the rows that ended, writing them into state and observations in place."""
-        rows = np.flatnonzero(done)
-        where = ops.like(rows, self._home)
-        last = {key: value[where] for key, value in obs.items()}
-        final = np.full(self.num_envs, None, dtype=object)
-        for k, row in enumerate(rows):
-            final[row] = {key: value[k] for key, value in last.items()}
+    def _look(self) -> tuple[dict, dict]:
+        """Observations and info of the present state."""
+        return self.task.observe(self.state), self._masked(self.task.metrics(self.state))
+
+    def _restart(self, done: np.ndarray) -> tuple[dict, dict]:
+        """Begin new episodes in the rows that ended; their ends and beginnings are looked at in one go."""
+        rows, count = np.flatnonzero(done), self.num_envs
         fresh = self._sample(rows.tolist(), [None] * len(rows))
+        both = batch.join(self.state, fresh)
+        order = np.arange(count)
+        order[rows] = np.arange(count, count + len(rows))
+        where, new, now = (ops.like(index, self._home) for index in (rows, order[rows], order))
         batch.put(self.state, where, fresh)
         self.elapsed[rows] = 0
-        for key, value in self.task.observe(fresh).items():
-            obs[key][where] = value
-        ended = {"final_obs": final, "_final_obs": done, "final_info": info, "_final_info": done.copy()}
-        return {**self._info(self.state), **ended}
+        obs, metrics = self.task.observe(both), self.task.metrics(both)
+        final = np.full(count, None, dtype=object)
+        last = {key: value[where] for key, value in obs.items()}
+        for k, row in enumerate(rows):
+            final[row] = {key: value[k] for key, value in last.items()}
+        for value in obs.values():
+            value[where] = value[new]
+        ended: dict[str, Any] = {"final_obs": final, "_final_obs": done, "_final_info": done.copy()}
+        ended["final_info"] = self._masked({key: value[:count] for key, value in metrics.items()})
+        info = self._masked({key: value[now] for key, value in metrics.items()})
+        return {key: value[:count] for key, value in obs.items()}, {**info, **ended}
 
-    def _info(self, state: Any) -> dict[str, Any]:
+    def _masked(self, metrics: dict[str, Array]) -> dict[str, Any]:
         """The metrics, each with Gymnasium's mask of the rows that have it: all."""
-        metrics, everywhere = self.task.metrics(state), np.ones(self.num_envs, bool)
+        everywhere = np.ones(self.num_envs, bool)
         return metrics | {f"_{key}": everywhere for key in metrics}

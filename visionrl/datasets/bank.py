@@ -13,9 +13,8 @@ import cv2
 import numpy as np
 
 from visionrl import ops
-from visionrl.datasets.samples import ImageSample, VideoSample
-from visionrl.ops import Array, Pyramid, Resident, xp_of
-from visionrl.ops.pyramid import level_shapes
+from visionrl.datasets.samples import ImageSample
+from visionrl.ops import Array, Resident, xp_of
 
 MEMORY_LIMIT = 1 << 30  # bytes of one block; a larger one lies in a temporary file and is paged in
 
@@ -68,64 +67,31 @@ class PatchBank:
                 top, left = size // 2, first + size // 2
                 store[item, :, top : top + small.shape[1], left : left + small.shape[2]] = small
 
-    def crop(self, index: Array, position: Array, level: Array) -> Array:
+    def crop(self, index: Array, position: Array, level: Array | None = None) -> Array:
         """Windows around points; the arguments' leading axes broadcast.
 
         Args:
             index: (...) int64, image.
             position: (..., 2) float64, (x, y) in pixels of the image, inside it.
-            level: (...) int64, number of the scale.
+            level: (...) int64, number of the scale; None for every scale, on one more axis.
 
         Returns:
             (..., C, size, size) uint8.
         """
         xp = xp_of(position)
-        flat = xp.reshape(level, (-1,))
-        scale = xp.reshape(xp.take(ops.const(self.scales, position), flat, axis=0), (*level.shape, 1))
-        left = xp.reshape(xp.take(ops.const(self._lefts, level), flat, axis=0), level.shape)
-        cell = xp.astype(xp.round((position + 0.5) / scale - 0.5), xp.int64)
+        scale, left = ops.const(self.scales, position), ops.const(self._lefts, index)
+        if level is None:
+            index, position = index[..., None], position[..., None, :]
+        else:
+            scale, left = (
+                xp.reshape(xp.take(x, xp.reshape(level, (-1,))), level.shape) for x in (scale, left)
+            )
+        cell = xp.astype(xp.round((position + 0.5) / scale[..., None] - 0.5), xp.int64)
         return ops.patch(self._windows(index), index, cell[..., 1], cell[..., 0] + left)
 
     def _windows(self, index: Array) -> Array:
         """Every window, where the kernel wants it: beside torch tensors, else in NumPy."""
         return self._store.on(index if ops.is_torch(index) else self._store.array)
-
-
-class VideoBank:
-    """Every frame of every video with its halvings, decoded once.
-
-    Args:
-        videos: their frames lie one after the other; smaller frames are padded with 0 at the right and below.
-        window: side of the windows that will be cut, pixels; sets how many halvings are worth having.
-        channels: 1 holds all grey, 3 all in RGB; None is RGB if a video is.
-
-    Attributes:
-        first: (V,) int64, number of each video's first frame; ``first[v] + t`` is its frame t.
-        lengths: (V,) int64, frames of each video.
-        boxes: (F, 4) float64 of all frames, lent to any array library.
-        sizes: (F, 2) float64, (width, height) of each frame, likewise.
-    """
-
-    def __init__(self, videos: Sequence[VideoSample], window: int, channels: int | None = None) -> None:
-        self.lengths = np.array([len(video.frames) for video in videos])
-        self.first = np.cumsum(self.lengths) - self.lengths
-        shapes = np.array([np.asarray(video.frames[0]).shape for video in videos])
-        most, high, wide = (int(n) for n in shapes.max(0))
-        self.channels = channels or most
-        depth = 1 + max(int(np.log2(min(high, wide) / window)), 0)
-        shape = (int(self.lengths.sum()), high, wide, self.channels)
-        total = sum(int(np.prod(level)) for level in level_shapes(shape, depth))
-        self.pyramid = Pyramid(allocate(total), shape, depth)
-        for video, first in zip(videos, self.first, strict=True):
-            for t in range(len(video.frames)):
-                self.pyramid.fill(first + t, colored(np.asarray(video.frames[t]), self.channels))
-        self.boxes = Resident(np.concatenate([np.asarray(video.boxes, float) for video in videos]))
-        self.sizes = Resident(np.repeat(shapes[:, :0:-1].astype(float), self.lengths, axis=0))
-
-    def image(self, frame: int) -> np.ndarray:
-        """One frame as (H, W, C) uint8, without the padding."""
-        width, height = self.sizes.array[frame].astype(int)
-        return self.pyramid.levels[0][frame, :height, :width]
 
 
 def allocate(size: int) -> np.ndarray:
@@ -162,18 +128,13 @@ def patch_bank(
 ) -> PatchBank:
     """The bank of some images; environments over the same arrays share it."""
     images = [sample.image for sample in samples]
-    return _shared(PatchBank, images, images, size, scales, longest, channels)
-
-
-def video_bank(samples: Sequence[VideoSample], window: int, channels: int | None = None) -> VideoBank:
-    """The bank of some videos; environments over the same frames share it."""
-    return _shared(VideoBank, [sample.frames for sample in samples], samples, window, channels)
+    return shared(PatchBank, images, images, size, scales, longest, channels)
 
 
 _BANKS: OrderedDict[Any, tuple[Any, Any]] = OrderedDict()  # the newest four, with the pixels that they are of
 
 
-def _shared(build: Callable[..., Any], pixels: list[Any], *args: Any) -> Any:
+def shared(build: Callable[..., Any], pixels: list[Any], *args: Any) -> Any:
     """What ``build`` makes of pixels, made once for the same objects."""
     key = (build, tuple(map(id, pixels)), args[1:])
     if key not in _BANKS:

@@ -1,6 +1,6 @@
 """Array operations for B episodes at once; the only place that tells array libraries apart."""
 
-from visionrl.ops.geometry import area, box_around, center, columns, every, iou, norm, size
+from visionrl.ops.geometry import area, box_around, center, columns, every, giou, iou, norm, same, size
 from visionrl.ops.pyramid import Pyramid
 from visionrl.ops.resample import patch, resize, warp, windows
 from visionrl.ops.xp import Array, Resident, const, is_torch, like, namespace, one_hot, to_numpy, xp_of
@@ -15,6 +15,7 @@ __all__ = [
     "columns",
     "const",
     "every",
+    "giou",
     "iou",
     "is_torch",
     "like",
@@ -23,6 +24,7 @@ __all__ = [
     "one_hot",
     "patch",
     "resize",
+    "same",
     "size",
     "to_numpy",
     "warp",

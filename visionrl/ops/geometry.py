@@ -18,6 +18,11 @@ def norm(vector: Array) -> Array:
     return xp_of(vector).sqrt(reduce(add, columns(vector * vector)))
 
 
+def same(a: Array, b: Array) -> Array:
+    """Whether points or boxes are equal: (..., n), (..., n) -> (...) bool."""
+    return reduce(and_, (x == y for x, y in zip(columns(a), columns(b), strict=True)))
+
+
 def every(flags: Array) -> Array:
     """Whether all over a short last axis hold: (..., n) bool -> (...)."""
     return reduce(and_, columns(flags))
@@ -40,13 +45,13 @@ def size(box: Array) -> Array:
 
 def box_around(center: Array, size: Array) -> Array:
     """Boxes with these midpoints and (width, height): (..., 2), (..., 2) -> (..., 4)."""
-    return xp_of(center).concat([center - size / 2, center + size / 2], axis=-1)
+    half = size / 2
+    return xp_of(center).concat([center - half, center + half], axis=-1)
 
 
 def area(box: Array) -> Array:
     """Areas of boxes, 0 where an edge is out of order: (..., 4) -> (...)."""
-    xp, (x0, y0, x1, y1) = xp_of(box), columns(box)
-    return xp.maximum(x1 - x0, 0.0) * xp.maximum(y1 - y0, 0.0)
+    return _area(box[..., :2], box[..., 2:])
 
 
 def iou(a: Array, b: Array) -> Array:
@@ -55,8 +60,25 @@ def iou(a: Array, b: Array) -> Array:
     Two boxes that both have no area overlap by 0.
     """
     xp = xp_of(a)
-    shared = area(
-        xp.concat([xp.maximum(a[..., :2], b[..., :2]), xp.minimum(a[..., 2:], b[..., 2:])], axis=-1)
-    )
+    shared = _area(xp.maximum(a[..., :2], b[..., :2]), xp.minimum(a[..., 2:], b[..., 2:]))
     union = area(a) + area(b) - shared
     return shared / xp.where(union > 0, union, 1.0)  # where the union is 0, so is what they share
+
+
+def giou(a: Array, b: Array) -> Array:
+    """Generalised intersection over union (Rezatofighi et al., 2019): (..., 4), (..., 4) -> (...), in (-1, 1].
+
+    The IoU less the share of the box around both that neither covers, so that it grows as boxes that do not overlap
+    draw near.
+    """
+    xp = xp_of(a)
+    hull = area(xp.concat([xp.minimum(a[..., :2], b[..., :2]), xp.maximum(a[..., 2:], b[..., 2:])], axis=-1))
+    overlap = iou(a, b)
+    union = (area(a) + area(b)) / (1 + overlap)
+    return overlap - (hull - union) / xp.where(hull > 0, hull, 1.0)
+
+
+def _area(low: Array, high: Array) -> Array:
+    """The same of boxes between two corners: (..., 2), (..., 2) -> (...)."""
+    sides = xp_of(low).maximum(high - low, 0.0)
+    return sides[..., 0] * sides[..., 1]

@@ -55,15 +55,16 @@ class Pyramid:
         The level is the coarsest whose shorter box side is still at least ``size``; a box is at least one pixel wide.
         """
         xp = xp_of(box)
-        shorter = xp.minimum(*columns(box_size(box)))
-        level, factor = xp.zeros_like(shorter), xp.ones_like(shorter)
-        for k in range(1, len(self.shapes)):
-            coarser = shorter >= size * 2**k
-            level, factor = level + xp.astype(coarser, box.dtype), xp.where(coarser, factor * 2, factor)
-        edges = xp.round(box / factor[:, None])
+        level = xp.zeros_like(box[:, 0], dtype=xp.int64)
+        if len(self.shapes) > 1:
+            shorter, factor = xp.minimum(*columns(box_size(box))), xp.ones_like(box[:, 0])
+            for k in range(1, len(self.shapes)):
+                coarser = shorter >= size * 2**k
+                level, factor = level + xp.astype(coarser, xp.int64), xp.where(coarser, 2.0**k, factor)
+            box = box / factor[:, None]
+        edges = xp.astype(xp.round(box), xp.int64)
         low = edges[:, :2]
-        high = xp.maximum(edges[:, 2:], low + 1)
-        return xp.astype(level, xp.int64), xp.astype(xp.concat([low, high], axis=-1), xp.int64)
+        return level, xp.concat([low, xp.maximum(edges[:, 2:], low + 1)], axis=-1)
 
     def __getstate__(self) -> dict:
         state = dict(self.__dict__)

@@ -59,14 +59,15 @@ def const(values: tuple, like: Array) -> Array:
 
     ``values`` is a tuple of numbers or of tuples of numbers.
     """
-    xp = xp_of(like)
-    return _const(values, xp, like.dtype, None if xp is np else array_api_compat.device(like))
+    return _const(values, xp_of(like), like.dtype, _device(like))
 
 
 def one_hot(index: Array, count: int) -> Array:
-    """(...) int64 -> (..., count) float32, all 0 where the index is outside [0, count)."""
+    """(...) int64 in [-1, count] -> (..., count) float32, all 0 at both ends."""
     xp = xp_of(index)
-    return xp.astype(index[..., None] == const(tuple(range(count)), index), xp.float32)
+    flat = index if index.ndim == 1 else xp.reshape(index, (-1,))
+    rows = xp.take(_unit_rows(count, xp, _device(index)), flat + 1, axis=0)
+    return rows if flat is index else xp.reshape(rows, (*index.shape, count))
 
 
 class Resident:
@@ -100,6 +101,16 @@ def _const(values: tuple, xp: ModuleType, dtype: Any, device: Any) -> Array:
         table.flags.writeable = False
         return table
     return xp.asarray(values, dtype=dtype, device=device)
+
+
+@functools.lru_cache(maxsize=512)
+def _unit_rows(count: int, xp: ModuleType, device: Any) -> Array:
+    """(count + 2, count) float32: the unit vectors between two rows of zeros."""
+    return xp.asarray(np.eye(count + 2, count, -1, np.float32), device=device)
+
+
+def _device(x: Array) -> Any:
+    return None if isinstance(x, np.ndarray) else array_api_compat.device(x)
 
 
 def _host(x: Array) -> Any:

@@ -19,6 +19,8 @@ from visionrl.rendering import Canvas
 
 MOVES = ((0, -1), (1, 0), (0, 1), (-1, 0))  # up, right, down, left as (dx, dy)
 ACTIONS_KEPT = 10  # past actions in the observation
+SDR_MM = (2, 2.5, 3, 4)  # radii of the success detection rates
+SDR_KEYS = tuple(f"sdr_{radius:g}mm" for radius in SDR_MM)
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class State:
         stage: (B,) int64, number of the step size in use.
         trail: (B, memory, 2) float64, positions of this stage, newest last; NaN before its start.
         actions: (B, 10) int64, newest last; -1 before the start.
+        blocked: (B,) bool, the last move led out of the image and was not made.
         finished: (B,) bool, the last stage has ended.
     """
 
@@ -49,6 +52,7 @@ class State:
     stage: Array
     trail: Array
     actions: Array
+    blocked: Array
     finished: Array
 
 
@@ -174,6 +178,7 @@ class LandmarkLocalization(Task[State]):
             stage=np.int64(0),
             trail=trail,
             actions=np.full(ACTIONS_KEPT, -1),
+            blocked=np.False_,
             finished=np.False_,
         )
 
@@ -183,10 +188,10 @@ class LandmarkLocalization(Task[State]):
         moved, inside = self.move(state, action)
         moved = xp.where(inside[:, None], moved, state.position)
         past = state.trail[:, 1:, :]
-        again = ops.every(past == moved[:, None, :])
-        rests = xp.sum(xp.astype(again, xp.int64), axis=-1) + 1 >= self.visits
+        again = ops.same(past, moved[:, None, :])
+        rests = xp.count_nonzero(again, axis=-1) + 1 >= self.visits
         stage = state.stage + xp.astype(rests, xp.int64)
-        mean = (xp.sum(past[:, -3:, :], axis=1) + moved) / 4
+        mean = (past[:, -3, :] + past[:, -2, :] + past[:, -1, :] + moved) / 4
         settled = xp.where(rests[:, None], xp.round(mean), moved)
         past = xp.where(rests[:, None, None], xp.nan, past)
         return replace(
@@ -195,6 +200,7 @@ class LandmarkLocalization(Task[State]):
             stage=xp.minimum(stage, len(self.steps) - 1),
             trail=xp.concat([past, settled[:, None, :]], axis=1),
             actions=xp.concat([state.actions[:, 1:], action[:, None]], axis=1),
+            blocked=~inside,
             finished=stage == len(self.steps),
         )
 
@@ -217,18 +223,20 @@ class LandmarkLocalization(Task[State]):
             else self.stride(before)
         )
         gained = rewards.progress(self.distance(before), self.distance(after), scale=unit)
-        return xp.where(self.move(before, action)[1], gained, -1.0)
+        return xp.where(after.blocked, -1.0, gained)
 
     def terminated(self, state: State) -> Array:
         return state.finished
 
     def metrics(self, state: State) -> dict[str, Array]:
         distance = self.distance(state)
-        found = {"distance_px": distance * state.factor, "is_success": distance * state.factor <= self.radius}
+        pixels = distance * state.factor
+        found = {"distance_px": pixels, "is_success": pixels <= self.radius}
         if not self.known_mm:
             return found
         error = distance * state.mm
-        return {**found, "error_mm": error, **{f"sdr_{r:g}mm": within(error, r) for r in (2, 2.5, 3, 4)}}
+        rates = ops.columns(within(error[:, None], const(SDR_MM, error)))
+        return {**found, "error_mm": error, **dict(zip(SDR_KEYS, rates, strict=True))}
 
     def expert(self, state: State) -> Array:
         xp = xp_of(state.position)
@@ -258,19 +266,17 @@ class LandmarkLocalization(Task[State]):
 
     def windows(self, state: State) -> Array:
         """The crops, (B, C * views * frames, w, w) uint8; places before the start of a stage are black."""
-        xp, rows = xp_of(state.position), state.stage.shape[0]
-        places = state.trail[:, -self.frames :, None, :]  # (B, F, 1, 2)
-        levels = (
-            const(tuple(range(len(self.steps))), state.stage)[None, :]
-            if self.views == "all"
-            else state.stage[:, None]
-        )
-        visited = ~xp.isnan(places[..., 0])
-        places = xp.where(visited[..., None], places, state.position[:, None, None, :])
-        crops = self.bank.crop(state.image[:, None, None], places, levels[:, None, :])
+        xp, places = xp_of(state.position), state.position[:, None, :]  # (B, F, 2)
+        level = None if self.views == "all" else state.stage[:, None]
         if self.frames > 1:
-            crops = crops * xp.astype(visited, xp.uint8)[..., None, None, None]
-        return xp.reshape(crops, (rows, -1, *crops.shape[-2:]))
+            past = state.trail[:, -self.frames :, :]
+            visited = ~xp.isnan(past[..., 0])
+            places = xp.where(visited[..., None], past, places)
+        crops = self.bank.crop(state.image[:, None], places, level)
+        if self.frames > 1:
+            crops = xp.reshape(crops, (*visited.shape, -1, *crops.shape[-2:]))
+            crops = crops * xp.astype(visited, xp.uint8)[:, :, None, None, None]
+        return xp.reshape(crops, (crops.shape[0], -1, *crops.shape[-2:]))
 
     # -- edge ------------------------------------------------------------------------------------------------------
     def draw(self, state: State) -> np.ndarray:

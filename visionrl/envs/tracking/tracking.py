@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ from gymnasium import spaces
 from visionrl import ops, rewards
 from visionrl.core import Task, check_choice, check_range, register
 from visionrl.datasets import VideoSample, load
-from visionrl.datasets.bank import video_bank
+from visionrl.datasets.video_bank import video_bank
 from visionrl.metrics import success_score, within
 from visionrl.ops import Array, const, one_hot, xp_of
 from visionrl.rendering import Canvas
@@ -37,11 +38,14 @@ class State:
         box: (B, 4) float64, (x0, y0, x1, y1) edges in pixels.
         moves: (B,) int64, moves made in this frame.
         template: (B, C, w, w) uint8, what the window shows at the start; (B, 0) if the agent is not shown it.
-        visited: (B, moves + 1, 4) float64, the rounded boxes of this frame; NaN where there is none yet.
+        visited: (B, moves + 1) int64, the boxes of this frame, ``packed``, newest last; -1 where there is none yet.
         actions: (B, 10) int64, newest last; -1 before the start.
         frames: (B,) float64, frames that are done.
         overlaps: (B,) float64, their success scores added up.
         near: (B,) float64, how many of them ended within 20 pixels.
+        iou: (B,) float64, the box's overlap with the object in the present frame.
+        gap: (B,) float64, pixels between their midpoints.
+        reached: (B,) float64, the overlap that the last move came to, in the frame in which it was made.
         finished: (B,) bool, the last frame is done.
     """
 
@@ -55,6 +59,9 @@ class State:
     frames: Array
     overlaps: Array
     near: Array
+    iou: Array
+    gap: Array
+    reached: Array
     finished: Array
 
 
@@ -143,8 +150,8 @@ class Tracking(Task[State]):
         clip = min(self.clip or length, length)
         frame = self.bank.first[item] + int(rng.integers(length - clip + 1))
         box = self.bank.boxes.array[frame]
-        visited = np.full((self.max_moves + 1, 4), np.nan)
-        visited[0] = np.round(box)
+        visited = np.full(self.max_moves + 1, -1)
+        visited[-1] = packed(box)
         return State(
             frame=np.int64(frame),
             last=np.int64(frame + clip - 1),
@@ -156,31 +163,36 @@ class Tracking(Task[State]):
             frames=np.float64(0),
             overlaps=np.float64(0),
             near=np.float64(0),
+            iou=np.float64(1),
+            gap=np.float64(0),
+            reached=np.float64(1),
             finished=np.False_,
         )
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
     def step(self, state: State, action: Array) -> State:
         xp = xp_of(state.box)
-        box, moves, truth = self.moved(state, action), state.moves + 1, self.truth(state)
-        rounded = xp.round(box)[:, None, :]
-        again = xp.any(ops.every(state.visited == rounded), axis=-1)
-        over = (action == STOP) | again | (moves >= self.max_moves)
+        box, moves = self.moved(state, action), state.moves + 1
+        place = packed(box)[:, None]
+        over = (action == STOP) | xp.any(state.visited == place, axis=-1) | (moves >= self.max_moves)
         finished = over & (state.frame == state.last)
-        ended = xp.astype(over, box.dtype)
-        moves = xp.where(over, 0, moves)
-        slot = const(tuple(range(self.max_moves + 1)), moves)
-        here = (slot[None, :] == moves[:, None])[..., None]
+        frame, ended = state.frame + xp.astype(over & ~finished, xp.int64), xp.astype(over, box.dtype)
+        truth = xp.reshape(self.truth(xp.concat([state.frame, frame])), (2, -1, 4))
+        iou, gap = ops.iou(box[None, ...], truth), center_error(box[None, ...], truth)
+        past = xp.where(over[:, None], -1, state.visited[:, 1:])
         return replace(
             state,
-            frame=state.frame + xp.astype(over & ~finished, xp.int64),
+            frame=frame,
             box=box,
-            moves=moves,
-            visited=xp.where(here, rounded, xp.where(over[:, None, None], xp.nan, state.visited)),
+            moves=xp.where(over, 0, moves),
+            visited=xp.concat([past, place], axis=1),
             actions=xp.concat([state.actions[:, 1:], action[:, None]], axis=1),
             frames=state.frames + ended,
-            overlaps=state.overlaps + ended * success_score(ops.iou(box, truth)),
-            near=state.near + ended * within(center_error(box, truth), 20.0),
+            overlaps=state.overlaps + ended * success_score(iou[0, :]),
+            near=state.near + ended * within(gap[0, :], 20.0),
+            iou=iou[1, :],
+            gap=gap[1, :],
+            reached=iou[0, :],
             finished=finished,
         )
 
@@ -194,13 +206,10 @@ class Tracking(Task[State]):
         return {**seen, "template": xp.asarray(state.template, copy=True)} if self.template else seen
 
     def reward(self, before: State, action: Array, after: State) -> Array:
-        xp = xp_of(before.box)
-        truth = self.truth(before)
-        arrived = ops.iou(after.box, truth)
         if not self.by_clip:
-            return rewards.improved(ops.iou(before.box, truth), arrived)
-        won = xp.where(arrived > GOOD, xp.ones_like(arrived), -xp.ones_like(arrived))
-        return xp.where(after.finished, won, xp.zeros_like(won))
+            return rewards.improved(before.iou, after.reached)
+        xp, ones = xp_of(after.reached), xp_of(after.reached).ones_like(after.reached)
+        return xp.where(after.finished, xp.where(after.reached > GOOD, ones, -ones), 0.0)
 
     def terminated(self, state: State) -> Array:
         return state.finished
@@ -208,17 +217,17 @@ class Tracking(Task[State]):
     def metrics(self, state: State) -> dict[str, Array]:
         xp = xp_of(state.box)
         done = xp.maximum(state.frames, 1.0)
-        auc, truth = state.overlaps / done, self.truth(state)
+        auc = state.overlaps / done
         return {
-            "iou": ops.iou(state.box, truth),
-            "center_error_px": center_error(state.box, truth),
+            "iou": xp.asarray(state.iou, copy=True),
+            "center_error_px": xp.asarray(state.gap, copy=True),
             "success_auc": auc,
             "precision_20px": state.near / done,
             "is_success": auc >= 0.5,
         }
 
     def expert(self, state: State) -> Array:
-        return self.toward(state, self.truth(state))
+        return self.toward(state, self.truth(state.frame))
 
     def toward(self, state: State, target: Array) -> Array:
         """The action after which the box fits best to another, (B,); stop where it fits or nothing is better."""
@@ -251,9 +260,9 @@ class Tracking(Task[State]):
         seen = ops.box_around(ops.center(box), self.context * ops.size(box))
         return ops.resize(self.bank.pyramid, frame, seen, self.window)
 
-    def truth(self, state: State) -> Array:
-        """The object's box in the present frame, (B, 4)."""
-        return xp_of(state.box).take(self.bank.boxes.on(state.box), state.frame, axis=0)
+    def truth(self, frame: Array) -> Array:
+        """The object's boxes in frames, (B, 4)."""
+        return xp_of(frame).take(self.bank.boxes.on(frame), frame, axis=0)
 
     # -- edge ------------------------------------------------------------------------------------------------------
     def draw(self, state: State) -> np.ndarray:
@@ -264,6 +273,12 @@ class Tracking(Task[State]):
         return canvas.pixels
 
 
+def packed(box: Array) -> Array:
+    """Boxes rounded to whole pixels, each as one number, 16 bits an edge: (..., 4) -> (...) int64."""
+    xp = xp_of(box)
+    return reduce(lambda code, edge: code * 2**16 + edge, ops.columns(xp.astype(xp.round(box), xp.int64)))
+
+
 def center_error(box: Array, truth: Array) -> Array:
-    """Between the midpoints of boxes, (B,) pixels."""
+    """Between the midpoints of boxes, (...) pixels."""
     return ops.norm(ops.center(box) - ops.center(truth))
