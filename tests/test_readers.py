@@ -359,7 +359,7 @@ def test_two_targets_in_one_sequence_are_two_videos_of_one_subject(otb_folder):
 BAD_RECTS = {
     "line 2: must hold 4 numbers, got 3": "1,2,3,4\n1,2,3\n",
     "line 1: must hold numbers, got 'a 2 3 4'": "a,2,3,4\n",
-    "line 2: numbers must be finite, got 'NaN NaN NaN NaN'": "1 2 3 4\nNaN NaN NaN NaN\n",
+    "line 2: numbers must be finite, got 'NaN NaN 3 NaN'": "1 2 3 4\nNaN NaN 3 NaN\n",
     "line 1: width and height must be > 0, got 0 and 4": "1\t2\t0\t4\n",
 }
 
@@ -381,19 +381,23 @@ def test_bad_sequences_are_explained(otb_folder):
     ):
         load(data, kind=VideoSample, split="all")
     write_png(images / "7.png", np.zeros((20, 31), np.uint8))
-    with pytest.raises(ValueError, match=rf"{where}, frame 6: all frames must have the shape of the first"):
+    with pytest.raises(
+        ValueError, match=rf"{where}, frame 6 .*7.png.: all frames must have the shape of the"
+    ):
         load(data, kind=VideoSample, split="all")
     (images / "7.png").unlink()
     with pytest.raises(ValueError, match=rf"{where}: .* one line a frame, got 11 lines for 10 frames in img"):
         load(data, kind=VideoSample, split="all")
     truth = otb_folder / "Dog" / "groundtruth_rect.txt"
     truth.write_text("40,2,3,4\n" + "1,1,3,4\n" * 9)
-    with pytest.raises(ValueError, match=rf"{where}, frame 0: the box must overlap the frame of width 30"):
+    with pytest.raises(
+        ValueError, match=rf"{where}: .*rect.txt, line 1: the box must overlap the frame of width 30"
+    ):
         load(data, kind=VideoSample, split="all")
     for frame in images.iterdir():
         frame.unlink()
     truth.write_text("")
-    with pytest.raises(ValueError, match=rf"{where}: a video must have one frame or more, got 0"):
+    with pytest.raises(ValueError, match=rf"{where}: .*rect.txt: a video must have one frame or more, got 0"):
         load(data, kind=VideoSample, split="all")
     truth.unlink()
     with pytest.raises(ValueError, match=r"sequence .*Dog must have a file groundtruth_rect.txt"):

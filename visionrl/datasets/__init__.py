@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from visionrl.datasets import readers as readers
 from visionrl.datasets.formats import Entry, Format, ReadOptions, list_formats, register_format
 from visionrl.datasets.load import clear_cache, load
-from visionrl.datasets.samples import Dataset, ImageSample, VideoSample
+from visionrl.datasets.samples import Dataset, ImageSample, MotSample, VideoSample, VolumeSample
 from visionrl.datasets.splits import SPLITS, split_subjects
 from visionrl.datasets.validate import validate
 
@@ -24,8 +24,10 @@ __all__ = [
     "Entry",
     "Format",
     "ImageSample",
+    "MotSample",
     "ReadOptions",
     "VideoSample",
+    "VolumeSample",
     "clear_cache",
     "list_formats",
     "load",

@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
-from visionrl.datasets.samples import ImageSample, VideoSample
+from visionrl.datasets.samples import ImageSample, MotSample, VideoSample, VolumeSample
 
-Sample = ImageSample | VideoSample
+Sample = ImageSample | VideoSample | MotSample | VolumeSample
 ReaderT = TypeVar("ReaderT", bound=Callable[..., Sequence[Any]])
 
 
@@ -26,7 +26,8 @@ class ReadOptions:
 
     Attributes:
         split: "train", "val", "test" or "all". Only a reader of an embedded set must obey it (it never gets
-            "all"); for every other reader the samples are split after reading.
+            "all"); for every other reader the samples are split after reading, so it may leave out what belongs
+            to another split.
     """
 
     split: str = "all"
@@ -42,11 +43,13 @@ class Entry:
         name: unique within the data set.
         subject: who or what it shows; the entries of one subject never part over splits.
         read: returns the sample; called once.
+        split: the split in which the data set itself has it; empty where it has none.
     """
 
     name: str
     subject: str
     read: Callable[[], Sample]
+    split: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,37 +61,44 @@ class Format:
         kind: the sample type that it yields.
         read: ``read(path, options)``; returns samples or entries.
         embedded: it has no path and splits of its own; ``read(None, options)`` obeys ``options.split``.
+        own_splits: ``read`` finds the splits of a path itself and tells them in its entries; folders called ``train``
+            and so on are its own affair.
     """
 
     name: str
     kind: type[Sample]
     read: Callable[..., Sequence[Any]]
     embedded: bool = False
+    own_splits: bool = False
 
 
 _FORMATS: dict[str, Format] = {}
 
 
-def register_format(name: str, *, kind: type[Sample], embedded: bool = False) -> Callable[[ReaderT], ReaderT]:
+def register_format(
+    name: str, *, kind: type[Sample], embedded: bool = False, own_splits: bool = False
+) -> Callable[[ReaderT], ReaderT]:
     """Decorator that makes a reader known under a name.
 
     Args:
         name: letters, digits, ``-`` and ``_``.
-        kind: ``ImageSample`` or ``VideoSample``.
+        kind: ``ImageSample``, ``VideoSample``, ``MotSample`` or ``VolumeSample``.
         embedded: see ``Format``.
+        own_splits: see ``Format``.
 
     Raises:
         ValueError: the name is taken or has other characters; the kind is no sample type.
     """
     if not name.replace("-", "").replace("_", "").isalnum():
         raise ValueError(f"a format's name must be letters, digits, - and _, got {name!r}")
-    if kind not in (ImageSample, VideoSample):
-        raise ValueError(f"kind must be ImageSample or VideoSample, got {kind!r}")
+    if kind not in get_args(Sample):
+        known = " or ".join(sample.__name__ for sample in get_args(Sample))
+        raise ValueError(f"kind must be {known}, got {kind!r}")
     if name in _FORMATS:
         raise ValueError(f"format {name!r} is registered already, by {_FORMATS[name].read.__module__}")
 
     def register(read: ReaderT) -> ReaderT:
-        _FORMATS[name] = Format(name, kind, read, embedded)
+        _FORMATS[name] = Format(name, kind, read, embedded, own_splits)
         return read
 
     return register

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from visionrl.datasets.formats import Entry, Format, ReadOptions, Sample, check_path, find_format, parse
-from visionrl.datasets.samples import ImageSample
+from visionrl.datasets.samples import ImageSample, MotSample, VideoSample, VolumeSample
 from visionrl.datasets.splits import DEFAULT_RATIOS, DEFAULT_SEED, SPLITS, SplitRule, assign
 from visionrl.datasets.validate import validate
 
@@ -25,6 +25,7 @@ def load(
     split_ratios: Sequence[float] = DEFAULT_RATIOS,
     split_seed: int | None = DEFAULT_SEED,
     classes: Sequence[str] | None = None,
+    negatives: bool = False,
 ) -> tuple[Any, ...]:
     """The checked samples of one split.
 
@@ -34,6 +35,7 @@ def load(
     * an embedded set has splits of its own;
     * a folder with ``train``, ``val`` or ``test`` folders inside: those, and the names get ``train/`` etc. in
       front;
+    * a folder whose format states splits (COCO's file names, VOC's lists, YOLO's yaml): those;
     * any other path: by ``split_file``, else by ``split_ratios`` and ``split_seed`` over its subjects;
     * a sequence *is* the split asked for and is used whole, whatever ``split`` says.
 
@@ -42,13 +44,14 @@ def load(
     Args:
         data: None for the default; ``"FORMAT:PATH"`` or the name of an embedded set; or a sequence of samples
             (anything with a length and items, such as a torch ``Dataset``), which is read once, in order.
-        kind: ``ImageSample`` or ``VideoSample``.
+        kind: ``ImageSample``, ``VideoSample``, ``MotSample`` or ``VolumeSample``.
         default: the string that None stands for.
         split: "train", "val", "test" or "all".
         split_file: JSON ``{"train": [names], ...}`` or CSV ``name,split``, by sample or subject.
         split_ratios: shares of the subjects for train, val and test.
         split_seed: seed of the shuffle of the subjects; None cuts them in sorted order.
         classes: keeps only the points and boxes of these names; an image that keeps none is left out.
+        negatives: with ``classes``, an image with boxes that keeps none stays, as an image without objects.
 
     Raises:
         ValueError: an argument or a sample breaks a rule; the message names it.
@@ -65,18 +68,19 @@ def load(
     if isinstance(data, str):
         name, path = parse(data)
         path = path and os.path.abspath(os.path.expanduser(path))
-        return _load_string(find_format(name, kind), path, rule, names)
-    return _keep(_unique(_load_sequence(data, kind, rule)), names)
+        return _load_string(find_format(name, kind), path, rule, names, negatives)
+    return _keep(_unique(_load_sequence(data, kind, rule)), names, negatives)
 
 
 @lru_cache(maxsize=16)
 def _load_string(
-    form: Format, path: str, rule: SplitRule, classes: tuple[str, ...] | None
+    form: Format, path: str, rule: SplitRule, classes: tuple[str, ...] | None, negatives: bool
 ) -> tuple[Any, ...]:
     """The samples of a format and a path."""
     where = check_path(form, path)
     entries = _embedded(form, rule) if where is None else _from_path(form, where, rule)
-    return _keep(_unique([_read(entry, index, form.kind) for index, entry in enumerate(entries)]), classes)
+    samples = _unique([_read(entry, index, form.kind) for index, entry in enumerate(entries)])
+    return _keep(samples, classes, negatives)
 
 
 def clear_cache() -> None:
@@ -106,10 +110,12 @@ def _embedded(form: Format, rule: SplitRule) -> list[Entry]:
 
 def _from_path(form: Format, path: Path, rule: SplitRule) -> list[Entry]:
     """The entries of one split of a path."""
-    folders = [split for split in SPLITS if (path / split).is_dir()]
+    folders = [] if form.own_splits else [split for split in SPLITS if (path / split).is_dir()]
     if folders:
         return _from_split_folders(form, path, folders, rule)
     entries = _unique(_entries(form, path, rule.split))
+    if any(entry.split for entry in entries):
+        return _of_own_split(path, entries, rule)
     if rule.split == "all" and rule.file is None:
         return entries
     splits = assign([(entry.name, entry.subject) for entry in entries], rule)
@@ -138,6 +144,18 @@ def _from_split_folders(form: Format, path: Path, folders: list[str], rule: Spli
         for split in asked
         for entry in _entries(form, path / split, split)
     ]
+
+
+def _of_own_split(path: Path, entries: list[Entry], rule: SplitRule) -> list[Entry]:
+    """The entries that the data set itself puts in the split."""
+    found = sorted({entry.split for entry in entries}, key=("", *SPLITS).index)
+    rule.refuse_cut(f"{path} has splits of its own ({', '.join(found)})")
+    if not found[0]:
+        lost = next(entry.name for entry in entries if not entry.split)
+        raise ValueError(f"{path} must have all its samples in splits, or none; {lost!r} is in none")
+    if rule.split not in (*found, "all"):
+        raise ValueError(f"{path} must have a split {rule.split!r}, it has {', '.join(found)}")
+    return [entry for entry in entries if rule.split in (entry.split, "all")]
 
 
 def _entries(form: Format, path: Path | None, split: str) -> list[Entry]:
@@ -181,24 +199,32 @@ def _unique(items: list[Any]) -> list[Any]:
     return items
 
 
-def _keep(samples: Sequence[Any], classes: tuple[str, ...] | None) -> tuple[Any, ...]:
-    """The samples with only the points and boxes of these names; an image that keeps none is left out."""
+def _keep(samples: Sequence[Any], classes: tuple[str, ...] | None, negatives: bool) -> tuple[Any, ...]:
+    """The samples with only the points and boxes of these names; one that keeps none is left out, or a negative."""
     if classes is None:
         return tuple(samples)
-    if not all(isinstance(sample, ImageSample) for sample in samples):
+    if any(isinstance(sample, VideoSample | MotSample) for sample in samples):
         raise ValueError(f"classes must be left out for videos, which have no class names, got {classes}")
-    known = {name for sample in samples for name in (*sample.points, *sample.labels)}
+    known = {name for sample in samples for name in (*sample.points, *getattr(sample, "labels", ()))}
     unknown = [name for name in classes if name not in known]
     if unknown:
         listed = ", ".join(sorted(known)) or "none"
         raise ValueError(f"classes must be names in the data set, got {', '.join(unknown)}; known: {listed}")
     kept = [_restrict(sample, set(classes)) for sample in samples]
-    return tuple(sample for sample in kept if sample.points or sample.labels)
+    return tuple(sample for sample in kept if _has_something(sample, negatives))
 
 
-def _restrict(sample: ImageSample, classes: set[str]) -> ImageSample:
+def _has_something(sample: Any, negatives: bool) -> bool:
+    """Whether a sample has a point or a class; with ``negatives``, also whether it could have boxes."""
+    named = sample.points or getattr(sample, "labels", ())
+    return bool(named) or (negatives and getattr(sample, "boxes", None) is not None)
+
+
+def _restrict(sample: ImageSample | VolumeSample, classes: set[str]) -> ImageSample | VolumeSample:
     """The sample with only the points and boxes of these names."""
     points = {name: point for name, point in sample.points.items() if name in classes}
+    if isinstance(sample, VolumeSample):
+        return replace(sample, points=points)
     rows = [j for j, label in enumerate(sample.labels) if label in classes]
     boxes = None if sample.boxes is None else sample.boxes[rows]
     return replace(sample, points=points, boxes=boxes, labels=tuple(sample.labels[j] for j in rows))

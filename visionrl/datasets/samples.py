@@ -4,6 +4,8 @@ Convention
     Images are channel-first, uint8, RGB or grey: (C, H, W) with C = 1 or 3. Points are (x, y) in pixels;
     whole numbers are pixel centres, so (0, 0) is the centre of the top-left pixel. Boxes are (x0, y0, x1, y1)
     edges in pixels; pixel ``j`` spans ``j`` to ``j + 1``, so a box is ``x1 - x0`` pixels wide.
+    Volumes are (1, D, H, W) uint8, axes (z, y, x), which grow towards superior, posterior and left: DICOM's LPS, in
+    the order of an array. Points in them are (x, y, z) in voxels; whole numbers are voxel centres.
 """
 
 from __future__ import annotations
@@ -61,12 +63,58 @@ class VideoSample:
     Attributes:
         frames: T frames, each (C, H, W) uint8 of one size: an array or any sequence that loads them one by
             one.
-        boxes: (T, 4) float, (x0, y0, x1, y1) in pixels.
+        boxes: (T, 4) float, (x0, y0, x1, y1) in pixels; a row of NaN where the object is not seen, but not the first.
         name: what errors and tables call it.
         subject: who or what it shows; samples of one subject never part over splits. Empty: ``name``.
     """
 
     frames: Sequence[np.ndarray] | np.ndarray
     boxes: np.ndarray
+    name: str = ""
+    subject: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class MotSample:
+    """One video and the boxes of all its objects, each with its identity.
+
+    Attributes:
+        frames: T frames, as in ``VideoSample``.
+        ids: T arrays (N,) of whole numbers, none twice in a frame: which objects are in the frame.
+        boxes: T arrays (N, 4) float, (x0, y0, x1, y1) in pixels, hidden parts included.
+        visibility: T arrays (N,) float, the part of each that is not hidden, 0 to 1; None: all of it.
+        detections: T arrays (M, 5) float, (x0, y0, x1, y1, score), what a detector found; None: no detector ran.
+        name: what errors and tables call it.
+        subject: who or what it shows; samples of one subject never part over splits. Empty: ``name``.
+    """
+
+    frames: Sequence[np.ndarray] | np.ndarray
+    ids: Sequence[np.ndarray]
+    boxes: Sequence[np.ndarray]
+    visibility: Sequence[np.ndarray] | None = None
+    detections: Sequence[np.ndarray] | None = None
+    name: str = ""
+    subject: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeSample:
+    """One volume, such as a CT or MR scan, and what is known about it.
+
+    Attributes:
+        volume: (1, D, H, W) uint8.
+        spacing_mm: (x, y, z), millimetres from voxel to voxel.
+        points: name -> (x, y, z) in voxels; a structure that is not in the volume is left out.
+        mask: (D, H, W) integer labels, 0 is background.
+        names: name of each label of the mask.
+        name: what errors and tables call it.
+        subject: who or what it shows; samples of one subject never part over splits. Empty: ``name``.
+    """
+
+    volume: np.ndarray
+    spacing_mm: Any
+    points: Mapping[str, Any] = field(default_factory=dict)
+    mask: np.ndarray | None = None
+    names: Mapping[int, str] = field(default_factory=dict)
     name: str = ""
     subject: str = ""

@@ -147,10 +147,10 @@ def scene(split: str, index: int, length: int) -> Scene:
     places = [place for place in backgrounds(split) if place.photograph != cutout.photograph]
     place = places[(index + index // len(choices)) % len(places)]
     inside = 0.25 if rng.random() < 0.2 else 0.45
-    target = _actor(rng, cutout, rng.uniform(30, 50), length, inside)
+    target = actor(rng, cutout, rng.uniform(30, 50), length, inside)
     used = (cutout.photograph, place.photograph)
     others = [other for other in cutouts(split) if other.photograph not in used]
-    backdrop, corner = _camera(rng, place, length)
+    backdrop, corner = camera(rng, place, length)
     return Scene(
         backdrop=backdrop,
         source=place.photograph,
@@ -158,10 +158,10 @@ def scene(split: str, index: int, length: int) -> Scene:
         behind=_distractors(rng, others, length),
         target=target,
         front=_occluders(rng, split, others, target, length),
-        light=_light(rng, length),
-        defocus=_defocus(rng, length),
+        light=light(rng, length),
+        defocus=defocus(rng, length),
         shutter=float(rng.uniform(0.3, 0.6)) if rng.random() < 0.5 else 0.0,
-        grain=_grain(rng),
+        grain=grain(rng),
         boxes=np.clip(extent(target.drawn, target.matrices), 0, np.tile(_FRAME, 2)),
     )
 
@@ -171,10 +171,10 @@ def render(made: Scene) -> np.ndarray:
     frames = np.empty((len(made.corner), 3, HEIGHT, WIDTH), np.uint8)
     for time, corner in enumerate(made.corner):
         frame = cv2.getRectSubPix(made.backdrop, (WIDTH, HEIGHT), corner + (_FRAME - 1) / 2)
-        for actor in (*made.behind, made.target, *made.front):
-            moved = actor.matrices[time] - actor.matrices[max(time - 1, 0)]
-            kernel = blur(moved @ actor.drawn.middle * made.shutter, made.defocus[time])
-            paste(frame, actor.drawn, actor.matrices[time], kernel)
+        for one in (*made.behind, made.target, *made.front):
+            moved = one.matrices[time] - one.matrices[max(time - 1, 0)]
+            kernel = blur(moved @ one.drawn.middle * made.shutter, made.defocus[time])
+            paste(frame, one.drawn, one.matrices[time], kernel)
         y, x = (37 * time) % 64, (23 * time) % 64
         gain, offset = made.light[time]
         frame = cv2.addWeighted(frame, gain, made.grain[y : y + HEIGHT, x : x + WIDTH], 1, offset - 16)
@@ -183,20 +183,20 @@ def render(made: Scene) -> np.ndarray:
     return frames
 
 
-def _draw_at(rng: np.random.Generator, cutout: Cutout, side: float) -> Layer:
+def draw_at(rng: np.random.Generator, cutout: Cutout, side: float) -> Layer:
     """A layer whose outline's box has an area of ``side`` squared, in random colours."""
     height, width = cutout.alpha.shape
     return layer(cutout, side / np.sqrt((height - 6) * (width - 6)), tint(rng, is_grey(cutout.image)))
 
 
-def _actor(rng: np.random.Generator, cutout: Cutout, side: float, length: int, inside: float) -> Actor:
+def actor(rng: np.random.Generator, cutout: Cutout, side: float, length: int, inside: float) -> Actor:
     """A cut-out on a smooth path; the middle of its box keeps ``inside`` sides off the frame's edge."""
     height, width = cutout.alpha.shape
     aspect = max(height / width, width / height)
     side = min(side, 58 / np.sqrt(aspect))
     swing = rng.uniform(0, 0.25)
     scale = np.exp(swing * smooth(rng, length, 14))
-    drawn = _draw_at(rng, cutout, side * scale.max())
+    drawn = draw_at(rng, cutout, side * scale.max())
     scale = scale / scale.max()
     angle = rng.uniform(-0.2, 0.2) + rng.uniform(0, 0.6 if aspect < 1.3 else 0.25) * smooth(rng, length, 12)
     centred = extent(drawn, poses(drawn, np.zeros((length, 2)), scale, angle))
@@ -212,7 +212,7 @@ def _distractors(rng: np.random.Generator, others: list[Cutout], length: int) ->
     if rng.random() >= 0.45:
         return ()
     chosen = rng.choice(len(others), rng.integers(1, 4), replace=False)
-    return tuple(_actor(rng, others[number], rng.uniform(24, 48), length, 0.1) for number in chosen)
+    return tuple(actor(rng, others[number], rng.uniform(24, 48), length, 0.1) for number in chosen)
 
 
 def _occluders(
@@ -225,21 +225,21 @@ def _occluders(
     middles = (boxes[:, :2] + boxes[:, 2:] - 1) / 2
     moment = int(rng.integers(length // 4, max(length // 4 + 1, length * 3 // 4)))
     side = float(np.sqrt(np.prod(boxes[moment, 2:] - boxes[moment, :2])))
-    bar = rng.random() < 0.4
-    cutout = _bar(rng, split) if bar else others[rng.integers(len(others))]
-    across = float(np.sqrt(cutout.alpha.size)) if bar else side * rng.uniform(0.5, 0.85)
-    drawn = _draw_at(rng, cutout, across)
+    upright = rng.random() < 0.4
+    cutout = bar(rng, split) if upright else others[rng.integers(len(others))]
+    across = float(np.sqrt(cutout.alpha.size)) if upright else side * rng.uniform(0.5, 0.85)
+    drawn = draw_at(rng, cutout, across)
     meet = middles[moment] + rng.uniform(-0.2, 0.2, 2) * side
-    heading = 0 if bar else rng.uniform(-0.7, 0.7)
+    heading = 0 if upright else rng.uniform(-0.7, 0.7)
     speed = side * rng.uniform(0.14, 0.26) * np.array([np.cos(heading), np.sin(heading)])
     if (meet - middles[0]) @ speed > 0:  # it comes from afar, so the first frame shows the whole target
         speed = -speed
-    path = np.where([True, not bar], meet, HEIGHT / 2) + (np.arange(length) - moment)[:, None] * speed
+    path = np.where([True, not upright], meet, HEIGHT / 2) + (np.arange(length) - moment)[:, None] * speed
     angle = rng.uniform(-0.15, 0.15) + np.zeros(length)
     return (Actor(cutout.name, cutout.photograph, drawn, poses(drawn, path, np.ones(length), angle)),)
 
 
-def _bar(rng: np.random.Generator, split: str) -> Cutout:
+def bar(rng: np.random.Generator, split: str) -> Cutout:
     """An upright strip of a background, higher than the frame."""
     place = backgrounds(split)[rng.integers(len(backgrounds(split)))]
     image = cv2.merge(list(place.image))
@@ -252,7 +252,7 @@ def _bar(rng: np.random.Generator, split: str) -> Cutout:
     return cut(image, outline, f"bar of {place.photograph}", place.photograph, max_side=200)
 
 
-def _camera(rng: np.random.Generator, place: Background, length: int) -> tuple[np.ndarray, np.ndarray]:
+def camera(rng: np.random.Generator, place: Background, length: int) -> tuple[np.ndarray, np.ndarray]:
     """The background's pixels, and (T, 2) corners of a view that pans, or stands still in 25 % of videos."""
     image = cv2.merge(list(place.image))
     if rng.random() < 0.5:
@@ -271,19 +271,19 @@ def _camera(rng: np.random.Generator, place: Background, length: int) -> tuple[n
     return image, corner
 
 
-def _light(rng: np.random.Generator, length: int) -> np.ndarray:
+def light(rng: np.random.Generator, length: int) -> np.ndarray:
     """(T, 2) factor and offset of the pixel values; they change in 45 % of the videos."""
     change = 1.0 if rng.random() < 0.45 else 0.0
     gain = np.exp(change * 0.3 * smooth(rng, length, 12) - 0.05)
     return np.stack([gain, change * 14 * smooth(rng, length, 16)], 1)
 
 
-def _defocus(rng: np.random.Generator, length: int) -> np.ndarray:
+def defocus(rng: np.random.Generator, length: int) -> np.ndarray:
     """(T,) standard deviation of the blur in pixels; over 0 now and then in 30 % of the videos."""
     return np.clip(1.6 * smooth(rng, length, 10), 0, 1.4) * float(rng.random() < 0.3)
 
 
-def _grain(rng: np.random.Generator) -> np.ndarray:
+def grain(rng: np.random.Generator) -> np.ndarray:
     """(224, 272, 3) uint8 noise about 16."""
     noise = rng.standard_normal((HEIGHT + 80, WIDTH + 80), np.float32) * np.float32(rng.uniform(0.8, 3.0))
     coarse = np.clip(np.rint(16 + noise), 0, 32).astype(np.uint8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from visionrl.datasets.formats import ReadOptions, register_format
-from visionrl.datasets.samples import ImageSample, VideoSample
+from visionrl.datasets.samples import ImageSample, MotSample, VideoSample
 
 
 @register_format("chest-xray", kind=ImageSample, embedded=True)
@@ -24,6 +24,14 @@ def read_cutout_videos(path: None, options: ReadOptions) -> Sequence[VideoSample
     return CutoutVideos(options.split)
 
 
+@register_format("cutout-crowds", kind=MotSample, embedded=True)
+def read_cutout_crowds(path: None, options: ReadOptions) -> Sequence[MotSample]:
+    """Many real cut-outs that move over a real photograph; see ``CutoutCrowds``."""
+    from visionrl.datasets.crowds import CutoutCrowds
+
+    return CutoutCrowds(options.split)
+
+
 @register_format("digits", kind=ImageSample, embedded=True)
 def read_digits(path: None, options: ReadOptions) -> Sequence[ImageSample]:
     """Handwritten digits; see ``Digits``."""
@@ -38,3 +46,19 @@ def read_cluttered_digits(path: None, options: ReadOptions) -> Sequence[ImageSam
     from visionrl.datasets.digits import ClutteredDigits
 
     return ClutteredDigits(options.split)
+
+
+@register_format("objects", kind=ImageSample, embedded=True)
+def read_objects(path: None, options: ReadOptions) -> Sequence[ImageSample]:
+    """Real cut-outs of five classes on real photographs, with boxes; see ``Objects``."""
+    from visionrl.datasets.objects import Objects
+
+    return Objects(options.split)
+
+
+@register_format("coins", kind=ImageSample, embedded=True)
+def read_coins(path: None, options: ReadOptions) -> Sequence[ImageSample]:
+    """Parts of a photograph of coins, with boxes; see ``Coins``."""
+    from visionrl.datasets.coins import Coins
+
+    return Coins(options.split)

@@ -3,20 +3,21 @@
 FOLDER is a sequence, or holds sequences. A sequence has ``img/`` with one picture a frame, in order of the
 numbers in their names, and ``groundtruth_rect.txt`` with one line a frame: x, y, width, height, apart by
 comma, tab or space. OTB counts pixels from 1, so the box's edges are x0 = x - 1, x1 = x - 1 + width, and
-likewise in y. Where there are ``groundtruth_rect.1.txt`` and so on, each is a video of its own,
-``Jogging.1``, of one subject. Frames are read from their files when asked for.
+likewise in y. A line of four NaN or four 0 says that the object is not seen; such frames stay in the video,
+without a box, and those before the first box are left out. Where there are ``groundtruth_rect.1.txt`` and so on,
+each is a video of its own, ``Jogging.1``, of one subject. Frames are read from their files when asked for.
 """
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
-from visionrl.datasets.readers.files import ImageFiles, check_folder, list_images, natural_key, numbers
+from visionrl.datasets.readers.files import list_images, natural_key
+from visionrl.datasets.readers.rects import rectangle, rows_of, sequences, video
 from visionrl.datasets.samples import VideoSample
 
 TRUTH = "groundtruth_rect*.txt"
@@ -29,13 +30,7 @@ def read_otb(path: Path, options: ReadOptions) -> list[Entry]:
     Raises:
         ValueError: there is none, or one lacks its pictures or its boxes.
     """
-    children = sorted(child for child in check_folder(path).iterdir() if child.is_dir())
-    folders = [path] if _is_sequence(path) else [child for child in children if _is_sequence(child)]
-    if not folders:
-        raise ValueError(
-            f"{path} must be or hold OTB sequences: "
-            "looked for img/*.jpg (or .png) with groundtruth_rect.txt, here and one folder down"
-        )
+    folders = sequences(path, _is_sequence, "img/*.jpg (or .png) with groundtruth_rect.txt")
     return [entry for folder in folders for entry in _entries(folder)]
 
 
@@ -60,28 +55,13 @@ def _entries(folder: Path) -> list[Entry]:
 
 def _read(folder: Path, truth: Path) -> VideoSample:
     """One sequence; its frames stay on the disk."""
-    frames = list_images(folder / "img")
-    boxes = read_boxes(truth)
-    if len(frames) != len(boxes):
-        raise ValueError(
-            f"{truth} must have one line a frame, got {len(boxes)} lines for {len(frames)} frames in img"
-        )
-    return VideoSample(ImageFiles(frames), boxes)
+    places = [where for where, _ in rows_of(truth)]
+    return video(
+        list_images(folder / "img"), [tuple(box) for box in read_boxes(truth).tolist()], places, truth
+    )
 
 
 def read_boxes(file: Path) -> np.ndarray:
-    """(T, 4) float64 edges (x0, y0, x1, y1) in pixels, from lines of 1-based x, y, width, height.
-
-    Raises:
-        ValueError: a line has other than four finite numbers, or no positive width and height.
-    """
-    boxes = []
-    for number, line in enumerate(file.read_text(encoding="latin-1").splitlines(), 1):
-        if not line.strip():
-            continue
-        where = f"{file}, line {number}"
-        x, y, width, height = numbers(re.split(r"\s*,\s*|\s+", line.strip()), 4, where)
-        if width <= 0 or height <= 0:
-            raise ValueError(f"{where}: width and height must be > 0, got {width:g} and {height:g}")
-        boxes.append((x - 1, y - 1, x - 1 + width, y - 1 + height))
+    """(T, 4) float64 edges (x0, y0, x1, y1) in pixels, from lines of 1-based x, y, width, height; see ``rectangle``."""
+    boxes = [rectangle(cells, where, first=1) for where, cells in rows_of(file)]
     return np.array(boxes, dtype=np.float64).reshape(-1, 4)

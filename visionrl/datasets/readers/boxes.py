@@ -1,0 +1,72 @@
+"""What the readers of boxes share: where a box may lie, and folders that are splits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from visionrl.datasets.readers.files import check_folder
+from visionrl.datasets.splits import SPLITS
+
+FOLDERS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+"""The folders in which a split may lie."""
+
+SLACK_PX = 2
+SLACK_SHARE = 0.01
+
+Box = tuple[float, float, float, float]
+
+
+def fit_box(box: Sequence[float], width: int, height: int, where: str) -> Box:
+    """A box (x0, y0, x1, y1) within an image; what reaches a little beyond it is cut off.
+
+    A little is 2 pixels, or 1 % of the image's side where that is more: rounding and the conventions of tools differ
+    by that much.
+
+    Raises:
+        ValueError: the box has no area, before or after the cut, or reaches farther; ``where`` names file and line.
+    """
+    x0, y0, x1, y1 = box
+    if not (x0 < x1 and y0 < y1):
+        raise ValueError(f"{where}: a box must have a width and a height > 0, got {x1 - x0:g} x {y1 - y0:g}")
+    slack_x, slack_y = (max(SLACK_PX, SLACK_SHARE * side) for side in (width, height))
+    cut = (max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height)))
+    beyond = x0 < -slack_x or y0 < -slack_y or x1 > width + slack_x or y1 > height + slack_y
+    if beyond or not (cut[0] < cut[2] and cut[1] < cut[3]):
+        raise ValueError(
+            f"{where}: a box must lie inside the image of width {width} and height {height}, "
+            f"got edges {x0:g}, {y0:g}, {x1:g}, {y1:g}"
+        )
+    return cut
+
+
+def split_of(word: str) -> str:
+    """The split that a folder's name stands for, or nothing: ``"valid"`` is ``"val"``."""
+    return next((split for split, names in FOLDERS.items() if word.lower() in names), "")
+
+
+def split_folders(path: Path) -> dict[str, Path]:
+    """The folders of a path that are splits: split -> folder.
+
+    Raises:
+        ValueError: two folders stand for one split.
+    """
+    found: dict[str, Path] = {}
+    for child in sorted(check_folder(path).iterdir()):
+        split = split_of(child.name) if child.is_dir() else ""
+        if split in found:
+            raise ValueError(
+                f"{path} must have one folder for the split {split!r}, got {found[split]} and {child}"
+            )
+        if split:
+            found[split] = child
+    return {split: found[split] for split in SPLITS if split in found}
+
+
+def check_size(width: float, height: float, shape: tuple[int, ...], where: str) -> None:
+    """Refuses a stated size that is not the picture's of (C, H, W), unless it is 0 (unknown)."""
+    if width and height and (width, height) != shape[:0:-1]:
+        raise ValueError(
+            f"{where}: the stated size must be the picture's, {shape[2]} x {shape[1]}, got {width:g} x {height:g}; "
+            "the boxes may belong to another picture"
+        )

@@ -1,0 +1,196 @@
+"""Boxes in the JSON files of COCO (Lin et al., 2014): ``"coco:FOLDER"`` or ``"coco:FILE"``.
+
+FOLDER has its JSON files in ``annotations`` (those called ``instances_*``, where there are any), in itself, or in
+folders ``train``, ``val`` (or ``valid``) and ``test``, as in ``train/_annotations.coco.json``. With several files each
+has its split in its name or its folder's: ``instances_train2017.json``, ``valid/_annotations.coco.json``; these are
+the splits. A single file, or FILE, is cut by ratios or by a split file.
+
+The pictures lie beside the JSON file, in FOLDER, in ``images``, in a folder of the split's name, or in one of the last
+word of the file's name (``train2017``); ``file_name`` may have folders. ``bbox`` is x, y, width, height from the
+image's top-left corner: the edges are x, y, x + width, y + height; width and height must be > 0. What reaches out of
+the picture by up to 2 pixels or 1 % is cut off. Regions with ``iscrowd`` 1 cover many objects and are no objects: they
+are left out. An image without annotations is an image without objects. A sample is named by ``file_name`` without the
+suffix, with the split in front, and is a subject of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from visionrl.datasets.formats import Entry, ReadOptions, register_format
+from visionrl.datasets.readers.boxes import check_size, fit_box, split_folders, split_of
+from visionrl.datasets.readers.files import read_image
+from visionrl.datasets.samples import ImageSample
+
+Rows = list[tuple[str, Any, str]]  # place, bbox, class
+
+
+@dataclass(frozen=True)
+class Part:
+    """One JSON file.
+
+    Attributes:
+        file: its path.
+        split: train, val or test; empty where the data set has no splits of its own.
+        places: where its pictures may lie.
+    """
+
+    file: Path
+    split: str
+    places: tuple[Path, ...]
+
+
+@register_format("coco", kind=ImageSample, own_splits=True)
+def read_coco(path: Path, options: ReadOptions) -> list[Entry]:
+    """The images of a data set in the order of its files; where they have splits, only the asked one is opened.
+
+    Raises:
+        ValueError: there is no file, or one breaks a rule; the message names the file and the place in it.
+    """
+    parts = _parts(path)
+    asked = [part for part in parts if part.split == options.split]
+    return [entry for part in asked or parts for entry in _entries(part)]
+
+
+def _parts(path: Path) -> list[Part]:
+    """The JSON files of a path."""
+    if path.is_file():
+        root = path.parent.parent if path.parent.name == "annotations" else path.parent
+        return [_part(path, root, "")]
+    files = _files(path)
+    if len(files) == 1:
+        return [_part(files[0], path, "")]
+    splits: dict[str, Path] = {}
+    for file in files:
+        split = _split(file, path)
+        if not split or split in splits:
+            listed = ", ".join(str(file.relative_to(path)) for file in files)
+            raise ValueError(
+                f"{path} holds several JSON files, which must each name another split (train, val or test); "
+                f"got {listed}; give the path of one"
+            )
+        splits[split] = file
+    return [_part(file, path, split) for split, file in splits.items()]
+
+
+def _files(path: Path) -> list[Path]:
+    """The JSON files with annotations in a folder."""
+    folders = [path / "annotations", path, *split_folders(path).values()]
+    found = [sorted(folder.glob("*.json")) for folder in folders]
+    files = found[0] or found[1] or [file for some in found[2:] for file in some]
+    files = [file for file in files if file.name.startswith("instances_")] or files
+    if not files:
+        raise ValueError(
+            f"{path} must hold COCO's JSON: looked for annotations/*.json, *.json, train/*.json, val/*.json, "
+            "valid/*.json and test/*.json; found none"
+        )
+    return files
+
+
+def _split(file: Path, root: Path) -> str:
+    """The split that a file's folder or name states, or nothing."""
+    if file.parent not in (root, root / "annotations"):
+        return split_of(file.parent.name)
+    words = re.findall("[a-z]+", file.stem.lower())
+    return next((split_of(word) for word in words if split_of(word)), "")
+
+
+def _part(file: Path, root: Path, split: str) -> Part:
+    """The file with the places in which its pictures may lie."""
+    last = file.stem.rpartition("_")[2]
+    names = dict.fromkeys((last, split, *(("val", "valid") if split == "val" else ())))
+    inside = [base / name for name in names if name for base in (root, root / "images")]
+    return Part(file, split, tuple(dict.fromkeys((file.parent, root, root / "images", *inside))))
+
+
+def _entries(part: Part) -> list[Entry]:
+    """One entry an image."""
+    content = _content(part.file)
+    classes = _named(content, part.file, "categories", "name")
+    names = _named(content, part.file, "images", "file_name")
+    rows: dict[Any, Rows] = {image: [] for image in names}
+    for number, row in enumerate(content["annotations"]):
+        where = f"{part.file}, annotations[{number}]"
+        _check(row, where, names, classes)
+        if not row.get("iscrowd"):
+            rows[row["image_id"]].append((where, row["bbox"], classes[row["category_id"]]))
+    entries = []
+    for number, image in enumerate(content["images"]):
+        stem = Path(image["file_name"]).with_suffix("").as_posix()
+        name = f"{part.split}/{stem}" if part.split else stem
+        read = partial(_read, part, f"{part.file}, images[{number}]", image, rows[image["id"]])
+        entries.append(Entry(name, name, read, part.split))
+    return entries
+
+
+def _content(file: Path) -> dict[str, Any]:
+    """The JSON of a file, with its three lists."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{file}, line {error.lineno}: must be valid JSON: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} must be JSON in UTF-8: {error}") from error
+    for key in ("images", "categories", "annotations"):
+        rows = content.get(key) if isinstance(content, dict) else None
+        if not isinstance(rows, list) or not rows:
+            raise ValueError(f"{file} must be a JSON object with a list {key!r} of one entry or more")
+    return content
+
+
+def _named(content: dict[str, Any], file: Path, key: str, title: str) -> dict[Any, str]:
+    """Number -> name of the images or of the categories."""
+    found: dict[Any, str] = {}
+    for number, row in enumerate(content[key]):
+        where = f"{file}, {key}[{number}]"
+        if not isinstance(row, dict) or not isinstance(row.get("id"), int | str) or not row.get(title):
+            raise ValueError(f"{where}: must have an id and a {title}, got {row!r:.200}")
+        if row["id"] in found or not isinstance(row[title], str):
+            raise ValueError(
+                f"{where}: id must be unique and {title} a string, got {row['id']!r}, {row[title]!r}"
+            )
+        found[row["id"]] = row[title]
+    return found
+
+
+def _check(row: Any, where: str, images: Mapping[Any, str], classes: Mapping[Any, str]) -> None:
+    """Refuses an annotation without an image, a category or a box."""
+    if not isinstance(row, dict):
+        raise ValueError(f"{where}: must be an object, got {row!r:.200}")
+    for key, known in (("image_id", images), ("category_id", classes)):
+        if not isinstance(row.get(key), int | str) or row[key] not in known:
+            few = ", ".join(map(repr, list(known)[:10])) + (", ..." if len(known) > 10 else "")
+            raise ValueError(f"{where}: {key} must be among those of the file ({few}), got {row.get(key)!r}")
+    box: Any = row.get("bbox")
+    numbers = isinstance(box, list) and len(box) == 4 and all(type(value) in (int, float) for value in box)
+    if not numbers or not np.isfinite(box).all():
+        raise ValueError(f"{where}: bbox must be four finite numbers x, y, width, height, got {box!r:.200}")
+    if not row.get("iscrowd") and (box[2] <= 0 or box[3] <= 0):
+        raise ValueError(f"{where}: bbox must have a width and a height > 0, got {box}")
+
+
+def _read(part: Part, where: str, image: dict[str, Any], rows: Rows) -> ImageSample:
+    """A picture with its boxes."""
+    files = [place / image["file_name"] for place in part.places]
+    file = next((file for file in files if file.is_file()), None)
+    if file is None:
+        looked = ", ".join(map(str, part.places))
+        raise ValueError(f"{where}: picture {image['file_name']!r} must lie in one of {looked}")
+    pixels = read_image(file)
+    width, height = image.get("width") or 0, image.get("height") or 0
+    if not all(type(side) in (int, float) for side in (width, height)):
+        raise ValueError(f"{where}: width and height must be numbers, got {width!r} and {height!r}")
+    check_size(width, height, pixels.shape, where)
+    boxes = [
+        fit_box((x, y, x + w, y + h), pixels.shape[2], pixels.shape[1], place)
+        for place, (x, y, w, h), _ in rows
+    ]
+    return ImageSample(pixels, np.reshape(np.array(boxes, float), (-1, 4)), [name for *_, name in rows])

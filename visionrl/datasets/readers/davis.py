@@ -1,0 +1,96 @@
+"""Sequences of DAVIS (Perazzi et al., 2016; Pont-Tuset et al., 2017), boxes taken from masks: ``"davis:FOLDER"``.
+
+FOLDER has ``JPEGImages`` and ``Annotations``, with the sequences in a folder for the resolution (``480p`` where there
+are several) or at once. A mask is a PNG of palette indices or greys named as its frame; 0 is background, every other
+value an object. The objects of a sequence are those of its first mask that has any; two or more are videos of their
+own, ``judo.1`` and ``judo.2``, of one subject. The box of an object is the extent of its mask: the parts that are seen.
+Frames in which it has no pixel stay in the video, without a box; those before its first box are left out.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from visionrl.datasets.formats import Entry, ReadOptions, register_format
+from visionrl.datasets.readers.files import check_folder, list_images
+from visionrl.datasets.readers.rects import GONE, Box, video
+from visionrl.datasets.samples import VideoSample
+
+PREFERRED = "480p"
+
+
+@register_format("davis", kind=VideoSample)
+def read_davis(path: Path, options: ReadOptions) -> list[Entry]:
+    """The sequences by name.
+
+    Raises:
+        ValueError: there is none, or one has no pictures, or masks without an object.
+    """
+    masks = check_folder(path) / "Annotations"
+    if not masks.is_dir() or not (path / "JPEGImages").is_dir():
+        raise ValueError(f"{path} must hold DAVIS: looked for the folders JPEGImages and Annotations")
+    folders = sorted(child for child in masks.iterdir() if child.is_dir())
+    if folders and not any(list_images(folder) for folder in folders):  # folders of resolutions
+        chosen = next((folder for folder in folders if folder.name == PREFERRED), folders[0])
+        folders = sorted(child for child in chosen.iterdir() if child.is_dir())
+    return [entry for folder in folders for entry in _entries(folder, path)]
+
+
+def _entries(folder: Path, path: Path) -> list[Entry]:
+    """One entry an object of a sequence."""
+    files = list_images(folder)
+    labels = next(
+        (found for file in files if (found := set(np.unique(read_mask(file)).tolist()) - {0})), None
+    )
+    if labels is None:
+        raise ValueError(f"the masks in {folder} must show an object, got none in {len(files)}")
+    pictures = path / "JPEGImages" / folder.relative_to(path / "Annotations")
+    if not pictures.is_dir():
+        raise ValueError(f"sequence {folder.name} must have its frames in {pictures}")
+    names = [folder.name if len(labels) == 1 else f"{folder.name}.{label}" for label in sorted(labels)]
+    return [
+        Entry(name, folder.name, partial(_read, pictures, files, label))
+        for name, label in zip(names, sorted(labels), strict=True)
+    ]
+
+
+def _read(pictures: Path, masks: list[Path], label: int) -> VideoSample:
+    """One object of a sequence; the frames stay on the disk."""
+    frames = list_images(pictures)
+    if [file.stem for file in frames] != [file.stem for file in masks]:
+        alone = {file.stem for file in frames} ^ {file.stem for file in masks}
+        raise ValueError(
+            f"{masks[0].parent} must have one mask a frame of {pictures}, got {len(masks)} masks for "
+            f"{len(frames)} frames: {', '.join(sorted(alone)[:5])} without the other"
+        )
+    boxes = [extent(read_mask(file) == label) for file in masks]
+    return video(frames, boxes, [str(file) for file in masks], masks[0].parent)
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """(H, W) labels of a picture of palette indices or greys.
+
+    Raises:
+        ValueError: it is no such picture.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            labels = np.asarray(picture)
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"mask {path} is truncated or no image: {error}") from error
+    if labels.ndim != 2:
+        raise ValueError(f"mask {path} must have palette indices or greys, got colours ({picture.mode})")
+    return labels.astype(np.int64)
+
+
+def extent(mask: np.ndarray) -> Box:
+    """The smallest box around the pixels of an (H, W) bool mask; ``GONE`` without any."""
+    if not mask.any():
+        return GONE
+    x, y = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    return (float(x[0]), float(y[0]), float(x[-1] + 1), float(y[-1] + 1))
