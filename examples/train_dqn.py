@@ -5,6 +5,7 @@
     python examples/train_dqn.py --backbone resnet18 --pretrained --frozen
     python examples/train_dqn.py --data csv:FOLDER --env-args window=48 --algo-args gamma=0.95
     python examples/train_dqn.py --resume                            # go on after Ctrl-C, a crash or a kill
+    python examples/train_dqn.py --guided --clone-steps 20000        # learn from the expert first, see docs/training.md
 
 Everything ends up in ``runs/<task>-dqn-<backbone>-s<seed>/``. Watch it with ``tensorboard --logdir runs``.
 """

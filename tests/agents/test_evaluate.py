@@ -83,7 +83,6 @@ def test_episodes_take_every_item_in_turn_or_spread_over_them():
     assert choose(task, 23, 0).items == [k % 10 for k in range(23)]
     few = choose(task, 5, 3)
     assert [item // 2 for item in few.items] == list(range(5))  # one of each fifth
-    assert few.seeds == [3, 4, 5, 6, 7]
     assert few.groups.tolist() == list(range(5))  # items 2 k and 2 k + 1 are on image k
     many = make_task(LANDMARK, data=images(300))
     assert len(set(choose(many, None, 0).items)) == MOST_EPISODES

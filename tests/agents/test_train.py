@@ -22,8 +22,8 @@ import visionrl
 from visionrl.agents import TrainConfig, load_agent, make_vec_env, train
 from visionrl.agents.callback import RunCallback
 from visionrl.agents.config import load_presets, parse_args, resolve
+from visionrl.agents.models import ALGORITHMS, FITS, build_model, fit_buffer
 from visionrl.agents.run_files import space_from_json, space_to_json
-from visionrl.agents.train import ALGORITHMS, build_model, fit_buffer
 from visionrl.core import TASKS
 
 LANDMARK = "visionrl/LandmarkLocalization-v0"
@@ -66,8 +66,10 @@ def weights(run: Path) -> list[torch.Tensor]:
     last = max((run / "checkpoint").iterdir())
     tensors = torch.load(last / "tensors.pt", weights_only=True)
     found = [*tensors["policy"].values(), *torch.load(run / "policy.pt", weights_only=True).values()]
-    for state in tensors["policy.optimizer"]["state"].values():
-        found += [value for value in state.values() if isinstance(value, torch.Tensor)]
+    found += tensors["variables"].values()
+    for optimizer in (value for key, value in tensors.items() if key.endswith("optimizer")):
+        for state in optimizer["state"].values():
+            found += [value for value in state.values() if isinstance(value, torch.Tensor)]
     return found
 
 
@@ -235,9 +237,9 @@ def test_parse_args() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"algo": "sac"}, "algo must be one of"),
+        ({"algo": "reinforce"}, "algo must be one of"),
         ({"env": "visionrl/Nothing-v0"}, "env must be one of"),
-        ({"num_envs": 0}, "num_envs must be >= 1, got 0"),
+        ({"num_envs": 0}, "num_envs must be a whole number >= 1, got 0"),
         ({"env_args": ("window",)}, "name=value"),
     ],
 )
@@ -260,12 +262,12 @@ def test_what_is_given_wins_over_the_presets_file() -> None:
 
 
 @pytest.mark.parametrize("env_id", sorted(TASKS))
-@pytest.mark.parametrize("algo", ["dqn", "ppo", "a2c", "qrdqn"])
+@pytest.mark.parametrize("algo", ALGORITHMS)
 def test_every_presets_file_builds(env_id: str, algo: str) -> None:
     config = resolve(TrainConfig(env=env_id, algo=algo, device="cpu"))  # type: ignore[arg-type]
     env = make_vec_env(env_id, config.num_envs, **config.env_kwargs)
-    if not isinstance(env.action_space, gym.spaces.Discrete) and algo in ("dqn", "qrdqn"):
-        pytest.skip("no discrete actions")
+    if not isinstance(env.action_space, FITS[algo]):
+        pytest.skip(f"actions are in {env.action_space}")
     sized = fit_buffer(config, env.observation_space, given=False)
     assert sized == config or "buffer_size" not in load_presets(env_id).get(
         algo, {}

@@ -14,6 +14,7 @@ _HOMES = {
     "SB3VecEnv": "sb3_env",
     "make_vec_env": "sb3_env",
     "VisionExtractor": "extractor",
+    "CachedFeatures": "cache",
     "TrainConfig": "config",
     "train": "train",
     "load_agent": "train",
@@ -21,6 +22,12 @@ _HOMES = {
     "compare": "evaluate",
     "agent_policy": "evaluate",
     "record": "record",
+    "guided": "guided",
+    "clone": "cloning",
+    "DoubleDQN": "demonstrations",
+    "DQfD": "demonstrations",
+    "Curriculum": "curriculum",
+    "train_classifier": "classifier",
 }
 __all__ = list(_HOMES)
 

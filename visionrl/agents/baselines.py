@@ -14,7 +14,9 @@ from visionrl.core import Task
 Policy = Callable[[dict[str, np.ndarray], Task, Any], Any]
 """``policy(observations, task, state) -> actions``, all with the leading axis B; NumPy in, NumPy out.
 
-One that remembers something between steps has a method ``reset()``, called before every batch of first steps.
+One that remembers something between steps has a method ``reset()``, called before every batch of first steps. One
+that can say how sure it is of what it sees has ``confidence``, (B,) of the last call or None, by which tasks that
+report findings rank them (``Task.report``).
 """
 
 
@@ -50,6 +52,7 @@ class AgentPolicy:
 
     def __init__(self, model: Any, deterministic: bool = True) -> None:
         self.model, self.deterministic = model, deterministic
+        self.confidence: np.ndarray | None = None
         self.reset()
 
     def reset(self) -> None:
@@ -68,7 +71,30 @@ class AgentPolicy:
             deterministic=self.deterministic,
         )
         self._begins = False
+        self.confidence = None if task.report is None else preference(self.model, observations, task.report)
         return actions
+
+
+def preference(model: Any, observations: dict[str, np.ndarray], action: int) -> np.ndarray | None:
+    """(B,) by how much a model values an action above the best of the others: Q-values, or logits of a policy.
+
+    None where it has neither for discrete actions, or remembers what it saw.
+    """
+    import torch
+
+    policy = model.policy
+    with torch.no_grad():
+        seen, _ = policy.obs_to_tensor(observations)
+        if hasattr(policy, "q_net"):
+            values = policy.q_net(seen)
+        elif hasattr(policy, "quantile_net"):
+            values = policy.quantile_net(seen).mean(dim=1)
+        elif hasattr(policy, "get_distribution") and not hasattr(policy, "lstm_actor"):
+            values = policy.get_distribution(seen).distribution.logits
+        else:
+            return None
+    values = values.double().cpu().numpy()
+    return values[:, action] - np.delete(values, action, axis=1).max(axis=1)
 
 
 def check_spaces(trained: Space, shown: Space) -> None:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.preprocessing import get_flattened_obs_dim, is_image_space
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from torch import Tensor, nn
 
 from visionrl.agents.baselines import AgentPolicy, Policy, check_spaces
 from visionrl.agents.extractor import build_backbone, is_volume_space
-from visionrl.core import Task
 
 
 class FeatureEncoder(nn.Module):
@@ -136,6 +135,69 @@ class CachedFeatures(VecEnvWrapper):
         return {key: value[: self.num_envs] for key, value in features.items()}, rewards, dones, infos
 
 
+class FeatureHead(BaseFeaturesExtractor):
+    """What a ``VisionExtractor`` puts behind its backbones: all entries joined, a linear layer, ReLU.
+
+    Args:
+        observation_space: a Dict of features and numbers.
+        features_dim: length of the feature vector.
+    """
+
+    def __init__(self, observation_space: spaces.Dict, features_dim: int = 256) -> None:
+        super().__init__(observation_space, features_dim)
+        joined = sum(get_flattened_obs_dim(space) for space in observation_space.values())
+        self.keys = list(observation_space)
+        self.head = nn.Sequential(nn.Linear(joined, features_dim), nn.ReLU())
+
+    def forward(self, observations: dict[str, Tensor]) -> Tensor:
+        """(B, features_dim) from (B, ...) each."""
+        return self.head(torch.cat([observations[key].flatten(1) for key in self.keys], dim=1))
+
+
+class OnImages:
+    """An algorithm that learnt on features, shown images; all but what it sees is that of the algorithm.
+
+    Args:
+        model: the algorithm.
+        encoder: that of the environment it learnt in.
+    """
+
+    def __init__(self, model: Any, encoder: FeatureEncoder) -> None:
+        self.model, self.encoder, self.observation_space = model, encoder, encoder.read
+        self.policy = _PolicyOnImages(model.policy, encoder)
+
+    def predict(self, observation: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """As that of Stable-Baselines3, from images, one by one or with a leading axis."""
+        key, box = next(iter(self.observation_space.items()))
+        if observation[key].ndim > len(box.shape or ()):
+            return self.model.predict(self.encoder(observation), *args, **kwargs)
+        features = self.encoder({key: np.asarray(value)[None] for key, value in observation.items()})
+        return self.model.predict({key: value[0] for key, value in features.items()}, *args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
+
+
+class _PolicyOnImages:
+    """The policy of an ``OnImages``."""
+
+    def __init__(self, policy: Any, encoder: FeatureEncoder) -> None:
+        self.learnt, self.encoder = policy, encoder
+
+    def obs_to_tensor(self, observation: Mapping[str, Any]) -> Any:
+        """Features as tensors, from images."""
+        return self.learnt.obs_to_tensor(self.encoder(observation))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.learnt, name)
+
+
+def on_images(model: Any) -> Any:
+    """A model that is shown images in any case: as it is, unless its environment is a ``CachedFeatures``."""
+    encoder = getattr(model.get_env(), "encoder", None)
+    return model if encoder is None else OnImages(model, encoder)
+
+
 def cached_policy(model: Any, encoder: FeatureEncoder, deterministic: bool = True) -> Policy:
     """An agent that learnt on features as a policy that is shown images, for ``evaluate`` and ``record``.
 
@@ -144,24 +206,7 @@ def cached_policy(model: Any, encoder: FeatureEncoder, deterministic: bool = Tru
         encoder: that of the environment it learnt in.
         deterministic: the best action instead of a drawn one.
     """
-    return _CachedPolicy(AgentPolicy(model, deterministic), encoder)
-
-
-class _CachedPolicy:
-    """See ``cached_policy``."""
-
-    def __init__(self, agent: AgentPolicy, encoder: FeatureEncoder) -> None:
-        self.agent, self.encoder = agent, encoder
-
-    def reset(self) -> None:
-        """As the agent's."""
-        self.agent.reset()
-
-    def __call__(self, observations: dict[str, np.ndarray], task: Task, state: Any) -> Any:
-        """Actions, as every ``Policy`` gives them."""
-        check_spaces(self.encoder.read, task.observation_space)
-        shown: Any = SimpleNamespace(observation_space=self.encoder.space)
-        return self.agent(self.encoder(observations), shown, state)
+    return AgentPolicy(OnImages(model, encoder), deterministic)
 
 
 def _array(value: Any) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from visionrl.agents.checkpoint import load_checkpoint, save_checkpoint
 from visionrl.agents.config import TrainConfig
-from visionrl.agents.evaluate import agent_policy, evaluate
+from visionrl.agents.evaluate import agent_policy, measure
 from visionrl.agents.run_files import write_curve
 from visionrl.core import entry_of
 
@@ -86,14 +87,13 @@ class RunCallback(BaseCallback):
     def evaluate(self) -> None:
         """Evaluate on the validation split; keep the agent if it is the best so far."""
         config, steps = self.config, self.model.num_timesteps
-        values = evaluate(
+        means = measure(
             config.env,
             agent_policy(self.model),
             split="val",
             episodes=config.eval_episodes,
             env_kwargs=config.env_kwargs,
         )
-        means = {key: float(np.mean(value)) for key, value in values.items() if key != "item"}
         returns = [episode["r"] for episode in self.model.ep_info_buffer or ()]
         row = {
             "timesteps": steps,
@@ -114,7 +114,7 @@ class RunCallback(BaseCallback):
         )
 
     def _better(self, new: float, old: float) -> bool:
-        return new > old if self.more_is_better else new < old
+        return math.isnan(old) or (new > old if self.more_is_better else new < old)
 
     def _on_training_start(self) -> None:
         done, config = self.model.num_timesteps, self.config

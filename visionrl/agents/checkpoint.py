@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from visionrl.ops import to_numpy
+
 FOLDER = "checkpoint"
 COUNTERS = (
     "num_timesteps",
@@ -42,7 +44,8 @@ def save_checkpoint(run: Path, model: Any, tensors: dict[str, Any], notes: dict[
     part, final = home / ".part", home / f"{model.num_timesteps:012d}"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    torch.save({**model.get_parameters(), "rng": _torch_rng(), "extra": tensors}, part / "tensors.pt")
+    saved = {**model.get_parameters(), "variables": _variables(model)}
+    torch.save({**saved, "rng": _torch_rng(), "extra": tensors}, part / "tensors.pt")
     _save_arrays(part, model)
     (part / "state.json").write_text(json.dumps({**_plain_state(model), "notes": notes}))
     shutil.rmtree(final, ignore_errors=True)
@@ -65,8 +68,10 @@ def load_checkpoint(folder: Path, model: Any) -> tuple[dict[str, Any], dict[str,
         The further tensors and values that were saved with it.
     """
     tensors = torch.load(folder / "tensors.pt", map_location="cpu", weights_only=True)
-    extra, rng = tensors.pop("extra"), tensors.pop("rng")
+    extra, rng, variables = (tensors.pop(name) for name in ("extra", "rng", "variables"))
     model.set_parameters(tensors, device=model.device)
+    for name, value in _variables(model).items():
+        value.data.copy_(variables[name])
     state = json.loads((folder / "state.json").read_text())
     for name, value in state["counters"].items():
         setattr(model, name, value)
@@ -95,6 +100,11 @@ def _plain_state(model: Any) -> dict[str, Any]:
     }
 
 
+def _variables(model: Any) -> dict[str, torch.Tensor]:
+    """What a model learns outside of its networks: SAC's weight of the entropy."""
+    return {name: getattr(model, name) for name in model._get_torch_save_params()[1]}
+
+
 def _torch_rng() -> dict[str, Any]:
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     return {"cpu": torch.get_rng_state(), "cuda": cuda}
@@ -117,7 +127,8 @@ def _save_arrays(folder: Path, model: Any) -> None:
     env = model.get_env().unwrapped
     episodes = {"returns": env.returns, "lengths": env.lengths, "starts": model._last_episode_starts}
     snapshot = {f"env.{key}": value for key, value in env.venv.snapshot().items()}
-    np.savez(folder / "episodes.npz", **episodes, **snapshot)
+    seen: dict[str, Any] = {f"seen.{key}": to_numpy(value) for key, value in model._last_obs.items()}
+    np.savez(folder / "episodes.npz", **episodes, **snapshot, **seen)
     buffer = getattr(model, "replay_buffer", None)
     if buffer is not None:
         for name, array in _arrays_of(buffer):
@@ -133,7 +144,8 @@ def _load_env(folder: Path, model: Any) -> None:
         env.returns[:], env.lengths[:] = saved["returns"], saved["lengths"]
         model._last_episode_starts = saved["starts"]
         snapshot = {key.removeprefix("env."): saved[key] for key in saved if key.startswith("env.")}
-    model._last_obs = env.venv.restore(snapshot)
+        model._last_obs = {key.removeprefix("seen."): saved[key] for key in saved if key.startswith("seen.")}
+    env.venv.restore(snapshot)
 
 
 def _load_buffer(folder: Path, model: Any, place: dict[str, Any] | None) -> None:

@@ -9,12 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from visionrl.core import check_choice, entry_of
+from visionrl.core import check_choice, check_range, entry_of
 
-ALGOS = ("dqn", "ppo", "a2c", "qrdqn")
+Algo = Literal["dqn", "ddqn", "qrdqn", "ppo", "a2c", "sac", "td3"]
+EPSILON_GREEDY = ("dqn", "ddqn", "qrdqn")
 MAY_CHANGE = ("timesteps", "resume", "out", "name")  # when a run is resumed
+POSITIVE = ("num_envs", "threads", "eval_every", "eval_episodes", "test_episodes", "checkpoint_every")
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,8 @@ class TrainConfig:
     """Id of the task."""
     preset: str | None = None
     """Name of a paper whose constants the task uses."""
-    algo: Literal["dqn", "ppo", "a2c", "qrdqn"] = "dqn"
-    """Algorithm."""
+    algo: Algo = "dqn"
+    """Algorithm; ddqn is double DQN. sac and td3 are for actions in a box, dqn, ddqn and qrdqn for numbered ones."""
     backbone: str = "small"
     """Name of the network that reads the images."""
     pretrained: bool = False
@@ -40,6 +42,20 @@ class TrainConfig:
     """Keep the backbone's weights and statistics as they are."""
     weights: str | None = None
     """A file of weights for the backbone."""
+    stn: bool = False
+    """Put a spatial transformer in front of the backbone."""
+    attention: Literal["none", "soft", "self", "multihead", "hard"] = "none"
+    """What pools the backbone's map instead of its own pooling."""
+    cache: bool = False
+    """Encode each image once, in the step that shows it, and replay its features; the backbone must be frozen."""
+    guided: bool = False
+    """Draw the random actions of dqn, ddqn and qrdqn from those that earn something at once."""
+    clone_steps: int = 0
+    """Steps in which the policy first learns to act like the expert; 0 is none. Less is done at random after it."""
+    demo_steps: int = 0
+    """Steps of the expert that dqn keeps beside its own, and which must stay its best choice (DQfD); 0 is none."""
+    curriculum: float = 0.0
+    """Share of the run in which the difficulty of the starts rises from 0 to 1; 0 is full difficulty at once."""
     num_envs: int | None = None
     """Episodes that run at a time."""
     device: str = "auto"
@@ -47,7 +63,7 @@ class TrainConfig:
     threads: int = 1
     """CPU threads of torch. More pay for large backbones on idle cores; where cores are shared they cost dearly."""
     timesteps: int | None = None
-    """Steps of training, all episodes together."""
+    """Steps of training, all episodes together, without the cloning; 0 is cloning alone."""
     seed: int = 0
     """Seed of everything."""
     data: str | None = None
@@ -60,6 +76,8 @@ class TrainConfig:
     """Shares of training, validation and test, where the data come without a split."""
     env_args: tuple[str, ...] = ()
     """Further arguments of the task, each "name=value" with a JSON value or a word: window=45 views=stage."""
+    train_args: tuple[str, ...] = ()
+    """Arguments of the task in training alone, in the same form: augment=true. Evaluation does without them."""
     algo_args: tuple[str, ...] = ()
     """Further arguments of the algorithm, in the same form: learning_rate=1e-3 gamma=0.95."""
     eval_every: int | None = None
@@ -80,30 +98,28 @@ class TrainConfig:
     """Take what is not given from the presets file of the task."""
 
     def __post_init__(self) -> None:
-        check_choice("algo", self.algo, ALGOS)
+        check_choice("algo", self.algo, get_args(Algo))
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", self.device):
             raise ValueError(f"device must be auto, cpu, cuda, cuda:N or mps, got {self.device!r}")
         entry_of(self.env)
-        parse_args(self.env_args)
-        parse_args(self.algo_args)
-        for name in (
-            "num_envs",
-            "threads",
-            "timesteps",
-            "eval_every",
-            "eval_episodes",
-            "test_episodes",
-            "checkpoint_every",
-        ):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be >= 1, got {value}")
+        for pairs in (self.env_args, self.train_args, self.algo_args):
+            parse_args(pairs)
+        for name in POSITIVE:
+            if getattr(self, name) is not None:
+                check_range(name, getattr(self, name), 1)
+        check_tools(self)
 
     @property
     def folder(self) -> Path:
         """The run's folder."""
         task = entry_of(self.env).id.removeprefix("visionrl/")
-        return Path(self.out) / (self.name or f"{task}-{self.algo}-{self.backbone}-s{self.seed}")
+        switches = ("stn", "cache", "guided", "clone_steps", "demo_steps", "curriculum")
+        used = [name.removesuffix("_steps") for name in switches if getattr(self, name)]
+        if self.attention != "none":
+            used.append(self.attention)
+        return Path(self.out) / (
+            self.name or "-".join([task, self.algo, self.backbone, *used, f"s{self.seed}"])
+        )
 
     @property
     def env_kwargs(self) -> dict[str, Any]:
@@ -116,6 +132,11 @@ class TrainConfig:
             "split_ratios": self.split_ratios,
         }
         return {**{key: value for key, value in given.items() if value}, **parse_args(self.env_args)}
+
+    @property
+    def train_kwargs(self) -> dict[str, Any]:
+        """Arguments of the environment in training, without the split."""
+        return {**self.env_kwargs, **parse_args(self.train_args)}
 
     @property
     def algo_kwargs(self) -> dict[str, Any]:
@@ -140,6 +161,29 @@ class TrainConfig:
             key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()
         }
         return TrainConfig(**lists)
+
+
+def check_tools(config: TrainConfig) -> None:
+    """Refuse training tools that do not fit the algorithm, the backbone, or each other.
+
+    Raises:
+        ValueError: names the field, the rule and the value.
+    """
+    for name in ("clone_steps", "demo_steps"):
+        check_range(name, getattr(config, name), 0)
+    check_range("curriculum", config.curriculum, 0.0, 1.0)
+    check_choice("attention", config.attention, ("none", "soft", "self", "multihead", "hard"))
+    if config.timesteps is not None:
+        check_range("timesteps", config.timesteps, 0 if config.clone_steps else 1)
+    if config.guided and config.algo not in EPSILON_GREEDY:
+        rule = f"guided must be off for {config.algo}, which draws no action at random"
+        raise ValueError(f"{rule}; it is for {', '.join(EPSILON_GREEDY)}")
+    if config.demo_steps and config.algo not in ("dqn", "ddqn"):
+        raise ValueError(f"demo_steps must be 0 for {config.algo}, got {config.demo_steps}; it is for dqn")
+    if config.cache and not config.frozen:
+        raise ValueError("cache must be off where the backbone learns; add --frozen")
+    if config.cache and (config.stn or config.attention != "none"):
+        raise ValueError("cache must be off with stn and attention, which need the images or their maps")
 
 
 def parse_args(pairs: Iterable[str]) -> dict[str, Any]:
@@ -175,25 +219,29 @@ def load_presets(env_id: str) -> dict[str, dict[str, Any]]:
 def resolve(config: TrainConfig) -> TrainConfig:
     """The config with everything written out that the presets file and the defaults decide.
 
-    The file's ``[env]`` table belongs to the task as it is by default, so a paper's constants (``preset``)
-    replace it. Keys of an algorithm's table that are fields of the config fill what is None there.
+    The file's ``[env]`` and ``[train]`` tables belong to the task as it is by default, so a paper's constants
+    (``preset``) replace them. Keys of an algorithm's table that are fields of the config fill what is None there.
+    Double DQN has the table of DQN.
     """
     tables = load_presets(config.env) if config.presets else {}
-    env = {} if config.preset else tables.get("env", {})
-    algo = dict(tables.get(config.algo, {}))
+    env, train = ({} if config.preset else tables.get(name, {}) for name in ("env", "train"))
+    algo = dict(tables.get("dqn" if config.algo == "ddqn" else config.algo, {}))
     run = {name: algo.pop(name, None) for name in ("num_envs", "timesteps", "eval_every", "eval_episodes")}
     default = {"num_envs": 16, "timesteps": 100_000, "eval_episodes": 64}
-    chosen: dict[str, Any] = {key: getattr(config, key) or run[key] or default.get(key) for key in run}
-    if (
-        config.eval_every is None
-    ):  # a tenth of the run; a shorter one than the presets' is seen four times at least
-        rare = max(chosen["timesteps"] // (4 if chosen["eval_every"] else 10), 1)
+    decided = {**default, **{key: value for key, value in run.items() if value is not None}}
+    given = {key: getattr(config, key) for key in run if getattr(config, key) is not None}
+    chosen: dict[str, Any] = {"eval_every": None, **decided, **given}
+    if config.eval_every is None:
+        # A tenth of the run; a shorter one than the presets' is seen four times at least. Cloning alone may go on.
+        steps = chosen["timesteps"] or decided["timesteps"]
+        rare = max(steps // (4 if chosen["eval_every"] else 10), 1)
         chosen["eval_every"] = min(chosen["eval_every"] or rare, rare)
     return replace(
         config,
         **chosen,
         presets=False,
         env_args=format_args({**env, **parse_args(config.env_args)}),
+        train_args=format_args({**train, **parse_args(config.train_args)}),
         algo_args=format_args({**algo, **parse_args(config.algo_args)}),
     )
 

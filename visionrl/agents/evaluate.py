@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import perf_counter
@@ -11,8 +12,8 @@ import numpy as np
 from gymnasium.utils.seeding import np_random
 
 from visionrl.agents.baselines import Policy, agent_policy, expert_policy, random_policy
-from visionrl.agents.table import Estimate, Row, Table, estimate, summarize
-from visionrl.core import BASELINES, Task, TaskVectorEnv, batch, entry_of, make_task
+from visionrl.agents.table import Estimate, Row, Table, estimate, estimate_pooled, summarize
+from visionrl.core import BASELINES, Task, batch, entry_of, make_task
 from visionrl.core.registry import Run
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "estimate",
     "evaluate",
     "expert_policy",
+    "measure",
     "random_policy",
     "summarize",
 ]
@@ -44,16 +46,31 @@ class Episodes:
     """Which episodes an evaluation consists of.
 
     Attributes:
-        seeds: (N,) of the generator that draws the first state.
         items: (N,) the task's item that each starts from.
         starts: (N,) the first states.
         groups: (N,) the image or video that each is about: the state's field ``image``, else the item.
     """
 
-    seeds: list[int]
     items: list[int]
     starts: list[Any]
     groups: np.ndarray
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An evaluation.
+
+    Attributes:
+        task: on the split.
+        chosen: its episodes.
+        limit: steps after which an episode is cut.
+        num_envs: episodes at a time.
+    """
+
+    task: Task
+    chosen: Episodes
+    limit: float
+    num_envs: int
 
 
 @dataclass(frozen=True)
@@ -62,11 +79,13 @@ class Result:
 
     Attributes:
         values: name -> (N,) numbers at each episode's end.
+        tally: name -> (N, ...) what ``Task.pooled`` needs of them; empty where the task has no such metric.
         seconds: wall clock of all.
         steps: steps that were computed, those of rows that wait for the slowest among them; 0 where unknown.
     """
 
     values: dict[str, np.ndarray]
+    tally: dict[str, np.ndarray]
     seconds: float
     steps: int = 0
 
@@ -103,8 +122,26 @@ def evaluate(
     Raises:
         ValueError: an argument is out of range.
     """
-    env, chosen = _prepare(env_id, split, episodes, seed, num_envs, env_kwargs or {})
-    return {**_roll(env, policy, chosen).values, "item": np.array(chosen.items)}
+    plan = _prepare(env_id, split, episodes, seed, num_envs, env_kwargs or {})
+    return {**_roll(plan, policy).values, "item": np.array(plan.chosen.items)}
+
+
+def measure(env_id: str, policy: Policy, **kwargs: Any) -> dict[str, float]:
+    """One policy's numbers over all episodes: the mean of what ``evaluate`` gives, and the task's pooled metrics.
+
+    Takes the arguments of ``evaluate``.
+    """
+    defaults: dict[str, Any] = {
+        "split": "test",
+        "episodes": None,
+        "seed": 0,
+        "num_envs": 64,
+        "env_kwargs": {},
+    }
+    plan = _prepare(env_id, **{**defaults, **kwargs})
+    result = _roll(plan, policy)
+    means = {key: float(np.mean(value)) for key, value in result.values.items()}
+    return means | (plan.task.pooled(result.tally) if result.tally else {})
 
 
 def compare(
@@ -137,18 +174,17 @@ def compare(
     """
     if taken := {"random", "expert", *BASELINES.get(entry_of(env_id).id, {})} & set(agents or {}):
         raise ValueError(f"agents must not be named like other rows, got {', '.join(sorted(taken))}")
-    env, chosen = _prepare(env_id, split, episodes, seed, num_envs, env_kwargs or {})
+    plan = _prepare(env_id, split, episodes, seed, num_envs, env_kwargs or {})
     policies = {"random": random_policy(seed), **(agents or {}), "expert": expert_policy}
     kinds = {"random": "random", "expert": "expert"}
     learned = [
-        _row(name, kinds.get(name, "agent"), _roll(env, policy, chosen), chosen)
-        for name, policy in policies.items()
+        _row(name, kinds.get(name, "agent"), _roll(plan, policy), plan) for name, policy in policies.items()
     ]
     runs, notes = _fitted(env_id, env_kwargs or {}, fit_kwargs)
-    classical = [_row(name, "classical", _solve(env.task, run, chosen), chosen) for name, run in runs.items()]
+    classical = [_row(name, "classical", _solve(plan, run), plan) for name, run in runs.items()]
     rows = (learned[0], *classical, *learned[1:])
-    clusters = len(np.unique(chosen.groups))
-    return Table(entry_of(env_id).id, split, seed, env.task.headline, clusters, rows, notes)
+    clusters = len(np.unique(plan.chosen.groups))
+    return Table(entry_of(env_id).id, split, seed, plan.task.headline, clusters, rows, notes)
 
 
 def choose(task: Task, episodes: int | None, seed: int) -> Episodes:
@@ -169,49 +205,64 @@ def choose(task: Task, episodes: int | None, seed: int) -> Episodes:
     seeds = list(range(seed, seed + count))
     starts = [task.sample(np_random(s)[0], item) for s, item in zip(seeds, items.tolist(), strict=True)]
     groups = [getattr(start, "image", item) for start, item in zip(starts, items, strict=True)]
-    return Episodes(seeds, items.tolist(), starts, np.array(groups))
+    return Episodes(items.tolist(), starts, np.array(groups))
 
 
 def _prepare(
     env_id: str, split: str, episodes: int | None, seed: int, num_envs: int, env_kwargs: Mapping[str, Any]
-) -> tuple[TaskVectorEnv, Episodes]:
-    """The environment that an evaluation steps, with no more rows than episodes, and the episodes."""
+) -> Plan:
+    """The task that an evaluation steps, and its episodes."""
     if num_envs < 1:
         raise ValueError(f"num_envs must be >= 1, got {num_envs}")
     entry = entry_of(env_id)
     kwargs, limit = _constructor({**entry.task.evaluation, **env_kwargs}, split, entry.max_steps)
-    chosen = choose(make_task(entry.id, **kwargs), episodes, seed)
-    rows = min(num_envs, len(chosen.seeds))
-    return TaskVectorEnv(rows, entry.id, max_episode_steps=limit, **kwargs), chosen
+    task = make_task(entry.id, **kwargs)
+    return Plan(task, choose(task, episodes, seed), limit or math.inf, num_envs)
 
 
-def _roll(env: TaskVectorEnv, policy: Policy, chosen: Episodes) -> Result:
-    """A policy through all episodes, as many at a time as the environment has rows."""
-    parts, began, steps = [], perf_counter(), 0
-    for first in range(0, len(chosen.seeds), env.num_envs):
-        seeds, items = (x[first : first + env.num_envs] for x in (chosen.seeds, chosen.items))
-        part = _batch(env, policy, seeds, items)
-        steps += env.num_envs * int(part["length"].max())
-        parts.append({key: value[: len(seeds)] for key, value in part.items()})
-    values = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    return Result(values, perf_counter() - began, steps)
+def last_states(
+    env_id: str, policy: Policy, split: str, episodes: int, env_kwargs: Mapping[str, Any]
+) -> tuple[Task, Any]:
+    """The task, and the last states of some episodes, at most one an item."""
+    plan = _prepare(env_id, split, None, 0, episodes, env_kwargs)
+    chosen = choose(plan.task, min(episodes, plan.task.items), 0)
+    return plan.task, _batch(plan, policy, chosen.starts)[0]
 
 
-def _batch(env: TaskVectorEnv, policy: Policy, seeds: list[int], items: list[int]) -> dict[str, np.ndarray]:
-    """The first episode of every row; rows beyond the seeds repeat the last one."""
-    spare = env.num_envs - len(seeds)
-    obs, info = env.reset(seed=seeds + seeds[-1:] * spare, options={"item": items + items[-1:] * spare})
+def _roll(plan: Plan, policy: Policy) -> Result:
+    """A policy through all episodes, some at a time."""
+    values, tallies, began, steps = [], [], perf_counter(), 0
+    for first in range(0, len(plan.chosen.starts), plan.num_envs):
+        starts = plan.chosen.starts[first : first + plan.num_envs]
+        ends, told = _batch(plan, policy, starts)
+        steps += len(starts) * int(told["length"].max())
+        values.append({**plan.task.metrics(ends), **told})
+        tallies.append(plan.task.tally(ends))
+    joined = [
+        {key: np.concatenate([part[key] for part in some]) for key in some[0]} for some in (values, tallies)
+    ]
+    return Result(joined[0], joined[1], perf_counter() - began, steps)
+
+
+def _batch(plan: Plan, policy: Policy, starts: list[Any]) -> tuple[Any, dict[str, np.ndarray]]:
+    """Episodes side by side, each to its end: their last states, and what they earned in how many steps."""
+    task, rows = plan.task, len(starts)
+    first, state, ends = (batch.stack(starts) for _ in range(3))
+    total, length, running = np.zeros(rows), np.zeros(rows, int), np.ones(rows, bool)
     getattr(policy, "reset", lambda: None)()
-    found: dict[str, np.ndarray] = {key: np.zeros(env.num_envs) for key in info if not key.startswith("_")}
-    total, length, running = np.zeros(env.num_envs), np.zeros(env.num_envs, int), np.ones(env.num_envs, bool)
     while running.any():
-        obs, reward, terminated, truncated, info = env.step(policy(obs, env.task, env.state))
-        total, length = total + reward * running, length + running
-        ended = running & (terminated | truncated)
-        for key in found if ended.any() else ():
-            found[key][ended] = info["final_info"][key][ended]
+        actions = np.asarray(policy(task.observe(state), task, state))
+        if (confidence := getattr(policy, "confidence", None)) is not None:
+            state = task.rated(state, confidence)
+        after = task.step(state, actions)
+        total, length = total + task.reward(state, actions, after) * running, length + running
+        ended = running & (task.terminated(after) | (length >= plan.limit))
         running &= ~ended
-    return {**found, "return": total, "length": length}
+        if ended.any():
+            batch.put(ends, ended, batch.take(after, ended))
+        batch.put(after, ~running, batch.take(first, ~running))  # those that are over wait where they began
+        state = after
+    return ends, {"return": total, "length": length}
 
 
 def _constructor(
@@ -248,22 +299,23 @@ def _train_task(env_id: str, kwargs: Mapping[str, Any], derived: bool) -> tuple[
         return None, str(error)
 
 
-def _solve(task: Task, run: Run, chosen: Episodes) -> Result:
+def _solve(plan: Plan, run: Run) -> Result:
     """A classical method through all episodes, one by one."""
     began = perf_counter()
-    ends = [run(task, batch.stack([start])) for start in chosen.starts]
+    ends = [run(plan.task, batch.stack([start])) for start in plan.chosen.starts]
     seconds = perf_counter() - began
-    found = [task.metrics(end) for end in ends]
-    return Result({key: np.concatenate([one[key] for one in found]) for key in found[0]}, seconds)
+    whole = batch.stack([batch.take(end, 0) for end in ends])
+    return Result(plan.task.metrics(whole), plan.task.tally(whole), seconds)
 
 
-def _row(name: str, kind: str, result: Result, chosen: Episodes) -> Row:
+def _row(name: str, kind: str, result: Result, plan: Plan) -> Row:
     """A result as a row of the table."""
-    count, milliseconds = len(chosen.seeds), 1000 * result.seconds
+    count, milliseconds, groups = len(plan.chosen.starts), 1000 * result.seconds, plan.chosen.groups
+    together = estimate_pooled(plan.task.pooled, result.tally, groups) if result.tally else {}
     return Row(
         name,
         kind,
-        summarize(result.values, chosen.groups),
+        {**summarize(result.values, groups), **together},
         count,
         float(result.values["length"].mean()) if result.steps else None,
         milliseconds / result.steps if result.steps else None,

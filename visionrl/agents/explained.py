@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from visionrl.backbones._weights import read_weights
 from visionrl.backbones.deconv import deconvolve
 from visionrl.backbones.saliency import grad_cam, occlusion_map, overlay
 from visionrl.core import TaskVectorEnv, entry_of
+from visionrl.rendering import write_png
 
 SHOWN_SIDE = (
     224  # the shorter side at which backbones see an image; small pictures are enlarged to about this
@@ -185,6 +185,8 @@ def _agent(folder: Path, options: Explain) -> Subject:
     from visionrl.agents.train import load_agent
 
     model, config = load_agent(folder, "cpu")
+    if config.cache:
+        raise ValueError("explain needs an agent that sees images, this one learnt on cached features")
     extractor = next(m for m in model.policy.modules() if isinstance(m, VisionExtractor))
     key, keys = next(iter(extractor.stacks.items()))
     if key in extractor.volumes:
@@ -248,10 +250,7 @@ def write_panels(path: Path, panels: list[Tensor]) -> None:
     grids = [panel[0].permute(1, 2, 0).numpy().repeat(factor, 0).repeat(factor, 1) for panel in panels]
     gap = np.full((height * factor, GAP, 3), 255, np.uint8)
     picture = np.concatenate([grids[0], *(part for grid in grids[1:] for part in (gap, grid))], axis=1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    Image.fromarray(picture).save(part, "PNG")
-    os.replace(part, path)
+    write_png(path, picture)
 
 
 def _same(images: Tensor) -> Tensor:

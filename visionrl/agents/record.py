@@ -11,8 +11,9 @@ import gymnasium as gym
 import numpy as np
 
 from visionrl.agents.baselines import Policy
+from visionrl.agents.evaluate import last_states
 from visionrl.core import Task, batch, entry_of
-from visionrl.rendering import write_gif
+from visionrl.rendering import write_gif, write_png
 
 MOST_FRAMES = 200
 MOST_BYTES = 2_000_000
@@ -63,6 +64,46 @@ def record(
         frames = [*frames[:-1:2], frames[-1]]
         write_gif(path, frames, fps)
     return path
+
+
+def gallery(
+    env_id: str,
+    policy: Policy,
+    path: str | Path,
+    *,
+    split: str = "test",
+    episodes: int = 12,
+    env_kwargs: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a PNG of how some episodes end, four beside each other, each scaled to one width.
+
+    Args:
+        env_id: id of the task.
+        policy: see ``Policy``.
+        path: the file.
+        split: "train", "val", "test" or "all".
+        episodes: how many at most, spread over the split.
+        env_kwargs: constructor arguments of the task.
+
+    Returns:
+        The file.
+    """
+    task, ends = last_states(env_id, policy, split, episodes, env_kwargs or {})
+    pictures = [
+        fitted(task.draw(batch.take(ends, row))) for row in range(len(next(iter(vars(ends).values()))))
+    ]
+    high = max(picture.shape[0] for picture in pictures)
+    cells = [np.pad(picture, ((0, high - picture.shape[0]), (0, 0), (0, 0))) for picture in pictures]
+    cells += [np.zeros_like(cells[0])] * (-len(cells) % 4)
+    return write_png(
+        path, np.concatenate([np.concatenate(cells[k : k + 4], 1) for k in range(0, len(cells), 4)])
+    )
+
+
+def fitted(picture: np.ndarray) -> np.ndarray:
+    """A picture, (H, W, 3) uint8, scaled to a width of 240 pixels."""
+    height = round(picture.shape[0] * 240 / picture.shape[1])
+    return cv2.resize(picture, (240, height), interpolation=cv2.INTER_AREA)
 
 
 def episode(

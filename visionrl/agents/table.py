@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 RESAMPLES = 2000
+POOLED_RESAMPLES = 200  # of metrics that are computed anew for each
 LEVEL = 0.95
 UNITS = ("_px", "_mm")  # metrics with one of these suffixes are errors: they also get a median
 
@@ -203,6 +204,38 @@ def summarize(results: Mapping[str, np.ndarray], groups: np.ndarray | None = Non
         if key.endswith(UNITS):
             found[f"median_{key}"] = estimate(values, groups, median=True)
     return found
+
+
+def estimate_pooled(
+    pooled: Callable[[Mapping[str, np.ndarray]], Mapping[str, float]],
+    tally: Mapping[str, np.ndarray],
+    groups: np.ndarray,
+    seed: int = 0,
+) -> dict[str, Estimate]:
+    """Metrics that episodes have only together, with intervals as ``estimate`` gives, of 200 resamples.
+
+    Args:
+        pooled: see ``Task.pooled``.
+        tally: name -> (N, ...), see ``Task.tally``.
+        groups: (N,) whole numbers, the image or video of each episode.
+        seed: of the draws.
+    """
+    rng, (names, member) = np.random.default_rng(seed), np.unique(groups, return_inverse=True)
+    rows = [np.flatnonzero(member == group) for group in range(len(names))]
+    middle, drawn = pooled(tally), []
+    for _ in range(POOLED_RESAMPLES if len(names) > 1 else 0):
+        some = np.concatenate([rows[group] for group in rng.integers(len(names), size=len(names))])
+        drawn.append(pooled({key: values[some] for key, values in tally.items()}))
+    return {key: Estimate(value, *_interval([one[key] for one in drawn])) for key, value in middle.items()}
+
+
+def _interval(drawn: Sequence[float]) -> tuple[float, float]:
+    """The ends of the interval of a metric's resamples; NaN without any that is a number."""
+    told = np.array([x for x in drawn if not np.isnan(x)])
+    if not len(told):
+        return float("nan"), float("nan")
+    low, high = np.quantile(told, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
 
 
 def _weights(member: np.ndarray, groups: int, seed: int) -> Iterator[np.ndarray]:

@@ -5,33 +5,37 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from gymnasium import spaces
+from gymnasium import Space
 from rich.console import Console
-from sb3_contrib import QRDQN
-from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
-from stable_baselines3.common.utils import LinearSchedule
-from stable_baselines3.common.vec_env import VecEnv
 
+from visionrl.agents.cache import OnImages, on_images
 from visionrl.agents.callback import RunCallback, Stopped
 from visionrl.agents.checkpoint import last_checkpoint
+from visionrl.agents.cloning import clone
 from visionrl.agents.config import TrainConfig, check_same, format_args, parse_args, resolve
+from visionrl.agents.curriculum import Curriculum
 from visionrl.agents.evaluate import agent_policy, compare
-from visionrl.agents.extractor import VisionExtractor
+from visionrl.agents.models import (
+    REPLAYING,
+    algorithm_of,
+    build_model,
+    feature_encoder,
+    fit_buffer,
+    make_training_env,
+    model_kwargs,
+)
 from visionrl.agents.run_files import plot_curve, read_config, write_config, write_json
-from visionrl.agents.sb3_env import make_vec_env
 from visionrl.core import Task, make_task
 
-ALGORITHMS: Mapping[str, type[BaseAlgorithm]] = {"dqn": DQN, "ppo": PPO, "a2c": A2C, "qrdqn": QRDQN}
-POLICY_ARGS = ("net_arch", "n_quantiles")  # of ``algo_args``, those that shape the policy's networks
-REPLAY_BYTES = 1_000_000_000
+ENCODER = "encoder."  # in front of a frozen backbone's tensors in ``policy.pt``
 
 
 def train(config: TrainConfig) -> Path:
@@ -44,7 +48,8 @@ def train(config: TrainConfig) -> Path:
     * ``config.json``: the config that reproduces the run, the command, the versions;
     * ``metrics.json``: the comparison on the test split; ``curve.csv`` and ``curve.png``: the validation
       split;
-    * ``episode.gif``: an episode of the test split; ``tensorboard/``: the logs;
+    * ``episode.gif``: an episode of the test split; ``ends.png``: how twelve of them end;
+    * ``tensorboard/``: the logs;
     * ``checkpoint/``: from which ``resume=True`` continues, exactly on the CPU, after a crash, a kill, or
       with more ``timesteps``. It holds the replay buffer too (both observations of every step; below 1 GB
       unless ``buffer_size`` is given).
@@ -66,13 +71,13 @@ def train(config: TrainConfig) -> Path:
     if earlier is not None and finished(run, wanted.timesteps or 0):
         console.print(f"{run} is finished; it goes on if it is given more timesteps")
         return run
-    env = make_vec_env(wanted.env, wanted.num_envs or 1, split="train", **wanted.env_kwargs)
+    env = make_training_env(wanted)
     if earlier is None:
         wanted = settle(wanted, env.get_attr("task")[0])
     wanted = fit_buffer(wanted, env.observation_space, given="buffer_size" in config.algo_kwargs)
     model = build_model(wanted, env)
     run.mkdir(parents=True, exist_ok=True)
-    write_config(run, replace(wanted, resume=False), env.observation_space, env.action_space)
+    write_config(run, replace(wanted, resume=False), env.unwrapped.observation_space, env.action_space)
     model.set_logger(configure(str(run / "tensorboard"), ["tensorboard"]))
     callback = learn(model, wanted, run, console)
     finish(model, wanted, run, callback, console)
@@ -96,20 +101,24 @@ def settle(config: TrainConfig, task: Task) -> TrainConfig:
     return settled
 
 
-def learn(model: BaseAlgorithm, config: TrainConfig, run: Path, console: Console) -> RunCallback:
+def learn(model: Any, config: TrainConfig, run: Path, console: Console) -> RunCallback:
     """Let the model learn, from the run's last checkpoint on if there is one.
 
     Raises:
         SystemExit: a signal stopped it.
     """
-    callback = RunCallback(config, run)
-    if checkpoint := last_checkpoint(run):
+    callback = (CachedCallback if config.cache else RunCallback)(config, run)
+    checkpoint = last_checkpoint(run)
+    if config.demo_steps:
+        model.demonstrate(config.demo_steps)  # the same when a run is resumed
+    if checkpoint:
         callback.restore(checkpoint, model)
         console.print(f"resumed {run} at step {model.num_timesteps:,}")
     try:
         with callback.listening():
-            left = (config.timesteps or 0) - model.num_timesteps
-            model.learn(max(left, 0), callback=callback, reset_num_timesteps=False)
+            if config.clone_steps and not checkpoint:
+                clone_first(model, config, callback)
+            learn_on(model, config, callback)
             if callback.stop:  # asked to during the last evaluation, after which the checkpoint is written
                 raise Stopped(callback.stop)
     except Stopped as stopped:
@@ -120,12 +129,52 @@ def learn(model: BaseAlgorithm, config: TrainConfig, run: Path, console: Console
     return callback
 
 
+def clone_first(model: Any, config: TrainConfig, callback: RunCallback) -> None:
+    """Let the policy learn from the expert; evaluate it, and write the checkpoint of step 0.
+
+    Raises:
+        Stopped: a signal asked for it; cloning begins anew when the run is resumed.
+    """
+    bar = callback.bar
+    task = bar.add_task("cloning", total=config.clone_steps)
+
+    def show(done: int, loss: float) -> None:
+        bar.update(task, completed=done, description=f"cloning, loss {loss:.3f}")
+        if callback.stop:
+            raise Stopped(callback.stop)
+
+    clone(model, config.clone_steps, on_step=show)
+    learn_on(model, replace(config, timesteps=0), callback)
+    bar.remove_task(bar.task_ids[-1])  # that of no steps
+    if callback.stop:
+        raise Stopped(callback.stop)
+
+
+def learn_on(model: Any, config: TrainConfig, callback: RunCallback) -> None:
+    """Let the model learn until it has taken the config's steps."""
+    steps, callbacks = config.timesteps or 0, [cast(BaseCallback, callback)]
+    if config.curriculum:
+        curriculum = Curriculum(config.curriculum)
+        curriculum.ease(model, steps)
+        callbacks.append(curriculum)
+    model.learn(max(steps - model.num_timesteps, 0), callback=callbacks, reset_num_timesteps=False)
+
+
+class CachedCallback(RunCallback):
+    """Evaluates an agent that learns on features by showing it images."""
+
+    def init_callback(self, model: Any) -> None:
+        """Take the model, with the eyes of its environment."""
+        super().init_callback(on_images(model))
+
+
 def finish(model: Any, config: TrainConfig, run: Path, callback: RunCallback, console: Console) -> None:
     """Write the best agent and compare it on the test split, once."""
-    from visionrl.agents.record import record
+    from visionrl.agents.record import gallery, record
 
     model.policy.load_state_dict(callback.best)
     save_agent(model, run)
+    model = on_images(model)
     plot_curve(run, callback.curve, callback.metric)
     agents = {config.algo.upper(): agent_policy(model)}
     console.print("comparing on the test split")
@@ -137,6 +186,7 @@ def finish(model: Any, config: TrainConfig, run: Path, callback: RunCallback, co
         run / "metrics.json", {"timesteps": model.num_timesteps, "validation": best, "test": table.to_dict()}
     )
     record(config.env, agent_policy(model), run / "episode.gif", split="test", env_kwargs=config.env_kwargs)
+    gallery(config.env, agent_policy(model), run / "ends.png", split="test", env_kwargs=config.env_kwargs)
     table.print(brief=True)
     console.print(f"saved in {run}; metrics.json has every metric")
 
@@ -172,74 +222,35 @@ def inherit(config: TrainConfig, earlier: TrainConfig) -> TrainConfig:
         ValueError: something given is not; ``timesteps`` alone may grow.
     """
     names = ("num_envs", "timesteps", "eval_every", "eval_episodes")
-    sizes = {name: getattr(config, name) or getattr(earlier, name) for name in names}
+    sizes = {
+        name: x if (x := getattr(config, name)) is not None else getattr(earlier, name) for name in names
+    }
     env = {**parse_args(earlier.env_args), **parse_args(config.env_args)}
+    train = {**parse_args(earlier.train_args), **parse_args(config.train_args)}
     algo = {**earlier.algo_kwargs, **config.algo_kwargs}
     wanted = replace(
-        config, **sizes, env_args=format_args(env), algo_args=format_args(algo), presets=earlier.presets
+        config,
+        **sizes,
+        env_args=format_args(env),
+        train_args=format_args(train),
+        algo_args=format_args(algo),
+        presets=earlier.presets,
     )
     check_same(wanted, earlier)
     return wanted
 
 
-def fit_buffer(config: TrainConfig, space: spaces.Space, given: bool) -> TrainConfig:
-    """The config with a replay buffer of at most 1 GB for both observations, unless its size was given."""
-    if config.algo not in ("dqn", "qrdqn") or given:
-        return config
-    kwargs = config.algo_kwargs
-    each = (
-        2 * sum(box.dtype.itemsize * math.prod(box.shape) for box in getattr(space, "spaces", {}).values())
-        + 20
-    )
-    size = min(kwargs.get("buffer_size", 100_000), REPLAY_BYTES // each)
-    return replace(config, algo_args=format_args({**kwargs, "buffer_size": size}))
-
-
-def build_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
-    """The algorithm of a resolved config, untrained."""
-    kwargs, policy_kwargs = model_kwargs(config)
-    algorithm: Any = ALGORITHMS[config.algo]
-    return algorithm(
-        "MultiInputPolicy", env, policy_kwargs=policy_kwargs, seed=config.seed, device=config.device, **kwargs
-    )
-
-
-def model_kwargs(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Arguments of the algorithm, and of its policy."""
-    kwargs = config.algo_kwargs
-    if isinstance(rate := kwargs.get("learning_rate"), str):
-        kwargs["learning_rate"] = falling(rate)
-    policy = {name: kwargs.pop(name) for name in POLICY_ARGS if name in kwargs}
-    trunk = {
-        "backbone": config.backbone,
-        "features_dim": kwargs.pop("features_dim", 256),
-        "pretrained": config.pretrained,
-        "frozen": config.frozen,
-        "weights": config.weights,
-    }
-    return kwargs, {**policy, "features_extractor_class": VisionExtractor, "features_extractor_kwargs": trunk}
-
-
-def falling(rate: str) -> LinearSchedule:
-    """The learning rate "linear 1e-3": from 1e-3 to 0 over the run.
-
-    Raises:
-        ValueError: it is written otherwise.
-    """
-    kind, _, start = rate.partition(" ")
-    try:
-        return LinearSchedule(float(start if kind == "linear" else "none"), 0.0, 1.0)
-    except ValueError:
-        raise ValueError(f"learning_rate must be a number or like 'linear 1e-3', got {rate!r}") from None
-
-
 def save_agent(model: BaseAlgorithm, run: Path) -> None:
-    """Write ``agent.zip`` and ``policy.pt``."""
+    """Write ``agent.zip`` and ``policy.pt``; the latter holds the backbone too of an agent that learnt on features."""
     part = run / ".agent.part"
     with part.open("wb") as file:
         model.save(file)
     os.replace(part, run / "agent.zip")
-    torch.save(model.policy.state_dict(), part)
+    state = model.policy.state_dict()
+    seen = on_images(model)
+    if isinstance(seen, OnImages):
+        state |= {f"{ENCODER}{key}": value for key, value in seen.encoder.state_dict().items()}
+    torch.save(state, part)
     os.replace(part, run / "policy.pt")
 
 
@@ -260,14 +271,27 @@ def load_agent(run: str | Path, device: str = "auto") -> tuple[Any, TrainConfig]
     run = Path(run)
     config, observations, actions = read_config(run)
     state = torch.load(run / "policy.pt", map_location="cpu", weights_only=True)
-    kwargs, policy_kwargs = model_kwargs(replace(config, pretrained=False, weights=None))
-    if config.algo in ("dqn", "qrdqn"):
+    bare = replace(config, pretrained=False, weights=None, device=device)
+    if not config.cache:
+        return empty_model(bare, observations, actions, state), config
+    encoder = feature_encoder(bare, observations)
+    encoder.load_state_dict(
+        {key.removeprefix(ENCODER): state.pop(key) for key in list(state) if key.startswith(ENCODER)}
+    )
+    return OnImages(empty_model(bare, encoder.space, actions, state), encoder), config
+
+
+def empty_model(config: TrainConfig, observations: Space, actions: Space, state: dict[str, Any]) -> Any:
+    """The algorithm of a config with the parameters of a policy, and without an environment."""
+    kwargs, policy_kwargs = model_kwargs(config)
+    if config.algo in REPLAYING:
         kwargs["buffer_size"] = 1
-    algorithm: Any = ALGORITHMS[config.algo]
-    model = algorithm("MultiInputPolicy", None, device=device, _init_setup_model=False)
+    if config.algo == "sac":
+        kwargs.setdefault("target_entropy", 0.0)  # "auto" would ask the environment
+    model = algorithm_of(config)("MultiInputPolicy", None, device=config.device, _init_setup_model=False)
     model.__dict__.update(kwargs, policy_kwargs=policy_kwargs, seed=None, n_envs=1)
     model.observation_space, model.action_space = observations, actions
     model._setup_model()
     model.policy.load_state_dict(state)
     model.policy.set_training_mode(False)
-    return model, config
+    return model

@@ -1,4 +1,4 @@
-"""Films as GIF files, by Pillow, which torchvision and scikit-image bring along."""
+"""Films as GIF files and pictures as PNG files, by Pillow, which torchvision and scikit-image bring along."""
 
 from __future__ import annotations
 
@@ -28,6 +28,18 @@ def write_gif(path: str | Path, frames: Sequence[np.ndarray], fps: float = 8.0) 
     duration = [int(1000 / fps)] * (len(images) - 1) + [1000]
     partial = path.with_name(f".{path.name}.part")
     images[0].save(partial, "GIF", save_all=True, append_images=images[1:], duration=duration, loop=0)
+    os.replace(partial, path)
+    return path
+
+
+def write_png(path: str | Path, picture: np.ndarray) -> Path:
+    """Write one (H, W, 3) uint8 RGB picture."""
+    from PIL import Image
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.part")
+    Image.fromarray(picture).save(partial, "PNG")
     os.replace(partial, path)
     return path
 

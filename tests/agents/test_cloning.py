@@ -1,0 +1,140 @@
+"""Behaviour cloning: the policy comes to act like the expert, with every algorithm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from visionrl.agents import TrainConfig, clone, make_vec_env
+from visionrl.agents.cloning import Memory, expert_actions, mixed_actions
+from visionrl.agents.config import resolve
+from visionrl.agents.models import build_model
+
+LANDMARK, GLIMPSE = "visionrl/LandmarkLocalization-v0", "visionrl/GlimpseClassification-v0"
+
+
+def model_of(algo: Any, env: str, rows: int = 8, **kwargs: Any) -> Any:
+    """An untrained model."""
+    sizes = ("buffer_size=100",) if algo not in ("ppo", "a2c") else ()
+    config = resolve(TrainConfig(env, algo=algo, device="cpu", num_envs=rows, presets=False, algo_args=sizes))
+    return build_model(config, make_vec_env(env, rows, **kwargs))
+
+
+def walk(env: Any, steps: int = 30) -> Any:
+    """Observations and the expert's actions along its path, from new episodes."""
+    obs = env.reset()
+    for _ in range(steps):
+        wanted = expert_actions(env)
+        yield obs, wanted
+        obs = env.step(wanted)[0]
+
+
+def agreement(model: Any) -> float:
+    """How often the best action is the expert's."""
+    return float(
+        np.mean(
+            [model.predict(obs, deterministic=True)[0] == wanted for obs, wanted in walk(model.get_env())]
+        )
+    )
+
+
+def error(model: Any) -> float:
+    """Root mean square of the difference to the expert's actions."""
+    gaps = [model.predict(obs, deterministic=True)[0] - wanted for obs, wanted in walk(model.get_env())]
+    return float(np.sqrt(np.mean(np.square(gaps))))
+
+
+@pytest.mark.parametrize("algo", ["dqn", "ddqn", "qrdqn", "ppo", "a2c"])
+def test_numbered_actions(algo: str) -> None:
+    """Where what is sought is always the same, the position says roughly what to do."""
+    model = model_of(algo, LANDMARK, window=12, target="heart", steps=(4,), scales=(4,))
+    model.lr_schedule = lambda left: 1e-3
+    before = agreement(model)
+    clone(model, 1600)
+    assert before < 0.5 and agreement(model) > 0.6
+
+
+@pytest.mark.parametrize("algo", ["ppo", "a2c", "sac", "td3"])
+def test_actions_in_a_box(algo: str) -> None:
+    model = model_of(algo, GLIMPSE, control="continuous", retina=8)
+    model.lr_schedule = lambda left: 1e-3
+    spread = [p.clone() for name, p in model.policy.named_parameters() if "log_std" in name and p.ndim == 1]
+    before = error(model)
+    clone(model, 1600)
+    assert error(model) < 0.8 * before
+    after = [p for name, p in model.policy.named_parameters() if "log_std" in name and p.ndim == 1]
+    assert all(map(torch.equal, spread, after))
+
+
+@pytest.mark.parametrize(("algo", "net"), [("dqn", "q_net"), ("qrdqn", "quantile_net"), ("td3", "actor")])
+def test_targets_follow(algo: str, net: str) -> None:
+    kwargs: dict[str, Any] = {"control": "continuous"} if algo == "td3" else {}
+    model = model_of(algo, GLIMPSE, **kwargs)
+    before = {key: value.clone() for key, value in getattr(model.policy, net).state_dict().items()}
+    clone(model, 64)
+    now, target = getattr(model.policy, net).state_dict(), getattr(model.policy, f"{net}_target").state_dict()
+    assert all(torch.equal(now[key], target[key]) for key in now)
+    assert not all(torch.equal(now[key], before[key]) for key in now)
+
+
+def test_a_frozen_backbone_stays_and_the_optimizer_is_new() -> None:
+    config = resolve(
+        TrainConfig(LANDMARK, device="cpu", num_envs=4, frozen=True, algo_args=("buffer_size=10",))
+    )
+    model: Any = build_model(config, make_vec_env(LANDMARK, 4, window=16))
+    trunk = model.q_net.features_extractor.backbones
+    before = {key: value.clone() for key, value in trunk.state_dict().items()}
+    clone(model, 64)
+    assert all(torch.equal(value, before[key]) for key, value in trunk.state_dict().items())
+    assert not model.policy.optimizer.state_dict()["state"]
+
+
+def test_the_same_seed_gives_the_same_clone() -> None:
+    found = []
+    for _ in range(2):
+        model = model_of("dqn", LANDMARK, window=16)
+        seen: list[tuple[int, float]] = []
+        clone(model, 100, on_step=lambda done, loss, seen=seen: seen.append((done, loss)))  # type: ignore[misc]
+        found.append((seen, [p.clone() for p in model.policy.parameters()]))
+    assert [done for done, _ in found[0][0]][-2:] == [96, 100]
+    assert found[0][0] == found[1][0]
+    assert all(map(torch.equal, found[0][1], found[1][1]))
+
+
+def test_who_acts() -> None:
+    """Of many rows the given shares act by policy and by chance."""
+    model = model_of("dqn", LANDMARK, rows=200, window=12)
+    env = model.get_env()
+    obs, rng = env.reset(), np.random.default_rng(0)
+    wanted = expert_actions(env)
+    own = model.predict(obs, deterministic=True)[0]
+    np.testing.assert_array_equal(mixed_actions(model, obs, wanted, (0.0, 0.0), rng), wanted)
+    np.testing.assert_array_equal(mixed_actions(model, obs, wanted, (1.0, 0.0), rng), own)
+    differ = own != wanted
+    half = mixed_actions(model, obs, wanted, (0.5, 0.0), rng)[differ] == own[differ]
+    assert 0.3 < half.mean() < 0.7
+    chance = mixed_actions(model, obs, wanted, (0.0, 1.0), rng)
+    assert (np.bincount(chance, minlength=4) > 20).all()
+
+
+def test_the_oldest_states_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = make_vec_env(LANDMARK, 2, window=12, seed=0)
+    each = sum(box.dtype.itemsize * int(np.prod(box.shape)) for box in env.observation_space.spaces.values())
+    monkeypatch.setattr("visionrl.agents.cloning.MEMORY_BYTES", 4 * each)
+    memory, obs = Memory(env, 100), env.reset()
+    for number in range(3):
+        memory.add(obs, np.full(2, number))
+    assert sorted(memory.wanted.tolist()) == [1, 1, 2, 2]
+    seen, wanted = memory.draw(np.random.default_rng(0))
+    assert len(wanted) == 128 and set(wanted.tolist()) == {1, 2}
+    assert {key: value.dtype for key, value in seen.items()} == {key: obs[key].dtype for key in obs}
+
+
+def test_bad_numbers() -> None:
+    model = model_of("ppo", LANDMARK, rows=1, window=12)
+    for kwargs in ({"steps": 0}, {"steps": 10, "chance": 2.0}):
+        with pytest.raises(ValueError, match="steps must be >= 1 and chance in"):
+            clone(model, **kwargs)

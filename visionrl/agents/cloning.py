@@ -1,0 +1,154 @@
+"""Behaviour cloning: a policy learns to act like the task's expert, in the states that it will meet itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+from torch.nn import functional as F
+
+from visionrl.ops import to_numpy
+
+BATCH = 128
+REPEATS = 8  # how often each state is learnt from
+TEMPERATURE = 0.2  # of values that are taken for logits; keeps them near the scale of rewards
+MEMORY_BYTES = 1_000_000_000
+
+
+def clone(
+    model: Any,
+    steps: int,
+    chance: float = 0.1,
+    on_step: Callable[[int, float], None] = lambda done, loss: None,
+) -> None:
+    """Train a model's policy to choose the expert's action.
+
+    The expert names its action in every state met. At first it also acts; more and more often the policy does, so
+    that it learns how to leave the states that its own mistakes lead to (DAgger; Ross et al., 2011). Each row
+    decides by itself at each step. The learning rate falls from the algorithm's first one to 0; its optimizers,
+    and the networks that only say what states are worth, stay as they are.
+
+    Args:
+        model: DQN, QRDQN, PPO, A2C, SAC, TD3 or alike, in an ``SB3VecEnv``; the episodes in it are left behind.
+        steps: states to learn from, all rows together.
+        chance: share of actions by chance.
+        on_step: is told, after each step, how many states were met, and the last loss.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+    if steps < 1 or not 0 <= chance <= 1:
+        raise ValueError(f"steps must be >= 1 and chance in [0, 1], got {steps} and {chance}")
+    env, rng = model.get_env(), np.random.default_rng(model.seed)
+    memory = Memory(env, steps)
+    first = model.lr_schedule(1.0)
+    optimizer = torch.optim.Adam(model.policy.parameters(), first)
+    obs, done, updates, loss = env.reset(), 0, 0, math.nan
+    while done < steps:
+        wanted = expert_actions(env)
+        memory.add(obs, wanted)
+        obs = env.step(mixed_actions(model, obs, wanted, (done / steps, chance), rng))[0]
+        done += env.num_envs
+        optimizer.param_groups[0]["lr"] = first * max(1 - done / steps, 0.0)
+        while updates * BATCH < done * REPEATS:
+            loss, updates = update(model, optimizer, memory.draw(rng)), updates + 1
+        on_step(min(done, steps), loss)
+    settle_targets(model)
+    model._last_obs = None  # learning begins with new episodes
+
+
+class Memory:
+    """States and the expert's actions in them; the oldest make room beyond 1 GB.
+
+    Args:
+        env: where they are met.
+        steps: how many there will be.
+    """
+
+    def __init__(self, env: Any, steps: int) -> None:
+        boxes, action = env.observation_space.spaces, env.action_space
+        each = sum(box.dtype.itemsize * math.prod(box.shape) for box in boxes.values())
+        size = -(-min(steps, MEMORY_BYTES // each) // env.num_envs) * env.num_envs
+        self.seen = {key: np.zeros((size, *box.shape), box.dtype) for key, box in boxes.items()}
+        self.wanted = np.zeros((size, *action.shape), action.dtype)
+        self.count = 0
+
+    def add(self, obs: dict[str, Any], wanted: np.ndarray) -> None:
+        """Take in one step of all rows."""
+        place = self.count % len(self.wanted)
+        rows = slice(place, place + len(wanted))
+        self.wanted[rows] = wanted
+        for key, array in self.seen.items():
+            array[rows] = to_numpy(obs[key])
+        self.count += len(wanted)
+
+    def draw(self, rng: np.random.Generator) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """A batch of observations and actions."""
+        rows = rng.integers(min(self.count, len(self.wanted)), size=BATCH)
+        return {key: array[rows] for key, array in self.seen.items()}, self.wanted[rows]
+
+
+def expert_actions(env: Any) -> np.ndarray:
+    """(B, ...) what the expert would do now."""
+    venv = env.unwrapped.venv
+    return to_numpy(venv.task.expert(venv.state))
+
+
+def mixed_actions(
+    model: Any, obs: Any, wanted: np.ndarray, shares: tuple[float, float], rng: np.random.Generator
+) -> np.ndarray:
+    """(B, ...) actions: by chance in the second share of rows, of the rest the policy's in the first."""
+    own, chance = (rng.random(len(wanted)) < share for share in shares)
+    acts = model.policy.predict(obs, deterministic=True)[0] if own.any() else wanted
+    actions = wanted.copy()
+    actions[own] = acts[own]
+    for row in np.flatnonzero(chance):
+        actions[row] = model.action_space.sample()
+    return actions
+
+
+def update(
+    model: Any, optimizer: torch.optim.Optimizer, batch: tuple[dict[str, np.ndarray], np.ndarray]
+) -> float:
+    """One step of the optimizer towards the expert's actions; the loss before it."""
+    policy = model.policy
+    policy.set_training_mode(True)
+    obs = policy.obs_to_tensor(batch[0])[0]
+    loss = imitation_loss(policy, obs, torch.as_tensor(batch[1], device=policy.device))
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    policy.set_training_mode(False)
+    return loss.item()
+
+
+def imitation_loss(policy: Any, obs: dict[str, Tensor], wanted: Tensor) -> Tensor:
+    """How far a policy is from the expert: what it minimizes depends on what it has.
+
+    Values or probabilities of actions: the negative log-likelihood of the expert's; actions in a box: the mean
+    squared error of the policy's best one, which leaves the spread of a stochastic policy alone.
+    """
+    if hasattr(policy, "q_net"):
+        return F.cross_entropy(policy.q_net(obs) / TEMPERATURE, wanted.long())
+    if hasattr(policy, "quantile_net"):
+        return F.cross_entropy(policy.quantile_net(obs).mean(1) / TEMPERATURE, wanted.long())
+    if hasattr(policy, "actor"):
+        return F.mse_loss(policy._predict(obs, deterministic=True), wanted)
+    distribution = policy.get_distribution(obs)
+    if isinstance(policy.action_space, spaces.Box):
+        return F.mse_loss(distribution.mode(), wanted)
+    return -distribution.log_prob(wanted).mean()
+
+
+def settle_targets(model: Any) -> None:
+    """Bring target networks of what was cloned to where it is."""
+    policy = model.policy
+    for name in ("q_net", "quantile_net", "actor"):
+        target = getattr(policy, f"{name}_target", None)
+        if target is not None:
+            target.load_state_dict(getattr(policy, name).state_dict())

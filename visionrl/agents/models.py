@@ -1,0 +1,134 @@
+"""Algorithms of Stable-Baselines3, built from a config."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from gymnasium import spaces
+from sb3_contrib import QRDQN
+from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.utils import LinearSchedule, set_random_seed
+from stable_baselines3.common.vec_env import VecEnv
+
+from visionrl.agents.cache import CachedFeatures, FeatureEncoder, FeatureHead
+from visionrl.agents.config import EPSILON_GREEDY, TrainConfig, format_args
+from visionrl.agents.curriculum import check_eased
+from visionrl.agents.demonstrations import DoubleDQN, DQfD
+from visionrl.agents.extractor import VisionExtractor
+from visionrl.agents.guided import guided
+from visionrl.agents.sb3_env import make_vec_env
+
+ALGORITHMS: Mapping[str, type[BaseAlgorithm]] = {
+    "dqn": DQN,
+    "ddqn": DoubleDQN,
+    "qrdqn": QRDQN,
+    "ppo": PPO,
+    "a2c": A2C,
+    "sac": SAC,
+    "td3": TD3,
+}
+DISCRETE = (spaces.Discrete,)
+ANY = (spaces.Discrete, spaces.MultiDiscrete, spaces.Box)
+FITS: Mapping[str, tuple[type[spaces.Space], ...]] = {
+    "dqn": DISCRETE,
+    "ddqn": DISCRETE,
+    "qrdqn": DISCRETE,
+    "ppo": ANY,
+    "a2c": ANY,
+    "sac": (spaces.Box,),
+    "td3": (spaces.Box,),
+}
+REPLAYING = ("dqn", "ddqn", "qrdqn", "sac", "td3")
+POLICY_ARGS = ("net_arch", "n_quantiles")  # of ``algo_args``, those that shape the policy's networks
+REPLAY_BYTES = 1_000_000_000
+
+
+def make_training_env(config: TrainConfig) -> VecEnv:
+    """The environment in which a config's agent learns.
+
+    Raises:
+        ValueError: the task does not fit the algorithm or a training tool.
+    """
+    env = make_vec_env(config.env, config.num_envs or 1, split="train", **config.train_kwargs)
+    check_actions(config.algo, env.action_space)
+    if config.curriculum:
+        check_eased(env.get_attr("task")[0])
+    if not config.cache:
+        return env
+    set_random_seed(config.seed)  # a backbone without weights is the same again when the run is resumed
+    return CachedFeatures(env, feature_encoder(config, env.observation_space))
+
+
+def feature_encoder(config: TrainConfig, space: spaces.Space) -> FeatureEncoder:
+    """The frozen backbone of a config with ``cache``, for such images."""
+    known = {"pretrained": config.pretrained, "weights": config.weights, "device": config.device}
+    return FeatureEncoder(space, config.backbone, **known)  # type: ignore[arg-type]
+
+
+def build_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
+    """The algorithm of a resolved config, untrained."""
+    kwargs, policy_kwargs = model_kwargs(config)
+    return algorithm_of(config)(
+        "MultiInputPolicy", env, policy_kwargs=policy_kwargs, seed=config.seed, device=config.device, **kwargs
+    )
+
+
+def check_actions(algo: str, space: spaces.Space) -> None:
+    """Refuse an algorithm that does not take actions of a space.
+
+    Raises:
+        ValueError: names the algorithms that do.
+    """
+    if not isinstance(space, FITS[algo]):
+        fitting = [name for name, kinds in FITS.items() if isinstance(space, kinds)]
+        raise ValueError(f"algo must be one of {', '.join(fitting)} for actions in {space}, got {algo!r}")
+
+
+def algorithm_of(config: TrainConfig) -> Any:
+    """The class of a config's algorithm, with the training tools that change how it works."""
+    algorithm: Any = DQfD if config.demo_steps else ALGORITHMS[config.algo]
+    return guided(algorithm) if config.guided else algorithm
+
+
+def model_kwargs(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Arguments of the algorithm, and of its policy."""
+    kwargs = config.algo_kwargs
+    if isinstance(rate := kwargs.get("learning_rate"), str):
+        kwargs["learning_rate"] = falling(rate)
+    if config.clone_steps and config.algo in EPSILON_GREEDY:
+        kwargs.setdefault("exploration_initial_eps", kwargs.get("exploration_final_eps", 0.05))
+    policy = {name: kwargs.pop(name) for name in POLICY_ARGS if name in kwargs}
+    policy["features_extractor_class"] = FeatureHead if config.cache else VisionExtractor
+    trunk = {"features_dim": kwargs.pop("features_dim", 256)}
+    if not config.cache:
+        names = ("backbone", "pretrained", "frozen", "weights", "stn", "attention")
+        trunk |= {name: getattr(config, name) for name in names}
+    return kwargs, {**policy, "features_extractor_kwargs": trunk}
+
+
+def falling(rate: str) -> LinearSchedule:
+    """The learning rate "linear 1e-3": from 1e-3 to 0 over the run.
+
+    Raises:
+        ValueError: it is written otherwise.
+    """
+    kind, _, start = rate.partition(" ")
+    try:
+        return LinearSchedule(float(start if kind == "linear" else "none"), 0.0, 1.0)
+    except ValueError:
+        raise ValueError(f"learning_rate must be a number or like 'linear 1e-3', got {rate!r}") from None
+
+
+def fit_buffer(config: TrainConfig, space: spaces.Space, given: bool) -> TrainConfig:
+    """The config with a replay buffer of at most 1 GB for both observations, unless its size was given."""
+    if config.algo not in REPLAYING or given:
+        return config
+    kwargs = config.algo_kwargs
+    boxes = getattr(space, "spaces", {}).values()
+    each = 2 * sum(box.dtype.itemsize * math.prod(box.shape) for box in boxes) + 20
+    size = min(kwargs.get("buffer_size", 100_000), REPLAY_BYTES // each)
+    return replace(config, algo_args=format_args({**kwargs, "buffer_size": size}))
