@@ -18,6 +18,8 @@ from visionrl.datasets import ImageSample
 
 LANDMARK, TRACKING = "visionrl/LandmarkLocalization-v0", "visionrl/Tracking-v0"
 
+SMALL = {TRACKING: {"window": 24}, "visionrl/ViewPlane3D-v0": {"window": 8, "slices": 1}}
+
 
 def vector(task_id, rows=4, **kwargs):
     return gym.make_vec(task_id, rows, vectorization_mode="vector_entry_point", **kwargs)
@@ -31,7 +33,7 @@ def test_environments_over_one_data_set_share_its_pixels(task_id):
 
 @pytest.mark.parametrize("task_id", sorted(TASKS))
 def test_memory_does_not_grow_over_a_hundred_thousand_steps(task_id):
-    env = vector(task_id, 64, **({"window": 24} if task_id == TRACKING else {}))
+    env = vector(task_id, 64, **SMALL.get(task_id, {}))
     env.reset(seed=0)
 
     def run(steps):

@@ -284,9 +284,14 @@ def _fitted(
         train, missing = _train_task(
             env_id, env_kwargs if fit_kwargs is None else fit_kwargs, fit_kwargs is None
         )
-    runs = {name: method.fit(train) for name, method in methods.items() if train or not method.learns}
-    left_out = () if not missing else (f"{', '.join(learners)}: left out, no training split: {missing}",)
-    return runs, left_out
+    runs, notes = {}, [f"{', '.join(learners)}: left out, no training split: {missing}"] if missing else []
+    for name, method in methods.items():
+        try:
+            if train or not method.learns:
+                runs[name] = method.fit(train)
+        except ImportError as error:
+            notes.append(f"{name}: left out: {error}")
+    return runs, tuple(notes)
 
 
 def _train_task(env_id: str, kwargs: Mapping[str, Any], derived: bool) -> tuple[Task | None, str]:

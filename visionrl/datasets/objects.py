@@ -6,8 +6,9 @@ their scale, rotation, mirroring and light. What belongs to which split:
 * The objects: each brick, coin, face, galaxy and printed word lies in one split (a word by what it says). All
   bricks come from one photograph, and so do all coins, galaxies and words; the faces are 100 pictures of
   people, of whom scikit-image does not say whether any is shown twice.
-* The backgrounds: each photograph lies in one split, as in ``cutouts``. None is one that objects come from,
-  and parts of them that show faces or writing are cut away.
+* The backgrounds: each photograph lies in one split, as in ``cutouts``; three to five are few, so they are seen
+  at many scales and orientations, blended, and with irregular patches of each other on them. None is one that
+  objects come from, and parts of them that show faces or writing are cut away.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from visionrl.datasets.samples import ImageSample
 from visionrl.datasets.splits import SPLITS, split_subjects
 
 CLASSES = ("brick", "coin", "face", "galaxy", "word")
-COUNTS = {"train": 640, "val": 40, "test": 60}
+COUNTS = {"train": 800, "val": 40, "test": 60}
 OBJECTS = 4
 """Most objects in an image; one image in ten has none."""
 
@@ -222,10 +223,35 @@ def _covered(box: np.ndarray, others: np.ndarray) -> float:
 
 
 def _backdrop(rng: np.random.Generator, split: str, width: int, height: int) -> np.ndarray:
-    """(height, width, 3) part of a background, in other colours, now and then mirrored or out of focus."""
-    image = _places(split)[rng.integers(len(_places(split)))]
-    scale = rng.uniform(0.6, 1) * min(image.shape[1] / width, image.shape[0] / height)
-    wide, high = int(width * scale), int(height * scale)
+    """(height, width, 3) part of a background, now and then two seen through each other, with patches of others.
+
+    A split has few photographs, so they are seen at any scale, orientation and colour, and patches of them are there
+    that are no object of any class.
+    """
+    canvas = _part(rng, split, width, height)
+    if rng.random() < 0.5:
+        share = rng.uniform(0.2, 0.8)
+        canvas = cv2.addWeighted(canvas, share, _part(rng, split, width, height), 1 - share, 0)
+    for _ in range(rng.integers(4)):
+        side = int(rng.integers(24, 90))
+        turn = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(3, 9)))
+        corners = (
+            side
+            / 2
+            * (1 + rng.uniform(0.4, 0.95, (len(turn), 1)) * np.stack([np.cos(turn), np.sin(turn)], 1))
+        )
+        mask = cv2.fillPoly(np.zeros((side, side), np.uint8), [corners.astype(np.int32)], 1)[..., None]
+        x, y = rng.integers(0, width - side), rng.integers(0, height - side)
+        under = canvas[y : y + side, x : x + side]
+        canvas[y : y + side, x : x + side] = np.where(mask, _part(rng, split, side, side), under)
+    return canvas
+
+
+def _part(rng: np.random.Generator, split: str, width: int, height: int) -> np.ndarray:
+    """(height, width, 3) part of a photograph, turned, in other colours, now and then out of focus."""
+    image = np.rot90(_places(split)[rng.integers(len(_places(split)))], rng.integers(4))
+    scale = rng.uniform(0.2, 1) * min(image.shape[1] / width, image.shape[0] / height)
+    wide, high = max(int(width * scale), 8), max(int(height * scale), 8)
     x, y = (rng.integers(0, room + 1) for room in (image.shape[1] - wide, image.shape[0] - high))
     part = cv2.resize(image[y : y + high, x : x + wide], (width, height), interpolation=cv2.INTER_AREA)
     if rng.random() < 0.5:

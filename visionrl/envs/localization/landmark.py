@@ -13,6 +13,7 @@ from visionrl import ops, rewards
 from visionrl.core import Task, check_choice, check_range, register
 from visionrl.datasets import ImageSample, load
 from visionrl.datasets.bank import patch_bank, targets
+from visionrl.envs.localization.walking import check_walk, come_to, first_trail
 from visionrl.metrics import within
 from visionrl.ops import Array, const, one_hot, xp_of
 from visionrl.rendering import Canvas
@@ -125,17 +126,8 @@ class LandmarkLocalization(Task[State]):
     ) -> None:
         check_choice("views", views, ("all", "stage"))
         check_choice("reward", reward, ("steps", "mm"))
-        if len(steps) != len(scales) or not steps:
-            raise ValueError(f"scales must have one entry a step size ({len(steps)}), got {len(scales)}")
-        for name, values in (("steps", steps), ("scales", scales)):
-            for value in values:
-                check_range(name, value, 1)
         check_range("window", window, 8)
-        check_range("visits", visits, 4)  # a stage ends at the mean of four places
-        check_range("memory", memory, visits)
-        check_range("frames", frames, 1, memory)
-        check_range("radius", radius, 0.0)
-        check_range("margin", margin, 0.0, 0.49)
+        check_walk(steps, scales, visits, memory, frames, radius, margin)
         if max_side is not None:
             check_range("max_side", max_side, window)
         self.steps, self.views, self.frames, self.in_mm = tuple(steps), views, frames, reward == "mm"
@@ -165,8 +157,6 @@ class LandmarkLocalization(Task[State]):
         image, goal = self.pairs[item]
         sample, factor, size = self.samples[image], self.bank.factors[image], self.bank.sizes[image]
         start = np.floor(rng.uniform(self.margin, 1 - self.margin, 2) * size)
-        trail = np.full((self.memory, 2), np.nan)
-        trail[-1] = start
         return State(
             image=np.int64(image),
             goal=np.int64(goal),
@@ -176,7 +166,7 @@ class LandmarkLocalization(Task[State]):
             factor=np.float64(factor),
             position=start,
             stage=np.int64(0),
-            trail=trail,
+            trail=first_trail(start, self.memory),
             actions=np.full(ACTIONS_KEPT, -1),
             blocked=np.False_,
             finished=np.False_,
@@ -187,18 +177,13 @@ class LandmarkLocalization(Task[State]):
         xp = xp_of(state.position)
         moved, inside = self.move(state, action)
         moved = xp.where(inside[:, None], moved, state.position)
-        past = state.trail[:, 1:, :]
-        again = ops.same(past, moved[:, None, :])
-        rests = xp.count_nonzero(again, axis=-1) + 1 >= self.visits
+        settled, trail, rests = come_to(moved, state.trail, self.visits)
         stage = state.stage + xp.astype(rests, xp.int64)
-        mean = (past[:, -3, :] + past[:, -2, :] + past[:, -1, :] + moved) / 4
-        settled = xp.where(rests[:, None], xp.round(mean), moved)
-        past = xp.where(rests[:, None, None], xp.nan, past)
         return replace(
             state,
             position=settled,
             stage=xp.minimum(stage, len(self.steps) - 1),
-            trail=xp.concat([past, settled[:, None, :]], axis=1),
+            trail=trail,
             actions=xp.concat([state.actions[:, 1:], action[:, None]], axis=1),
             blocked=~inside,
             finished=stage == len(self.steps),

@@ -1,0 +1,281 @@
+"""Folders of scans with a landmark file or a label map each; what ``nifti:``, ``nrrd:`` and ``mha:`` share.
+
+Layouts
+    * side by side: ``a.nii.gz`` with ``a.txt`` (.csv, .fcsv, .mrk.json), or with a label map ``a_label.nii.gz``
+      (_labels, _seg, _segmentation, _mask), or both;
+    * in folders: ``images/`` with ``landmarks/`` (``points/``), or with ``labels/`` (``masks/``), or both, and also
+      ``imagesTr/`` with ``labelsTr/``. The files of a scan have its name, with or without something after ``_``, ``-``
+      or ``.`` ("a.nii.gz" and "a_points.csv"), or the name of the scan goes on after that of its file.
+
+Every scan must have one of the two. Landmarks are those of the landmark file, else the centroids of the labels, named
+by ``labels.csv`` (``id,name``), ``labels.json`` or ``dataset.json`` (nnU-Net) in the folder, else "label_1", ... All
+landmark files must name the same landmarks; one that a scan does not show has empty cells. A label that a scan lacks
+is not in it.
+
+Where landmark files do not say what their numbers are, all of a folder are voxel indices if they are whole numbers
+that lie inside the scans, else millimetres if these lie inside (in the system of the format: RAS for NIfTI, LPS for the
+others), else voxel indices. A warning is given where the other would fit as well.
+
+A sample is named by its scan. Its subject is BIDS' ``sub-...`` where names begin so, else the name without a trailing
+``_NUMBER``, unless that leaves a single subject. Values become bytes: see ``scan_grid.to_grey``.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from visionrl.datasets.formats import Entry
+from visionrl.datasets.readers.csv_points import guess
+from visionrl.datasets.readers.scan_grid import (
+    Grid,
+    same_grid,
+    to_grey,
+    to_labels,
+    to_volume,
+    to_voxels,
+    volume_spacing,
+)
+from visionrl.datasets.readers.scan_points import SUFFIXES, PointsFile, read_points
+from visionrl.datasets.samples import VolumeSample
+from visionrl.datasets.volumes import centroids
+
+LABEL_ENDS = ("_label", "_labels", "_seg", "_segmentation", "_mask")
+LABEL_FOLDERS = ("labels", "labelsTr", "masks")
+POINT_FOLDERS = ("landmarks", "points")
+Open = Callable[[Path], Grid]
+
+
+@dataclass(frozen=True)
+class Case:
+    """The files of one scan.
+
+    Attributes:
+        name: of the sample.
+        image: the scan.
+        labels: its label map.
+        points: its landmarks.
+    """
+
+    name: str
+    image: Path
+    labels: Path | None
+    points: Path | None
+
+
+def read_scans(folder: Path, suffixes: Sequence[str], open_grid: Open, world: str) -> list[Entry]:
+    """Entries of a folder.
+
+    Args:
+        folder: see the module.
+        suffixes: of scans and label maps.
+        open_grid: reads the header of a file.
+        world: "RAS" or "LPS", what millimetres are where a file does not say.
+
+    Raises:
+        ValueError: there is no scan, one lacks its landmarks, or these are malformed or lie outside.
+    """
+    cases = find_cases(folder, suffixes)
+    grids = [open_grid(case.image) for case in cases]
+    found = [read_points(case.points) if case.points else None for case in cases]
+    placed = place(grids, found, world)
+    names = label_names(folder)
+    subjects = subjects_of([case.name for case in cases])
+    maps = [open_grid(case.labels) if case.labels else None for case in cases]
+    return [
+        Entry(case.name, subject, partial(read_case, grid, labels, points, names))
+        for case, subject, grid, labels, points in zip(cases, subjects, grids, maps, placed, strict=True)
+    ]
+
+
+def read_case(
+    grid: Grid, labels: Grid | None, points: dict[str, np.ndarray] | None, names: dict[int, str]
+) -> VolumeSample:
+    """One scan with its landmarks.
+
+    Raises:
+        ValueError: the label map has another grid or no label, or voxels are no numbers.
+    """
+    mask = None
+    if labels is not None:
+        same_grid(labels, grid)
+        mask = to_labels(to_volume(labels), labels.file)
+        known = {int(k): names.get(int(k), f"label_{k}") for k in np.unique(mask) if k}
+        points = points or centroids(mask, known)
+    return VolumeSample(
+        to_grey(to_volume(grid), grid.file)[None],
+        spacing_mm=volume_spacing(grid),
+        points=points or {},
+        mask=mask,
+        names=known if mask is not None else {},
+    )
+
+
+def place(
+    grids: Sequence[Grid], found: Sequence[PointsFile | None], world: str
+) -> list[dict[str, np.ndarray] | None]:
+    """Name -> (x, y, z) in voxels, for every scan that has a landmark file.
+
+    Raises:
+        ValueError: files name different landmarks, or a landmark lies outside its scan.
+    """
+    pairs = [(grid, points) for grid, points in zip(grids, found, strict=True) if points]
+    for _, points in pairs:
+        first = pairs[0][1]
+        if set(points.points) != set(first.points):
+            differ = sorted(set(points.points) ^ set(first.points))
+            raise ValueError(
+                f"{points.file} must name the landmarks of {first.file}, they differ in {', '.join(differ[:5])}; "
+                "give one that is not in the scan empty cells"
+            )
+    unknown = _system([(grid, points) for grid, points in pairs if points.system is None], world)
+    return [
+        None if points is None else _placed(grid, points, points.system or unknown)
+        for grid, points in zip(grids, found, strict=True)
+    ]
+
+
+def _system(pairs: list[tuple[Grid, PointsFile]], world: str) -> str:
+    """What the numbers of files are that do not say it; see the module."""
+    fits = {
+        system: all(_inside(grid, to_voxels(grid, points.shown, system)).all() for grid, points in pairs)
+        for system in ("voxel", world)
+    }
+    whole = all((points.shown == np.rint(points.shown)).all() for _, points in pairs)
+    chosen = "voxel" if fits["voxel"] and (whole or not fits[world]) else world
+    if pairs and all(fits.values()):
+        warnings.warn(
+            f"the landmarks in {pairs[0][1].file.parent} would lie inside as voxel indices and as millimetres "
+            f"({world}); they are taken as {chosen}; say which in a line '# voxel', '# RAS' or '# LPS'",
+            stacklevel=2,
+        )
+    return chosen
+
+
+def _placed(grid: Grid, points: PointsFile, system: str) -> dict[str, np.ndarray]:
+    """Landmarks in voxels.
+
+    Raises:
+        ValueError: one lies outside.
+    """
+    names = [name for name, at in points.points.items() if at is not None]
+    voxels = to_voxels(grid, points.shown, system)
+    for name, at, inside in zip(names, points.shown, _inside(grid, voxels), strict=True):
+        if not inside:
+            unit = "voxel indices" if system == "voxel" else f"millimetres ({system})"
+            raise ValueError(
+                f"{points.file}: landmark {name!r} must lie inside {grid.file} of "
+                f"{' x '.join(map(str, grid.shape))} voxels, got {at.tolist()} as {unit}"
+            )
+    return dict(zip(names, voxels, strict=True))
+
+
+def _inside(grid: Grid, voxels: np.ndarray) -> np.ndarray:
+    """(N,) bool, which points in voxels of the volume lie in it."""
+    tops = to_voxels(grid, np.array([[0.0, 0, 0], np.array(grid.shape) - 1.0]), "voxel").max(axis=0)
+    return ((voxels >= -0.5) & (voxels <= tops + 0.5)).all(axis=1)
+
+
+def find_cases(folder: Path, suffixes: Sequence[str]) -> list[Case]:
+    """The scans of a folder with their files, by name.
+
+    Raises:
+        ValueError: there is no scan, or one has neither landmarks nor labels.
+    """
+    here = next((folder / name for name in ("images", "imagesTr") if (folder / name).is_dir()), folder)
+    scans = {stem(file, suffixes): file for file in _files(here, suffixes)}
+    beside = {name: file for name, file in scans.items() if name.lower().endswith(LABEL_ENDS)}
+    images = {name: file for name, file in scans.items() if name not in beside}
+    if not images:
+        raise ValueError(
+            f"{folder} must hold scans ({', '.join(suffixes)}) or a folder images with them, found none"
+        )
+    for name in LABEL_FOLDERS:
+        beside.update({stem(file, suffixes): file for file in _files(folder / name, suffixes)})
+    texts = [
+        file
+        for place in (here, *(folder / name for name in POINT_FOLDERS))
+        for file in _files(place, SUFFIXES)
+    ]
+    points = {stem(file, SUFFIXES): file for file in texts if file.stem not in ("labels", "dataset")}
+    labels_of, points_of = match(list(images), list(beside)), match(list(images), list(points))
+    cases = [
+        Case(name, file, beside.get(labels_of.get(name, "")), points.get(points_of.get(name, "")))
+        for name, file in sorted(images.items())
+    ]
+    for case in cases:
+        if case.labels is None and case.points is None:
+            raise ValueError(
+                f"{case.image} must have a landmark file ({', '.join(SUFFIXES)}) or a label map "
+                f"({case.name}{LABEL_ENDS[0]}{suffixes[0]}), found neither beside it nor in "
+                f"{', '.join((*POINT_FOLDERS, *LABEL_FOLDERS))}"
+            )
+    return cases
+
+
+def match(names: Sequence[str], files: Sequence[str]) -> dict[str, str]:
+    """Name of a scan -> name of its file: the same, else the closest that goes on after a ``_``, ``-`` or ``.``."""
+    found = {name: name for name in names if name in files}
+    rest = sorted(set(files) - set(found), key=len)
+    for name in names:
+        near = [f for f in rest if goes_on(f, name) or goes_on(name, f)]
+        if name not in found and near:
+            found[name] = min(near, key=lambda f: abs(len(f) - len(name)))
+    return found
+
+
+def goes_on(longer: str, shorter: str) -> bool:
+    """Whether a name is another one and more, after a ``_``, ``-`` or ``.``."""
+    return longer.startswith(shorter) and longer[len(shorter) :][:1] in ("_", "-", ".")
+
+
+def stem(file: Path, suffixes: Sequence[str]) -> str:
+    """A file's name without its suffix, which may have two dots, and without nnU-Net's ``_0000``."""
+    ending = next(suffix for suffix in suffixes if file.name.lower().endswith(suffix))
+    return file.name[: -len(ending)].removesuffix("_0000")
+
+
+def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    """The files of a folder, by name, hidden ones left out; none where there is no folder."""
+    every = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [file for file in every if file.name.lower().endswith(tuple(suffixes)) and file.name[0] != "."]
+
+
+def subjects_of(names: list[str]) -> list[str]:
+    """The subject of each name; see the module."""
+    if all(re.match(r"sub-[A-Za-z0-9]+", name) for name in names):
+        return [name.split("_")[0] for name in names]
+    return guess(names)
+
+
+def label_names(folder: Path) -> dict[int, str]:
+    """Label -> name, from labels.csv, labels.json or dataset.json; empty where there is none.
+
+    Raises:
+        ValueError: the file is malformed.
+    """
+    file = next(
+        (folder / n for n in ("labels.csv", "labels.json", "dataset.json") if (folder / n).is_file()), None
+    )
+    if file is None:
+        return {}
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        if file.suffix == ".csv":
+            rows = [row for row in csv.reader(text.splitlines()) if row and row[0].strip().isdigit()]
+            return {int(row[0]): row[1].strip() for row in rows}
+        content = json.loads(text)
+        pairs = content.get("labels", content).items()
+        return {
+            int(k) if str(k).isdigit() else int(v): str(v) if str(k).isdigit() else str(k) for k, v in pairs
+        }
+    except (ValueError, TypeError, IndexError, AttributeError) as error:
+        raise ValueError(f"{file} must give each label a name: {error}") from error
