@@ -10,10 +10,11 @@ import argparse
 import inspect
 import json
 import os
+import re
 from pathlib import Path
 
 from visionrl.core import BASELINES, TASKS, make_task
-from visionrl.core.registry import Entry
+from visionrl.core.registry import Entry, arguments
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "environments"
 
@@ -43,7 +44,7 @@ def page(entry: Entry) -> str:
         "## Classical methods it is compared with",
         "\n".join(f"* {method}" for method in BASELINES.get(entry.id, {})),
     ]
-    return "\n\n".join(part.replace("``", "`") for part in parts) + "\n"
+    return "\n\n".join(re.sub("(?<!`)``(?!`)", "`", part) for part in parts) + "\n"
 
 
 def index() -> str:
@@ -79,7 +80,9 @@ def main() -> None:
         from visionrl.agents.record import record
 
         for entry in TASKS.values():
-            record(entry.id, expert_policy, FOLDER / f"{entry.id.removeprefix('visionrl/')}.gif")
+            short = {"termination": "found"} if "termination" in arguments(entry.task) else {}  # not the idle rest
+            name = f"{entry.id.removeprefix('visionrl/')}.gif"
+            record(entry.id, expert_policy, FOLDER / name, env_kwargs=short)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visionrl.agents.baselines import expert_policy, random_policy
-from visionrl.agents.evaluate import compare, measure
+from visionrl.agents.baselines import ScoredPolicy, expert_policy, random_policy
+from visionrl.agents.evaluate import compare, last_states, measure
 from visionrl.core import TaskVectorEnv, batch, make_task
 from visionrl.datasets import ImageSample
 from visionrl.envs.detection import paint, scores
@@ -284,6 +284,22 @@ def test_the_expert_has_perfect_precision_and_chance_has_not():
     assert expert["is_success"] == 1
     assert chance["ap_50"] < 0.5
     assert expert["steps_per_detection"] < 30
+
+
+def test_anything_can_rate_what_a_policy_reports():
+    task = make_task(DETECTION, data=[TWO])
+    seen = []
+
+    def brightness(observations):
+        seen.append(observations["window"].mean(axis=(1, 2, 3)))
+        return seen[-1]
+
+    kwargs = {"env_kwargs": {"data": [TWO]}}
+    _, ends = last_states(DETECTION, ScoredPolicy(expert_policy, brightness), "test", 1, kwargs["env_kwargs"])
+    told = ends.scores[0][~np.isnan(ends.scores[0])]
+    assert len(told) == 2
+    assert set(told) <= {float(value[0]) for value in seen}
+    assert task.report == REPORT
 
 
 def test_the_table_has_precision_with_an_interval_and_both_classical_rows():

@@ -75,6 +75,30 @@ class AgentPolicy:
         return actions
 
 
+class ScoredPolicy:
+    """A policy whose findings something else rates, such as ``reward_models.ClassifierConfidence``.
+
+    So a task that reports findings (``Task.report``) ranks them by a classifier, as Caicedo & Lazebnik (2015) do.
+
+    Args:
+        policy: which acts.
+        scorer: from observations to (B,), how sure it is that they show what is sought.
+    """
+
+    def __init__(self, policy: Policy, scorer: Callable[[dict[str, np.ndarray]], np.ndarray]) -> None:
+        self.policy, self.scorer = policy, scorer
+        self.confidence: np.ndarray | None = None
+
+    def reset(self) -> None:
+        """Forget; the next call is the first step of every row."""
+        getattr(self.policy, "reset", lambda: None)()
+
+    def __call__(self, observations: dict[str, np.ndarray], task: Task, state: Any) -> Any:
+        """Actions, as every ``Policy`` gives them."""
+        self.confidence = np.asarray(self.scorer(observations), float)
+        return self.policy(observations, task, state)
+
+
 def preference(model: Any, observations: dict[str, np.ndarray], action: int) -> np.ndarray | None:
     """(B,) by how much a model values an action above the best of the others: Q-values, or logits of a policy.
 

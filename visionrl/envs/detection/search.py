@@ -75,7 +75,7 @@ class Search(Task[State]):
         self.names = sought_names(self.bank.labels, category)
         self.labels = ops.Resident(label_table(self.bank.labels, self.names, self.bank.boxes.array.shape[1]))
         held = (self.labels.array[:, None, :] == np.arange(len(self.names))[:, None]).any(-1)
-        self.pairs = np.argwhere(held | negatives)
+        self.pairs = np.concatenate([np.argwhere(held), np.argwhere(~held)[: None if negatives else 0]])
         if not len(self.pairs):
             raise ValueError(f"data must have boxes of {', '.join(self.names)} in split {split!r}, got none")
         self.items = len(self.pairs)
