@@ -1,7 +1,7 @@
 """Train a network to say what images show; its weights can then be the eyes of an agent.
 
     python examples/train_classifier.py                                        # handwritten digits, a minute
-    python examples/train_classifier.py --backbone resnet18 --stem imagenet
+    python examples/train_classifier.py --backbone resnet18 --stem imagenet --batch-size 128 --epochs 12
     python examples/train_classifier.py --data imagefolder:FOLDER --canvas 64 --mixup 0.2
     python examples/train_classifier.py --augment affine --canvas 42 --stn     # turned, scaled, shifted digits
     python examples/train_classifier.py --resume                               # go on after Ctrl-C or a kill

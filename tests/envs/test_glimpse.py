@@ -141,6 +141,14 @@ def test_continuous_control_answers_with_its_last_scores():
     np.testing.assert_array_equal(last.trail, first.trail)
 
 
+def test_the_papers_preset_has_its_glimpses_anywhere_and_no_memory():
+    task = make_task(ID, preset="mnih2014")
+    assert task.action_space.shape == (2 + 10,)
+    assert "seen" not in task.observation_space
+    assert task.observation_space["window"].shape == (3, 8, 8)
+    assert task.observation_space["glimpses"].shape == (6,)
+
+
 def test_a_random_gaze_ignores_what_is_asked():
     kwargs = {"data": two_images(), "gaze": "random", "places": 5}
     task = make_task(ID, **kwargs)

@@ -71,6 +71,14 @@ class Parts:
 class Backbone(nn.Module):
     """An encoder of images (or volumes) into feature vectors, with its spatial map on request.
 
+    Args:
+        parts: what it is made of.
+        in_channels: channels of the input.
+        pool: side of the grid that the map is pooled to; None is that of the parts.
+        dims: 2 for images, 3 for volumes.
+        pretrained: whether weights were loaded into the parts.
+        frozen: fixes weights and BatchNorm statistics.
+
     Attributes:
         num_features: length of the vectors that `forward` returns.
         num_channels: channels of the map that `forward_features` returns.
@@ -83,19 +91,29 @@ class Backbone(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, parts: Parts, in_channels: int = 3, pool: int | None = None, dims: int = 2) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        in_channels: int = 3,
+        pool: int | None = None,
+        dims: int = 2,
+        pretrained: bool = False,
+        frozen: bool = False,
+    ) -> None:
         super().__init__()
         if pool is not None and (pool < 1 or parts.neck is not None):
             raise ValueError(f"pool must be >= 1, and None where a linear layer follows the grid, got {pool}")
         self.stages = parts.stages
         self.neck = parts.neck if parts.neck is not None else nn.Identity()
-        self.in_channels, self.dims, self.pretrained = in_channels, dims, False
+        self.in_channels, self.dims, self.pretrained = in_channels, dims, pretrained
         self.pool = parts.pool if pool is None else pool
         self.num_channels, self.min_size = parts.channels, parts.min_size
         self.num_features = parts.neck_features or parts.channels * self.pool**dims
         self.register_buffer("mean", _per_channel(parts.mean, in_channels, dims), persistent=False)
         self.register_buffer("std", _per_channel(parts.std, in_channels, dims), persistent=False)
         self._fixed: list[nn.Module] = []
+        if frozen:
+            self.freeze()
 
     def normalize(self, x: Tensor) -> Tensor:
         """Images as the trunk wants them: checked, floating point, mean and std taken off, large enough."""

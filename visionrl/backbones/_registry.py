@@ -95,9 +95,7 @@ def make_backbone(
         FileNotFoundError: weights that are not there and cannot be downloaded.
     """
     parts, loaded = _build(name, in_channels, pretrained, weights, stem, image_size, norm, options)
-    backbone = Backbone(parts, in_channels, pool)
-    backbone.pretrained = loaded
-    return backbone.freeze() if frozen else backbone
+    return Backbone(parts, in_channels, pool, pretrained=loaded, frozen=frozen)
 
 
 def make_classifier(
@@ -117,8 +115,7 @@ def make_classifier(
     Arguments as for `make_backbone`; with `num_classes` other than 1000 the last layers start anew.
     """
     parts, loaded = _build(name, in_channels, pretrained, weights, stem, image_size, norm, options)
-    backbone = Backbone(parts, in_channels)
-    backbone.pretrained = loaded
+    backbone = Backbone(parts, in_channels, pretrained=loaded)
     if num_classes != 1000:
         for head in filter(None, (parts.head, *parts.auxiliary.values())):
             _surgery.replace_last_linear(head, num_classes)
@@ -143,9 +140,7 @@ def as_backbone(
     """
     if isinstance(module, Backbone):
         return module
-    backbone = Backbone(_probe(module, in_channels, image_size), in_channels, pool)
-    backbone.pretrained = pretrained
-    return backbone
+    return Backbone(_probe(module, in_channels, image_size), in_channels, pool, pretrained=pretrained)
 
 
 def _build(

@@ -94,7 +94,8 @@ def _step(layer: nn.Module, x: Tensor) -> tuple[Tensor, Undo]:
         ), lambda y: _batch_norm(layer, y) - _batch_norm(layer, torch.zeros_like(y))
     if isinstance(layer, (nn.LocalResponseNorm, nn.Identity)):
         return layer(x), lambda y: y
-    raise ValueError(f"the network must be a chain of convolutions, rectifiers and max-poolings, got {layer}")
+    kind = type(layer).__name__
+    raise ValueError(f"the network must be a chain of convolutions, rectifiers and max-poolings, got {kind}")
 
 
 def _batch_norm(layer: nn.BatchNorm2d, x: Tensor) -> Tensor:

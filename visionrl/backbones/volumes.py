@@ -44,9 +44,7 @@ def make_volume_backbone(
     if not parts.volumes:
         raise ValueError(f"name must be a backbone with a 3D twin, got {name!r}")
     inflate(parts.stages)
-    backbone = Backbone(_cubic(parts), in_channels, pool, dims=3)
-    backbone.pretrained = loaded
-    return backbone.freeze() if frozen else backbone
+    return Backbone(_cubic(parts), in_channels, pool, 3, loaded, frozen)
 
 
 def inflate(module: nn.Module) -> nn.Module:

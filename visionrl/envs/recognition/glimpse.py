@@ -50,7 +50,15 @@ class State:
     "GlimpseClassification-v0",
     max_steps=20,
     tags=("recognition", "2d", "discrete", "continuous", "attention"),
-    presets={"mnih2014": {"retina": 8, "scales": (1, 2, 4), "glimpses": 6, "memory": False}},
+    presets={
+        "mnih2014": {
+            "retina": 8,
+            "scales": (1, 2, 4),
+            "glimpses": 6,
+            "control": "continuous",
+            "memory": False,
+        }
+    },
 )
 class GlimpseClassification(Task[State]):
     """The agent sees an image only through a small retina: it chooses where to look, and says what the image shows.
@@ -83,7 +91,8 @@ class GlimpseClassification(Task[State]):
         loading: ``split_file``, ``split_ratios``, ``split_seed``; see ``visionrl.datasets.load``.
 
     Source: Mnih et al. (2014), "Recurrent models of visual attention"; there control is continuous, the agent has a
-    recurrent memory, and the class is learnt with its cross-entropy. The preset has the retina and the glimpses.
+    recurrent memory, and the class is learnt with its cross-entropy. The preset has the glimpses and the control. The
+    paper's images of 28 x 28 are seen at one scale, ``scales=(1,)``; three go with 60 x 60 and a retina of 12.
     """
 
     headline = ("accuracy", True)
