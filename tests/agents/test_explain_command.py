@@ -212,7 +212,7 @@ def test_the_heat_is_where_the_agent_looks(tmp_path: Path, photo: Path) -> None:
     extractor = next(m for m in model.policy.modules() if isinstance(m, VisionExtractor))
     trunk: Any = extractor.backbones["window"]
     with torch.no_grad():
-        weight = extractor.head[0].weight
+        weight = extractor.head.weight
         kept = weight[:, : trunk.num_features].view(-1, trunk.num_channels, trunk.pool, trunk.pool)
         corner = kept[:, :, :1, :1].abs().clone()
         kept.zero_()

@@ -56,6 +56,23 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(one[key], other[key]) for key in one)
 
 
+def test_film_lets_the_numbers_scale_and_shift_what_is_seen() -> None:
+    space = spaces.Dict(
+        {"window": spaces.Box(0, 255, (1, 24, 24), np.uint8), "goal": spaces.Box(0, 1, (3,), np.float32)}
+    )
+    net = VisionExtractor(space, features_dim=8, fusion="film")
+    seen = {"window": torch.rand(2, 1, 24, 24), "goal": torch.eye(3)[:2]}
+    with torch.no_grad():
+        net.film.weight.zero_()
+        net.film.bias.zero_()
+        plain = net(seen)
+        torch.testing.assert_close(plain, net.head(net.encode("window", seen["window"])).relu())
+        net.film.weight[:8, 1] = 1  # the second goal doubles it all
+        torch.testing.assert_close(net(seen), plain * torch.tensor([[1.0], [2.0]]))
+    with pytest.raises(ValueError, match="fusion must be one of"):
+        VisionExtractor(space, fusion="sum")  # type: ignore[arg-type]
+
+
 def test_every_image_has_a_backbone_and_the_rest_is_joined() -> None:
     space = spaces.Dict(
         {
@@ -67,7 +84,7 @@ def test_every_image_has_a_backbone_and_the_rest_is_joined() -> None:
     )
     net = VisionExtractor(space, features_dim=17)
     assert {key: trunk.in_channels for key, trunk in net.backbones.items()} == {"near": 3, "far": 1}
-    assert net.head[0].in_features == 2 * 1024 + 6 + 1
+    assert net.head.in_features == 2 * 1024 + 6 + 1
     batch = {key: torch.rand(5, *box.shape) for key, box in space.items()}
     assert net(batch).shape == (5, 17) and net.features_dim == 17
     for key in space:  # every entry counts

@@ -34,8 +34,8 @@ class VisionExtractor(BaseFeaturesExtractor):
 
     Images, (C, H, W) uint8, of one size, such as a window and a template, are stacked and share a backbone, whose
     first layer can so compare them; an image of another size has its own. Volumes, (C, D, H, W) uint8, go through
-    the backbone's 3D twin. All other entries are flattened; one linear layer with ReLU makes the feature vector of
-    it all. Leave the policy's ``normalize_images`` on, the backbones want images in [0, 1].
+    the backbone's 3D twin. All other entries are flattened; a linear layer with ReLU makes the feature vector of
+    it all, or lets the numbers scale and shift what the images give ("film"), which serves goals better. Leave the policy's ``normalize_images`` on, the backbones want images in [0, 1].
 
     Pretrained weights outlive the orthogonal initialisation that PPO and A2C apply to extractors, and a
     frozen backbone outlives training: neither weights nor BatchNorm statistics move. What is put before and behind
@@ -51,6 +51,7 @@ class VisionExtractor(BaseFeaturesExtractor):
         weights: a file of weights instead.
         stn: a spatial transformer in front of each backbone, which warps a stack as one; images only.
         attention: what pools the backbones' maps instead of the backbone's own pooling, see ``MapAttention``.
+        fusion: "concat", or "film" (Perez et al., 2018), how numbers join the images.
         options: further arguments of ``visionrl.backbones.make_backbone``.
 
     Attributes:
@@ -70,10 +71,12 @@ class VisionExtractor(BaseFeaturesExtractor):
         weights: str | Mapping[str, Tensor] | None = None,
         stn: bool = False,
         attention: Attention = "none",
+        fusion: Literal["concat", "film"] = "concat",
         **options: Any,
     ) -> None:
         super().__init__(observation_space, features_dim)
         check_choice("attention", attention, ("none", *_KINDS))
+        check_choice("fusion", fusion, ("concat", "film"))
         shapes: dict[str, tuple[int, ...]] = {
             key: space.shape  # type: ignore[misc]
             for key, space in observation_space.items()
@@ -92,9 +95,10 @@ class VisionExtractor(BaseFeaturesExtractor):
         self.attentions = _attentions(attention, self.backbones, stacked)
         self.attention_maps: dict[str, Tensor] = {}
         self.others = [key for key in observation_space if key not in shapes]
-        joined = sum(net.num_features for net in (self.attentions or self.backbones).values())  # type: ignore[misc]
-        joined += sum(get_flattened_obs_dim(observation_space[key]) for key in self.others)
-        self.head = nn.Sequential(nn.Linear(joined, features_dim), nn.ReLU())
+        seen = sum(net.num_features for net in (self.attentions or self.backbones).values())  # type: ignore[misc]
+        told = sum(get_flattened_obs_dim(observation_space[key]) for key in self.others)
+        self.film = nn.Linear(told, 2 * features_dim) if fusion == "film" and told else None
+        self.head = nn.Linear(seen if self.film else seen + told, features_dim)
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
         """(B, features_dim) from images in [0, 1] (B, C, H, W), volumes in [0, 255] and numbers (B, ...)."""
@@ -102,8 +106,11 @@ class VisionExtractor(BaseFeaturesExtractor):
             self.encode(first, torch.cat([observations[key] for key in keys], dim=1))
             for first, keys in self.stacks.items()
         ]
-        parts += [observations[key].flatten(1) for key in self.others]
-        return self.head(torch.cat(parts, dim=1))
+        numbers = [observations[key].flatten(1) for key in self.others]
+        if self.film is None:
+            return self.head(torch.cat([*parts, *numbers], dim=1)).relu()
+        scale, shift = self.film(torch.cat(numbers, dim=1)).chunk(2, dim=1)
+        return (self.head(torch.cat(parts, dim=1)) * (1 + scale) + shift).relu()
 
     def encode(self, first: str, images: Tensor) -> Tensor:
         """(B, n) of a stack of images (B, C, H, W) or volumes (B, C, D, H, W), named by its first."""

@@ -104,7 +104,9 @@ def model_kwargs(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     policy = {name: kwargs.pop(name) for name in POLICY_ARGS if name in kwargs}
     policy["features_extractor_class"] = FeatureHead if config.cache else VisionExtractor
     trunk = {"features_dim": kwargs.pop("features_dim", 256)}
+    fusion = kwargs.pop("fusion", "concat")
     if not config.cache:
+        trunk["fusion"] = fusion
         names = ("backbone", "pretrained", "frozen", "weights", "stn", "attention")
         trunk |= {name: getattr(config, name) for name in names}
     return kwargs, {**policy, "features_extractor_kwargs": trunk}

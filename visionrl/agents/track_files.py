@@ -1,0 +1,105 @@
+"""What following an object through a video writes: its boxes as a table, and a film."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+MOST_PICTURES = 150  # of a GIF or WebP, which is held in memory until it is written
+LONGEST_SIDE = 480  # of their pictures, pixels
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside a file, which takes the file's place at the end; after an error it is gone."""
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def boxes_file(path: Path) -> Iterator[Callable[[int, np.ndarray], None]]:
+    """What writes boxes, one a line, as they come."""
+    with replacing(path) as partial, partial.open("w") as file:
+        file.write("frame,x,y,w,h\n")
+
+        def write(number: int, edges: np.ndarray) -> None:
+            x0, y0, x1, y1 = edges.tolist()
+            file.write(f"{number},{x0:.3f},{y0:.3f},{x1 - x0:.3f},{y1 - y0:.3f}\n")
+
+        yield write
+
+
+@contextmanager
+def film_file(path: Path, count: int, fps: float) -> Iterator[Callable[[int, np.ndarray, np.ndarray], None]]:
+    """What draws a box on a frame, (H, W, C), and adds it to a film of ``count`` frames."""
+    from visionrl.rendering import Canvas
+
+    whole = path.suffix.lower() == ".mp4"
+    kept = (
+        np.linspace(0, count - 1, count if whole else min(count, MOST_PICTURES)).round().astype(int).tolist()
+    )
+    wanted = set(kept)
+    with (mp4_file if whole else pictures_file)(path, fps) as add:
+
+        def draw(number: int, image: np.ndarray, edges: np.ndarray) -> None:
+            if number in wanted:
+                canvas = Canvas(image.transpose(2, 0, 1))
+                canvas.box(edges, "agent")
+                canvas.text(str(number))
+                add(canvas.pixels)
+
+        yield draw
+
+
+@contextmanager
+def pictures_file(path: Path, fps: float) -> Iterator[Callable[[np.ndarray], None]]:
+    """What adds pictures to a GIF or WebP, written at the end."""
+    from PIL import Image
+
+    from visionrl.rendering import write_gif
+
+    pictures: list[np.ndarray] = []
+    yield lambda picture: pictures.append(shrunk(picture))
+    if path.suffix.lower() == ".gif":
+        write_gif(path, pictures, fps)
+        return
+    first, *others = map(Image.fromarray, pictures)
+    with replacing(path) as partial:
+        first.save(partial, "WEBP", save_all=True, append_images=others, duration=round(1000 / fps), loop=0)
+
+
+def shrunk(picture: np.ndarray) -> np.ndarray:
+    """A picture whose longer side is at most ``LONGEST_SIDE``."""
+    scale = min(LONGEST_SIDE / max(picture.shape[:2]), 1)
+    return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+@contextmanager
+def mp4_file(path: Path, fps: float) -> Iterator[Callable[[np.ndarray], None]]:
+    """What adds pictures to an mp4, encoded as they come."""
+    from fractions import Fraction
+
+    import av
+
+    with replacing(path) as partial, av.open(str(partial), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+        stream.pix_fmt = "yuv420p"
+
+        def add(picture: np.ndarray) -> None:
+            height, width = (side // 2 * 2 for side in picture.shape[:2])  # as the format asks
+            if not stream.codec_context.is_open:
+                stream.height, stream.width = height, width
+            even = np.ascontiguousarray(picture[:height, :width])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
+
+        yield add
+        container.mux(stream.encode())
