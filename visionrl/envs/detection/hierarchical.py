@@ -120,4 +120,4 @@ class HierarchicalDetection(Search):
             channels=channels,
             **loading,
         )
-        self.reach = 0.8 if moves == "zoom" else 0.95
+        self.reach = 0.75 if moves == "zoom" else 0.95

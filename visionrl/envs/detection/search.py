@@ -19,6 +19,7 @@ from visionrl.envs.detection.state import Rules, State
 from visionrl.ops import Array, const, one_hot, xp_of
 from visionrl.rendering import Canvas
 
+IN_SIGHT = 0.3  # share of an object that a box must hold for the expert to go for it
 ATTENDED = 200  # boxes of an episode that are kept for evaluation
 
 
@@ -226,11 +227,16 @@ class Search(Task[State]):
         return replace(state, confidence=confidence)
 
     def expert(self, state: State) -> Array:
-        """Looks two moves ahead for the largest overlap, and reports as soon as it suffices; zooms out at the end."""
+        """Looks two moves ahead for the largest overlap, and reports as soon as it suffices.
+
+        It zooms out where the box shows too little of what is sought to tell where that lies.
+        """
         xp = xp_of(state.box)
         hit, target = self.hit(state)
-        left = xp.any(state.sought, axis=-1)[:, None]
-        truth = xp.where(left, self.object(state, target), state.view)[:, None, :]
+        truth = self.object(state, target)
+        seen = ops.area(bounded(truth, state.box)) > IN_SIGHT * ops.area(truth)
+        seen = seen & xp.any(state.sought, axis=-1)
+        truth = xp.where(seen[:, None], truth, state.view)[:, None, :]
         once = self.every_move(state.box, state.view)  # (B, n, 4)
         twice = self.every_move(once, state.view[:, None, :])  # (B, n, n, 4)
         soon = near(once, truth)
