@@ -273,7 +273,7 @@ def test_cocos_average_precision_is_that_of_the_library():
 
 def test_suppression_keeps_the_best_of_boxes_that_overlap():
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 0, 30, 10]], float)
-    assert scores.suppress(boxes, np.array([0.5, 0.9, 0.1]), 0.3).tolist() == [1, 2]
+    assert scores.suppress(boxes, np.array([0.5, 0.9, 0.1]), 0.3, 3).tolist() == [1, 2]
 
 
 def test_the_expert_has_perfect_precision_and_chance_has_not():
@@ -282,7 +282,8 @@ def test_the_expert_has_perfect_precision_and_chance_has_not():
     chance = measure(DETECTION, random_policy(0), **kwargs)
     assert expert["ap_50"] == 1
     assert expert["is_success"] == 1
-    assert chance["ap_50"] < 0.5
+    assert chance["ap_50"] < 0.8
+    assert chance["is_success"] == 0
     assert expert["steps_per_detection"] < 30
 
 
@@ -309,6 +310,22 @@ def test_the_table_has_precision_with_an_interval_and_both_classical_rows():
     assert best["expert"].value == 1
     assert best["sliding templates"].value > best["random"].value
     assert best["random"].low <= best["random"].value <= best["random"].high
+
+
+def test_augmented_starts_have_no_false_reports_and_are_not_for_evaluation():
+    task = make_task(DETECTION, data=[TWO], augment=True)
+    starts = batch.stack([task.sample(np.random.default_rng(seed), seed % 2) for seed in range(60)])
+    assert (starts.reports > 0).any()
+    assert not task.metrics(starts)["false_reports"].any()
+    assert (task.metrics(starts)["missed"] == starts.sought.sum(axis=1)).all()
+    with pytest.raises(ValueError, match="augment must be off in evaluation"):
+        measure(DETECTION, expert_policy, env_kwargs={"data": [TWO], "augment": True})
+
+
+def test_a_class_that_a_split_lacks_is_named_in_a_warning():
+    with pytest.warns(UserWarning, match="no image of the split has bird"):
+        task = make_task(DETECTION, data=[TWO], category=["bird", "cat"])
+    assert task.observe(at(task, [0, 0, 50, 50]))["category"].tolist() == [[0, 1]]
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,7 @@ def check_tools(config: TrainConfig) -> None:
     if config.timesteps is not None:
         check_range("timesteps", config.timesteps, 0 if config.clone_steps else 1)
     if config.guided and config.algo not in EPSILON_GREEDY:
-        rule = f"guided must be off for {config.algo}, which draws no action at random"
+        rule = f"guided must be off for {config.algo}, which explores by its own policy"
         raise ValueError(f"{rule}; it is for {', '.join(EPSILON_GREEDY)}")
     if config.demo_steps and config.algo not in ("dqn", "ddqn"):
         raise ValueError(f"demo_steps must be 0 for {config.algo}, got {config.demo_steps}; it is for dqn")

@@ -174,13 +174,15 @@ def compare(
     """
     if taken := {"random", "expert", *BASELINES.get(entry_of(env_id).id, {})} & set(agents or {}):
         raise ValueError(f"agents must not be named like other rows, got {', '.join(sorted(taken))}")
-    plan = _prepare(env_id, split, episodes, seed, num_envs, env_kwargs or {})
+    train, missing = _train_task(env_id, env_kwargs or {}, fit_kwargs)
+    given = {**(train.settled if train else {}), **(env_kwargs or {})}
+    plan = _prepare(env_id, split, episodes, seed, num_envs, given)
     policies = {"random": random_policy(seed), **(agents or {}), "expert": expert_policy}
     kinds = {"random": "random", "expert": "expert"}
     learned = [
         _row(name, kinds.get(name, "agent"), _roll(plan, policy), plan) for name, policy in policies.items()
     ]
-    runs, notes = _fitted(env_id, env_kwargs or {}, fit_kwargs)
+    runs, notes = _fitted(env_id, train, missing)
     classical = [_row(name, "classical", _solve(plan, run), plan) for name, run in runs.items()]
     rows = (learned[0], *classical, *learned[1:])
     clusters = len(np.unique(plan.chosen.groups))
@@ -223,10 +225,9 @@ def _prepare(
 def last_states(
     env_id: str, policy: Policy, split: str, episodes: int, env_kwargs: Mapping[str, Any]
 ) -> tuple[Task, Any]:
-    """The task, and the last states of some episodes, at most one an item."""
-    plan = _prepare(env_id, split, None, 0, episodes, env_kwargs)
-    chosen = choose(plan.task, min(episodes, plan.task.items), 0)
-    return plan.task, _batch(plan, policy, chosen.starts)[0]
+    """The task, and the last states of some episodes."""
+    plan = _prepare(env_id, split, episodes, 0, episodes, env_kwargs)
+    return plan.task, _batch(plan, policy, plan.chosen.starts)[0]
 
 
 def _roll(plan: Plan, policy: Policy) -> Result:
@@ -273,18 +274,11 @@ def _constructor(
     return {**task, "split": split}, kwargs.get("max_episode_steps", limit)
 
 
-def _fitted(
-    env_id: str, env_kwargs: Mapping[str, Any], fit_kwargs: Mapping[str, Any] | None
-) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Every classical method, fitted where it learns, and a note on those for which there is nothing to learn from."""
+def _fitted(env_id: str, train: Task | None, missing: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Every classical method, fitted where it learns, and a note on those that are left out."""
     methods = BASELINES.get(entry_of(env_id).id, {})
-    learners = [name for name, method in methods.items() if method.learns]
-    train, missing = None, ""
-    if learners:
-        train, missing = _train_task(
-            env_id, env_kwargs if fit_kwargs is None else fit_kwargs, fit_kwargs is None
-        )
-    runs, notes = {}, [f"{', '.join(learners)}: left out, no training split: {missing}"] if missing else []
+    learners = ", ".join(name for name, method in methods.items() if method.learns)
+    runs, notes = {}, [f"{learners}: left out, no training split: {missing}"] if missing else []
     for name, method in methods.items():
         try:
             if train or not method.learns:
@@ -294,9 +288,14 @@ def _fitted(
     return runs, tuple(notes)
 
 
-def _train_task(env_id: str, kwargs: Mapping[str, Any], derived: bool) -> tuple[Task | None, str]:
-    """The task on its training split, or None and why there is none."""
-    if derived and not isinstance(kwargs.get("data"), str | None):
+def _train_task(
+    env_id: str, env_kwargs: Mapping[str, Any], fit_kwargs: Mapping[str, Any] | None
+) -> tuple[Task | None, str]:
+    """The task on its training split if a classical method learns from it; or None, and why there is none."""
+    if not any(method.learns for method in BASELINES.get(entry_of(env_id).id, {}).values()):
+        return None, ""
+    kwargs = env_kwargs if fit_kwargs is None else fit_kwargs
+    if fit_kwargs is None and not isinstance(kwargs.get("data"), str | None):
         return None, "data is a sequence of samples; give fit_kwargs"
     try:
         return make_task(env_id, **_constructor(kwargs, "train")[0]), ""

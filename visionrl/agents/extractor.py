@@ -35,7 +35,8 @@ class VisionExtractor(BaseFeaturesExtractor):
     Images, (C, H, W) uint8, of one size, such as a window and a template, are stacked and share a backbone, whose
     first layer can so compare them; an image of another size has its own. Volumes, (C, D, H, W) uint8, go through
     the backbone's 3D twin. All other entries are flattened; a linear layer with ReLU makes the feature vector of
-    it all, or lets the numbers scale and shift what the images give ("film"), which serves goals better. Leave the policy's ``normalize_images`` on, the backbones want images in [0, 1].
+    it all, or lets the numbers scale and shift what the images give ("film"), which serves goals better. Leave the
+    policy's ``normalize_images`` on, the backbones want images in [0, 1].
 
     Pretrained weights outlive the orthogonal initialisation that PPO and A2C apply to extractors, and a
     frozen backbone outlives training: neither weights nor BatchNorm statistics move. What is put before and behind

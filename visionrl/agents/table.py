@@ -113,7 +113,7 @@ class Table:
 
         console = console or Console()
         head = [*self.columns, "episodes", "steps", "ms/step", "ms/episode"]
-        main = (*self.columns[:2], "is_success", "ms/episode")
+        main = (self.headline[0], f"median_{self.headline[0]}", "is_success", "ms/episode")
         keep = [column for column, name in enumerate(head) if not brief or name in main]
         head = [head[column] for column in keep]
         every = [self._cells(row) for row in self.rows]

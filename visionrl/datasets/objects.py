@@ -249,7 +249,7 @@ def _backdrop(rng: np.random.Generator, split: str, width: int, height: int) -> 
 
 def _part(rng: np.random.Generator, split: str, width: int, height: int) -> np.ndarray:
     """(height, width, 3) part of a photograph, turned, in other colours, now and then out of focus."""
-    image = np.rot90(_places(split)[rng.integers(len(_places(split)))], rng.integers(4))
+    image = np.rot90(_places(split)[rng.integers(len(_places(split)))], int(rng.integers(4)))
     scale = rng.uniform(0.2, 1) * min(image.shape[1] / width, image.shape[0] / height)
     wide, high = max(int(width * scale), 8), max(int(height * scale), 8)
     x, y = (rng.integers(0, room + 1) for room in (image.shape[1] - wide, image.shape[0] - high))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -40,7 +41,9 @@ def mirrored(sample: ImageSample) -> ImageSample:
         if sample.boxes is None
         else np.abs(np.array([width, 0, width, 0]) - sample.boxes[:, [2, 1, 0, 3]])
     )
-    return replace(sample, image=np.ascontiguousarray(sample.image[:, :, ::-1]), boxes=boxes)
+    return replace(
+        sample, image=np.ascontiguousarray(sample.image[:, :, ::-1]), boxes=boxes, points={}, mask=None
+    )
 
 
 def near(box: Array, truth: Array) -> Array:
@@ -52,10 +55,10 @@ def near(box: Array, truth: Array) -> Array:
 
 
 def sought_names(labels: Sequence[Sequence[str]], category: str | Sequence[str] | None) -> tuple[str, ...]:
-    """The classes that are sought, in order.
+    """The classes that are sought, in order; a warning names those that no image of the split has.
 
     Raises:
-        ValueError: there is none, or one that is asked for is not in the data or asked for twice.
+        ValueError: there is none, or none that is asked for is in the data, or one is asked for twice.
     """
     known = sorted({name for some in labels for name in some})
     names = known if category is None else [category] if isinstance(category, str) else list(category)
@@ -65,6 +68,8 @@ def sought_names(labels: Sequence[Sequence[str]], category: str | Sequence[str] 
         raise ValueError(f"category must name each class once, got {', '.join(names)}")
     if not set(names) & set(known):
         raise ValueError(f"category must be among {', '.join(known) or 'none'}; got {', '.join(names)}")
+    if missing := [name for name in names if name not in known]:
+        warnings.warn(f"no image of the split has {', '.join(missing)}", stacklevel=2)
     return tuple(names)
 
 

@@ -19,7 +19,8 @@ SIDE = 16  # pixels of a template
 CELLS = 32  # pixels of a region that is described by its gradients
 TEMPLATES = 8  # a class
 SHAPES = 8  # widths and heights that are slid over an image, a class
-STRIDE = 0.2  # of the slid window's sides
+STRIDE = 0.2  # of the slid window's sides; but along an axis there are never more than MOST windows of a size
+MOST = 24
 APART = 0.3  # overlap from which the weaker of two boxes is dropped, and up to which a region is a wrong one
 SEGMENTS = (25, 75, 200)  # felzenszwalb's ``scale``: the larger, the larger the segments
 LONGEST = 160  # pixels; larger images are segmented at this size
@@ -37,7 +38,7 @@ def reporting(find: Find) -> Callable[[Any, State], State]:
 
     def run(task: Any, state: State) -> State:
         boxes, scores = find(task.bank.image(int(state.image[0])), int(state.category[0]))
-        kept = suppress(boxes, scores, APART)[: task.most]
+        kept = suppress(boxes, scores, APART, task.most)
         for box, score in zip(boxes[kept], scores[kept], strict=True):
             sure = np.array([score])
             act = (
@@ -104,7 +105,7 @@ def slide(
 
 def windows(size: np.ndarray) -> np.ndarray:
     """Boxes of one (width, height) that cover the unit square, (N, 4)."""
-    counts = np.ceil((1 - size) / (STRIDE * size)).astype(int) + 1
+    counts = np.minimum(np.ceil((1 - size) / (STRIDE * size)).astype(int) + 1, MOST)
     x, y = (np.linspace(0, 1 - side, count) for side, count in zip(size, counts, strict=True))
     corner = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
     return np.concatenate([corner, corner + size], axis=1)

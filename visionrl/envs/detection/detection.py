@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from visionrl.core import register
+from visionrl.core import check_range, register
 from visionrl.envs.detection.search import Search
 from visionrl.envs.detection.state import Rules
 
@@ -40,7 +40,7 @@ class Detection(Search):
     evaluation asks for every class in every image and has VOC's average precision of the reports (``ap_50``, and
     ``ap_50_11pt`` at 11 recalls) and of all attended boxes (``ap_50_attended``), the mean over the classes, beside
     ``recall_at_10``, ``_50`` and ``_200`` boxes and ``steps_per_detection``. An agent's reports are ranked by how
-    much it prefers the report to its other actions.
+    much it prefers the report to its other actions, with continuous control by the fifth number.
 
     Args:
         data: None for the embedded photographs, "FORMAT:PATH", or a sequence of ``ImageSample`` with boxes.
@@ -61,8 +61,8 @@ class Detection(Search):
         smallest: no side becomes shorter than this, pixels.
         negatives: also ask for classes that are not in the image, as evaluation does.
         attended: keep every box, for ``ap_50_attended`` and recall, as evaluation does.
-        augment: search random parts of the images, and mirrored ones too, with some objects reported already: for
-            training.
+        augment: search random parts of the images, and mirrored ones too (twice the memory), with some objects
+            reported already: for training.
         max_side: images with a longer side than this are shrunk to it; None never.
         channels: 1 shows all images grey, 3 in RGB; None is RGB if an image of the split is.
         loading: ``classes``, ``split_file``, ``split_ratios``, ``split_seed``; see ``visionrl.datasets.load``.
@@ -94,6 +94,7 @@ class Detection(Search):
         channels: Literal[1, 3] | None = None,
         **loading: Any,
     ) -> None:
+        check_range("step", step, 0.01, 0.45)
         rules = Rules(
             moves=tuple((step * x0, step * y0, step * x1, step * y1) for x0, y0, x1, y1 in EDGES),
             history=10,

@@ -28,7 +28,7 @@ def tally(ends: Any, boxes: np.ndarray, labels: np.ndarray) -> dict[str, np.ndar
     for row in range(len(ends.image)):
         truths = boxes[ends.image[row]][labels[ends.image[row]] == ends.category[row]]
         path = ends.attended[row][~np.isnan(ends.attended[row, :, 0])]
-        kept = suppress(path[:, :4], path[:, 4], NMS)
+        kept = suppress(path[:, :4], path[:, 4], NMS, len(path))
         one = {
             "category": ends.category[row],
             "present": len(truths),
@@ -52,18 +52,20 @@ def pooled(tally: Mapping[str, np.ndarray]) -> dict[str, float]:
     ``ap_50`` ranks the reported boxes, over all recalls; ``ap_50_11pt`` at 11 recalls, as VOC 2007; ``ap_coco`` at 101,
     the mean over overlaps of 0.5 to 0.95, each image's reports matched as COCO does; ``ap_50_attended`` ranks every attended box after non-maximum suppression; ``recall_at_N`` is the share of objects
     that the first N attended boxes of an image cover; ``steps_per_detection`` is the median number of boxes attended
-    for a right report, from the report before it on. NaN where there is nothing to count.
+    for a right report, from the report before it on (1 for a classical method, which attends to none). NaN where there is nothing to count.
     """
     present, hits, coco = tally["present"], tally["hit"] == 1, np.moveaxis(tally["coco_hit"], 1, 0)
     found = {
         "ap_50": mean_ap(tally, "score", "hit", "all"),
         "ap_50_11pt": mean_ap(tally, "score", "hit", "11"),
         "ap_coco": float(np.mean([mean_ap({**tally, "hit": h}, "score", "hit", "101") for h in coco])),
-        "ap_50_attended": mean_ap(tally, "attended_score", "attended_hit", "all"),
         "recall_50": ratio(hits.sum(), present.sum()),
         "precision_50": ratio(hits.sum(), (~np.isnan(tally["hit"])).sum()),
         "steps_per_detection": float(np.median(tally["spent"][hits])) if hits.any() else float("nan"),
     }
+    if not tally["attended_hit"].shape[1]:  # the boxes were not kept
+        return found
+    found["ap_50_attended"] = mean_ap(tally, "attended_score", "attended_hit", "all")
     return found | {f"recall_at_{n}": ratio(tally[f"covered_{n}"].sum(), present.sum()) for n in PROPOSALS}
 
 
@@ -91,13 +93,13 @@ def judged(
     return verdict
 
 
-def suppress(boxes: np.ndarray, scores: np.ndarray, overlap: float) -> np.ndarray:
-    """Numbers of the boxes that no better one overlaps by more, best first (greedy non-maximum suppression)."""
-    order, kept = np.argsort(-scores, kind="stable"), []
-    overlaps = ious(boxes, boxes)
-    while len(order):
-        kept.append(order[0])
-        order = order[1:][overlaps[order[0], order[1:]] <= overlap]
+def suppress(boxes: np.ndarray, scores: np.ndarray, overlap: float, most: int) -> np.ndarray:
+    """Numbers of up to ``most`` boxes that no better one overlaps by more, best first (non-maximum suppression)."""
+    order: np.ndarray = np.argsort(-scores, kind="stable")
+    kept: list[int] = []
+    while len(order) and len(kept) < most:
+        kept.append(int(order[0]))
+        order = order[1:][ious(boxes[order[:1]], boxes[order[1:]])[0] <= overlap]
     return np.array(kept, int)
 
 

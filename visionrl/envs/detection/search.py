@@ -20,7 +20,7 @@ from visionrl.ops import Array, const, one_hot, xp_of
 from visionrl.rendering import Canvas
 
 IN_SIGHT = 0.3  # share of an object that a box must hold for the expert to go for it
-ATTENDED = 200  # boxes of an episode that are kept for evaluation
+ATTENDED = 200  # boxes of an episode that are kept for evaluation, the first
 
 
 class Search(Task[State]):
@@ -61,6 +61,10 @@ class Search(Task[State]):
         channels: int | None,
         **loading: Any,
     ) -> None:
+        if augment and attended:
+            raise ValueError(
+                "augment must be off in evaluation, got true; --train-args augment=true is for training alone"
+            )
         check_range("window", window, 8)
         check_range("context", context, 1.0)
         if max_side is not None:
@@ -141,8 +145,7 @@ class Search(Task[State]):
         )
         since, since_report = state.since + 1, state.since_report + 1
         again = reported | (since >= self.rules.patience)
-        chosen = xp.where(reported, state.start, xp.where(again, state.start, 0))
-        begun = within(xp.take(const(self.starts, state.box), chosen, axis=0), state.view)
+        begun = within(xp.take(const(self.starts, state.box), state.start, axis=0), state.view)
         confidence = xp.astype(action[:, 4], xp.float64) if self.continuous else state.confidence
         here = xp.concat([state.box, confidence[:, None]], axis=-1)
         page = const(tuple(range(self.kept)), state.steps)[None, :] == state.steps[:, None]
@@ -207,7 +210,10 @@ class Search(Task[State]):
     def metrics(self, state: State) -> dict[str, Array]:
         xp = xp_of(state.box)
         _, target = self.hit(state)
-        missed, false = state.present - state.found, xp.astype(state.reports, xp.float64) - state.found
+        made = xp.sum(
+            xp.astype(~xp.isnan(state.spent), xp.float64), axis=-1
+        )  # not those of an augmented start
+        missed, false = state.present - state.found, made - state.found
         best = ops.iou(state.box, self.object(state, target))
         return {
             "iou": xp.where(xp.any(state.sought, axis=-1), best, xp.zeros_like(best)),
