@@ -80,7 +80,9 @@ def main() -> None:
         from visionrl.agents.record import record
 
         for entry in TASKS.values():
-            short = {"termination": "found"} if "termination" in arguments(entry.task) else {}  # not the idle rest
+            short = (
+                {"termination": "found"} if "termination" in arguments(entry.task) else {}
+            )  # not the idle rest
             name = f"{entry.id.removeprefix('visionrl/')}.gif"
             record(entry.id, expert_policy, FOLDER / name, env_kwargs=short)
 

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 from visionrl.datasets import readers as readers
 from visionrl.datasets.formats import Entry, Format, ReadOptions, list_formats, register_format
 from visionrl.datasets.load import clear_cache, load
-from visionrl.datasets.samples import Dataset, ImageSample, MotSample, VideoSample, VolumeSample
+from visionrl.datasets.samples import (
+    Dataset,
+    ImageSample,
+    MotSample,
+    PairSample,
+    VideoSample,
+    VolumeSample,
+)
 from visionrl.datasets.splits import SPLITS, split_subjects
 from visionrl.datasets.validate import validate
 
@@ -25,6 +32,7 @@ __all__ = [
     "Format",
     "ImageSample",
     "MotSample",
+    "PairSample",
     "ReadOptions",
     "VideoSample",
     "VolumeSample",

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from visionrl.datasets.samples import ImageSample, MotSample, VideoSample, VolumeSample
+from visionrl.datasets.samples import ImageSample, MotSample, PairSample, VideoSample, VolumeSample
 
-Sample = ImageSample | VideoSample | MotSample | VolumeSample
+Sample = ImageSample | VideoSample | MotSample | VolumeSample | PairSample
 ReaderT = TypeVar("ReaderT", bound=Callable[..., Sequence[Any]])
 
 
@@ -82,7 +82,7 @@ def register_format(
 
     Args:
         name: letters, digits, ``-`` and ``_``.
-        kind: ``ImageSample``, ``VideoSample``, ``MotSample`` or ``VolumeSample``.
+        kind: ``ImageSample``, ``VideoSample``, ``MotSample``, ``VolumeSample`` or ``PairSample``.
         embedded: see ``Format``.
         own_splits: see ``Format``.
 

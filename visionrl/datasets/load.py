@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from visionrl.datasets.formats import Entry, Format, ReadOptions, Sample, check_path, find_format, parse
-from visionrl.datasets.samples import ImageSample, MotSample, VideoSample, VolumeSample
+from visionrl.datasets.samples import ImageSample, MotSample, PairSample, VideoSample, VolumeSample
 from visionrl.datasets.splits import DEFAULT_RATIOS, DEFAULT_SEED, SPLITS, SplitRule, assign
 from visionrl.datasets.validate import validate
 
@@ -44,7 +44,7 @@ def load(
     Args:
         data: None for the default; ``"FORMAT:PATH"`` or the name of an embedded set; or a sequence of samples
             (anything with a length and items, such as a torch ``Dataset``), which is read once, in order.
-        kind: ``ImageSample``, ``VideoSample``, ``MotSample`` or ``VolumeSample``.
+        kind: ``ImageSample``, ``VideoSample``, ``MotSample``, ``VolumeSample`` or ``PairSample``.
         default: the string that None stands for.
         split: "train", "val", "test" or "all".
         split_file: JSON ``{"train": [names], ...}`` or CSV ``name,split``, by sample or subject.
@@ -203,8 +203,10 @@ def _keep(samples: Sequence[Any], classes: tuple[str, ...] | None, negatives: bo
     """The samples with only the points and boxes of these names; one that keeps none is left out, or a negative."""
     if classes is None:
         return tuple(samples)
-    if any(isinstance(sample, VideoSample | MotSample) for sample in samples):
-        raise ValueError(f"classes must be left out for videos, which have no class names, got {classes}")
+    if any(isinstance(sample, VideoSample | MotSample | PairSample) for sample in samples):
+        raise ValueError(
+            f"classes must be left out for videos and pairs, which have no class names, got {classes}"
+        )
     known = {name for sample in samples for name in (*sample.points, *getattr(sample, "labels", ()))}
     unknown = [name for name in classes if name not in known]
     if unknown:

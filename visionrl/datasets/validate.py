@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from visionrl.datasets.samples import ImageSample, MotSample, VideoSample, VolumeSample
+from visionrl.datasets.samples import ImageSample, MotSample, PairSample, VideoSample, VolumeSample
 
 LARGEST_BOX = 10  # sides of the frame
 
@@ -29,9 +29,10 @@ def validate(sample: Any, index: int, kind: type[Any] | None = None) -> Any:
             in a volume three, likewise.
         labels: one a box, or none at all. mask: (H, W) integers >= 0. spacing_mm: finite and > 0.
         volume: (1, D, H, W) uint8, with three spacings; mask: (D, H, W), and not 0 everywhere.
+        pair: see ``datasets.pair_rules``.
 
     Args:
-        sample: an ``ImageSample``, a ``VideoSample``, a ``MotSample`` or a ``VolumeSample``.
+        sample: an ``ImageSample``, a ``VideoSample``, a ``MotSample``, a ``VolumeSample`` or a ``PairSample``.
         index: its place in the data set, for the message.
         kind: where given, the type that it must have.
 
@@ -280,9 +281,17 @@ def _volume_sample(sample: VolumeSample, where: str) -> VolumeSample:
     return replace(sample, volume=volume, spacing_mm=spacing, points=points, mask=mask)
 
 
+def _pair_sample(sample: PairSample, where: str) -> PairSample:
+    """The checked pair."""
+    from visionrl.datasets.pair_rules import check_pair  # it uses what stands above
+
+    return check_pair(sample, where)
+
+
 _CHECKS: dict[type, Any] = {
     ImageSample: _image_sample,
     VideoSample: _video_sample,
     MotSample: _mot_sample,
     VolumeSample: _volume_sample,
+    PairSample: _pair_sample,
 }

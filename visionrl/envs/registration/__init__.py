@@ -1,0 +1,1 @@
+"""Registration: bring a moving image onto a fixed one."""

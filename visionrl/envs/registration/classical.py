@@ -1,0 +1,189 @@
+"""What a user would pick instead of an agent: intensity-based and feature-based registration, from the same starts.
+
+Every method but ORB begins at the episode's start; ORB needs none. All see the images as held, in grey.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import cv2
+import numpy as np
+
+from visionrl.core import baseline
+from visionrl.datasets.bank import colored
+from visionrl.envs.registration.pair_bank import inner_grid, middle
+from visionrl.envs.registration.registration2d import Registration2D, State
+from visionrl.envs.registration.transforms import fit
+
+TASK = "Registration2D-v0"
+FEATURES = 1000  # of ORB, in each image
+SEED = 1
+SHRINK = (4, 2, 1)  # SimpleITK's levels
+SAMPLES = 8000  # pixels that its metric looks at, of a level
+
+Run = Callable[[Registration2D, State], State]
+Method = Callable[[np.ndarray, np.ndarray, np.ndarray, str], np.ndarray]
+"""``method(fixed, moving, start, kind)``: grey images (H, W) uint8 and maps (2, 3) from pixels to pixels."""
+
+
+@baseline(TASK, "identity", learns=False)
+def identity(train: None) -> Run:
+    """The start, as it is."""
+    return lambda task, state: state
+
+
+@baseline(TASK, "ECC", learns=False)
+def ecc(train: None) -> Run:
+    """Enhanced correlation coefficient by gradient ascent (Evangelidis & Psarakis, 2008); a failure keeps the start."""
+    return finder(find_ecc)
+
+
+@baseline(TASK, "ORB + RANSAC", learns=False)
+def orb(train: None) -> Run:
+    """The map on which most matched corners agree (Rublee et al., 2011); a failure keeps the start."""
+    return finder(find_orb)
+
+
+@baseline(TASK, "phase correlation", learns=False)
+def phase(train: None) -> Run:
+    """The shift at the peak of the phase correlation (Kuglin & Hines, 1975); finds no turn."""
+    return finder(find_phase)
+
+
+@baseline(TASK, "SimpleITK, mutual information", learns=False)
+def itk_mutual_information(train: None) -> Run:
+    """Mattes' mutual information by gradient descent, at a quarter, a half and the whole resolution.
+
+    Raises:
+        ImportError: SimpleITK is missing.
+    """
+    itk = simple_itk()
+
+    def find(fixed: np.ndarray, moving: np.ndarray, start: np.ndarray, kind: str) -> np.ndarray:
+        return find_itk(itk, fixed, moving, start, kind)
+
+    return finder(find)
+
+
+def finder(method: Method) -> Run:
+    """A method on two images as one that solves an episode."""
+
+    def run(task: Registration2D, state: State) -> State:
+        pair = int(state.pair[0])
+        fixed, moving = (images[pair] for images in (task.bank.fixed, task.bank.moving))
+        home, there = middle(fixed), middle(moving)
+        pose = state.pose[0]
+        start = np.column_stack([pose[:, :2], pose[:, 2] + there - pose[:, :2] @ home])
+        found = method(grey(fixed), grey(moving), start, task.kind)
+        inner = np.column_stack([found[:, :2], found[:, :2] @ home + found[:, 2] - there])
+        return replace(state, pose=inner[None], finished=np.ones(1, bool))
+
+    return run
+
+
+def find_ecc(fixed: np.ndarray, moving: np.ndarray, start: np.ndarray, kind: str) -> np.ndarray:
+    """By OpenCV's ``findTransformECC``."""
+    motion = cv2.MOTION_EUCLIDEAN if kind == "rigid" else cv2.MOTION_AFFINE
+    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 200, 1e-5)
+    try:
+        _, found = cv2.findTransformECC(
+            fixed, moving, start.astype(np.float32), motion, criteria, np.full_like(moving, 255), 5
+        )
+    except cv2.error as error:
+        if error.code not in (cv2.Error.STS_NO_CONV, cv2.Error.STS_UNMATCHED_SIZES):
+            raise
+        return start
+    return of_kind(found.astype(float), kind, fixed)
+
+
+def find_orb(fixed: np.ndarray, moving: np.ndarray, start: np.ndarray, kind: str) -> np.ndarray:
+    """By OpenCV's ORB, mutual nearest neighbours, and RANSAC."""
+    detector = cv2.ORB.create(FEATURES)
+    (first, words), (second, others) = (detector.detectAndCompute(image, None) for image in (fixed, moving))
+    if words is None or others is None:
+        return start
+    matches = cv2.BFMatcher(cv2.NORM_HAMMING, crossCheck=True).match(words, others)
+    if len(matches) < 3:
+        return start
+    source = np.array([first[match.queryIdx].pt for match in matches])
+    goal = np.array([second[match.trainIdx].pt for match in matches])
+    cv2.setRNGSeed(SEED)
+    estimate = cv2.estimateAffine2D if kind == "affine" else cv2.estimateAffinePartial2D
+    found, inliers = estimate(source, goal, method=cv2.RANSAC, ransacReprojThreshold=3.0)
+    if found is None or not np.isfinite(found).all():
+        return start
+    if kind == "rigid" and inliers.sum() >= 2:
+        chosen = inliers.ravel().astype(bool)
+        return fit(kind, source[chosen], goal[chosen])
+    return found
+
+
+def find_phase(fixed: np.ndarray, moving: np.ndarray, start: np.ndarray, kind: str) -> np.ndarray:
+    """By scikit-image's ``phase_cross_correlation``, after the start."""
+    from skimage.registration import phase_cross_correlation
+
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    seen = cv2.warpAffine(moving, start, fixed.shape[::-1], flags=flags)
+    (y, x), _, _ = phase_cross_correlation(fixed, seen, upsample_factor=10)
+    return np.column_stack([start[:, :2], start[:, 2] - start[:, :2] @ (x, y)])
+
+
+def find_itk(itk: Any, fixed: np.ndarray, moving: np.ndarray, start: np.ndarray, kind: str) -> np.ndarray:
+    """By SimpleITK's ``ImageRegistrationMethod``."""
+    first, second = (itk.GetImageFromArray(image.astype(np.float32)) for image in (fixed, moving))
+    makers = {
+        "rigid": itk.Euler2DTransform,
+        "similarity": itk.Similarity2DTransform,
+        "affine": lambda: itk.AffineTransform(2),
+    }
+    transform, home = makers[kind](), middle(fixed)
+    transform.SetCenter(home.tolist())
+    transform.SetMatrix(start[:, :2].ravel().tolist(), *(() if kind == "affine" else (1e-6,)))
+    transform.SetTranslation((start[:, :2] @ home + start[:, 2] - home).tolist())
+    method = itk.ImageRegistrationMethod()
+    method.SetNumberOfThreads(1)
+    method.SetMetricAsMattesMutualInformation(32)
+    method.SetMetricSamplingStrategy(method.RANDOM)
+    shares = [min(SAMPLES * shrink**2 / fixed.size, 1.0) for shrink in SHRINK]
+    method.SetMetricSamplingPercentagePerLevel(shares, SEED)
+    method.SetInterpolator(itk.sitkLinear)
+    method.SetShrinkFactorsPerLevel(SHRINK)
+    method.SetSmoothingSigmasPerLevel([shrink / 2 for shrink in SHRINK])
+    method.SetOptimizerAsRegularStepGradientDescent(2.0, 1e-3, 100, relaxationFactor=0.6)
+    method.SetOptimizerScalesFromPhysicalShift()
+    method.SetInitialTransform(transform, inPlace=True)
+    try:
+        method.Execute(first, second)
+    except RuntimeError as error:
+        if "samples map outside" not in str(error):
+            raise
+        return start
+    linear = np.array(transform.GetMatrix()).reshape(2, 2)
+    return np.column_stack([linear, np.array(transform.GetTranslation()) + home - linear @ home])
+
+
+def of_kind(found: np.ndarray, kind: str, fixed: np.ndarray) -> np.ndarray:
+    """The map of a kind that is nearest to an affine one over an image."""
+    grid = inner_grid(fixed[None])
+    return found if kind == "affine" else fit(kind, grid, grid @ found[:, :2].T + found[:, 2])
+
+
+def grey(image: np.ndarray) -> np.ndarray:
+    """(H, W) uint8 of an (H, W, C) image."""
+    return np.ascontiguousarray(colored(image.transpose(2, 0, 1), 1)[0])
+
+
+def simple_itk() -> Any:
+    """The package.
+
+    Raises:
+        ImportError: it is missing; says how to get it.
+    """
+    try:
+        import SimpleITK
+    except ImportError as error:
+        raise ImportError("registration needs SimpleITK: pip install 'visionrl[volumes]'") from error
+    return SimpleITK

@@ -1,0 +1,92 @@
+"""What an agent can do to a map, and when it has come to rest; the same in two and in three axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from gymnasium import Space, spaces
+
+from visionrl.datasets import PairSample
+from visionrl.envs.registration import transforms
+from visionrl.ops import Array, const, one_hot, xp_of
+
+CONTROLS = ("unit", "steps", "continuous")
+STEPS = (0.0033, 0.01, 0.03, 0.09, 0.27)  # of half the field and of a radian (Bauer et al., 2021)
+TABLE = (*(-step for step in reversed(STEPS)), 0.0, *STEPS)
+NEAR = 0.25  # pixels and degrees within which two maps count as one
+
+
+class Controls:
+    """Actions as changes of a map's numbers.
+
+    Args:
+        control: "unit": one number by +-1; "steps": every number by one of 11 steps; "continuous": by up to ``step``.
+        kind: of the map: "rigid", "similarity" or "affine".
+        axes: 2 or 3.
+        step: largest continuous change, of shifts in their unit, of all else in degrees.
+        half: half the side of what the agent sees, in the unit of shifts; scales the 11 steps.
+
+    Attributes:
+        space: Discrete, MultiDiscrete or Box.
+        count: how many numbers a map has.
+    """
+
+    space: Space
+
+    def __init__(self, control: str, kind: str, axes: int, step: float, half: float) -> None:
+        self.control, self.count = control, transforms.count(kind, axes)
+        angles = self.count - axes
+        by_steps = (half,) * axes + (1 / transforms.DEGREE,) * angles
+        self.units = by_steps if control == "steps" else (float(step),) * self.count
+        if control == "unit":
+            self.space = spaces.Discrete(2 * self.count)
+        elif control == "steps":
+            self.space = spaces.MultiDiscrete([len(TABLE)] * self.count)
+        else:
+            self.space = spaces.Box(-1, 1, (self.count,), np.float32)
+
+    def motion(self, action: Array, pose: Array) -> Array:
+        """What actions add to the numbers of maps (B, d, d + 1): (B, k)."""
+        xp = xp_of(pose)
+        if self.control == "continuous":
+            return xp.astype(action, pose.dtype) * const(self.units, pose)
+        if self.control == "steps":
+            flat = xp.take(const(TABLE, pose), xp.reshape(action, (-1,)), axis=0)
+            return xp.reshape(flat, action.shape) * const(self.units, pose)
+        sign = xp.astype(1 - 2 * (action % 2), pose.dtype)
+        return xp.astype(one_hot(action // 2, self.count), pose.dtype) * sign[:, None]
+
+    def towards(self, missing: Array) -> Array:
+        """The actions whose changes come nearest to those that are missing, (B, k)."""
+        xp = xp_of(missing)
+        share = missing / const(self.units, missing)
+        if self.control == "continuous":
+            return xp.astype(xp.clip(share, -1.0, 1.0), xp.float32)
+        if self.control == "steps":
+            return xp.argmin(xp.abs(share[..., None] - const(TABLE, missing)), axis=-1)
+        number = xp.argmax(xp.abs(missing), axis=-1)
+        value = xp.sum(missing * xp.astype(one_hot(number, self.count), missing.dtype), axis=-1)
+        return 2 * number + xp.astype(value < 0, number.dtype)
+
+
+def rests(pose: Array, trail: Array) -> Array:
+    """Whether maps (B, d, d + 1) are near three or more of the last ones (B, n, d, d + 1), NaN being none: (B,) bool."""
+    xp, (rows, steps) = xp_of(pose), trail.shape[:2]
+    now = xp.reshape(xp.broadcast_to(pose[:, None, ...], trail.shape), (rows * steps, *pose.shape[1:]))
+    gaps = xp.reshape(transforms.distance(now, xp.reshape(trail, now.shape)), (rows, steps))
+    return xp.sum(xp.astype(gaps <= NEAR, xp.int64), axis=-1) >= 3
+
+
+def check_modalities(samples: Sequence[PairSample], reward: str) -> None:
+    """Refuse to compare grey levels of different modalities as if they were alike.
+
+    Raises:
+        ValueError: names the pair.
+    """
+    for sample in samples:
+        if reward == "ncc" and sample.modalities[0] != sample.modalities[1]:
+            raise ValueError(
+                f"reward 'ncc' needs images of one modality, pair {sample.name!r} has "
+                f"{' and '.join(sample.modalities)}; take 'mi' or 'truth'"
+            )

@@ -1,0 +1,36 @@
+"""A picture of a pair as it lies now."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from visionrl.envs.registration.pair_bank import PairBank, middle
+from visionrl.envs.registration.transforms import carry, invert
+from visionrl.rendering import Canvas
+
+SQUARES = 6  # along the shorter side of the chequered picture
+
+
+def overlay(bank: PairBank, pair: int, pose: np.ndarray) -> np.ndarray:
+    """(H, 2 W, 3) uint8 RGB: fixed and moving image in the squares of a chequerboard; beside it where points lie.
+
+    Green crosses are points of the fixed image, orange ones where the map says that they are.
+    """
+    fixed, moving = bank.fixed[pair], bank.moving[pair]
+    height, width = fixed.shape[:2]
+    home, there = middle(fixed), middle(moving)
+    matrix = np.column_stack([pose[:, :2], pose[:, 2] + there - pose[:, :2] @ home])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    seen = cv2.warpAffine(moving, matrix, (width, height), flags=flags).reshape(height, width, -1)
+    side = max(min(height, width) // SQUARES, 1)
+    y, x = np.mgrid[:height, :width] // side
+    board = np.where(((x + y) % 2 == 0)[..., None], fixed, seen)
+    canvas = Canvas(np.concatenate([board, fixed], axis=1).transpose(2, 0, 1))
+    number = int((bank.weights.array[pair] > 0).sum())
+    points, goals = (table.array[pair, :number] for table in (bank.fixed_points, bank.moving_points))
+    found = carry(invert(pose[None]), goals[None])[0]
+    for which, meaning in ((points, "truth"), (found, "agent")):
+        for place in which + home + (width + 0.5, 0.5):
+            canvas.cross(place, meaning)
+    return canvas.pixels
