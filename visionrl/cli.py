@@ -1,4 +1,4 @@
-"""The command ``visionrl``: list, show, play, train, evaluate, explain; each imports what it needs when it runs."""
+"""The command ``visionrl``: list, show, play, train, evaluate, explain, track; each imports what it needs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from visionrl.agents.explain import Explain
+from visionrl.agents.track import Track
 from visionrl.core import BASELINES, TASKS, Task, entry_of, make_task
 
 if TYPE_CHECKING:
@@ -239,6 +240,7 @@ COMMANDS: dict[str, tuple[type, Callable[[Sequence[str]], Any]]] = {
     "train": (Train, train_command),
     "evaluate": (Evaluate, parser(Evaluate)),
     "explain": (Explain, parser(Explain)),
+    "track": (Track, parser(Track)),
 }
 
 

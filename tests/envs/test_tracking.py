@@ -5,9 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from visionrl import metrics
+from visionrl import metrics, ops
+from visionrl.agents.baselines import expert_policy, random_policy
+from visionrl.agents.evaluate import evaluate
 from visionrl.core import batch, make_task
+from visionrl.core.conformance import CHECKS
 from visionrl.datasets import VideoSample
+from visionrl.envs.tracking.scores import RADII, SCORES, norm_precision
+from visionrl.envs.tracking.starts import SEGMENTS, SHIFTS, segment, shifted, span
 
 ID = "visionrl/Tracking-v0"
 STOP = 10
@@ -159,6 +164,13 @@ def test_expert_follows_a_jump_that_leaves_no_overlap():
     [
         ({"clip": 1}, "clip must be a whole number >= 2"),
         ({"reward": "iou"}, "reward must be one of"),
+        ({"control": "both"}, "control must be one of"),
+        ({"start": "last"}, "start must be one of"),
+        (
+            {"updates": True, "template": False},
+            "updates must be False with continuous control or without a template",
+        ),
+        ({"updates": True, "control": "continuous"}, "updates must be False"),
         ({"window": 0}, "window must be a whole number >= 8"),
         ({"context": -1}, "context must be >= 0.1"),
         ({"max_moves": 0}, "max_moves must be a whole number >= 1"),
@@ -175,3 +187,197 @@ def test_a_box_beyond_the_limits_can_come_back(box, action, grows):
     state = begin(task)
     after, _ = act(task, state, action)
     assert np.sign(np.ptp(after.box[0, ::2]) - np.ptp(state.box[0, ::2])) == grows
+
+
+# -- frames in which the object is not seen ---------------------------------------------------------------------------
+GAP = [np.nan] * 4
+
+
+def test_frames_without_the_object_are_not_scored():
+    boxes = [[20, 10, 60, 30], GAP, [20, 10, 60, 30], GAP]
+    task = make_task(ID, data=[video(boxes)], clip=None, window=16)
+    state = begin(task)
+    frames, scores = [], []
+    for _ in range(4):
+        box = np.array([[0.0, 40, 10, 60]]) if state.frame[0] % 2 else np.array([[20.0, 10, 60, 30]])
+        state = task.step(replace(state, box=box), np.array([STOP]))
+        frames.append(float(state.frames[0]))
+        scores.append(float(task.metrics(state)["success_auc"][0]))
+    assert frames == [1, 1, 2, 2]
+    assert len(set(scores)) == 1, "what is done where the object is not seen changes nothing"
+    assert bool(state.finished[0])
+
+
+def test_clips_begin_where_the_object_is_seen():
+    boxes = [[20, 10, 60, 30], GAP, GAP, [20, 10, 60, 30], GAP, [20, 10, 60, 30], [20, 10, 60, 30]]
+    task = make_task(ID, data=[video(boxes)], clip=3, window=16)
+    starts = {int(task.sample(np.random.default_rng(seed), 0).frame) for seed in range(40)}
+    assert starts == {0, 3}
+
+
+@pytest.mark.parametrize("kind", ["sign", "clip", "frame"])
+def test_nothing_is_earned_where_the_object_is_not_seen(kind):
+    task = make_task(ID, data=[video([[20, 10, 60, 30], GAP])], clip=None, window=16, reward=kind)
+    state = begin(task)
+    earned = []
+    for action in (2, STOP, 2, STOP):
+        state, reward = act(task, state, action)
+        earned.append(reward)
+    assert earned == {"sign": [-1, 0, 0, 0], "clip": [0] * 4, "frame": [0, 1, 0, 0]}[kind]
+
+
+# -- metrics ----------------------------------------------------------------------------------------------------------
+def test_norm_precision_counts_the_radii():
+    apart = np.array([[0.0, 0.0], [0.10125, 0.0], [0.0, 0.5], [0.4, 0.4]])
+    expected = [1, sum(r >= 0.10125 for r in RADII) / 51, 1 / 51, 0]
+    np.testing.assert_allclose(norm_precision(apart), expected)
+
+
+def test_scores_are_worked_out_by_hand(task):
+    state = begin(task)
+    shifts = [[0, 0], [10, 0], [20, 0]]  # of boxes 40 wide: overlaps 1, 3/5, 1/3
+    for frame, shift in enumerate(shifts):
+        box = task.bank.boxes.array[frame] + np.tile(shift, 2)
+        state = task.step(replace(state, box=box[None]), np.array([STOP]))
+    found = {key: float(value[0]) for key, value in task.metrics(state).items()}
+    assert found["ao"] == pytest.approx((3 / 5 + 1 / 3) / 2), "without the first frame"
+    assert (found["sr_50"], found["sr_75"]) == (0.5, 0)
+    assert found["norm_precision"] == pytest.approx((1 + 26 / 51 + 1 / 51) / 3)
+    assert found["precision_20px"] == 1
+    assert set(SCORES) <= set(found)
+
+
+# -- one move a frame -------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("action", "to"),
+    [
+        ([0.5, -0.25, 0], [40, 5, 80, 25]),
+        ([0, 0, 0.05], [19, 9.5, 61, 30.5]),
+        ([0, 0, -0.05], [21, 10.5, 59, 29.5]),
+        ([0, 0, 0.06], [20, 10, 60, 30]),
+        ([1, 1, 0], [60, 30, 100, 50]),
+        ([-1, -1, 0], [-20, -10, 20, 10]),
+    ],
+)
+def test_a_jump_is_in_sides_of_the_box_and_ends_the_frame(action, to):
+    task = make_task(ID, data=[video([[20, 10, 60, 30]] * 3)], clip=None, window=16, control="continuous")
+    action = np.array([action], np.float32)
+    after = task.step(begin(task), action)
+    np.testing.assert_allclose(after.box, [to], atol=1e-4)
+    assert after.frame.tolist() == [1]
+    np.testing.assert_array_equal(task.observe(after)["history"][0, -3:], action[0])
+    np.testing.assert_array_equal(task.observe(after)["history"][0, :-3], 0)
+
+
+def test_the_reward_of_a_frame_is_the_verdict_on_its_box():
+    task = make_task(ID, data=[video([[20, 10, 60, 30]] * 3)], clip=None, window=16, reward="frame")
+    state, earned = begin(task), []
+    for action in (2, STOP, 3, 3, 3, 3, 3, 3, STOP):
+        state, reward = act(task, state, action)
+        earned.append(reward)
+    assert earned == [0, 1, *[0] * 6, -1]
+
+
+@pytest.mark.parametrize("rule", ["seeds", "rows_replay_single", "array_api", "expert"])
+@pytest.mark.parametrize("kwargs", [{"preset": "chen2018"}, {"preset": "ren2018"}], ids=str)
+def test_the_other_controls_keep_to_the_rules(rule, kwargs):
+    CHECKS[rule](ID, data=followed(), clip=None, **{**kwargs, "window": 16})
+
+
+def followed():
+    """Four videos of different lengths with a box that moves by chance."""
+    rng = np.random.default_rng(3)
+    paths = [np.cumsum(rng.uniform(-2, 2, (8 + 3 * k, 2)), axis=0) for k in range(4)]
+    return [video(np.tile(path, 2) + np.array([20, 15, 50, 40]), str(k)) for k, path in enumerate(paths)]
+
+
+# -- updates of the template ------------------------------------------------------------------------------------------
+@pytest.fixture
+def updating():
+    boxes = [[20, 10, 60, 30], [22, 10, 62, 30], [22, 14, 62, 34]]
+    return make_task(ID, data=[video(boxes)], clip=None, window=16, updates=True)
+
+
+def test_an_update_shows_the_present_window_from_then_on(updating):
+    state = begin(updating)
+    for action in (STOP, 2, 2):
+        state = updating.step(state, np.array([action]))
+    ignored = updating.step(state, np.array([STOP]))
+    after = updating.step(state, np.array([11]))
+    np.testing.assert_array_equal(ignored.template, state.template)
+    np.testing.assert_array_equal(after.template, updating.observe(state)["window"])
+    np.testing.assert_array_equal(updating.observe(after)["template"], after.template)
+    assert after.frame.tolist() == ignored.frame.tolist() == [2]
+
+
+def test_an_update_is_worth_one_where_the_box_is_right(updating):
+    assert act(updating, begin(updating), 11)[1] == 1
+    wrong = replace(begin(updating), box=np.array([[0.0, 0, 10, 10]]))
+    assert act(updating, wrong, 11)[1] == -1
+
+
+def test_a_restart_goes_back_to_where_the_frame_began(updating):
+    state = updating.step(begin(updating), np.array([STOP]))
+    began = state.box
+    for action in (3, 3, 7):
+        state = updating.step(state, np.array([action]))
+    state = updating.step(state, np.array([12]))
+    np.testing.assert_array_equal(state.box, began)
+    assert (state.frame.tolist(), state.moves.tolist()) == ([1], [4]), "the frame goes on, the moves count"
+    state = updating.step(state, np.array([3]))
+    assert state.frame.tolist() == [1], "and its boxes may be visited again"
+    for _ in range(15):
+        state = updating.step(state, np.array([12]))
+    assert state.frame.tolist() == [2], "until the moves are used up"
+
+
+# -- robustness -------------------------------------------------------------------------------------------------------
+def test_segments_are_those_of_the_benchmark():
+    """``floor(1 : n/19 : n)`` and ``n``, of the n frames that leave 20 to the end, from 1."""
+    n = 100 - 19
+    expected = [*np.floor(1 + np.arange(19) * n / 19).astype(int) - 1, n - 1]
+    assert [segment(np.ones(100, bool), part) for part in range(SEGMENTS)] == expected
+    seen = np.ones(100, bool)
+    seen[10:70] = False
+    starts = [segment(seen, part) for part in range(SEGMENTS)]
+    assert starts[0] == 0 and starts[-1] == 80 and seen[starts].all()
+    assert {segment(np.ones(12, bool), part) for part in range(SEGMENTS)} == {0}
+
+
+def test_a_segment_goes_to_the_end_of_the_video():
+    rng = np.random.default_rng(0)
+    assert span(rng, np.ones(100, bool), None, "temporal", 19) == (80, 99)
+    assert span(rng, np.ones(100, bool), 5, "temporal", 0) == (0, 4)
+
+
+def test_boxes_are_shifted_by_a_tenth_and_scaled():
+    box = np.array([20.0, 10, 60, 30])
+    boxes = np.array([shifted(box, part) for part in range(len(SHIFTS))])
+    np.testing.assert_allclose(boxes[0], [16, 10, 56, 30])
+    np.testing.assert_allclose(boxes[7], [24, 12, 64, 32])
+    np.testing.assert_allclose(boxes[8], [24, 12, 56, 28])
+    np.testing.assert_allclose(ops.size(boxes[8:])[:, 0] / 40, [0.8, 0.9, 1.1, 1.2])
+    assert len({tuple(row) for row in boxes}) == 12
+
+
+@pytest.mark.parametrize(("start", "parts"), [("temporal", 20), ("spatial", 12)])
+def test_every_start_of_every_video_is_an_episode(start, parts):
+    data = [video([[20, 10, 60, 30]] * 30, name) for name in ("a", "b")]
+    task = make_task(ID, data=data, clip=None, window=16, start=start)
+    assert task.items == 2 * parts
+    states = [task.sample(np.random.default_rng(0), item) for item in range(task.items)]
+    assert [int(state.image) for state in states] == [0] * parts + [1] * parts
+    assert len({(int(state.frame), *state.box.tolist()) for state in states}) > parts
+    assert all(state.last == (29 if state.image == 0 else 59) for state in states)
+    kwargs = {"data": data, "window": 16, "start": start}
+    expert, chance = (evaluate(ID, who, env_kwargs=kwargs) for who in (expert_policy, random_policy(0)))
+    assert len(expert["success_auc"]) == 2 * parts
+    assert expert["success_auc"].min() > 0.5 > chance["success_auc"].mean()
+
+
+def test_a_shifted_start_is_scored_as_it_is():
+    task = make_task(ID, data=[video([[20, 10, 60, 30]] * 3)], clip=None, window=16, start="spatial")
+    state = batch.stack([task.sample(np.random.default_rng(0), 0)])
+    assert task.metrics(state)["iou"][0] == pytest.approx(36 / 44)
+    assert task.metrics(state)["center_error_px"][0] == 4
+    assert act(task, state, 2)[1] == 1

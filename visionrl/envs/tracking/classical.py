@@ -1,4 +1,4 @@
-"""What a user would pick instead of an agent: template matching."""
+"""What a user would pick instead of an agent: the first box, template matching, OpenCV's MIL."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ import cv2
 import numpy as np
 
 from visionrl.core import baseline
-from visionrl.envs.tracking.tracking import STOP, State
+from visionrl.envs.tracking.state import State
+
+Run = Callable[[Any, State], State]
+Tracker = Callable[[np.ndarray], np.ndarray]
+Begin = Callable[[np.ndarray, np.ndarray], Tracker]
+LEAST = 6  # side of the smallest box that OpenCV's MIL can be begun on, pixels
+BORDER = 40  # it looks up to 25 pixels around its box
 
 
 @dataclass(frozen=True)
@@ -39,33 +45,92 @@ class Matching:
     sure: float = 0.5
 
 
-@baseline("Tracking-v0", "template matching", learns=False)
-def template_matching(train: Any, how: Matching = Matching()) -> Callable[[Any, State], State]:
-    """Normalised cross-correlation of the first frame's box, around the last position, at a few sizes.
+@baseline("Tracking-v0", "constant box", learns=False)
+def constant_box(train: Any) -> Run:
+    """The first frame's box in every frame: what a tracker must beat to be worth its time."""
+    return followed(lambda image, box: lambda later: box)
 
-    It places its box freely, then takes "stop" in every frame, so the task itself counts the overlaps.
+
+@baseline("Tracking-v0", "template matching", learns=False)
+def template_matching(train: Any, how: Matching = Matching()) -> Run:
+    """Normalised cross-correlation of the first frame's box, around the last position, at a few sizes.
 
     Source: Lewis (1995), "Fast normalized cross-correlation"; ``cv2.TM_CCOEFF_NORMED``.
     """
+    return followed(lambda image, box: Template(image, box, how))
+
+
+@baseline("Tracking-v0", "MIL", learns=False)
+def mil(train: Any) -> Run:
+    """OpenCV's boosted classifier of object and surroundings, learned on line from bags of windows; one size.
+
+    OpenCV draws its samples from a generator that cannot be seeded, so that runs differ a little.
+
+    Source: Babenko, Yang & Belongie (2009), "Visual tracking with online multiple instance learning".
+    """
+    return followed(Mil)
+
+
+def followed(begin: Begin) -> Run:
+    """Episodes in which a tracker places the box freely in every frame after the first, and moves on at once.
+
+    Args:
+        begin: the first frame, (H, W, C) uint8, and its box (4,) -> the tracker, which maps a later frame to a box.
+    """
 
     def run(task: Any, state: State) -> State:
-        stop = np.array([STOP])
-        box = state.box[0]
-        center, size = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
-        shape = np.maximum(np.rint(size * min(how.side / size.max(), 1)), 3).astype(int)
-        template = look(task.bank.image(int(state.frame[0])), center, size, shape)
-        state = task.step(state, stop)
+        tracker = begin(task.bank.image(int(state.frame[0])), state.box[0])
+        state = task.step(state, task.hold)
         while not state.finished[0]:
-            image = task.bank.image(int(state.frame[0]))
-            center, size, score = find(image, template, center, size, how)
-            center = np.clip(center, 0, image.shape[1::-1])
-            if how.rate and score > how.sure:
-                template = (1 - how.rate) * template + how.rate * look(image, center, size, shape)
-            box = np.concatenate([center - size / 2, center + size / 2])
-            state = task.step(replace(state, box=box[None]), stop)
+            box = tracker(task.bank.image(int(state.frame[0])))
+            state = task.step(replace(state, box=box[None]), task.hold)
         return state
 
     return run
+
+
+class Template:
+    """Follows a box by its looks; see ``Matching``."""
+
+    def __init__(self, image: np.ndarray, box: np.ndarray, how: Matching) -> None:
+        self.how = how
+        self.center, self.size = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
+        self.shape = np.maximum(np.rint(self.size * min(how.side / self.size.max(), 1)), 3).astype(int)
+        self.looks = look(image, self.center, self.size, self.shape)
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """The box in a frame."""
+        center, self.size, score = find(image, self.looks, self.center, self.size, self.how)
+        self.center = np.clip(center, 0, image.shape[1::-1])
+        if self.how.rate and score > self.how.sure:
+            newest = look(image, self.center, self.size, self.shape)
+            self.looks = (1 - self.how.rate) * self.looks + self.how.rate * newest
+        return np.concatenate([self.center - self.size / 2, self.center + self.size / 2])
+
+
+class Mil:
+    """``cv2.TrackerMIL``; frames get a border of repeated pixels, for it breaks down where it has no room."""
+
+    def __init__(self, image: np.ndarray, box: np.ndarray) -> None:
+        sides = image.shape[1::-1]
+        low, high = np.clip(np.rint([box[:2], box[2:]]), 0, sides).astype(int)
+        low = np.minimum(low, np.array(sides) - 1)
+        size = np.maximum(high - low, LEAST)
+        self.box, self.first = box, low
+        self.tracker = cv2.TrackerMIL.create()
+        self.tracker.init(framed(image), (low + BORDER).tolist() + size.tolist())
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """The box in a frame: the first one, moved as far as OpenCV's whole pixels moved."""
+        _, found = self.tracker.update(framed(image))
+        shift = np.array(found[:2]) - BORDER - self.first
+        return self.box + np.tile(shift, 2)
+
+
+def framed(image: np.ndarray) -> np.ndarray:
+    """An image with ``BORDER`` more pixels on each side, in the three channels that OpenCV asks for."""
+    wide = cv2.copyMakeBorder(image, *4 * (BORDER,), cv2.BORDER_REPLICATE)
+    return cv2.cvtColor(wide, cv2.COLOR_GRAY2BGR if wide.ndim == 2 else cv2.COLOR_RGB2BGR)
 
 
 def find(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import reduce
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -13,63 +12,25 @@ from visionrl import ops, rewards
 from visionrl.core import Task, check_choice, check_range, register
 from visionrl.datasets import VideoSample, load
 from visionrl.datasets.video_bank import video_bank
-from visionrl.metrics import success_score, within
-from visionrl.ops import Array, const, one_hot, xp_of
+from visionrl.envs.tracking.moves import RESTART, STOP, UPDATE, Jumps, Shifts, packed
+from visionrl.envs.tracking.scores import SCORES, frame_scores, means
+from visionrl.envs.tracking.starts import PARTS, shifted, span
+from visionrl.envs.tracking.state import State
+from visionrl.ops import Array, xp_of
 from visionrl.rendering import Canvas
 
-# (dx, dy, growth) in units of the step: left, 2 left, right, 2 right, up, 2 up, down, 2 down, smaller, bigger, stop
-MOVES = (
-    *((-1, 0, 0), (-2, 0, 0), (1, 0, 0), (2, 0, 0), (0, -1, 0), (0, -2, 0), (0, 1, 0), (0, 2, 0)),
-    *((0, 0, -1), (0, 0, 1), (0, 0, 0)),
-)
-STOP = len(MOVES) - 1
-ACTIONS_KEPT = 10  # past actions in the observation
-GOOD = 0.7  # overlap that earns the reward at the end of a clip
-EXACT = 0.93  # overlap at which the expert stops
-
-
-@dataclass(frozen=True)
-class State:
-    """Where the box is and which frame is on; B episodes.
-
-    Attributes:
-        frame: (B,) int64, index into the bank.
-        last: (B,) int64, index of the episode's last frame.
-        box: (B, 4) float64, (x0, y0, x1, y1) edges in pixels.
-        moves: (B,) int64, moves made in this frame.
-        template: (B, C, w, w) uint8, what the window shows at the start; (B, 0) if the agent is not shown it.
-        visited: (B, moves + 1) int64, the boxes of this frame, ``packed``, newest last; -1 where there is none yet.
-        actions: (B, 10) int64, newest last; -1 before the start.
-        frames: (B,) float64, frames that are done.
-        overlaps: (B,) float64, their success scores added up.
-        near: (B,) float64, how many of them ended within 20 pixels.
-        iou: (B,) float64, the box's overlap with the object in the present frame.
-        gap: (B,) float64, pixels between their midpoints.
-        reached: (B,) float64, the overlap that the last move came to, in the frame in which it was made.
-        finished: (B,) bool, the last frame is done.
-    """
-
-    frame: Array
-    last: Array
-    box: Array
-    moves: Array
-    template: Array
-    visited: Array
-    actions: Array
-    frames: Array
-    overlaps: Array
-    near: Array
-    iou: Array
-    gap: Array
-    reached: Array
-    finished: Array
+GOOD = 0.7  # overlap that earns the reward of a clip, a frame, or an update
 
 
 @register(
     "Tracking-v0",
     max_steps=None,
     tags=("tracking", "video", "discrete"),
-    presets={"yun2017": {"clip": 10, "window": 112, "template": False, "reward": "clip"}},
+    presets={
+        "yun2017": {"clip": 10, "window": 112, "template": False, "reward": "clip"},
+        "chen2018": {"control": "continuous", "window": 107, "template": False, "reward": "frame"},
+        "ren2018": {"updates": True},
+    },
 )
 class Tracking(Task[State]):
     """The agent moves and scales a box, frame after frame, so that it stays on the object it starts on.
@@ -77,28 +38,38 @@ class Tracking(Task[State]):
     | Item        | Value |
     |-------------|-------|
     | Observation | ``window`` (C, w, w) uint8: the box with its surroundings; ``template``, of the same shape: the window at the start; ``history``: the last 10 actions, one-hot, newest last |
-    | Action      | 0 left, 1 twice left, 2 right, 3 twice right, 4 up, 5 twice up, 6 down, 7 twice down, 8 smaller, 9 bigger, 10 stop; a step is 0.03 of the box's side, at least one pixel |
-    | Reward      | sign of the change of the overlap (IoU) with the object, or at the end of a clip alone: +1 if the overlap exceeds 0.7, else -1 |
-    | Ends        | after the clip's last frame; a frame is over at "stop", after 20 moves, or when a box comes back to where it was in this frame |
+    | Action      | 0 left, 1 twice left, 2 right, 3 twice right, 4 up, 5 twice up, 6 down, 7 twice down, 8 smaller, 9 bigger, 10 stop; a step is 0.03 of the box's side, at least one pixel; with ``updates`` 11 stop and update the template, 12 restart from the box with which the frame began. Continuous: (dx, dy, ds), a shift in sides of the box and a growth, of which more than 0.05 either way is ignored |
+    | Reward      | sign of the change of the overlap (IoU) with the object, and for an update +1 if the overlap exceeds 0.7, else -1; or at the end of each frame, or of the clip alone, that +1 or -1; 0 for what is done in a frame in which the object is not seen |
+    | Ends        | after the clip's last frame; a frame is over at "stop", after 20 moves, or when a box comes back to where it was in this frame; with continuous control after one move |
 
-    ``info`` has ``iou`` and ``center_error_px`` in the present frame, and over the frames that are done ``success_auc``
-    (21 thresholds) and ``precision_20px``, the numbers of the OTB benchmark when the clip is a whole video.
+    ``info`` has ``iou`` and ``center_error_px`` in the present frame, and over the frames that are done in which the
+    object is seen ``success_auc`` (21 thresholds) and ``precision_20px``, the numbers of the OTB benchmark when the clip
+    is a whole video; ``norm_precision``, that of TrackingNet; ``ao``, ``sr_50`` and ``sr_75``, those of GOT-10k.
+    Where the object is not seen, its box is taken to go straight from where it was to where it will be.
 
     Args:
         data: None for the embedded videos, "FORMAT:PATH", or a sequence of ``VideoSample``.
         split: "train", "val" or "test".
-        clip: frames of an episode, from a random one on; None for whole videos from their first frame on.
+        clip: frames of an episode, from a random one on in which the object is seen; None for whole videos.
         window: side of the window, pixels.
         context: side of what the window shows, in sides of the box.
         template: show what the object looked like at first; Yun et al. do not, and adapt the network instead.
-        reward: "sign" per move, or "clip" at the end, as Yun et al. train.
+        reward: "sign" per move; "clip" at the end, as Yun et al. train; "frame" at the end of each, as Chen et al. do.
+        control: "discrete", or "continuous", one move per frame, as Chen et al. have it; their second, wider crop is
+            not shown.
+        updates: the agent decides when the template is updated, and may start a frame again. Of Ren et al. (2018) these
+            decisions are taken, beside steps; their shifts by regression, their rewards and their update by training
+            are not.
+        start: "first" begins with the video and the object's box; "temporal" at 20 times of a video (TRE), "spatial"
+            with the box shifted or scaled in 12 ways (SRE), each an item of its own.
         max_moves: moves per frame.
         step: step size in sides of the box.
         smallest: boxes do not become narrower or lower than this, pixels.
         channels: 1 shows all frames grey, 3 in RGB; None is RGB if a video of the split is.
         loading: ``classes``, ``split_file``, ``split_ratios``, ``split_seed``; see ``visionrl.datasets.load``.
 
-    Source: Yun et al. (2017), ADNet; the overlap (OTB) metrics are those of Wu, Lim & Yang (2013).
+    Source: Yun et al. (2017), ADNet; Chen et al. (2018), ACT; Ren et al. (2018), "Deep reinforcement learning with
+    iterative shift for visual tracking"; the metrics and robustness starts of OTB are those of Wu, Lim & Yang (2013).
     """
 
     headline = ("success_auc", True)
@@ -112,33 +83,46 @@ class Tracking(Task[State]):
         window: int = 112,
         context: float = 1.4,
         template: bool = True,
-        reward: Literal["sign", "clip"] = "sign",
+        reward: Literal["sign", "clip", "frame"] = "sign",
+        control: Literal["discrete", "continuous"] = "discrete",
+        updates: bool = False,
+        start: Literal["first", "temporal", "spatial"] = "first",
         max_moves: int = 20,
         step: float = 0.03,
         smallest: float = 5.0,
         channels: Literal[1, 3] | None = None,
         **loading: Any,
     ) -> None:
-        check_choice("reward", reward, ("sign", "clip"))
+        check_choice("reward", reward, ("sign", "clip", "frame"))
+        check_choice("control", control, ("discrete", "continuous"))
+        check_choice("start", start, tuple(PARTS))
+        if updates and (control == "continuous" or not template):
+            raise ValueError("updates must be False with continuous control or without a template, got True")
         check_range("clip", 2 if clip is None else clip, 2)
         check_range("window", window, 8)
         check_range("max_moves", max_moves, 1)
         check_range("context", context, 0.1)
         check_range("step", step, 0.001, 1.0)
         check_range("smallest", smallest, 1.0)
-        self.clip, self.context, self.max_moves, self.template = clip, context, max_moves, template
-        self.step_size, self.smallest, self.by_clip = step, smallest, reward == "clip"
+        self.clip, self.context, self.template, self.start = clip, context, template, start
+        self.kind, self.max_moves = reward, max_moves if control == "discrete" else 1
+        self.control: Shifts | Jumps = (
+            Shifts(step, smallest, updates) if control == "discrete" else Jumps(smallest)
+        )
         self.bank = video_bank(
             load(data, kind=VideoSample, default="cutout-videos", split=split, **loading), window, channels
         )
-        self.items, self.window = len(self.bank.first), window
+        self.parts, self.window = PARTS[start], window
+        self.items = len(self.bank.first) * self.parts
         image = spaces.Box(0, 255, (self.bank.channels, window, window), np.uint8)
-        history = spaces.Box(0, 1, (ACTIONS_KEPT * len(MOVES),), np.float32)
-        keys: dict[str, spaces.Space] = {"window": image, "template": image, "history": history}
+        keys: dict[str, spaces.Space] = {"window": image, "template": image, "history": self.control.history}
         self.observation_space = spaces.Dict(
             {k: box for k, box in keys.items() if template or k != "template"}
         )
-        self.action_space = spaces.Discrete(len(MOVES))
+        self.action_space = self.control.space
+        self.hold = (
+            self.control.hold
+        )  # (1, ...), the action that leaves the box where it is and ends the frame
 
     @property
     def settled(self) -> dict[str, Any]:
@@ -146,26 +130,29 @@ class Tracking(Task[State]):
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
-        length = int(self.bank.lengths[item])
-        clip = min(self.clip or length, length)
-        frame = self.bank.first[item] + int(rng.integers(length - clip + 1))
-        box = self.bank.boxes.array[frame]
-        visited = np.full(self.max_moves + 1, -1)
+        video, part = divmod(int(item), self.parts)
+        first, length = int(self.bank.first[video]), int(self.bank.lengths[video])
+        begins, ends = span(rng, self.bank.seen.array[first : first + length], self.clip, self.start, part)
+        truth = self.bank.boxes.array[first + begins]
+        box = shifted(truth, part) if self.start == "spatial" else truth
+        frame, visited = np.array([first + begins]), np.full(self.max_moves + 1, -1)
         visited[-1] = packed(box)
         return State(
-            frame=np.int64(frame),
-            last=np.int64(frame + clip - 1),
+            image=np.int64(video),
+            frame=frame[0],
+            last=np.int64(first + ends),
             box=box,
+            begin=box.copy() if self.control.updates else np.zeros(0),
             moves=np.int64(0),
-            template=self.look(np.array([frame]), box[None])[0] if self.template else np.zeros(0, np.uint8),
+            template=self.look(frame, box[None])[0] if self.template else np.zeros(0, np.uint8),
             visited=visited,
-            actions=np.full(ACTIONS_KEPT, -1),
+            actions=self.control.blank.copy(),
             frames=np.float64(0),
-            overlaps=np.float64(0),
-            near=np.float64(0),
-            iou=np.float64(1),
-            gap=np.float64(0),
-            reached=np.float64(1),
+            scores=np.zeros(len(SCORES)),
+            seen=np.float64(1),
+            iou=np.float64(ops.iou(box, truth)),
+            gap=np.float64(ops.norm(ops.center(box) - ops.center(truth))),
+            reached=np.float64(ops.iou(box, truth)),
             finished=np.False_,
         )
 
@@ -174,22 +161,30 @@ class Tracking(Task[State]):
         xp = xp_of(state.box)
         box, moves = self.moved(state, action), state.moves + 1
         place = packed(box)[:, None]
-        over = (action == STOP) | xp.any(state.visited == place, axis=-1) | (moves >= self.max_moves)
+        back = xp.any(state.visited == place, axis=-1)
+        if self.control.updates:
+            back = back & (action != RESTART)
+        over = self.control.ends(action) | back | (moves >= self.max_moves)
         finished = over & (state.frame == state.last)
         frame, ended = state.frame + xp.astype(over & ~finished, xp.int64), xp.astype(over, box.dtype)
         truth = xp.reshape(self.truth(xp.concat([state.frame, frame])), (2, -1, 4))
-        iou, gap = ops.iou(box[None, ...], truth), center_error(box[None, ...], truth)
-        past = xp.where(over[:, None], -1, state.visited[:, 1:])
+        iou, apart = ops.iou(box[None, ...], truth), ops.center(box)[None, ...] - ops.center(truth)
+        gap, scored = ops.norm(apart), ended * state.seen
+        scores = frame_scores(apart[0, ...], ops.size(truth[0, ...]), iou[0, :], gap[0, :], state.frames == 0)
+        forgotten = over | (action == RESTART) if self.control.updates else over
+        past = xp.where(forgotten[:, None], -1, state.visited[:, 1:])
         return replace(
             state,
             frame=frame,
             box=box,
+            begin=xp.where(over[:, None], box, state.begin) if self.control.updates else state.begin,
             moves=xp.where(over, 0, moves),
+            template=self.updated(state, action, box),
             visited=xp.concat([past, place], axis=1),
-            actions=xp.concat([state.actions[:, 1:], action[:, None]], axis=1),
-            frames=state.frames + ended,
-            overlaps=state.overlaps + ended * success_score(iou[0, :]),
-            near=state.near + ended * within(gap[0, :], 20.0),
+            actions=xp.concat([state.actions[:, 1:, ...], self.control.kept(action, box)], axis=1),
+            frames=state.frames + scored,
+            scores=state.scores + scored[:, None] * scores,
+            seen=self.seen(frame),
             iou=iou[1, :],
             gap=gap[1, :],
             reached=iou[0, :],
@@ -198,62 +193,59 @@ class Tracking(Task[State]):
 
     def observe(self, state: State) -> dict[str, Array]:
         xp = xp_of(state.box)
-        history = one_hot(state.actions, len(MOVES))
-        seen = {
-            "window": self.look(state.frame, state.box),
-            "history": xp.reshape(history, (history.shape[0], -1)),
-        }
+        seen = {"window": self.look(state.frame, state.box), "history": self.control.told(state.actions)}
         return {**seen, "template": xp.asarray(state.template, copy=True)} if self.template else seen
 
     def reward(self, before: State, action: Array, after: State) -> Array:
-        if not self.by_clip:
-            return rewards.improved(before.iou, after.reached)
+        if self.kind == "sign" and not self.control.updates:
+            return rewards.improved(before.iou, after.reached) * before.seen
         xp, ones = xp_of(after.reached), xp_of(after.reached).ones_like(after.reached)
-        return xp.where(after.finished, xp.where(after.reached > GOOD, ones, -ones), 0.0)
+        verdict = xp.where(after.reached > GOOD, ones, -ones)
+        if self.kind == "sign":
+            earned = xp.where(action == UPDATE, verdict, rewards.improved(before.iou, after.reached))
+        else:
+            over = after.finished if self.kind == "clip" else after.finished | (after.frame != before.frame)
+            earned = xp.where(over, verdict, 0.0)
+        return earned * before.seen
 
     def terminated(self, state: State) -> Array:
         return state.finished
 
     def metrics(self, state: State) -> dict[str, Array]:
         xp = xp_of(state.box)
-        done = xp.maximum(state.frames, 1.0)
-        auc = state.overlaps / done
+        found = means(state.scores, state.frames)
         return {
             "iou": xp.asarray(state.iou, copy=True),
             "center_error_px": xp.asarray(state.gap, copy=True),
-            "success_auc": auc,
-            "precision_20px": state.near / done,
-            "is_success": auc >= 0.5,
+            **found,
+            "is_success": found["success_auc"] >= 0.5,
         }
 
     def expert(self, state: State) -> Array:
-        return self.toward(state, self.truth(state.frame))
-
-    def toward(self, state: State, target: Array) -> Array:
-        """The action after which the box fits best to another, (B,); stop where it fits or nothing is better."""
         xp = xp_of(state.box)
-        fits = []
-        for action in range(len(MOVES)):
-            box = self.moved(state, xp.full_like(state.moves, action))
-            gap = ops.norm(ops.center(box) - ops.center(target)) / ops.norm(ops.size(target))
-            fits.append(ops.iou(box, target) - 0.01 * gap)  # the gap leads where there is no overlap
-        best = xp.argmax(xp.stack(fits[::-1], axis=-1), axis=-1)  # from the back, so that stop wins a tie
-        good = ops.iou(state.box, target) > EXACT
-        return xp.where(good, xp.full_like(best, STOP), STOP - best)
+        best = self.control.toward(state.box, self.limit(state), self.truth(state.frame))
+        if not self.control.updates:
+            return best
+        sure = (best == STOP) & (state.iou > GOOD) & (state.seen > 0)
+        return xp.where(sure, xp.full_like(best, UPDATE), best)
 
     def moved(self, state: State, action: Array) -> Array:
-        """The box after an action, (B, 4); its centre stays in the frame, its shape stays as it is."""
-        xp = xp_of(state.box)
-        move = xp.take(const(MOVES, state.box), action, axis=0)
-        limit = xp.take(self.bank.sizes.on(state.box), state.frame, axis=0)
-        size = ops.size(state.box)
-        stride = xp.maximum(self.step_size * size, 1.0)
-        shape = size / xp.minimum(size[:, :1], size[:, 1:])
-        wanted = size + move[:, 2:] * xp.minimum(stride[:, :1], stride[:, 1:]) * shape
-        low, high = wanted >= xp.minimum(size, self.smallest), wanted <= xp.maximum(size, limit)
-        fits = ops.every(low & high)
-        center = xp.minimum(xp.maximum(ops.center(state.box) + move[:, :2] * stride, 0.0), limit)
-        return ops.box_around(center, xp.where(fits[:, None], wanted, size))
+        """The box after an action, (B, 4)."""
+        box = self.control.moved(state.box, self.limit(state), action)
+        if not self.control.updates:
+            return box
+        return xp_of(box).where((action == RESTART)[:, None], state.begin, box)
+
+    def updated(self, state: State, action: Array, box: Array) -> Array:
+        """The templates after an action; see ``State``."""
+        if not self.control.updates:
+            return state.template
+        xp = xp_of(box)
+        return xp.where((action == UPDATE)[:, None, None, None], self.look(state.frame, box), state.template)
+
+    def limit(self, state: State) -> Array:
+        """(width, height) of the frames, (B, 2)."""
+        return xp_of(state.box).take(self.bank.sizes.on(state.box), state.frame, axis=0)
 
     def look(self, frame: Array, box: Array) -> Array:
         """What the window shows of frames around boxes, (B, C, w, w)."""
@@ -264,6 +256,11 @@ class Tracking(Task[State]):
         """The object's boxes in frames, (B, 4)."""
         return xp_of(frame).take(self.bank.boxes.on(frame), frame, axis=0)
 
+    def seen(self, frame: Array) -> Array:
+        """(B,) float64, 1 in frames in which the object is seen, else 0."""
+        xp = xp_of(frame)
+        return xp.astype(xp.take(self.bank.seen.on(frame), frame, axis=0), xp.float64)
+
     # -- edge ------------------------------------------------------------------------------------------------------
     def draw(self, state: State) -> np.ndarray:
         frame = int(state.frame)
@@ -271,14 +268,3 @@ class Tracking(Task[State]):
         canvas.box(self.bank.boxes.array[frame], "truth")
         canvas.box(state.box, "agent")
         return canvas.pixels
-
-
-def packed(box: Array) -> Array:
-    """Boxes rounded to whole pixels, each as one number, 16 bits an edge: (..., 4) -> (...) int64."""
-    xp = xp_of(box)
-    return reduce(lambda code, edge: code * 2**16 + edge, ops.columns(xp.astype(xp.round(box), xp.int64)))
-
-
-def center_error(box: Array, truth: Array) -> Array:
-    """Between the midpoints of boxes, (...) pixels."""
-    return ops.norm(ops.center(box) - ops.center(truth))
