@@ -27,7 +27,7 @@ def page(entry: Entry) -> str:
         f"# {name}",
         f"![An expert's episode]({name}.gif)",
         inspect.cleandoc(task.__class__.__doc__ or ""),
-        f"```python\nimport gymnasium as gym\nimport visionrl\n\nenv = gym.make(\"{entry.id}\")\n```",
+        f'```python\nimport gymnasium as gym\nimport visionrl\n\nenv = gym.make("{entry.id}")\n```',
         "## Spaces",
         "\n".join(
             ["| key | space |", "|---|---|"]
