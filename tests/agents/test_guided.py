@@ -61,7 +61,7 @@ def test_good_actions_have_equal_chances() -> None:
 def test_who_does_not_explore_at_random_is_refused() -> None:
     with pytest.raises(ValueError, match="algorithm must be epsilon-greedy, such as DQN, got PPO"):
         guided(PPO)
-    with pytest.raises(ValueError, match="guided must be off for ppo, which draws no action at random"):
+    with pytest.raises(ValueError, match="guided must be off for ppo, which explores by its own policy"):
         TrainConfig(algo="ppo", guided=True)
     assert issubclass(algorithm_of(TrainConfig(guided=True)), DQN)
     assert algorithm_of(TrainConfig()) is DQN

@@ -93,7 +93,16 @@ def test_the_runs_folder(whole: TrainConfig) -> None:
     assert run.name == f"LandmarkLocalization-v0-{whole.algo}-small-s0"
     found = {path.name for path in run.iterdir()}
     assert found == {
-        *("agent.zip", "policy.pt", "config.json", "metrics.json", "curve.csv", "curve.png", "episode.gif"),
+        *(
+            "agent.zip",
+            "policy.pt",
+            "config.json",
+            "metrics.json",
+            "curve.csv",
+            "curve.png",
+            "episode.gif",
+            "ends.png",
+        ),
         *("tensorboard", "checkpoint"),
     }
     assert len(list((run / "tensorboard").iterdir())) == 1 and len(list((run / "checkpoint").iterdir())) == 1
