@@ -133,8 +133,26 @@ def test_the_lists_of_a_vocdevkit_are_its_splits(vocdevkit):
         both = read(f"voc:{vocdevkit}", split=split)
         assert [sample.name for sample in both] == [f"VOC2007/p{number}", f"VOC2012/p{number}"]
     assert len(read(f"voc:{vocdevkit}")) == 6
-    with pytest.raises(ValueError, match=r"has splits of its own \(train, val, test\): leave split_file"):
-        read(f"voc:{vocdevkit}", split="train", split_seed=3)
+    anew = {split: read(f"voc:{vocdevkit}", split=split, split_seed=3) for split in ("train", "val", "test")}
+    assert sorted(len(samples) for samples in anew.values()) == [1, 1, 4]
+    assert len({sample.name for samples in anew.values() for sample in samples}) == 6
+
+
+def test_a_set_without_a_test_split_can_be_cut_anew(vocdevkit):
+    lists = vocdevkit / "VOC2007" / "ImageSets" / "Main"
+    (lists / "test.txt").unlink()
+    write(lists / "val.txt", "p1\np2\n")
+    data = f"voc:{vocdevkit / 'VOC2007'}"
+    with pytest.raises(
+        ValueError, match="must have a split 'test', it has train, val; a split_file, or split_ra"
+    ):
+        read(data, split="test")
+    ratios = (0.34, 0.33, 0.33)
+    assert [len(read(data, split=split, split_ratios=ratios)) for split in ("train", "val", "test")] == [
+        1,
+        1,
+        1,
+    ]
 
 
 def test_trainval_is_train_where_there_is_neither(vocdevkit):
@@ -418,8 +436,7 @@ def test_yolo_splits(yolo_folder, layout):
     assert summary(read(data, split="train")) == {f"train/{j}": YOLO[str(j)] for j in range(2)}
     assert summary(read(data, split="val")) == {"val/2": ([], [])}
     assert summary(read(data, split="test")) == {"test/3": ([[0, 0, 48, 64]], ["cat"])}
-    with pytest.raises(ValueError, match=r"has splits of its own \(train, val, test\)"):
-        read(data, split_ratios=(1, 0, 0))
+    assert len(read(data, split="train", split_ratios=(1, 0, 0))) == 4
 
 
 def test_a_yaml_may_list_the_pictures_in_a_text_file(yolo_folder):

@@ -60,7 +60,7 @@ def test_indices():
     digits = Digits("val")
     assert digits[-1].name == digits[179].name
     assert [sample.name for sample in digits[:2]] == [digits[0].name, digits[1].name]
-    with pytest.raises(IndexError, match=r"index must be in \[0, 180\), got 180"):
+    with pytest.raises(IndexError, match=r"index must be in \[-180, 180\), got 180"):
         digits[180]
     with pytest.raises(ValueError, match="split must be one of train, val, test, got 'all'"):
         Digits("all")

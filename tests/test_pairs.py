@@ -8,7 +8,7 @@ import pytest
 
 from visionrl.datasets import PairSample, clear_cache, load, validate
 from visionrl.datasets.cutouts import PHOTOGRAPHS
-from visionrl.datasets.pairs import SIDE, SPLITS, Pairs, photo_scene, scan_scene
+from visionrl.datasets.pairs import COUNTS, SIDE, Pairs, photo_scene, scan_scene
 from visionrl.datasets.readers.pairs import read_map, read_points
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (1, 20, 30), dtype=np.uint8)
@@ -66,7 +66,7 @@ def test_items_repeat_and_splits_differ(scenes):
     first, again = (Pairs(scenes, "p", "train")[3] for _ in range(2))
     np.testing.assert_array_equal(first.moving, again.moving)
     np.testing.assert_array_equal(first.transform, again.transform)
-    seen = {pair.fixed.tobytes() for split in SPLITS for pair in Pairs(scenes, "p", split, count=3)}
+    seen = {pair.fixed.tobytes() for split in COUNTS for pair in Pairs(scenes, "p", split, count=3)}
     assert len(seen) == 9
 
 
@@ -77,7 +77,7 @@ def test_no_pixel_is_in_two_splits(monkeypatch):
     for depth in (83, 91):
         blocks = [
             {pairs._slice_of(split, depth, np.random.default_rng(seed)) for seed in range(200)}
-            for split in SPLITS
+            for split in COUNTS
         ]
         for i, block in enumerate(blocks):
             for other in blocks[i + 1 :]:
@@ -100,7 +100,7 @@ def test_sequence_rules():
 
 def test_embedded_by_name():
     found = load("scan-pairs-affine", kind=PairSample, split="val")
-    assert len(found) == SPLITS["val"] and found[0].subject == found[0].name
+    assert len(found) == COUNTS["val"] and found[0].subject == found[0].name
     with pytest.raises(ValueError, match="left out for videos and pairs"):
         load("scan-pairs", kind=PairSample, split="val", classes=["cat"])
 

@@ -89,7 +89,7 @@ def test_chest_points_are_the_centroids_of_whole_structures():
 @pytest.mark.parametrize("scan", [chest_scan, mni_scan])
 def test_subjects_keep_the_contract(scan):
     made = []
-    for split, count in volumes.SPLITS.items():
+    for split, count in volumes.COUNTS.items():
         subjects = DeformedVolumes(scan, split)
         assert len(subjects) == count
         made.append(validate(subjects[1], 0, VolumeSample))
@@ -114,7 +114,7 @@ def test_labels_and_landmarks_go_with_the_voxels():
 def test_wrong_splits_counts_and_places_are_named():
     with pytest.raises(ValueError, match="split must be one of"):
         DeformedVolumes(chest_scan, "all")
-    with pytest.raises(ValueError, match="count must be >= 0, got -1"):
+    with pytest.raises(ValueError, match="count must be >= 1, got -1"):
         DeformedVolumes(chest_scan, count=-1)
     with pytest.raises(IndexError, match="index must be in"):
         DeformedVolumes(chest_scan)[24]

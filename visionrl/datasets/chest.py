@@ -16,18 +16,18 @@ Convention
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import overload
 
 import cv2
 import numpy as np
 
+from visionrl.datasets.made import Made
 from visionrl.datasets.samples import ImageSample
+from visionrl.datasets.splits import SPLITS
 
-SPLITS = {"train": 96, "val": 24, "test": 48}
+COUNTS = {"train": 96, "val": 24, "test": 48}
 STRUCTURES: tuple[str, ...] = (
     *("heart", "aorta", "trachea", "liver", "spleen", "rib_left_5", "rib_right_5"),
     *("vertebrae_T4", "vertebrae_T6", "vertebrae_T8", "vertebrae_T10", "vertebrae_T12"),
@@ -109,7 +109,7 @@ def chest_ct() -> ChestCT:
     return ChestCT(volume, labels, tuple(str(n) for n in names), (z, y, x))
 
 
-class ChestXray(Sequence[ImageSample]):
+class ChestXray(Made[ImageSample]):
     """A split of simulated frontal chest radiographs: (1, 160, 160) uint8 images with named points.
 
     Image ``i`` depends on the split and on ``i`` alone. It shows the chest turned by up to 15 degrees about
@@ -121,40 +121,20 @@ class ChestXray(Sequence[ImageSample]):
         count: number of images; by default 96, 24 or 48.
 
     Raises:
-        ValueError: for an unknown split or a negative count.
+        ValueError: for an unknown split or a count below 1.
     """
 
     def __init__(self, split: str = "train", count: int | None = None) -> None:
         """Renders nothing yet: an image is rendered each time it is asked for."""
-        if split not in SPLITS:
-            raise ValueError(f"split must be one of {sorted(SPLITS)}, got {split!r}")
-        if count is not None and count < 0:
-            raise ValueError(f"count must be >= 0, got {count}")
-        self.split = split
-        self._count = SPLITS[split] if count is None else count
+        super().__init__(split, count, COUNTS)
 
-    def __len__(self) -> int:
-        """Number of images."""
-        return self._count
-
-    @overload
-    def __getitem__(self, index: int) -> ImageSample: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[ImageSample]: ...
-
-    def __getitem__(self, index: int | slice) -> ImageSample | list[ImageSample]:
-        """One image, or a list of them for a slice; IndexError outside the split."""
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(self._count))]
-        if not -self._count <= index < self._count:
-            raise IndexError(f"index must be in [{-self._count}, {self._count}), got {index}")
-        return _sample(self.split, index % self._count)
+    def _make(self, number: int) -> ImageSample:
+        return _sample(self.split, number)
 
 
 def _sample(split: str, index: int) -> ImageSample:
     """Image ``index`` of a split."""
-    rng = np.random.default_rng((_SEED, list(SPLITS).index(split), index))
+    rng = np.random.default_rng((_SEED, SPLITS.index(split), index))
     projection = project(rng)
     thickness = splat(projection, attenuation(rng) * projection.gain)
     image = develop(thickness, projection.spacing_mm, rng)

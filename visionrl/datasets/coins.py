@@ -9,14 +9,13 @@ of ``cutouts``.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 
-from visionrl.datasets.cutouts import check_split, photograph
+from visionrl.datasets.cutouts import photograph
+from visionrl.datasets.made import Made
 from visionrl.datasets.samples import ImageSample
 from visionrl.datasets.splits import SPLITS
 
@@ -28,7 +27,7 @@ _SEED = 24
 _OUTLINES = Path(__file__).parent / "data" / "cutouts.json"
 
 
-class Coins(Sequence[ImageSample]):
+class Coins(Made[ImageSample]):
     """The images of one split, (1, 70..151, 110..240) of differing sizes, each with one coin or more.
 
     ``boxes`` hold the coins, every one whole; all ``labels`` are "coin". Images are mirrored at random, and brighter
@@ -43,25 +42,12 @@ class Coins(Sequence[ImageSample]):
     """
 
     def __init__(self, split: str = "train") -> None:
-        self.split = check_split(split)
+        super().__init__(split, None, COUNTS)
         coin_boxes()  # a missing file fails here
         photograph("coins.png")
 
-    def __len__(self) -> int:
-        """The number of images."""
-        return COUNTS[self.split]
-
-    @overload
-    def __getitem__(self, index: int) -> ImageSample: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[ImageSample]: ...
-
-    def __getitem__(self, index: int | slice) -> ImageSample | list[ImageSample]:
-        """One sample, or a list of them for a slice."""
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
-        return _part(self.split, range(len(self))[index])
+    def _make(self, number: int) -> ImageSample:
+        return _part(self.split, number)
 
 
 @lru_cache

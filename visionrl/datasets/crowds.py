@@ -8,15 +8,16 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
 
 import cv2
 import numpy as np
 
 from visionrl.datasets import videos
 from visionrl.datasets.compose import extent, poses
-from visionrl.datasets.cutouts import PHOTOGRAPHS, backgrounds, check_split, cutouts
+from visionrl.datasets.cutouts import PHOTOGRAPHS, backgrounds, cutouts
+from visionrl.datasets.made import Made
 from visionrl.datasets.samples import MotSample
+from visionrl.datasets.splits import check_split
 from visionrl.datasets.videos import HEIGHT, WIDTH, Actor, Scene
 
 COUNTS = {"train": 55, "val": 11, "test": 22}  # as many of every number of objects
@@ -46,7 +47,7 @@ class Crowd:
     visibility: np.ndarray
 
 
-class CutoutCrowds(Sequence[MotSample]):
+class CutoutCrowds(Made[MotSample]):
     """Videos of 2 to 12 real objects that move over a real background.
 
     Frames are (3, 160, 208) uint8 RGB. Objects are 18 to 36 px large and move up to 0.35 sides a frame; they pass in
@@ -65,28 +66,13 @@ class CutoutCrowds(Sequence[MotSample]):
     """
 
     def __init__(self, split: str, count: int | None = None, length: int | None = None) -> None:
-        self.split = check_split(split)
-        self._count = COUNTS[split] if count is None else operator.index(count)
+        super().__init__(split, count, COUNTS)
         self.length = LENGTHS[split] if length is None else operator.index(length)
-        if self._count < 1:
-            raise ValueError(f"count must be >= 1, got {count}")
         if self.length < 1:
             raise ValueError(f"length must be >= 1, got {length}")
         cutouts(split)  # a missing photograph fails here, not in the middle of training
 
-    def __len__(self) -> int:
-        return self._count
-
-    @overload
-    def __getitem__(self, index: int) -> MotSample: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[MotSample]: ...
-
-    def __getitem__(self, index: int | slice) -> MotSample | list[MotSample]:
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(self._count))]
-        number = range(self._count)[index]
+    def _make(self, number: int) -> MotSample:
         made = crowd(self.split, number, self.length)
         there = ~np.isnan(made.boxes[..., 0])
         return MotSample(

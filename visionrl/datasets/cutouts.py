@@ -18,6 +18,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from visionrl.datasets.splits import check_split
+
 PHOTOGRAPHS = {
     "train": (
         "brick.png",
@@ -100,17 +102,6 @@ def photograph(name: str) -> np.ndarray:
             f"photograph {name!r} must be in the installed scikit-image, got no image at {path}"
         )
     return np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1))
-
-
-def check_split(split: str) -> str:
-    """The split, if it is one.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if split not in PHOTOGRAPHS:
-        raise ValueError(f"split must be one of {', '.join(PHOTOGRAPHS)}, got {split!r}")
-    return split
 
 
 @lru_cache

@@ -12,16 +12,15 @@ fragments of other digits of the same split around and upon it. Every canvas is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import overload
 
 import cv2
 import numpy as np
 
+from visionrl.datasets.made import Made
 from visionrl.datasets.samples import ImageSample
-from visionrl.datasets.splits import SPLITS
+from visionrl.datasets.splits import SPLITS, check_split
 
 NAMES = tuple("0123456789")
 SIDE, INK = 28, 20  # pixels of an image, and of the digit in its middle
@@ -42,9 +41,7 @@ def read_archive() -> dict[str, np.ndarray]:
 @cache
 def _members(split: str) -> np.ndarray:
     """The numbers of the split's digits in the archive."""
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
-    return np.flatnonzero(read_archive()["splits"] == SPLITS.index(split))
+    return np.flatnonzero(read_archive()["splits"] == SPLITS.index(check_split(split)))
 
 
 def enlarge(small: np.ndarray, side: int = INK) -> np.ndarray:
@@ -61,36 +58,7 @@ def _digit(number: int) -> np.ndarray:
     return digit
 
 
-class _Sequence(Sequence[ImageSample]):
-    """What both sets share: a length, and samples made when asked for."""
-
-    def __init__(self, split: str, count: int) -> None:
-        self.split, self.members = split, _members(split)
-        self._count = count
-
-    def __len__(self) -> int:
-        """The number of samples."""
-        return self._count
-
-    @overload
-    def __getitem__(self, index: int) -> ImageSample: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[ImageSample]: ...
-
-    def __getitem__(self, index: int | slice) -> ImageSample | list[ImageSample]:
-        """One sample, or a list of them for a slice."""
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"index must be in [0, {len(self)}), got {index}")
-        return self._make(index % len(self))
-
-    def _make(self, index: int) -> ImageSample:
-        raise NotImplementedError
-
-
-class Digits(_Sequence):
+class Digits(Made[ImageSample]):
     """The digits of one split, (1, 28, 28) each; ``labels`` holds the digit's name, and there is no box.
 
     Args:
@@ -101,16 +69,17 @@ class Digits(_Sequence):
     """
 
     def __init__(self, split: str = "train") -> None:
-        super().__init__(split, len(_members(split)))
+        self.members = _members(split)
+        super().__init__(split, len(self.members), {})
 
-    def _make(self, index: int) -> ImageSample:
-        number, margin = int(self.members[index]), (SIDE - INK) // 2
+    def _make(self, number: int) -> ImageSample:
+        digit, margin = int(self.members[number]), (SIDE - INK) // 2
         archive, image = read_archive(), np.zeros((1, SIDE, SIDE), np.uint8)
-        image[0, margin:-margin, margin:-margin] = _digit(number)
-        return ImageSample(image, labels=(NAMES[archive["labels"][number]],), name=f"digit-{number:04d}")
+        image[0, margin:-margin, margin:-margin] = _digit(digit)
+        return ImageSample(image, labels=(NAMES[archive["labels"][digit]],), name=f"digit-{digit:04d}")
 
 
-class ClutteredDigits(_Sequence):
+class ClutteredDigits(Made[ImageSample]):
     """Digits in clutter, (1, canvas, canvas) each, with the digit's box and its name.
 
     A training digit is on four canvases, a digit for validation on two, a test digit on one.
@@ -131,23 +100,24 @@ class ClutteredDigits(_Sequence):
             raise ValueError(f"canvas must be >= {INK}, got {canvas}")
         if clutter < 0:
             raise ValueError(f"clutter must be >= 0, got {clutter}")
-        super().__init__(split, len(_members(split)) * COPIES[split])
+        self.members = _members(split)
+        super().__init__(split, len(self.members) * COPIES[split], {})
         self.canvas, self.clutter = canvas, clutter
 
-    def _make(self, index: int) -> ImageSample:
-        rng = np.random.default_rng((SPLITS.index(self.split), index))
-        archive, number = read_archive(), int(self.members[index // COPIES[self.split]])
+    def _make(self, number: int) -> ImageSample:
+        rng = np.random.default_rng((SPLITS.index(self.split), number))
+        archive, digit = read_archive(), int(self.members[number // COPIES[self.split]])
         image = np.zeros((1, self.canvas, self.canvas), np.uint8)
         x, y = rng.integers(0, self.canvas - INK + 1, 2).tolist()
-        _lay(image, _digit(number), x, y)
+        _lay(image, _digit(digit), x, y)
         for other in rng.choice(self.members, self.clutter):
             _lay(image, self._fragment(rng, int(other)), *rng.integers(0, self.canvas - self.FRAGMENT + 1, 2))
         return ImageSample(
             image,
             boxes=np.array([[x, y, x + INK, y + INK]], float),
-            labels=(NAMES[archive["labels"][number]],),
-            name=f"digit-{number:04d}-{index % COPIES[self.split]}",
-            subject=f"digit-{number:04d}",
+            labels=(NAMES[archive["labels"][digit]],),
+            name=f"digit-{digit:04d}-{number % COPIES[self.split]}",
+            subject=f"digit-{digit:04d}",
         )
 
     def _fragment(self, rng: np.random.Generator, number: int) -> np.ndarray:

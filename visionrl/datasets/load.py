@@ -35,7 +35,8 @@ def load(
     * an embedded set has splits of its own;
     * a folder with ``train``, ``val`` or ``test`` folders inside: those, and the names get ``train/`` etc. in
       front;
-    * a folder whose format states splits (COCO's file names, VOC's lists, YOLO's yaml): those;
+    * a folder whose format states splits (COCO's file names, VOC's lists, YOLO's yaml): those, unless
+      ``split_file``, other ``split_ratios`` or another ``split_seed`` cut it anew;
     * any other path: by ``split_file``, else by ``split_ratios`` and ``split_seed`` over its subjects;
     * a sequence *is* the split asked for and is used whole, whatever ``split`` says.
 
@@ -113,8 +114,8 @@ def _from_path(form: Format, path: Path, rule: SplitRule) -> list[Entry]:
     folders = [] if form.own_splits else [split for split in SPLITS if (path / split).is_dir()]
     if folders:
         return _from_split_folders(form, path, folders, rule)
-    entries = _unique(_entries(form, path, rule.split))
-    if any(entry.split for entry in entries):
+    entries = _unique(_entries(form, path, "all" if rule.given else rule.split))
+    if any(entry.split for entry in entries) and not rule.given:
         return _of_own_split(path, entries, rule)
     if rule.split == "all" and rule.file is None:
         return entries
@@ -149,12 +150,14 @@ def _from_split_folders(form: Format, path: Path, folders: list[str], rule: Spli
 def _of_own_split(path: Path, entries: list[Entry], rule: SplitRule) -> list[Entry]:
     """The entries that the data set itself puts in the split."""
     found = sorted({entry.split for entry in entries}, key=("", *SPLITS).index)
-    rule.refuse_cut(f"{path} has splits of its own ({', '.join(found)})")
     if not found[0]:
         lost = next(entry.name for entry in entries if not entry.split)
         raise ValueError(f"{path} must have all its samples in splits, or none; {lost!r} is in none")
     if rule.split not in (*found, "all"):
-        raise ValueError(f"{path} must have a split {rule.split!r}, it has {', '.join(found)}")
+        raise ValueError(
+            f"{path} must have a split {rule.split!r}, it has {', '.join(found)}; "
+            "a split_file, or split_ratios other than the default, cut it anew"
+        )
     return [entry for entry in entries if rule.split in (entry.split, "all")]
 
 

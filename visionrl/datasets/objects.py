@@ -19,13 +19,13 @@ from dataclasses import replace
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import overload
 
 import cv2
 import numpy as np
 
 from visionrl.datasets.compose import blur, extent, is_grey, layer, paste, poses, tint
-from visionrl.datasets.cutouts import Cutout, backgrounds, check_split, cut, cutouts
+from visionrl.datasets.cutouts import Cutout, backgrounds, cut, cutouts
+from visionrl.datasets.made import Made
 from visionrl.datasets.readers.files import read_image
 from visionrl.datasets.samples import ImageSample
 from visionrl.datasets.splits import SPLITS, split_subjects
@@ -52,7 +52,7 @@ _OUTLINES = Path(__file__).parent / "data" / "objects.json"
 _FACES = "lfw_subset.npy"
 
 
-class Objects(Sequence[ImageSample]):
+class Objects(Made[ImageSample]):
     """The images of one split, (3, 120..192, 160..224) of differing sizes, each with none to four objects.
 
     ``boxes`` are the tight extents of the whole objects, to where the opacity is one half; an object lies inside
@@ -70,27 +70,10 @@ class Objects(Sequence[ImageSample]):
     """
 
     def __init__(self, split: str = "train", count: int | None = None) -> None:
-        self.split = check_split(split)
-        self._count = COUNTS[split] if count is None else count
-        if self._count < 1:
-            raise ValueError(f"count must be >= 1, got {count}")
+        super().__init__(split, count, COUNTS)
         members(split)  # a missing picture fails here
 
-    def __len__(self) -> int:
-        """The number of images."""
-        return self._count
-
-    @overload
-    def __getitem__(self, index: int) -> ImageSample: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[ImageSample]: ...
-
-    def __getitem__(self, index: int | slice) -> ImageSample | list[ImageSample]:
-        """One sample, or a list of them for a slice."""
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(self._count))]
-        number = range(self._count)[index]
+    def _make(self, number: int) -> ImageSample:
         return compose(self.split, number)
 
 

@@ -11,20 +11,21 @@ and its tissue map, or the CT and a contrast in which bright and dark change pla
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import overload
 
 import cv2
 import numpy as np
 
 from visionrl.datasets.chest import chest_ct
 from visionrl.datasets.cutouts import backgrounds
+from visionrl.datasets.made import Made
 from visionrl.datasets.samples import PairSample
+from visionrl.datasets.splits import SPLITS
 from visionrl.datasets.volumes import mni_scan
 
-SPLITS = {"train": 96, "val": 24, "test": 48}
+COUNTS = {"train": 96, "val": 24, "test": 48}
 KINDS = ("rigid", "similarity", "affine")
 SIDE = 192  # pixels of both images of a pair
 GRID = 5  # points along each side of a pair
@@ -61,7 +62,7 @@ class Scene:
 Scenes = Callable[[str, np.random.Generator], Scene]
 
 
-class Pairs(Sequence[PairSample]):
+class Pairs(Made[PairSample]):
     """A split of pairs of 192 x 192 pixels with 25 points each.
 
     Pair ``i`` depends on the split, the kind and on ``i`` alone. Its own map turns by up to 15 degrees about the middle
@@ -76,42 +77,22 @@ class Pairs(Sequence[PairSample]):
         count: number of pairs; by default 96, 24 or 48.
 
     Raises:
-        ValueError: for an unknown split or kind, or a negative count.
+        ValueError: for an unknown split or kind, or a count below 1.
     """
 
     def __init__(
         self, scenes: Scenes, name: str, split: str = "train", kind: str = "rigid", count: int | None = None
     ) -> None:
         """Makes nothing yet: a pair is made each time it is asked for."""
-        if split not in SPLITS:
-            raise ValueError(f"split must be one of {sorted(SPLITS)}, got {split!r}")
+        super().__init__(split, count, COUNTS)
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {KINDS}, got {kind!r}")
-        if count is not None and count < 0:
-            raise ValueError(f"count must be >= 0, got {count}")
-        self.scenes, self.name, self.split, self.kind = scenes, name, split, kind
-        self._count = SPLITS[split] if count is None else count
+        self.scenes, self.name, self.kind = scenes, name, kind
 
-    def __len__(self) -> int:
-        """Number of pairs."""
-        return self._count
-
-    @overload
-    def __getitem__(self, index: int) -> PairSample: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[PairSample]: ...
-
-    def __getitem__(self, index: int | slice) -> PairSample | list[PairSample]:
-        """One pair, or a list of them for a slice; IndexError outside the split."""
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(self._count))]
-        if not -self._count <= index < self._count:
-            raise IndexError(f"index must be in [{-self._count}, {self._count}), got {index}")
-        index %= self._count
-        part = list(SPLITS).index(self.split), KINDS.index(self.kind)
-        rng = np.random.default_rng((_SEED, *part, index))
-        name = f"{self.name}-{self.split}-{index}"
+    def _make(self, number: int) -> PairSample:
+        part = SPLITS.index(self.split), KINDS.index(self.kind)
+        rng = np.random.default_rng((_SEED, *part, number))
+        name = f"{self.name}-{self.split}-{number}"
         return view_pair(rng, self.scenes(self.split, rng), own_map(rng, self.kind), name)
 
 

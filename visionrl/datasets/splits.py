@@ -53,10 +53,26 @@ class SplitRule:
         """Whether ratios and seed are untouched."""
         return self.ratios == DEFAULT_RATIOS and self.seed == DEFAULT_SEED
 
+    @property
+    def given(self) -> bool:
+        """Whether a split file, ratios or a seed were asked for."""
+        return self.file is not None or not self.has_default_cut
+
     def refuse_cut(self, why: str) -> None:
         """Raises a ValueError where a split file, ratios or a seed were given and nothing heeds them."""
-        if self.file is not None or not self.has_default_cut:
+        if self.given:
             raise ValueError(f"{why}: leave split_file, split_ratios and split_seed out")
+
+
+def check_split(split: str) -> str:
+    """The split, if it is one.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+    return split
 
 
 def split_subjects(

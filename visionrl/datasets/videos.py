@@ -8,16 +8,16 @@ videos objects that move about behind the target and objects that pass in front 
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
 
 import cv2
 import numpy as np
 
 from visionrl.datasets.compose import Layer, blur, extent, is_grey, layer, paste, poses, smooth, tint, wander
-from visionrl.datasets.cutouts import PHOTOGRAPHS, Background, Cutout, backgrounds, check_split, cut, cutouts
+from visionrl.datasets.cutouts import PHOTOGRAPHS, Background, Cutout, backgrounds, cut, cutouts
+from visionrl.datasets.made import Made
 from visionrl.datasets.samples import VideoSample
+from visionrl.datasets.splits import check_split
 
 HEIGHT, WIDTH = 160, 208
 COUNTS = {"train": 200, "val": 12, "test": 24}
@@ -78,7 +78,7 @@ class Scene:
     boxes: np.ndarray
 
 
-class CutoutVideos(Sequence[VideoSample]):
+class CutoutVideos(Made[VideoSample]):
     """Videos of one real object moving over a real background.
 
     Frames are (3, 160, 208) uint8 RGB. A box is the tight extent of the target's outline (opacity one half)
@@ -98,29 +98,14 @@ class CutoutVideos(Sequence[VideoSample]):
     """
 
     def __init__(self, split: str, count: int | None = None, length: int | None = None) -> None:
-        self.split = check_split(split)
-        self._count = COUNTS[split] if count is None else operator.index(count)
+        super().__init__(split, count, COUNTS)
         self.length = LENGTHS[split] if length is None else operator.index(length)
-        if self._count < 1:
-            raise ValueError(f"count must be >= 1, got {count}")
         if self.length < 1:
             raise ValueError(f"length must be >= 1, got {length}")
         cutouts(split)  # a missing photograph fails here, not in the middle of training
         backgrounds(split)
 
-    def __len__(self) -> int:
-        return self._count
-
-    @overload
-    def __getitem__(self, index: int) -> VideoSample: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[VideoSample]: ...
-
-    def __getitem__(self, index: int | slice) -> VideoSample | list[VideoSample]:
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(self._count))]
-        number = range(self._count)[index]
+    def _make(self, number: int) -> VideoSample:
         made = scene(self.split, number, self.length)
         name = f"{self.split} {number}: {made.target.name}"
         return VideoSample(render(made), made.boxes, name=name, subject=made.target.photograph)

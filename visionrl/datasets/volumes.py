@@ -10,19 +10,20 @@ All subjects of a set are ONE anatomy. The splits differ in the family of the de
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 
 from visionrl.datasets.chest import chest_ct
 from visionrl.datasets.deform import FAMILIES, Grid, deformation, look_up, rescan
+from visionrl.datasets.made import Made
 from visionrl.datasets.samples import VolumeSample
+from visionrl.datasets.splits import SPLITS
 
-SPLITS = {"train": 24, "val": 8, "test": 16}
+COUNTS = {"train": 24, "val": 8, "test": 16}
 SMALLEST = 64  # voxels of a structure whose centroid is a landmark
 
 _ARCHIVE = Path(__file__).parent / "data" / "mni152_2mm.npz"
@@ -85,7 +86,7 @@ def mni_scan() -> Scan:
     return Scan("mni", volume, labels, names, spacing, points, strength_mm=6.0, noise=8.0)
 
 
-class DeformedVolumes(Sequence[VolumeSample]):
+class DeformedVolumes(Made[VolumeSample]):
     """A split of subjects made of one scan.
 
     Subject ``i`` depends on the split and on ``i`` alone. Their sizes differ by up to 8 % and their spacings by up to
@@ -97,40 +98,21 @@ class DeformedVolumes(Sequence[VolumeSample]):
         count: number of subjects; by default 24, 8 or 16.
 
     Raises:
-        ValueError: for an unknown split or a negative count.
+        ValueError: for an unknown split or a count below 1.
     """
 
     def __init__(self, scan: Callable[[], Scan], split: str = "train", count: int | None = None) -> None:
         """Makes nothing yet: a subject is made each time it is asked for."""
-        if split not in SPLITS:
-            raise ValueError(f"split must be one of {sorted(SPLITS)}, got {split!r}")
-        if count is not None and count < 0:
-            raise ValueError(f"count must be >= 0, got {count}")
-        self.scan, self.split = scan, split
-        self._count = SPLITS[split] if count is None else count
+        super().__init__(split, count, COUNTS)
+        self.scan = scan
 
-    def __len__(self) -> int:
-        """Number of subjects."""
-        return self._count
-
-    @overload
-    def __getitem__(self, index: int) -> VolumeSample: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[VolumeSample]: ...
-
-    def __getitem__(self, index: int | slice) -> VolumeSample | list[VolumeSample]:
-        """One subject, or a list of them for a slice; IndexError outside the split."""
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(self._count))]
-        if not -self._count <= index < self._count:
-            raise IndexError(f"index must be in [{-self._count}, {self._count}), got {index}")
-        return subject(self.scan(), self.split, index % self._count)
+    def _make(self, number: int) -> VolumeSample:
+        return subject(self.scan(), self.split, number)
 
 
 def subject(scan: Scan, split: str, index: int) -> VolumeSample:
     """Subject ``index`` of a split."""
-    part = list(SPLITS).index(split)
+    part = SPLITS.index(split)
     rng = np.random.default_rng((_SEED, part, index))
     source = Grid(scan.volume.shape, scan.spacing_mm)
     shape = np.rint(np.array(source.shape) * rng.uniform(0.94, 1.08, 3)).astype(int)

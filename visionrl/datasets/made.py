@@ -1,0 +1,53 @@
+"""What the embedded sets have in common: samples that are made when they are asked for."""
+
+from __future__ import annotations
+
+import operator
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TypeVar, overload
+
+from visionrl.datasets.splits import check_split
+
+MadeT = TypeVar("MadeT")
+
+
+class Made(Sequence[MadeT]):
+    """A split's samples, each made anew by its number at each access.
+
+    Args:
+        split: "train", "val" or "test".
+        count: how many; None takes the split's of ``counts``.
+        counts: split -> how many there are by default.
+
+    Raises:
+        ValueError: another split, or a count below 1; IndexError where an index is outside.
+    """
+
+    def __init__(self, split: str, count: int | None, counts: Mapping[str, int]) -> None:
+        self.split = check_split(split)
+        self._count = counts[split] if count is None else operator.index(count)
+        if self._count < 1:
+            raise ValueError(f"count must be >= 1, got {count}")
+
+    @abstractmethod
+    def _make(self, number: int) -> MadeT:
+        """Sample ``number`` of the split, in [0, len)."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> MadeT: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[MadeT]: ...
+
+    def __getitem__(self, index: int | slice) -> MadeT | list[MadeT]:
+        """One sample, or a list of them for a slice."""
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(self._count))]
+        if not -self._count <= index < self._count:
+            raise IndexError(f"index must be in [{-self._count}, {self._count}), got {index}")
+        return self._make(index % self._count)
