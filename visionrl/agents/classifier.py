@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from visionrl.agents.classifier_data import Images, load_images
 from visionrl.agents.classifier_loop import Training, accuracy
 from visionrl.agents.classifier_parts import ClassifierConfig, Reader, build_reader
 from visionrl.agents.run_files import write_json
+from visionrl.rendering import replacing
 
 __all__ = ["ClassifierConfig", "Reader", "load_classifier", "train_classifier"]
 
@@ -112,9 +112,8 @@ def write_weights(run: Path, best: Mapping[str, Tensor]) -> None:
 
 def save(path: Path, state: Any) -> None:
     """Write tensors and plain values, in full or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    torch.save(state, part)
-    os.replace(part, path)
+    with replacing(path) as part:
+        torch.save(state, part)
 
 
 def report(config: ClassifierConfig, work: Training, console: Console) -> None:
@@ -162,6 +161,5 @@ def plot_confusion(path: Path, table: np.ndarray, names: Sequence[str]) -> None:
     axes.set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 2 else 0)
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="answer", ylabel="right class")
-    part = path.with_name(f".{path.name}.part")
-    figure.savefig(part, format="png", dpi=110)
-    os.replace(part, path)
+    with replacing(path) as part:
+        figure.savefig(part, format="png", dpi=110)

@@ -126,19 +126,21 @@ def evaluate(
     return {**_roll(plan, policy).values, "item": np.array(plan.chosen.items)}
 
 
-def measure(env_id: str, policy: Policy, **kwargs: Any) -> dict[str, float]:
+def measure(
+    env_id: str,
+    policy: Policy,
+    *,
+    split: str = "test",
+    episodes: int | None = None,
+    seed: int = 0,
+    num_envs: int = 64,
+    env_kwargs: Mapping[str, Any] | None = None,
+) -> dict[str, float]:
     """One policy's numbers over all episodes: the mean of what ``evaluate`` gives, and the task's pooled metrics.
 
-    Takes the arguments of ``evaluate``.
+    The arguments are those of ``evaluate``.
     """
-    defaults: dict[str, Any] = {
-        "split": "test",
-        "episodes": None,
-        "seed": 0,
-        "num_envs": 64,
-        "env_kwargs": {},
-    }
-    plan = _prepare(env_id, **{**defaults, **kwargs})
+    plan = _prepare(env_id, split, episodes, seed, num_envs, env_kwargs or {})
     result = _roll(plan, policy)
     means = {key: float(np.mean(value)) for key, value in result.values.items()}
     return means | (plan.task.pooled(result.tally) if result.tally else {})

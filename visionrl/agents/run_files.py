@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import platform
 import shlex
 import sys
@@ -18,15 +17,15 @@ import numpy as np
 from gymnasium import Space, spaces
 
 from visionrl.agents.config import TrainConfig
+from visionrl.rendering import replacing
 
 PACKAGES = ("gymnasium", "numpy", "opencv-python-headless", "sb3-contrib", "stable-baselines3", "torch")
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a file that is there in full or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text)
-    os.replace(part, path)
+    with replacing(path) as part:
+        part.write_text(text)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -129,6 +128,5 @@ def plot_curve(run: Path, curve: Sequence[Mapping[str, float]], metric: str) -> 
         axes.set_xlabel("steps")
         axes.set_title(name, fontsize=10)
         axes.grid(alpha=0.3)
-    part = run / ".curve.part"
-    figure.savefig(part, format="png", dpi=110)
-    os.replace(part, run / "curve.png")
+    with replacing(run / "curve.png") as part:
+        figure.savefig(part, format="png", dpi=110)

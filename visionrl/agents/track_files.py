@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,19 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from visionrl.rendering import replacing
+
 MOST_PICTURES = 150  # of a GIF or WebP, which is held in memory until it is written
 LONGEST_SIDE = 480  # of their pictures, pixels
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside a file, which takes the file's place at the end; after an error it is gone."""
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @contextmanager

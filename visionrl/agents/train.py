@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -34,6 +33,7 @@ from visionrl.agents.models import (
 )
 from visionrl.agents.run_files import plot_curve, read_config, write_config, write_json
 from visionrl.core import Task, make_task
+from visionrl.rendering import replacing
 
 ENCODER = "encoder."  # in front of a frozen backbone's tensors in ``policy.pt``
 
@@ -242,16 +242,14 @@ def inherit(config: TrainConfig, earlier: TrainConfig) -> TrainConfig:
 
 def save_agent(model: BaseAlgorithm, run: Path) -> None:
     """Write ``agent.zip`` and ``policy.pt``; the latter holds the backbone too of an agent that learnt on features."""
-    part = run / ".agent.part"
-    with part.open("wb") as file:
+    with replacing(run / "agent.zip") as part, part.open("wb") as file:
         model.save(file)
-    os.replace(part, run / "agent.zip")
     state = model.policy.state_dict()
     seen = on_images(model)
     if isinstance(seen, OnImages):
         state |= {f"{ENCODER}{key}": value for key, value in seen.encoder.state_dict().items()}
-    torch.save(state, part)
-    os.replace(part, run / "policy.pt")
+    with replacing(run / "policy.pt") as part:
+        torch.save(state, part)
 
 
 def load_agent(run: str | Path, device: str = "auto") -> tuple[Any, TrainConfig]:

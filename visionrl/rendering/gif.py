@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from visionrl.rendering.canvas import PALETTE
+from visionrl.rendering.files import replacing
 
 
 def write_gif(path: str | Path, frames: Sequence[np.ndarray], fps: float = 8.0) -> Path:
@@ -26,9 +26,8 @@ def write_gif(path: str | Path, frames: Sequence[np.ndarray], fps: float = 8.0) 
     path.parent.mkdir(parents=True, exist_ok=True)
     images = [_reduced(Image.fromarray(frame)) for frame in frames]
     duration = [int(1000 / fps)] * (len(images) - 1) + [1000]
-    partial = path.with_name(f".{path.name}.part")
-    images[0].save(partial, "GIF", save_all=True, append_images=images[1:], duration=duration, loop=0)
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        images[0].save(partial, "GIF", save_all=True, append_images=images[1:], duration=duration, loop=0)
     return path
 
 
@@ -38,9 +37,8 @@ def write_png(path: str | Path, picture: np.ndarray) -> Path:
 
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
-    Image.fromarray(picture).save(partial, "PNG")
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        Image.fromarray(picture).save(partial, "PNG")
     return path
 
 
