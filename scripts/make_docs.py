@@ -81,7 +81,7 @@ def main() -> None:
 
         for entry in TASKS.values():
             short = (
-                {"termination": "found"} if "termination" in arguments(entry.task) else {}
+                {"termination": "found", "attended": False} if "termination" in arguments(entry.task) else {}
             )  # not the idle rest
             name = f"{entry.id.removeprefix('visionrl/')}.gif"
             record(entry.id, expert_policy, FOLDER / name, env_kwargs=short)

@@ -320,6 +320,8 @@ def test_augmented_starts_have_no_false_reports_and_are_not_for_evaluation():
     assert (task.metrics(starts)["missed"] == starts.sought.sum(axis=1)).all()
     with pytest.raises(ValueError, match="augment must be off in evaluation"):
         measure(DETECTION, expert_policy, env_kwargs={"data": [TWO], "augment": True})
+    with pytest.raises(ValueError, match="termination must not be 'found' in evaluation"):
+        measure(DETECTION, expert_policy, env_kwargs={"data": [TWO], "termination": "found"})
 
 
 def test_a_class_that_a_split_lacks_is_named_in_a_warning():

@@ -54,7 +54,7 @@ class Detection(Search):
         trigger: reward of a right report, and what a wrong one costs.
         overlap: IoU from which a report is right.
         termination: "horizon"; "trigger" also ends at the first report, "found" when no object is left, and after
-            ``patience`` steps where there was none.
+            ``patience`` steps where there was none, for training alone.
         patience: steps without a report after which the search begins anew.
         max_reports: reports that end the episode.
         trigger_after: steps of a search before which ``action_mask`` allows no report.

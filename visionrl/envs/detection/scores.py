@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from visionrl.metrics.detection import average_precision, match_detections
+from visionrl.metrics.detection import average_precision, match_detections, recall_at
 from visionrl.ops import iou
 
 OVERLAP = 0.5  # IoU of a detection that counts, VOC's
@@ -39,8 +39,10 @@ def tally(ends: Any, boxes: np.ndarray, labels: np.ndarray) -> dict[str, np.ndar
             "attended_score": padded(path[kept, 4], ends.attended.shape[1]),
             "attended_hit": judged(padded(path[kept, :4], ends.attended.shape[1]), path[kept, 4], truths),
         }
-        for count in PROPOSALS:
-            one[f"covered_{count}"] = covered(path[:, :4], truths, count)
+        recalls = (
+            recall_at([path[:, :4]], [truths], PROPOSALS, OVERLAP) if len(truths) else 0 * np.array(PROPOSALS)
+        )
+        one |= {f"covered_{n}": share * len(truths) for n, share in zip(PROPOSALS, recalls, strict=True)}
         for key, value in one.items():
             found.setdefault(key, []).append(value)
     return {key: np.array(values) for key, values in found.items()}
@@ -49,10 +51,12 @@ def tally(ends: Any, boxes: np.ndarray, labels: np.ndarray) -> dict[str, np.ndar
 def pooled(tally: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Mean over the classes of VOC's average precision at IoU 0.5, and what the search cost.
 
-    ``ap_50`` ranks the reported boxes, over all recalls; ``ap_50_11pt`` at 11 recalls, as VOC 2007; ``ap_coco`` at 101,
-    the mean over overlaps of 0.5 to 0.95, each image's reports matched as COCO does; ``ap_50_attended`` ranks every attended box after non-maximum suppression; ``recall_at_N`` is the share of objects
-    that the first N attended boxes of an image cover; ``steps_per_detection`` is the median number of boxes attended
-    for a right report, from the report before it on (1 for a classical method, which attends to none). NaN where there is nothing to count.
+    ``ap_50`` ranks the reported boxes, over all recalls; ``ap_50_11pt`` at 11 recalls, as VOC 2007; ``ap_coco`` at
+    101, the mean over overlaps of 0.5 to 0.95, each image's reports matched as COCO does; ``ap_50_attended`` ranks
+    every attended box after non-maximum suppression; ``recall_at_N`` is the share of objects that the first N
+    attended boxes of an image cover; ``steps_per_detection`` is the median number of boxes attended for a right
+    report, from the report before it on (1 for a classical method, which attends to none). NaN where there is
+    nothing to count.
     """
     present, hits, coco = tally["present"], tally["hit"] == 1, np.moveaxis(tally["coco_hit"], 1, 0)
     found = {
@@ -101,11 +105,6 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, overlap: float, most: int) -
         kept.append(int(order[0]))
         order = order[1:][ious(boxes[order[:1]], boxes[order[1:]])[0] <= overlap]
     return np.array(kept, int)
-
-
-def covered(boxes: np.ndarray, truths: np.ndarray, count: int) -> int:
-    """How many truths the first ``count`` boxes overlap enough."""
-    return int((ious(boxes[:count], truths) >= OVERLAP).any(axis=0).sum()) if len(boxes) else 0
 
 
 def ious(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -61,10 +61,9 @@ class Search(Task[State]):
         channels: int | None,
         **loading: Any,
     ) -> None:
-        if augment and attended:
-            raise ValueError(
-                "augment must be off in evaluation, got true; --train-args augment=true is for training alone"
-            )
+        if attended and (augment or rules.termination == "found"):
+            what = "augment must be off" if augment else "termination must not be 'found'"
+            raise ValueError(f"{what} in evaluation; --train-args holds in training alone")
         check_range("window", window, 8)
         check_range("context", context, 1.0)
         if max_side is not None:
@@ -80,7 +79,8 @@ class Search(Task[State]):
         self.names = sought_names(self.bank.labels, category)
         self.labels = ops.Resident(label_table(self.bank.labels, self.names, self.bank.boxes.array.shape[1]))
         held = (self.labels.array[:, None, :] == np.arange(len(self.names))[:, None]).any(-1)
-        self.pairs = np.concatenate([np.argwhere(held), np.argwhere(~held)[: None if negatives else 0]])
+        missing = np.argwhere(~held & negatives)
+        self.pairs = np.concatenate([np.argwhere(held), missing])
         if not len(self.pairs):
             raise ValueError(f"data must have boxes of {', '.join(self.names)} in split {split!r}, got none")
         self.items = len(self.pairs)
@@ -210,14 +210,13 @@ class Search(Task[State]):
     def metrics(self, state: State) -> dict[str, Array]:
         xp = xp_of(state.box)
         _, target = self.hit(state)
-        made = xp.sum(
-            xp.astype(~xp.isnan(state.spent), xp.float64), axis=-1
-        )  # not those of an augmented start
+        # reports that an augmented start came with took no steps, and do not count
+        made = xp.sum(xp.astype(~xp.isnan(state.spent), xp.float64), axis=-1)
         missed, false = state.present - state.found, made - state.found
         best = ops.iou(state.box, self.object(state, target))
         return {
             "iou": xp.where(xp.any(state.sought, axis=-1), best, xp.zeros_like(best)),
-            "found": state.present - missed,
+            "found": state.found + 0.0,
             "missed": missed,
             "false_reports": false,
             "is_success": (missed == 0) & (false == 0),

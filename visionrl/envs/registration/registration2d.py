@@ -88,7 +88,7 @@ class Registration2D(Task[State]):
         start: "offset" begins a random map away from the truth, "own" where the pair says, or middle on middle.
         offset_px: largest random shift along each axis, pixels as held.
         offset_deg: largest random turn, degrees; stretches and shears are up to a third of it.
-        ends: "rest", or "close": within ``epsilon`` of the truth, for training alone; evaluation takes "rest".
+        ends: "rest", or "close": within ``epsilon`` of the truth, for training alone (``--train-args``).
         epsilon: distance to the true map that earns the 10, pixels and degrees.
         radius: an episode succeeds below this error, pixels of the original moving image.
         window: side of the windows, pixels.
