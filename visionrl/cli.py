@@ -161,13 +161,16 @@ class Evaluate(Data):
 
     def run(self) -> None:
         """Do it, print the table."""
+        from rich.console import Console
+
         from visionrl.agents.evaluate import compare
         from visionrl.agents.run_files import write_json
 
         env_id, agents, film, kwargs, trained = self.subject()
         same: dict[str, Any] = {"split": self.split, "seed": self.seed, "env_kwargs": kwargs}
         counts: dict[str, Any] = {"episodes": self.episodes, "num_envs": self.num_envs}
-        table = compare(env_id, agents, fit_kwargs=trained, **counts, **same)
+        with Console(stderr=True).status("") as status:
+            table = compare(env_id, agents, fit_kwargs=trained, say=status.update, **counts, **same)
         table.print()
         if folder := self.out or self.run_folder:
             from visionrl.agents.record import record
@@ -185,7 +188,7 @@ class Evaluate(Data):
             from visionrl.agents.baselines import expert_policy
 
             return entry_of(self.env or "").id, {}, expert_policy, self.env_kwargs, None
-        from visionrl.agents.baselines import agent_policy
+        from visionrl.agents.baselines import agent_policy, agent_rows
         from visionrl.agents.train import load_agent
 
         model, config = load_agent(self.run_folder, self.device)
@@ -194,7 +197,7 @@ class Evaluate(Data):
             kept = {key: value for key, value in trained.items() if key not in ("split_file", "split_ratios")}
         else:
             kept = trained
-        return config.env, {config.algo.upper(): policy}, policy, {**kept, **given}, trained
+        return config.env, agent_rows(config.algo.upper(), model), policy, {**kept, **given}, trained
 
 
 def summary(task: type[Task]) -> str:

@@ -138,5 +138,14 @@ def check_spaces(trained: Space, shown: Space) -> None:
 
 
 def agent_policy(model: Any, deterministic: bool = True) -> Policy:
-    """A trained Stable-Baselines3 model as a policy."""
-    return AgentPolicy(model, deterministic)
+    """A trained Stable-Baselines3 model as a policy; the scorer of its run, if it has one, ranks its reports."""
+    policy, scorer = AgentPolicy(model, deterministic), getattr(model, "scorer", None)
+    return policy if scorer is None else ScoredPolicy(policy, scorer.rate)
+
+
+def agent_rows(name: str, model: Any) -> dict[str, Policy]:
+    """An agent's rows of a table: ranked by its own values, and by its scorer if it has one."""
+    scored = agent_policy(model)
+    if isinstance(scored, ScoredPolicy):
+        return {name: scored.policy, f"{name}, scored": scored}
+    return {name: scored}

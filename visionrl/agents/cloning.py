@@ -45,7 +45,7 @@ def clone(
     if steps < 1 or not 0 <= chance <= 1:
         raise ValueError(f"steps must be >= 1 and chance in [0, 1], got {steps} and {chance}")
     env, rng = model.get_env(), np.random.default_rng(model.seed)
-    memory = Memory(env, steps)
+    memory = Memory(env, steps, env.action_space)
     first = model.lr_schedule(1.0)
     optimizer = torch.optim.Adam(model.policy.parameters(), first)
     obs, done, updates, loss = env.reset(), 0, 0, math.nan
@@ -63,19 +63,20 @@ def clone(
 
 
 class Memory:
-    """States and the expert's actions in them; the oldest make room beyond 1 GB.
+    """States and what is to be learnt of them; the oldest make room beyond 1 GB.
 
     Args:
         env: where they are met.
         steps: how many there will be.
+        answer: the space of what is to be learnt, such as actions.
     """
 
-    def __init__(self, env: Any, steps: int) -> None:
-        boxes, action = env.observation_space.spaces, env.action_space
+    def __init__(self, env: Any, steps: int, answer: spaces.Space) -> None:
+        boxes = env.observation_space.spaces
         each = sum(box.dtype.itemsize * math.prod(box.shape) for box in boxes.values())
         size = -(-min(steps, MEMORY_BYTES // each) // env.num_envs) * env.num_envs
         self.seen = {key: np.zeros((size, *box.shape), box.dtype) for key, box in boxes.items()}
-        self.wanted = np.zeros((size, *action.shape), action.dtype)
+        self.wanted = np.zeros((size, *(answer.shape or ())), answer.dtype)
         self.count = 0
 
     def add(self, obs: dict[str, Any], wanted: np.ndarray) -> None:
@@ -88,7 +89,7 @@ class Memory:
         self.count += len(wanted)
 
     def draw(self, rng: np.random.Generator) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """A batch of observations and actions."""
+        """A batch of observations and answers."""
         rows = rng.integers(min(self.count, len(self.wanted)), size=BATCH)
         return {key: array[rows] for key, array in self.seen.items()}, self.wanted[rows]
 

@@ -56,6 +56,8 @@ class TrainConfig:
     """Steps of the expert that dqn keeps beside its own, and which must stay its best choice (DQfD); 0 is none."""
     curriculum: float = 0.0
     """Share of the run in which the difficulty of the starts rises from 0 to 1; 0 is full difficulty at once."""
+    scorer_steps: int = 0
+    """Steps, after training, in which a second network learns how right a report is, to rank reports by; 0 is none."""
     num_envs: int | None = None
     """Episodes that run at a time."""
     device: str = "auto"
@@ -113,7 +115,7 @@ class TrainConfig:
     def folder(self) -> Path:
         """The run's folder."""
         task = entry_of(self.env).id.removeprefix("visionrl/")
-        switches = ("stn", "cache", "guided", "clone_steps", "demo_steps", "curriculum")
+        switches = ("stn", "cache", "guided", "clone_steps", "demo_steps", "scorer_steps", "curriculum")
         used = [name.removesuffix("_steps") for name in switches if getattr(self, name)]
         if self.attention != "none":
             used.append(self.attention)
@@ -169,7 +171,7 @@ def check_tools(config: TrainConfig) -> None:
     Raises:
         ValueError: names the field, the rule and the value.
     """
-    for name in ("clone_steps", "demo_steps"):
+    for name in ("clone_steps", "demo_steps", "scorer_steps"):
         check_range(name, getattr(config, name), 0)
     check_range("curriculum", config.curriculum, 0.0, 1.0)
     check_choice("attention", config.attention, ("none", "soft", "self", "multihead", "hard"))
@@ -182,6 +184,8 @@ def check_tools(config: TrainConfig) -> None:
         raise ValueError(f"demo_steps must be 0 for {config.algo}, got {config.demo_steps}; it is for dqn")
     if config.cache and not config.frozen:
         raise ValueError("cache must be off where the backbone learns; add --frozen")
+    if config.cache and config.scorer_steps:
+        raise ValueError("cache must be off with scorer_steps, whose network needs the images")
     if config.cache and (config.stn or config.attention != "none"):
         raise ValueError("cache must be off with stn and attention, which need the images or their maps")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -156,6 +156,7 @@ def compare(
     num_envs: int = 64,
     env_kwargs: Mapping[str, Any] | None = None,
     fit_kwargs: Mapping[str, Any] | None = None,
+    say: Callable[[str], None] = lambda doing: None,
 ) -> Table:
     """The table: random, every classical method registered for the task, the agents, the expert.
 
@@ -170,22 +171,28 @@ def compare(
         fit_kwargs: constructor arguments under which the classical methods find their training split; default
             ``env_kwargs``. Where ``data`` is a sequence of samples, which has no training split, methods that
             learn are left out without it.
+        say: is told what is being done, such as "random" or "ranked regions: learning"; some of it takes minutes.
 
     Raises:
         ValueError: an argument is out of range.
     """
     if taken := {"random", "expert", *BASELINES.get(entry_of(env_id).id, {})} & set(agents or {}):
         raise ValueError(f"agents must not be named like other rows, got {', '.join(sorted(taken))}")
+    say("loading")
     train, missing = _train_task(env_id, env_kwargs or {}, fit_kwargs)
     given = {**(train.settled if train else {}), **(env_kwargs or {})}
     plan = _prepare(env_id, split, episodes, seed, num_envs, given)
     policies = {"random": random_policy(seed), **(agents or {}), "expert": expert_policy}
     kinds = {"random": "random", "expert": "expert"}
-    learned = [
-        _row(name, kinds.get(name, "agent"), _roll(plan, policy), plan) for name, policy in policies.items()
-    ]
-    runs, notes = _fitted(env_id, train, missing)
-    classical = [_row(name, "classical", _solve(plan, run), plan) for name, run in runs.items()]
+    learned = []
+    for name, policy in policies.items():
+        say(name)
+        learned.append(_row(name, kinds.get(name, "agent"), _roll(plan, policy), plan))
+    runs, notes = _fitted(env_id, train, missing, say)
+    classical = []
+    for name, run in runs.items():
+        say(name)
+        classical.append(_row(name, "classical", _solve(plan, run), plan))
     rows = (learned[0], *classical, *learned[1:])
     clusters = len(np.unique(plan.chosen.groups))
     return Table(entry_of(env_id).id, split, seed, plan.task.headline, clusters, rows, notes)
@@ -276,7 +283,9 @@ def _constructor(
     return {**task, "split": split}, kwargs.get("max_episode_steps", limit)
 
 
-def _fitted(env_id: str, train: Task | None, missing: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _fitted(
+    env_id: str, train: Task | None, missing: str, say: Callable[[str], None]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Every classical method, fitted where it learns, and a note on those that are left out."""
     methods = BASELINES.get(entry_of(env_id).id, {})
     learners = ", ".join(name for name, method in methods.items() if method.learns)
@@ -284,6 +293,7 @@ def _fitted(env_id: str, train: Task | None, missing: str) -> tuple[dict[str, An
     for name, method in methods.items():
         try:
             if train or not method.learns:
+                say(f"{name}: learning")
                 runs[name] = method.fit(train)
         except ImportError as error:
             notes.append(f"{name}: left out: {error}")

@@ -21,6 +21,7 @@ from visionrl.agents.demonstrations import DoubleDQN, DQfD
 from visionrl.agents.extractor import VisionExtractor
 from visionrl.agents.guided import guided
 from visionrl.agents.sb3_env import make_vec_env
+from visionrl.core import Task
 
 ALGORITHMS: Mapping[str, type[BaseAlgorithm]] = {
     "dqn": DQN,
@@ -55,8 +56,11 @@ def make_training_env(config: TrainConfig) -> VecEnv:
     """
     env = make_vec_env(config.env, config.num_envs or 1, split="train", **config.train_kwargs)
     check_actions(config.algo, env.action_space)
+    task = env.get_attr("task")[0]
     if config.curriculum:
-        check_eased(env.get_attr("task")[0])
+        check_eased(task)
+    if config.scorer_steps and type(task).merit is Task.merit:
+        raise ValueError(f"scorer_steps must be 0 for {config.env}, whose agents report nothing")
     if not config.cache:
         return env
     set_random_seed(config.seed)  # a backbone without weights is the same again when the run is resumed

@@ -11,10 +11,12 @@ from typing import Any, cast
 import torch
 from gymnasium import Space
 from rich.console import Console
+from rich.progress import Progress
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 
+from visionrl.agents.baselines import agent_rows
 from visionrl.agents.cache import OnImages, on_images
 from visionrl.agents.callback import RunCallback, Stopped
 from visionrl.agents.checkpoint import last_checkpoint
@@ -32,10 +34,12 @@ from visionrl.agents.models import (
     model_kwargs,
 )
 from visionrl.agents.run_files import plot_curve, read_config, write_config, write_json
+from visionrl.agents.scorer import Scorer, fit_scorer, new_scorer
 from visionrl.core import Task, make_task
 from visionrl.rendering import replacing
 
 ENCODER = "encoder."  # in front of a frozen backbone's tensors in ``policy.pt``
+SCORER = "scorer."  # in front of a scorer's
 
 
 def train(config: TrainConfig) -> Path:
@@ -71,9 +75,10 @@ def train(config: TrainConfig) -> Path:
     if earlier is not None and finished(run, wanted.timesteps or 0):
         console.print(f"{run} is finished; it goes on if it is given more timesteps")
         return run
-    env = make_training_env(wanted)
-    if earlier is None:
-        wanted = settle(wanted, env.get_attr("task")[0])
+    with console.status("loading the data"):
+        env = make_training_env(wanted)
+        if earlier is None:
+            wanted = settle(wanted, env.get_attr("task")[0])
     wanted = fit_buffer(wanted, env.observation_space, given="buffer_size" in config.algo_kwargs)
     model = build_model(wanted, env)
     run.mkdir(parents=True, exist_ok=True)
@@ -173,14 +178,22 @@ def finish(model: Any, config: TrainConfig, run: Path, callback: RunCallback, co
     from visionrl.agents.record import gallery, record
 
     model.policy.load_state_dict(callback.best)
-    save_agent(model, run)
+    scorer = score_reports(model, config, console) if config.scorer_steps else None
+    save_agent(model, run, scorer)
     model = on_images(model)
+    model.scorer = scorer
     plot_curve(run, callback.curve, callback.metric)
-    agents = {config.algo.upper(): agent_policy(model)}
+    agents = agent_rows(config.algo.upper(), model)
     console.print("comparing on the test split")
-    table = compare(
-        config.env, agents, split="test", episodes=config.test_episodes, env_kwargs=config.env_kwargs
-    )
+    with console.status("") as status:
+        table = compare(
+            config.env,
+            agents,
+            split="test",
+            episodes=config.test_episodes,
+            env_kwargs=config.env_kwargs,
+            say=status.update,
+        )
     best = {key: None if math.isnan(value) else value for key, value in callback.best_row.items()}
     write_json(
         run / "metrics.json", {"timesteps": model.num_timesteps, "validation": best, "test": table.to_dict()}
@@ -189,6 +202,17 @@ def finish(model: Any, config: TrainConfig, run: Path, callback: RunCallback, co
     gallery(config.env, agent_policy(model), run / "ends.png", split="test", env_kwargs=config.env_kwargs)
     table.print(brief=True)
     console.print(f"saved in {run}; metrics.json has every metric")
+
+
+def score_reports(model: Any, config: TrainConfig, console: Console) -> Scorer:
+    """A scorer for the agent, with a progress bar; Ctrl-C ends the run, and ``resume`` begins here again."""
+    with Progress(console=console) as bar:
+        task = bar.add_task("scorer", total=config.scorer_steps)
+        return fit_scorer(
+            model,
+            config,
+            lambda done, loss: bar.update(task, completed=done, description=f"scorer, loss {loss:.3f}"),
+        )
 
 
 def check_folder(config: TrainConfig) -> TrainConfig | None:
@@ -240,14 +264,19 @@ def inherit(config: TrainConfig, earlier: TrainConfig) -> TrainConfig:
     return wanted
 
 
-def save_agent(model: BaseAlgorithm, run: Path) -> None:
-    """Write ``agent.zip`` and ``policy.pt``; the latter holds the backbone too of an agent that learnt on features."""
+def save_agent(model: BaseAlgorithm, run: Path, scorer: Scorer | None = None) -> None:
+    """Write ``agent.zip`` and ``policy.pt``.
+
+    The latter holds the scorer too, and the backbone of an agent that learnt on features.
+    """
     with replacing(run / "agent.zip") as part, part.open("wb") as file:
         model.save(file)
     state = model.policy.state_dict()
     seen = on_images(model)
     if isinstance(seen, OnImages):
         state |= {f"{ENCODER}{key}": value for key, value in seen.encoder.state_dict().items()}
+    if scorer:
+        state |= {f"{SCORER}{key}": value for key, value in scorer.state_dict().items()}
     with replacing(run / "policy.pt") as part:
         torch.save(state, part)
 
@@ -271,12 +300,20 @@ def load_agent(run: str | Path, device: str = "auto") -> tuple[Any, TrainConfig]
     state = torch.load(run / "policy.pt", map_location="cpu", weights_only=True)
     bare = replace(config, pretrained=False, weights=None, device=device)
     if not config.cache:
-        return empty_model(bare, observations, actions, state), config
+        scores = taken(state, SCORER)
+        model = empty_model(bare, observations, actions, state)
+        if scores:
+            model.scorer = new_scorer(bare, observations).to(model.device).eval()
+            model.scorer.load_state_dict(scores)
+        return model, config
     encoder = feature_encoder(bare, observations)
-    encoder.load_state_dict(
-        {key.removeprefix(ENCODER): state.pop(key) for key in list(state) if key.startswith(ENCODER)}
-    )
+    encoder.load_state_dict(taken(state, ENCODER))
     return OnImages(empty_model(bare, encoder.space, actions, state), encoder), config
+
+
+def taken(state: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """The tensors whose names begin so, out of the others, and without the beginning."""
+    return {key.removeprefix(prefix): state.pop(key) for key in list(state) if key.startswith(prefix)}
 
 
 def empty_model(config: TrainConfig, observations: Space, actions: Space, state: dict[str, Any]) -> Any:

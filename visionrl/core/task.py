@@ -99,6 +99,10 @@ class Task(ABC, Generic[StateT]):
         """The state in which a policy says how sure it is, (B,), that what it sees is what it looks for."""
         return state
 
+    def merit(self, state: StateT) -> Array:
+        """(B,) in [0, 1], how right a report would be now; only for tasks with reports."""
+        raise NotImplementedError(f"{type(self).__name__} has no reports")
+
     def tally(self, ends: StateT) -> dict[str, Array]:
         """What ``pooled`` needs of N last states (NumPy), (N, ...) each; none by default."""
         return {}

@@ -209,13 +209,11 @@ class Search(Task[State]):
 
     def metrics(self, state: State) -> dict[str, Array]:
         xp = xp_of(state.box)
-        _, target = self.hit(state)
         # reports that an augmented start came with took no steps, and do not count
         made = xp.sum(xp.astype(~xp.isnan(state.spent), xp.float64), axis=-1)
         missed, false = state.present - state.found, made - state.found
-        best = ops.iou(state.box, self.object(state, target))
         return {
-            "iou": xp.where(xp.any(state.sought, axis=-1), best, xp.zeros_like(best)),
+            "iou": self.merit(state),
             "found": state.found + 0.0,
             "missed": missed,
             "false_reports": false,
@@ -227,6 +225,12 @@ class Search(Task[State]):
 
     def pooled(self, tally: Mapping[str, Array]) -> dict[str, float]:
         return scores.pooled(tally)
+
+    def merit(self, state: State) -> Array:
+        """(B,) overlap with what is sought and not found yet."""
+        xp = xp_of(state.box)
+        best = ops.iou(state.box, self.object(state, self.hit(state)[1]))
+        return xp.where(xp.any(state.sought, axis=-1), best, xp.zeros_like(best))
 
     def rated(self, state: State, confidence: Array) -> State:
         return replace(state, confidence=confidence)

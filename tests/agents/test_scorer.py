@@ -1,0 +1,66 @@
+"""The scorer learns how right a report is, stays with its run, and ranks the agent's reports."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from visionrl import cli
+from visionrl.agents import TrainConfig, load_agent, train
+from visionrl.agents.baselines import ScoredPolicy, agent_policy
+from visionrl.agents.models import build_model, make_training_env
+from visionrl.agents.scorer import fit_scorer
+from visionrl.ops import to_numpy
+
+REPLAY = ("learning_starts=32", "batch_size=8", "buffer_size=64", "train_freq=2")
+
+
+def config(out: Path, **changes: object) -> TrainConfig:
+    """A run on coins, of a few seconds."""
+    sizes = {"timesteps": 0, "clone_steps": 256, "num_envs": 8, "eval_episodes": 2, "test_episodes": 2}
+    env = {"env": "visionrl/Detection-v0", "data": "coins", "env_args": ("window=24", "max_episode_steps=20")}
+    plain = {"device": "cpu", "presets": False, "out": str(out), "scorer_steps": 512, "algo_args": REPLAY}
+    return TrainConfig(**(sizes | env | plain | changes))  # type: ignore[arg-type]
+
+
+def test_what_it_says_goes_with_the_overlap(tmp_path: Path) -> None:
+    tiny = config(tmp_path, scorer_steps=1600, num_envs=16)
+    env = make_training_env(tiny)
+    model = build_model(tiny, env)
+    losses: list[float] = []
+    scorer = fit_scorer(model, tiny, lambda done, loss: losses.append(loss))
+    assert not scorer.training and "history" not in scorer.space.spaces
+    obs, said, true = env.reset(), [], []
+    for _ in range(20):
+        venv = env.unwrapped.venv
+        said.append(scorer.rate(obs))
+        true.append(to_numpy(venv.task.merit(venv.state)))
+        obs = env.step(to_numpy(venv.task.expert(venv.state)))[0]
+    assert np.corrcoef(np.concatenate(said), np.concatenate(true))[0, 1] > 0.5
+    again = fit_scorer(build_model(tiny, make_training_env(tiny)), tiny)
+    assert all(map(torch.equal, again.state_dict().values(), scorer.state_dict().values()))
+
+
+def test_it_is_a_row_of_the_run_and_of_a_later_evaluation(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    run = train(config(tmp_path))
+    rows = {row["name"] for row in json.loads((run / "metrics.json").read_text())["test"]["rows"]}
+    assert {"DQN", "DQN, scored", "random", "expert"} <= rows
+    model, _ = load_agent(run, device="cpu")
+    policy = agent_policy(model)
+    assert isinstance(policy, ScoredPolicy)
+    stored = torch.load(run / "policy.pt", weights_only=True)
+    assert torch.equal(stored["scorer.head.weight"], model.scorer.head.weight)
+    cli.main(["evaluate", str(run), "--split", "val", "--episodes", "2"])
+    assert "DQN, scored" in capsys.readouterr().out
+
+
+def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cache must be off with scorer_steps"):
+        config(tmp_path, cache=True, frozen=True)
+    with pytest.raises(ValueError, match="scorer_steps must be 0 for visionrl/LandmarkLoc.*report nothing"):
+        train(config(tmp_path, env="visionrl/LandmarkLocalization-v0", data=None, env_args=()))
+    assert not list(tmp_path.iterdir())
