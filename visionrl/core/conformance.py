@@ -17,12 +17,14 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
 
 from visionrl import ops
 from visionrl.core import batch
 from visionrl.core.registry import entry_of, make_task
+from visionrl.core.task import Task
 from visionrl.core.vector_env import TaskVectorEnv
 
 ROWS = 4
@@ -268,7 +270,16 @@ def _middle(task: Any, state: Any, action: Any) -> dict[str, Any]:
     out |= {f"metric.{key}": value for key, value in task.metrics(after).items()}
     out["reward"], out["terminated"] = task.reward(state, action, after), task.terminated(after)
     out["expert"] = task.expert(state)
+    for name in _further(task):
+        out[name] = getattr(task, name)(state)
     return out
+
+
+def _further(task: Any) -> list[str]:
+    """What a task says of a state beyond what every task must."""
+    found = ["good_actions"] if isinstance(task.action_space, spaces.Discrete) else []
+    found += ["action_mask"] if hasattr(task, "action_mask") else []
+    return found + (["merit"] if type(task).merit is not Task.merit else [])
 
 
 def _same_everywhere(here: dict[str, np.ndarray], there: dict[str, Any], device: Any) -> None:
