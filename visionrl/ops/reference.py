@@ -43,3 +43,30 @@ def bilinear(image: np.ndarray, x: float, y: float) -> np.ndarray:
         if 0 <= i < image.shape[0] and 0 <= j < image.shape[1]:
             value += image[i, j] * (1 - abs(y - i)) * (1 - abs(x - j))
     return value
+
+
+def render(
+    volume: np.ndarray, spacing_mm: np.ndarray, beam: tuple[np.ndarray, ...], size: int, axis: int
+) -> np.ndarray:
+    """Line integrals of a (D, H, W) volume, see ``ops.radiograph``; slices lie across ``axis`` of (x, y, z)."""
+    source, corner, right, down = beam
+    middle = (np.array(volume.shape[::-1]) - 1) / 2
+    out = np.zeros((size, size))
+    for row, column in np.ndindex(size, size):
+        ray = corner + column * right + row * down - source
+        for number in range(volume.shape[2 - axis]):
+            ahead = ((number - middle[axis]) * spacing_mm[axis] - source[axis]) / ray[axis]
+            place = (source + ahead * ray) / spacing_mm + middle
+            out[row, column] += trilinear(volume, *place)
+        out[row, column] *= spacing_mm[axis] * np.linalg.norm(ray) / abs(ray[axis])
+    return out
+
+
+def trilinear(volume: np.ndarray, x: float, y: float, z: float) -> float:
+    """The value of a (D, H, W) volume between its voxel centres; voxels outside count as 0."""
+    low, total = np.floor([x, y, z]).astype(int), 0.0
+    for corner in np.ndindex(2, 2, 2):
+        i, j, k = low + corner
+        if 0 <= i < volume.shape[2] and 0 <= j < volume.shape[1] and 0 <= k < volume.shape[0]:
+            total += float(volume[k, j, i]) * (1 - abs(x - i)) * (1 - abs(y - j)) * (1 - abs(z - k))
+    return total
