@@ -16,18 +16,22 @@ def render(densities: Densities, index: Tensor, beam: Beam, size: int) -> Tensor
     order = torch.tensor(densities.axes, device=index.device)
     rays = _rays(beam, size)[:, order]  # (B, 3, size, size), along K, U, Z
     source = beam.source[:, order]
-    slope = rays[:, 1:] / rays[:, :1]
-    middle = (sides - 1) / 2
-    ends = torch.tensor(store.shape[:1:-1], device=index.device, dtype=slope.dtype) - 1  # U, Z
+    sides, spacing = (part[:, :, None, None] for part in (sides, spacing))
+    slope, middle = (
+        rays[:, 1:] / rays[:, :1] * spacing[:, :1] / spacing[:, 1:],
+        (sides - 1) / 2,
+    )  # voxels a slice
+    ahead = (
+        source[:, :1, None, None] / spacing[:, :1] + middle[:, :1]
+    )  # slices from the first one to the source
+    first = source[:, 1:, None, None] / spacing[:, 1:] + middle[:, 1:] - ahead * slope
+    ends = torch.tensor(store.shape[:1:-1], device=index.device).clamp(min=2) - 1  # of U and Z
+    start, step = ((2 * way.permute(0, 2, 3, 1) / ends).float() for way in (first, slope))
     total = torch.zeros((len(index), size, size), device=index.device)
     for number in range(store.shape[1]):  # slices beyond a smaller volume are 0
-        ahead = (number - middle[:, 0]) * spacing[:, 0] - source[:, 0]
-        place = source[:, 1:, None, None] + ahead[:, None, None, None] * slope
-        voxel = place / spacing[:, 1:, None, None] + middle[:, 1:, None, None]
-        grid = (2 * voxel.permute(0, 2, 3, 1) / ends - 1).float()
-        seen = F.grid_sample(store[index, number][:, None], grid, align_corners=True)
+        seen = F.grid_sample(store[index, number][:, None], start + number * step - 1, align_corners=True)
         total = total + seen[:, 0]
-    stride = spacing[:, 0, None, None] * rays.square().sum(dim=1).sqrt() / rays[:, 0].abs()
+    stride = spacing[:, 0] * rays.square().sum(dim=1).sqrt() / rays[:, 0].abs()
     return total * stride.float()
 
 

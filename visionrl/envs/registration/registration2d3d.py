@@ -189,8 +189,8 @@ class Registration2D3D(Task[State]):
         }
 
     def reward(self, before: State, action: Array, after: State) -> Array:
-        gaps = [self.error(state.image, state.pose, state.target) for state in (before, after)]
-        return rewards.progress(*gaps, scale=self.radius)
+        first, last = (self.error(state.image, state.pose, state.target) for state in (before, after))
+        return rewards.progress(first, last, scale=self.radius)
 
     def terminated(self, state: State) -> Array:
         return state.finished
