@@ -44,7 +44,7 @@ FITS: Mapping[str, tuple[type[spaces.Space], ...]] = {
     "td3": (spaces.Box,),
 }
 REPLAYING = ("dqn", "ddqn", "qrdqn", "sac", "td3")
-POLICY_ARGS = ("net_arch", "n_quantiles")  # of ``algo_args``, those that shape the policy's networks
+POLICY_ARGS = ("net_arch", "n_quantiles", "log_std_init")  # of ``algo_args``, those that shape the policy's networks
 REPLAY_BYTES = 1_000_000_000
 
 
