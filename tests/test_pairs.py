@@ -9,7 +9,7 @@ import pytest
 from visionrl.datasets import PairSample, clear_cache, load, validate
 from visionrl.datasets.cutouts import PHOTOGRAPHS
 from visionrl.datasets.pairs import COUNTS, SIDE, Pairs, photo_scene, scan_scene
-from visionrl.datasets.readers.pairs import read_map, read_points
+from visionrl.datasets.readers.pair_files import read_map, read_points
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (1, 20, 30), dtype=np.uint8)
 POINTS = [[2.0, 3.0], [25.0, 4.0], [8.0, 15.0]]
@@ -108,8 +108,8 @@ def test_embedded_by_name():
 @pytest.mark.parametrize(
     ("change", "rule"),
     [
-        ({"fixed": IMAGE[None]}, r"fixed must be a 2D image \(C, H, W\) as the other one is"),
-        ({"moving": np.zeros((1, 4, 5, 6), np.uint8)}, "moving must be a 2D image"),
+        ({"fixed": IMAGE[None]}, "must be of one dimension, got a 3D and a 2D image"),
+        ({"moving": np.zeros((1, 4, 5, 6), np.uint8)}, "must be of one dimension, got a 2D and a 3D image"),
         ({"moving": IMAGE.astype(float)}, "moving: images are uint8"),
         ({"modalities": ("ct", "")}, "modalities must be two words"),
         ({"modalities": "ct"}, "modalities must be two words"),
@@ -122,7 +122,7 @@ def test_embedded_by_name():
         ({"fixed_points": [1.0, 2.0]}, r"points must be \(N, 2\)"),
         (
             {"fixed_points": None, "moving_points": None, "transform": None},
-            "must have points of both images, or",
+            "must have points of both images, a transform, or label maps of both",
         ),
         ({"fixed_mask": np.zeros((20, 31), int)}, r"fixed_mask: mask must be integers of shape \(20, 30\)"),
         ({"moving_mask": np.full((20, 30), -1)}, "moving_mask: mask must be >= 0"),
@@ -230,7 +230,7 @@ def test_homographies(tmp_path):
         ({"transform.txt": "1 0 0\n"}, "must have 2 rows of 3 numbers"),
         ({"transform.txt": "1 0 0\n0 1 0\n.1 0 1\n"}, "must have 2 rows of 3 numbers"),
         ({"transform.txt": "1 0 0\n0 1 0\n", "start.txt": "0 0 1\n0 0 1\n"}, "start must not be singular"),
-        ({"scan.nii.gz": ""}, "pairs must be of 2D images, got the volume scan.nii.gz"),
+        ({"scan.nii.gz": ""}, "must hold two images, or pairs.csv, .* got 3 images"),
         ({"c.png": ""}, "must hold two images, or pairs.csv"),
         ({"pairs.csv": "left,right\na.png,b.png\n"}, "must have a header with fixed and moving"),
         ({"pairs.csv": "fixed,moving\n"}, "one row or more"),
@@ -240,7 +240,7 @@ def test_homographies(tmp_path):
         ({"pairs.csv": "fixed,moving,fixed_spacing_mm\na.png,b.png,1\n"}, "must hold 2 numbers, got 1"),
         ({"pairs.csv": "fixed,moving\na.png,none.png\n"}, "none.png must exist"),
         ({"H1to3p": "1 0 0\n0 1 0\n0 0 1\n"}, "needs the images img1 and img3"),
-        ({}, "must have points of both images, or a transform"),
+        ({}, "must have points of both images, a transform, or label maps of both"),
     ],
 )
 def test_bad_folders(tmp_path, files, rule):

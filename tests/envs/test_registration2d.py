@@ -153,7 +153,7 @@ def test_close_ends_only_where_asked():
         after, reward = act(made, start(made, near), 1)
         assert bool(after.finished[0]) == over
         assert reward == pytest.approx(1 + 10 * over)
-    assert made.evaluation == {"ends": "rest"}
+    assert made.evaluation == {"ends": "rest", "augment": False}
 
 
 def test_moves_that_lose_the_image_are_not_made():
@@ -177,12 +177,12 @@ def test_likeness_peaks_at_the_truth(reward):
     made = task(pair(transforms.to_matrix(np.array([[5.0, -3, 8]]), "rigid", 2)[0]), reward=reward)
     state = start(made)
     state = replace(state, pose=state.target)
-    best = float(made.alike(state.pair, state.pose)[0])
+    best = float(made.alike(state.pair, state.frame, state.pose)[0])
     for change in np.vstack([3 * np.eye(3), -3 * np.eye(3)]):
         other = transforms.moved(state.pose, change[None], "rigid")
-        assert best > float(made.alike(state.pair, other)[0]) + 0.02
+        assert best > float(made.alike(state.pair, state.frame, other)[0]) + 0.02
     away = replace(state, pose=transforms.moved(state.pose, np.array([[4.0, 0, 0]]), "rigid"))
-    away = replace(away, score=made.alike(away.pair, away.pose))
+    away = replace(away, score=made.alike(away.pair, away.frame, away.pose))
     assert act(made, away, 1)[1] > 0 > act(made, away, 0)[1]
 
 

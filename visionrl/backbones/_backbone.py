@@ -45,6 +45,7 @@ class Parts:
         min_size_small: the same with the small stem.
         small_stem: False where the published trunk starts without a stride and needs no small stem.
         stem_pool: False where the first max-pooling is one of two branches and has to stay in the small stem.
+        shared: True where one set of weights serves any number of channels, so that no filter is adapted to it.
         volumes: False where the network's code leaves 2D operations that have no 3D twin.
         mean: published normalisation of the three colours in [0, 1].
         std: published normalisation of the three colours in [0, 1].
@@ -63,6 +64,7 @@ class Parts:
     min_size_small: int = 32
     small_stem: bool = True
     stem_pool: bool = True
+    shared: bool = False
     volumes: bool = True
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD

@@ -164,10 +164,10 @@ def _build(
     if norm == "group":
         _surgery.group_norm(parts.stages)
     state = published(name, parts, pretrained) if pretrained else read_weights(weights)
-    if state is None:
+    if state is None and not parts.shared:
         _surgery.adapt_channels(parts.stages, in_channels, keep=False)
-    else:
-        load_into(parts, state, in_channels)
+    elif state is not None:
+        load_into(parts, state, 1 if parts.shared else in_channels)
     return parts, state is not None
 
 

@@ -11,6 +11,7 @@ Convention
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -89,7 +90,7 @@ class Deformation:
 def deformation(
     rng: np.random.Generator, family: str, source: Grid, target: Grid, strength_mm: float
 ) -> Deformation:
-    """A random one: turned by up to 6 degrees, scaled by up to 8 %, shifted by up to 10 mm and bent.
+    """A random one of a new scan; see ``flow``.
 
     Args:
         rng: all chance.
@@ -101,12 +102,28 @@ def deformation(
     Raises:
         ValueError: there is no such family.
     """
+    return Deformation(source, target, flow(rng, family, source, strength_mm)(target.nodes()))
+
+
+def flow(
+    rng: np.random.Generator, family: str, source: Grid, strength_mm: float
+) -> Callable[[np.ndarray], np.ndarray]:
+    """A random map from (..., 3) millimetres about a new scan's middle to voxels of the source.
+
+    It turns by up to 6 degrees, scales by up to 8 %, shifts by up to 10 mm and bends. The arguments are those of
+    ``deformation``.
+    """
     bend = exponential(velocity(rng, family, source, strength_mm), source)
-    turn = _rotation(np.radians(rng.uniform(-6, 6, 3))) * rng.uniform(0.92, 1.08, 3)
-    moved = target.nodes() @ turn.T + rng.uniform(-10, 10, 3)
-    at = source.to_voxels(moved) / (np.array(source.shape) - 1) * (NODES - 1)
-    bent = moved + np.moveaxis(vectors(bend, np.moveaxis(at, -1, 0)), 0, -1)
-    return Deformation(source, target, source.to_voxels(bent))
+    turn = rotation(np.radians(rng.uniform(-6, 6, 3))) * rng.uniform(0.92, 1.08, 3)
+    shift = rng.uniform(-10, 10, 3)
+
+    def place(mm: np.ndarray) -> np.ndarray:
+        moved = mm @ turn.T + shift
+        at = source.to_voxels(moved) / (np.array(source.shape) - 1) * (NODES - 1)
+        bent = moved + np.moveaxis(vectors(bend, np.moveaxis(at, -1, 0)), 0, -1)
+        return source.to_voxels(bent)
+
+    return place
 
 
 def velocity(rng: np.random.Generator, family: str, grid: Grid, strength_mm: float) -> np.ndarray:
@@ -233,7 +250,7 @@ def _between(size: int) -> np.ndarray:
     return np.maximum(1 - np.abs(at[:, None] - np.arange(NODES)), 0).astype(np.float32)
 
 
-def _rotation(angles: np.ndarray) -> np.ndarray:
+def rotation(angles: np.ndarray) -> np.ndarray:
     """(3, 3) rotation by angles in radians about the first, then the second, then the third axis."""
     whole = np.eye(3)
     for axis, angle in enumerate(angles):

@@ -122,20 +122,21 @@ class VolumeSample:
 
 @dataclass(frozen=True, eq=False)
 class PairSample:
-    """Two images of one thing, and how places in the one belong to places in the other.
+    """Two images, or two volumes, of one thing, and how places in the one belong to places in the other.
 
-    Volumes will fit likewise: (1, D, H, W), points (x, y, z), maps (3, 4), three spacings each.
+    d is the number of axes, 2 or 3. Images are (C, H, W), C = 1 or 3, volumes (1, D, H, W), both uint8.
 
     Attributes:
-        fixed: (C, H, W) uint8, C = 1 or 3.
-        moving: (C, H, W) uint8 of any size; it is brought onto ``fixed``.
-        fixed_points: (N, 2) float, (x, y) in pixels of ``fixed``.
-        moving_points: (N, 2) float, the same places in pixels of ``moving``; they may lie outside.
-        transform: (2, 3) float, takes (x, y, 1) of ``fixed`` to (x, y) of ``moving``, pixels; None where unknown.
-        start: (2, 3) float, likewise, from which a registration starts; None: the images' middles lie on each other.
+        fixed: the image or volume that stays.
+        moving: of any size; it is brought onto ``fixed``.
+        fixed_points: (N, d) float, (x, y) or (x, y, z) in pixels of ``fixed``.
+        moving_points: (N, d) float, the same places in pixels of ``moving``; they may lie outside.
+        transform: (d, d + 1) float, takes (x, y, 1) or (x, y, z, 1) of ``fixed`` to ``moving``, pixels; None: unknown.
+        start: (d, d + 1) float, likewise, from which a registration starts; None: the middles lie on each other.
         modalities: what made ``fixed`` and ``moving``, such as ("mr", "ct"); equal words say that like looks alike.
-        spacing_mm: millimetres per pixel of ``fixed`` and of ``moving``, or None where unknown.
-        fixed_mask: (H, W) integer labels on the grid of ``fixed``, 0 is background.
+        spacing_mm: millimetres per pixel of ``fixed`` and of ``moving``, (2,), or None where unknown; volumes must
+            have (2, 3), each (x, y, z).
+        fixed_mask: (H, W) or (D, H, W) integer labels on the grid of ``fixed``, 0 is background.
         moving_mask: likewise of ``moving``.
         name: what errors and tables call it.
         subject: who or what it shows; samples of one subject never part over splits. Empty: ``name``.

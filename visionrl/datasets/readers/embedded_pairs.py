@@ -1,4 +1,8 @@
-"""The embedded sets of pairs as formats without a path: "photo-pairs", "scan-pairs", "photo-pairs-affine" and so on."""
+"""The embedded sets of pairs as formats without a path.
+
+Images: "photo-pairs", "scan-pairs". Volumes: "volume-pairs", "volume-pairs-multimodal". Each also with "-similarity" or
+"-affine" for maps of these kinds.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +11,26 @@ from collections.abc import Sequence
 from visionrl.datasets.formats import ReadOptions, register_format
 from visionrl.datasets.samples import PairSample
 
-NAMES = tuple(
-    (f"{source}-pairs" + (f"-{kind}" if kind != "rigid" else ""), source, kind)
-    for source in ("photo", "scan")
-    for kind in ("rigid", "similarity", "affine")
-)
+KINDS = ("rigid", "similarity", "affine")
+SOURCES = ("photo-pairs", "scan-pairs", "volume-pairs", "volume-pairs-multimodal")
 
 
-def _register(name: str, source: str, kind: str) -> None:
+def _register(source: str, kind: str) -> None:
     """Makes one set known."""
+    name = source if kind == "rigid" else f"{source}-{kind}"
 
     @register_format(name, kind=PairSample, embedded=True)
     def read(path: None, options: ReadOptions) -> Sequence[PairSample]:
-        """Pairs of a source with maps of a kind; see ``datasets.pairs``."""
+        """Pairs of a source with maps of a kind; see ``datasets.pairs`` and ``datasets.volume_pairs``."""
+        if source.startswith("volume"):
+            from visionrl.datasets.volume_pairs import VolumePairs
+
+            return VolumePairs(source.endswith("multimodal"), options.split, kind)
         from visionrl.datasets.pairs import Pairs, photo_scene, scan_scene
 
-        return Pairs(photo_scene if source == "photo" else scan_scene, name, options.split, kind)
+        return Pairs(photo_scene if source == "photo-pairs" else scan_scene, name, options.split, kind)
 
 
-for _name in NAMES:
-    _register(*_name)
+for _source in SOURCES:
+    for _kind in KINDS:
+        _register(_source, _kind)

@@ -40,6 +40,25 @@ def open_nifti(file: Path) -> Grid:
         ImportError: nibabel is missing.
         ValueError: it is no such file, has no affine, or is not 3D.
     """
+    image = _load(file)
+    shape = image.shape[:3] if image.shape[3:] == (1,) * (len(image.shape) - 3) else image.shape
+    return check_grid(Grid(file, shape, np.asarray(image.affine, float), partial(_voxels, image, shape)))
+
+
+def open_stack(file: Path) -> list[Grid]:
+    """The header of a file of 3 axes, or of each volume of one of 4; errors as ``open_nifti``."""
+    image = _load(file)
+    if len(image.shape) != 4 or image.shape[3] == 1:
+        return [open_nifti(file)]
+    affine = np.asarray(image.affine, float)
+    return [
+        check_grid(Grid(file, image.shape[:3], affine, partial(_one_of, image, k)))
+        for k in range(image.shape[3])
+    ]
+
+
+def _load(file: Path) -> Any:
+    """The image of a file that states its affine."""
     try:
         import nibabel
     except ImportError as error:
@@ -58,10 +77,14 @@ def open_nifti(file: Path) -> Grid:
         header["sform_code"] > 0 or header["qform_code"] > 0
     ):
         raise ValueError(f"{file} must state its affine: sform_code and qform_code are both 0")
-    shape = image.shape[:3] if image.shape[3:] == (1,) * (len(image.shape) - 3) else image.shape
-    return check_grid(Grid(file, shape, np.asarray(image.affine, float), partial(_voxels, image, shape)))
+    return image
 
 
 def _voxels(image: Any, shape: tuple[int, ...]) -> np.ndarray:
     """The array of an image, scaled as its header says."""
     return np.asarray(image.dataobj).reshape(shape)
+
+
+def _one_of(image: Any, number: int) -> np.ndarray:
+    """One of the volumes of an image of 4 axes, likewise."""
+    return np.asarray(image.dataobj[..., number])

@@ -1,51 +1,51 @@
-"""Pairs of 2D images: ``"pairs:FOLDER"``. The folder and those below it are searched; each may be one of these.
+"""Pairs of images or of volumes: ``"pairs:FOLDER"``. The folder and those below it are searched.
+
+Each may be one of these.
 
 A table ``pairs.csv``
-    One pair a row. Columns ``fixed`` and ``moving`` name the image files, beside the table. Others may be left out:
-    ``fixed_points``, ``moving_points``, ``transform``, ``start`` (files), ``fixed_modality``, ``moving_modality``,
-    ``fixed_spacing_mm``, ``moving_spacing_mm`` (numbers), ``fixed_mask``, ``moving_mask`` (images), ``name``,
-    ``subject``.
-A folder with two images
-    ``fixed.*`` and ``moving.*``, or any two, the first by name being the fixed one. The points of ``NAME.png`` are in
-    ``NAME.csv`` or ``NAME.txt``; ``transform.txt`` and ``start.txt`` may lie beside them.
+    One pair a row. Columns ``fixed`` and ``moving`` name the files, beside the table. Others may be left out:
+    ``fixed_points``, ``moving_points``, ``transform``, ``start``, ``fixed_mask``, ``moving_mask`` (files; a mask is a
+    label map), ``fixed_modality``, ``moving_modality`` (words), ``fixed_spacing_mm``, ``moving_spacing_mm`` (numbers,
+    for images; volumes state theirs), ``name``, ``subject``.
+Folders ``fixed_images`` and ``moving_images``
+    Files of one name are a pair. ``fixed_labels``, ``moving_labels``, ``fixed_points``, ``moving_points`` (or
+    ``..._landmarks``) may lie beside them, with files of the same names (DeepReg's layout).
+A folder with two images, or two volumes
+    ``fixed.*`` and ``moving.*``, or any two, the first by name being the fixed one. Points of ``NAME.png`` are in
+    ``NAME.csv``, ``NAME.txt`` or ``NAME_points.csv``, its label map in ``NAME_label.png`` (_labels, _seg,
+    _segmentation, _mask); ``transform.txt`` and ``start.txt`` may lie beside them.
 A folder with ``img1.*``, ``img2.*``, ... and homographies ``H1to2p``, ... (Mikolajczyk & Schmid, 2005)
     ``img1`` is the fixed image of every pair; a grid of points is carried by the homography.
 
-Points are (x, y) in pixels from 0, whole numbers being pixel centres. A text file has two numbers a line, and line n of
-both files is one place. A CSV file has a header; its columns ``x`` and ``y`` (in any case) are read, or the last two.
-Where there is a column before them, it names the points: then those that both files have are taken. Without names,
-files of different length are refused. A map is 2 x 3 numbers (or 3 x 3 with a last row 0 0 1) from pixels of the fixed
-image to those of the moving one.
+Volumes are .nii, .nii.gz, .mgz, .mha, .mhd, .nrrd and .nhdr. What the files hold: see ``readers.pair_files``.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
-from visionrl.datasets.readers.files import check_folder, list_images, numbers, read_image
+from visionrl.datasets.readers.files import IMAGE_SUFFIXES, check_folder, list_images, read_image
+from visionrl.datasets.readers.pair_files import SIDES, VOLUMES, Cells, is_volume, read_map, read_pair
+from visionrl.datasets.readers.scan_points import SUFFIXES as POINTS
+from visionrl.datasets.readers.scans import LABEL_ENDS, goes_on, match, stem
 from visionrl.datasets.samples import PairSample
 from visionrl.datasets.table import read_rows
 
 TABLE = "pairs.csv"
 COLUMNS = (
-    *("fixed", "moving", "fixed_points", "moving_points", "transform", "start", "fixed_modality"),
-    *(
-        "moving_modality",
-        "fixed_spacing_mm",
-        "moving_spacing_mm",
-        "fixed_mask",
-        "moving_mask",
-        "name",
-        "subject",
-    ),
+    *("fixed", "moving", "fixed_points", "moving_points", "transform", "start", "fixed_mask", "moving_mask"),
+    *("fixed_modality", "moving_modality", "fixed_spacing_mm", "moving_spacing_mm", "name", "subject"),
 )
-VOLUMES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")
+PICTURES = (*VOLUMES, *IMAGE_SUFFIXES)
+FOLDERS = tuple(f"{side}_images" for side in SIDES)
+BESIDE = {"mask": ("labels", "masks"), "points": ("points", "landmarks")}  # a cell -> endings of its folder
+MAPS = ("transform", "start")
 GRID = 9  # points along each side of a homography's image
 
 
@@ -58,9 +58,10 @@ def read_pairs(path: Path, options: ReadOptions) -> list[Entry]:
     """
     check_folder(path)
     found: list[Entry] = []
-    tables = {file.parent for file in path.rglob(TABLE)}
-    for folder in sorted([path, *(below for below in path.rglob("*") if below.is_dir())]):
-        if not tables & set(folder.parents):  # a table also speaks for the folders below it
+    folders = sorted([path, *(below for below in path.rglob("*") if below.is_dir())])
+    speak = {folder for folder in folders if (folder / TABLE).is_file() or _is_parallel(folder)}
+    for folder in folders:
+        if not speak & set(folder.parents):  # these also speak for the folders below them
             found += _of_folder(folder, path)
     return found
 
@@ -68,32 +69,83 @@ def read_pairs(path: Path, options: ReadOptions) -> list[Entry]:
 def _of_folder(folder: Path, root: Path) -> list[Entry]:
     """The pairs of one folder, not of those below."""
     name = folder.relative_to(root).as_posix() if folder != root else folder.resolve().name
+    prefix = "" if folder == root else f"{name}/"
     if (folder / TABLE).is_file():
-        return _of_table(folder / TABLE, "" if folder == root else f"{name}/")
-    volumes = sorted(file.name for file in folder.iterdir() if file.name.lower().endswith(VOLUMES))
-    if volumes:
-        raise ValueError(f"{folder}: pairs must be of 2D images, got the volume {volumes[0]}")
-    images = list_images(folder)
+        return _of_table(folder / TABLE, prefix)
+    if _is_parallel(folder):
+        return _of_parallel(folder, prefix)
+    pictures = list_pictures(folder)
     maps = {file.name: file for file in sorted(folder.glob("H1to*p"))}
-    if maps and images:
-        return [_of_homography(file, images, name) for file in maps.values()]
-    if len(images) not in (0, 2):
+    if maps and pictures:
+        return [_of_homography(file, list_images(folder), name) for file in maps.values()]
+    pictures = [file for file in pictures if not stem(file, PICTURES).lower().endswith(LABEL_ENDS)]
+    if len(pictures) not in (0, 2):
         raise ValueError(
-            f"{folder} must hold two images, or {TABLE}, or H1to2p and so on, got {len(images)} images"
+            f"{folder} must hold two images, or {TABLE}, or {' and '.join(FOLDERS)}, or H1to2p and so on, "
+            f"got {len(pictures)} images"
         )
-    return [_of_two_images(folder, images, name)] if images else []
+    return [_of_two(folder, pictures, name)] if pictures else []
 
 
-def _of_two_images(folder: Path, images: list[Path], name: str) -> Entry:
-    """The pair of a folder with two images and nothing else to say which is which."""
-    fixed, moving = sorted(images, key=lambda file: file.name)
-    cells = {"fixed": fixed.name, "moving": moving.name}
-    for key, image in (("fixed_points", fixed), ("moving_points", moving)):
-        beside = [image.with_suffix(suffix) for suffix in (".csv", ".txt")]
-        if tables := [file.name for file in beside if file.is_file()]:
-            cells[key] = tables[0]
-    cells |= {key: f"{key}.txt" for key in ("transform", "start") if (folder / f"{key}.txt").is_file()}
-    return Entry(name, name, partial(_read, folder, cells, str(folder)))
+def list_pictures(folder: Path) -> list[Path]:
+    """The image files and volumes of a folder, by name; hidden ones are left out."""
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [file for file in files if file.name.lower().endswith(PICTURES) and file.name[0] != "."]
+
+
+def _of_two(folder: Path, pictures: list[Path], name: str) -> Entry:
+    """The pair of a folder with two pictures and nothing else to say which is which."""
+    files = sorted(folder.iterdir())
+    labels = {stem(file, PICTURES): file.name for file in list_pictures(folder) if file not in pictures}
+    points = {stem(file, POINTS): file.name for file in files if file.name.endswith(POINTS)}
+    points = {key: file for key, file in points.items() if key not in MAPS}
+    cells = {key: f"{key}.txt" for key in MAPS if (folder / f"{key}.txt").is_file()}
+    plain = [re.sub(r"_(image|img|volume)$", "", stem(file, PICTURES)) for file in pictures]
+    for side, file, own in zip(SIDES, pictures, plain, strict=True):
+        cells[side] = file.name
+        for key, found in (("mask", labels), ("points", points)):
+            near = match([own], [other for other in found if other == own or goes_on(other, own)])
+            if own in near:
+                cells[f"{side}_{key}"] = found[near[own]]
+    return Entry(name, name, partial(read_pair, folder, cells, str(folder)))
+
+
+def _is_parallel(folder: Path) -> bool:
+    """Whether a folder has the layout of parallel folders."""
+    return all((folder / name).is_dir() for name in FOLDERS)
+
+
+def _of_parallel(folder: Path, prefix: str) -> list[Entry]:
+    """The pairs of parallel folders."""
+    fixed, moving = (
+        {stem(file, PICTURES): file for file in list_pictures(folder / name)} for name in FOLDERS
+    )
+    if alone := sorted(set(fixed) ^ set(moving)):
+        raise ValueError(
+            f"{folder}: {' and '.join(FOLDERS)} must have files of the same names, got {alone[0]!r} once"
+        )
+    entries = []
+    for name, file in fixed.items():
+        cells: Cells = {"fixed": f"{FOLDERS[0]}/{file.name}", "moving": f"{FOLDERS[1]}/{moving[name].name}"}
+        for side in SIDES:
+            cells |= _beside(folder, side, name)
+        entries.append(
+            Entry(prefix + name, prefix + name, partial(read_pair, folder, cells, f"{folder}, {name}"))
+        )
+    return entries
+
+
+def _beside(folder: Path, side: str, name: str) -> Cells:
+    """The label map and the points of one side of a pair, where they are."""
+    cells: Cells = {}
+    for key, endings in BESIDE.items():
+        suffixes: Sequence[str] = PICTURES if key == "mask" else POINTS
+        for ending in endings:
+            here = folder / f"{side}_{ending}"
+            for file in sorted(here.iterdir()) if here.is_dir() else []:
+                if file.name.lower().endswith(tuple(suffixes)) and stem(file, suffixes) == name:
+                    cells[f"{side}_{key}"] = f"{here.name}/{file.name}"
+    return cells
 
 
 def _of_table(file: Path, prefix: str) -> list[Entry]:
@@ -111,106 +163,11 @@ def _of_table(file: Path, prefix: str) -> list[Entry]:
         if len(row) != len(header):
             raise ValueError(f"{file}, line {line}: must have {len(header)} cells, got {row}")
         cells = {title: cell for title, cell in zip(header, row, strict=True) if cell}
-        name = prefix + cells.get("name", Path(cells.get("moving", str(line))).stem)
-        read = partial(_read, file.parent, cells, f"{file}, line {line}")
+        moving = Path(cells.get("moving", str(line)))
+        name = prefix + cells.get("name", stem(moving, VOLUMES) if is_volume(moving) else moving.stem)
+        read = partial(read_pair, file.parent, cells, f"{file}, line {line}")
         entries.append(Entry(name, prefix + cells.get("subject", "") if "subject" in cells else name, read))
     return entries
-
-
-def _read(folder: Path, cells: dict[str, str], where: str) -> PairSample:
-    """The pair that a row of the table, or a folder, describes."""
-    if missing := [key for key in ("fixed", "moving") if key not in cells]:
-        raise ValueError(f"{where}: must name the {missing[0]} image")
-    points = [read_points(folder / cells[key]) if key in cells else None for key in COLUMNS[2:4]]
-    fixed, moving = _matched(points[0], points[1], where)
-    spacing = [cells[key] for key in ("fixed_spacing_mm", "moving_spacing_mm") if key in cells]
-    others: dict[str, Any] = {
-        key: read_map(folder / cells[key]) for key in ("transform", "start") if key in cells
-    }
-    others |= {
-        key: read_image(folder / cells[key])[0] for key in ("fixed_mask", "moving_mask") if key in cells
-    }
-    return PairSample(
-        read_image(folder / cells["fixed"]),
-        read_image(folder / cells["moving"]),
-        fixed,
-        moving,
-        modalities=(cells.get("fixed_modality", ""), cells.get("moving_modality", "")),
-        spacing_mm=numbers(spacing, 2, f"{where}: spacing_mm of fixed and of moving") if spacing else None,
-        **others,
-    )
-
-
-Named = tuple[list[str], np.ndarray]  # names, empty where there are none, and points
-
-
-def _matched(
-    fixed: Named | None, moving: Named | None, where: str
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """The points of both files that belong to each other."""
-    if fixed is None or moving is None:
-        return fixed and fixed[1], moving and moving[1]
-    if fixed[0] and moving[0]:
-        shared = [name for name in fixed[0] if name in moving[0]]
-        if not shared:
-            raise ValueError(
-                f"{where}: the point files must share a name, got {fixed[0][:3]} and {moving[0][:3]}"
-            )
-        first, second = (table[1][[table[0].index(name) for name in shared]] for table in (fixed, moving))
-        return first, second
-    if len(fixed[1]) != len(moving[1]):
-        raise ValueError(
-            f"{where}: point files must have equal length, or name their points, got {len(fixed[1])} and "
-            f"{len(moving[1])} points"
-        )
-    return fixed[1], moving[1]
-
-
-def read_points(file: Path) -> Named:
-    """Names and (N, 2) points of a file.
-
-    Raises:
-        ValueError: it is missing, or a line does not hold what it must.
-    """
-    if not file.is_file():
-        raise ValueError(f"point file {file} must exist")
-    if file.suffix.lower() != ".csv":
-        lines = [
-            (n, line.replace(",", " ").split()) for n, line in enumerate(_lines(file), 1) if line.strip()
-        ]
-        return [], np.array([numbers(row, 2, f"{file}, line {n}") for n, row in lines], float).reshape(-1, 2)
-    rows = read_rows(file)
-    titles = [title.lower() for title in rows[0][1]] if rows else []
-    if len(titles) < 2:
-        raise ValueError(f"{file} must have a header with x and y, got {','.join(titles)!r}")
-    x, y = (
-        (titles.index("x"), titles.index("y"))
-        if {"x", "y"} <= set(titles)
-        else (len(titles) - 2, len(titles) - 1)
-    )
-    points = [
-        numbers([row[k] for k in (x, y) if k < len(row)], 2, f"{file}, line {n}") for n, row in rows[1:]
-    ]
-    names = [row[0] for _, row in rows[1:]] if min(x, y) > 0 else []
-    if len(set(names)) < len(names):
-        raise ValueError(
-            f"{file} must name each point once, got {next(n for n in names if names.count(n) > 1)!r} twice"
-        )
-    return names, np.array(points, float).reshape(-1, 2)
-
-
-def read_map(file: Path, projective: bool = False) -> np.ndarray:
-    """(2, 3) map of a file, or (3, 3) of a homography."""
-    if not file.is_file():
-        raise ValueError(f"transform file {file} must exist")
-    rows = [line.replace(",", " ").split() for line in _lines(file) if line.strip()]
-    table = np.array([numbers(row, 3, f"{file}, row {n}") for n, row in enumerate(rows, 1)])
-    if projective and table.shape == (3, 3):
-        return table
-    if projective or len(table) not in (2, 3) or (len(table) == 3 and not np.allclose(table[2], (0, 0, 1))):
-        rule = "3 rows" if projective else "2 rows of 3 numbers, or a third 0 0 1"
-        raise ValueError(f"{file} must have {rule}, got {table.tolist()}")
-    return table[:2]
 
 
 def _of_homography(file: Path, images: list[Path], name: str) -> Entry:
@@ -230,11 +187,3 @@ def _of_homography(file: Path, images: list[Path], name: str) -> Entry:
         return PairSample(fixed, moving, points[seen], places[seen], modalities=("photo", "photo"))
 
     return Entry(f"{name}/1to{number}", name, read)
-
-
-def _lines(file: Path) -> list[str]:
-    """The lines of a text file."""
-    try:
-        return file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file} must be a text file in UTF-8: {error}") from error

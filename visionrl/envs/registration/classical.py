@@ -7,22 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import cv2
 import numpy as np
 
 from visionrl.core import baseline
 from visionrl.datasets.bank import colored
-from visionrl.envs.registration.pair_bank import inner_grid, middle
+from visionrl.envs.registration.pair_bank import middle
+from visionrl.envs.registration.places import inner_grid
 from visionrl.envs.registration.registration2d import Registration2D, State
+from visionrl.envs.registration.simple_itk import find_itk, simple_itk, to_image
 from visionrl.envs.registration.transforms import fit
 
 TASK = "Registration2D-v0"
 FEATURES = 1000  # of ORB, in each image
 SEED = 1
-SHRINK = (4, 2, 1)  # SimpleITK's levels
-SAMPLES = 8000  # pixels that its metric looks at, of a level
 
 Run = Callable[[Registration2D, State], State]
 Method = Callable[[np.ndarray, np.ndarray, np.ndarray, str], np.ndarray]
@@ -62,10 +61,15 @@ def itk_mutual_information(train: None) -> Run:
     """
     itk = simple_itk()
 
-    def find(fixed: np.ndarray, moving: np.ndarray, start: np.ndarray, kind: str) -> np.ndarray:
-        return find_itk(itk, fixed, moving, start, kind)
+    def run(task: Registration2D, state: State) -> State:
+        pair, unit = int(state.pair[0]), np.ones(2)
+        fixed, moving = (
+            to_image(itk, grey(some[pair]), unit) for some in (task.bank.fixed, task.bank.moving)
+        )
+        found = find_itk(itk, fixed, moving, state.pose[0], task.kind)
+        return replace(state, pose=found[None], finished=np.ones(1, bool))
 
-    return finder(find)
+    return run
 
 
 def finder(method: Method) -> Run:
@@ -131,59 +135,12 @@ def find_phase(fixed: np.ndarray, moving: np.ndarray, start: np.ndarray, kind: s
     return np.column_stack([start[:, :2], start[:, 2] - start[:, :2] @ (x, y)])
 
 
-def find_itk(itk: Any, fixed: np.ndarray, moving: np.ndarray, start: np.ndarray, kind: str) -> np.ndarray:
-    """By SimpleITK's ``ImageRegistrationMethod``."""
-    first, second = (itk.GetImageFromArray(image.astype(np.float32)) for image in (fixed, moving))
-    makers = {
-        "rigid": itk.Euler2DTransform,
-        "similarity": itk.Similarity2DTransform,
-        "affine": lambda: itk.AffineTransform(2),
-    }
-    transform, home = makers[kind](), middle(fixed)
-    transform.SetCenter(home.tolist())
-    transform.SetMatrix(start[:, :2].ravel().tolist(), *(() if kind == "affine" else (1e-6,)))
-    transform.SetTranslation((start[:, :2] @ home + start[:, 2] - home).tolist())
-    method = itk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)
-    method.SetMetricAsMattesMutualInformation(32)
-    method.SetMetricSamplingStrategy(method.RANDOM)
-    shares = [min(SAMPLES * shrink**2 / fixed.size, 1.0) for shrink in SHRINK]
-    method.SetMetricSamplingPercentagePerLevel(shares, SEED)
-    method.SetInterpolator(itk.sitkLinear)
-    method.SetShrinkFactorsPerLevel(SHRINK)
-    method.SetSmoothingSigmasPerLevel([shrink / 2 for shrink in SHRINK])
-    method.SetOptimizerAsRegularStepGradientDescent(2.0, 1e-3, 100, relaxationFactor=0.6)
-    method.SetOptimizerScalesFromPhysicalShift()
-    method.SetInitialTransform(transform, inPlace=True)
-    try:
-        method.Execute(first, second)
-    except RuntimeError as error:
-        if "samples map outside" not in str(error):
-            raise
-        return start
-    linear = np.array(transform.GetMatrix()).reshape(2, 2)
-    return np.column_stack([linear, np.array(transform.GetTranslation()) + home - linear @ home])
-
-
 def of_kind(found: np.ndarray, kind: str, fixed: np.ndarray) -> np.ndarray:
     """The map of a kind that is nearest to an affine one over an image."""
-    grid = inner_grid(fixed[None])
+    grid = inner_grid((1, *fixed.shape))
     return found if kind == "affine" else fit(kind, grid, grid @ found[:, :2].T + found[:, 2])
 
 
 def grey(image: np.ndarray) -> np.ndarray:
     """(H, W) uint8 of an (H, W, C) image."""
     return np.ascontiguousarray(colored(image.transpose(2, 0, 1), 1)[0])
-
-
-def simple_itk() -> Any:
-    """The package.
-
-    Raises:
-        ImportError: it is missing; says how to get it.
-    """
-    try:
-        import SimpleITK
-    except ImportError as error:
-        raise ImportError("registration needs SimpleITK: pip install 'visionrl[volumes]'") from error
-    return SimpleITK

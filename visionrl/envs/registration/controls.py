@@ -88,5 +88,5 @@ def check_modalities(samples: Sequence[PairSample], reward: str) -> None:
         if reward == "ncc" and sample.modalities[0] != sample.modalities[1]:
             raise ValueError(
                 f"reward 'ncc' needs images of one modality, pair {sample.name!r} has "
-                f"{' and '.join(sample.modalities)}; take 'mi' or 'truth'"
+                f"{' and '.join(sample.modalities)}; take 'mi', 'dice' or 'truth'"
             )

@@ -7,6 +7,7 @@ import numpy as np
 
 from visionrl.envs.registration.pair_bank import PairBank, middle
 from visionrl.envs.registration.transforms import carry, invert
+from visionrl.envs.registration.volume_pair_bank import VolumePairBank
 from visionrl.rendering import Canvas
 
 SQUARES = 6  # along the shorter side of the chequered picture
@@ -27,10 +28,22 @@ def overlay(bank: PairBank, pair: int, pose: np.ndarray) -> np.ndarray:
     y, x = np.mgrid[:height, :width] // side
     board = np.where(((x + y) % 2 == 0)[..., None], fixed, seen)
     canvas = Canvas(np.concatenate([board, fixed], axis=1).transpose(2, 0, 1))
-    number = int((bank.weights.array[pair] > 0).sum())
-    points, goals = (table.array[pair, :number] for table in (bank.fixed_points, bank.moving_points))
+    places = bank.places
+    number = int((places.weights.array[pair] > 0).sum())
+    points, goals = (table.array[pair, :number] for table in (places.fixed_points, places.moving_points))
     found = carry(invert(pose[None]), goals[None])[0]
     for which, meaning in ((points, "truth"), (found, "agent")):
         for place in which + home + (width + 0.5, 0.5):
             canvas.cross(place, meaning)
     return canvas.pixels
+
+
+def overlay3d(bank: VolumePairBank, pair: int, pose: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 RGB, a row a scale: cuts of both volumes in the squares of a chequerboard, and of the fixed one."""
+    index = np.array([pair])
+    fixed, moving = bank.fixed_windows(index)[0], bank.moving_windows(index, pose[None])[0]
+    side = max(bank.size // SQUARES, 1)
+    y, x = np.mgrid[: bank.size, : bank.size] // side
+    board = np.where((x + y) % 2 == 0, fixed, moving)
+    rows = [np.concatenate([*above, *beside], axis=1) for above, beside in zip(board, fixed, strict=True)]
+    return Canvas(np.concatenate(rows)[None]).pixels

@@ -1,4 +1,4 @@
-"""The pairs of one split, held once for all episodes."""
+"""The pairs of images of one split, held once for all episodes."""
 
 from __future__ import annotations
 
@@ -10,18 +10,15 @@ import numpy as np
 from visionrl import ops
 from visionrl.datasets import PairSample
 from visionrl.datasets.bank import allocate, colored, shared
-from visionrl.envs.registration.transforms import carry, fit
+from visionrl.envs.registration.labels import label_maps
+from visionrl.envs.registration.places import Places, Ruler
+from visionrl.envs.registration.transforms import carry
 from visionrl.ops import Array, Resident, const, xp_of
 
-GRID = 5  # points along each side of a pair that has a map but no points
+LATTICE = 64  # places along each side at which labels are compared
 HELD = (
-    "fixed",
-    "moving",
-    "fixed_points",
-    "moving_points",
-    "transform",
-    "start",
-    "spacing_mm",
+    *("fixed", "moving", "fixed_points", "moving_points", "transform", "start", "spacing_mm"),
+    *("fixed_mask", "moving_mask"),
 )  # what a bank is made of
 
 
@@ -40,14 +37,16 @@ class PairBank:
         channels: 1 holds all grey, 3 all in RGB; None is RGB if an image is.
 
     Attributes:
-        factors: (M,) float64, pixels of the original moving image per pixel held.
-        truth: (M, 2, 3) float64, map from the fixed to the moving image: the given one, or the best for the points.
-        starts: (M, 2, 3) float64, from which the pairs themselves would start.
+        places: points and true maps; errors are in pixels of the original moving image.
+        masks: label maps, or None where a pair has none.
+        rooms: (M,) float64, half the shorter side of the fixed images.
         fixed, moving: M images (H, W, C) uint8, as held.
 
     Raises:
         ValueError: a pair has too few points for the kind.
     """
+
+    pictures = 1  # of a window, those by which likeness is measured
 
     def __init__(
         self,
@@ -63,36 +62,20 @@ class PairBank:
         units = np.array([pixel_size(sample, longest) for sample in samples])  # of both images
         self.fixed = [held(s.fixed, self.channels, unit[0]) for s, unit in zip(samples, units, strict=True)]
         self.moving = [held(s.moving, self.channels, unit[1]) for s, unit in zip(samples, units, strict=True)]
-        self.factors = Resident(units[:, 1])
-        self.middles = Resident(np.array([middle(image) for image in self.moving]))
+        self.rulers = [
+            (ruler(first, unit[0]), ruler(second, unit[1]))
+            for first, second, unit in zip(self.fixed, self.moving, units, strict=True)
+        ]
+        self.places = Places(samples, self.rulers, kind, units[:, 1])
+        self.masks = label_maps(samples, self.rulers, LATTICE)
+        self.rooms = np.array([min(image.shape[:2]) / 2 for image in self.fixed])
         self.sizes = Resident(np.array([image.shape[1::-1] for image in self.moving], float))
-        self._place(samples, units, kind)
-        self._store = Resident(self._smoothed(self.moving))
-        self._seen = Resident(self._fixed_windows())
-
-    def _place(self, samples: Sequence[PairSample], units: np.ndarray, kind: str) -> None:
-        """Points, weights, true maps and starts, as held and from the middles."""
-        ends = [ends_of(sample) for sample in samples]
-        most = max(len(first) for first, _ in ends)
-        points, weights = np.zeros((2, len(samples), most, 2)), np.zeros((len(samples), most))
-        truth, starts = [], []
-        for n, (sample, pair, unit) in enumerate(zip(samples, ends, units, strict=True)):
-            homes = middle(self.fixed[n]), middle(self.moving[n])
-            for which in (0, 1):
-                points[which, n, : len(pair[which])] = (pair[which] + 0.5) / unit[which] - 0.5 - homes[which]
-            weights[n, : len(pair[0])] = 1 / len(pair[0])
-            source, goal = points[:, n, : len(pair[0])]
-            maps = [
-                None if m is None else as_held(sample, m, unit, homes)
-                for m in (sample.transform, sample.start)
-            ]
-            try:
-                truth.append(fit(kind, source, goal) if maps[0] is None else fit(kind, *maps[0]))
-            except ValueError as error:
-                raise ValueError(f"pair {sample.name!r}: {error}") from error
-            starts.append(np.eye(2, 3) if maps[1] is None else fit(kind, *maps[1]))
-        self.fixed_points, self.moving_points, self.weights = map(Resident, (*points, weights))
-        self.truth, self.starts = np.array(truth), np.array(starts)
+        self._stores = Resident(self._smoothed(self.fixed)), Resident(self._smoothed(self.moving))
+        self._middles = tuple(
+            Resident(np.array([middle(image) for image in images])) for images in (self.fixed, self.moving)
+        )
+        every = np.arange(len(samples))
+        self._seen = Resident(self._windows(0, every, np.tile(np.eye(2, 3), (len(every), 1, 1))))
 
     def _smoothed(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """(M * scales, H, W, C) uint8, all images at all scales, padded with 0 at the right and below."""
@@ -107,31 +90,21 @@ class PairBank:
                 )
         return store
 
-    def _fixed_windows(self) -> np.ndarray:
-        """(M, scales, C, w, w) uint8, the fixed images about their middles."""
-        store = self._smoothed(self.fixed)
-        middles, poses = (
-            np.array([middle(image) for image in self.fixed]),
-            np.tile(np.eye(2, 3), (len(self.fixed), 1, 1)),
-        )
-        index = np.arange(len(self.fixed))
-        return self._windows(store, index, poses, middles)
-
-    def fixed_windows(self, pair: Array) -> Array:
-        """(B, scales, C, w, w) uint8."""
+    def fixed_windows(self, pair: Array, frame: Array | None = None) -> Array:
+        """The fixed images about their middles, or as maps (B, 2, 3) show them: (B, scales, C, w, w) uint8."""
+        if frame is not None:
+            return self._windows(0, pair, frame)
         return xp_of(pair).take(self._seen.on(pair), pair, axis=0)
 
     def moving_windows(self, pair: Array, pose: Array, levels: Sequence[int] | None = None) -> Array:
         """The moving images as maps (B, 2, 3) bring them onto the fixed ones: (B, scales, C, w, w) uint8."""
-        middles = xp_of(pair).take(self.middles.on(pair), pair, axis=0)
-        store = self._store.on(pair) if ops.is_torch(pair) else self._store.array
-        return self._windows(store, pair, pose, middles, levels)
+        return self._windows(1, pair, pose, levels)
 
-    def _windows(
-        self, store: Array, pair: Array, pose: Array, middles: Array, levels: Sequence[int] | None = None
-    ) -> Array:
-        """Windows of some levels, default all, of images whose middles are given."""
+    def _windows(self, which: int, pair: Array, pose: Array, levels: Sequence[int] | None = None) -> Array:
+        """Windows of some levels, default all, of the fixed (0) or the moving (1) images."""
         xp, rows = xp_of(pose), pose.shape[0]
+        store = self._stores[which].on(pair) if ops.is_torch(pair) else self._stores[which].array
+        middles = xp.take(self._middles[which].on(pair), pair, axis=0)
         levels = tuple(range(len(self.scales)) if levels is None else levels)
         count, home = len(levels), self.size / 2 - 0.5
         scale = const(tuple(float(self.scales[k]) for k in levels), pose)
@@ -174,27 +147,9 @@ def middle(image: np.ndarray) -> np.ndarray:
     return (np.array(image.shape[1::-1]) - 1) / 2
 
 
-def inner_grid(image: np.ndarray) -> np.ndarray:
-    """(25, 2) float64 places (x, y) spread over a (C, H, W) image."""
-    lines = [np.linspace(0.1, 0.9, GRID) * (side - 1) for side in image.shape[:0:-1]]
-    return np.stack(np.meshgrid(*lines), axis=-1).reshape(-1, 2)
-
-
-def as_held(
-    sample: PairSample, matrix: np.ndarray, unit: np.ndarray, homes: tuple[np.ndarray, np.ndarray]
-) -> list[np.ndarray]:
-    """Places spread over the fixed image and where a map takes them, as held and from the middles: (25, 2) each."""
-    grid = inner_grid(sample.fixed)
-    ends = grid, grid @ matrix[:, :2].T + matrix[:, 2]
-    return [(end + 0.5) / size - 0.5 - home for end, size, home in zip(ends, unit, homes, strict=True)]
-
-
-def ends_of(sample: PairSample) -> tuple[np.ndarray, np.ndarray]:
-    """Points of both images, (N, 2) each: the pair's own, or a grid that its map carries."""
-    if sample.fixed_points is not None:
-        return np.asarray(sample.fixed_points, float), np.asarray(sample.moving_points, float)
-    grid = inner_grid(sample.fixed)
-    return grid, grid @ sample.transform[:, :2].T + sample.transform[:, 2]
+def ruler(image: np.ndarray, unit: float) -> Ruler:
+    """How pixels of the original become places, for an image (H, W, C) as held, ``unit`` times smaller."""
+    return Ruler(np.full(2, 1 / unit), 0.5 / unit - 0.5 - middle(image))
 
 
 def pair_bank(

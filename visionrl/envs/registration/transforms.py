@@ -151,11 +151,11 @@ def fit(kind: str, source: np.ndarray, goal: np.ndarray) -> np.ndarray:
     Source: Umeyama (1991) for rigid and similarity maps.
     """
     axes = source.shape[1]
-    needed = axes + 1 if kind == "affine" else axes
+    if not determined(kind, source):
+        needed = axes + 1 if kind == "affine" else axes
+        raise ValueError(f"{kind} needs {needed} points or more that span it, got {len(source)} points")
     start, end = source.mean(axis=0), goal.mean(axis=0)
     centred = source - start
-    if np.linalg.matrix_rank(centred, tol=1e-6) < needed - 1:
-        raise ValueError(f"{kind} needs {needed} points or more that span it, got {len(source)} points")
     if kind == "affine":
         linear = np.linalg.lstsq(centred, goal - end, rcond=None)[0].T
     else:
@@ -166,6 +166,14 @@ def fit(kind: str, source: np.ndarray, goal: np.ndarray) -> np.ndarray:
         if kind == "similarity":
             linear = linear * (values @ signs) / (centred**2).sum()
     return np.column_stack([linear, end - linear @ start])
+
+
+def determined(kind: str, source: np.ndarray, twice: bool = False) -> bool:
+    """Whether points (P, d) leave one map of a kind that fits best; ``twice``: and are twice as many as it needs."""
+    axes = source.shape[1]
+    needed = axes + 1 if kind == "affine" else axes
+    spans = np.linalg.matrix_rank(source - source.mean(axis=0), tol=1e-6) >= needed - 1
+    return bool(spans and len(source) >= needed * (1 + twice))
 
 
 def _turn_and_rest(linear: Array) -> tuple[Array, Array]:

@@ -1,0 +1,269 @@
+"""What registration is in two and in three axes alike: states, moves, rewards, ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+from gymnasium import spaces
+
+from visionrl import ops, rewards
+from visionrl.core import Task, check_choice, check_range
+from visionrl.datasets import PairSample
+from visionrl.envs.registration import transforms
+from visionrl.envs.registration.controls import CONTROLS, Controls, check_modalities, rests
+from visionrl.envs.registration.pair_bank import PairBank
+from visionrl.envs.registration.similarity import mutual_information, ncc
+from visionrl.envs.registration.volume_pair_bank import VolumePairBank
+from visionrl.ops import Array, xp_of
+
+MEMORY = 20  # steps that are looked back on for rest
+BONUS = 10.0
+EASY = 0.1  # share of the offsets at difficulty 0
+WANDER = (
+    0.4  # of half the shorter side of a fixed image: how far the view leaves the middle in augmented training
+)
+TURNED = {2: 180.0, 3: 20.0}  # degrees about each axis, likewise
+REWARDS = ("truth", "ncc", "mi", "dice")
+
+
+@dataclass(frozen=True)
+class State:
+    """How the moving image lies on the fixed one; B episodes.
+
+    Maps take places to places, (x, y) in pixels as held or (x, y, z) in millimetres, from the middle of the image; d is
+    2 or 3. The view is what the windows show; it is the fixed image, but for augmented training.
+
+    Attributes:
+        pair: (B,) int64, index of the pair.
+        frame: (B, d, d + 1) float64, from the view to the fixed image.
+        target: (B, d, d + 1) float64, the true map from the view to the moving image.
+        pose: (B, d, d + 1) float64, the map now.
+        trail: (B, 20, d, d + 1) float64, poses before this one, newest last; NaN before the start.
+        first: (B,) float64, target registration error at the start.
+        score: (B,) float64, how alike the images are now; 0 where the reward does not ask.
+        finished: (B,) bool, the episode has come to its end.
+    """
+
+    pair: Array
+    frame: Array
+    target: Array
+    pose: Array
+    trail: Array
+    first: Array
+    score: Array
+    finished: Array
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The arguments that both tasks have; their docstrings explain them.
+
+    Attributes:
+        offset: largest random shift along each axis, pixels or millimetres.
+    """
+
+    transform: str
+    control: str
+    step: float
+    reward: str
+    verdicts: Sequence[float] | None
+    start: str
+    offset: float
+    offset_deg: float
+    ends: str
+    epsilon: float
+    radius: float
+    window: int
+    scales: Sequence[int]
+    augment: bool
+
+    def check(self, unit: str) -> None:
+        """Refuse what makes no sense.
+
+        Raises:
+            ValueError: names the argument, the rule, and the value.
+        """
+        check_choice("transform", self.transform, transforms.KINDS)
+        check_choice("control", self.control, CONTROLS)
+        check_choice("reward", self.reward, REWARDS)
+        check_choice("start", self.start, ("offset", "own"))
+        check_choice("ends", self.ends, ("rest", "close"))
+        for name, low in (("step", 0.5), ("epsilon", 0.01), ("radius", 0.01)):
+            check_range(name, getattr(self, name), low)
+        check_range(f"offset_{unit}", self.offset, 0.0)
+        check_range("offset_deg", self.offset_deg, 0.0, 120.0)
+        check_range("window", self.window, 16)
+        if (
+            not self.scales
+            or list(self.scales) != sorted(set(self.scales), reverse=True)
+            or min(self.scales) < 1
+        ):
+            raise ValueError(f"scales must be whole numbers >= 1, falling, got {self.scales!r}")
+        if self.verdicts is not None and len(self.verdicts) != 3:
+            raise ValueError(f"verdicts must be three rewards (better, same, worse), got {self.verdicts!r}")
+
+
+class Registration(Task[State]):
+    """The part of registration that does not ask how many axes there are.
+
+    Attributes:
+        axes: 2 or 3.
+        unit: of places, the suffix of metrics.
+        bank: what ``set_up`` is given.
+    """
+
+    axes: ClassVar[int]
+    unit: ClassVar[str]
+    evaluation: ClassVar[dict[str, Any]] = {"ends": "rest", "augment": False}
+    eased = True
+    bank: Any
+
+    def set_up(
+        self, samples: Sequence[PairSample], rules: Rules, bank: PairBank | VolumePairBank, half: float
+    ) -> None:
+        """Take in the pairs and the rules; the constructors of tasks end with it.
+
+        Args:
+            samples: the pairs.
+            rules: checked.
+            bank: of the pairs.
+            half: half the side of the field that the widest window shows.
+
+        Raises:
+            ValueError: the reward does not fit the pairs.
+        """
+        self.samples, self.rules, self.bank, self.half = samples, rules, bank, half
+        self.kind, self.items = rules.transform, len(samples)
+        check_modalities(samples, rules.reward)
+        if rules.reward == "dice" and bank.masks is None:
+            raise ValueError("reward 'dice' needs label maps of both images of every pair")
+        self.controls = Controls(rules.control, self.kind, self.axes, rules.step, half)
+        turns = self.axes * (self.axes - 1) // 2
+        others = self.controls.count - self.axes - turns  # stretches and shears
+        self.spread = np.array(
+            [rules.offset] * self.axes + [rules.offset_deg] * turns + [rules.offset_deg / 3] * others
+        )
+        shape = (len(rules.scales) * 2 * bank.channels, rules.window, rules.window)
+        self.observation_space = spaces.Dict({"window": spaces.Box(0, 255, shape, np.uint8)})
+        self.action_space = self.controls.space
+
+    # -- edge: one episode -----------------------------------------------------------------------------------------
+    def sample(self, rng: np.random.Generator, item: int) -> State:
+        frame = np.eye(self.axes, self.axes + 1)[None]
+        if self.rules.augment:
+            wander = [WANDER * self.bank.rooms[item]] * self.axes
+            reach = np.array(wander + [TURNED[self.axes]] * (self.axes * (self.axes - 1) // 2))
+            frame = transforms.to_matrix(rng.uniform(-1, 1, (1, len(reach))) * reach, "rigid", self.axes)
+        target = transforms.compose(frame, self.bank.places.truth[item][None])
+        share = EASY + (1 - EASY) * self.difficulty
+        offset = rng.uniform(-1, 1, (1, self.controls.count)) * self.spread * share
+        if self.rules.start == "own":
+            pose = transforms.compose(frame, self.bank.places.starts[item][None])
+        else:
+            pose = transforms.moved(target, offset, self.kind)
+        pair = np.array([item])
+        return State(
+            pair=np.int64(item),
+            frame=frame[0],
+            target=target[0],
+            pose=pose[0],
+            trail=np.full((MEMORY, self.axes, self.axes + 1), np.nan),
+            first=self.bank.places.error(pair, from_fixed(frame, pose))[0],
+            score=self.alike(pair, frame, pose)[0],
+            finished=np.False_,
+        )
+
+    # -- middle: B episodes, array API -----------------------------------------------------------------------------
+    def step(self, state: State, action: Array) -> State:
+        xp = xp_of(state.pose)
+        pose = transforms.moved(state.pose, self.controls.motion(action, state.pose), self.kind)
+        pose = xp.where(self.allowed(pose)[:, None, None], pose, state.pose)
+        trail = xp.concat([state.trail[:, 1:, ...], state.pose[:, None, ...]], axis=1)
+        if self.rules.ends == "close":
+            finished = transforms.distance(pose, state.target) <= self.rules.epsilon
+        else:
+            finished = rests(pose, trail)
+        score = self.alike(state.pair, state.frame, pose)
+        return replace(state, pose=pose, trail=trail, score=score, finished=finished)
+
+    def observe(self, state: State) -> dict[str, Array]:
+        xp = xp_of(state.pose)
+        moving = self.bank.moving_windows(state.pair, state.pose)
+        both = xp.stack([self.fixed(state.pair, state.frame), moving], axis=3)
+        return {"window": xp.reshape(both, (both.shape[0], -1, *both.shape[-2:]))}
+
+    def fixed(self, pair: Array, frame: Array) -> Array:
+        """What the windows show of the fixed images, (B, scales, C, w, w)."""
+        return self.bank.fixed_windows(pair, frame if self.rules.augment else None)
+
+    def reward(self, before: State, action: Array, after: State) -> Array:
+        xp, by_truth = xp_of(before.pose), self.rules.reward == "truth"
+        gaps = [transforms.distance(state.pose, state.target) for state in (before, after)]
+        gained = rewards.progress(*gaps) if by_truth else 10 * (after.score - before.score)
+        if self.rules.verdicts:
+            better, same, worse = self.rules.verdicts
+            gained = xp.where(
+                gained > 1e-9, better, xp.where(gained < -1e-9, worse, xp.full_like(gained, same))
+            )
+        if not by_truth:
+            return gained
+        arrived = after.finished & (gaps[1] <= self.rules.epsilon)
+        return gained + BONUS * xp.astype(arrived, gained.dtype)
+
+    def terminated(self, state: State) -> Array:
+        return state.finished
+
+    def metrics(self, state: State) -> dict[str, Array]:
+        matrix = from_fixed(state.frame, state.pose)
+        error = self.bank.places.error(state.pair, matrix)
+        found = {f"tre_{self.unit}": error, f"tre_start_{self.unit}": state.first + 0.0}
+        if self.bank.masks is not None:
+            found["dice"] = self.bank.masks.dice(state.pair, matrix)
+        return {**found, "is_success": error < self.rules.radius}
+
+    def expert(self, state: State) -> Array:
+        return self.controls.towards(transforms.residual(state.pose, state.target, self.kind))
+
+    def allowed(self, pose: Array) -> Array:
+        """Whether maps neither lose the image nor shrink or stretch it too much, (B,) bool."""
+        xp, axes = xp_of(pose), self.axes
+        size = transforms.determinant(pose)
+        longest = xp.sum(pose[:, :, :axes] ** 2, axis=(1, 2))
+        near = ops.every(xp.abs(pose[:, :, axes]) <= 2 * self.half)
+        return near & (size >= 0.5**axes) & (longest <= 4.0 * axes)
+
+    def alike(self, pair: Array, frame: Array, pose: Array) -> Array:
+        """How alike the images are, at the coarsest scale, (B,) float64; 0 where the reward does not ask."""
+        xp, rated = xp_of(pose), self.rules.reward
+        if rated == "truth":
+            return xp.zeros_like(pose[:, 0, 0])
+        if rated == "dice":
+            return self.bank.masks.dice(pair, from_fixed(frame, pose))
+        fixed = self.fixed(pair, frame)[:, 0, ...]
+        moving = self.bank.moving_windows(pair, pose, (0,))[:, 0, ...]
+        first, second = (
+            xp.reshape(grey[:, : self.bank.pictures, ...], (pose.shape[0], -1)) for grey in (fixed, moving)
+        )
+        compare = ncc if rated == "ncc" else mutual_information
+        return compare(first, second, self.bank.inside(pair, pose, 0))
+
+
+def from_fixed(frame: Array, pose: Array) -> Array:
+    """The maps (B, d, d + 1) from the fixed to the moving image, of those from the view to both."""
+    return transforms.compose(transforms.invert(frame), pose)
+
+
+def check_axes(samples: Sequence[PairSample], axes: int, other: str) -> None:
+    """Refuse pairs of another dimension.
+
+    Raises:
+        ValueError: names the pair, and the task for it.
+    """
+    for sample in samples:
+        if (found := sample.fixed.ndim - 1) != axes:
+            raise ValueError(
+                f"pair {sample.name!r} must be of {axes}D images, got {found}D ones; {other} is for those"
+            )
