@@ -61,6 +61,6 @@ def test_it_is_a_row_of_the_run_and_of_a_later_evaluation(tmp_path: Path, capsys
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cache must be off with scorer_steps"):
         config(tmp_path, cache=True, frozen=True)
-    with pytest.raises(ValueError, match="scorer_steps must be 0 for visionrl/LandmarkLoc.*report nothing"):
+    with pytest.raises(ValueError, match=r"scorer_steps must be 0 for visionrl/LandmarkLoc.*report nothing"):
         train(config(tmp_path, env="visionrl/LandmarkLocalization-v0", data=None, env_args=()))
     assert not list(tmp_path.iterdir())

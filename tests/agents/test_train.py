@@ -277,7 +277,7 @@ def test_every_presets_file_builds(env_id: str, algo: str) -> None:
     env = make_vec_env(env_id, config.num_envs, **config.env_kwargs)
     if not isinstance(env.action_space, FITS[algo]):
         pytest.skip(f"actions are in {env.action_space}")
-    sized = fit_buffer(config, env.observation_space, given=False)
+    sized = fit_buffer(config, env, given=False)
     assert sized == config or "buffer_size" not in load_presets(env_id).get(
         algo, {}
     )  # the files stay below 1 GB
@@ -286,10 +286,10 @@ def test_every_presets_file_builds(env_id: str, algo: str) -> None:
 
 def test_the_replay_buffer_stays_below_a_gigabyte() -> None:
     config = resolve(TrainConfig(env=LANDMARK, env_args=("window=128",)))
-    space = make_vec_env(LANDMARK, 1, window=128).observation_space
-    size = fit_buffer(config, space, given=False).algo_kwargs["buffer_size"]
+    env = make_vec_env(LANDMARK, 1, window=128)
+    size = fit_buffer(config, env, given=False).algo_kwargs["buffer_size"]
     assert 2 * 3 * 128 * 128 * size < 1e9 < 2 * 3 * 128 * 128 * size * 1.05
-    assert fit_buffer(config, space, given=True) == config
+    assert fit_buffer(config, env, given=True) == config
 
 
 def test_spaces_as_json() -> None:

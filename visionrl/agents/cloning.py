@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ from gymnasium import spaces
 from torch import Tensor
 from torch.nn import functional as F
 
+from visionrl.agents.replay import Looker, bytes_of
 from visionrl.ops import to_numpy
 
 BATCH = 128
@@ -25,6 +25,7 @@ def clone(
     steps: int,
     chance: float = 0.1,
     on_step: Callable[[int, float], None] = lambda done, loss: None,
+    rerender: bool = False,
 ) -> None:
     """Train a model's policy to choose the expert's action.
 
@@ -38,6 +39,7 @@ def clone(
         steps: states to learn from, all rows together.
         chance: share of actions by chance.
         on_step: is told, after each step, how many states were met, and the last loss.
+        rerender: whether states are kept in the place of observations, which takes less memory.
 
     Raises:
         ValueError: a number is out of range.
@@ -45,53 +47,62 @@ def clone(
     if steps < 1 or not 0 <= chance <= 1:
         raise ValueError(f"steps must be >= 1 and chance in [0, 1], got {steps} and {chance}")
     env, rng = model.get_env(), np.random.default_rng(model.seed)
-    memory = Memory(env, steps, env.action_space)
+    memory, batch = Memory(env, steps, env.action_space, rerender), batch_size(model.action_space)
     first = model.lr_schedule(1.0)
     optimizer = torch.optim.Adam(model.policy.parameters(), first)
-    obs, done, updates, loss = env.reset(), 0, 0, math.nan
+    obs, done, updates, loss = env.reset(), 0, 0, float("nan")
     while done < steps:
         wanted = expert_actions(env)
         memory.add(obs, wanted)
         obs = env.step(mixed_actions(model, obs, wanted, (done / steps, chance), rng))[0]
         done += env.num_envs
         optimizer.param_groups[0]["lr"] = first * max(1 - done / steps, 0.0)
-        while updates * BATCH < done * REPEATS:
-            loss, updates = update(model, optimizer, memory.draw(rng)), updates + 1
+        while updates * batch < done * REPEATS:
+            loss, updates = update(model, optimizer, memory.draw(rng, batch)), updates + 1
         on_step(min(done, steps), loss)
     settle_targets(model)
     model._last_obs = None  # learning begins with new episodes
 
 
+def batch_size(actions: spaces.Space) -> int:
+    """States in a batch: 128, fewer where each is worth several decisions."""
+    return max(BATCH // len(actions.nvec), 16) if isinstance(actions, spaces.MultiDiscrete) else BATCH
+
+
 class Memory:
-    """States and what is to be learnt of them; the oldest make room beyond 1 GB.
+    """What the agent sees and what is to be learnt there; the oldest make room beyond 1 GB.
 
     Args:
-        env: where they are met.
+        env: where it is met.
         steps: how many there will be.
         answer: the space of what is to be learnt, such as actions.
+        rerender: whether the states are kept, and looked at when they are drawn.
     """
 
-    def __init__(self, env: Any, steps: int, answer: spaces.Space) -> None:
-        boxes = env.observation_space.spaces
-        each = sum(box.dtype.itemsize * math.prod(box.shape) for box in boxes.values())
+    def __init__(self, env: Any, steps: int, answer: spaces.Space, rerender: bool = False) -> None:
+        self.looker = Looker(env) if rerender else None
+        each = self.looker.bytes_per_state if self.looker else bytes_of(env.observation_space)
         size = -(-min(steps, MEMORY_BYTES // each) // env.num_envs) * env.num_envs
-        self.seen = {key: np.zeros((size, *box.shape), box.dtype) for key, box in boxes.items()}
+        boxes = env.observation_space.spaces
+        room = {key: np.zeros((size, *box.shape), box.dtype) for key, box in boxes.items() if not rerender}
+        self.seen = self.looker.zeros(size) if self.looker else room
         self.wanted = np.zeros((size, *(answer.shape or ())), answer.dtype)
         self.count = 0
 
     def add(self, obs: dict[str, Any], wanted: np.ndarray) -> None:
-        """Take in one step of all rows."""
+        """Take in the present step of all rows."""
         place = self.count % len(self.wanted)
         rows = slice(place, place + len(wanted))
         self.wanted[rows] = wanted
-        for key, array in self.seen.items():
-            array[rows] = to_numpy(obs[key])
+        for key, value in (self.looker.env.state() if self.looker else obs).items():
+            self.seen[key][rows] = to_numpy(value)
         self.count += len(wanted)
 
-    def draw(self, rng: np.random.Generator) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    def draw(self, rng: np.random.Generator, count: int = BATCH) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """A batch of observations and answers."""
-        rows = rng.integers(min(self.count, len(self.wanted)), size=BATCH)
-        return {key: array[rows] for key, array in self.seen.items()}, self.wanted[rows]
+        rows = rng.integers(min(self.count, len(self.wanted)), size=count)
+        found = {key: array[rows] for key, array in self.seen.items()}
+        return self.looker.look(self.looker.state(found)) if self.looker else found, self.wanted[rows]
 
 
 def expert_actions(env: Any) -> np.ndarray:

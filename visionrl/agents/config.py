@@ -15,6 +15,7 @@ from visionrl.core import check_choice, check_range, entry_of
 
 Algo = Literal["dqn", "ddqn", "qrdqn", "ppo", "a2c", "sac", "td3"]
 EPSILON_GREEDY = ("dqn", "ddqn", "qrdqn")
+REPLAYING = (*EPSILON_GREEDY, "sac", "td3")
 MAY_CHANGE = ("timesteps", "resume", "out", "name")  # when a run is resumed
 POSITIVE = ("num_envs", "threads", "eval_every", "eval_episodes", "test_episodes", "checkpoint_every")
 
@@ -48,6 +49,8 @@ class TrainConfig:
     """What pools the backbone's map instead of its own pooling."""
     cache: bool = False
     """Encode each image once, in the step that shows it, and replay its features; the backbone must be frozen."""
+    rerender: bool = False
+    """Keep states in the place of observations in the replay buffer and the memory of the cloning, and look again."""
     guided: bool = False
     """Draw the random actions of dqn, ddqn and qrdqn from those that earn something at once."""
     clone_steps: int = 0
@@ -182,6 +185,10 @@ def check_tools(config: TrainConfig) -> None:
         raise ValueError(f"{rule}; it is for {', '.join(EPSILON_GREEDY)}")
     if config.demo_steps and config.algo not in ("dqn", "ddqn"):
         raise ValueError(f"demo_steps must be 0 for {config.algo}, got {config.demo_steps}; it is for dqn")
+    if config.rerender and config.cache:
+        raise ValueError("rerender must be off with cache, whose features no state gives back")
+    if config.rerender and config.algo not in REPLAYING and not config.clone_steps:
+        raise ValueError(f"rerender must be off for {config.algo} without clone_steps: nothing is replayed")
     if config.cache and not config.frozen:
         raise ValueError("cache must be off where the backbone learns; add --frozen")
     if config.cache and config.scorer_steps:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,12 +14,14 @@ from stable_baselines3.common.utils import LinearSchedule, set_random_seed
 from stable_baselines3.common.vec_env import VecEnv
 
 from visionrl.agents.cache import CachedFeatures, FeatureEncoder, FeatureHead
-from visionrl.agents.config import EPSILON_GREEDY, TrainConfig, format_args
+from visionrl.agents.config import EPSILON_GREEDY, REPLAYING, TrainConfig, format_args
 from visionrl.agents.curriculum import check_eased
 from visionrl.agents.demonstrations import DoubleDQN, DQfD
 from visionrl.agents.extractor import VisionExtractor
 from visionrl.agents.guided import guided
+from visionrl.agents.replay import Looker, StateReplayBuffer, bytes_of
 from visionrl.agents.sb3_env import make_vec_env
+from visionrl.agents.team import TeamPolicy
 from visionrl.core import Task
 
 ALGORITHMS: Mapping[str, type[BaseAlgorithm]] = {
@@ -43,8 +44,8 @@ FITS: Mapping[str, tuple[type[spaces.Space], ...]] = {
     "sac": (spaces.Box,),
     "td3": (spaces.Box,),
 }
-REPLAYING = ("dqn", "ddqn", "qrdqn", "sac", "td3")
-POLICY_ARGS = ("net_arch", "n_quantiles", "log_std_init")  # of ``algo_args``, those that shape the policy's networks
+# of ``algo_args``, those that shape the policy's networks
+POLICY_ARGS = ("net_arch", "n_quantiles", "log_std_init", "communication")
 REPLAY_BYTES = 1_000_000_000
 
 
@@ -76,9 +77,20 @@ def feature_encoder(config: TrainConfig, space: spaces.Space) -> FeatureEncoder:
 def build_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
     """The algorithm of a resolved config, untrained."""
     kwargs, policy_kwargs = model_kwargs(config)
-    return algorithm_of(config)(
-        "MultiInputPolicy", env, policy_kwargs=policy_kwargs, seed=config.seed, device=config.device, **kwargs
+    again = config.rerender and config.algo in REPLAYING
+    if again:
+        kwargs["replay_buffer_class"] = StateReplayBuffer
+    model = algorithm_of(config)(
+        policy_of(policy_kwargs),
+        env,
+        policy_kwargs=policy_kwargs,
+        seed=config.seed,
+        device=config.device,
+        **kwargs,
     )
+    if again:
+        model.replay_buffer.watch(env)
+    return model
 
 
 def check_actions(algo: str, space: spaces.Space) -> None:
@@ -96,6 +108,11 @@ def algorithm_of(config: TrainConfig) -> Any:
     """The class of a config's algorithm, with the training tools that change how it works."""
     algorithm: Any = DQfD if config.demo_steps else ALGORITHMS[config.algo]
     return guided(algorithm) if config.guided else algorithm
+
+
+def policy_of(policy_kwargs: dict[str, Any]) -> Any:
+    """The class of a policy: a ``TeamPolicy`` where agents are told how to communicate."""
+    return TeamPolicy if "communication" in policy_kwargs else "MultiInputPolicy"
 
 
 def model_kwargs(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -129,12 +146,11 @@ def falling(rate: str) -> LinearSchedule:
         raise ValueError(f"learning_rate must be a number or like 'linear 1e-3', got {rate!r}") from None
 
 
-def fit_buffer(config: TrainConfig, space: spaces.Space, given: bool) -> TrainConfig:
-    """The config with a replay buffer of at most 1 GB for both observations, unless its size was given."""
+def fit_buffer(config: TrainConfig, env: VecEnv, given: bool) -> TrainConfig:
+    """The config with a replay buffer of at most 1 GB for what it keeps of a step, unless its size was given."""
     if config.algo not in REPLAYING or given:
         return config
     kwargs = config.algo_kwargs
-    boxes = getattr(space, "spaces", {}).values()
-    each = 2 * sum(box.dtype.itemsize * math.prod(box.shape) for box in boxes) + 20
-    size = min(kwargs.get("buffer_size", 100_000), REPLAY_BYTES // each)
+    kept = Looker(env).bytes_per_state if config.rerender else 2 * bytes_of(env.observation_space)
+    size = min(kwargs.get("buffer_size", 100_000), REPLAY_BYTES // (kept + 20))
     return replace(config, algo_args=format_args({**kwargs, "buffer_size": size}))

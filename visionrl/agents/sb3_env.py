@@ -67,6 +67,8 @@ class SB3VecEnv(VecEnv):
     Attributes:
         returns: (B,) float64, rewards of the running episodes so far.
         lengths: (B,) int64, steps of the running episodes so far.
+        keeps: whether ``before`` is wanted.
+        before: name -> (B, ...), the state in which the last actions were taken.
 
     Raises:
         ValueError: the environment restarts its rows in another way.
@@ -81,6 +83,7 @@ class SB3VecEnv(VecEnv):
         self.returns = np.zeros(venv.num_envs)
         self.lengths = np.zeros(venv.num_envs, np.int64)
         self.started = time.time()
+        self.keeps, self.before = False, dict[str, np.ndarray]()
 
     def reset(self) -> Any:
         """Start all episodes, with the seeds and options set before."""
@@ -98,6 +101,8 @@ class SB3VecEnv(VecEnv):
 
     def step_wait(self) -> Any:
         """Take the step: observations, (B,) float32 rewards, (B,) bool dones, B infos."""
+        if self.keeps:
+            self.before = self.state()
         obs, reward, terminated, truncated, info = self.venv.step(self._actions)
         reward, terminated = to_numpy(reward), to_numpy(terminated)
         dones = terminated | to_numpy(truncated)
@@ -107,6 +112,10 @@ class SB3VecEnv(VecEnv):
         if dones.any():
             self._end(np.flatnonzero(dones), terminated, info, infos)
         return obs, reward.astype(np.float32), dones, infos
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The present state of all rows: name -> (B, ...), copied."""
+        return {name: np.array(to_numpy(value)) for name, value in vars(self.venv.state).items()}
 
     def _end(self, rows: np.ndarray, terminated: np.ndarray, info: dict, infos: list[dict]) -> None:
         """Fill the infos of the rows that ended, and begin their counts anew."""

@@ -32,6 +32,7 @@ from visionrl.agents.models import (
     fit_buffer,
     make_training_env,
     model_kwargs,
+    policy_of,
 )
 from visionrl.agents.run_files import plot_curve, read_config, write_config, write_json
 from visionrl.agents.scorer import Scorer, fit_scorer, new_scorer
@@ -79,7 +80,7 @@ def train(config: TrainConfig) -> Path:
         env = make_training_env(wanted)
         if earlier is None:
             wanted = settle(wanted, env.get_attr("task")[0])
-    wanted = fit_buffer(wanted, env.observation_space, given="buffer_size" in config.algo_kwargs)
+    wanted = fit_buffer(wanted, env, given="buffer_size" in config.algo_kwargs)
     model = build_model(wanted, env)
     run.mkdir(parents=True, exist_ok=True)
     write_config(run, replace(wanted, resume=False), env.unwrapped.observation_space, env.action_space)
@@ -148,7 +149,7 @@ def clone_first(model: Any, config: TrainConfig, callback: RunCallback) -> None:
         if callback.stop:
             raise Stopped(callback.stop)
 
-    clone(model, config.clone_steps, on_step=show)
+    clone(model, config.clone_steps, on_step=show, rerender=config.rerender)
     learn_on(model, replace(config, timesteps=0), callback)
     bar.remove_task(bar.task_ids[-1])  # that of no steps
     if callback.stop:
@@ -323,7 +324,9 @@ def empty_model(config: TrainConfig, observations: Space, actions: Space, state:
         kwargs["buffer_size"] = 1
     if config.algo == "sac":
         kwargs.setdefault("target_entropy", 0.0)  # "auto" would ask the environment
-    model = algorithm_of(config)("MultiInputPolicy", None, device=config.device, _init_setup_model=False)
+    model = algorithm_of(config)(
+        policy_of(policy_kwargs), None, device=config.device, _init_setup_model=False
+    )
     model.__dict__.update(kwargs, policy_kwargs=policy_kwargs, seed=None, n_envs=1)
     model.observation_space, model.action_space = observations, actions
     model._setup_model()

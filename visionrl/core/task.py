@@ -33,6 +33,8 @@ class Task(ABC, Generic[StateT]):
         report: the discrete action that reports a finding, of which ``rated`` is told how sure a policy is; or None.
         headline: the key of ``metrics`` or ``pooled`` by which agents are compared, and whether more is better.
         reach: share of the episodes that the expert solves; less where a paper's own rules put some out of reach.
+        agents: names of the K agents that act at once; none where there is a single one. Then the action space is a
+            MultiDiscrete of one number an agent, and the first axis of every observation is the agents' parts in turn.
         eased: whether ``sample`` heeds ``difficulty``.
         difficulty: in [0, 1]; how hard a start ``sample`` draws. Training can raise it as it goes on.
     """
@@ -45,6 +47,7 @@ class Task(ABC, Generic[StateT]):
     report: int | None = None
     headline: ClassVar[tuple[str, bool]] = ("is_success", True)
     reach: float = 0.95
+    agents: tuple[str, ...] = ()
     eased: ClassVar[bool] = False
     difficulty: float = 1.0
 
@@ -94,6 +97,14 @@ class Task(ABC, Generic[StateT]):
             gains.append(self.reward(state, action, self.step(state, action)))
         good = xp.stack(gains, axis=-1) > 0
         return xp.where(xp.any(good, axis=-1)[:, None], good, one_hot(best, count) > 0)
+
+    def shares(self, before: StateT, action: Array, after: StateT) -> Array:
+        """(B, K) float64, what each of K agents earns; ``reward`` is their mean."""
+        return self.reward(before, action, after)[:, None]
+
+    def stopped(self, state: StateT) -> Array:
+        """(B, K) bool, which of K agents act no more; the task is over when all have stopped."""
+        return self.terminated(state)[:, None]
 
     def rated(self, state: StateT, confidence: Array) -> StateT:
         """The state in which a policy says how sure it is, (B,), that what it sees is what it looks for."""

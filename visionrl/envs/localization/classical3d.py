@@ -11,6 +11,8 @@ import numpy as np
 from visionrl.core import baseline
 from visionrl.datasets import VolumeSample
 from visionrl.envs.localization.landmark3d import LandmarkLocalization3D, State
+from visionrl.envs.localization.team3d import MultiLandmarkLocalization3D
+from visionrl.envs.localization.team3d import State as TeamState
 
 # Chosen on the validation split of the embedded chest CT.
 MESH = 5  # cells of the B-spline grid along each axis
@@ -18,6 +20,7 @@ SAMPLES = 8000  # voxels that the metric looks at
 SEED = 1
 
 Run = Callable[[LandmarkLocalization3D, State], State]
+TeamRun = Callable[[MultiLandmarkLocalization3D, TeamState], TeamState]
 Points = dict[str, np.ndarray]
 
 
@@ -30,6 +33,20 @@ def mean_position(train: LandmarkLocalization3D) -> Run:
         return means[name] * sample.volume.shape[:0:-1] - 0.5
 
     return finder(find)
+
+
+@baseline("MultiLandmarkLocalization3D-v0", "mean position")
+def mean_positions(train: MultiLandmarkLocalization3D) -> TeamRun:
+    """Where the structures are on average in the training scans, in sides of the scan."""
+    means = mean_points(train.samples, train.agents)
+
+    def run(task: MultiLandmarkLocalization3D, state: TeamState) -> TeamState:
+        sides = task.samples[int(state.image[0])].volume.shape[:0:-1]
+        position = np.stack([means[name] * sides for name in task.agents]) / state.factor - 0.5
+        inside = np.clip(position, 0, state.high)
+        return replace(state, position=inside[None], finished=np.ones_like(state.finished))
+
+    return run
 
 
 @baseline("LandmarkLocalization3D-v0", "atlas, affine")

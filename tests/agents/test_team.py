@@ -1,0 +1,131 @@
+"""Agents that act together: one network, messages, and what each may depend on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3 import A2C, PPO
+
+from visionrl.agents import TrainConfig, clone, load_agent, make_vec_env, train
+from visionrl.agents.cloning import batch_size, expert_actions
+from visionrl.agents.team import KINDS, TeamExtractor, TeamPolicy
+
+ID = "visionrl/MultiLandmarkLocalization3D-v0"
+SMALL: dict[str, Any] = {"window": 5, "scales": (4,), "steps": (4,)}
+
+
+def space(team: int) -> spaces.Dict:
+    return spaces.Dict(
+        {
+            "window": spaces.Box(0, 255, (team * 2, 6, 6, 6), np.uint8),
+            "position": spaces.Box(-1, 1, (team, 3), np.float32),
+            "stopped": spaces.Box(0, 1, (team,), np.float32),
+        }
+    )
+
+
+def seen(team: int, rows: int = 3) -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    return {
+        "window": torch.rand(rows, team * 2, 6, 6, 6) * 255,
+        "position": torch.rand(rows, team, 3),
+        "stopped": torch.zeros(rows, team),
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_agent_hears_the_others_only_where_they_communicate(kind: Any) -> None:
+    torch.manual_seed(0)
+    net = TeamExtractor(space(3), 3, kind, features_dim=16)
+    one = seen(3)
+    other = {key: value.clone() for key, value in one.items()}
+    other["window"][:, 2:4] = 0  # what the second agent sees
+    a, b = (net(x).unflatten(1, (3, 16)) for x in (one, other))
+    assert a.shape == (3, 3, 16) and not torch.equal(a[:, 1], b[:, 1])
+    assert torch.equal(a[:, [0, 2]], b[:, [0, 2]]) == (kind == "none")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_agents_that_see_the_same_differ_by_their_number(kind: Any) -> None:
+    net = TeamExtractor(space(2), 2, kind, features_dim=16)
+    one = seen(2)
+    one["window"][:, 2:], one["position"][:, 1] = one["window"][:, :2], one["position"][:, 0]
+    vectors = net(one).unflatten(1, (2, 16))
+    assert not torch.equal(vectors[:, 0], vectors[:, 1])
+
+
+@pytest.mark.parametrize("algo", [PPO, A2C])
+def test_the_network_hardly_grows_with_the_team(algo: Any) -> None:
+    sizes = []
+    for team in (2, 4):
+        env = make_vec_env(ID, 2, target=team, **SMALL)
+        model = algo(TeamPolicy, env, policy_kwargs={"communication": "attention"}, device="cpu")
+        sizes.append(sum(p.numel() for p in model.policy.parameters()))
+        logits = model.policy.get_distribution(model.policy.obs_to_tensor(env.reset())[0]).distribution
+        assert len(logits) == team and logits[0].logits.shape == (2, 6)
+    assert sizes[1] - sizes[0] <= 2 * 6 + 2 * 256, "biases, and columns for two more numbers"
+
+
+def test_a_team_learns_from_the_experts() -> None:
+    torch.manual_seed(0)
+    env = make_vec_env(ID, 8, seed=0, target=["heart", "trachea"], window=8, scales=(4,), steps=(4,))
+    model = PPO(
+        TeamPolicy, env, policy_kwargs={"communication": "mean"}, learning_rate=1e-3, seed=0, device="cpu"
+    )
+
+    def agreement() -> float:
+        hits, obs = [], env.reset()
+        for _ in range(15):
+            wanted = expert_actions(env)
+            hits.append(model.predict(obs, deterministic=True)[0] == wanted)
+            obs = env.step(wanted)[0]
+        return float(np.mean(hits))
+
+    before = agreement()
+    clone(model, 1200)
+    assert agreement() > before + 0.25
+    model.learn(64)
+
+
+def test_a_batch_holds_as_many_decisions_for_a_team() -> None:
+    assert batch_size(spaces.Discrete(6)) == 128
+    assert (
+        batch_size(spaces.MultiDiscrete([6] * 4)) == 32 and batch_size(spaces.MultiDiscrete([6] * 99)) == 16
+    )
+
+
+def test_a_run_of_a_team_is_loaded_again(tmp_path: Any) -> None:
+    args = ("window=5", "scales=[4]", "steps=[4]", "target=2", "max_episode_steps=10")
+    sizes: dict[str, Any] = {"num_envs": 2, "eval_episodes": 2, "test_episodes": 2, "eval_every": 64}
+    config = TrainConfig(
+        ID,
+        algo="ppo",
+        timesteps=64,
+        env_args=args,
+        algo_args=("communication=attention",),
+        out=str(tmp_path),
+        **sizes,
+    )
+    model, again = load_agent(train(config))
+    assert isinstance(model.policy, TeamPolicy) and again.env_kwargs["target"]
+    env = gym.make(ID, **again.env_kwargs)
+    action = model.predict(env.reset(seed=0)[0], deterministic=True)[0]
+    assert env.action_space.contains(np.asarray(action))
+
+
+@pytest.mark.parametrize(
+    ("observations", "actions", "words"),
+    [
+        (space(2), spaces.Discrete(6), "MultiDiscrete of equal parts"),
+        (space(2), spaces.MultiDiscrete([6, 5]), "MultiDiscrete of equal parts"),
+        (space(3), spaces.MultiDiscrete([6, 6]), "first axes of 2 equal parts"),
+    ],
+)
+def test_spaces_that_are_not_a_teams_are_refused(observations: Any, actions: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        TeamPolicy(observations, actions, lambda left: 1e-3)
