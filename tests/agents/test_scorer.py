@@ -45,7 +45,9 @@ def test_what_it_says_goes_with_the_overlap(tmp_path: Path) -> None:
     assert all(map(torch.equal, again.state_dict().values(), scorer.state_dict().values()))
 
 
-def test_it_is_a_row_of_the_run_and_of_a_later_evaluation(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_it_is_a_row_of_the_run_and_of_a_later_evaluation(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     run = train(config(tmp_path))
     rows = {row["name"] for row in json.loads((run / "metrics.json").read_text())["test"]["rows"]}
     assert {"DQN", "DQN, scored", "random", "expert"} <= rows
