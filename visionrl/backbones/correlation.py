@@ -21,7 +21,8 @@ def correlation(in_channels: int = 2, radius: int = 3) -> Parts:
     A convolution of stride 4 describes each picture by 16 numbers a cell of 4 x 4 pixels, with weights of its own for
     the second picture of a pair, equal at first; the cosines of each cell of the first picture with the
     (2 radius + 1)^2 cells around its place in the second go through a 1 x 1 and a 3 x 3 convolution of stride 2. All
-    pairs share these weights. 32 channels a pair, pooled to 4 x 4. An odd last channel is paired with itself.
+    pairs share these weights. 32 channels a pair, pooled to 4 x 4. An odd last channel is paired with itself. Every
+    cell is multiplied with every other, so that it is for windows below about 100 px.
 
     Source: the cost volume of FlowNetC (Dosovitskiy et al., 2015), on a smaller scale.
     """
