@@ -267,6 +267,11 @@ def test_what_is_given_wins_over_the_presets_file() -> None:
     given = resolve(TrainConfig(env=LANDMARK, num_envs=3, env_args=("window=40",), algo_args=("gamma=0.5",)))
     assert given.num_envs == 3 and given.env_kwargs["window"] == 40 and given.algo_kwargs["gamma"] == 0.5
     assert resolve(TrainConfig(env=LANDMARK, preset="alansary2019")).env_kwargs == {"preset": "alansary2019"}
+    moves = "visionrl/Registration2D-v0"
+    own = load_presets(moves)["ppo"]["env"]
+    assert resolve(TrainConfig(env=moves, algo="ppo")).env_kwargs == own and own["control"] == "steps"
+    for other in (TrainConfig(env=moves), TrainConfig(env=moves, algo="ppo", preset="liao2017")):
+        assert "control" not in resolve(other).env_kwargs and "env" not in resolve(other).algo_kwargs
     assert resolve(plain) == plain and TrainConfig.from_dict(json.loads(json.dumps(plain.to_dict()))) == plain
 
 

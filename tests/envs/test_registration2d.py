@@ -160,10 +160,13 @@ def test_moves_that_lose_the_image_are_not_made():
     made = task(control="continuous", transform="similarity", step=60.0)
     for action in ([1.0, 0, 0, 0], [0, 0, 0, 1.0]):
         state = start(made)
-        first, _ = act(made, state, action)
-        second, reward = act(made, first, action)
-        np.testing.assert_array_equal(first.pose if action[0] else state.pose, second.pose)
+        after, reward = act(made, state, action)
+        np.testing.assert_array_equal(after.pose, state.pose)
         assert reward == 0
+    outside = start(made, np.add(IDENTITY, [[0, 0, 50], [0, 0, 0]]))  # beyond the field: the way back is open
+    for share, moves in ((-0.1, True), (0.1, False)):
+        after, _ = act(made, outside, [share, 0.0, 0, 0])
+        assert bool((after.pose != outside.pose).any()) == moves
 
 
 def test_verdicts():

@@ -24,6 +24,7 @@ def clone(
     model: Any,
     steps: int,
     chance: float = 0.1,
+    rate: float | None = None,
     on_step: Callable[[int, float], None] = lambda done, loss: None,
     rerender: bool = False,
 ) -> None:
@@ -31,13 +32,14 @@ def clone(
 
     The expert names its action in every state met. At first it also acts; more and more often the policy does, so
     that it learns how to leave the states that its own mistakes lead to (DAgger; Ross et al., 2011). Each row
-    decides by itself at each step. The learning rate falls from the algorithm's first one to 0; its optimizers,
+    decides by itself at each step. The learning rate falls to 0; its optimizers,
     and the networks that only say what states are worth, stay as they are.
 
     Args:
         model: DQN, QRDQN, PPO, A2C, SAC, TD3 or alike, in an ``SB3VecEnv``; the episodes in it are left behind.
         steps: states to learn from, all rows together.
         chance: share of actions by chance.
+        rate: first learning rate; default the algorithm's.
         on_step: is told, after each step, how many states were met, and the last loss.
         rerender: whether states are kept in the place of observations, which takes less memory.
 
@@ -48,7 +50,7 @@ def clone(
         raise ValueError(f"steps must be >= 1 and chance in [0, 1], got {steps} and {chance}")
     env, rng = model.get_env(), np.random.default_rng(model.seed)
     memory, batch = Memory(env, steps, env.action_space, rerender), batch_size(model.action_space)
-    first = model.lr_schedule(1.0)
+    first = model.lr_schedule(1.0) if rate is None else rate
     optimizer = torch.optim.Adam(model.policy.parameters(), first)
     obs, done, updates, loss = env.reset(), 0, 0, float("nan")
     while done < steps:

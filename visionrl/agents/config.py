@@ -17,6 +17,7 @@ Algo = Literal["dqn", "ddqn", "qrdqn", "ppo", "a2c", "sac", "td3"]
 EPSILON_GREEDY = ("dqn", "ddqn", "qrdqn")
 REPLAYING = (*EPSILON_GREEDY, "sac", "td3")
 MAY_CHANGE = ("timesteps", "resume", "out", "name")  # when a run is resumed
+DECIDED = ("num_envs", "timesteps", "eval_every", "eval_episodes", "clone_rate")  # by presets files
 POSITIVE = ("num_envs", "threads", "eval_every", "eval_episodes", "test_episodes", "checkpoint_every")
 
 
@@ -55,6 +56,8 @@ class TrainConfig:
     """Draw the random actions of dqn, ddqn and qrdqn from those that earn something at once."""
     clone_steps: int = 0
     """Steps in which the policy first learns to act like the expert; 0 is none. Less is done at random after it."""
+    clone_rate: float | None = None
+    """First learning rate of the cloning, which falls to 0; the algorithm's by default."""
     demo_steps: int = 0
     """Steps of the expert that dqn keeps beside its own, and which must stay its best choice (DQfD); 0 is none."""
     curriculum: float = 0.0
@@ -176,6 +179,8 @@ def check_tools(config: TrainConfig) -> None:
     """
     for name in ("clone_steps", "demo_steps", "scorer_steps"):
         check_range(name, getattr(config, name), 0)
+    if config.clone_rate is not None:
+        check_range("clone_rate", config.clone_rate, 0.0)
     check_range("curriculum", config.curriculum, 0.0, 1.0)
     check_choice("attention", config.attention, ("none", "soft", "self", "multihead", "hard"))
     if config.timesteps is not None:
@@ -231,13 +236,16 @@ def resolve(config: TrainConfig) -> TrainConfig:
     """The config with everything written out that the presets file and the defaults decide.
 
     The file's ``[env]`` and ``[train]`` tables belong to the task as it is by default, so a paper's constants
-    (``preset``) replace them. Keys of an algorithm's table that are fields of the config fill what is None there.
-    Double DQN has the table of DQN.
+    (``preset``) replace them; so it is with ``[ALGO.env]``, arguments of the task for one algorithm alone, such as what
+    its actions are. Keys of an algorithm's table that are fields of the config fill what is None there. Double DQN has
+    the table of DQN.
     """
     tables = load_presets(config.env) if config.presets else {}
     env, train = ({} if config.preset else tables.get(name, {}) for name in ("env", "train"))
     algo = dict(tables.get("dqn" if config.algo == "ddqn" else config.algo, {}))
-    run = {name: algo.pop(name, None) for name in ("num_envs", "timesteps", "eval_every", "eval_episodes")}
+    own = algo.pop("env", {})
+    env |= {} if config.preset else own
+    run = {name: algo.pop(name, None) for name in DECIDED}
     default = {"num_envs": 16, "timesteps": 100_000, "eval_episodes": 64}
     decided = {**default, **{key: value for key, value in run.items() if value is not None}}
     given = {key: getattr(config, key) for key in run if getattr(config, key) is not None}

@@ -21,7 +21,7 @@ from visionrl.agents.cache import OnImages, on_images
 from visionrl.agents.callback import RunCallback, Stopped
 from visionrl.agents.checkpoint import last_checkpoint
 from visionrl.agents.cloning import clone
-from visionrl.agents.config import TrainConfig, check_same, format_args, parse_args, resolve
+from visionrl.agents.config import DECIDED, TrainConfig, check_same, format_args, parse_args, resolve
 from visionrl.agents.curriculum import Curriculum
 from visionrl.agents.evaluate import agent_policy, compare
 from visionrl.agents.models import (
@@ -149,7 +149,9 @@ def clone_first(model: Any, config: TrainConfig, callback: RunCallback) -> None:
         if callback.stop:
             raise Stopped(callback.stop)
 
-    clone(model, config.clone_steps, on_step=show, rerender=config.rerender)
+    clone(
+        model, config.clone_steps, rate=config.clone_rate, on_step=show, rerender=config.rerender
+    )
     learn_on(model, replace(config, timesteps=0), callback)
     bar.remove_task(bar.task_ids[-1])  # that of no steps
     if callback.stop:
@@ -246,9 +248,8 @@ def inherit(config: TrainConfig, earlier: TrainConfig) -> TrainConfig:
     Raises:
         ValueError: something given is not; ``timesteps`` alone may grow.
     """
-    names = ("num_envs", "timesteps", "eval_every", "eval_episodes")
     sizes = {
-        name: x if (x := getattr(config, name)) is not None else getattr(earlier, name) for name in names
+        name: x if (x := getattr(config, name)) is not None else getattr(earlier, name) for name in DECIDED
     }
     env = {**parse_args(earlier.env_args), **parse_args(config.env_args)}
     train = {**parse_args(earlier.train_args), **parse_args(config.train_args)}

@@ -17,7 +17,7 @@ from visionrl.envs.registration.controls import CONTROLS, Controls, check_modali
 from visionrl.envs.registration.pair_bank import PairBank
 from visionrl.envs.registration.similarity import mutual_information, ncc
 from visionrl.envs.registration.volume_pair_bank import VolumePairBank
-from visionrl.ops import Array, xp_of
+from visionrl.ops import Array, const, xp_of
 
 MEMORY = 20  # steps that are looked back on for rest
 BONUS = 10.0
@@ -159,6 +159,8 @@ class Registration(Task[State]):
             frame = transforms.to_matrix(rng.uniform(-1, 1, (1, len(reach))) * reach, "rigid", self.axes)
         target = transforms.compose(frame, self.bank.places.truth[item][None])
         share = EASY + (1 - EASY) * self.difficulty
+        if self.rules.augment:
+            share = share * rng.random() ** 2  # whoever comes near must also learn the last steps
         offset = rng.uniform(-1, 1, (1, self.controls.count)) * self.spread * share
         if self.rules.start == "own":
             pose = transforms.compose(frame, self.bank.places.starts[item][None])
@@ -180,7 +182,7 @@ class Registration(Task[State]):
     def step(self, state: State, action: Array) -> State:
         xp = xp_of(state.pose)
         pose = transforms.moved(state.pose, self.controls.motion(action, state.pose), self.kind)
-        pose = xp.where(self.allowed(pose)[:, None, None], pose, state.pose)
+        pose = xp.where(self.allowed(pose, state.pose)[:, None, None], pose, state.pose)
         trail = xp.concat([state.trail[:, 1:, ...], state.pose[:, None, ...]], axis=1)
         if self.rules.ends == "close":
             finished = transforms.distance(pose, state.target) <= self.rules.epsilon
@@ -227,12 +229,13 @@ class Registration(Task[State]):
     def expert(self, state: State) -> Array:
         return self.controls.towards(transforms.residual(state.pose, state.target, self.kind))
 
-    def allowed(self, pose: Array) -> Array:
-        """Whether maps neither lose the image nor shrink or stretch it too much, (B,) bool."""
+    def allowed(self, pose: Array, before: Array) -> Array:
+        """Whether maps, made of those before, neither lose the image nor shrink or stretch it too much, (B,) bool."""
         xp, axes = xp_of(pose), self.axes
         size = transforms.determinant(pose)
         longest = xp.sum(pose[:, :, :axes] ** 2, axis=(1, 2))
-        near = ops.every(xp.abs(pose[:, :, axes]) <= 2 * self.half)
+        reach = xp.maximum(xp.abs(before[:, :, axes]), const((self.half,), pose))
+        near = ops.every(xp.abs(pose[:, :, axes]) <= reach)
         return near & (size >= 0.5**axes) & (longest <= 4.0 * axes)
 
     def alike(self, pair: Array, frame: Array, pose: Array) -> Array:

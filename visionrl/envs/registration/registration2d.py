@@ -36,8 +36,7 @@ class Registration2D(Registration):
     | Ends        | when the agent rests: it is for the 4th time in 20 steps where it was, to a quarter of a pixel or degree |
 
     A move is made in the grid of the fixed image, about its middle: a turn does not shift the middle. A move that would
-    take the middle out of the field by more than its side, or shrink or stretch the image beyond a half or two, is not
-    made. ``info`` has the target registration error ``tre_px``, the mean distance of the pair's points from where the
+    take the middle out of the field, or farther out, or shrink or stretch the image beyond a half or two, is not made. ``info`` has the target registration error ``tre_px``, the mean distance of the pair's points from where the
     map puts them, in pixels of the original moving image, and ``tre_start_px``; where all pairs have label maps, also ``dice``, labels together. An episode succeeds below 2 pixels.
 
     Args:
@@ -62,8 +61,8 @@ class Registration2D(Registration):
         scales: pixels of the image per pixel of a window, at each scale.
         max_side: pairs with a longer side than this are shrunk to it; None never.
         channels: 1 shows all images grey, 3 in RGB; None is RGB if an image of the split is.
-        augment: episodes look at the fixed image from any direction and off its middle; for training alone
-            (``--train-args``), against few pairs learnt by heart.
+        augment: episodes look at the fixed image from any direction and off its middle, and begin at any distance up
+            to the offsets; for training alone (``--train-args``), against few pairs learnt by heart.
         loading: ``split_file``, ``split_ratios``, ``split_seed``; see ``visionrl.datasets.load``.
 
     Source: Liao et al. (2017) for "unit"; there six numbers, and the action of the largest value, until 0.5 is reached;

@@ -40,8 +40,7 @@ class Registration3D(Registration):
     | Ends        | when the agent rests: it is for the 4th time in 20 steps where it was, to a quarter of a millimetre or degree |
 
     A move is made in the grid of the fixed volume, about its middle: a turn does not shift the middle. A move that would
-    take the middle out of the field by more than its side, or shrink or stretch the volume beyond a half or two, is not
-    made. ``info`` has the target registration error ``tre_mm``, the mean distance of the pair's points from where the
+    take the middle out of the field, or farther out, or shrink or stretch the volume beyond a half or two, is not made. ``info`` has the target registration error ``tre_mm``, the mean distance of the pair's points from where the
     map puts them, and ``tre_start_mm``; where all pairs have label maps, also ``dice``, labels together. An episode
     succeeds below 2 millimetres. Cuts cost a tenth of what cubes of the same field do.
 
@@ -67,8 +66,8 @@ class Registration3D(Registration):
         scales: voxels held per pixel of a cut, at each scale.
         voxel_mm: side of the cubic voxels held. The widest cut shows ``window * max(scales) * voxel_mm`` millimetres.
         lattice: places along each side of the fixed volume at which labels are compared.
-        augment: episodes look at the fixed volume off its middle and turned; for training alone (``--train-args``),
-            against few pairs learnt by heart.
+        augment: episodes look at the fixed volume off its middle and turned, and begin at any distance up to the
+            offsets; for training alone (``--train-args``), against few pairs learnt by heart.
         loading: ``split_file``, ``split_ratios``, ``split_seed``; see ``visionrl.datasets.load``.
 
     Source: Liao et al. (2017) for "unit"; there the network sees the difference of the volumes, and the action of the
