@@ -1,0 +1,145 @@
+"""Displacement fields of B episodes on lattices of nodes, in 2D and 3D alike; array-API code.
+
+Convention
+    Fields are (B, n, ..., n, d), displacements in pixels, in the order (x, y) or (x, y, z); their lattice axes are in the
+    order of arrays, (y, x) or (z, y, x). Nodes lie evenly from an image's first pixel to its last; in between a field is
+    linear along each axis. Images are (N,) uint8, one after the other, each side^d pixels; outside they are 0.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from visionrl.ops import Array, columns, const, xp_of
+
+
+def hats(places: Array, nodes: int, step: float) -> Array:
+    """What each node counts at places along one axis: (B, w) pixels -> (B, w, nodes)."""
+    xp = xp_of(places)
+    line = const(tuple(float(k) for k in range(nodes)), places)
+    at = xp.clip(places / step, 0.0, float(nodes - 1))
+    return xp.maximum(1 - xp.abs(at[..., None] - line), xp.zeros_like(at)[..., None])
+
+
+def refine(field: Array, weights: list[Array]) -> Array:
+    """A field (B, n, ..., n, d) at a grid of places: (B, w, ..., w, d), from weights (B, w, n) along each axis."""
+    xp = xp_of(field)
+    for axis, weight in enumerate(weights, start=1):
+        order = (0, axis, *(k for k in range(1, field.ndim) if k != axis))
+        turned = xp.permute_dims(field, order)
+        flat = xp.matmul(weight, xp.reshape(turned, (*turned.shape[:2], -1)))
+        back = tuple(order.index(k) for k in range(field.ndim))
+        field = xp.permute_dims(xp.reshape(flat, (*flat.shape[:2], *turned.shape[2:])), back)
+    return field
+
+
+def grid(places: list[Array]) -> Array:
+    """(B, w, ..., w, d) places from those (B, w) along x, y (and z)."""
+    xp, axes, (rows, wide) = xp_of(places[0]), len(places), places[0].shape
+    parts = []
+    for k, line in enumerate(places):
+        shape = [rows, *[1] * axes]
+        shape[axes - k] = wide
+        parts.append(xp.broadcast_to(xp.reshape(line, tuple(shape)), (rows, *[wide] * axes)))
+    return xp.stack(parts, axis=-1)
+
+
+def cells(places: Array, side: int) -> tuple[Array, Array]:
+    """Numbers of pixels at whole places (..., d) within an image, (...) int64, and whether they are in it."""
+    xp = xp_of(places)
+    inside, number = None, None
+    for place in reversed(columns(places)):  # z, y, x
+        here = (place >= 0) & (place <= side - 1)
+        inside = here if inside is None else inside & here
+        kept = xp.clip(place, 0, side - 1)
+        number = kept if number is None else number * side + kept
+    return number, inside
+
+
+def look(images: Array, first: Array, places: Array, side: int) -> Array:
+    """Images between their pixels, linearly: (B, ..., d) float64 places -> (B, ...) uint8.
+
+    Args:
+        images: (N,) uint8.
+        first: (B,) int64, number of each image's first pixel.
+        places: in pixels.
+        side: of the images.
+    """
+    xp, axes = xp_of(places), places.shape[-1]
+    low = xp.floor(xp.clip(places, -2.0, side + 1.0))
+    share = xp.astype(places - low, xp.float32)
+    whole = xp.astype(low, xp.int64)
+    start = xp.reshape(first, (-1, *[1] * (places.ndim - 2)))
+    total = xp.zeros_like(share[..., 0])
+    for corner in np.ndindex(*[2] * axes):
+        number, inside = cells(whole + const(corner, whole), side)
+        value = xp.take(images, xp.reshape(number + start, (-1,)), axis=0)
+        weight = xp.astype(inside, xp.float32)
+        for k, up in enumerate(corner):
+            weight = weight * (share[..., k] if up else 1 - share[..., k])
+        total = total + weight * xp.astype(xp.reshape(value, number.shape), xp.float32)
+    return xp.astype(xp.round(xp.clip(total, 0.0, 255.0)), xp.uint8)
+
+
+def look_nearest(images: Array, first: Array, places: Array, side: int) -> Array:
+    """The same of the nearest pixels, for labels."""
+    xp = xp_of(places)
+    whole = xp.astype(xp.round(xp.clip(places, -2.0, side + 1.0)), xp.int64)
+    number, inside = cells(whole, side)
+    start = xp.reshape(first, (-1, *[1] * (places.ndim - 2)))
+    value = xp.take(images, xp.reshape(number + start, (-1,)), axis=0)
+    return xp.reshape(value, number.shape) * xp.astype(inside, xp.uint8)
+
+
+def jacobians(field: Array, step: float) -> Array:
+    """By how much each cell of the lattice is enlarged, (B, cells); 0 or less where it folds.
+
+    From the differences along the edges that leave a cell's first node; ``step`` is pixels from node to node.
+    """
+    xp, axes = xp_of(field), field.shape[-1]
+    shrunk = (slice(None), *[slice(0, -1)] * axes)
+    ways = []
+    for k in range(axes):  # along x, y, z
+        ahead = tuple(slice(1, None) if a == axes - k else cut for a, cut in enumerate(shrunk))
+        slope = (field[(*ahead, slice(None))] - field[(*shrunk, slice(None))]) / step
+        ways.append([part + (1.0 if j == k else 0.0) for j, part in enumerate(columns(slope))])
+    if axes == 2:
+        found = ways[0][0] * ways[1][1] - ways[0][1] * ways[1][0]
+    else:
+        a, b, c = ways
+        found = (
+            a[0] * (b[1] * c[2] - b[2] * c[1])
+            - a[1] * (b[0] * c[2] - b[2] * c[0])
+            + a[2] * (b[0] * c[1] - b[1] * c[0])
+        )
+    return xp.reshape(found, (field.shape[0], -1))
+
+
+def folded(field: Array, step: float) -> Array:
+    """Percentage of the cells that fold: (B,) float64."""
+    xp, found = xp_of(field), jacobians(field, step)
+    return 100 * xp.mean(xp.astype(found <= 0, field.dtype), axis=-1)
+
+
+def dice(first: Array, second: Array, labels: int) -> Array:
+    """Mean overlap 2 |A & B| / (|A| + |B|) of labels 1 to ``labels`` (Dice, 1945): (B, N), (B, N) uint8 -> (B,) float64.
+
+    Labels that are in neither count for nothing; 1 where there are none at all.
+    """
+    xp = xp_of(first)
+    total, count = 0.0, 0.0
+    for label in range(1, labels + 1):
+        a, b = (xp.astype(x == label, xp.float64) for x in (first, second))
+        size = xp.sum(a, axis=-1) + xp.sum(b, axis=-1)
+        there = xp.astype(size > 0, xp.float64)
+        total = total + 2 * xp.sum(a * b, axis=-1) / xp.where(size > 0, size, 1.0)
+        count = count + there
+    return xp.where(count > 0, total / xp.where(count > 0, count, 1.0), 1.0)
+
+
+def spline(distance: Array) -> Array:
+    """A cubic B-spline at distances >= 0 in widths from its middle, where it is 1; 0 from 2 widths on."""
+    xp = xp_of(distance)
+    near = 1 - 1.5 * distance**2 + 0.75 * distance**3
+    far = 0.25 * xp.clip(2 - distance, 0.0, 2.0) ** 3
+    return xp.where(distance < 1, near, far)
