@@ -86,7 +86,8 @@ def warped(image: np.ndarray, field: np.ndarray, order: int) -> np.ndarray:
     side, nodes = image.shape[0], field.shape[0]
     index = np.moveaxis(np.indices(image.shape).astype(float), 0, -1)
     dense = between(field, index * (nodes - 1) / (side - 1))
-    return map_coordinates(image, np.moveaxis(index + dense[..., ::-1], -1, 0), order=order)
+    at = np.moveaxis(index + dense[..., ::-1], -1, 0)
+    return map_coordinates(image, at, order=order, mode="grid-constant")
 
 
 def lattice(nodes: int, axes: int) -> np.ndarray:

@@ -18,6 +18,7 @@ SEED = 1
 SAMPLES = 4000  # pixels or voxels that the metric looks at
 SHRINK = {2: (4, 2, 1), 3: (2, 1)}  # levels, by axes
 MESH = {2: 6, 3: 4}  # cells of the B-spline grid along each axis
+ITERATIONS = {2: 100, 3: 25}  # of the B-splines at each level
 
 Run = Callable[[Deformable, State], State]
 
@@ -89,7 +90,7 @@ def find_bspline(itk: Any, fixed: Any, moving: Any, start: Any, axes: int) -> An
     """B-splines, then the affine map."""
     bent = itk.BSplineTransformInitializer(fixed, [MESH[axes]] * axes)
     method = prepared(itk, fixed, axes)
-    method.SetOptimizerAsLBFGSB(gradientConvergenceTolerance=1e-5, numberOfIterations=100)
+    method.SetOptimizerAsLBFGSB(gradientConvergenceTolerance=1e-5, numberOfIterations=ITERATIONS[axes])
     method.SetMovingInitialTransform(start)
     method.SetInitialTransform(bent, inPlace=True)
     method.Execute(fixed, moving)

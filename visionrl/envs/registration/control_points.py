@@ -10,12 +10,15 @@ from visionrl.envs.registration.bending import lattice
 
 
 def visits(points: Sequence[int], axes: int, side: int) -> tuple[tuple, tuple[float, ...], tuple[int, ...]]:
-    """Of every visit the control point, (x, y) or (x, y, z) in pixels, how wide its spline is, and its stage."""
+    """Of every visit the control point, (x, y) or (x, y, z) in pixels, how wide its spline is, and its stage.
+
+    Each stage divides an image into cells; its control points are their middles.
+    """
     places, widths, stages = [], [], []
     for stage, count in enumerate(points):
-        some = lattice(count, axes).reshape(-1, axes) * (side - 1)
+        some = (lattice(count, axes).reshape(-1, axes) * (count - 1) + 0.5) * side / count - 0.5
         places += [tuple(place) for place in some.tolist()]
-        widths += [(side - 1) / (count - 1)] * len(some)
+        widths += [side / count] * len(some)
         stages += [stage] * len(some)
     return tuple(places), tuple(widths), tuple(stages)
 
@@ -24,15 +27,15 @@ def check_points(points: Sequence[int], nodes: int) -> None:
     """Refuse grids of control points that a lattice cannot show.
 
     Raises:
-        ValueError: there is none, or one has fewer than 2 points along an axis or more than there are nodes.
+        ValueError: there is none, or one has no point along an axis or more than there are nodes.
     """
-    whole = len(points) > 0 and all(isinstance(n, int) and 2 <= n <= nodes for n in points)
+    whole = len(points) > 0 and all(isinstance(n, int) and 1 <= n <= nodes for n in points)
     if not whole:
-        raise ValueError(f"points must be whole numbers in [2, {nodes}], one a stage, got {points!r}")
+        raise ValueError(f"points must be whole numbers in [1, {nodes}], one a stage, got {points!r}")
 
 
 def near_body(
-    places: tuple, widths: tuple[float, ...], stages: tuple[int, ...], nodes: int, body: np.ndarray
+    places: tuple, widths: tuple[float, ...], stages: tuple[int, ...], nodes: int, body: np.ndarray, side: int
 ) -> np.ndarray:
     """Numbers of the control points within half a width of the body, of those of the first stage all.
 
@@ -42,10 +45,10 @@ def near_body(
         stages: of each.
         nodes: along each axis of the lattice on which the body is known.
         body: (nodes^d,), more than 0 where it is.
+        side: pixels along each axis.
     """
     points = np.array(places)
-    side = points.max()  # the last control point lies on the last pixel
-    there = (lattice(nodes, points.shape[1]).reshape(-1, points.shape[1]) * side)[body > 0]
+    there = (lattice(nodes, points.shape[1]).reshape(-1, points.shape[1]) * (side - 1))[body > 0]
     gaps = np.abs(points[:, None] - there).max(axis=-1)
     near = (gaps <= np.array(widths)[:, None] / 2).any(axis=1)
     return np.flatnonzero(near | (np.array(stages) == 0))

@@ -131,7 +131,7 @@ class Deformable(Task[State], ABC):
         labels = warped(self.bank.labels[item], target, 0)
         index = lattice(self.nodes, self.axes)[..., ::-1] * (self.side - 1)
         weight = (between(body(plain)[..., None].astype(float), index)[..., 0] > 0.5).ravel().astype(float)
-        order = near_body(self.visits, self.widths, self.stages, self.nodes, weight)
+        order = near_body(self.visits, self.widths, self.stages, self.nodes, weight, self.side)
         weight = weight / weight.sum() if weight.any() else np.full(weight.shape, 1 / weight.size)
         error = (weight * np.linalg.norm(target, axis=-1).ravel()).sum()
         structures = labels[(slice(None, None, self.coarser),) * self.axes].ravel()

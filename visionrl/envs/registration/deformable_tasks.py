@@ -10,7 +10,7 @@ from visionrl.datasets import ImageSample, VolumeSample
 from visionrl.envs.registration.deformable import Deformable
 
 
-@register("DeformableRegistration2D-v0", max_steps=300, tags=("registration", "2d", "continuous"))
+@register("DeformableRegistration2D-v0", max_steps=200, tags=("registration", "2d", "continuous"))
 class DeformableRegistration2D(Deformable):
     """The agent bends an image until it lies on another, one control point after the other, coarse to fine.
 
@@ -22,7 +22,7 @@ class DeformableRegistration2D(Deformable):
     | Ends        | when every control point of every stage has been moved once; those far from the body are left out |
 
     One control point a move, seen from nearby, and not all at once: so one small network serves every place, and each
-    episode shows it up to 69 different ones. A control point takes its surroundings along by a cubic B-spline that is 1 at
+    episode shows it up to 85 different ones. A control point takes its surroundings along by a cubic B-spline that is 1 at
     the point and as wide as the points of its stage lie apart (free-form deformation; Rueckert et al., 1999). The field
     is held at ``nodes`` along each axis and is linear in between.
 
@@ -61,11 +61,11 @@ class DeformableRegistration2D(Deformable):
         data: Any = None,
         split: str = "train",
         control: Literal["continuous", "steps"] = "continuous",
-        points: Sequence[int] = (2, 4, 7),
+        points: Sequence[int] = (1, 2, 4, 8),
         nodes: int = 25,
         side: int = 96,
         window: int = 32,
-        scales: Sequence[int] = (2, 1),
+        scales: Sequence[int] = (3, 1),
         step: float = 0.1,
         bend: float = 0.025,
         change: float = 1.0,
@@ -95,7 +95,7 @@ class DeformableRegistration2D(Deformable):
         )
 
 
-@register("DeformableRegistration3D-v0", max_steps=400, tags=("registration", "3d", "continuous"))
+@register("DeformableRegistration3D-v0", max_steps=200, tags=("registration", "3d", "continuous"))
 class DeformableRegistration3D(Deformable):
     """The agent bends a volume until it lies on another, one control point after the other, coarse to fine.
 
@@ -107,7 +107,7 @@ class DeformableRegistration3D(Deformable):
     | Ends        | when every control point of every stage has been moved once; those far from the body are left out |
 
     One control point a move, seen from nearby, and not all at once: so one small network serves every place, and each
-    episode shows it up to 99 different ones. A control point takes its surroundings along by a cubic B-spline that is 1 at
+    episode shows it up to 73 different ones. A control point takes its surroundings along by a cubic B-spline that is 1 at
     the point and as wide as the points of its stage lie apart (free-form deformation; Rueckert et al., 1999). The field
     is held at ``nodes`` along each axis and is linear in between.
 
@@ -146,11 +146,11 @@ class DeformableRegistration3D(Deformable):
         data: Any = None,
         split: str = "train",
         control: Literal["continuous", "steps"] = "continuous",
-        points: Sequence[int] = (2, 3, 4),
+        points: Sequence[int] = (1, 2, 4),
         nodes: int = 13,
         side: int = 48,
         window: int = 12,
-        scales: Sequence[int] = (2, 1),
+        scales: Sequence[int] = (3, 1),
         step: float = 0.1,
         bend: float = 0.025,
         change: float = 1.0,

@@ -1,0 +1,158 @@
+"""Deformable registration: fields that can be worked out by hand, the same rules in 2D and 3D, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from visionrl.core import BASELINES, batch, make_task
+from visionrl.datasets import ImageSample, VolumeSample
+from visionrl.envs.registration import bending, fields
+
+IDS = {2: "visionrl/DeformableRegistration2D-v0", 3: "visionrl/DeformableRegistration3D-v0"}
+SMALL = {"nodes": 5, "side": 24, "window": 8, "points": (2, 3)}
+
+
+def ball(axes, side=24):
+    """A bright ball, of label 7, with a brighter one inside, on a grey body."""
+    index = np.indices((side,) * axes) - (side - 1) / 2
+    radius = np.sqrt((index**2).sum(axis=0))
+    image = np.where(radius < 4, 220, np.where(radius < 8, 120, 30)).astype(np.uint8)
+    mask = np.where(radius < 8, 7, 0)
+    if axes == 2:
+        return ImageSample(image[None], mask=mask, spacing_mm=2.0)
+    return VolumeSample(image[None], (2.0, 2.0, 2.0), mask=mask)
+
+
+def task(axes, **kwargs):
+    return make_task(IDS[axes], data=[ball(axes)], **{**SMALL, **kwargs})
+
+
+def start(made, seed=0):
+    return batch.stack([made.sample(np.random.default_rng(seed), 0)])
+
+
+def linear_field(matrix, nodes, side):
+    """The field that displaces places (x, y[, z]) about the middle to ``matrix @ place``."""
+    axes = len(matrix)
+    places = (bending.lattice(nodes, axes) - 0.5) * (side - 1)
+    return (places @ np.array(matrix).T - places)[None]
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_jacobians_of_linear_maps(axes):
+    matrix = np.eye(axes) + np.random.default_rng(0).uniform(-0.2, 0.2, (axes, axes))
+    field = linear_field(matrix, 5, 24)
+    np.testing.assert_allclose(fields.jacobians(field, 23 / 4), np.linalg.det(matrix))
+    assert fields.folded(field, 23 / 4)[0] == 0
+    mirror = np.diag([-1.0] + [1.0] * (axes - 1))
+    assert fields.folded(linear_field(mirror, 5, 24), 23 / 4)[0] == 100
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_fields_are_linear_between_nodes(axes):
+    rng = np.random.default_rng(1)
+    field = rng.normal(size=(2, *[5] * axes, axes))
+    places = rng.uniform(0, 23, (axes, 2, 7))  # x, y, z
+    ways = [fields.hats(places[k], 5, 23 / 4) for k in reversed(range(axes))]
+    got = fields.refine(field, ways)
+    grid = fields.grid(list(places))
+    for row in range(2):
+        want = bending.between(field[row], grid[row][..., ::-1] * 4 / 23)
+        np.testing.assert_allclose(got[row], want, atol=1e-12)
+    there = fields.refine(torch.asarray(field), [torch.asarray(way) for way in ways])
+    np.testing.assert_allclose(there.numpy(), got, atol=1e-12)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_the_true_field_brings_the_moving_image_onto_the_fixed_one(axes):
+    made = task(axes, change=0.0)
+    state = start(made)
+    there = replace(state, field=state.target)
+    line = np.arange(24.0)[None]
+    fixed, moved = (x[0].astype(int) for x in made.both(there, [line] * axes))
+    assert np.abs(fixed - moved).max() <= 1
+    still = made.both(state, [line] * axes)[1][0].astype(int)
+    assert np.abs(fixed - still).mean() > 2
+    assert made.overlap(state.image, state.target, state.structures)[0] == pytest.approx(1.0)
+    assert state.alike[0] < 1
+    assert made.metrics(there)["tre_mm"][0] == 0
+    assert made.metrics(state)["tre_mm"][0] == pytest.approx(state.first[0])
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_a_move_displaces_its_control_point(axes):
+    made = task(axes)
+    state = start(made)
+    action = np.array([[0.5, -0.25, 1.0][:axes]])
+    after = made.step(state, action.astype(np.float32))
+    np.testing.assert_allclose(made.at_point(state, after.field)[0], action[0] * made.step_px)
+    furthest = after.field[0][(-1,) * axes]
+    assert np.abs(furthest).max() < 0.2 * made.step_px  # the other corner moves little
+    gained = (made.error(state) - made.error(after))[0]
+    assert made.reward(state, action, after)[0] == pytest.approx(gained)
+
+
+def test_folding_costs():
+    made = task(2, folds=0.5)
+    state = start(made)
+    field = linear_field(np.diag([-1.0, 1.0]), 5, 24)
+    after = replace(state, field=field)
+    gained = (made.error(state) - made.error(after))[0]
+    assert made.reward(state, None, after)[0] == pytest.approx(gained - 50)
+    assert made.metrics(after)["folded_percent"][0] == 100
+
+
+def test_overlap_as_a_reward():
+    made = task(2, reward="dice")
+    state = start(made)
+    there = replace(state, alike=state.alike + 0.1)
+    assert made.reward(state, None, there)[0] == pytest.approx(1.0)
+
+
+def test_dice_by_hand():
+    first = np.array([[1, 1, 2, 0]], np.uint8)
+    second = np.array([[1, 0, 2, 2]], np.uint8)
+    assert fields.dice(first, second, 3)[0] == pytest.approx((2 / 3 + 2 / 3) / 2)
+    assert fields.dice(first * 0, second * 0, 3)[0] == 1
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_deformations_do_not_fold(axes, split):
+    for seed in range(6):
+        field = bending.deformation(
+            np.random.default_rng(seed), split, 25 if axes == 2 else 13, axes, 96, 0.025
+        )
+        assert fields.folded(field[None], 95 / (field.shape[0] - 1))[0] == 0
+
+
+@pytest.mark.parametrize("name", ["SimpleITK, affine", "SimpleITK, affine and B-spline"])
+def test_simpleitk_rows(name):
+    pytest.importorskip("SimpleITK")
+    made = make_task(IDS[2], split="val")
+    state = batch.stack([made.sample(np.random.default_rng(3), 3)])
+    found = made.metrics(BASELINES[IDS[2]][name].fit(None)(made, state))
+    assert found["tre_mm"][0] < 0.7 * found["tre_start_mm"][0]
+    assert found["dice"][0] > found["dice_start"][0]
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "rule"),
+    [
+        ({"control": "all"}, "control must be one of"),
+        ({"points": ()}, "points must be whole numbers"),
+        ({"points": (0,)}, "points must be whole numbers"),
+        ({"points": (9,)}, "points must be whole numbers"),
+        ({"scales": ()}, "scales must be"),
+        ({"bend": 0.5}, "bend must be"),
+        ({"window": 2}, "window must be"),
+        ({"reward": "ncc"}, "reward must be one of"),
+    ],
+)
+def test_refusals(kwargs, rule):
+    with pytest.raises(ValueError, match=rule):
+        task(2, **kwargs)
