@@ -143,7 +143,7 @@ class Evaluate(Data):
     """
 
     run_folder: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(name="run")] = None
-    """Folder of a finished run."""
+    """Folder of a finished run, or name of an agent that comes with the library: landmarks3d-chest."""
     env: str | None = None
     """Id of the task, where no run is given."""
     split: Split = "test"

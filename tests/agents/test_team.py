@@ -12,7 +12,8 @@ from gymnasium import spaces
 from stable_baselines3 import A2C, PPO
 
 from visionrl.agents import TrainConfig, clone, load_agent, make_vec_env, train
-from visionrl.agents.cloning import batch_size, expert_actions
+from visionrl.agents.cloning import TEMPERATURE, batch_size, expert_actions
+from visionrl.agents.models import build_model
 from visionrl.agents.team import KINDS, TeamExtractor, TeamPolicy
 
 ID = "visionrl/MultiLandmarkLocalization3D-v0"
@@ -42,6 +43,7 @@ def seen(team: int, rows: int = 3) -> dict[str, torch.Tensor]:
 def test_an_agent_hears_the_others_only_where_they_communicate(kind: Any) -> None:
     torch.manual_seed(0)
     net = TeamExtractor(space(3), 3, kind, features_dim=16)
+    assert all(told.change.weight.any() for told in net.rounds)
     one = seen(3)
     other = {key: value.clone() for key, value in one.items()}
     other["window"][:, 2:4] = 0  # what the second agent sees
@@ -63,7 +65,7 @@ def test_agents_that_see_the_same_differ_by_their_number(kind: Any) -> None:
 def test_the_network_hardly_grows_with_the_team(algo: Any) -> None:
     sizes = []
     for team in (2, 4):
-        env = make_vec_env(ID, 2, target=team, **SMALL)
+        env = make_vec_env(ID, 2, team=team, **SMALL)
         model = algo(TeamPolicy, env, policy_kwargs={"communication": "attention"}, device="cpu")
         sizes.append(sum(p.numel() for p in model.policy.parameters()))
         logits = model.policy.get_distribution(model.policy.obs_to_tensor(env.reset())[0]).distribution
@@ -75,7 +77,7 @@ def test_a_team_learns_from_the_experts() -> None:
     torch.manual_seed(0)
     env = make_vec_env(ID, 8, seed=0, target=["heart", "trachea"], window=8, scales=(4,), steps=(4,))
     model = PPO(
-        TeamPolicy, env, policy_kwargs={"communication": "mean"}, learning_rate=1e-3, seed=0, device="cpu"
+        TeamPolicy, env, policy_kwargs={"communication": "mean"}, learning_rate=2e-3, seed=0, device="cpu"
     )
 
     def agreement() -> float:
@@ -87,9 +89,41 @@ def test_a_team_learns_from_the_experts() -> None:
         return float(np.mean(hits))
 
     before = agreement()
-    clone(model, 1200)
-    assert agreement() > before + 0.25
+    clone(model, 1600)
+    assert agreement() > before + 0.2
     model.learn(64)
+
+
+def test_a_team_begins_as_the_single_agent_that_taught_it() -> None:
+    args = ("communication=mean", "fusion=film", "teacher=landmarks3d-chest")
+    names = ["trachea", "heart"]
+    env = make_vec_env(ID, 4, seed=0, target=names)
+    model: Any = build_model(TrainConfig(ID, algo="ppo", algo_args=args, presets=False, device="cpu"), env)
+    single, config = load_agent("landmarks3d-chest", "cpu")
+    obs = env.reset()
+    logits = model.policy.get_distribution(model.policy.obs_to_tensor(obs)[0]).distribution
+    for k, name in enumerate(names):
+        alone = {key: obs[key][:, k] for key in ("position", "stage", "history")}
+        goal = np.array(config.env_kwargs["target"]) == name
+        alone |= {
+            "window": obs["window"][:, 3 * k : 3 * k + 3],
+            "goal": np.tile(goal, (4, 1)).astype(np.float32),
+        }
+        values = single.policy.q_net(single.policy.obs_to_tensor(alone)[0])
+        wanted = torch.log_softmax(values / TEMPERATURE, dim=1)
+        torch.testing.assert_close(logits[k].logits, wanted, atol=1e-3, rtol=1e-3)
+
+
+def test_what_a_team_cannot_begin_as_is_refused() -> None:
+    env = make_vec_env(ID, 1, target=["liver", "rib_left_3"])
+    config = TrainConfig(
+        ID, algo="ppo", algo_args=("communication=mean", "teacher=landmarks3d-chest"), device="cpu"
+    )
+    with pytest.raises(ValueError, match=r"teacher must look for all that the team does.*rib_left_3"):
+        build_model(config, env)
+    env = make_vec_env(ID, 1, target=["liver", "heart"])
+    with pytest.raises(ValueError, match="fusion='film'"):
+        build_model(config, env)
 
 
 def test_a_batch_holds_as_many_decisions_for_a_team() -> None:
@@ -100,7 +134,7 @@ def test_a_batch_holds_as_many_decisions_for_a_team() -> None:
 
 
 def test_a_run_of_a_team_is_loaded_again(tmp_path: Any) -> None:
-    args = ("window=5", "scales=[4]", "steps=[4]", "target=2", "max_episode_steps=10")
+    args = ("window=5", "scales=[4]", "steps=[4]", "team=2", "max_episode_steps=10")
     sizes: dict[str, Any] = {"num_envs": 2, "eval_episodes": 2, "test_episodes": 2, "eval_every": 64}
     config = TrainConfig(
         ID,

@@ -156,6 +156,7 @@ def compare(
     num_envs: int = 64,
     env_kwargs: Mapping[str, Any] | None = None,
     fit_kwargs: Mapping[str, Any] | None = None,
+    methods: Mapping[str, Run] | None = None,
     say: Callable[[str], None] = lambda doing: None,
 ) -> Table:
     """The table: random, every classical method registered for the task, the agents, the expert.
@@ -171,6 +172,7 @@ def compare(
         fit_kwargs: constructor arguments under which the classical methods find their training split; default
             ``env_kwargs``. Where ``data`` is a sequence of samples, which has no training split, methods that
             learn are left out without it.
+        methods: further rows beside the classical ones: name -> ``run(task, state)``, see ``Baseline``.
         say: is told what is being done, such as "random" or "ranked regions: learning"; some of it takes minutes.
 
     Raises:
@@ -190,7 +192,7 @@ def compare(
         learned.append(_row(name, kinds.get(name, "agent"), _roll(plan, policy), plan))
     runs, notes = _fitted(env_id, train, missing, say)
     classical = []
-    for name, run in runs.items():
+    for name, run in {**runs, **(methods or {})}.items():
         say(name)
         classical.append(_row(name, "classical", _solve(plan, run), plan))
     rows = (learned[0], *classical, *learned[1:])

@@ -21,7 +21,7 @@ from visionrl.agents.extractor import VisionExtractor
 from visionrl.agents.guided import guided
 from visionrl.agents.replay import Looker, StateReplayBuffer, bytes_of
 from visionrl.agents.sb3_env import make_vec_env
-from visionrl.agents.team import TeamPolicy
+from visionrl.agents.team import TeamPolicy, begin_as
 from visionrl.core import Task
 
 ALGORITHMS: Mapping[str, type[BaseAlgorithm]] = {
@@ -90,7 +90,25 @@ def build_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
     )
     if again:
         model.replay_buffer.watch(env)
+    if teacher := config.algo_kwargs.get("teacher"):
+        taught(model, teacher)
     return model
+
+
+def taught(model: Any, teacher: str) -> None:
+    """Let the agents of a team begin as a trained agent that looks for one thing at a time.
+
+    Raises:
+        ValueError: there is no team, or the agent does not look for what a team's agent does.
+    """
+    from visionrl.agents.train import load_agent
+
+    single, config = load_agent(teacher, "cpu")
+    known = config.env_kwargs.get("target", [])
+    names = model.get_env().get_attr("task")[0].agents
+    if missing := [name for name in names if name not in known] or not names:
+        raise ValueError(f"teacher must look for all that the team does, {teacher} lacks {missing}")
+    begin_as(model.policy, single.policy, [known.index(name) for name in names])
 
 
 def check_actions(algo: str, space: spaces.Space) -> None:
@@ -122,6 +140,7 @@ def model_kwargs(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         kwargs["learning_rate"] = falling(rate)
     if config.clone_steps and config.algo in EPSILON_GREEDY:
         kwargs.setdefault("exploration_initial_eps", kwargs.get("exploration_final_eps", 0.05))
+    kwargs.pop("teacher", None)  # for ``taught``
     policy = {name: kwargs.pop(name) for name in POLICY_ARGS if name in kwargs}
     policy["features_extractor_class"] = FeatureHead if config.cache else VisionExtractor
     trunk = {"features_dim": kwargs.pop("features_dim", 256)}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import MultiInputActorCriticPolicy
+from stable_baselines3.common.preprocessing import get_flattened_obs_dim
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
+from visionrl.agents.cloning import TEMPERATURE
 from visionrl.agents.extractor import VisionExtractor
 from visionrl.core import check_choice
 
@@ -17,6 +21,7 @@ Communication = Literal["none", "mean", "attention"]
 KINDS = ("none", "mean", "attention")
 ROUNDS = 2
 HEADS = 4
+HIDDEN = 64
 
 
 class TeamPolicy(MultiInputActorCriticPolicy):
@@ -60,10 +65,17 @@ class TeamPolicy(MultiInputActorCriticPolicy):
         """The networks: those of Stable-Baselines3, but for the last layers, which all agents share."""
         super()._build(lr_schedule)
         width, actions = self.features_dim // self.team, int(self.action_space.nvec[0])  # type: ignore[attr-defined]
-        self.action_net = EachAgent(self.team, nn.Linear(width, actions))
+        head = [
+            nn.Linear(width, HIDDEN),
+            nn.ReLU(),
+            nn.Linear(HIDDEN, HIDDEN),
+            nn.ReLU(),
+            nn.Linear(HIDDEN, actions),
+        ]
+        self.action_net = EachAgent(self.team, nn.Sequential(*head), actions)
         self.value_net: nn.Module = MeanAgent(self.team, nn.Linear(width, 1))  # type: ignore[assignment]
-        if self.ortho_init:
-            self.action_net.apply(lambda module: self.init_weights(module, gain=0.01))
+        for told in self.features_extractor.rounds:
+            told.silence()  # after Stable-Baselines3 has initialised it
         rate = lr_schedule(1)
         self.optimizer = self.optimizer_class(self.parameters(), lr=rate, **self.optimizer_kwargs)  # type: ignore[call-arg]
 
@@ -72,7 +84,7 @@ class TeamExtractor(BaseFeaturesExtractor):
     """Each agent's part of an observation through one ``VisionExtractor``, then what the agents tell each other.
 
     An agent's number is joined to its part, since each looks for something else. Then, in two rounds, each vector is
-    changed by what the others' say, ``v + relu(W (v, message))``:
+    changed by what the others say, ``v + W relu(U (v, message))``, at first by nothing:
 
     * "none": there is no message; the network has as many layers;
     * "mean": the mean of all vectors (Sukhbaatar et al., 2016; Leroy et al., 2020);
@@ -134,7 +146,13 @@ class Round(nn.Module):
         super().__init__()
         self.kind = kind
         self.look = nn.MultiheadAttention(width, HEADS, batch_first=True) if kind == "attention" else None
-        self.change = nn.Linear(width if kind == "none" else 2 * width, width)
+        self.listen = nn.Linear(width if kind == "none" else 2 * width, width)
+        self.change = nn.Linear(width, width)
+
+    def silence(self) -> None:
+        """Leave the vectors as they are, until it has learnt better."""
+        nn.init.zeros_(self.change.weight)
+        nn.init.zeros_(self.change.bias)
 
     def forward(self, vectors: Tensor) -> Tensor:
         """The agents' vectors after they have heard each other."""
@@ -143,20 +161,20 @@ class Round(nn.Module):
             heard.append(self.look(vectors, vectors, vectors, need_weights=False)[0])
         elif self.kind == "mean":
             heard.append(vectors.mean(dim=1, keepdim=True).expand_as(vectors))
-        return vectors + self.change(torch.cat(heard, dim=-1)).relu()
+        return vectors + self.change(self.listen(torch.cat(heard, dim=-1)).relu())
 
 
 class EachAgent(nn.Module):
-    """One layer for all agents, with a bias for each: (B, K * n) -> (B, K * m)."""
+    """Layers for all agents, and a bias for each: (B, K * n) -> (B, K * m)."""
 
-    def __init__(self, team: int, layer: nn.Linear) -> None:
+    def __init__(self, team: int, layers: nn.Module, outputs: int) -> None:
         super().__init__()
-        self.team, self.layer = team, layer
-        self.bias = nn.Parameter(torch.zeros(team, layer.out_features))
+        self.team, self.layers = team, layers
+        self.bias = nn.Parameter(torch.zeros(team, outputs))
 
     def forward(self, vectors: Tensor) -> Tensor:
         """What each agent's vector gives, one after the other."""
-        return (self.layer(vectors.unflatten(1, (self.team, -1))) + self.bias).flatten(1)
+        return (self.layers(vectors.unflatten(1, (self.team, -1))) + self.bias).flatten(1)
 
 
 class MeanAgent(nn.Module):
@@ -169,6 +187,48 @@ class MeanAgent(nn.Module):
     def forward(self, vectors: Tensor) -> Tensor:
         """What the mean gives."""
         return self.layer(vectors.unflatten(1, (self.team, -1)).mean(dim=1))
+
+
+@torch.no_grad()
+def begin_as(policy: TeamPolicy, single: Any, goals: Sequence[int]) -> None:
+    """Let each agent of a team begin as a trained single agent that looks for one of several goals.
+
+    Args:
+        policy: of the team.
+        single: policy of a DQN or double DQN with ``fusion="film"`` and the default ``net_arch``, whose numbers have
+            one ``goal`` among them.
+        goals: which of the goals each agent looks for.
+
+    Raises:
+        ValueError: the single agent's networks are others than the team's.
+    """
+    own: Any = policy.features_extractor.trunk
+    q_net = getattr(single, "q_net", None)
+    given: Any = getattr(q_net, "features_extractor", None)
+    if q_net is None or getattr(given, "film", None) is None or own.film is None:
+        raise ValueError("a team must begin as a DQN with fusion='film', and have it too")
+    last: Any = policy.action_net.layers[-1]
+    try:
+        for new, old in ((own.backbones, given.backbones), (own.head, given.head)):
+            new.load_state_dict(old.state_dict())
+        policy.action_net.layers.load_state_dict(q_net.q_net.state_dict())
+        own.film.bias.copy_(given.film.bias)
+        place, old = number_columns(own), number_columns(given)
+        own.film.weight.zero_()
+        for key in set(place) & set(old):
+            own.film.weight[:, place[key]] = given.film.weight[:, old[key]]
+        own.film.weight[:, place["agent"]] = given.film.weight[:, old["goal"]][:, list(goals)]
+    except (RuntimeError, KeyError) as error:
+        raise ValueError(f"a team must begin as an agent with its own networks and goals: {error}") from None
+    last.weight.div_(TEMPERATURE)  # values of actions as logits
+    last.bias.div_(TEMPERATURE)
+
+
+def number_columns(look: VisionExtractor) -> dict[str, slice]:
+    """Where each entry that is no image lies among the numbers of an extractor."""
+    sizes = [get_flattened_obs_dim(look._observation_space[key]) for key in look.others]  # type: ignore[index]
+    ends = np.cumsum([0, *sizes]).tolist()
+    return {key: slice(*ends[k : k + 2]) for k, key in enumerate(look.others)}
 
 
 def team_size(observations: Any, actions: Any) -> int:

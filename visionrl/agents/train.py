@@ -36,6 +36,7 @@ from visionrl.agents.models import (
 )
 from visionrl.agents.run_files import plot_curve, read_config, write_config, write_json
 from visionrl.agents.scorer import Scorer, fit_scorer, new_scorer
+from visionrl.agents.shipped import completed, folder_of
 from visionrl.core import Task, make_task
 from visionrl.rendering import replacing
 
@@ -284,7 +285,7 @@ def save_agent(model: BaseAlgorithm, run: Path, scorer: Scorer | None = None) ->
 
 
 def load_agent(run: str | Path, device: str = "auto") -> tuple[Any, TrainConfig]:
-    """The agent of a run's folder, and the run's config.
+    """The agent of a run's folder, or of one of the names in ``visionrl.agents.shipped``, and the run's config.
 
     The model is built anew from ``config.json`` and gets the tensors of ``policy.pt``, which is read without
     pickle: a stranger's folder can be loaded this way. ``agent.zip`` can not: Stable-Baselines3 unpickles
@@ -297,7 +298,7 @@ def load_agent(run: str | Path, device: str = "auto") -> tuple[Any, TrainConfig]
         FileNotFoundError: the folder holds no finished run.
         ValueError: ``config.json`` is not one of a run.
     """
-    run = Path(run)
+    run = folder_of(run)
     config, observations, actions = read_config(run)
     state = torch.load(run / "policy.pt", map_location="cpu", weights_only=True)
     bare = replace(config, pretrained=False, weights=None, device=device)
@@ -331,6 +332,6 @@ def empty_model(config: TrainConfig, observations: Space, actions: Space, state:
     model.__dict__.update(kwargs, policy_kwargs=policy_kwargs, seed=None, n_envs=1)
     model.observation_space, model.action_space = observations, actions
     model._setup_model()
-    model.policy.load_state_dict(state)
+    model.policy.load_state_dict(completed(state, model.policy.state_dict()))
     model.policy.set_training_mode(False)
     return model

@@ -56,7 +56,7 @@ class State:
     tags=("localization", "3d", "multi-discrete", "many"),
     presets={
         "leroy2020": {
-            **{"target": 5, "window": 45, "views": "stage", "frames": 4, "reward": "mm"},
+            **{"team": 5, "window": 45, "views": "stage", "frames": 4, "reward": "mm"},
         }
     },
 )
@@ -79,8 +79,8 @@ class MultiLandmarkLocalization3D(Task[State]):
     Args:
         data: None for the embedded chest CT, "mni", "FORMAT:PATH", or a sequence of ``VolumeSample`` with points.
         split: "train", "val" or "test".
-        target: names of the structures sought, one an agent; or how many, spread over those that all samples of the
-            split have. Samples that lack one are left out.
+        target: names of the structures sought, one an agent; samples that lack one are left out.
+        team: number of agents where no structures are named: they are spread over those that all samples have.
         window: side of the windows, voxels.
         steps: step size of each stage, voxels.
         scales: voxels of the volume per voxel of a window, one a stage; windows show means of s x s x s.
@@ -104,7 +104,8 @@ class MultiLandmarkLocalization3D(Task[State]):
         self,
         data: Any = None,
         split: str = "train",
-        target: int | Sequence[str] = 3,
+        target: Sequence[str] | None = None,
+        team: int = 3,
         window: int = 25,
         steps: Sequence[int] = (9, 3, 1),
         scales: Sequence[int] = (3, 2, 1),
@@ -118,21 +119,21 @@ class MultiLandmarkLocalization3D(Task[State]):
         spacing: float | None = None,
         **loading: Any,
     ) -> None:
-        asked = None if isinstance(target, int) else list(target)
         walk: dict[str, Any] = {"steps": steps, "scales": scales, "visits": visits, "memory": memory}
         look: dict[str, Any] = {"window": window, "views": views, "frames": frames, "spacing": spacing}
         goal: dict[str, Any] = {"reward": reward, "radius": radius, "margin": margin}
-        self.one = LandmarkLocalization3D(data, split, asked, **walk, **look, **goal, **loading)
+        self.one = LandmarkLocalization3D(data, split, target, **walk, **look, **goal, **loading)
         points = [sample.points for sample in self.one.samples]
-        self.agents = self.one.names if asked else spread(points, self.one.names, target)
+        self.agents = self.one.names if target else spread(points, self.one.names, team)
         self.samples = self.one.samples
         self.goals = [self.one.names.index(name) for name in self.agents]
         self.whole = complete(points, self.agents)
         self.items = len(self.whole)
-        team, views_shown = len(self.agents), self.one.observation_space["window"].shape[0]  # type: ignore[index]
+        shown = self.one.observation_space["window"].shape[0]  # type: ignore[index]
+        team = len(self.agents)
         self.observation_space = spaces.Dict(
             {
-                "window": spaces.Box(0, 255, (team * views_shown, window, window, window), np.uint8),
+                "window": spaces.Box(0, 255, (team * shown, window, window, window), np.uint8),
                 "position": spaces.Box(-1, 1, (team, 3), np.float32),
                 "stage": spaces.Box(0, 1, (team, len(steps)), np.float32),
                 "history": spaces.Box(0, 1, (team, ACTIONS_KEPT * len(MOVES)), np.float32),
@@ -254,11 +255,9 @@ def spread(points: Sequence[dict], names: Sequence[str], count: Any) -> tuple[st
         ValueError: there are not as many.
     """
     common = [name for name in names if all(name in known for known in points)]
-    check_range("target", count, 1)
+    check_range("team", count, 1)
     if len(common) < count:
-        raise ValueError(
-            f"target must be <= {len(common)}, the structures that all samples have, got {count}"
-        )
+        raise ValueError(f"team must be <= {len(common)}, the structures that all samples have, got {count}")
     return tuple(common[(2 * k + 1) * len(common) // (2 * count)] for k in range(count))
 
 

@@ -1,0 +1,79 @@
+"""Agents that come with the library do what their pages say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from visionrl.agents import TrainConfig, agent_policy, evaluate, load_agent, train
+from visionrl.agents.shipped import HOME, completed, folder_of, ship
+
+NAMES = sorted(path.name for path in HOME.iterdir() if (path / "config.json").is_file())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_is_small_and_carries_no_code(name: str) -> None:
+    files = {path.name: path.stat().st_size for path in (HOME / name).iterdir()}
+    assert set(files) == {"config.json", "policy.pt"} and sum(files.values()) < 2_000_000
+    state = torch.load(HOME / name / "policy.pt", weights_only=True)
+    assert all(value.dtype == torch.float16 for value in state.values())
+
+
+def test_the_one_for_the_chest_is_as_good_as_stated() -> None:
+    """On validation scans: docs/results/landmarks3d.md has 4.1 mm on average, voxels have 4."""
+    model, config = load_agent("landmarks3d-chest", "cpu")
+    found = evaluate(config.env, agent_policy(model), split="val", episodes=32, env_kwargs=config.env_kwargs)
+    assert np.median(found["error_mm"]) < 4.5 and found["error_mm"].mean() < 6
+    assert found["is_success"].mean() > 0.85
+
+
+def test_a_run_is_shipped_and_loaded(tmp_path: Path) -> None:
+    args: dict[str, Any] = {"env_args": ("window=24", "scales=[2]", "steps=[4]", "max_episode_steps=10")}
+    sizes: dict[str, Any] = {"num_envs": 2, "eval_episodes": 2, "test_episodes": 2, "eval_every": 32}
+    config = TrainConfig(
+        timesteps=32,
+        clone_steps=64,
+        out=str(tmp_path),
+        device="cpu",
+        algo_args=("buffer_size=32",),
+        **args,
+        **sizes,
+    )
+    run = train(config)
+    folder = ship(run, "own", tmp_path / "home")
+    (one, _), (other, again) = load_agent(run, "cpu"), load_agent(folder, "cpu")
+    assert again.name == "own" and again.env_args == load_agent(run, "cpu")[1].env_args
+    for key, value in one.policy.state_dict().items():
+        if "target" not in key:
+            torch.testing.assert_close(other.policy.state_dict()[key], value, atol=1e-3, rtol=1e-3)
+
+
+def test_target_networks_are_what_they_follow() -> None:
+    state = {"q_net.a": torch.ones(1)}
+    wanted = {"q_net.a": None, "q_net_target.a": None}
+    assert completed(state, wanted) == {"q_net.a": state["q_net.a"], "q_net_target.a": state["q_net.a"]}
+    assert completed({"actor.a": 1}, {"actor.a": None}) == {"actor.a": 1}
+
+
+def test_a_run_of_the_same_name_goes_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert folder_of("landmarks3d-chest") == HOME / "landmarks3d-chest"
+    assert folder_of("runs/landmarks3d-chest") == Path("runs/landmarks3d-chest")
+    (tmp_path / "landmarks3d-chest").mkdir()
+    (tmp_path / "landmarks3d-chest" / "config.json").write_text("{}")
+    assert folder_of("landmarks3d-chest") == Path("landmarks3d-chest")
+    with pytest.raises(FileNotFoundError):
+        load_agent("nothing-of-this-name")
+
+
+@pytest.mark.slow
+def test_from_the_command_line(tmp_path: Path) -> None:
+    args = ["evaluate", "landmarks3d-chest", "--split", "val", "--episodes", "8", "--out", "found"]
+    subprocess.run([sys.executable, "-m", "visionrl", *args], check=True, cwd=tmp_path)
+    assert (tmp_path / "found" / "metrics-val.json").is_file()
