@@ -74,7 +74,8 @@ class TeamPolicy(MultiInputActorCriticPolicy):
         ]
         self.action_net = EachAgent(self.team, nn.Sequential(*head), actions)
         self.value_net: nn.Module = MeanAgent(self.team, nn.Linear(width, 1))  # type: ignore[assignment]
-        for told in self.features_extractor.rounds:
+        extractor: Any = self.features_extractor
+        for told in extractor.rounds:
             told.silence()  # after Stable-Baselines3 has initialised it
         rate = lr_schedule(1)
         self.optimizer = self.optimizer_class(self.parameters(), lr=rate, **self.optimizer_kwargs)  # type: ignore[call-arg]
@@ -207,21 +208,21 @@ def begin_as(policy: TeamPolicy, single: Any, goals: Sequence[int]) -> None:
     given: Any = getattr(q_net, "features_extractor", None)
     if q_net is None or getattr(given, "film", None) is None or own.film is None:
         raise ValueError("a team must begin as a DQN with fusion='film', and have it too")
-    last: Any = policy.action_net.layers[-1]
+    layers: Any = policy.action_net.layers
     try:
         for new, old in ((own.backbones, given.backbones), (own.head, given.head)):
             new.load_state_dict(old.state_dict())
-        policy.action_net.layers.load_state_dict(q_net.q_net.state_dict())
+        layers.load_state_dict(q_net.q_net.state_dict())
         own.film.bias.copy_(given.film.bias)
-        place, old = number_columns(own), number_columns(given)
+        place, known = number_columns(own), number_columns(given)
         own.film.weight.zero_()
-        for key in set(place) & set(old):
-            own.film.weight[:, place[key]] = given.film.weight[:, old[key]]
-        own.film.weight[:, place["agent"]] = given.film.weight[:, old["goal"]][:, list(goals)]
+        for key in set(place) & set(known):
+            own.film.weight[:, place[key]] = given.film.weight[:, known[key]]
+        own.film.weight[:, place["agent"]] = given.film.weight[:, known["goal"]][:, list(goals)]
     except (RuntimeError, KeyError) as error:
         raise ValueError(f"a team must begin as an agent with its own networks and goals: {error}") from None
-    last.weight.div_(TEMPERATURE)  # values of actions as logits
-    last.bias.div_(TEMPERATURE)
+    layers[-1].weight.div_(TEMPERATURE)  # values of actions as logits
+    layers[-1].bias.div_(TEMPERATURE)
 
 
 def number_columns(look: VisionExtractor) -> dict[str, slice]:
