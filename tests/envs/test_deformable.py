@@ -89,7 +89,9 @@ def test_a_move_displaces_its_control_point(axes):
     state = start(made)
     action = np.array([[0.5, -0.25, 1.0][:axes]])
     after = made.step(state, action.astype(np.float32))
-    moved = made.at_point(state, after.field)[0]  # beside a node, where the field is linear and the spline is not
+    moved = made.at_point(state, after.field)[
+        0
+    ]  # beside a node, where the field is linear and the spline is not
     np.testing.assert_allclose(moved, action[0] * made.step_px, rtol=0.2)
     furthest = after.field[0][(-1,) * axes]
     assert np.abs(furthest).max() < 0.2 * made.step_px  # the other corner moves little

@@ -150,9 +150,7 @@ def clone_first(model: Any, config: TrainConfig, callback: RunCallback) -> None:
         if callback.stop:
             raise Stopped(callback.stop)
 
-    clone(
-        model, config.clone_steps, rate=config.clone_rate, on_step=show, rerender=config.rerender
-    )
+    clone(model, config.clone_steps, rate=config.clone_rate, on_step=show, rerender=config.rerender)
     learn_on(model, replace(config, timesteps=0), callback)
     bar.remove_task(bar.task_ids[-1])  # that of no steps
     if callback.stop:
