@@ -168,7 +168,7 @@ def test_expert_follows_a_jump_that_leaves_no_overlap():
         ({"start": "last"}, "start must be one of"),
         (
             {"updates": True, "template": False},
-            "updates must be False with continuous control or without a template",
+            "updates must be False without discrete control or a template",
         ),
         ({"updates": True, "control": "continuous"}, "updates must be False"),
         ({"window": 0}, "window must be a whole number >= 8"),

@@ -24,6 +24,14 @@ def read_cutout_videos(path: None, options: ReadOptions) -> Sequence[VideoSample
     return CutoutVideos(options.split)
 
 
+@register_format("long-cutout-videos", kind=VideoSample, embedded=True)
+def read_long_cutout_videos(path: None, options: ReadOptions) -> Sequence[VideoSample]:
+    """The same with 64 videos of 60 frames for training; the other splits are those of ``"cutout-videos"``."""
+    from visionrl.datasets.videos import CutoutVideos
+
+    return CutoutVideos("train", 64, 60) if options.split == "train" else CutoutVideos(options.split)
+
+
 @register_format("cutout-crowds", kind=MotSample, embedded=True)
 def read_cutout_crowds(path: None, options: ReadOptions) -> Sequence[MotSample]:
     """Many real cut-outs that move over a real photograph; see ``CutoutCrowds``."""

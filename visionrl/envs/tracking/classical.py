@@ -1,4 +1,4 @@
-"""What a user would pick instead of an agent: the first box, template matching, OpenCV's MIL."""
+"""What a user would pick instead of an agent: the first box, template matching, a correlation filter, OpenCV's MIL."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import cv2
 import numpy as np
 
 from visionrl.core import baseline
+from visionrl.envs.tracking.filters import SCALES, CorrelationFilter
 from visionrl.envs.tracking.state import State
 
 Run = Callable[[Any, State], State]
 Tracker = Callable[[np.ndarray], np.ndarray]
 Begin = Callable[[np.ndarray, np.ndarray], Tracker]
 LEAST = 6  # side of the smallest box that OpenCV's MIL can be begun on, pixels
+SEARCHED = 64  # side of the window of the correlation filter, pixels
+RESIZED = 0.98  # what a peak counts at another size
 BORDER = 40  # it looks up to 25 pixels around its box
 
 
@@ -69,6 +72,36 @@ def mil(train: Any) -> Run:
     Source: Babenko, Yang & Belongie (2009), "Visual tracking with online multiple instance learning".
     """
     return followed(Mil)
+
+
+@baseline("Tracking-v0", "correlation filter", learns=False)
+def correlation_filter(train: Any) -> Run:
+    """To the peak of the correlation filter of ``control="follow"``, which always learns: what an agent must beat.
+
+    Source: Kiani Galoogahi, Fagg & Lucey (2017), "Learning background-aware correlation filters for visual tracking".
+    """
+
+    def run(task: Any, state: State) -> State:
+        pyramid, always = task.bank.pyramid, np.array([True])
+        keep = CorrelationFilter(SEARCHED)
+        known = keep.begin(pyramid, state.frame, state.box)
+        before, state = state, task.step(state, task.hold)
+        while not state.finished[0]:
+            known = keep.after(pyramid, known, (before.frame, state.box), state.frame, always)
+            box = strongest(keep.peaks(known.maps, state.box)[0], state.box[0])
+            before = replace(state, box=np.clip(box, 0, np.tile(task.limit(state)[0], 2))[None])
+            state = task.step(before, task.hold)
+        return state
+
+    return run
+
+
+def strongest(peaks: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """(4,) a box moved to the highest of its ``CorrelationFilter.peaks``, (4, 5), the first frame's apart."""
+    values = peaks[: len(SCALES), 3] * np.where(peaks[: len(SCALES), 2] == 1, 1, RESIZED)
+    dx, dy, size = peaks[np.argmax(values), :3]
+    center, half = (box[:2] + box[2:]) / 2 + (dx, dy), (box[2:] - box[:2]) / 2 * size
+    return np.concatenate([center - half, center + half])
 
 
 def followed(begin: Begin) -> Run:

@@ -40,7 +40,7 @@ class Shifts:
         self.blank = np.full(KEPT, -1)
         self.hold = np.array([STOP])
 
-    def moved(self, box: Array, limit: Array, action: Array) -> Array:
+    def moved(self, box: Array, limit: Array, action: Array, peaks: Array | None = None) -> Array:
         """The box after an action, (B, 4), in frames of (width, height) ``limit``; its shape stays as it is."""
         xp = xp_of(box)
         move = xp.take(const(self.moves, box), action, axis=0)
@@ -54,6 +54,10 @@ class Shifts:
         """(B,) bool, whether an action ends the frame."""
         return (action == STOP) | (action == UPDATE) if self.updates else action == STOP
 
+    def learns(self, action: Array) -> Array:
+        """(B,) bool, that what a frame ends with is learnt from."""
+        return xp_of(action).ones_like(action, dtype=xp_of(action).bool)
+
     def kept(self, action: Array, box: Array) -> Array:
         """An action as the state keeps it, (B, 1)."""
         return action[:, None]
@@ -63,7 +67,7 @@ class Shifts:
         history = one_hot(actions, len(self.moves))
         return xp_of(actions).reshape(history, (history.shape[0], -1))
 
-    def toward(self, box: Array, limit: Array, target: Array) -> Array:
+    def toward(self, box: Array, limit: Array, target: Array, peaks: Array | None = None) -> Array:
         """The action after which a box fits best to another, (B,); stop where it fits or nothing is better."""
         xp, fits = xp_of(box), []
         still = xp.zeros_like(limit[:, 0], dtype=xp.int64)
@@ -93,7 +97,7 @@ class Jumps:
         self.blank = np.zeros((KEPT, 3))
         self.hold = np.zeros((1, 3), np.float32)
 
-    def moved(self, box: Array, limit: Array, action: Array) -> Array:
+    def moved(self, box: Array, limit: Array, action: Array, peaks: Array | None = None) -> Array:
         """The box after an action (B, 3), (B, 4); its shape stays as it is."""
         xp = xp_of(box)
         move, size = xp.astype(action, box.dtype), ops.size(box)
@@ -104,6 +108,10 @@ class Jumps:
         """(B,) bool, that every action ends the frame."""
         return xp_of(action).ones_like(action[:, 0], dtype=xp_of(action).bool)
 
+    def learns(self, action: Array) -> Array:
+        """(B,) bool, that every frame is learnt from."""
+        return self.ends(action)
+
     def kept(self, action: Array, box: Array) -> Array:
         """An action as the state keeps it, (B, 1, 3)."""
         return xp_of(box).astype(action, box.dtype)[:, None, :]
@@ -113,7 +121,7 @@ class Jumps:
         xp = xp_of(actions)
         return xp.reshape(xp.astype(actions, xp.float32), (actions.shape[0], -1))
 
-    def toward(self, box: Array, limit: Array, target: Array) -> Array:
+    def toward(self, box: Array, limit: Array, target: Array, peaks: Array | None = None) -> Array:
         """The action, (B, 3) float32, that brings a box onto another, as far as one can."""
         xp, size = xp_of(box), ops.size(box)
         shift = xp.clip((ops.center(target) - ops.center(box)) / size, -1.0, 1.0)

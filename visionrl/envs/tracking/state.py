@@ -29,6 +29,10 @@ class State:
         gap: (B,) float64, pixels between their midpoints.
         reached: (B,) float64, the overlap that the last move came to, in the frame in which it was made.
         finished: (B,) bool, the last frame is done.
+        model: ``filters.Known`` has this and the three below; (B, 0) if there is no correlation filter.
+        filter: see there.
+        first: see there.
+        maps: see there.
     """
 
     image: Array
@@ -47,3 +51,7 @@ class State:
     gap: Array
     reached: Array
     finished: Array
+    model: Array
+    filter: Array
+    first: Array
+    maps: Array

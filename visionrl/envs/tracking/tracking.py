@@ -12,7 +12,9 @@ from visionrl import ops, rewards
 from visionrl.core import Task, check_choice, check_range, register
 from visionrl.datasets import VideoSample, load
 from visionrl.datasets.video_bank import video_bank
+from visionrl.envs.tracking.follow import Follow
 from visionrl.envs.tracking.moves import RESTART, STOP, UPDATE, Jumps, Shifts, packed
+from visionrl.envs.tracking.responses import Responses
 from visionrl.envs.tracking.scores import SCORES, frame_scores, means
 from visionrl.envs.tracking.starts import PARTS, shifted, span
 from visionrl.envs.tracking.state import State
@@ -30,6 +32,7 @@ GOOD = 0.7  # overlap that earns the reward of a clip, a frame, or an update
         "yun2017": {"clip": 10, "window": 112, "template": False, "reward": "clip"},
         "chen2018": {"control": "continuous", "window": 107, "template": False, "reward": "frame"},
         "ren2018": {"updates": True},
+        "follow": {"control": "follow", "response": 64, "pixels": False, "reward": "overlap", "clip": 40},
     },
 )
 class Tracking(Task[State]):
@@ -37,10 +40,10 @@ class Tracking(Task[State]):
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``window`` (C, w, w) uint8: the box with its surroundings; ``template``, of the same shape: the window at the start; ``history``: the last 10 actions, one-hot, newest last |
-    | Action      | 0 left, 1 twice left, 2 right, 3 twice right, 4 up, 5 twice up, 6 down, 7 twice down, 8 smaller, 9 bigger, 10 stop; a step is 0.03 of the box's side, at least one pixel; with ``updates`` 11 stop and update the template, 12 restart from the box with which the frame began. Continuous: (dx, dy, ds), a shift in sides of the box and a growth, of which more than 0.05 either way is ignored |
-    | Reward      | sign of the change of the overlap (IoU) with the object, and for an update +1 if the overlap exceeds 0.7, else -1; or at the end of each frame, or of the clip alone, that +1 or -1; 0 for what is done in a frame in which the object is not seen |
-    | Ends        | after the clip's last frame; a frame is over at "stop", after 20 moves, or when a box comes back to where it was in this frame; with continuous control after one move |
+    | Observation | ``window`` (C, w, w) uint8: the box with its surroundings; ``template``, of the same shape: the window at the start; ``history``: the last 10 actions, one-hot, newest last; with ``response`` also ``response`` (4, r/2, r/2) uint8: what the correlation filter makes of the surroundings at three sizes, and that of the first frame; ``peaks`` (20,): of each of the four where it is strongest (dx, dy in sides of the box), how strong, how sharp, and how strong relative to the first of them |
+    | Action      | 0 left, 1 twice left, 2 right, 3 twice right, 4 up, 5 twice up, 6 down, 7 twice down, 8 smaller, 9 bigger, 10 stop; a step is 0.03 of the box's side, at least one pixel; with ``updates`` 11 stop and update the template, 12 restart from the box with which the frame began. Continuous: (dx, dy, ds), a shift in sides of the box and a growth, of which more than 0.05 either way is ignored. Follow: 0 to 2 go to the peak of the correlation filter at the present size, a smaller and a bigger one, 3 to that of the first frame's filter; 4 to 7 the same, but the filter does not learn; 8 stay |
+    | Reward      | sign of the change of the overlap (IoU) with the object, and for an update +1 if the overlap exceeds 0.7, else -1; or at the end of each frame, or of the clip alone, that +1 or -1; or at the end of each frame the overlap; 0 for what is done in a frame in which the object is not seen |
+    | Ends        | after the clip's last frame; a frame is over at "stop", after 20 moves, or when a box comes back to where it was in this frame; with continuous control or "follow" after one move |
 
     ``info`` has ``iou`` and ``center_error_px`` in the present frame, and over the frames that are done in which the
     object is seen ``success_auc`` (21 thresholds) and ``precision_20px``, the numbers of the OTB benchmark when the clip
@@ -54,9 +57,13 @@ class Tracking(Task[State]):
         window: side of the window, pixels.
         context: side of what the window shows, in sides of the box.
         template: show what the object looked like at first; Yun et al. do not, and adapt the network instead.
-        reward: "sign" per move; "clip" at the end, as Yun et al. train; "frame" at the end of each, as Chen et al. do.
+        pixels: show the window and the template; False needs ``response``.
+        response: side of the window that a correlation filter searches, pixels, even; 0 is no filter. The filter learns
+            from each frame that is done, with "follow" if the agent says so.
+        reward: "sign" per move; "clip" at the end, as Yun et al. train; "frame" at the end of each, as Chen et al. do;
+            "overlap" likewise, but the overlap itself.
         control: "discrete", or "continuous", one move per frame, as Chen et al. have it; their second, wider crop is
-            not shown.
+            not shown; or "follow", one choice per frame among the peaks of the responses.
         updates: the agent decides when the template is updated, and may start a frame again. Of Ren et al. (2018) these
             decisions are taken, beside steps; their shifts by regression, their rewards and their update by training
             are not.
@@ -83,8 +90,10 @@ class Tracking(Task[State]):
         window: int = 112,
         context: float = 1.4,
         template: bool = True,
-        reward: Literal["sign", "clip", "frame"] = "sign",
-        control: Literal["discrete", "continuous"] = "discrete",
+        pixels: bool = True,
+        response: int = 0,
+        reward: Literal["sign", "clip", "frame", "overlap"] = "sign",
+        control: Literal["discrete", "continuous", "follow"] = "discrete",
         updates: bool = False,
         start: Literal["first", "temporal", "spatial"] = "first",
         max_moves: int = 20,
@@ -93,36 +102,44 @@ class Tracking(Task[State]):
         channels: Literal[1, 3] | None = None,
         **loading: Any,
     ) -> None:
-        check_choice("reward", reward, ("sign", "clip", "frame"))
-        check_choice("control", control, ("discrete", "continuous"))
+        check_choice("reward", reward, ("sign", "clip", "frame", "overlap"))
+        check_choice("control", control, ("discrete", "continuous", "follow"))
         check_choice("start", start, tuple(PARTS))
-        if updates and (control == "continuous" or not template):
-            raise ValueError("updates must be False with continuous control or without a template, got True")
+        if updates and (control != "discrete" or not template):
+            raise ValueError("updates must be False without discrete control or a template, got True")
+        if not response and (control == "follow" or not pixels):
+            raise ValueError(
+                f"response must not be 0 with control 'follow' or without pixels, got {response}"
+            )
         check_range("clip", 2 if clip is None else clip, 2)
         check_range("window", window, 8)
         check_range("max_moves", max_moves, 1)
         check_range("context", context, 0.1)
         check_range("step", step, 0.001, 1.0)
         check_range("smallest", smallest, 1.0)
-        self.clip, self.context, self.template, self.start = clip, context, template, start
-        self.kind, self.max_moves = reward, max_moves if control == "discrete" else 1
-        self.control: Shifts | Jumps = (
-            Shifts(step, smallest, updates) if control == "discrete" else Jumps(smallest)
+        self.clip, self.context, self.template, self.start = clip, context, template and pixels, start
+        self.kind, self.max_moves, self.pixels = reward, max_moves if control == "discrete" else 1, pixels
+        jumps: dict[str, Any] = {"continuous": Jumps, "follow": Follow}
+        self.control: Any = (
+            Shifts(step, smallest, updates) if control == "discrete" else jumps[control](smallest)
         )
         self.bank = video_bank(
             load(data, kind=VideoSample, default="cutout-videos", split=split, **loading), window, channels
         )
+        self.responses = Responses(response, self.bank.pyramid)
         self.parts, self.window = PARTS[start], window
         self.items = len(self.bank.first) * self.parts
-        image = spaces.Box(0, 255, (self.bank.channels, window, window), np.uint8)
-        keys: dict[str, spaces.Space] = {"window": image, "template": image, "history": self.control.history}
-        self.observation_space = spaces.Dict(
-            {k: box for k, box in keys.items() if template or k != "template"}
-        )
+        self.observation_space = spaces.Dict(self.shown())
         self.action_space = self.control.space
-        self.hold = (
-            self.control.hold
-        )  # (1, ...), the action that leaves the box where it is and ends the frame
+        # (1, ...), the action that leaves the box where it is and ends the frame
+        self.hold = self.control.hold
+
+    def shown(self) -> dict[str, spaces.Space]:
+        """The spaces of what the agent sees."""
+        image = spaces.Box(0, 255, (self.bank.channels, self.window, self.window), np.uint8)
+        keys: dict[str, spaces.Space] = {"window": image} if self.pixels else {}
+        keys |= {"template": image} if self.template else {}
+        return keys | {"history": self.control.history} | self.responses.spaces()
 
     @property
     def settled(self) -> dict[str, Any]:
@@ -154,6 +171,7 @@ class Tracking(Task[State]):
             gap=np.float64(ops.norm(ops.center(box) - ops.center(truth))),
             reached=np.float64(ops.iou(box, truth)),
             finished=np.False_,
+            **self.responses.begun(frame, box[None]),
         )
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
@@ -189,12 +207,16 @@ class Tracking(Task[State]):
             gap=gap[1, :],
             reached=iou[0, :],
             finished=finished,
+            **self.responses.after(state, box, frame, over & self.control.learns(action)),
         )
 
     def observe(self, state: State) -> dict[str, Array]:
-        xp = xp_of(state.box)
-        seen = {"window": self.look(state.frame, state.box), "history": self.control.told(state.actions)}
-        return {**seen, "template": xp.asarray(state.template, copy=True)} if self.template else seen
+        seen = {"history": self.control.told(state.actions)}
+        if self.pixels:
+            seen["window"] = self.look(state.frame, state.box)
+        if self.template:
+            seen["template"] = xp_of(state.box).asarray(state.template, copy=True)
+        return seen | self.responses.told(state)
 
     def reward(self, before: State, action: Array, after: State) -> Array:
         if self.kind == "sign" and not self.control.updates:
@@ -205,7 +227,7 @@ class Tracking(Task[State]):
             earned = xp.where(action == UPDATE, verdict, rewards.improved(before.iou, after.reached))
         else:
             over = after.finished if self.kind == "clip" else after.finished | (after.frame != before.frame)
-            earned = xp.where(over, verdict, 0.0)
+            earned = xp.where(over, after.reached if self.kind == "overlap" else verdict, 0.0)
         return earned * before.seen
 
     def terminated(self, state: State) -> Array:
@@ -223,7 +245,9 @@ class Tracking(Task[State]):
 
     def expert(self, state: State) -> Array:
         xp = xp_of(state.box)
-        best = self.control.toward(state.box, self.limit(state), self.truth(state.frame))
+        best = self.control.toward(
+            state.box, self.limit(state), self.truth(state.frame), *self.responses.peaks(state)
+        )
         if not self.control.updates:
             return best
         sure = (best == STOP) & (state.iou > GOOD) & (state.seen > 0)
@@ -231,7 +255,7 @@ class Tracking(Task[State]):
 
     def moved(self, state: State, action: Array) -> Array:
         """The box after an action, (B, 4)."""
-        box = self.control.moved(state.box, self.limit(state), action)
+        box = self.control.moved(state.box, self.limit(state), action, *self.responses.peaks(state))
         if not self.control.updates:
             return box
         return xp_of(box).where((action == RESTART)[:, None], state.begin, box)

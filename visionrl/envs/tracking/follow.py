@@ -1,0 +1,75 @@
+"""A choice of whose response to follow; array-API code."""
+
+from __future__ import annotations
+
+import numpy as np
+from gymnasium import spaces
+
+from visionrl import ops
+from visionrl.envs.tracking.filters import MAPS
+from visionrl.envs.tracking.moves import KEPT, placed
+from visionrl.ops import Array, one_hot, xp_of
+
+GO, STAY = MAPS, 2 * MAPS  # the first of the actions that do not learn; the one that does not move either
+WORTH = 0.5  # overlap from which the expert has the filter learn
+
+
+class Follow:
+    """One choice per frame: to which filter's peak the box goes, and whether the filter learns from what is there.
+
+    After Choi, Kwon & Lee (2018), "Real-time visual tracking by deep reinforced decision making", whose policy chooses
+    among templates by their responses.
+
+    Args:
+        smallest: boxes do not become narrower or lower than this, pixels.
+    """
+
+    updates = False
+
+    def __init__(self, smallest: float) -> None:
+        self.smallest = smallest
+        self.space = spaces.Discrete(STAY + 1)
+        self.history = spaces.Box(0, 1, (KEPT * (STAY + 1),), np.float32)
+        self.blank = np.full(KEPT, -1)
+        self.hold = np.array([STAY])
+
+    def moved(self, box: Array, limit: Array, action: Array, peaks: Array) -> Array:
+        """The box after an action, (B, 4), in frames of (width, height) ``limit``; its shape stays as it is.
+
+        Args:
+            box: (B, 4) edges in pixels.
+            limit: (B, 2).
+            action: (B,).
+            peaks: (B, 4, 5), see ``CorrelationFilter.peaks``.
+        """
+        xp = xp_of(box)
+        place = xp.take_along_axis(peaks, (action % MAPS)[:, None, None], axis=1)[:, 0, :]
+        after = placed(box, place[:, :2], ops.size(box) * place[:, 2:3], limit, self.smallest)
+        return xp.where((action == STAY)[:, None], box, after)
+
+    def ends(self, action: Array) -> Array:
+        """(B,) bool, that every action ends the frame."""
+        return xp_of(action).ones_like(action, dtype=xp_of(action).bool)
+
+    def learns(self, action: Array) -> Array:
+        """(B,) bool, whether the filter learns from where an action puts the box."""
+        return action < GO
+
+    def kept(self, action: Array, box: Array) -> Array:
+        """An action as the state keeps it, (B, 1)."""
+        return action[:, None]
+
+    def told(self, actions: Array) -> Array:
+        """The last actions as the agent is told them, (B, 90) float32, one-hot."""
+        history = one_hot(actions, STAY + 1)
+        return xp_of(actions).reshape(history, (history.shape[0], -1))
+
+    def toward(self, box: Array, limit: Array, target: Array, peaks: Array) -> Array:
+        """The action after which a box fits best to another, (B,); it learns where that is well."""
+        xp = xp_of(box)
+        still = xp.zeros_like(limit[:, 0], dtype=xp.int64)
+        places = [self.moved(box, limit, still + action, peaks) for action in (*range(MAPS), STAY)]
+        fits = xp.stack([ops.iou(place, target) for place in places], axis=-1)
+        best, fit = xp.argmax(fits, axis=-1), xp.max(fits, axis=-1)
+        moving = best + xp.where(fit >= WORTH, still, still + GO)
+        return xp.where(best == MAPS, still + STAY, moving)

@@ -1,0 +1,76 @@
+"""What Tracking-v0 has and shows of correlation filters; array-API code."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from visionrl import ops
+from visionrl.core import check_range
+from visionrl.envs.tracking.filters import MAPS, CorrelationFilter, Known
+from visionrl.envs.tracking.state import State
+from visionrl.ops import Array, xp_of
+
+KNOWN = tuple(field.name for field in fields(Known))
+FAR = 10.0  # limit of the numbers that describe peaks
+LEAST = 16  # side of the smallest window that a filter searches, pixels
+
+
+class Responses:
+    """The filters of all episodes; without any, what a state has in their place.
+
+    Args:
+        side: of the window that is searched, pixels; 0 is no filter.
+        pyramid: the frames.
+
+    Raises:
+        ValueError: the side is odd or too small.
+    """
+
+    def __init__(self, side: int, pyramid: Any) -> None:
+        check_range("response", side, 0)
+        if side % 2 or 0 < side < LEAST:
+            raise ValueError(f"response must be 0, or even and >= {LEAST}, got {side}")
+        self.pyramid, self.filter = pyramid, CorrelationFilter(side) if side else None
+
+    def spaces(self) -> dict[str, spaces.Space]:
+        """Of what is told."""
+        if not self.filter:
+            return {}
+        maps = (MAPS, self.filter.cells, self.filter.cells)
+        peaks = spaces.Box(-FAR, FAR, (MAPS * 5,), np.float32)
+        return {"response": spaces.Box(0, 255, maps, np.uint8), "peaks": peaks}
+
+    def begun(self, frame: np.ndarray, box: np.ndarray) -> dict[str, np.ndarray]:
+        """What is known after the first frame, numbered (1,), with the box (1, 4): fields of one episode's state."""
+        if not self.filter:
+            return {name: np.zeros(0) for name in KNOWN}
+        known = self.filter.begin(self.pyramid, frame, box)
+        return {name: getattr(known, name)[0] for name in KNOWN}
+
+    def after(self, state: State, box: Array, frame: Array, learn: Array) -> dict[str, Array]:
+        """The same once boxes are placed, (B, 4), and the next frame is on; the rows ``learn`` (B,) learn."""
+        known = Known(*(getattr(state, name) for name in KNOWN))
+        if not self.filter:
+            return vars(known)
+        return vars(self.filter.after(self.pyramid, known, (state.frame, box), frame, learn))
+
+    def peaks(self, state: State) -> tuple[Array, ...]:
+        """Where the responses are strongest, (B, 4, 5); see ``CorrelationFilter.peaks``. Nothing without a filter."""
+        return (self.filter.peaks(state.maps, state.box),) if self.filter else ()
+
+    def told(self, state: State) -> dict[str, Array]:
+        """What the agent is told."""
+        if not self.filter:
+            return {}
+        xp, (peaks,) = xp_of(state.maps), self.peaks(state)
+        side = xp.sqrt(ops.area(state.box))[:, None, None]
+        value, sharp = peaks[..., 3], peaks[..., 4] / 10
+        share = value / xp.maximum(value[:, :1], 0.01)
+        numbers = xp.concat([peaks[..., :2] / side, xp.stack([value, sharp, share], axis=-1)], axis=-1)
+        flat = xp.reshape(xp.clip(numbers, -FAR, FAR), (numbers.shape[0], -1))
+        grey = xp.astype(xp.round(255 * xp.clip(state.maps, 0.0, 1.0)), xp.uint8)
+        return {"response": grey, "peaks": xp.astype(flat, xp.float32)}
