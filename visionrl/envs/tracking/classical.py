@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from visionrl.core import baseline
-from visionrl.envs.tracking.filters import SCALES, CorrelationFilter
+from visionrl.envs.tracking.filters import CorrelationFilter
+from visionrl.envs.tracking.follow import Follow
 from visionrl.envs.tracking.state import State
 
 Run = Callable[[Any, State], State]
@@ -18,7 +19,6 @@ Tracker = Callable[[np.ndarray], np.ndarray]
 Begin = Callable[[np.ndarray, np.ndarray], Tracker]
 LEAST = 6  # side of the smallest box that OpenCV's MIL can be begun on, pixels
 SEARCHED = 64  # side of the window of the correlation filter, pixels
-RESIZED = 0.98  # what a peak counts at another size
 BORDER = 40  # it looks up to 25 pixels around its box
 
 
@@ -82,26 +82,18 @@ def correlation_filter(train: Any) -> Run:
     """
 
     def run(task: Any, state: State) -> State:
-        pyramid, always = task.bank.pyramid, np.array([True])
+        pyramid, always, rule = task.bank.pyramid, np.array([True]), Follow(task.smallest)
         keep = CorrelationFilter(SEARCHED)
         known = keep.begin(pyramid, state.frame, state.box)
         before, state = state, task.step(state, task.hold)
         while not state.finished[0]:
             known = keep.after(pyramid, known, (before.frame, state.box), state.frame, always)
-            box = strongest(keep.peaks(known.maps, state.box)[0], state.box[0])
-            before = replace(state, box=np.clip(box, 0, np.tile(task.limit(state)[0], 2))[None])
+            peaks = keep.peaks(known.maps, state.box)
+            before = replace(state, box=rule.moved(state.box, task.limit(state), np.array([0]), peaks))
             state = task.step(before, task.hold)
         return state
 
     return run
-
-
-def strongest(peaks: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """(4,) a box moved to the highest of its ``CorrelationFilter.peaks``, (4, 5), the first frame's apart."""
-    values = peaks[: len(SCALES), 3] * np.where(peaks[: len(SCALES), 2] == 1, 1, RESIZED)
-    dx, dy, size = peaks[np.argmax(values), :3]
-    center, half = (box[:2] + box[2:]) / 2 + (dx, dy), (box[2:] - box[:2]) / 2 * size
-    return np.concatenate([center - half, center + half])
 
 
 def followed(begin: Begin) -> Run:

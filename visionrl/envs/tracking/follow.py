@@ -6,12 +6,18 @@ import numpy as np
 from gymnasium import spaces
 
 from visionrl import ops
-from visionrl.envs.tracking.filters import MAPS
+from visionrl.envs.tracking.filters import MAPS, SCALES
 from visionrl.envs.tracking.moves import KEPT, placed
 from visionrl.ops import Array, one_hot, xp_of
 
-GO, STAY = MAPS, 2 * MAPS  # the first of the actions that do not learn; the one that does not move either
+CHOICES = MAPS + 1  # the strongest of the filter's peaks, then each map's
+GO, STAY = (
+    CHOICES,
+    2 * CHOICES,
+)  # the first of the actions that do not learn; the one that does not move either
+RESIZED = 0.98  # what a peak counts at another size than the present one
 WORTH = 0.5  # overlap from which the expert has the filter learn
+GAIN = 0.03  # overlap that the expert must gain to choose another peak than the strongest
 
 
 class Follow:
@@ -43,7 +49,9 @@ class Follow:
             peaks: (B, 4, 5), see ``CorrelationFilter.peaks``.
         """
         xp = xp_of(box)
-        place = xp.take_along_axis(peaks, (action % MAPS)[:, None, None], axis=1)[:, 0, :]
+        choice = action % CHOICES
+        which = xp.where(choice == 0, strongest(peaks), choice - 1)
+        place = xp.take_along_axis(peaks, which[:, None, None], axis=1)[:, 0, :]
         after = placed(box, place[:, :2], ops.size(box) * place[:, 2:3], limit, self.smallest)
         return xp.where((action == STAY)[:, None], box, after)
 
@@ -60,16 +68,27 @@ class Follow:
         return action[:, None]
 
     def told(self, actions: Array) -> Array:
-        """The last actions as the agent is told them, (B, 90) float32, one-hot."""
+        """The last actions as the agent is told them, (B, 110) float32, one-hot."""
         history = one_hot(actions, STAY + 1)
         return xp_of(actions).reshape(history, (history.shape[0], -1))
 
     def toward(self, box: Array, limit: Array, target: Array, peaks: Array) -> Array:
-        """The action after which a box fits best to another, (B,); it learns where that is well."""
+        """The action after which a box fits best to another, (B,); it learns where that is well.
+
+        Others than the strongest peak must be clearly better, so that the choice can be seen in the responses.
+        """
         xp = xp_of(box)
         still = xp.zeros_like(limit[:, 0], dtype=xp.int64)
-        places = [self.moved(box, limit, still + action, peaks) for action in (*range(MAPS), STAY)]
-        fits = xp.stack([ops.iou(place, target) for place in places], axis=-1)
+        places = [self.moved(box, limit, still + action, peaks) for action in (*range(CHOICES), STAY)]
+        first, *others = [ops.iou(place, target) for place in places]
+        fits = xp.stack([first + GAIN, *others], axis=-1)
         best, fit = xp.argmax(fits, axis=-1), xp.max(fits, axis=-1)
         moving = best + xp.where(fit >= WORTH, still, still + GO)
-        return xp.where(best == MAPS, still + STAY, moving)
+        return xp.where(best == CHOICES, still + STAY, moving)
+
+
+def strongest(peaks: Array) -> Array:
+    """(B,) which of the filter's own peaks, (B, 4, 5), is highest; another size than the present one counts less."""
+    xp = xp_of(peaks)
+    own = peaks[:, : len(SCALES), :]
+    return xp.argmax(xp.where(own[..., 2] == 1, own[..., 3], RESIZED * own[..., 3]), axis=-1)

@@ -69,7 +69,7 @@ class Responses:
         xp, (peaks,) = xp_of(state.maps), self.peaks(state)
         side = xp.sqrt(ops.area(state.box))[:, None, None]
         value, sharp = peaks[..., 3], peaks[..., 4] / 10
-        share = value / xp.maximum(value[:, :1], 0.01)
+        share = 10 * (value / xp.maximum(value[:, :1], 0.01) - 1)
         numbers = xp.concat([peaks[..., :2] / side, xp.stack([value, sharp, share], axis=-1)], axis=-1)
         flat = xp.reshape(xp.clip(numbers, -FAR, FAR), (numbers.shape[0], -1))
         grey = xp.astype(xp.round(255 * xp.clip(state.maps, 0.0, 1.0)), xp.uint8)

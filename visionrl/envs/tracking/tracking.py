@@ -40,8 +40,8 @@ class Tracking(Task[State]):
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``window`` (C, w, w) uint8: the box with its surroundings; ``template``, of the same shape: the window at the start; ``history``: the last 10 actions, one-hot, newest last; with ``response`` also ``response`` (4, r/2, r/2) uint8: what the correlation filter makes of the surroundings at three sizes, and that of the first frame; ``peaks`` (20,): of each of the four where it is strongest (dx, dy in sides of the box), how strong, how sharp, and how strong relative to the first of them |
-    | Action      | 0 left, 1 twice left, 2 right, 3 twice right, 4 up, 5 twice up, 6 down, 7 twice down, 8 smaller, 9 bigger, 10 stop; a step is 0.03 of the box's side, at least one pixel; with ``updates`` 11 stop and update the template, 12 restart from the box with which the frame began. Continuous: (dx, dy, ds), a shift in sides of the box and a growth, of which more than 0.05 either way is ignored. Follow: 0 to 2 go to the peak of the correlation filter at the present size, a smaller and a bigger one, 3 to that of the first frame's filter; 4 to 7 the same, but the filter does not learn; 8 stay |
+    | Observation | ``window`` (C, w, w) uint8: the box with its surroundings; ``template``, of the same shape: the window at the start; ``history``: the last 10 actions, one-hot, newest last; with ``response`` also ``response`` (4, r/2, r/2) uint8: what the correlation filter makes of the surroundings at three sizes, and that of the first frame; ``peaks`` (20,): of each of the four where it is strongest (dx, dy in sides of the box), how strong, how sharp, and by how many tenths stronger than the first of them |
+    | Action      | 0 left, 1 twice left, 2 right, 3 twice right, 4 up, 5 twice up, 6 down, 7 twice down, 8 smaller, 9 bigger, 10 stop; a step is 0.03 of the box's side, at least one pixel; with ``updates`` 11 stop and update the template, 12 restart from the box with which the frame began. Continuous: (dx, dy, ds), a shift in sides of the box and a growth, of which more than 0.05 either way is ignored. Follow: 0 go to the strongest peak of the correlation filter, 1 to 3 to its peak at the present size, a smaller and a bigger one, 4 to that of the first frame's filter; 5 to 9 the same, but the filter does not learn; 10 stay |
     | Reward      | sign of the change of the overlap (IoU) with the object, and for an update +1 if the overlap exceeds 0.7, else -1; or at the end of each frame, or of the clip alone, that +1 or -1; or at the end of each frame the overlap; 0 for what is done in a frame in which the object is not seen |
     | Ends        | after the clip's last frame; a frame is over at "stop", after 20 moves, or when a box comes back to where it was in this frame; with continuous control or "follow" after one move |
 
@@ -118,7 +118,8 @@ class Tracking(Task[State]):
         check_range("step", step, 0.001, 1.0)
         check_range("smallest", smallest, 1.0)
         self.clip, self.context, self.template, self.start = clip, context, template and pixels, start
-        self.kind, self.max_moves, self.pixels = reward, max_moves if control == "discrete" else 1, pixels
+        self.smallest, self.pixels = smallest, pixels
+        self.kind, self.max_moves = reward, max_moves if control == "discrete" else 1
         jumps: dict[str, Any] = {"continuous": Jumps, "follow": Follow}
         self.control: Any = (
             Shifts(step, smallest, updates) if control == "discrete" else jumps[control](smallest)
