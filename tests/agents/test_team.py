@@ -73,6 +73,7 @@ def test_the_network_hardly_grows_with_the_team(algo: Any) -> None:
     assert sizes[1] - sizes[0] <= 2 * 6 + 2 * 256, "biases, and columns for two more numbers"
 
 
+@pytest.mark.slow
 def test_a_team_learns_from_the_experts() -> None:
     torch.manual_seed(0)
     env = make_vec_env(ID, 8, seed=0, target=["heart", "trachea"], window=8, scales=(4,), steps=(4,))
