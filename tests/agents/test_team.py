@@ -77,9 +77,8 @@ def test_the_network_hardly_grows_with_the_team(algo: Any) -> None:
 def test_a_team_learns_from_the_experts() -> None:
     torch.manual_seed(0)
     env = make_vec_env(ID, 8, seed=0, target=["heart", "trachea"], window=8, scales=(4,), steps=(4,))
-    model = PPO(
-        TeamPolicy, env, policy_kwargs={"communication": "mean"}, learning_rate=2e-3, seed=0, device="cpu"
-    )
+    args: dict[str, Any] = {"learning_rate": 2e-3, "n_steps": 8, "batch_size": 32, "n_epochs": 1, "seed": 0}
+    model = PPO(TeamPolicy, env, policy_kwargs={"communication": "mean"}, device="cpu", **args)
 
     def agreement() -> float:
         hits, obs = [], env.reset()
