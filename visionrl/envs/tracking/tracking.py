@@ -134,6 +134,8 @@ class Tracking(Task[State]):
         self.action_space = self.control.space
         # (1, ...), the action that leaves the box where it is and ends the frame
         self.hold = self.control.hold
+        if control == "follow":
+            self.reach = 0.9  # where no peak is on the object there is nothing to choose
 
     def shown(self) -> dict[str, spaces.Space]:
         """The spaces of what the agent sees."""
