@@ -40,7 +40,7 @@ def contenders(size: int, batch: int, device: str) -> dict[str, Callable[[], Any
     rng = np.random.default_rng(0)
     states = [task.sample(rng, int(rng.integers(task.items))) for _ in range(batch)]
     index, pose = np.array([s.image for s in states]), np.array([s.pose for s in states])
-    arm = task.arm
+    arm = task.bank
     densities, beam = arm.densities["y"], arm.geometry.beam(0, pose)
     there = torch.asarray(index, device=device)
     rays = Beam(*(torch.asarray(way, device=device) for way in beam))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -196,7 +197,9 @@ def test_a_task_that_does_not_fit_leaves_no_folder(
 
 def test_the_commands_of_the_page_are_understood() -> None:
     page = Path(__file__).resolve().parents[2] / "docs" / "training.md"
-    lines = [line.split()[2:] for line in page.read_text().splitlines() if line.startswith("visionrl train")]
+    lines = [
+        shlex.split(line)[2:] for line in page.read_text().splitlines() if line.startswith("visionrl train")
+    ]
     configs = [cli.train_command(line).config for line in lines]
     assert len(configs) > 8 and all(isinstance(config, TrainConfig) for config in configs)
     folders = [config.folder for config in configs if not config.resume]

@@ -53,23 +53,23 @@ def test_moves_add_up_and_turn_about_the_middle():
 def test_a_ball_is_seen_where_it_is_projected(view):
     made = task(views=(0.0, 90.0, -30.0))
     pose = shifted(REST, np.array([[10.0, -15, 5, 10, -5, 8]]))
-    seen = made.arm.thickness(np.array([0]), pose)[0, view]
+    seen = made.bank.thickness(np.array([0]), pose)[0, view]
     sample = body()
     plain = replace(sample, volume=np.minimum(sample.volume, 200))
     without = make_task(ID, data=[plain], size=48, pixel_mm=8.0, views=(0.0, 90.0, -30.0))
-    ball = seen * made.arm.full.array[0] - (
-        without.arm.thickness(np.array([0]), pose)[0, view] * without.arm.full.array[0]
+    ball = seen * made.bank.full.array[0] - (
+        without.bank.thickness(np.array([0]), pose)[0, view] * without.bank.full.array[0]
     )
     row, column = np.indices(ball.shape)
     centre = np.array([(ball * column).sum(), (ball * row).sum()]) / ball.sum()
     place = transforms.carry(pose, np.full((1, 1, 3), 40.0))[0]
-    wanted = made.arm.geometry.project(view, place)[0]
+    wanted = made.bank.geometry.project(view, place)[0]
     np.testing.assert_allclose(centre, wanted, atol=0.15)
 
 
 def test_sides_of_the_picture():
     made = task()
-    place = made.arm.geometry.project(0, np.array([[50.0, 0, 50]]))[0]
+    place = made.bank.geometry.project(0, np.array([[50.0, 0, 50]]))[0]
     assert place[0] > 24  # the patient's left is on the right
     assert place[1] < 23  # the head is up
     assert Geometry(700, 300, 6.4, 64, (0.0, 90.0)).across(1) == "x"
@@ -95,7 +95,7 @@ def test_errors_and_rewards_by_hand():
 def test_x_rays_are_renders_where_nothing_changes():
     made = task(change=0.0)
     state = start(made)
-    np.testing.assert_array_equal(state.xray, made.arm.renders(state.image, state.target))
+    np.testing.assert_array_equal(state.xray, made.bank.renders(state.image, state.target))
     other = start(task(change=1.0))
     assert np.abs(other.xray.astype(int) - state.xray).mean() > 2
     rng, thickness = np.random.default_rng(0), np.full((2, 16, 16), 0.5)
@@ -124,7 +124,7 @@ def test_correlation():
 def test_volumes_without_points_have_a_lattice_of_fiducials():
     plain = VolumeSample(body().volume, (5.0, 5.0, 5.0))
     made = make_task(ID, data=[plain], size=32, pixel_mm=12.0)
-    points = made.arm.points.array[0]
+    points = made.bank.points.array[0]
     assert points.shape == (27, 3)
     np.testing.assert_allclose(points.mean(axis=0), 0, atol=1e-9)
     assert points.max() == pytest.approx(0.3 * 39 * 5)

@@ -125,7 +125,7 @@ class MultiLandmarkLocalization3D(Task[State]):
         self.one = LandmarkLocalization3D(data, split, target, **walk, **look, **goal, **loading)
         points = [sample.points for sample in self.one.samples]
         self.agents = self.one.names if target else spread(points, self.one.names, team)
-        self.samples = self.one.samples
+        self.samples, self.bank = self.one.samples, self.one.bank
         self.goals = [self.one.names.index(name) for name in self.agents]
         self.whole = complete(points, self.agents)
         self.items = len(self.whole)

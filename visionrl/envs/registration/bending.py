@@ -11,7 +11,6 @@ Convention
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, map_coordinates
 
 from visionrl.datasets.deform import FAMILIES
 
@@ -48,6 +47,8 @@ def velocity(rng: np.random.Generator, family: str, nodes: int, axes: int) -> np
     """
     at = lattice(nodes, axes)
     if family == "noise":
+        from scipy.ndimage import gaussian_filter
+
         white = rng.normal(size=(axes, *[nodes] * axes))
         field = np.stack([gaussian_filter(part, nodes / 8, mode="wrap") for part in white], axis=-1)
     elif family == "bumps":
@@ -70,6 +71,8 @@ def exponential(field: np.ndarray, step: float) -> np.ndarray:
 
 def between(values: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Values (..., k) on a lattice at places (..., d) in nodes, in the order of the axes; the outermost ones go on."""
+    from scipy.ndimage import map_coordinates
+
     at = np.moveaxis(places, -1, 0)
     parts = [map_coordinates(values[..., k], at, order=1, mode="nearest") for k in range(values.shape[-1])]
     return np.stack(parts, axis=-1)
@@ -83,6 +86,8 @@ def warped(image: np.ndarray, field: np.ndarray, order: int) -> np.ndarray:
         field: see above.
         order: 1 linear, 0 nearest.
     """
+    from scipy.ndimage import map_coordinates
+
     side, nodes = image.shape[0], field.shape[0]
     index = np.moveaxis(np.indices(image.shape).astype(float), 0, -1)
     dense = between(field, index * (nodes - 1) / (side - 1))

@@ -56,7 +56,7 @@ def optimiser(method: str, options: dict, seen: Callable[[np.ndarray], np.ndarra
             return shifted(state.pose, UNIT * numbers[None])
 
         def cost(numbers: np.ndarray) -> float:
-            return -correlation(seen(task.arm.thickness(state.image, placed(numbers))[0]), xray)
+            return -correlation(seen(task.bank.thickness(state.image, placed(numbers))[0]), xray)
 
         found = minimize(cost, np.zeros(6), method=method, options=options).x
         return replace(state, pose=placed(found), finished=np.ones(1, bool))

@@ -132,7 +132,7 @@ class Registration2D3D(Task[State]):
         if tone is None:
             tone = CHEST_TONE if data in (None, "chest-ct-volumes") else PLAIN_TONE
         geometry = Geometry(source_mm, detector_mm, pixel_mm, size, tuple(map(float, views)))
-        self.arm = c_arm(self.samples, geometry, spacing, checked_tone(tone))
+        self.bank = c_arm(self.samples, geometry, spacing, checked_tone(tone))
         self.items, self.change, self.radius = len(self.samples), change, radius
         self.controls = Controls(control, "rigid", 3, step, HALF)
         self.offset = np.array([offset_mm] * 3 + [offset_deg] * 3)
@@ -155,7 +155,7 @@ class Registration2D3D(Task[State]):
         image = np.array([item])
         return State(
             image=np.int64(item),
-            xray=exposed(rng, self.arm.thickness(image, target)[0], self.change),
+            xray=exposed(rng, self.bank.thickness(image, target)[0], self.change),
             target=target[0],
             pose=pose[0],
             trail=np.full((MEMORY, 3, 4), np.nan),
@@ -184,7 +184,7 @@ class Registration2D3D(Task[State]):
         }
         return {
             "xray": xp.asarray(state.xray, copy=True),
-            "render": self.arm.renders(state.image, state.pose),
+            "render": self.bank.renders(state.image, state.pose),
             **{key: xp.astype(xp.clip(value, -1.0, 1.0), xp.float32) for key, value in numbers.items()},
         }
 
@@ -197,12 +197,12 @@ class Registration2D3D(Task[State]):
 
     def metrics(self, state: State) -> dict[str, Array]:
         error = self.error(state.image, state.pose, state.target)
-        points, weights = self.arm.fiducials(state.image)
+        points, weights = self.bank.fiducials(state.image)
         there, here = (transforms.carry(pose, points) for pose in (state.target, state.pose))
         return {
             "mtre_mm": error,
             "mtre_start_mm": state.first + 0.0,
-            "reprojection_mm": xp_of(error).sum(weights * self.arm.reprojection(there, here), axis=-1),
+            "reprojection_mm": xp_of(error).sum(weights * self.bank.reprojection(there, here), axis=-1),
             "is_success": error < self.radius,
         }
 
@@ -211,22 +211,22 @@ class Registration2D3D(Task[State]):
 
     def error(self, image: Array, pose: Array, target: Array) -> Array:
         """Mean target registration error, (B,) millimetres."""
-        points, weights = self.arm.fiducials(image)
+        points, weights = self.bank.fiducials(image)
         gaps = ops.norm(transforms.carry(pose, points) - transforms.carry(target, points))
         return xp_of(pose).sum(weights * gaps, axis=-1)
 
     # -- edge ------------------------------------------------------------------------------------------------------
     def draw(self, state: State) -> np.ndarray:
         image, pose = np.asarray(state.image)[None], np.asarray(state.pose)[None]
-        now = self.arm.renders(image, pose)[0]
+        now = self.bank.renders(image, pose)[0]
         wide = np.concatenate([chequered(*pair) for pair in zip(state.xray, now, strict=True)], axis=1)
-        side = self.arm.geometry.size
+        side = self.bank.geometry.size
         canvas = Canvas(np.concatenate([wide, np.concatenate(list(state.xray), axis=1)], axis=1)[None])
-        points = self.arm.points.array[int(state.image)][self.arm.weights.array[int(state.image)] > 0]
+        points = self.bank.points.array[int(state.image)][self.bank.weights.array[int(state.image)] > 0]
         for view in range(len(state.xray)):
             left = (len(state.xray) + view) * side + 0.5
             for matrix, meaning in ((state.target, "truth"), (state.pose, "agent")):
-                places = self.arm.geometry.project(view, transforms.carry(matrix[None], points[None])[0])
+                places = self.bank.geometry.project(view, transforms.carry(matrix[None], points[None])[0])
                 for place in places[((places >= 0) & (places <= side - 1)).all(axis=1)]:
                     canvas.cross(place + np.array([left, 0.5]), meaning)
         return canvas.pixels

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, map_coordinates
 
 from visionrl.datasets import ImageSample, VolumeSample
 from visionrl.datasets.bank import colored, shared
@@ -45,6 +44,8 @@ class ShapeBank:
         self, sample: ImageSample | VolumeSample, table: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, float]:
         """Grey levels, labels and the unit of one sample."""
+        from scipy.ndimage import gaussian_filter, map_coordinates
+
         if isinstance(sample, VolumeSample):
             image, spacing = sample.volume[0], np.asarray(sample.spacing_mm, float)[::-1]
         else:
@@ -77,6 +78,8 @@ def largest(samples: Sequence[ImageSample | VolumeSample]) -> list[int]:
 
 def body(image: np.ndarray) -> np.ndarray:
     """Where an image shows something, bool; everywhere if it shows nothing."""
+    from scipy.ndimage import gaussian_filter
+
     some = gaussian_filter(image.astype(np.float32), image.shape[0] / 24) > DARK
     return some if some.any() else np.ones_like(some)
 
