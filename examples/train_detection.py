@@ -41,5 +41,7 @@ def main(config: DetectionConfig) -> None:
 if __name__ == "__main__":
     try:
         tyro.cli(main, config=(tyro.conf.OmitArgPrefixes,))
+    except KeyboardInterrupt:
+        sys.exit(130)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

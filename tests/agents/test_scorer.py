@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +60,22 @@ def test_it_is_a_row_of_the_run_and_of_a_later_evaluation(
     assert torch.equal(stored["scorer.head.weight"], model.scorer.head.weight)
     cli.main(["evaluate", str(run), "--split", "val", "--episodes", "2"])
     assert "DQN, scored" in capsys.readouterr().out
+
+
+def test_stopped_while_it_learns_the_run_begins_there_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    tiny = config(tmp_path, scorer_steps=64)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(sys.modules[train.__module__], "fit_scorer", interrupted)
+        train(tiny)
+    assert not (tiny.folder / "metrics.json").exists()
+    run = train(replace(tiny, resume=True))
+    rows = {row["name"] for row in json.loads((run / "metrics.json").read_text())["test"]["rows"]}
+    assert "DQN, scored" in rows
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:

@@ -71,8 +71,8 @@ def read_dicom(path: Path, options: ReadOptions) -> list[Entry]:
     return entries
 
 
-def simple_itk() -> Any:
-    """The package.
+def simple_itk(what: str = "DICOM, NRRD and MHA files need") -> Any:
+    """The package; ``what`` says who asks for it.
 
     Raises:
         ImportError: it is missing; says how to get it.
@@ -80,9 +80,7 @@ def simple_itk() -> Any:
     try:
         import SimpleITK
     except ImportError as error:
-        raise ImportError(
-            "DICOM, NRRD and MHA files need SimpleITK: pip install 'visionrl[volumes]'"
-        ) from error
+        raise ImportError(f"{what} SimpleITK: pip install 'visionrl[volumes]'") from error
     return SimpleITK
 
 

@@ -13,11 +13,11 @@ from visionrl.datasets import VolumeSample
 from visionrl.envs.localization.landmark3d import LandmarkLocalization3D, State
 from visionrl.envs.localization.team3d import MultiLandmarkLocalization3D
 from visionrl.envs.localization.team3d import State as TeamState
+from visionrl.envs.simple_itk import coarse_to_fine, descend, package
 
 # Chosen on the validation split of the embedded chest CT.
 MESH = 5  # cells of the B-spline grid along each axis
 SAMPLES = 8000  # voxels that the metric looks at
-SEED = 1
 
 Run = Callable[[LandmarkLocalization3D, State], State]
 TeamRun = Callable[[MultiLandmarkLocalization3D, TeamState], TeamState]
@@ -77,7 +77,7 @@ def atlas_transfer(train: LandmarkLocalization3D, atlases: int, elastic: bool) -
     Raises:
         ImportError: SimpleITK is missing.
     """
-    itk = simple_itk()
+    itk = package()
     chosen = typical(train.samples, train.names, atlases)
     means = mean_points(train.samples, train.names)
     done: dict[int, tuple[Any, list[Points]]] = {}  # by identity, with the volume, so that it stays its own
@@ -143,10 +143,9 @@ def affine(itk: Any, fixed: Any, moving: Any) -> Any:
     """The affine map from places in ``fixed`` to places in ``moving``, begun where their moments agree."""
     moments = itk.CenteredTransformInitializerFilter.MOMENTS
     start = itk.CenteredTransformInitializer(fixed, moving, itk.AffineTransform(3), moments)
-    method = registration(itk, fixed, (4, 2))
+    method = coarse_to_fine(itk, fixed, (4, 2), SAMPLES)
     method.SetMetricAsMattesMutualInformation(32)
-    method.SetOptimizerAsRegularStepGradientDescent(1.0, 1e-2, 60, relaxationFactor=0.6)
-    method.SetOptimizerScalesFromPhysicalShift()
+    descend(method, 1.0, 1e-2, 60)
     method.SetInitialTransform(start, inPlace=True)
     method.Execute(fixed, moving)
     return start
@@ -155,7 +154,7 @@ def affine(itk: Any, fixed: Any, moving: Any) -> Any:
 def bspline(itk: Any, fixed: Any, moving: Any, first: Any) -> Any:
     """The bending of ``fixed`` that makes it fit best, by correlation, once ``first`` has followed."""
     bend = itk.BSplineTransformInitializer(fixed, [MESH] * 3)
-    method = registration(itk, fixed, (2,))
+    method = coarse_to_fine(itk, fixed, (2,), SAMPLES)
     method.SetMetricAsCorrelation()
     method.SetOptimizerAsLBFGSB(numberOfIterations=25, maximumNumberOfFunctionEvaluations=60)
     method.SetMovingInitialTransform(itk.CompositeTransform(first))
@@ -164,34 +163,8 @@ def bspline(itk: Any, fixed: Any, moving: Any, first: Any) -> Any:
     return bend
 
 
-def registration(itk: Any, fixed: Any, shrink: Sequence[int]) -> Any:
-    """A method of SimpleITK without metric and optimizer, coarse to fine; on one thread, so that it can be repeated."""
-    method = itk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)
-    method.SetMetricSamplingStrategy(method.RANDOM)
-    voxels = [float(np.prod(fixed.GetSize())) / factor**3 for factor in shrink]
-    method.SetMetricSamplingPercentagePerLevel([min(SAMPLES / n, 1.0) for n in voxels], SEED)
-    method.SetInterpolator(itk.sitkLinear)
-    method.SetShrinkFactorsPerLevel(list(shrink))
-    method.SetSmoothingSigmasPerLevel([factor / 2 for factor in shrink])
-    return method
-
-
 def to_image(itk: Any, sample: VolumeSample) -> Any:
     """A sample as an image of SimpleITK, millimetres from its first voxel."""
     image = itk.GetImageFromArray(sample.volume[0].astype(np.float32))
     image.SetSpacing([float(s) for s in sample.spacing_mm])
     return image
-
-
-def simple_itk() -> Any:
-    """The package.
-
-    Raises:
-        ImportError: it is missing; says how to get it.
-    """
-    try:
-        import SimpleITK
-    except ImportError as error:
-        raise ImportError("registration needs SimpleITK: pip install 'visionrl[volumes]'") from error
-    return SimpleITK

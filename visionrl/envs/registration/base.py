@@ -22,9 +22,8 @@ from visionrl.ops import Array, const, xp_of
 MEMORY = 20  # steps that are looked back on for rest
 BONUS = 10.0
 EASY = 0.1  # share of the offsets at difficulty 0
-WANDER = (
-    0.4  # of half the shorter side of a fixed image: how far the view leaves the middle in augmented training
-)
+# Share of half the shorter side of a fixed image: how far the view leaves the middle in augmented training
+WANDER = 0.4
 TURNED = {2: 180.0, 3: 20.0}  # degrees about each axis, likewise
 REWARDS = ("truth", "ncc", "mi", "dice")
 

@@ -22,9 +22,8 @@ from visionrl.datasets.volume_bank import to_spacing
 from visionrl.ops import Array, Resident, const, xp_of
 from visionrl.ops.radiograph import Beam, Densities, render
 
-HEADROOM = (
-    1.15  # how much thicker than seen from the front at the origin a volume may look before it is all white
-)
+# How much thicker than seen from the front at the origin a volume may look before it is all white
+HEADROOM = 1.15
 CHEST_TONE = ((0.0, 0.0), (50.0, 0.4), (90.0, 0.85), (200.0, 1.25), (255.0, 2.0))  # of the embedded CT
 PLAIN_TONE = ((0.0, 0.0), (255.0, 2.0))
 SHARES = (0.2, 0.5, 0.8)  # where the fiducials lie along each side of a volume that has no points

@@ -13,11 +13,12 @@ import numpy as np
 
 from visionrl.core import baseline
 from visionrl.datasets.bank import colored
+from visionrl.envs.registration.mutual_information import find_itk, to_image
 from visionrl.envs.registration.pair_bank import middle
 from visionrl.envs.registration.places import inner_grid
 from visionrl.envs.registration.registration2d import Registration2D, State
-from visionrl.envs.registration.simple_itk import find_itk, simple_itk, to_image
 from visionrl.envs.registration.transforms import fit
+from visionrl.envs.simple_itk import package
 
 TASK = "Registration2D-v0"
 FEATURES = 1000  # of ORB, in each image
@@ -59,7 +60,7 @@ def itk_mutual_information(train: None) -> Run:
     Raises:
         ImportError: SimpleITK is missing.
     """
-    itk = simple_itk()
+    itk = package()
 
     def run(task: Registration2D, state: State) -> State:
         pair, unit = int(state.pair[0]), np.ones(2)

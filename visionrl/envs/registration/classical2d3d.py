@@ -10,6 +10,7 @@ import numpy as np
 
 from visionrl.core import baseline
 from visionrl.envs.registration.registration2d3d import Registration2D3D, State, shifted
+from visionrl.envs.registration.similarity import ncc
 
 TASK = "Registration2D3D-v0"
 UNIT = 5.0  # millimetres and degrees that the optimisers take for 1
@@ -73,8 +74,5 @@ def slopes(pictures: np.ndarray) -> np.ndarray:
 
 def correlation(first: np.ndarray, second: np.ndarray) -> float:
     """Normalised cross-correlation of pictures (views, size, size), the mean over the views; 0 for a plain one."""
-    total = 0.0
-    for a, b in zip(first, second, strict=True):
-        a, b = (part - part.mean() for part in (a.astype(float), b.astype(float)))
-        total += (a * b).sum() / max(float(np.sqrt((a * a).sum() * (b * b).sum())), 1e-9)
-    return total / len(first)
+    a, b = (pictures.reshape(len(pictures), -1) for pictures in (first, second))
+    return float(ncc(a, b, np.ones(a.shape, bool)).mean())

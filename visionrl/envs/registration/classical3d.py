@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from visionrl.core import baseline
+from visionrl.envs.registration.mutual_information import find_itk, to_image
 from visionrl.envs.registration.registration3d import Registration3D, State
-from visionrl.envs.registration.simple_itk import find_itk, simple_itk, to_image
+from visionrl.envs.simple_itk import package
 
 TASK = "Registration3D-v0"
 
@@ -44,7 +45,7 @@ def itk_moments(train: None) -> Run:
 
 def finder(moments: bool) -> Run:
     """SimpleITK as one that solves an episode."""
-    itk = simple_itk()
+    itk = package()
 
     def run(task: Registration3D, state: State) -> State:
         sample = task.samples[int(state.pair[0])]

@@ -10,11 +10,10 @@ import numpy as np
 
 from visionrl.core import baseline
 from visionrl.envs.registration.bending import lattice
-from visionrl.envs.registration.classical import simple_itk
 from visionrl.envs.registration.deformable import Deformable, State
+from visionrl.envs.simple_itk import coarse_to_fine, descend, package
 
 TASKS = ("DeformableRegistration2D-v0", "DeformableRegistration3D-v0")
-SEED = 1
 SAMPLES = 4000  # pixels or voxels that the metric looks at
 SHRINK = {2: (4, 2, 1), 3: (2, 1)}  # levels, by axes
 MESH = {2: 6, 3: 4}  # cells of the B-spline grid along each axis
@@ -34,7 +33,7 @@ def affine(train: None) -> Run:
     Raises:
         ImportError: SimpleITK is missing.
     """
-    return finder(simple_itk(), elastic=False)
+    return finder(package(), elastic=False)
 
 
 def bsplines(train: None) -> Run:
@@ -43,7 +42,7 @@ def bsplines(train: None) -> Run:
     Raises:
         ImportError: SimpleITK is missing.
     """
-    return finder(simple_itk(), elastic=True)
+    return finder(package(), elastic=True)
 
 
 for _task in TASKS:
@@ -79,8 +78,7 @@ def find_affine(itk: Any, fixed: Any, moving: Any, axes: int) -> Any:
     transform = itk.AffineTransform(axes)
     transform.SetCenter([(n - 1) / 2 for n in fixed.GetSize()])
     method = prepared(itk, fixed, axes)
-    method.SetOptimizerAsRegularStepGradientDescent(2.0, 1e-3, 100, relaxationFactor=0.6)
-    method.SetOptimizerScalesFromPhysicalShift()
+    descend(method)
     method.SetInitialTransform(transform, inPlace=True)
     method.Execute(fixed, moving)
     return transform
@@ -98,15 +96,7 @@ def find_bspline(itk: Any, fixed: Any, moving: Any, start: Any, axes: int) -> An
 
 
 def prepared(itk: Any, fixed: Any, axes: int) -> Any:
-    """A registration of one thread that draws the same samples each time."""
-    method = itk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)
+    """A registration by mutual information, without an optimizer."""
+    method = coarse_to_fine(itk, fixed, SHRINK[axes], SAMPLES)
     method.SetMetricAsMattesMutualInformation(32)
-    method.SetMetricSamplingStrategy(method.RANDOM)
-    pixels = np.prod(fixed.GetSize())
-    shares = [min(SAMPLES * shrink**axes / float(pixels), 1.0) for shrink in SHRINK[axes]]
-    method.SetMetricSamplingPercentagePerLevel(shares, SEED)
-    method.SetInterpolator(itk.sitkLinear)
-    method.SetShrinkFactorsPerLevel(SHRINK[axes])
-    method.SetSmoothingSigmasPerLevel([shrink / 2 for shrink in SHRINK[axes]])
     return method

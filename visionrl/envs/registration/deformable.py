@@ -100,13 +100,8 @@ class Deformable(Task[State], ABC):
             raise ValueError(f"scales must be one whole number >= 1 or more, got {scales!r}")
         self.split, self.control, self.by_dice = split, control, reward == "dice"
         self.nodes, self.side, self.size, self.scales = nodes, side, window, tuple(scales)
-        self.step_px, self.bend, self.change, self.folds, self.radius = (
-            step * side,
-            bend,
-            change,
-            folds,
-            radius,
-        )
+        self.step_px, self.bend, self.change = step * side, bend, change
+        self.folds, self.radius = folds, radius
         self.samples = load(data, kind=self.kind, default=self.default, split=split, **loading)
         self.items = len(self.samples)
         self.bank = shape_bank(self.samples, side)

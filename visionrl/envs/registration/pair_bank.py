@@ -16,10 +16,9 @@ from visionrl.envs.registration.transforms import carry
 from visionrl.ops import Array, Resident, const, xp_of
 
 LATTICE = 64  # places along each side at which labels are compared
-HELD = (
-    *("fixed", "moving", "fixed_points", "moving_points", "transform", "start", "spacing_mm"),
-    *("fixed_mask", "moving_mask"),
-)  # what a bank is made of
+# What a bank is made of.
+_IMAGES, _MAPS = ("fixed", "moving", "fixed_mask", "moving_mask"), ("transform", "start", "spacing_mm")
+HELD = (*_IMAGES, "fixed_points", "moving_points", *_MAPS)
 
 
 class PairBank:

@@ -42,7 +42,7 @@ class Registration3D(Registration):
     A move is made in the grid of the fixed volume, about its middle: a turn does not shift the middle. A move that would
     take the middle out of the field, or farther out, or shrink or stretch the volume beyond a half or two, is not made. ``info`` has the target registration error ``tre_mm``, the mean distance of the pair's points from where the
     map puts them, and ``tre_start_mm``; where all pairs have label maps, also ``dice``, labels together. An episode
-    succeeds below 2 millimetres. Cuts cost a tenth of what cubes of the same field do.
+    succeeds below 2 millimetres. Cuts have a tenth of the pixels of a cube of the same field.
 
     Args:
         data: None for the embedded chest and brain, "volume-pairs-multimodal" for two modalities, "pairs:FOLDER",

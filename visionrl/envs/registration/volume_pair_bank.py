@@ -17,11 +17,8 @@ from visionrl.envs.registration.transforms import carry
 from visionrl.ops import Array, Resident, const, xp_of
 from visionrl.ops.volumes import Volumes, plane
 
-PLANES = (
-    (0, 1, 1.0),
-    (0, 2, -1.0),
-    (1, 2, -1.0),
-)  # axis to the right, axis down, its sign: axial, coronal, sagittal
+# Axis to the right, axis down, its sign: axial, coronal, sagittal.
+PLANES = ((0, 1, 1.0), (0, 2, -1.0), (1, 2, -1.0))
 
 
 class VolumePairBank:

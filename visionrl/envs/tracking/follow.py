@@ -11,10 +11,8 @@ from visionrl.envs.tracking.moves import KEPT, placed
 from visionrl.ops import Array, one_hot, xp_of
 
 CHOICES = MAPS + 1  # the strongest of the filter's peaks, then each map's
-GO, STAY = (
-    CHOICES,
-    2 * CHOICES,
-)  # the first of the actions that do not learn; the one that does not move either
+GO = CHOICES  # the first of the actions that do not learn
+STAY = 2 * CHOICES  # the one that does not move either
 RESIZED = 0.98  # what a peak counts at another size than the present one
 WORTH = 0.5  # overlap from which the expert has the filter learn
 GAIN = 0.03  # overlap that the expert must gain to choose another peak than the strongest

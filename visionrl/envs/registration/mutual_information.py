@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-SEED = 1
+from visionrl.envs.simple_itk import coarse_to_fine, descend
+
 SHRINK = (4, 2, 1)  # levels
 SAMPLES = 8000  # pixels that the metric looks at, of a level
 BINS = 32
@@ -54,19 +55,6 @@ def to_image(itk: Any, values: np.ndarray, spacing: np.ndarray) -> Any:
     return image
 
 
-def simple_itk() -> Any:
-    """The package.
-
-    Raises:
-        ImportError: it is missing; says how to get it.
-    """
-    try:
-        import SimpleITK
-    except ImportError as error:
-        raise ImportError("registration needs SimpleITK: pip install 'visionrl[volumes]'") from error
-    return SimpleITK
-
-
 def _transform(itk: Any, kind: str, axes: int) -> Any:
     """An empty transform of a kind."""
     if kind == "affine":
@@ -76,18 +64,9 @@ def _transform(itk: Any, kind: str, axes: int) -> Any:
 
 
 def _method(itk: Any, fixed: Any) -> Any:
-    """The search, without a start; on one thread, so that it can be repeated."""
-    method = itk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)
+    """The search, without a start."""
+    method = coarse_to_fine(itk, fixed, SHRINK, SAMPLES)
     method.SetMetricAsMattesMutualInformation(BINS)
-    method.SetMetricSamplingStrategy(method.RANDOM)
-    count, axes = float(np.prod(fixed.GetSize())), fixed.GetDimension()
-    shares = [min(SAMPLES * shrink**axes / count, 1.0) for shrink in SHRINK]
-    method.SetMetricSamplingPercentagePerLevel(shares, SEED)
-    method.SetInterpolator(itk.sitkLinear)
-    method.SetShrinkFactorsPerLevel(SHRINK)
-    method.SetSmoothingSigmasPerLevel([shrink / 2 for shrink in SHRINK])
     method.SetSmoothingSigmasAreSpecifiedInPhysicalUnits(False)
-    method.SetOptimizerAsRegularStepGradientDescent(2.0, 1e-3, 100, relaxationFactor=0.6)
-    method.SetOptimizerScalesFromPhysicalShift()
+    descend(method)
     return method
