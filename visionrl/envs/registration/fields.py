@@ -70,13 +70,19 @@ def look(images: Array, first: Array, places: Array, side: int) -> Array:
     share = xp.astype(places - low, xp.float32)
     whole = xp.astype(low, xp.int64)
     start = xp.reshape(first, (-1, *[1] * (places.ndim - 2)))
+    ends = []  # of each axis: what the lower and the upper neighbour add to the pixel's number, and their weights
+    for k, (low, part) in enumerate(zip(columns(whole), columns(share), strict=True)):
+        both = []
+        for place, weight in ((low, 1 - part), (low + 1, part)):
+            inside = xp.astype((place >= 0) & (place <= side - 1), xp.float32)
+            both.append((xp.clip(place, 0, side - 1) * side**k, weight * inside))
+        ends.append(both)
     total = xp.zeros_like(share[..., 0])
     for corner in np.ndindex(*[2] * axes):
-        number, inside = cells(whole + const(corner, whole), side)
-        value = xp.take(images, xp.reshape(number + start, (-1,)), axis=0)
-        weight = xp.astype(inside, xp.float32)
-        for k, up in enumerate(corner):
-            weight = weight * (share[..., k] if up else 1 - share[..., k])
+        number, weight = start, 1.0
+        for both, up in zip(ends, corner, strict=True):
+            number, weight = number + both[up][0], weight * both[up][1]
+        value = xp.take(images, xp.reshape(number, (-1,)), axis=0)
         total = total + weight * xp.astype(xp.reshape(value, number.shape), xp.float32)
     return xp.astype(xp.round(xp.clip(total, 0.0, 255.0)), xp.uint8)
 
