@@ -13,6 +13,7 @@ Everything ends up in ``runs/<task>-dqn-<backbone>-s<seed>/``. Watch it with ``t
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import torch
 import tyro
@@ -41,7 +42,7 @@ def sketch(config: TrainConfig) -> None:
         policy_kwargs={
             "features_extractor_class": VisionExtractor,
             "features_extractor_kwargs": {
-                "backbone": config.backbone,
+                "backbone": config.backbone or "small",
                 "pretrained": config.pretrained,
                 "frozen": config.frozen,
             },
@@ -79,7 +80,7 @@ def main(config: TrainConfig, sketch_only: bool = False) -> None:
         return
     # The same with all that a real run needs: hyper-parameters of the task, the best agent chosen on the validation
     # split, checkpoints, logs, and at the end one comparison on the test split.
-    train(config)
+    train(replace(config, algo=config.algo or "dqn"))
 
 
 if __name__ == "__main__":

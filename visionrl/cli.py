@@ -197,7 +197,7 @@ class Evaluate(Data):
             kept = {key: value for key, value in trained.items() if key not in ("split_file", "split_ratios")}
         else:
             kept = trained
-        return config.env, agent_rows(config.algo.upper(), model), policy, {**kept, **given}, trained
+        return config.env, agent_rows(str(config.algo).upper(), model), policy, {**kept, **given}, trained
 
 
 def summary(task: type[Task]) -> str:

@@ -1,4 +1,4 @@
-"""Behaviour cloning: a policy learns to act like the task's expert, in the states that it will meet itself."""
+"""Cloning the expert: a policy learns what it does, and what that is worth, in the states that it will meet itself."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from visionrl.agents.replay import Looker, bytes_of
+from visionrl.agents.values import action_values, state_values
 from visionrl.ops import to_numpy
 
 BATCH = 128
@@ -30,10 +31,10 @@ def clone(
 ) -> None:
     """Train a model's policy to choose the expert's action.
 
-    The expert names its action in every state met. At first it also acts; more and more often the policy does, so
-    that it learns how to leave the states that its own mistakes lead to (DAgger; Ross et al., 2011). Each row
-    decides by itself at each step. The learning rate falls to 0; its optimizers,
-    and the networks that only say what states are worth, stay as they are.
+    The expert answers in every state met. At first it also acts; more and more often the policy does, so that it
+    learns how to leave the states that its own mistakes lead to (DAgger; Ross et al., 2011). Each row decides by
+    itself at each step. What is learnt depends on what the policy has, see ``imitation_loss``. The learning rate falls
+    to 0; the model's optimizers stay as they are, and so do the critics of SAC and TD3.
 
     Args:
         model: DQN, QRDQN, PPO, A2C, SAC, TD3 or alike, in an ``SB3VecEnv``; the episodes in it are left behind.
@@ -49,13 +50,14 @@ def clone(
     if steps < 1 or not 0 <= chance <= 1:
         raise ValueError(f"steps must be >= 1 and chance in [0, 1], got {steps} and {chance}")
     env, rng = model.get_env(), np.random.default_rng(model.seed)
-    memory, batch = Memory(env, steps, env.action_space, rerender), batch_size(model.action_space)
+    batch = batch_size(model.action_space)
     first = model.lr_schedule(1.0) if rate is None else rate
     optimizer = torch.optim.Adam(model.policy.parameters(), first)
     obs, done, updates, loss = env.reset(), 0, 0, float("nan")
+    memory = Memory(env, steps, answers(model, expert_actions(env)).shape[1:], rerender)
     while done < steps:
         wanted = expert_actions(env)
-        memory.add(obs, wanted)
+        memory.add(obs, answers(model, wanted))
         obs = env.step(mixed_actions(model, obs, wanted, (done / steps, chance), rng))[0]
         done += env.num_envs
         optimizer.param_groups[0]["lr"] = first * max(1 - done / steps, 0.0)
@@ -77,18 +79,18 @@ class Memory:
     Args:
         env: where it is met.
         steps: how many there will be.
-        answer: the space of what is to be learnt, such as actions.
+        shape: of what is to be learnt in a state, numbers.
         rerender: whether the states are kept, and looked at when they are drawn.
     """
 
-    def __init__(self, env: Any, steps: int, answer: spaces.Space, rerender: bool = False) -> None:
+    def __init__(self, env: Any, steps: int, shape: tuple[int, ...], rerender: bool = False) -> None:
         self.looker = Looker(env) if rerender else None
         each = self.looker.bytes_per_state if self.looker else bytes_of(env.observation_space)
         size = -(-min(steps, MEMORY_BYTES // each) // env.num_envs) * env.num_envs
         boxes = env.observation_space.spaces
         room = {key: np.zeros((size, *box.shape), box.dtype) for key, box in boxes.items() if not rerender}
         self.seen = self.looker.zeros(size) if self.looker else room
-        self.wanted = np.zeros((size, *(answer.shape or ())), answer.dtype)
+        self.wanted = np.zeros((size, *shape), np.float32)
         self.count = 0
 
     def add(self, obs: dict[str, Any], wanted: np.ndarray) -> None:
@@ -129,11 +131,11 @@ def mixed_actions(
 def update(
     model: Any, optimizer: torch.optim.Optimizer, batch: tuple[dict[str, np.ndarray], np.ndarray]
 ) -> float:
-    """One step of the optimizer towards the expert's actions; the loss before it."""
+    """One step of the optimizer towards the expert; the loss before it."""
     policy = model.policy
     policy.set_training_mode(True)
     obs = policy.obs_to_tensor(batch[0])[0]
-    loss = imitation_loss(policy, obs, torch.as_tensor(batch[1], device=policy.device))
+    loss = imitation_loss(model, obs, torch.as_tensor(batch[1], device=policy.device))
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -141,22 +143,55 @@ def update(
     return loss.item()
 
 
-def imitation_loss(policy: Any, obs: dict[str, Tensor], wanted: Tensor) -> Tensor:
-    """How far a policy is from the expert: what it minimizes depends on what it has.
+def answers(model: Any, wanted: np.ndarray) -> np.ndarray:
+    """(B, n) float32, what there is to learn in the present states, where the expert wants such actions (B, ...).
 
-    Values or probabilities of actions: the negative log-likelihood of the expert's; actions in a box: the mean
-    squared error of the policy's best one, which leaves the spread of a stochastic policy alone.
+    For values of actions: the expert's (``action_values``). For actors: its action, and behind it, where there is a
+    critic of states, what the state is worth to it (``state_values``).
     """
-    if hasattr(policy, "q_net"):
-        return F.cross_entropy(policy.q_net(obs) / TEMPERATURE, wanted.long())
-    if hasattr(policy, "quantile_net"):
-        return F.cross_entropy(policy.quantile_net(obs).mean(1) / TEMPERATURE, wanted.long())
+    venv = model.get_env().unwrapped.venv
+    if values_of(model.policy):
+        return action_values(venv.task, venv.state, model.gamma)
+    parts = [wanted.reshape(len(wanted), -1)]
+    if hasattr(model.policy, "value_net"):
+        parts.append(state_values(venv.task, venv.state, model.gamma)[:, None])
+    return np.concatenate(parts, axis=1, dtype=np.float32)
+
+
+def imitation_loss(model: Any, obs: dict[str, Tensor], answer: Tensor) -> Tensor:
+    """How far a model is from the expert, (B, n) ``answers``.
+
+    * Values of actions: Huber's loss, which sets their scale, and the divergence of softmax(values / 0.2), which ranks
+      them: where several actions are as good, any of them will do.
+    * Probabilities of actions: the negative log-likelihood of the expert's.
+    * Actions in a box: the squared error of the best one, which leaves the spread of a stochastic policy alone.
+    * A critic of states besides: the squared error, in the algorithm's own proportion (``vf_coef``).
+    """
+    policy = model.policy
+    if values := values_of(policy):
+        found = values(obs)
+        ranked, right = (F.log_softmax(x / TEMPERATURE, 1) for x in (found, answer))
+        return F.smooth_l1_loss(found, answer) + F.kl_div(
+            ranked, right, reduction="batchmean", log_target=True
+        )
     if hasattr(policy, "actor"):
-        return F.mse_loss(policy._predict(obs, deterministic=True), wanted)
+        return F.mse_loss(
+            policy._predict(obs, deterministic=True), answer.view(-1, *policy.action_space.shape)
+        )
+    wanted = answer[:, :-1].view(-1, *policy.action_space.shape)
     distribution = policy.get_distribution(obs)
     if isinstance(policy.action_space, spaces.Box):
-        return F.mse_loss(distribution.mode(), wanted)
-    return -distribution.log_prob(wanted).mean()
+        act = F.mse_loss(distribution.mode(), wanted)
+    else:
+        act = -distribution.log_prob(wanted).mean()
+    return act + model.vf_coef * F.mse_loss(policy.predict_values(obs)[:, 0], answer[:, -1])
+
+
+def values_of(policy: Any) -> Callable[[dict[str, Tensor]], Tensor] | None:
+    """From observations to the values of all actions, (B, n), for a policy that has them."""
+    if hasattr(policy, "quantile_net"):
+        return lambda obs: policy.quantile_net(obs).mean(1)
+    return getattr(policy, "q_net", None)
 
 
 def settle_targets(model: Any) -> None:

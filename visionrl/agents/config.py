@@ -17,7 +17,23 @@ Algo = Literal["dqn", "ddqn", "qrdqn", "ppo", "a2c", "sac", "td3"]
 EPSILON_GREEDY = ("dqn", "ddqn", "qrdqn")
 REPLAYING = (*EPSILON_GREEDY, "sac", "td3")
 MAY_CHANGE = ("timesteps", "resume", "out", "name")  # when a run is resumed
-DECIDED = ("num_envs", "timesteps", "eval_every", "eval_episodes", "clone_rate")  # by presets files
+# by presets files, in the table of the algorithm
+DECIDED = (
+    "backbone",
+    "clone_steps",
+    "clone_rate",
+    "num_envs",
+    "timesteps",
+    "eval_every",
+    "eval_episodes",
+)
+DEFAULTS: Mapping[str, Any] = {
+    "backbone": "small",
+    "clone_steps": 0,
+    "num_envs": 16,
+    "timesteps": 100_000,
+    "eval_episodes": 64,
+}
 POSITIVE = ("num_envs", "threads", "eval_every", "eval_episodes", "test_episodes", "checkpoint_every")
 
 
@@ -34,10 +50,10 @@ class TrainConfig:
     """Id of the task."""
     preset: str | None = None
     """Name of a paper whose constants the task uses."""
-    algo: Algo = "dqn"
+    algo: Algo | None = None
     """Algorithm; ddqn is double DQN. sac and td3 are for actions in a box, dqn, ddqn and qrdqn for numbered ones."""
-    backbone: str = "small"
-    """Name of the network that reads the images."""
+    backbone: str | None = None
+    """Name of the network that reads the images; "small" by default."""
     pretrained: bool = False
     """Start the backbone from its published ImageNet weights."""
     frozen: bool = False
@@ -54,8 +70,8 @@ class TrainConfig:
     """Keep states in the place of observations in the replay buffer and the memory of the cloning, and look again."""
     guided: bool = False
     """Draw the random actions of dqn, ddqn and qrdqn from those that earn something at once."""
-    clone_steps: int = 0
-    """Steps in which the policy first learns to act like the expert; 0 is none. Less is done at random after it."""
+    clone_steps: int | None = None
+    """Steps in which the policy first learns after the expert; 0 is none. Less is done at random after it."""
     clone_rate: float | None = None
     """First learning rate of the cloning, which falls to 0; the algorithm's by default."""
     demo_steps: int = 0
@@ -106,7 +122,8 @@ class TrainConfig:
     """Take what is not given from the presets file of the task."""
 
     def __post_init__(self) -> None:
-        check_choice("algo", self.algo, get_args(Algo))
+        if self.algo is not None:
+            check_choice("algo", self.algo, get_args(Algo))
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", self.device):
             raise ValueError(f"device must be auto, cpu, cuda, cuda:N or mps, got {self.device!r}")
         entry_of(self.env)
@@ -120,13 +137,13 @@ class TrainConfig:
     @property
     def folder(self) -> Path:
         """The run's folder."""
-        task = entry_of(self.env).id.removeprefix("visionrl/")
+        task, run = entry_of(self.env).id.removeprefix("visionrl/"), resolve(self)
         switches = ("stn", "cache", "guided", "clone_steps", "demo_steps", "scorer_steps", "curriculum")
-        used = [name.removesuffix("_steps") for name in switches if getattr(self, name)]
+        used = [name.removesuffix("_steps") for name in switches if getattr(run, name)]
         if self.attention != "none":
             used.append(self.attention)
         return Path(self.out) / (
-            self.name or "-".join([task, self.algo, self.backbone, *used, f"s{self.seed}"])
+            self.name or "-".join([task, str(run.algo), str(run.backbone), *used, f"s{self.seed}"])
         )
 
     @property
@@ -178,21 +195,22 @@ def check_tools(config: TrainConfig) -> None:
         ValueError: names the field, the rule and the value.
     """
     for name in ("clone_steps", "demo_steps", "scorer_steps"):
-        check_range(name, getattr(config, name), 0)
+        if getattr(config, name) is not None:
+            check_range(name, getattr(config, name), 0)
     if config.clone_rate is not None:
         check_range("clone_rate", config.clone_rate, 0.0)
     check_range("curriculum", config.curriculum, 0.0, 1.0)
     check_choice("attention", config.attention, ("none", "soft", "self", "multihead", "hard"))
     if config.timesteps is not None:
-        check_range("timesteps", config.timesteps, 0 if config.clone_steps else 1)
-    if config.guided and config.algo not in EPSILON_GREEDY:
+        check_range("timesteps", config.timesteps, 1 if config.clone_steps == 0 else 0)
+    if config.guided and config.algo not in (None, *EPSILON_GREEDY):
         rule = f"guided must be off for {config.algo}, which explores by its own policy"
         raise ValueError(f"{rule}; it is for {', '.join(EPSILON_GREEDY)}")
-    if config.demo_steps and config.algo not in ("dqn", "ddqn"):
+    if config.demo_steps and config.algo not in (None, "dqn", "ddqn"):
         raise ValueError(f"demo_steps must be 0 for {config.algo}, got {config.demo_steps}; it is for dqn")
     if config.rerender and config.cache:
         raise ValueError("rerender must be off with cache, whose features no state gives back")
-    if config.rerender and config.algo not in REPLAYING and not config.clone_steps:
+    if config.rerender and config.algo not in (None, *REPLAYING) and config.clone_steps == 0:
         raise ValueError(f"rerender must be off for {config.algo} without clone_steps: nothing is replayed")
     if config.cache and not config.frozen:
         raise ValueError("cache must be off where the backbone learns; add --frozen")
@@ -225,7 +243,7 @@ def format_args(values: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(f"{key}={json.dumps(value)}" for key, value in values.items())
 
 
-def load_presets(env_id: str) -> dict[str, dict[str, Any]]:
+def load_presets(env_id: str) -> dict[str, Any]:
     """The tables of a task's presets file; empty where there is none."""
     name = entry_of(env_id).id.removeprefix("visionrl/").rsplit("-v", 1)[0]
     path = files("visionrl.agents").joinpath("presets", f"{name}.toml")
@@ -235,29 +253,30 @@ def load_presets(env_id: str) -> dict[str, dict[str, Any]]:
 def resolve(config: TrainConfig) -> TrainConfig:
     """The config with everything written out that the presets file and the defaults decide.
 
-    The file's ``[env]`` and ``[train]`` tables belong to the task as it is by default, so a paper's constants
-    (``preset``) replace them; so it is with ``[ALGO.env]``, arguments of the task for one algorithm alone, such as what
-    its actions are. Keys of an algorithm's table that are fields of the config fill what is None there. Double DQN has
-    the table of DQN.
+    The file may name the task's algorithm. Its ``[env]`` and ``[train]`` tables belong to the task as it is by
+    default, so a paper's constants (``preset``) replace them; so it is with ``[ALGO.env]``, arguments of the task for
+    one algorithm alone, such as what its actions are. Keys of an algorithm's table that are fields of the config fill
+    what is None there. Double DQN has the table of DQN.
     """
-    tables = load_presets(config.env) if config.presets else {}
-    env, train = ({} if config.preset else tables.get(name, {}) for name in ("env", "train"))
-    algo = dict(tables.get("dqn" if config.algo == "ddqn" else config.algo, {}))
+    tables: dict[str, Any] = load_presets(config.env) if config.presets else {}
+    name = config.algo or tables.get("algo", "dqn")
+    env, train = ({} if config.preset else tables.get(key, {}) for key in ("env", "train"))
+    algo = dict(tables.get("dqn" if name == "ddqn" else name, {}))
     own = algo.pop("env", {})
     env |= {} if config.preset else own
-    run = {name: algo.pop(name, None) for name in DECIDED}
-    default = {"num_envs": 16, "timesteps": 100_000, "eval_episodes": 64}
-    decided = {**default, **{key: value for key, value in run.items() if value is not None}}
+    run = {key: algo.pop(key, None) for key in DECIDED}
+    decided = {**DEFAULTS, **{key: value for key, value in run.items() if value is not None}}
     given = {key: getattr(config, key) for key in run if getattr(config, key) is not None}
     chosen: dict[str, Any] = {"eval_every": None, **decided, **given}
     if config.eval_every is None:
         # A tenth of the run; a shorter one than the presets' is seen four times at least. Cloning alone may go on.
-        steps = chosen["timesteps"] or decided["timesteps"]
+        steps = chosen["timesteps"] or decided["timesteps"] or DEFAULTS["timesteps"]
         rare = max(steps // (4 if chosen["eval_every"] else 10), 1)
         chosen["eval_every"] = min(chosen["eval_every"] or rare, rare)
     return replace(
         config,
         **chosen,
+        algo=name,
         presets=False,
         env_args=format_args({**env, **parse_args(config.env_args)}),
         train_args=format_args({**train, **parse_args(config.train_args)}),

@@ -56,7 +56,7 @@ def make_training_env(config: TrainConfig) -> VecEnv:
         ValueError: the task does not fit the algorithm or a training tool.
     """
     env = make_vec_env(config.env, config.num_envs or 1, split="train", **config.train_kwargs)
-    check_actions(config.algo, env.action_space)
+    check_actions(str(config.algo), env.action_space)
     task = env.get_attr("task")[0]
     if config.curriculum:
         check_eased(task)
@@ -124,7 +124,7 @@ def check_actions(algo: str, space: spaces.Space) -> None:
 
 def algorithm_of(config: TrainConfig) -> Any:
     """The class of a config's algorithm, with the training tools that change how it works."""
-    algorithm: Any = DQfD if config.demo_steps else ALGORITHMS[config.algo]
+    algorithm: Any = DQfD if config.demo_steps else ALGORITHMS[str(config.algo)]
     return guided(algorithm) if config.guided else algorithm
 
 

@@ -23,7 +23,6 @@ OWN, CHANCE = (
     0.5,
     0.2,
 )  # shares of the actions that the agent takes, and that are random; the rest is the expert's
-MERIT = spaces.Box(0, 1, (), np.float32)
 
 
 class Scorer(nn.Module):
@@ -77,7 +76,7 @@ def fit_scorer(
     env, rng, steps = model.get_env(), np.random.default_rng(config.seed), config.scorer_steps
     scorer = new_scorer(config, env.observation_space).to(model.device).train()
     optimizer = torch.optim.Adam((p for p in scorer.parameters() if p.requires_grad), RATE)
-    memory = Memory(env, steps, MERIT, config.rerender)
+    memory = Memory(env, steps, (), config.rerender)
     env.seed(config.seed)
     obs, done, updates, loss = env.reset(), 0, 0, float("nan")
     while done < steps:

@@ -143,14 +143,15 @@ def clone_first(model: Any, config: TrainConfig, callback: RunCallback) -> None:
         Stopped: a signal asked for it; cloning begins anew when the run is resumed.
     """
     bar = callback.bar
-    task = bar.add_task("cloning", total=config.clone_steps)
+    steps = config.clone_steps or 0
+    task = bar.add_task("cloning", total=steps)
 
     def show(done: int, loss: float) -> None:
         bar.update(task, completed=done, description=f"cloning, loss {loss:.3f}")
         if callback.stop:
             raise Stopped(callback.stop)
 
-    clone(model, config.clone_steps, rate=config.clone_rate, on_step=show, rerender=config.rerender)
+    clone(model, steps, rate=config.clone_rate, on_step=show, rerender=config.rerender)
     learn_on(model, replace(config, timesteps=0), callback)
     bar.remove_task(bar.task_ids[-1])  # that of no steps
     if callback.stop:
@@ -185,7 +186,7 @@ def finish(model: Any, config: TrainConfig, run: Path, callback: RunCallback, co
     model = on_images(model)
     model.scorer = scorer
     plot_curve(run, callback.curve, callback.metric)
-    agents = agent_rows(config.algo.upper(), model)
+    agents = agent_rows(str(config.algo).upper(), model)
     console.print("comparing on the test split")
     with console.status("") as status:
         table = compare(
@@ -248,7 +249,8 @@ def inherit(config: TrainConfig, earlier: TrainConfig) -> TrainConfig:
         ValueError: something given is not; ``timesteps`` alone may grow.
     """
     sizes = {
-        name: x if (x := getattr(config, name)) is not None else getattr(earlier, name) for name in DECIDED
+        name: x if (x := getattr(config, name)) is not None else getattr(earlier, name)
+        for name in ("algo", *DECIDED)
     }
     env = {**parse_args(earlier.env_args), **parse_args(config.env_args)}
     train = {**parse_args(earlier.train_args), **parse_args(config.train_args)}

@@ -51,7 +51,9 @@ class Detection(Search):
         control: "discrete" or "continuous".
         step: how far an action moves an edge, in sides of the box.
         reward: of a move: "sign" or "delta" of the IoU's change, or "giou", the change of the generalised IoU.
-        trigger: reward of a right report, and what a wrong one costs.
+        trigger: reward of a right report.
+        false_report: what a wrong one costs; as much by default. An agent reports what it is not sure of only where
+            this is less.
         overlap: IoU from which a report is right.
         termination: "horizon"; "trigger" also ends at the first report, "found" when no object is left, and after
             ``patience`` steps where there was none, for training alone.
@@ -81,6 +83,7 @@ class Detection(Search):
         step: float = 0.2,
         reward: Literal["sign", "delta", "giou"] = "sign",
         trigger: float = 3.0,
+        false_report: float | None = None,
         overlap: float = 0.6,
         termination: Literal["trigger", "found", "horizon"] = "horizon",
         patience: int = 40,
@@ -104,6 +107,7 @@ class Detection(Search):
             step=step,
             reward=reward,
             trigger=trigger,
+            false_report=trigger if false_report is None else false_report,
             overlap=overlap,
             termination=termination,
             patience=patience,

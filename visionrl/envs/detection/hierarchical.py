@@ -50,7 +50,9 @@ class HierarchicalDetection(Search):
         moves: "zoom", or "tree" for zooms and local moves.
         window: side of the window, pixels; 224 in the papers.
         reward: of a move: "sign" or "delta" of the IoU's change, or "giou", the change of the generalised IoU.
-        trigger: reward of a right report, and what a wrong one costs.
+        trigger: reward of a right report.
+        false_report: what a wrong one costs; as much by default. An agent reports what it is not sure of only where
+            this is less.
         overlap: IoU from which a report is right.
         termination: "horizon"; "trigger" also ends at the first report, "found" when no object is left, and after
             ``patience`` steps where there was none, for training alone.
@@ -77,6 +79,7 @@ class HierarchicalDetection(Search):
         window: int = 64,
         reward: Literal["sign", "delta", "giou"] = "sign",
         trigger: float = 3.0,
+        false_report: float | None = None,
         overlap: float = 0.5,
         termination: Literal["trigger", "found", "horizon"] = "horizon",
         patience: int = 10,
@@ -99,6 +102,7 @@ class HierarchicalDetection(Search):
             step=0.25,
             reward=reward,
             trigger=trigger,
+            false_report=trigger if false_report is None else false_report,
             overlap=overlap,
             termination=termination,
             patience=patience,

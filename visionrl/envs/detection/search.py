@@ -196,7 +196,7 @@ class Search(Task[State]):
             gained = xp.where(gained > 0, xp.ones_like(gained), -xp.ones_like(gained))
         gained = xp.where(none_left, xp.zeros_like(gained), gained)
         ended = xp.where(
-            hit, xp.full_like(gained, self.rules.trigger), xp.full_like(gained, -self.rules.trigger)
+            hit, xp.full_like(gained, self.rules.trigger), xp.full_like(gained, -self.rules.false_report)
         )
         return xp.where(self.reports_now(before, action), ended, gained)
 

@@ -74,6 +74,7 @@ class Rules:
     step: float
     reward: str
     trigger: float
+    false_report: float
     overlap: float
     termination: str
     patience: int
@@ -87,6 +88,7 @@ class Rules:
         check_choice("termination", self.termination, ("trigger", "found", "horizon"))
         check_range("step", self.step, 0.01, 0.45)
         check_range("trigger", self.trigger, 0.0)
+        check_range("false_report", self.false_report, 0.0)
         check_range("overlap", self.overlap, 0.05, 0.95)
         check_range("patience", self.patience, 1)
         check_range("max_reports", self.max_reports, 1)
