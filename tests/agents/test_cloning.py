@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from visionrl.agents import TrainConfig, clone, make_vec_env
-from visionrl.agents.cloning import Memory, expert_actions, mixed_actions
+from visionrl.agents.cloning import Memory, answers, expert_actions, mixed_actions
 from visionrl.agents.config import resolve
 from visionrl.agents.models import build_model
+from visionrl.agents.values import state_values
 
 LANDMARK, GLIMPSE = "visionrl/LandmarkLocalization-v0", "visionrl/GlimpseClassification-v0"
 
@@ -85,6 +86,44 @@ def test_targets_follow(algo: str, net: str) -> None:
     now, target = getattr(model.policy, net).state_dict(), getattr(model.policy, f"{net}_target").state_dict()
     assert all(torch.equal(now[key], target[key]) for key in now)
     assert not all(torch.equal(now[key], before[key]) for key in now)
+
+
+@pytest.mark.parametrize("algo", ["dqn", "ppo"])
+def test_what_there_is_to_learn(algo: str) -> None:
+    """The expert's action is best among the values; a critic learns its worth; without foresight only the action."""
+    model = model_of(algo, LANDMARK, window=12)
+    env = model.get_env()
+    env.reset()
+    wanted = expert_actions(env)
+    found = answers(model, wanted)
+    if algo == "dqn":
+        assert found.shape == (8, env.action_space.n)
+        np.testing.assert_allclose(found[np.arange(8), wanted], found.max(1), atol=0.05)
+    else:
+        np.testing.assert_array_equal(found[:, 0], wanted)
+        np.testing.assert_allclose(
+            found[:, 1], state_values(env.unwrapped.venv.task, env.unwrapped.venv.state, 0.5)
+        )
+    env.unwrapped.venv.task.foreseen = False
+    np.testing.assert_array_equal(answers(model, wanted), wanted[:, None])
+    clone(model, 16)
+
+
+def test_a_critic_learns_what_states_are_worth() -> None:
+    model = model_of("ppo", LANDMARK, window=12, target="heart", steps=(4,), scales=(4,))
+    model.lr_schedule = lambda left: 1e-3
+
+    def miss() -> float:
+        gaps = []
+        for obs, _ in walk(model.get_env()):
+            task, state = model.get_env().unwrapped.venv.task, model.get_env().unwrapped.venv.state
+            worth = model.policy.predict_values(model.policy.obs_to_tensor(obs)[0])[:, 0].detach().numpy()
+            gaps.append(worth - state_values(task, state, model.gamma))
+        return float(np.sqrt(np.mean(np.square(gaps))))
+
+    before = miss()
+    clone(model, 1600)
+    assert miss() < 0.7 * before
 
 
 def test_a_frozen_backbone_stays_and_the_optimizer_is_new() -> None:

@@ -147,13 +147,14 @@ def answers(model: Any, wanted: np.ndarray) -> np.ndarray:
     """(B, n) float32, what there is to learn in the present states, where the expert wants such actions (B, ...).
 
     For values of actions: the expert's (``action_values``). For actors: its action, and behind it, where there is a
-    critic of states, what the state is worth to it (``state_values``).
+    critic of states, what the state is worth to it (``state_values``). Its action alone where the task cannot be
+    foreseen.
     """
     venv = model.get_env().unwrapped.venv
-    if values_of(model.policy):
+    if values_of(model.policy) and venv.task.foreseen:
         return action_values(venv.task, venv.state, model.gamma)
     parts = [wanted.reshape(len(wanted), -1)]
-    if hasattr(model.policy, "value_net"):
+    if hasattr(model.policy, "value_net") and venv.task.foreseen:
         parts.append(state_values(venv.task, venv.state, model.gamma)[:, None])
     return np.concatenate(parts, axis=1, dtype=np.float32)
 
@@ -162,7 +163,8 @@ def imitation_loss(model: Any, obs: dict[str, Tensor], answer: Tensor) -> Tensor
     """How far a model is from the expert, (B, n) ``answers``.
 
     * Values of actions: Huber's loss, which sets their scale, and the divergence of softmax(values / 0.2), which ranks
-      them: where several actions are as good, any of them will do.
+      them: where several actions are as good, any of them will do. Of the expert's action alone, the negative
+      log-likelihood under that softmax.
     * Probabilities of actions: the negative log-likelihood of the expert's.
     * Actions in a box: the squared error of the best one, which leaves the spread of a stochastic policy alone.
     * A critic of states besides: the squared error, in the algorithm's own proportion (``vf_coef``).
@@ -170,6 +172,8 @@ def imitation_loss(model: Any, obs: dict[str, Tensor], answer: Tensor) -> Tensor
     policy = model.policy
     if values := values_of(policy):
         found = values(obs)
+        if answer.shape[1] == 1:
+            return F.cross_entropy(found / TEMPERATURE, answer[:, 0].long())
         ranked, right = (F.log_softmax(x / TEMPERATURE, 1) for x in (found, answer))
         return F.smooth_l1_loss(found, answer) + F.kl_div(
             ranked, right, reduction="batchmean", log_target=True
@@ -178,13 +182,14 @@ def imitation_loss(model: Any, obs: dict[str, Tensor], answer: Tensor) -> Tensor
         return F.mse_loss(
             policy._predict(obs, deterministic=True), answer.view(-1, *policy.action_space.shape)
         )
-    wanted = answer[:, :-1].view(-1, *policy.action_space.shape)
+    length = int(np.prod(policy.action_space.shape))
+    wanted, worth = answer[:, :length].view(-1, *policy.action_space.shape), answer[:, length:]
     distribution = policy.get_distribution(obs)
     if isinstance(policy.action_space, spaces.Box):
         act = F.mse_loss(distribution.mode(), wanted)
     else:
         act = -distribution.log_prob(wanted).mean()
-    return act + model.vf_coef * F.mse_loss(policy.predict_values(obs)[:, 0], answer[:, -1])
+    return act + (model.vf_coef * F.mse_loss(policy.predict_values(obs), worth) if worth.shape[1] else 0)
 
 
 def values_of(policy: Any) -> Callable[[dict[str, Tensor]], Tensor] | None:

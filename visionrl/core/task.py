@@ -35,6 +35,7 @@ class Task(ABC, Generic[StateT]):
         reach: share of the episodes that the expert solves; less where a paper's own rules put some out of reach.
         agents: names of the K agents that act at once; none where there is a single one. Then the action space is a
             MultiDiscrete of one number an agent, and the first axis of every observation is the agents' parts in turn.
+        foreseen: whether cloning tries every action for what it is worth; False where a step costs too much for that.
         eased: whether ``sample`` heeds ``difficulty``.
         difficulty: in [0, 1]; how hard a start ``sample`` draws. Training can raise it as it goes on.
     """
@@ -48,6 +49,7 @@ class Task(ABC, Generic[StateT]):
     headline: ClassVar[tuple[str, bool]] = ("is_success", True)
     reach: float = 0.95
     agents: tuple[str, ...] = ()
+    foreseen: bool = True
     eased: ClassVar[bool] = False
     difficulty: float = 1.0
 

@@ -138,6 +138,7 @@ class DeformableRegistration3D(Deformable):
     """
 
     axes, kind, default, coarser = 3, VolumeSample, "chest-ct-volumes", 2
+    foreseen = False
 
     def __init__(
         self,

@@ -136,6 +136,7 @@ class Tracking(Task[State]):
         self.hold = self.control.hold
         if control == "follow":
             self.reach = 0.9  # where no peak is on the object there is nothing to choose
+            self.foreseen = False  # each peak that is tried means a filter that learns
 
     def shown(self) -> dict[str, spaces.Space]:
         """The spaces of what the agent sees."""
