@@ -11,7 +11,7 @@ from visionrl.core import Task, batch
 from visionrl.ops import like, to_numpy
 
 NEGLIGIBLE = 0.05  # discount from which on rewards do not count
-LONGEST = 100  # steps that count at most
+LONGEST = 30  # steps that count at most
 
 
 def state_values(task: Task, state: Any, gamma: float) -> np.ndarray:
@@ -34,7 +34,7 @@ def returns(task: Task, state: Any, action: Any, gamma: float) -> np.ndarray:
     """(B,) float32, the discounted sum of the rewards of an action and of the expert's after it.
 
     The task's own end counts, the time limit does not; nor does what comes when the discount is below a twentieth, or
-    after 100 steps.
+    after 30 steps.
     """
     total, weight = np.zeros(len(action)), np.ones(len(action))
     for left in reversed(range(horizon(gamma))):
