@@ -8,13 +8,13 @@ Each is a folder like that of a run, with its networks in half precision and wit
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from visionrl.agents.run_files import read_config, write_config
+from visionrl.agents.run_files import write_json
 from visionrl.rendering import replacing
 
 HOME = Path(__file__).parent
@@ -28,12 +28,12 @@ def folder_of(run: str | Path) -> Path:
 
 
 def ship(run: str | Path, name: str, home: Path = HOME) -> Path:
-    """Write a finished run as an agent to come with the library; returns its folder."""
-    config, observations, actions = read_config(Path(run))
+    """Write a finished run as an agent to come with the library; returns its folder. The command stays the run's."""
+    about = json.loads((Path(run) / "config.json").read_text())
     state = torch.load(Path(run) / "policy.pt", map_location="cpu", weights_only=True)
     folder = home / name
     folder.mkdir(parents=True, exist_ok=True)
-    write_config(folder, replace(config, name=name, out="runs"), observations, actions)
+    write_json(folder / "config.json", {**about, "config": {**about["config"], "name": name, "out": "runs"}})
     kept = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
     with replacing(folder / "policy.pt") as part:
         torch.save({key: value for key, value in kept.items() if TARGET not in key}, part)
