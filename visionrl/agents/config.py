@@ -71,7 +71,8 @@ class TrainConfig:
     guided: bool = False
     """Draw the random actions of dqn, ddqn and qrdqn from those that earn something at once."""
     clone_steps: int | None = None
-    """Steps in which the policy first learns after the expert; 0 is none. Less is done at random after it."""
+    """Steps in which the policy first learns after the expert; 0 is none. Less is done at random after it. Where presets
+    decide, they are no more than the ``timesteps`` that are given."""
     clone_rate: float | None = None
     """First learning rate of the cloning, which falls to 0; the algorithm's by default."""
     demo_steps: int = 0
@@ -268,6 +269,8 @@ def resolve(config: TrainConfig) -> TrainConfig:
     decided = {**DEFAULTS, **{key: value for key, value in run.items() if value is not None}}
     given = {key: getattr(config, key) for key in run if getattr(config, key) is not None}
     chosen: dict[str, Any] = {"eval_every": None, **decided, **given}
+    if config.clone_steps is None and config.timesteps:
+        chosen["clone_steps"] = min(chosen["clone_steps"], config.timesteps)  # a short run stays short
     if config.eval_every is None:
         # A tenth of the run; a shorter one than the presets' is seen four times at least. Cloning alone may go on.
         steps = chosen["timesteps"] or decided["timesteps"] or DEFAULTS["timesteps"]
