@@ -29,8 +29,6 @@ class DetectionConfig(TrainConfig):
     """Id of the task; visionrl/HierarchicalDetection-v0 is the other one."""
     guided: bool = True
     """Draw the random actions from those that earn something at once (Caicedo & Lazebnik, 2015)."""
-    clone_steps: int = 100_000
-    """Steps in which the policy first learns to act like the expert; 0 is none."""
 
 
 def main(config: DetectionConfig) -> None:

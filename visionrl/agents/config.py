@@ -71,8 +71,8 @@ class TrainConfig:
     guided: bool = False
     """Draw the random actions of dqn, ddqn and qrdqn from those that earn something at once."""
     clone_steps: int | None = None
-    """Steps in which the policy first learns after the expert; 0 is none. Less is done at random after it. Where presets
-    decide, they are no more than the ``timesteps`` that are given."""
+    """Steps in which the policy first learns after the expert; 0 is none. Less is done at random after it. By default
+    what the presets say, but no more than the ``timesteps`` that are given."""
     clone_rate: float | None = None
     """First learning rate of the cloning, which falls to 0; the algorithm's by default."""
     demo_steps: int = 0
