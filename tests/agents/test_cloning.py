@@ -170,7 +170,7 @@ def test_the_oldest_states_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
     env = make_vec_env(LANDMARK, 2, window=12, seed=0)
     each = sum(box.dtype.itemsize * int(np.prod(box.shape)) for box in env.observation_space.spaces.values())
     monkeypatch.setattr("visionrl.agents.cloning.MEMORY_BYTES", 4 * each)
-    memory, obs = Memory(env, 100, ()), env.reset()
+    memory, obs = Memory(env, 100), env.reset()
     for number in range(3):
         memory.add(obs, np.full(2, number))
     assert sorted(memory.wanted.tolist()) == [1, 1, 2, 2]

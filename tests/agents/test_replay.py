@@ -105,7 +105,7 @@ def test_a_step_in_a_volume_takes_a_hundredth() -> None:
 
 def test_the_memory_of_the_cloning_holds_more_states_than_pictures() -> None:
     env = make_vec_env(CHEST, 2, target="heart")
-    assert len(Memory(env, 60_000, ()).wanted) < 25_000 < len(Memory(env, 60_000, (), rerender=True).wanted)
+    assert len(Memory(env, 60_000).wanted) < 25_000 < len(Memory(env, 60_000, rerender=True).wanted)
 
 
 def test_a_config_with_it() -> None:

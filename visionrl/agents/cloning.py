@@ -50,11 +50,10 @@ def clone(
     if steps < 1 or not 0 <= chance <= 1:
         raise ValueError(f"steps must be >= 1 and chance in [0, 1], got {steps} and {chance}")
     env, rng = model.get_env(), np.random.default_rng(model.seed)
-    batch = batch_size(model.action_space)
+    memory, batch = Memory(env, steps, rerender), batch_size(model.action_space)
     first = model.lr_schedule(1.0) if rate is None else rate
     optimizer = torch.optim.Adam(model.policy.parameters(), first)
     obs, done, updates, loss = env.reset(), 0, 0, float("nan")
-    memory = Memory(env, steps, answers(model, expert_actions(env)).shape[1:], rerender)
     while done < steps:
         wanted = expert_actions(env)
         memory.add(obs, answers(model, wanted))
@@ -79,22 +78,23 @@ class Memory:
     Args:
         env: where it is met.
         steps: how many there will be.
-        shape: of what is to be learnt in a state, numbers.
         rerender: whether the states are kept, and looked at when they are drawn.
     """
 
-    def __init__(self, env: Any, steps: int, shape: tuple[int, ...], rerender: bool = False) -> None:
+    def __init__(self, env: Any, steps: int, rerender: bool = False) -> None:
         self.looker = Looker(env) if rerender else None
         each = self.looker.bytes_per_state if self.looker else bytes_of(env.observation_space)
         size = -(-min(steps, MEMORY_BYTES // each) // env.num_envs) * env.num_envs
         boxes = env.observation_space.spaces
         room = {key: np.zeros((size, *box.shape), box.dtype) for key, box in boxes.items() if not rerender}
         self.seen = self.looker.zeros(size) if self.looker else room
-        self.wanted = np.zeros((size, *shape), np.float32)
+        self.wanted = np.zeros((size, 0), np.float32)
         self.count = 0
 
     def add(self, obs: dict[str, Any], wanted: np.ndarray) -> None:
         """Take in the present step of all rows."""
+        if not self.count:
+            self.wanted = np.zeros((len(self.wanted), *wanted.shape[1:]), np.float32)
         place = self.count % len(self.wanted)
         rows = slice(place, place + len(wanted))
         self.wanted[rows] = wanted

@@ -76,7 +76,7 @@ def fit_scorer(
     env, rng, steps = model.get_env(), np.random.default_rng(config.seed), config.scorer_steps
     scorer = new_scorer(config, env.observation_space).to(model.device).train()
     optimizer = torch.optim.Adam((p for p in scorer.parameters() if p.requires_grad), RATE)
-    memory = Memory(env, steps, (), config.rerender)
+    memory = Memory(env, steps, config.rerender)
     env.seed(config.seed)
     obs, done, updates, loss = env.reset(), 0, 0, float("nan")
     while done < steps:
