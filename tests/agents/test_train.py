@@ -273,7 +273,7 @@ def test_what_is_given_wins_over_the_presets_file() -> None:
         assert (run.algo, run.backbone, run.clone_steps) == ("ppo", "correlation", cloned)
     assert resolve(TrainConfig(env=moves, clone_steps=700, timesteps=500)).clone_steps == 700
     own = load_presets(moves)["ppo"]["env"]
-    assert resolve(TrainConfig(env=moves, algo="ppo")).env_kwargs == own and own["control"] == "steps"
+    assert resolve(TrainConfig(env=moves, algo="ppo")).env_kwargs == own and own["control"] == "continuous"
     for other in (TrainConfig(env=moves, algo="dqn"), TrainConfig(env=moves, algo="ppo", preset="liao2017")):
         assert "control" not in resolve(other).env_kwargs and "env" not in resolve(other).algo_kwargs
     assert resolve(plain) == plain and TrainConfig.from_dict(json.loads(json.dumps(plain.to_dict()))) == plain
