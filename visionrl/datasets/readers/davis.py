@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
-from visionrl.datasets.readers.files import check_folder, list_images
+from visionrl.datasets.readers.files import check_folder, list_images, read_greys
 from visionrl.datasets.readers.rects import GONE, Box, video
 from visionrl.datasets.samples import VideoSample
 
@@ -76,16 +76,7 @@ def read_mask(path: Path) -> np.ndarray:
     Raises:
         ValueError: it is no such picture.
     """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            labels = np.asarray(picture)
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"mask {path} is truncated or no image: {error}") from error
-    if labels.ndim != 2:
-        raise ValueError(f"mask {path} must have palette indices or greys, got colours ({picture.mode})")
-    return labels.astype(np.int64)
+    return read_greys(path, "mask").astype(np.int64)
 
 
 def extent(mask: np.ndarray) -> Box:

@@ -68,6 +68,28 @@ def _high_byte(pixels: np.ndarray, path: Path) -> np.ndarray:
     return (pixels // 256).astype(np.uint8)
 
 
+def read_greys(path: Path, what: str = "image file") -> np.ndarray:
+    """The greys or palette indices of a file as they stand there, (H, W) of any integer type.
+
+    Raises:
+        ValueError: it is missing, truncated or no image, has several pictures, colours or float pixels; ``what`` says
+            in the message what it is.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            pages, pixels = getattr(picture, "n_frames", 1), np.asarray(picture)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{what} {path} is truncated or no image: {error}") from error
+    if pages != 1:
+        raise ValueError(f"{what} {path} must be one picture, got {pages}: volumes and stacks are not read")
+    if pixels.ndim != 2 or pixels.dtype.kind not in "bui":
+        kind = "colours" if pixels.ndim != 2 else "float pixels"
+        raise ValueError(f"{what} {path} must have palette indices or greys, got {kind} ({picture.mode})")
+    return pixels
+
+
 class ImageFiles(Sequence[np.ndarray]):
     """Pictures that are read from their files when asked for, each time anew."""
 
