@@ -78,7 +78,8 @@ def test_the_true_field_brings_the_moving_image_onto_the_fixed_one(axes):
     still = made.both(state, [line] * axes)[1][0].astype(int)
     assert np.abs(fixed - still).mean() > 2
     assert made.overlap(state.image, state.target, state.structures)[0] == pytest.approx(1.0)
-    assert state.alike[0] < 1
+    assert state.alike_first[0] < 1
+    assert made.metrics(there)["dice"][0] == pytest.approx(1.0)
     assert made.metrics(there)["tre_mm"][0] == 0
     assert made.metrics(state)["tre_mm"][0] == pytest.approx(state.first[0])
 
@@ -114,6 +115,31 @@ def test_overlap_as_a_reward():
     state = start(made)
     there = replace(state, alike=state.alike + 0.1)
     assert made.reward(state, None, there)[0] == pytest.approx(1.0)
+
+
+def test_overlap_is_measured_once_a_step():
+    made = task(2, reward="dice")
+    action = np.array([[0.5, -0.25]], np.float32)
+    after, plain = made.step(start(made), action), task(2).step(start(task(2)), action)
+    assert after.alike[0] == made.metrics(after)["dice"][0] == task(2).metrics(plain)["dice"][0]
+    assert after.alike[0] != after.alike_first[0]
+    assert plain.alike[0] == 0
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_overlap_counts_what_a_plain_loop_counts(axes):
+    made = task(axes)
+    state, rng = start(made), np.random.default_rng(2)
+    field = state.field + rng.normal(0, 12, state.field.shape)  # far enough to leave the image
+    places = np.moveaxis(np.indices((12,) * axes)[::-1] * 2.0, 0, -1)[None]
+    ways = [fields.hats(np.arange(0.0, 24, 2)[None], 5, made.gap)] * axes
+    there = np.rint(places + fields.refine(field, ways)).astype(int)[0].reshape(-1, axes)
+    labels = made.bank.labels[0]
+    found = [labels[tuple(p[::-1])] if ((p >= 0) & (p < 24)).all() else 0 for p in there]
+    a, b = np.array(found) == 1, state.structures[0] == 1
+    want = 2 * (a & b).sum() / (a.sum() + b.sum())
+    assert 0 < want < 1
+    assert made.overlap(state.image, field, state.structures)[0] == want
 
 
 def test_dice_by_hand():

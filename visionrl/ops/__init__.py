@@ -1,5 +1,6 @@
 """Array operations for B episodes at once; the only place that tells array libraries apart."""
 
+from visionrl.ops.counts import counts
 from visionrl.ops.geometry import area, box_around, center, columns, every, giou, iou, norm, same, size
 from visionrl.ops.pyramid import Pyramid
 from visionrl.ops.resample import patch, resize, warp, windows
@@ -14,6 +15,7 @@ __all__ = [
     "center",
     "columns",
     "const",
+    "counts",
     "every",
     "giou",
     "iou",

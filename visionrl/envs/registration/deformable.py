@@ -40,7 +40,7 @@ class State:
         count: (B,) int64, how many they are.
         visit: (B,) int64, how many have been moved.
         first: (B,) float64, error at the start, millimetres.
-        alike: (B,) float64, overlap of the structures now.
+        alike: (B,) float64, overlap of the structures now; 0 where the reward does not ask.
         alike_first: (B,) float64, at the start.
     """
 
@@ -143,19 +143,14 @@ class Deformable(Task[State], ABC):
             count=np.int64(len(order)),
             visit=np.int64(0),
             first=error * self.bank.units.array[item],
-            alike=alike,
+            alike=alike if self.by_dice else np.float64(0.0),
             alike_first=alike,
         )
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
     def step(self, state: State, action: Array) -> State:
         field = state.field + self.bump(state, self.motion(action, state.field))
-        return replace(
-            state,
-            field=field,
-            visit=state.visit + 1,
-            alike=self.overlap(state.image, field, state.structures),
-        )
+        return self.bent(state, field, state.visit + 1)
 
     def observe(self, state: State) -> dict[str, Array]:
         xp = xp_of(state.field)
@@ -191,7 +186,9 @@ class Deformable(Task[State], ABC):
             "folded_percent": fields.folded(state.field, self.gap),
         }
         if self.bank.names:
-            found |= {"dice": state.alike + 0.0, "dice_start": state.alike_first + 0.0}
+            asked = (state.image, state.field, state.structures)
+            found["dice"] = state.alike + 0.0 if self.by_dice else self.overlap(*asked)
+            found["dice_start"] = state.alike_first + 0.0
         return found | {"is_success": self.error(state) < self.radius * self.side}
 
     def expert(self, state: State) -> Array:
@@ -201,6 +198,11 @@ class Deformable(Task[State], ABC):
             return xp.astype(xp.clip(missing / self.step_px, -1.0, 1.0), xp.float32)
         table = const(tuple(share * self.side for share in TABLE), missing)
         return xp.argmin(xp.abs(missing[..., None] - table), axis=-1)
+
+    def bent(self, state: State, field: Array, visit: Array) -> State:
+        """The state with another field (B, n, ..., n, d)."""
+        alike = self.overlap(state.image, field, state.structures) if self.by_dice else state.alike
+        return replace(state, field=field, visit=visit, alike=alike)
 
     def motion(self, action: Array, like: Array) -> Array:
         """What actions add at the control point, (B, d) pixels."""
@@ -243,12 +245,11 @@ class Deformable(Task[State], ABC):
         """Mean Dice of the structures under fields (B, n, ..., n, d), (B,) float64."""
         xp, rows = xp_of(field), image.shape[0]
         line = const(tuple(float(k) for k in range(0, self.side, self.coarser)), field)
-        places = [xp.broadcast_to(line[None, :], (rows, line.shape[0]))] * self.axes
         way = fields.hats(line[None, :], self.nodes, self.gap)
-        moved = fields.grid(places) + fields.refine(field, [way] * self.axes)
-        first, labels = image * self.side**self.axes, self.bank.structures.on(image)
-        found = xp.reshape(fields.look_nearest(labels, first, moved, self.side), (rows, -1))
-        return fields.dice(found, structures, len(self.bank.names))
+        bent = ops.columns(fields.refine(field, [way] * self.axes))
+        moved = [xp.reshape(line, (-1, *[1] * k)) + part for k, part in enumerate(bent)]
+        found = fields.look_nearest(self.bank.structures.on(image), image, moved, self.side)
+        return fields.dice(xp.reshape(found, (rows, -1)), structures, len(self.bank.names))
 
     def line(self, like: Array, scale: int) -> Array:
         """(w,) pixels from a window's middle."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from visionrl.ops import Array, columns, const, xp_of
+from visionrl.ops import Array, columns, const, counts, xp_of
 
 
 def hats(places: Array, nodes: int, step: float) -> Array:
@@ -44,18 +44,6 @@ def grid(places: list[Array]) -> Array:
     return xp.stack(parts, axis=-1)
 
 
-def cells(places: Array, side: int) -> tuple[Array, Array]:
-    """Numbers of pixels at whole places (..., d) within an image, (...) int64, and whether they are in it."""
-    xp = xp_of(places)
-    inside, number = None, None
-    for place in reversed(columns(places)):  # z, y, x
-        here = (place >= 0) & (place <= side - 1)
-        inside = here if inside is None else inside & here
-        kept = xp.clip(place, 0, side - 1)
-        number = kept if number is None else number * side + kept
-    return number, inside
-
-
 def look(images: Array, first: Array, places: Array, side: int) -> Array:
     """Images between their pixels, linearly: (B, ..., d) float64 places -> (B, ...) uint8.
 
@@ -87,14 +75,21 @@ def look(images: Array, first: Array, places: Array, side: int) -> Array:
     return xp.astype(xp.round(xp.clip(total, 0.0, 255.0)), xp.uint8)
 
 
-def look_nearest(images: Array, first: Array, places: Array, side: int) -> Array:
-    """The same of the nearest pixels, for labels."""
-    xp = xp_of(places)
-    whole = xp.astype(xp.round(xp.clip(places, -2.0, side + 1.0)), xp.int64)
-    number, inside = cells(whole, side)
-    start = xp.reshape(first, (-1, *[1] * (places.ndim - 2)))
-    value = xp.take(images, xp.reshape(number + start, (-1,)), axis=0)
-    return xp.reshape(value, number.shape) * xp.astype(inside, xp.uint8)
+def look_nearest(images: Array, image: Array, places: list[Array], side: int) -> Array:
+    """The nearest pixels of images with a border, for labels: places (B, ...) along x, y (and z) -> (B, ...) uint8.
+
+    Args:
+        images: (N,) uint8, each with a border of one pixel, (side + 2)^d in all.
+        image: (B,) int64, number of each row's image.
+        places: float64, in pixels, from the first pixel that is not of the border.
+        side: of the images, without the border.
+    """
+    xp, wide = xp_of(image), side + 2
+    number = xp.reshape(xp.astype(image, places[0].dtype), (-1, *[1] * (places[0].ndim - 1)))
+    for place in reversed(places):  # z, y, x
+        number = number * wide + (xp.round(xp.clip(place, -1.0, float(side))) + 1)
+    value = xp.take(images, xp.reshape(xp.astype(number, xp.int64), (-1,)), axis=0)
+    return xp.reshape(value, number.shape)
 
 
 def jacobians(field: Array, step: float) -> Array:
@@ -133,12 +128,13 @@ def dice(first: Array, second: Array, labels: int) -> Array:
     Labels that are in neither count for nothing; 1 where there are none at all.
     """
     xp = xp_of(first)
+    both = xp.where(first == second, first, xp.zeros_like(first))
+    found = [xp.astype(counts(some, labels + 1), xp.float64) for some in (first, second, both)]
     total, count = 0.0, 0.0
-    for label in range(1, labels + 1):
-        a, b = (xp.astype(x == label, xp.float64) for x in (first, second))
-        size = xp.sum(a, axis=-1) + xp.sum(b, axis=-1)
+    for a, b, shared in list(zip(*map(columns, found), strict=True))[1:]:
+        size = a + b
         there = xp.astype(size > 0, xp.float64)
-        total = total + 2 * xp.sum(a * b, axis=-1) / xp.where(size > 0, size, 1.0)
+        total = total + 2 * shared / xp.where(size > 0, size, 1.0)
         count = count + there
     return xp.where(count > 0, total / xp.where(count > 0, count, 1.0), 1.0)
 

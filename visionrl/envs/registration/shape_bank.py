@@ -25,7 +25,8 @@ class ShapeBank:
         grey: (M, side, ..., side) uint8.
         labels: likewise, 1 to 12 for the largest structures of the split, 0 else.
         names: of these labels.
-        pixels, structures: the same, flat, lent to any array library.
+        pixels: ``grey``, flat, lent to any array library.
+        structures: ``labels``, likewise, each with a border of 0, one pixel wide.
         units: (M,) float64, millimetres per pixel held, or pixels of the image where it has no spacing.
     """
 
@@ -38,7 +39,11 @@ class ShapeBank:
         held = [self._held(sample, table) for sample in samples]
         self.grey, self.labels = (np.stack([each[k] for each in held]) for k in (0, 1))
         self.units = Resident(np.array([unit for _, _, unit in held]))
-        self.pixels, self.structures = Resident(self.grey.ravel()), Resident(self.labels.ravel())
+        border = ((0, 0), *[(1, 1)] * (self.labels.ndim - 1))
+        self.pixels, self.structures = (
+            Resident(self.grey.ravel()),
+            Resident(np.pad(self.labels, border).ravel()),
+        )
 
     def _held(
         self, sample: ImageSample | VolumeSample, table: np.ndarray
