@@ -1,9 +1,9 @@
 """Array operations for B episodes at once; the only place that tells array libraries apart."""
 
-from visionrl.ops.counts import counts
 from visionrl.ops.geometry import area, box_around, center, columns, every, giou, iou, norm, same, size
 from visionrl.ops.pyramid import Pyramid
 from visionrl.ops.resample import patch, resize, warp, windows
+from visionrl.ops.tally import counts
 from visionrl.ops.xp import Array, Resident, const, is_torch, like, namespace, one_hot, to_numpy, xp_of
 
 __all__ = [

@@ -33,6 +33,20 @@ def refine(field: Array, weights: list[Array]) -> Array:
     return field
 
 
+def at_points(field: Array, points: Array, step: float) -> Array:
+    """A field (B, n, ..., n, d) at any places: (B, P, d) pixels -> (B, P, d)."""
+    xp, axes = xp_of(field), points.shape[-1]
+    found = xp.reshape(field, (field.shape[0], 1, -1))
+    for k in reversed(range(axes)):  # z, y, x
+        weight = hats(points[..., k], field.shape[1], step)
+        flat = xp.reshape(found, (*found.shape[:2], weight.shape[-1], -1))
+        if k == axes - 1:  # one field for all points: no copy for each of them
+            found = xp.matmul(weight, flat[:, 0, ...])
+        else:
+            found = xp.matmul(weight[:, :, None, :], flat)[:, :, 0, :]
+    return found
+
+
 def grid(places: list[Array]) -> Array:
     """(B, w, ..., w, d) places from those (B, w) along x, y (and z)."""
     xp, axes, (rows, wide) = xp_of(places[0]), len(places), places[0].shape
@@ -130,7 +144,7 @@ def dice(first: Array, second: Array, labels: int) -> Array:
     xp = xp_of(first)
     both = xp.where(first == second, first, xp.zeros_like(first))
     found = [xp.astype(counts(some, labels + 1), xp.float64) for some in (first, second, both)]
-    total, count = 0.0, 0.0
+    total = count = xp.zeros(first.shape[0], dtype=xp.float64, device=first.device)
     for a, b, shared in list(zip(*map(columns, found), strict=True))[1:]:
         size = a + b
         there = xp.astype(size > 0, xp.float64)
