@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from visionrl.core import BASELINES, batch, make_task
-from visionrl.datasets import ImageSample, VolumeSample
+from visionrl.datasets import ImageSample, PairSample, VolumeSample
 from visionrl.envs.registration import bending, fields
 
 IDS = {2: "visionrl/DeformableRegistration2D-v0", 3: "visionrl/DeformableRegistration3D-v0"}
@@ -78,7 +78,8 @@ def test_the_true_field_brings_the_moving_image_onto_the_fixed_one(axes):
     still = made.both(state, [line] * axes)[1][0].astype(int)
     assert np.abs(fixed - still).mean() > 2
     assert made.overlap(state.image, state.target, state.structures)[0] == pytest.approx(1.0)
-    assert state.alike[0] < 1
+    assert state.alike_first[0] < 1
+    assert made.metrics(there)["dice"][0] == pytest.approx(1.0)
     assert made.metrics(there)["tre_mm"][0] == 0
     assert made.metrics(state)["tre_mm"][0] == pytest.approx(state.first[0])
 
@@ -116,11 +117,45 @@ def test_overlap_as_a_reward():
     assert made.reward(state, None, there)[0] == pytest.approx(1.0)
 
 
+def test_overlap_is_measured_once_a_step():
+    made = task(2, reward="dice")
+    action = np.array([[0.5, -0.25]], np.float32)
+    after, plain = made.step(start(made), action), task(2).step(start(task(2)), action)
+    assert after.alike[0] == made.metrics(after)["dice"][0] == task(2).metrics(plain)["dice"][0]
+    assert after.alike[0] != after.alike_first[0]
+    assert plain.alike[0] == 0
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_overlap_counts_what_a_plain_loop_counts(axes):
+    made = task(axes)
+    state, rng = start(made), np.random.default_rng(2)
+    field = state.field + rng.normal(0, 12, state.field.shape)  # far enough to leave the image
+    places = np.moveaxis(np.indices((12,) * axes)[::-1] * 2.0, 0, -1)[None]
+    ways = [fields.hats(np.arange(0.0, 24, 2)[None], 5, made.gap)] * axes
+    there = np.rint(places + fields.refine(field, ways)).astype(int)[0].reshape(-1, axes)
+    labels = made.bank.labels[0]
+    found = [labels[tuple(p[::-1])] if ((p >= 0) & (p < 24)).all() else 0 for p in there]
+    a, b = np.array(found) == 1, state.structures[0] == 1
+    want = 2 * (a & b).sum() / (a.sum() + b.sum())
+    assert 0 < want < 1
+    assert made.overlap(state.image, field, state.structures)[0] == want
+
+
+def test_images_without_masks():
+    made = make_task(IDS[2], data=[replace(ball(2), mask=None)], **SMALL)
+    metrics = made.metrics(start(made))
+    assert "dice" not in metrics and metrics["tre_mm"][0] > 0
+    with pytest.raises(ValueError, match="reward 'dice' needs masks"):
+        make_task(IDS[2], data=[replace(ball(2), mask=None)], **{**SMALL, "reward": "dice"})
+
+
 def test_dice_by_hand():
     first = np.array([[1, 1, 2, 0]], np.uint8)
     second = np.array([[1, 0, 2, 2]], np.uint8)
     assert fields.dice(first, second, 3)[0] == pytest.approx((2 / 3 + 2 / 3) / 2)
     assert fields.dice(first * 0, second * 0, 3)[0] == 1
+    assert fields.dice(first * 0, second * 0, 0).tolist() == [1]
 
 
 @pytest.mark.parametrize("axes", [2, 3])
@@ -131,6 +166,94 @@ def test_deformations_do_not_fold(axes, split):
             np.random.default_rng(seed), split, 25 if axes == 2 else 13, axes, 96, 0.025
         )
         assert fields.folded(field[None], 95 / (field.shape[0] - 1))[0] == 0
+
+
+def couple(axes, **kwargs):
+    """A ball, of label 7 with a core of label 9, that lies 2 pixels (4 mm) further along x in the moving image."""
+    ends = []
+    for middle in (11.5, 13.5):
+        index = np.moveaxis(np.indices((24,) * axes)[::-1] - 11.5, 0, -1)
+        radius = np.linalg.norm(index - np.eye(axes)[0] * (middle - 11.5), axis=-1)
+        image = np.where(radius < 4, 220, np.where(radius < 8, 120, 30)).astype(np.uint8)
+        ends.append((image[None], np.where(radius < 4, 9, np.where(radius < 8, 7, 0))))
+    spacing = np.full((2,) if axes == 2 else (2, 3), 2.0)
+    given = {"fixed_mask": ends[0][1], "moving_mask": ends[1][1], "spacing_mm": spacing, "name": "couple"}
+    return PairSample(ends[0][0], ends[1][0], **{**given, **kwargs})
+
+
+def of_pairs(axes, pair, **kwargs):
+    return make_task(IDS[axes], data=[pair], **{**SMALL, **kwargs})
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_the_expert_brings_a_pair_together_by_its_labels(axes):
+    made = of_pairs(axes, couple(axes), dice_of=[9])
+    state = start(made)
+    before = made.metrics(state)
+    assert before["tre_mm"][0] == before["tre_start_mm"][0] == pytest.approx(4.0)
+    while not made.terminated(state)[0]:
+        state = made.step(state, made.expert(state))
+    after = made.metrics(state)
+    assert after["tre_mm"][0] < 0.5 and after["folded_percent"][0] == 0
+    assert before["dice"][0] < 0.8 < 0.9 < after["dice"][0]
+    assert before["dice_9"][0] < 0.75 and after["dice_9"][0] > 0.9
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_points_of_a_pair_are_held_where_they_are(axes):
+    rng = np.random.default_rng(0)
+    first = rng.uniform(4, 19, (12, axes))
+    second = first * 1.1 - 1 + rng.normal(0, 0.3, first.shape)
+    moving = couple(axes).moving[..., :20]  # narrower: its middle is elsewhere
+    pair = couple(axes, fixed_mask=None, moving_mask=None, fixed_points=first, moving_points=second)
+    made = of_pairs(axes, replace(pair, moving=moving))
+    state = start(made)
+    shift = np.zeros(axes)
+    shift[0] = 2.0  # middles lie on each other
+    want = np.linalg.norm(first - second - shift, axis=1).mean() * 2
+    assert made.metrics(state)["tre_mm"][0] == pytest.approx(want)
+    there = made.metrics(replace(state, field=state.target))["tre_mm"][0]
+    assert there < 0.35 * want
+    assert "dice" not in made.metrics(state)
+    assert made.bank.grey.min() == 30  # no border of its own where the image is narrower
+    again = made.sample(np.random.default_rng(9), 0)
+    assert (again.fixed == state.fixed[0]).all() and (again.target == state.target[0]).all()
+    height, width, _ = made.draw(batch.take(state, 0)).shape
+    assert width == 2 * height
+
+
+def test_fields_at_points_are_those_of_a_grid():
+    rng = np.random.default_rng(1)
+    field, places = rng.normal(size=(2, 5, 5, 5, 3)), rng.uniform(0, 23, (2, 7, 3))
+    want = [bending.between(field[row], places[row][:, ::-1] * 4 / 23) for row in range(2)]
+    np.testing.assert_allclose(fields.at_points(field, places, 23 / 4), want, atol=1e-12)
+    there = fields.at_points(torch.as_tensor(field), torch.as_tensor(places), 23 / 4)
+    np.testing.assert_allclose(there.numpy(), want, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("axes", "changes", "kwargs", "rule"),
+    [
+        (2, {}, {"dice_of": [3]}, "dice_of must be labels among the largest, 7, 9, got 3"),
+        (
+            2,
+            {"fixed_mask": None, "moving_mask": None, "transform": np.eye(2, 3)},
+            {"reward": "dice"},
+            "masks",
+        ),
+        (3, {}, {"dice_of": [3]}, "dice_of must be"),
+    ],
+)
+def test_refusals_of_pairs(axes, changes, kwargs, rule):
+    with pytest.raises(ValueError, match=rule):
+        of_pairs(axes, couple(axes, **changes), **kwargs)
+
+
+def test_pairs_of_another_dimension_name_the_task_for_them():
+    with pytest.raises(
+        ValueError, match="'couple' must be of 2D images, got 3D ones; DeformableRegistration3D-v0"
+    ):
+        of_pairs(2, couple(3))
 
 
 @pytest.mark.parametrize("name", ["SimpleITK, affine", "SimpleITK, affine and B-spline"])

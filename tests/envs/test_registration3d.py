@@ -135,6 +135,23 @@ def test_label_maps_alone_say_how_a_pair_lies():
         task(replace(pair(), fixed_mask=None), reward="dice")
 
 
+def test_dice_of_single_labels():
+    both = pair((6.0, 0, -3, 0, 0, 0))
+    core = [mask + (volume[0] > 120) for mask, volume in zip(*_masks_and_volumes(both), strict=True)]
+    made = task(replace(both, fixed_mask=core[0], moving_mask=core[1]), dice_of=[2])
+    here = made.metrics(start(made))
+    alone = [np.where(mask == 2, 2, 0) for mask in core]
+    want = task(replace(both, fixed_mask=alone[0], moving_mask=alone[1]))
+    assert here["dice_2"] == want.metrics(start(want))["dice"] != here["dice"]
+    for bad in (both, replace(both, fixed_mask=None)):
+        with pytest.raises(ValueError, match="dice_of must be labels of the label maps"):
+            task(bad, dice_of=[2])
+
+
+def _masks_and_volumes(both):
+    return (both.fixed_mask, both.moving_mask), (both.fixed, both.moving)
+
+
 @pytest.mark.parametrize("reward", ["ncc", "mi", "dice"])
 def test_likeness_peaks_at_the_truth(reward):
     made = task(pair((5.0, -3, 4, 6, -4, 8)), reward=reward)

@@ -3,6 +3,7 @@
 from visionrl.ops.geometry import area, box_around, center, columns, every, giou, iou, norm, same, size
 from visionrl.ops.pyramid import Pyramid
 from visionrl.ops.resample import patch, resize, warp, windows
+from visionrl.ops.tally import counts
 from visionrl.ops.xp import Array, Resident, const, is_torch, like, namespace, one_hot, to_numpy, xp_of
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "center",
     "columns",
     "const",
+    "counts",
     "every",
     "giou",
     "iou",

@@ -78,6 +78,7 @@ class Rules:
     window: int
     scales: Sequence[int]
     augment: bool
+    dice_of: Sequence[int]
 
     def check(self, unit: str) -> None:
         """Refuse what makes no sense.
@@ -139,6 +140,7 @@ class Registration(Task[State]):
         check_modalities(samples, rules.reward)
         if rules.reward == "dice" and bank.masks is None:
             raise ValueError("reward 'dice' needs label maps of both images of every pair")
+        check_labels(rules.dice_of, bank)
         self.controls = Controls(rules.control, self.kind, self.axes, rules.step, half)
         turns = self.axes * (self.axes - 1) // 2
         others = self.controls.count - self.axes - turns  # stretches and shears
@@ -223,6 +225,8 @@ class Registration(Task[State]):
         found = {f"tre_{self.unit}": error, f"tre_start_{self.unit}": state.first + 0.0}
         if self.bank.masks is not None:
             found["dice"] = self.bank.masks.dice(state.pair, matrix)
+        if self.rules.dice_of:
+            found |= self.bank.masks.dice_of(state.pair, matrix, self.rules.dice_of)
         return {**found, "is_success": error < self.rules.radius}
 
     def expert(self, state: State) -> Array:
@@ -256,6 +260,17 @@ class Registration(Task[State]):
 def from_fixed(frame: Array, pose: Array) -> Array:
     """The maps (B, d, d + 1) from the fixed to the moving image, of those from the view to both."""
     return transforms.compose(transforms.invert(frame), pose)
+
+
+def check_labels(labels: Sequence[int], bank: PairBank | VolumePairBank) -> None:
+    """Refuse labels that no pair has.
+
+    Raises:
+        ValueError: names the first of them, and those that there are.
+    """
+    known = bank.masks.known if bank.masks else []
+    if unknown := [label for label in labels if label not in known]:
+        raise ValueError(f"dice_of must be labels of the label maps, {known}, got {unknown[0]!r}")
 
 
 def check_axes(samples: Sequence[PairSample], axes: int, other: str) -> None:

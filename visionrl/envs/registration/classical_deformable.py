@@ -67,8 +67,7 @@ def finder(itk: Any, elastic: bool) -> Run:
         places = lattice(task.nodes, task.axes).reshape(-1, task.axes) * (task.side - 1)
         there = np.array([transform.TransformPoint(place) for place in places.tolist()])
         field = (there - places).reshape(1, *[task.nodes] * task.axes, task.axes)
-        alike = task.overlap(state.image, field, state.structures)
-        return replace(state, field=field, alike=alike, visit=state.count + 0)
+        return task.bent(state, field, state.count + 0)
 
     return run
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -12,50 +12,20 @@ from gymnasium import spaces
 
 from visionrl import ops, rewards
 from visionrl.core import Task, check_choice, check_range
-from visionrl.datasets import load
+from visionrl.datasets import PairSample, load
 from visionrl.envs.registration import fields
+from visionrl.envs.registration.base import check_axes
 from visionrl.envs.registration.bending import between, deformation, developed, lattice, warped
 from visionrl.envs.registration.control_points import check_points, near_body, visits
-from visionrl.envs.registration.shape_bank import body, shape_bank
+from visionrl.envs.registration.deformable_pairs import DeformablePairs, holds_pairs, shapes
+from visionrl.envs.registration.deformable_state import State
+from visionrl.envs.registration.overlay import overlay_bent
+from visionrl.envs.registration.shape_bank import body, check_labels, shape_bank
 from visionrl.ops import Array, const, one_hot, xp_of
-from visionrl.rendering import Canvas
 
 STEPS = (0.002, 0.005, 0.015, 0.04, 0.1)  # of the side
 TABLE = (*(-step for step in reversed(STEPS)), 0.0, *STEPS)
 EASY = 0.1  # share of the deformation at difficulty 0
-
-
-@dataclass(frozen=True)
-class State:
-    """How the moving image is bent, and how it ought to be; B episodes of d axes. See ``fields`` for the convention.
-
-    Attributes:
-        image: (B,) int64, index of the moving image.
-        fixed: (B, side^d) uint8, the fixed image.
-        structures: (B, N) uint8, its labels, at the places where overlap is measured.
-        weight: (B, n^d) float64, where the body is; adds up to 1.
-        target: (B, n, ..., n, d) float64, the true displacement of each node, pixels.
-        field: (B, n, ..., n, d) float64, the displacement now.
-        order: (B, V) int64, numbers of the control points that are moved, one after the other; the last goes on.
-        count: (B,) int64, how many they are.
-        visit: (B,) int64, how many have been moved.
-        first: (B,) float64, error at the start, millimetres.
-        alike: (B,) float64, overlap of the structures now.
-        alike_first: (B,) float64, at the start.
-    """
-
-    image: Array
-    fixed: Array
-    structures: Array
-    weight: Array
-    target: Array
-    field: Array
-    order: Array
-    count: Array
-    visit: Array
-    first: Array
-    alike: Array
-    alike_first: Array
 
 
 class Deformable(Task[State], ABC):
@@ -84,6 +54,7 @@ class Deformable(Task[State], ABC):
         folds: float,
         reward: Literal["truth", "dice"],
         radius: float,
+        dice_of: Sequence[int],
         **loading: Any,
     ) -> None:
         check_choice("control", control, ("continuous", "steps"))
@@ -102,9 +73,17 @@ class Deformable(Task[State], ABC):
         self.nodes, self.side, self.size, self.scales = nodes, side, window, tuple(scales)
         self.step_px, self.bend, self.change = step * side, bend, change
         self.folds, self.radius = folds, radius
-        self.samples = load(data, kind=self.kind, default=self.default, split=split, **loading)
+        paired = holds_pairs(data)
+        kind = PairSample if paired else self.kind
+        self.samples = load(data, kind=kind, default=self.default, split=split, **loading)
         self.items = len(self.samples)
-        self.bank = shape_bank(self.samples, side)
+        if paired:
+            check_axes(self.samples, self.axes, f"DeformableRegistration{5 - self.axes}D-v0")
+        self.bank = shape_bank(shapes(self.samples) if paired else self.samples, side, paired)
+        self.pairs = DeformablePairs(self.samples, self.bank, nodes) if paired else None
+        if self.by_dice and not self.bank.names:
+            raise ValueError("reward 'dice' needs masks, of pairs both; there is none")
+        self.dice_of = check_labels(dice_of, self.bank.names)
         self.gap = (side - 1) / (nodes - 1)  # pixels from node to node
         self.visits, self.widths, self.stages = visits(points, self.axes, side)
         shown = 2 * len(scales)
@@ -120,21 +99,18 @@ class Deformable(Task[State], ABC):
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
-        share = EASY + (1 - EASY) * self.difficulty
-        target = share * deformation(rng, self.split, self.nodes, self.axes, self.side, self.bend)
-        plain = warped(self.bank.grey[item].astype(np.float32), target, 1)
-        labels = warped(self.bank.labels[item], target, 0)
+        target, plain, labels = self.given(self.pairs, item) if self.pairs else self.drawn(rng, item)
         index = lattice(self.nodes, self.axes)[..., ::-1] * (self.side - 1)
         weight = (between(body(plain)[..., None].astype(float), index)[..., 0] > 0.5).ravel().astype(float)
         order = near_body(self.visits, self.widths, self.stages, self.nodes, weight, self.side)
         weight = weight / weight.sum() if weight.any() else np.full(weight.shape, 1 / weight.size)
-        error = (weight * np.linalg.norm(target, axis=-1).ravel()).sum()
         structures = labels[(slice(None, None, self.coarser),) * self.axes].ravel()
         still = np.zeros((1, *target.shape))
         alike = self.overlap(np.array([item]), still, structures[None])[0]
+        fixed = plain if self.pairs else developed(rng, plain, self.change)
         return State(
             image=np.int64(item),
-            fixed=developed(rng, plain, self.change).ravel(),
+            fixed=fixed.ravel(),
             structures=structures,
             weight=weight,
             target=target,
@@ -142,20 +118,28 @@ class Deformable(Task[State], ABC):
             order=np.pad(order, (0, len(self.visits) - len(order)), mode="edge"),
             count=np.int64(len(order)),
             visit=np.int64(0),
-            first=error * self.bank.units.array[item],
-            alike=alike,
+            first=self.distance(np.array([item]), still, target[None], weight[None])[0]
+            * self.bank.units.array[item],
+            alike=alike if self.by_dice else np.float64(0.0),
             alike_first=alike,
         )
+
+    def drawn(self, rng: np.random.Generator, item: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """A random field, and grey levels and labels of the image under it."""
+        share = EASY + (1 - EASY) * self.difficulty
+        target = share * deformation(rng, self.split, self.nodes, self.axes, self.side, self.bend)
+        plain = warped(self.bank.grey[item].astype(np.float32), target, 1)
+        return target, plain, warped(self.bank.labels[item], target, 0)
+
+    def given(self, pairs: DeformablePairs, item: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The field of a pair, and grey levels and labels of its fixed image."""
+        fixed = self.items + item
+        return pairs.targets[item], self.bank.grey[fixed], self.bank.labels[fixed]
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
     def step(self, state: State, action: Array) -> State:
         field = state.field + self.bump(state, self.motion(action, state.field))
-        return replace(
-            state,
-            field=field,
-            visit=state.visit + 1,
-            alike=self.overlap(state.image, field, state.structures),
-        )
+        return self.bent(state, field, state.visit + 1)
 
     def observe(self, state: State) -> dict[str, Array]:
         xp = xp_of(state.field)
@@ -191,7 +175,11 @@ class Deformable(Task[State], ABC):
             "folded_percent": fields.folded(state.field, self.gap),
         }
         if self.bank.names:
-            found |= {"dice": state.alike + 0.0, "dice_start": state.alike_first + 0.0}
+            asked = (state.image, state.field, state.structures)
+            found["dice"] = state.alike + 0.0 if self.by_dice else self.overlap(*asked)
+            found["dice_start"] = state.alike_first + 0.0
+        if self.dice_of:
+            found |= self.overlap_of(state)
         return found | {"is_success": self.error(state) < self.radius * self.side}
 
     def expert(self, state: State) -> Array:
@@ -201,6 +189,11 @@ class Deformable(Task[State], ABC):
             return xp.astype(xp.clip(missing / self.step_px, -1.0, 1.0), xp.float32)
         table = const(tuple(share * self.side for share in TABLE), missing)
         return xp.argmin(xp.abs(missing[..., None] - table), axis=-1)
+
+    def bent(self, state: State, field: Array, visit: Array) -> State:
+        """The state with another field (B, n, ..., n, d)."""
+        alike = self.overlap(state.image, field, state.structures) if self.by_dice else state.alike
+        return replace(state, field=field, visit=visit, alike=alike)
 
     def motion(self, action: Array, like: Array) -> Array:
         """What actions add at the control point, (B, d) pixels."""
@@ -241,14 +234,27 @@ class Deformable(Task[State], ABC):
 
     def overlap(self, image: Array, field: Array, structures: Array) -> Array:
         """Mean Dice of the structures under fields (B, n, ..., n, d), (B,) float64."""
+        return fields.dice(self.labels(image, field), structures, len(self.bank.names))
+
+    def overlap_of(self, state: State) -> dict[str, Array]:
+        """Dice of single labels, each alone: "dice_LABEL" -> (B,) float64."""
+        xp, found = xp_of(state.field), self.labels(state.image, state.field)
+        told = {}
+        for name in self.dice_of:
+            number = self.bank.names.index(name) + 1
+            first, second = (xp.astype(some == number, xp.uint8) for some in (found, state.structures))
+            told[f"dice_{name}"] = fields.dice(first, second, 1)
+        return told
+
+    def labels(self, image: Array, field: Array) -> Array:
+        """Labels of the moving images under fields, where overlap is measured, (B, N) uint8."""
         xp, rows = xp_of(field), image.shape[0]
         line = const(tuple(float(k) for k in range(0, self.side, self.coarser)), field)
-        places = [xp.broadcast_to(line[None, :], (rows, line.shape[0]))] * self.axes
         way = fields.hats(line[None, :], self.nodes, self.gap)
-        moved = fields.grid(places) + fields.refine(field, [way] * self.axes)
-        first, labels = image * self.side**self.axes, self.bank.structures.on(image)
-        found = xp.reshape(fields.look_nearest(labels, first, moved, self.side), (rows, -1))
-        return fields.dice(found, structures, len(self.bank.names))
+        bent = ops.columns(fields.refine(field, [way] * self.axes))
+        moved = [xp.reshape(line, (-1, *[1] * k)) + part for k, part in enumerate(bent)]
+        found = fields.look_nearest(self.bank.structures.on(image), image, moved, self.side)
+        return xp.reshape(found, (rows, -1))
 
     def line(self, like: Array, scale: int) -> Array:
         """(w,) pixels from a window's middle."""
@@ -265,24 +271,19 @@ class Deformable(Task[State], ABC):
         return xp_of(state.field).take(const(self.visits, state.field), self.present(state), axis=0)
 
     def error(self, state: State) -> Array:
-        """Mean distance of the body's nodes from where they belong, (B,) pixels held."""
-        gaps = ops.norm(state.field - state.target)
-        return xp_of(gaps).sum(state.weight * xp_of(gaps).reshape(gaps, state.weight.shape), axis=-1)
+        """Mean distance of the body's nodes, of pairs the points, from where they belong, (B,) pixels held."""
+        return self.distance(state.image, state.field, state.target, state.weight)
+
+    def distance(self, image: Array, field: Array, target: Array, weight: Array) -> Array:
+        """The same of the parts of a state."""
+        if self.pairs:
+            return self.pairs.error(image, field)
+        gaps = ops.norm(field - target)
+        return xp_of(gaps).sum(weight * xp_of(gaps).reshape(gaps, weight.shape), axis=-1)
 
     # -- edge ------------------------------------------------------------------------------------------------------
     def draw(self, state: State) -> np.ndarray:
         row = replace(state, **{name: np.asarray(value)[None] for name, value in vars(state).items()})
         line = np.arange(self.side, dtype=float)[None]
         fixed, moved = (x[0] for x in self.both(row, [line] * self.axes))
-        level = round(float(self.point(row)[0, -1])) if self.axes == 3 else None
-        a, b = (fixed, moved) if level is None else (fixed[level], moved[level])
-        y, x = np.indices(a.shape) // max(self.side // 6, 1)
-        canvas = Canvas(np.concatenate([np.where((x + y) % 2 == 0, a, b), a], axis=1)[None])
-        point, half = self.point(row)[0, :2] + 0.5, self.size / 2
-        canvas.box((*(point - half), *(point + half)), "look")
-        for matrix, meaning in ((state.target, "truth"), (state.field, "agent")):
-            cut = matrix if level is None else matrix[round(level / self.gap)]
-            for place in (lattice(self.nodes, 2) * (self.side - 1) + cut[..., :2])[::3, ::3].reshape(-1, 2):
-                if ((place >= 0) & (place <= self.side - 1)).all():
-                    canvas.cross((place[0] + self.side + 0.5, place[1] + 0.5), meaning)
-        return canvas.pixels
+        return overlay_bent(fixed, moved, self.point(row)[0], self.size, (state.target, state.field))

@@ -32,8 +32,13 @@ class DeformableRegistration2D(Deformable):
     where there are masks, ``dice`` and ``dice_start``, the mean overlap of the 12 largest structures of the split. An
     episode succeeds below ``radius`` of the side.
 
+    Pairs are registered as they are, from middle on middle: no random bending, contrast or noise, and ``difficulty`` changes
+    nothing. Their error is that of their points (the centroids of their labels where they have none), and the true field,
+    which the expert follows, is the affine map that fits these best and radial splines for the rest: rough where points are few.
+
     Args:
-        data: None for slices of the embedded chest CT, "FORMAT:PATH", or a sequence of ``ImageSample``; masks are optional.
+        data: None for slices of the embedded chest CT, "FORMAT:PATH", or a sequence of ``ImageSample``; masks are optional. Or
+            pairs, "pairs:FOLDER", "learn2reg:FILE" or a sequence of ``PairSample``, which are registered as they are.
         split: "train", "val" or "test"; also decides the family of the deformations.
         control: "continuous" or "steps".
         points: control points along each axis, one number a stage; a stage may come twice.
@@ -48,6 +53,7 @@ class DeformableRegistration2D(Deformable):
         folds: what a percent of folded field costs.
         reward: "truth" or "dice", which asks for masks alone.
         radius: an episode succeeds below this error, a share of the side.
+        dice_of: labels whose overlap ``info`` also has by itself, as ``dice_LABEL``, such as one organ among landmarks.
         loading: ``split_file``, ``split_ratios``, ``split_seed``; see ``visionrl.datasets.load``.
 
     Source: Krebs et al. (2017), "Robust non-rigid registration through agent-based action learning", for bending by an
@@ -72,6 +78,7 @@ class DeformableRegistration2D(Deformable):
         folds: float = 0.1,
         reward: Literal["truth", "dice"] = "truth",
         radius: float = 0.015,
+        dice_of: Sequence[int] = (),
         **loading: Any,
     ) -> None:
         super().__init__(
@@ -89,6 +96,7 @@ class DeformableRegistration2D(Deformable):
             folds,
             reward,
             radius,
+            dice_of,
             **loading,
         )
 
@@ -115,8 +123,13 @@ class DeformableRegistration3D(Deformable):
     where there are masks, ``dice`` and ``dice_start``, the mean overlap of the 12 largest structures of the split at every second voxel. An
     episode succeeds below ``radius`` of the side.
 
+    Pairs are registered as they are, from middle on middle: no random bending, contrast or noise, and ``difficulty`` changes
+    nothing. Their error is that of their points (the centroids of their labels where they have none), and the true field,
+    which the expert follows, is the affine map that fits these best and radial splines for the rest: rough where points are few.
+
     Args:
-        data: None for the embedded chest CT, "FORMAT:PATH", or a sequence of ``VolumeSample``; masks are optional.
+        data: None for the embedded chest CT, "FORMAT:PATH", or a sequence of ``VolumeSample``; masks are optional. Or
+            pairs, "pairs:FOLDER", "learn2reg:FILE" or a sequence of ``PairSample``, which are registered as they are.
         split: "train", "val" or "test"; also decides the family of the deformations.
         control: "continuous" or "steps".
         points: control points along each axis, one number a stage; a stage may come twice.
@@ -131,6 +144,7 @@ class DeformableRegistration3D(Deformable):
         folds: what a percent of folded field costs.
         reward: "truth" or "dice", which asks for masks alone.
         radius: an episode succeeds below this error, a share of the side.
+        dice_of: labels whose overlap ``info`` also has by itself, as ``dice_LABEL``, such as one organ among landmarks.
         loading: ``split_file``, ``split_ratios``, ``split_seed``; see ``visionrl.datasets.load``.
 
     Source: Krebs et al. (2017), "Robust non-rigid registration through agent-based action learning", for bending by an
@@ -156,6 +170,7 @@ class DeformableRegistration3D(Deformable):
         folds: float = 0.1,
         reward: Literal["truth", "dice"] = "truth",
         radius: float = 0.02,
+        dice_of: Sequence[int] = (),
         **loading: Any,
     ) -> None:
         super().__init__(
@@ -173,5 +188,6 @@ class DeformableRegistration3D(Deformable):
             folds,
             reward,
             radius,
+            dice_of,
             **loading,
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from visionrl.ops import Array, columns, const, xp_of
+from visionrl.ops import Array, columns, const, counts, xp_of
 
 
 def hats(places: Array, nodes: int, step: float) -> Array:
@@ -33,6 +33,20 @@ def refine(field: Array, weights: list[Array]) -> Array:
     return field
 
 
+def at_points(field: Array, points: Array, step: float) -> Array:
+    """A field (B, n, ..., n, d) at any places: (B, P, d) pixels -> (B, P, d)."""
+    xp, axes = xp_of(field), points.shape[-1]
+    found = xp.reshape(field, (field.shape[0], 1, -1))
+    for k in reversed(range(axes)):  # z, y, x
+        weight = hats(points[..., k], field.shape[1], step)
+        flat = xp.reshape(found, (*found.shape[:2], weight.shape[-1], -1))
+        if k == axes - 1:  # one field for all points: no copy for each of them
+            found = xp.matmul(weight, flat[:, 0, ...])
+        else:
+            found = xp.matmul(weight[:, :, None, :], flat)[:, :, 0, :]
+    return found
+
+
 def grid(places: list[Array]) -> Array:
     """(B, w, ..., w, d) places from those (B, w) along x, y (and z)."""
     xp, axes, (rows, wide) = xp_of(places[0]), len(places), places[0].shape
@@ -42,18 +56,6 @@ def grid(places: list[Array]) -> Array:
         shape[axes - k] = wide
         parts.append(xp.broadcast_to(xp.reshape(line, tuple(shape)), (rows, *[wide] * axes)))
     return xp.stack(parts, axis=-1)
-
-
-def cells(places: Array, side: int) -> tuple[Array, Array]:
-    """Numbers of pixels at whole places (..., d) within an image, (...) int64, and whether they are in it."""
-    xp = xp_of(places)
-    inside, number = None, None
-    for place in reversed(columns(places)):  # z, y, x
-        here = (place >= 0) & (place <= side - 1)
-        inside = here if inside is None else inside & here
-        kept = xp.clip(place, 0, side - 1)
-        number = kept if number is None else number * side + kept
-    return number, inside
 
 
 def look(images: Array, first: Array, places: Array, side: int) -> Array:
@@ -87,14 +89,21 @@ def look(images: Array, first: Array, places: Array, side: int) -> Array:
     return xp.astype(xp.round(xp.clip(total, 0.0, 255.0)), xp.uint8)
 
 
-def look_nearest(images: Array, first: Array, places: Array, side: int) -> Array:
-    """The same of the nearest pixels, for labels."""
-    xp = xp_of(places)
-    whole = xp.astype(xp.round(xp.clip(places, -2.0, side + 1.0)), xp.int64)
-    number, inside = cells(whole, side)
-    start = xp.reshape(first, (-1, *[1] * (places.ndim - 2)))
-    value = xp.take(images, xp.reshape(number + start, (-1,)), axis=0)
-    return xp.reshape(value, number.shape) * xp.astype(inside, xp.uint8)
+def look_nearest(images: Array, image: Array, places: list[Array], side: int) -> Array:
+    """The nearest pixels of images with a border, for labels: places (B, ...) along x, y (and z) -> (B, ...) uint8.
+
+    Args:
+        images: (N,) uint8, each with a border of one pixel, (side + 2)^d in all.
+        image: (B,) int64, number of each row's image.
+        places: float64, in pixels, from the first pixel that is not of the border.
+        side: of the images, without the border.
+    """
+    xp, wide = xp_of(image), side + 2
+    number = xp.reshape(xp.astype(image, places[0].dtype), (-1, *[1] * (places[0].ndim - 1)))
+    for place in reversed(places):  # z, y, x
+        number = number * wide + (xp.round(xp.clip(place, -1.0, float(side))) + 1)
+    value = xp.take(images, xp.reshape(xp.astype(number, xp.int64), (-1,)), axis=0)
+    return xp.reshape(value, number.shape)
 
 
 def jacobians(field: Array, step: float) -> Array:
@@ -133,12 +142,13 @@ def dice(first: Array, second: Array, labels: int) -> Array:
     Labels that are in neither count for nothing; 1 where there are none at all.
     """
     xp = xp_of(first)
-    total, count = 0.0, 0.0
-    for label in range(1, labels + 1):
-        a, b = (xp.astype(x == label, xp.float64) for x in (first, second))
-        size = xp.sum(a, axis=-1) + xp.sum(b, axis=-1)
+    both = xp.where(first == second, first, xp.zeros_like(first))
+    found = [xp.astype(counts(some, labels + 1), xp.float64) for some in (first, second, both)]
+    total = count = xp.zeros(first.shape[0], dtype=xp.float64, device=first.device)
+    for a, b, shared in list(zip(*map(columns, found), strict=True))[1:]:
+        size = a + b
         there = xp.astype(size > 0, xp.float64)
-        total = total + 2 * xp.sum(a * b, axis=-1) / xp.where(size > 0, size, 1.0)
+        total = total + 2 * shared / xp.where(size > 0, size, 1.0)
         count = count + there
     return xp.where(count > 0, total / xp.where(count > 0, count, 1.0), 1.0)
 

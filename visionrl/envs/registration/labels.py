@@ -20,6 +20,9 @@ class LabelMaps:
         samples: the pairs; each has both masks.
         rulers: of each.
         lattice: places along each side.
+
+    Attributes:
+        known: all labels of the pairs, in order, without the background.
     """
 
     def __init__(self, samples: Sequence[PairSample], rulers: Sequence[Rulers], lattice: int) -> None:
@@ -35,6 +38,7 @@ class LabelMaps:
             blocks.append(there.ravel().astype(np.int32))
             first += there.size
             self.axes = here.ndim
+        self.known = sorted(set(np.unique(np.concatenate([*found, *blocks])).tolist()) - {0})
         self.places, self.labels = Resident(np.array(places)), Resident(np.array(found, np.int32))
         self.gains = Resident(np.array([moving.gain for _, moving in rulers]))
         self.shifts = Resident(np.array([moving.shift for _, moving in rulers]))
@@ -43,8 +47,19 @@ class LabelMaps:
     def dice(self, pair: Array, matrix: Array) -> Array:
         """Twice the places where both have one label, per place where either has one, labels together: (B,) in [0, 1].
 
-        What the moving image does not cover is background there. 1 where neither has a label. Source: Dice (1945).
+        1 where neither has a label. Source: Dice (1945).
         """
+        here, there = self.seen(pair, matrix)
+        return overlap((here == there) & (here > 0), here > 0, there > 0)
+
+    def dice_of(self, pair: Array, matrix: Array, labels: Sequence[int]) -> dict[str, Array]:
+        """The same of single labels, each alone: "dice_LABEL" -> (B,) in [0, 1]."""
+        here, there = self.seen(pair, matrix)
+        alone = {f"dice_{label}": (here == label, there == label) for label in labels}
+        return {name: overlap(a & b, a, b) for name, (a, b) in alone.items()}
+
+    def seen(self, pair: Array, matrix: Array) -> tuple[Array, Array]:
+        """The labels of both images at the places, (B, P) each; what the moving one does not cover is background."""
         xp = xp_of(matrix)
         tables = (self.places, self.labels, self.gains, self.shifts, self.layout)
         places, here, gain, shift, layout = (xp.take(table.on(pair), pair, axis=0) for table in tables)
@@ -58,10 +73,15 @@ class LabelMaps:
             whole = xp.astype(xp.where(inside, column, zero), layout.dtype)
             cell, step = cell + whole * step[:, None], step * side
         there = xp.reshape(xp.take(self.voxels.on(pair), xp.reshape(cell, (-1,)), axis=0), cell.shape)
-        there = xp.where(inside, there, xp.zeros_like(there))
-        both = xp.sum(xp.astype((here == there) & (here > 0), xp.float64), axis=-1)
-        either = xp.sum(xp.astype(here > 0, xp.float64) + xp.astype(there > 0, xp.float64), axis=-1)
-        return xp.where(either > 0, 2 * both / xp.where(either > 0, either, xp.ones_like(either)), 1.0)
+        return here, xp.where(inside, there, xp.zeros_like(there))
+
+
+def overlap(both: Array, first: Array, second: Array) -> Array:
+    """Twice the places of both per place of either, of (B, P) bool: (B,) float64; 1 where there is none."""
+    xp = xp_of(both)
+    shared, a, b = (xp.sum(xp.astype(some, xp.float64), axis=-1) for some in (both, first, second))
+    either = a + b
+    return xp.where(either > 0, 2 * shared / xp.where(either > 0, either, xp.ones_like(either)), 1.0)
 
 
 def label_maps(samples: Sequence[PairSample], rulers: Sequence[Rulers], lattice: int) -> LabelMaps | None:

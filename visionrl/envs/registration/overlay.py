@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
+from visionrl.envs.registration.bending import lattice
 from visionrl.envs.registration.pair_bank import PairBank, middle
 from visionrl.envs.registration.transforms import carry, invert
 from visionrl.envs.registration.volume_pair_bank import VolumePairBank
@@ -47,3 +50,31 @@ def overlay3d(bank: VolumePairBank, pair: int, pose: np.ndarray) -> np.ndarray:
     board = np.where((x + y) % 2 == 0, fixed, moving)
     rows = [np.concatenate([*above, *beside], axis=1) for above, beside in zip(board, fixed, strict=True)]
     return Canvas(np.concatenate(rows)[None]).pixels
+
+
+def overlay_bent(
+    fixed: np.ndarray, moved: np.ndarray, point: np.ndarray, size: int, bent: Sequence[np.ndarray]
+) -> np.ndarray:
+    """(H, 2 W, 3) uint8 RGB: both images in the squares of a chequerboard; beside it nodes of the true field and the one now.
+
+    Args:
+        fixed: (side, side) or (side, side, side), of which the slice of the point is shown, like the next.
+        moved: the moving image as it is bent now.
+        point: (d,) pixels, the control point.
+        size: of the window about it, pixels.
+        bent: true field and the one now, (n, ..., n, d).
+    """
+    side, nodes = fixed.shape[0], bent[0].shape[0]
+    if fixed.ndim == 3:
+        level = int(np.rint(point[2]))
+        fixed, moved = fixed[level], moved[level]
+        bent = tuple(field[round(level / ((side - 1) / (nodes - 1)))] for field in bent)
+    y, x = np.indices(fixed.shape) // max(side // SQUARES, 1)
+    canvas = Canvas(np.concatenate([np.where((x + y) % 2 == 0, fixed, moved), fixed], axis=1)[None])
+    middle, half = point[:2] + 0.5, size / 2
+    canvas.box((*(middle - half), *(middle + half)), "look")
+    for field, meaning in zip(bent, ("truth", "agent"), strict=True):
+        for place in (lattice(nodes, 2) * (side - 1) + field[..., :2])[::3, ::3].reshape(-1, 2):
+            if ((place >= 0) & (place <= side - 1)).all():
+                canvas.cross((place[0] + side + 0.5, place[1] + 0.5), meaning)
+    return canvas.pixels

@@ -63,6 +63,7 @@ class Registration2D(Registration):
         channels: 1 shows all images grey, 3 in RGB; None is RGB if an image of the split is.
         augment: episodes look at the fixed image from any direction and off its middle, and begin at any distance up
             to the offsets; for training alone (``--train-args``), against few pairs learnt by heart.
+        dice_of: labels whose overlap ``info`` also has by itself, as ``dice_LABEL``, such as one organ among landmarks.
         loading: ``split_file``, ``split_ratios``, ``split_seed``; see ``visionrl.datasets.load``.
 
     Source: Liao et al. (2017) for "unit"; there six numbers, and the action of the largest value, until 0.5 is reached;
@@ -93,6 +94,7 @@ class Registration2D(Registration):
         max_side: int | None = 256,
         channels: Literal[1, 3] | None = 1,
         augment: bool = False,
+        dice_of: Sequence[int] = (),
         **loading: Any,
     ) -> None:
         check_choice("channels", channels, (1, 3, None))
@@ -111,6 +113,7 @@ class Registration2D(Registration):
             window=window,
             scales=scales,
             augment=augment,
+            dice_of=tuple(dice_of),
         )
         rules.check(self.unit)
         samples = load(data, kind=PairSample, default=DEFAULTS[transform], split=split, **loading)

@@ -68,6 +68,7 @@ class Registration3D(Registration):
         lattice: places along each side of the fixed volume at which labels are compared.
         augment: episodes look at the fixed volume off its middle and turned, and begin at any distance up to the
             offsets; for training alone (``--train-args``), against few pairs learnt by heart.
+        dice_of: labels whose overlap ``info`` also has by itself, as ``dice_LABEL``, such as one organ among landmarks.
         loading: ``split_file``, ``split_ratios``, ``split_seed``; see ``visionrl.datasets.load``.
 
     Source: Liao et al. (2017) for "unit"; there the network sees the difference of the volumes, and the action of the
@@ -98,6 +99,7 @@ class Registration3D(Registration):
         voxel_mm: float = 3.0,
         lattice: int = 12,
         augment: bool = False,
+        dice_of: Sequence[int] = (),
         **loading: Any,
     ) -> None:
         check_range("voxel_mm", voxel_mm, 0.01)
@@ -117,6 +119,7 @@ class Registration3D(Registration):
             window=window,
             scales=scales,
             augment=augment,
+            dice_of=tuple(dice_of),
         )
         rules.check(self.unit)
         samples = load(data, kind=PairSample, default=DEFAULTS[transform], split=split, **loading)
