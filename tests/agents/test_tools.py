@@ -169,8 +169,9 @@ def test_a_cached_agent_is_the_one_that_was_trained(tmp_path: Path) -> None:
     ],
 )
 def test_tools_that_do_not_fit(wrong: dict[str, Any], message: str) -> None:
+    """Presets may still choose the algorithm and the cloning; then it is refused when they have."""
     with pytest.raises(ValueError, match=message):
-        TrainConfig(LANDMARK, **wrong)
+        resolve(TrainConfig(LANDMARK, **wrong))
 
 
 @pytest.mark.parametrize(
