@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from stable_baselines3.common.vec_env import VecNormalize, VecTransposeImage
 
 from visionrl.agents import TrainConfig, clone, make_vec_env
-from visionrl.agents.cloning import Memory, answers, expert_actions, mixed_actions
+from visionrl.agents.cloning import Memory, answers, expert_actions, foreseen, mixed_actions
 from visionrl.agents.config import resolve
 from visionrl.agents.models import build_model
 from visionrl.agents.values import state_values
@@ -184,3 +185,12 @@ def test_bad_numbers() -> None:
     for kwargs in ({"steps": 0}, {"steps": 10, "chance": 2.0}):
         with pytest.raises(ValueError, match="steps must be >= 1 and chance in"):
             clone(model, **kwargs)
+
+
+def test_wrappers_that_change_rewards_leave_the_action_alone() -> None:
+    env = make_vec_env(LANDMARK, 2, window=12)
+    assert (
+        foreseen(env)
+        and foreseen(VecTransposeImage(env, skip=True))
+        and not foreseen(VecNormalize(env, norm_obs=False))
+    )

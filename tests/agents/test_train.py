@@ -268,10 +268,13 @@ def test_what_is_given_wins_over_the_presets_file() -> None:
     assert given.num_envs == 3 and given.env_kwargs["window"] == 40 and given.algo_kwargs["gamma"] == 0.5
     assert resolve(TrainConfig(env=LANDMARK, preset="alansary2019")).env_kwargs == {"preset": "alansary2019"}
     moves = "visionrl/Registration2D-v0"
-    for steps, cloned in ((None, 30_000), (500, 500), (0, 30_000)):
+    for steps, cloned in ((None, 45_000), (500, 500), (0, 45_000)):
         run = resolve(TrainConfig(env=moves, timesteps=steps))
         assert (run.algo, run.backbone, run.clone_steps) == ("ppo", "correlation", cloned)
     assert resolve(TrainConfig(env=moves, clone_steps=700, timesteps=500)).clone_steps == 700
+    assert resolve(TrainConfig(env=moves, preset="liao2017")).clone_steps == 0
+    bends = resolve(TrainConfig(env="visionrl/DeformableRegistration2D-v0", clone_steps=0))
+    assert bends.clone_steps == 0 and bends.timesteps == 100_000
     own = load_presets(moves)["ppo"]["env"]
     assert resolve(TrainConfig(env=moves, algo="ppo")).env_kwargs == own and own["control"] == "continuous"
     for other in (TrainConfig(env=moves, algo="dqn"), TrainConfig(env=moves, algo="ppo", preset="liao2017")):

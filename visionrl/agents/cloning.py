@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.vec_env import VecEnvWrapper
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,6 +20,7 @@ BATCH = 128
 REPEATS = 8  # how often each state is learnt from
 TEMPERATURE = 0.2  # of values that are taken for logits; keeps them near the scale of rewards
 MEMORY_BYTES = 1_000_000_000
+KEEP_REWARDS = ("CachedFeatures", "VecMonitor", "VecTransposeImage")  # wrappers
 
 
 def clone(
@@ -29,7 +31,7 @@ def clone(
     on_step: Callable[[int, float], None] = lambda done, loss: None,
     rerender: bool = False,
 ) -> None:
-    """Train a model's policy to choose the expert's action.
+    """Train a model's policy to act like the expert, and its values to be the expert's.
 
     The expert answers in every state met. At first it also acts; more and more often the policy does, so that it
     learns how to leave the states that its own mistakes lead to (DAgger; Ross et al., 2011). Each row decides by
@@ -147,16 +149,24 @@ def answers(model: Any, wanted: np.ndarray) -> np.ndarray:
     """(B, n) float32, what there is to learn in the present states, where the expert wants such actions (B, ...).
 
     For values of actions: the expert's (``action_values``). For actors: its action, and behind it, where there is a
-    critic of states, what the state is worth to it (``state_values``). Its action alone where the task cannot be
-    foreseen.
+    critic of states, what the state is worth to it (``state_values``). Its action alone where ``foreseen`` says no.
     """
-    venv = model.get_env().unwrapped.venv
-    if values_of(model.policy) and venv.task.foreseen:
+    venv, known = model.get_env().unwrapped.venv, foreseen(model.get_env())
+    if values_of(model.policy) and known:
         return action_values(venv.task, venv.state, model.gamma)
     parts = [wanted.reshape(len(wanted), -1)]
-    if hasattr(model.policy, "value_net") and venv.task.foreseen:
+    if hasattr(model.policy, "value_net") and known:
         parts.append(state_values(venv.task, venv.state, model.gamma)[:, None])
     return np.concatenate(parts, axis=1, dtype=np.float32)
+
+
+def foreseen(env: Any) -> bool:
+    """Whether returns can be had: the task lets its actions be tried, and no wrapper pays for them otherwise."""
+    while isinstance(env, VecEnvWrapper):
+        if type(env).__name__ not in KEEP_REWARDS:
+            return False
+        env = env.venv
+    return env.unwrapped.venv.task.foreseen
 
 
 def imitation_loss(model: Any, obs: dict[str, Tensor], answer: Tensor) -> Tensor:

@@ -51,9 +51,10 @@ class TrainConfig:
     preset: str | None = None
     """Name of a paper whose constants the task uses."""
     algo: Algo | None = None
-    """Algorithm; ddqn is double DQN. sac and td3 are for actions in a box, dqn, ddqn and qrdqn for numbered ones."""
+    """Algorithm, by default the presets' or dqn. sac and td3 are for actions in a box, dqn, ddqn and qrdqn for numbered
+    ones; ddqn is double DQN."""
     backbone: str | None = None
-    """Name of the network that reads the images; "small" by default."""
+    """Name of the network that reads the images, by default the presets' or "small"."""
     pretrained: bool = False
     """Start the backbone from its published ImageNet weights."""
     frozen: bool = False
@@ -266,11 +267,15 @@ def resolve(config: TrainConfig) -> TrainConfig:
     own = algo.pop("env", {})
     env |= {} if config.preset else own
     run = {key: algo.pop(key, None) for key in DECIDED}
+    if config.preset:
+        run["clone_steps"] = None  # papers learn by reward
     decided = {**DEFAULTS, **{key: value for key, value in run.items() if value is not None}}
     given = {key: getattr(config, key) for key in run if getattr(config, key) is not None}
     chosen: dict[str, Any] = {"eval_every": None, **decided, **given}
     if config.clone_steps is None and config.timesteps:
         chosen["clone_steps"] = min(chosen["clone_steps"], config.timesteps)  # a short run stays short
+    if config.timesteps is None and not chosen["clone_steps"]:
+        chosen["timesteps"] = chosen["timesteps"] or DEFAULTS["timesteps"]
     if config.eval_every is None:
         # A tenth of the run; a shorter one than the presets' is seen four times at least. Cloning alone may go on.
         steps = chosen["timesteps"] or decided["timesteps"] or DEFAULTS["timesteps"]

@@ -227,7 +227,9 @@ def check_folder(config: TrainConfig) -> TrainConfig | None:
     run = config.folder
     if config.resume:
         if not (run / "config.json").is_file():
-            raise ValueError(f"resume needs a run to continue, and {run} holds none")
+            raise ValueError(
+                f"resume needs a run to continue, and {run} holds none; --name says which of {run.parent}"
+            )
         return read_config(run)[0]
     if run.exists() and (not run.is_dir() or any(run.iterdir())):
         raise ValueError(

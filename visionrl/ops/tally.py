@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from visionrl.ops import xp as _xp
-from visionrl.ops.xp import Array, is_torch, to_numpy, xp_of
+from visionrl.ops.xp import Array, is_torch, like, to_numpy, xp_of
 
 
 def counts(numbers: Array, kinds: int) -> Array:
@@ -16,4 +15,4 @@ def counts(numbers: Array, kinds: int) -> Array:
         index = xp.astype(numbers, xp.int64)
         return tally.scatter_add(1, index, xp.ones_like(index))
     found = [np.bincount(row, minlength=kinds) for row in to_numpy(numbers)]
-    return _xp.like(np.stack(found), numbers)
+    return like(np.stack(found), numbers)
