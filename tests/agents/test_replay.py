@@ -123,7 +123,7 @@ def test_a_config_with_it() -> None:
     ("changes", "words"),
     [
         ({"cache": True, "frozen": True}, "off with cache"),
-        ({"algo": "ppo"}, "off for ppo without clone_steps"),
+        ({"algo": "ppo", "clone_steps": 0}, "off for ppo without clone_steps"),
     ],
 )
 def test_what_does_not_fit_is_refused(changes: dict[str, Any], words: str) -> None:

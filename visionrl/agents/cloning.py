@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnvWrapper
 from torch import Tensor
 from torch.nn import functional as F
@@ -177,7 +178,8 @@ def imitation_loss(model: Any, obs: dict[str, Tensor], answer: Tensor) -> Tensor
       log-likelihood under that softmax.
     * Probabilities of actions: the negative log-likelihood of the expert's.
     * Actions in a box: the squared error of the best one, which leaves the spread of a stochastic policy alone.
-    * A critic of states besides: the squared error, in the algorithm's own proportion (``vf_coef``).
+    * A critic of states besides: the squared error, in the algorithm's own proportion (``vf_coef``), which leaves what
+      it shares with the actor alone.
     """
     policy = model.policy
     if values := values_of(policy):
@@ -199,7 +201,15 @@ def imitation_loss(model: Any, obs: dict[str, Tensor], answer: Tensor) -> Tensor
         act = F.mse_loss(distribution.mode(), wanted)
     else:
         act = -distribution.log_prob(wanted).mean()
-    return act + (model.vf_coef * F.mse_loss(policy.predict_values(obs), worth) if worth.shape[1] else 0)
+    return act + (model.vf_coef * F.mse_loss(judged(policy, obs), worth) if worth.shape[1] else 0)
+
+
+def judged(policy: Any, obs: dict[str, Tensor]) -> Tensor:
+    """(B, 1), what an actor's critic says of states; what it shares with the actor does not learn from that."""
+    seen = BasePolicy.extract_features(policy, obs, policy.vf_features_extractor)
+    if policy.share_features_extractor:
+        seen = seen.detach()
+    return policy.value_net(policy.mlp_extractor.forward_critic(seen))
 
 
 def values_of(policy: Any) -> Callable[[dict[str, Tensor]], Tensor] | None:

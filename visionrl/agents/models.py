@@ -56,7 +56,7 @@ def make_training_env(config: TrainConfig) -> VecEnv:
         ValueError: the task does not fit the algorithm or a training tool.
     """
     env = make_vec_env(config.env, config.num_envs or 1, split="train", **config.train_kwargs)
-    check_actions(str(config.algo), env.action_space)
+    check_actions(config.algo or "dqn", env.action_space)
     task = env.get_attr("task")[0]
     if config.curriculum:
         check_eased(task)
@@ -71,7 +71,7 @@ def make_training_env(config: TrainConfig) -> VecEnv:
 def feature_encoder(config: TrainConfig, space: spaces.Space) -> FeatureEncoder:
     """The frozen backbone of a config with ``cache``, for such images."""
     known = {"pretrained": config.pretrained, "weights": config.weights, "device": config.device}
-    return FeatureEncoder(space, config.backbone, **known)  # type: ignore[arg-type]
+    return FeatureEncoder(space, config.backbone or "small", **known)  # type: ignore[arg-type]
 
 
 def build_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
@@ -124,7 +124,7 @@ def check_actions(algo: str, space: spaces.Space) -> None:
 
 def algorithm_of(config: TrainConfig) -> Any:
     """The class of a config's algorithm, with the training tools that change how it works."""
-    algorithm: Any = DQfD if config.demo_steps else ALGORITHMS[str(config.algo)]
+    algorithm: Any = DQfD if config.demo_steps else ALGORITHMS[config.algo or "dqn"]
     return guided(algorithm) if config.guided else algorithm
 
 
@@ -148,7 +148,7 @@ def model_kwargs(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     if not config.cache:
         trunk["fusion"] = fusion
         names = ("backbone", "pretrained", "frozen", "weights", "stn", "attention")
-        trunk |= {name: getattr(config, name) for name in names}
+        trunk |= {name: value for name in names if (value := getattr(config, name)) is not None}
     return kwargs, {**policy, "features_extractor_kwargs": trunk}
 
 

@@ -55,7 +55,7 @@ class Scorer(nn.Module):
 def new_scorer(config: TrainConfig, observation_space: spaces.Dict) -> Scorer:
     """A scorer with the backbone of a config, whose numbers scale and shift what its images give."""
     names = ("backbone", "pretrained", "frozen", "weights", "stn", "attention")
-    options = {name: getattr(config, name) for name in names}
+    options = {name: value for name in names if (value := getattr(config, name)) is not None}
     return Scorer(observation_space, fusion="film", **options)
 
 
