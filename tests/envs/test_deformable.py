@@ -234,14 +234,20 @@ def test_fields_at_points_are_those_of_a_grid():
 @pytest.mark.parametrize(
     ("axes", "changes", "kwargs", "rule"),
     [
-        (2, {}, {"dice_of": [3]}, "dice_of must be labels among the largest, 7, 9, got 3"),
+        (2, {}, {"dice_of": [3]}, r"dice_of must be labels of the split's label maps \(7, 9\), got 3"),
         (
             2,
             {"fixed_mask": None, "moving_mask": None, "transform": np.eye(2, 3)},
             {"reward": "dice"},
             "masks",
         ),
-        (3, {}, {"dice_of": [3]}, "dice_of must be"),
+        (
+            2,
+            {"fixed_mask": None, "moving_mask": None, "transform": np.eye(2, 3)},
+            {"dice_of": [3]},
+            "none, as some images have no label map",
+        ),
+        (3, {}, {"dice_of": [3]}, "dice_of must be labels of the split's label maps"),
     ],
 )
 def test_refusals_of_pairs(axes, changes, kwargs, rule):

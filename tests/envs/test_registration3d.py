@@ -144,7 +144,7 @@ def test_dice_of_single_labels():
     want = task(replace(both, fixed_mask=alone[0], moving_mask=alone[1]))
     assert here["dice_2"] == want.metrics(start(want))["dice"] != here["dice"]
     for bad in (both, replace(both, fixed_mask=None)):
-        with pytest.raises(ValueError, match="dice_of must be labels of the label maps"):
+        with pytest.raises(ValueError, match="dice_of must be labels of the split"):
             task(bad, dice_of=[2])
 
 

@@ -14,6 +14,7 @@ from visionrl.core import Task, check_choice, check_range
 from visionrl.datasets import PairSample
 from visionrl.envs.registration import transforms
 from visionrl.envs.registration.controls import CONTROLS, Controls, check_modalities, rests
+from visionrl.envs.registration.labels import check_labels
 from visionrl.envs.registration.pair_bank import PairBank
 from visionrl.envs.registration.similarity import mutual_information, ncc
 from visionrl.envs.registration.volume_pair_bank import VolumePairBank
@@ -140,7 +141,7 @@ class Registration(Task[State]):
         check_modalities(samples, rules.reward)
         if rules.reward == "dice" and bank.masks is None:
             raise ValueError("reward 'dice' needs label maps of both images of every pair")
-        check_labels(rules.dice_of, bank)
+        check_labels(rules.dice_of, bank.masks.known if bank.masks else [])
         self.controls = Controls(rules.control, self.kind, self.axes, rules.step, half)
         turns = self.axes * (self.axes - 1) // 2
         others = self.controls.count - self.axes - turns  # stretches and shears
@@ -260,17 +261,6 @@ class Registration(Task[State]):
 def from_fixed(frame: Array, pose: Array) -> Array:
     """The maps (B, d, d + 1) from the fixed to the moving image, of those from the view to both."""
     return transforms.compose(transforms.invert(frame), pose)
-
-
-def check_labels(labels: Sequence[int], bank: PairBank | VolumePairBank) -> None:
-    """Refuse labels that no pair has.
-
-    Raises:
-        ValueError: names the first of them, and those that there are.
-    """
-    known = bank.masks.known if bank.masks else []
-    if unknown := [label for label in labels if label not in known]:
-        raise ValueError(f"dice_of must be labels of the label maps, {known}, got {unknown[0]!r}")
 
 
 def check_axes(samples: Sequence[PairSample], axes: int, other: str) -> None:

@@ -19,8 +19,9 @@ from visionrl.envs.registration.bending import between, deformation, developed, 
 from visionrl.envs.registration.control_points import check_points, near_body, visits
 from visionrl.envs.registration.deformable_pairs import DeformablePairs, holds_pairs, shapes
 from visionrl.envs.registration.deformable_state import State
+from visionrl.envs.registration.labels import check_labels
 from visionrl.envs.registration.overlay import overlay_bent
-from visionrl.envs.registration.shape_bank import body, check_labels, shape_bank
+from visionrl.envs.registration.shape_bank import body, shape_bank
 from visionrl.ops import Array, const, one_hot, xp_of
 
 STEPS = (0.002, 0.005, 0.015, 0.04, 0.1)  # of the side
@@ -83,7 +84,8 @@ class Deformable(Task[State], ABC):
         self.pairs = DeformablePairs(self.samples, self.bank, nodes) if paired else None
         if self.by_dice and not self.bank.names:
             raise ValueError("reward 'dice' needs masks, of pairs both; there is none")
-        self.dice_of = check_labels(dice_of, self.bank.names)
+        check_labels(dice_of, [int(name) for name in self.bank.names])
+        self.dice_of = tuple(map(str, dice_of))
         self.gap = (side - 1) / (nodes - 1)  # pixels from node to node
         self.visits, self.widths, self.stages = visits(points, self.axes, side)
         shown = 2 * len(scales)

@@ -84,6 +84,17 @@ def overlap(both: Array, first: Array, second: Array) -> Array:
     return xp.where(either > 0, 2 * shared / xp.where(either > 0, either, xp.ones_like(either)), 1.0)
 
 
+def check_labels(labels: Sequence[int], known: Sequence[int]) -> None:
+    """Refuse labels that the label maps of a split have not.
+
+    Raises:
+        ValueError: names the first of them, and those that there are.
+    """
+    if unknown := [label for label in labels if label not in known]:
+        among = ", ".join(map(str, known)) or "none, as some images have no label map"
+        raise ValueError(f"dice_of must be labels of the split's label maps ({among}), got {unknown[0]!r}")
+
+
 def label_maps(samples: Sequence[PairSample], rulers: Sequence[Rulers], lattice: int) -> LabelMaps | None:
     """The label maps, or None where a pair has not both."""
     masked = all(sample.fixed_mask is not None and sample.moving_mask is not None for sample in samples)

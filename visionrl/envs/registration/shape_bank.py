@@ -99,18 +99,6 @@ def largest(samples: Sequence[ImageSample | VolumeSample]) -> list[int]:
     return sorted(counts, key=lambda label: (-counts[label], label))[:LABELS]
 
 
-def check_labels(labels: Sequence[int], known: Sequence[str]) -> tuple[str, ...]:
-    """Labels as they are named.
-
-    Raises:
-        ValueError: one is not among the known.
-    """
-    names = tuple(str(label) for label in labels)
-    if unknown := [name for name in names if name not in known]:
-        raise ValueError(f"dice_of must be labels among the largest, {', '.join(known)}, got {unknown[0]}")
-    return names
-
-
 def body(image: np.ndarray) -> np.ndarray:
     """Where an image shows something, bool; everywhere if it shows nothing."""
     from scipy.ndimage import gaussian_filter
