@@ -22,15 +22,14 @@ pictures in a file, are refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
-from visionrl.datasets.readers.files import check_folder, numbers, read_greys
+from visionrl.datasets.readers.files import ImageFiles, check_folder, numbers, read_greys
 from visionrl.datasets.readers.rects import rows_of
 from visionrl.datasets.samples import MotSample
 
@@ -76,43 +75,35 @@ def numbered(folder: Path, stem: str) -> dict[int, Path]:
     return files
 
 
-class GreyFiles(Sequence[np.ndarray]):
-    """Grey pictures of 8 or 16 bit that are read when asked for, each time anew, as (1, H, W) uint8.
+@dataclass(frozen=True)
+class Tone:
+    """How greys of 8 or 16 bit become 8, by the first frame of a sequence; from a file to (1, H, W) uint8.
 
-    Args:
-        paths: the files; the first says how many bits all have, and how 16 become 8.
+    Attributes:
+        shape: (H, W) of the first frame.
+        dtype: of its pixels, and of all others.
+        low: grey that becomes black, where there are 16 bit.
+        scale: by which what is above it is multiplied.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        """Opens the first.
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    low: float
+    scale: float
 
-        Raises:
-            ValueError: it cannot be read.
-        """
-        self.paths, first = tuple(paths), read_greys(paths[0])
-        self.shape, self.dtype = first.shape, first.dtype
-        self.low, high = np.percentile(first.astype(float), [DARK, BRIGHT]).tolist()
-        self.scale = 255 / max(high - self.low, 1)
+    @staticmethod
+    def of(file: Path) -> Tone:
+        """That of a first frame."""
+        first = read_greys(file)
+        low, high = np.percentile(first.astype(float), [DARK, BRIGHT]).tolist()
+        return Tone(first.shape, first.dtype, low, 255 / max(high - low, 1))
 
-    def __len__(self) -> int:
-        """The number of files."""
-        return len(self.paths)
-
-    @overload
-    def __getitem__(self, index: int) -> np.ndarray: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
-
-    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
-        """One picture; for a slice, a list.
+    def __call__(self, file: Path) -> np.ndarray:
+        """One frame.
 
         Raises:
             ValueError: it cannot be read, or differs from the first in its bits.
         """
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
-        file = self.paths[index]
         pixels = read_greys(file)[None]
         if pixels.dtype != self.dtype:
             raise ValueError(
@@ -134,18 +125,20 @@ def _read(folder: Path) -> MotSample:
             f"{', '.join(map(str, alone[:5]))} without the other"
         )
     lives, whole = read_lives(truth / TRACKS), _segmented(folder, marks)
-    frames = GreyFiles([file for _, file in sorted(files.items())])
+    paths = [file for _, file in sorted(files.items())]
+    tone = Tone.of(paths[0])
     found = []
     for number, file in sorted(marks.items()):
-        labels = _labels(file, frames.shape)
+        labels = _labels(file, tone.shape)
         boxes = extents(labels)
         _check_lives(sorted(boxes), number, file, lives)
         if whole:
-            boxes |= covering(labels, _labels(whole[number], frames.shape))
+            boxes |= covering(labels, _labels(whole[number], tone.shape))
         found.append(boxes)
     _check_seen(lives, set().union(*found), truth)
     ids = [np.array(list(boxes), int) for boxes in found]
-    return MotSample(frames, ids, [np.array(list(boxes.values()), float).reshape(-1, 4) for boxes in found])
+    edges = [np.array(list(boxes.values()), float).reshape(-1, 4) for boxes in found]
+    return MotSample(ImageFiles(paths, tone), ids, edges)
 
 
 def _segmented(folder: Path, marks: dict[int, Path]) -> dict[int, Path]:

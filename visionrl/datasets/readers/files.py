@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
@@ -91,11 +91,15 @@ def read_greys(path: Path, what: str = "image file") -> np.ndarray:
 
 
 class ImageFiles(Sequence[np.ndarray]):
-    """Pictures that are read from their files when asked for, each time anew."""
+    """Pictures that are read from their files when asked for, each time anew.
 
-    def __init__(self, paths: Iterable[Path]) -> None:
-        """Keeps the paths; opens none."""
-        self.paths = tuple(paths)
+    Args:
+        paths: the files; none is opened yet.
+        read: from a file to its pixels.
+    """
+
+    def __init__(self, paths: Iterable[Path], read: Callable[[Path], np.ndarray] = read_image) -> None:
+        self.paths, self.read = tuple(paths), read
 
     def __len__(self) -> int:
         """The number of files."""
@@ -108,8 +112,9 @@ class ImageFiles(Sequence[np.ndarray]):
     def __getitem__(self, index: slice) -> ImageFiles: ...
 
     def __getitem__(self, index: int | slice) -> np.ndarray | ImageFiles:
-        """The picture as ``read_image`` gives it; for a slice, the files of the slice."""
-        return ImageFiles(self.paths[index]) if isinstance(index, slice) else read_image(self.paths[index])
+        """One picture; for a slice, the files of the slice."""
+        chosen = self.paths[index]
+        return self.read(chosen) if isinstance(chosen, Path) else ImageFiles(chosen, self.read)
 
 
 def natural_key(path: Path) -> list[tuple[int, int, str]]:
