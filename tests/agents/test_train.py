@@ -20,8 +20,9 @@ from stable_baselines3 import DQN, PPO
 
 import visionrl
 from visionrl.agents import TrainConfig, load_agent, make_vec_env, train
+from visionrl.agents.arguments import parse_args
 from visionrl.agents.callback import RunCallback
-from visionrl.agents.config import load_presets, parse_args, resolve
+from visionrl.agents.config import load_presets, resolve
 from visionrl.agents.models import ALGORITHMS, FITS, build_model, fit_buffer
 from visionrl.agents.run_files import space_from_json, space_to_json
 from visionrl.core import TASKS

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.vec_env import VecEnvWrapper
+from stable_baselines3.common.vec_env import VecEnvWrapper, VecMonitor, VecTransposeImage
 from torch import Tensor
 from torch.nn import functional as F
 
+from visionrl.agents.cache import CachedFeatures
 from visionrl.agents.replay import Looker, bytes_of
 from visionrl.agents.values import action_values, state_values
 from visionrl.ops import to_numpy
@@ -21,7 +22,7 @@ BATCH = 128
 REPEATS = 8  # how often each state is learnt from
 TEMPERATURE = 0.2  # of values that are taken for logits; keeps them near the scale of rewards
 MEMORY_BYTES = 1_000_000_000
-KEEP_REWARDS = ("CachedFeatures", "VecMonitor", "VecTransposeImage")  # wrappers
+KEEP_REWARDS = (CachedFeatures, VecMonitor, VecTransposeImage)  # wrappers
 
 
 def clone(
@@ -164,7 +165,7 @@ def answers(model: Any, wanted: np.ndarray) -> np.ndarray:
 def foreseen(env: Any) -> bool:
     """Whether returns can be had: the task lets its actions be tried, and no wrapper pays for them otherwise."""
     while isinstance(env, VecEnvWrapper):
-        if type(env).__name__ not in KEEP_REWARDS:
+        if not isinstance(env, KEEP_REWARDS):
             return False
         env = env.venv
     return env.unwrapped.venv.task.foreseen

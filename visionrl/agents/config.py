@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from visionrl.agents.arguments import format_args, parse_args
 from visionrl.core import check_choice, check_range, entry_of
 
 Algo = Literal["dqn", "ddqn", "qrdqn", "ppo", "a2c", "sac", "td3"]
@@ -27,8 +27,9 @@ DECIDED = (
     "eval_every",
     "eval_episodes",
 )
+ALGO, BACKBONE = "dqn", "small"  # where neither the user nor a presets file says another
 DEFAULTS: Mapping[str, Any] = {
-    "backbone": "small",
+    "backbone": BACKBONE,
     "clone_steps": 0,
     "num_envs": 16,
     "timesteps": 100_000,
@@ -207,7 +208,7 @@ def check_tools(config: TrainConfig) -> None:
         check_range("timesteps", config.timesteps, 1 if config.clone_steps == 0 else 0)
     if config.guided and config.algo not in (None, *EPSILON_GREEDY):
         rule = f"guided must be off for {config.algo}, which explores by its own policy"
-        raise ValueError(f"{rule}; it is for {', '.join(EPSILON_GREEDY)}")
+        raise ValueError(f"{rule}; it is for {', '.join(EPSILON_GREEDY)}: choose by algo")
     if config.demo_steps and config.algo not in (None, "dqn", "ddqn"):
         raise ValueError(f"demo_steps must be 0 for {config.algo}, got {config.demo_steps}; it is for dqn")
     if config.rerender and config.cache:
@@ -220,29 +221,6 @@ def check_tools(config: TrainConfig) -> None:
         raise ValueError("cache must be off with scorer_steps, whose network needs the images")
     if config.cache and (config.stn or config.attention != "none"):
         raise ValueError("cache must be off with stn and attention, which need the images or their maps")
-
-
-def parse_args(pairs: Iterable[str]) -> dict[str, Any]:
-    """``("window=45", "views=stage")`` as ``{"window": 45, "views": "stage"}``; values are JSON, else words.
-
-    Raises:
-        ValueError: a pair without a name or an equals sign.
-    """
-    parsed = {}
-    for pair in pairs:
-        name, sign, value = pair.partition("=")
-        if not (name.isidentifier() and sign):
-            raise ValueError(f"arguments must look like name=value, got {pair!r}")
-        try:
-            parsed[name] = json.loads(value)
-        except json.JSONDecodeError:
-            parsed[name] = value
-    return parsed
-
-
-def format_args(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """The pairs that ``parse_args`` reads."""
-    return tuple(f"{key}={json.dumps(value)}" for key, value in values.items())
 
 
 def load_presets(env_id: str) -> dict[str, Any]:
@@ -261,7 +239,7 @@ def resolve(config: TrainConfig) -> TrainConfig:
     what is None there. Double DQN has the table of DQN.
     """
     tables: dict[str, Any] = load_presets(config.env) if config.presets else {}
-    name = config.algo or tables.get("algo", "dqn")
+    name = config.algo or tables.get("algo", ALGO)
     env, train = ({} if config.preset else tables.get(key, {}) for key in ("env", "train"))
     algo = dict(tables.get("dqn" if name == "ddqn" else name, {}))
     own = algo.pop("env", {})
@@ -272,15 +250,7 @@ def resolve(config: TrainConfig) -> TrainConfig:
     decided = {**DEFAULTS, **{key: value for key, value in run.items() if value is not None}}
     given = {key: getattr(config, key) for key in run if getattr(config, key) is not None}
     chosen: dict[str, Any] = {"eval_every": None, **decided, **given}
-    if config.clone_steps is None and config.timesteps:
-        chosen["clone_steps"] = min(chosen["clone_steps"], config.timesteps)  # a short run stays short
-    if config.timesteps is None and not chosen["clone_steps"]:
-        chosen["timesteps"] = chosen["timesteps"] or DEFAULTS["timesteps"]
-    if config.eval_every is None:
-        # A tenth of the run; a shorter one than the presets' is seen four times at least. Cloning alone may go on.
-        steps = chosen["timesteps"] or decided["timesteps"] or DEFAULTS["timesteps"]
-        rare = max(steps // (4 if chosen["eval_every"] else 10), 1)
-        chosen["eval_every"] = min(chosen["eval_every"] or rare, rare)
+    settle_steps(config, chosen, decided["timesteps"])
     return replace(
         config,
         **chosen,
@@ -290,6 +260,22 @@ def resolve(config: TrainConfig) -> TrainConfig:
         train_args=format_args({**train, **parse_args(config.train_args)}),
         algo_args=format_args({**algo, **parse_args(config.algo_args)}),
     )
+
+
+def settle_steps(config: TrainConfig, chosen: dict[str, Any], usual: int) -> None:
+    """Write into what was chosen how long a run clones, how long it learns, and when it is evaluated.
+
+    A short run stays short: presets clone no more steps than the timesteps given. A run without cloning learns. It is
+    evaluated ten times, or as often as the presets say, but four times at least; cloning alone may go on later.
+    """
+    if config.clone_steps is None and config.timesteps:
+        chosen["clone_steps"] = min(chosen["clone_steps"], config.timesteps)
+    if config.timesteps is None and not chosen["clone_steps"]:
+        chosen["timesteps"] = chosen["timesteps"] or DEFAULTS["timesteps"]
+    if config.eval_every is None:
+        steps = chosen["timesteps"] or usual or DEFAULTS["timesteps"]
+        rare = max(steps // (4 if chosen["eval_every"] else 10), 1)
+        chosen["eval_every"] = min(chosen["eval_every"] or rare, rare)
 
 
 def check_same(now: TrainConfig, before: TrainConfig) -> None:

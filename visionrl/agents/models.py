@@ -13,8 +13,9 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import LinearSchedule, set_random_seed
 from stable_baselines3.common.vec_env import VecEnv
 
+from visionrl.agents.arguments import format_args
 from visionrl.agents.cache import CachedFeatures, FeatureEncoder, FeatureHead
-from visionrl.agents.config import EPSILON_GREEDY, REPLAYING, TrainConfig, format_args
+from visionrl.agents.config import ALGO, BACKBONE, EPSILON_GREEDY, REPLAYING, TrainConfig
 from visionrl.agents.curriculum import check_eased
 from visionrl.agents.demonstrations import DoubleDQN, DQfD
 from visionrl.agents.extractor import VisionExtractor
@@ -56,7 +57,7 @@ def make_training_env(config: TrainConfig) -> VecEnv:
         ValueError: the task does not fit the algorithm or a training tool.
     """
     env = make_vec_env(config.env, config.num_envs or 1, split="train", **config.train_kwargs)
-    check_actions(config.algo or "dqn", env.action_space)
+    check_actions(config.algo or ALGO, env.action_space)
     task = env.get_attr("task")[0]
     if config.curriculum:
         check_eased(task)
@@ -71,7 +72,7 @@ def make_training_env(config: TrainConfig) -> VecEnv:
 def feature_encoder(config: TrainConfig, space: spaces.Space) -> FeatureEncoder:
     """The frozen backbone of a config with ``cache``, for such images."""
     known = {"pretrained": config.pretrained, "weights": config.weights, "device": config.device}
-    return FeatureEncoder(space, config.backbone or "small", **known)  # type: ignore[arg-type]
+    return FeatureEncoder(space, config.backbone or BACKBONE, **known)  # type: ignore[arg-type]
 
 
 def build_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
@@ -124,7 +125,7 @@ def check_actions(algo: str, space: spaces.Space) -> None:
 
 def algorithm_of(config: TrainConfig) -> Any:
     """The class of a config's algorithm, with the training tools that change how it works."""
-    algorithm: Any = DQfD if config.demo_steps else ALGORITHMS[config.algo or "dqn"]
+    algorithm: Any = DQfD if config.demo_steps else ALGORITHMS[config.algo or ALGO]
     return guided(algorithm) if config.guided else algorithm
 
 

@@ -16,12 +16,13 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 
+from visionrl.agents.arguments import format_args, parse_args
 from visionrl.agents.baselines import agent_rows
 from visionrl.agents.cache import OnImages, on_images
 from visionrl.agents.callback import RunCallback, Stopped
 from visionrl.agents.checkpoint import last_checkpoint
 from visionrl.agents.cloning import clone
-from visionrl.agents.config import DECIDED, TrainConfig, check_same, format_args, parse_args, resolve
+from visionrl.agents.config import DECIDED, TrainConfig, check_same, resolve
 from visionrl.agents.curriculum import Curriculum
 from visionrl.agents.evaluate import agent_policy, compare
 from visionrl.agents.models import (

@@ -24,9 +24,9 @@ def action_values(task: Task, state: Any, gamma: float) -> np.ndarray:
 
     As ``Task.step`` is a function of states, all are tried without an environment, and nothing is observed.
     """
-    wanted, count = task.expert(state), int(task.action_space.n)  # type: ignore[attr-defined]
-    rows = np.repeat(np.arange(len(wanted)), count)
-    actions = like(np.tile(np.arange(count), len(wanted)), wanted)
+    home, count = next(iter(vars(state).values())), int(task.action_space.n)  # type: ignore[attr-defined]
+    rows = np.repeat(np.arange(len(home)), count)
+    actions = like(np.tile(np.arange(count), len(home)), home)
     return returns(task, batch.take(state, rows), actions, gamma).reshape(-1, count)
 
 
@@ -39,7 +39,8 @@ def returns(task: Task, state: Any, action: Any, gamma: float) -> np.ndarray:
     total, weight = np.zeros(len(action)), np.ones(len(action))
     for left in reversed(range(horizon(gamma))):
         after = task.step(state, action)
-        total = total + weight * to_numpy(task.reward(state, action, after))
+        earned = to_numpy(task.reward(state, action, after))
+        total = total + np.where(weight > 0, weight * earned, 0.0)
         weight = gamma * weight * ~to_numpy(task.terminated(after))
         if not left or not weight.any():
             break
