@@ -40,7 +40,7 @@ def test_environments_over_one_data_set_share_its_pixels(task_id):
 
 @pytest.mark.parametrize("task_id", sorted(TASKS))
 def test_memory_does_not_grow_over_a_hundred_thousand_steps(task_id):
-    """Over two thousand where they are slow."""
+    """Over two thousand where they are slow. A leak goes on: what grew must grow again, and again."""
     slow = task_id in SLOW
     env = vector(task_id, 16 if slow else 64, **SMALL.get(task_id, {}))
     env.reset(seed=0)
@@ -51,8 +51,12 @@ def test_memory_does_not_grow_over_a_hundred_thousand_steps(task_id):
         gc.collect()
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
-    before = run(20 if slow else 200)
-    grown = run(128 if slow else 100_000 // 64) - before
+    resident = [run(20 if slow else 200)]
+    for _ in range(3):
+        resident.append(run(128 if slow else 100_000 // 64))
+        grown = resident[-1] - resident[-2]
+        if grown < 8e6:
+            break
     assert grown < 8e6, f"resident memory grew by {grown} bytes"
 
 

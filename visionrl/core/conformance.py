@@ -308,17 +308,18 @@ def _compare_rows(obs: dict[str, Any], singles: list[dict[str, np.ndarray]]) -> 
 
 
 def _play(task_id: str, kwargs: dict, episodes: int, *, expert: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return and success of the first episode of each row."""
+    """Return and success of episodes, a row each; nothing is observed, and rows that are over wait."""
     env = TaskVectorEnv(episodes, task_id, max_episode_steps=entry_of(task_id).max_steps, **kwargs)
     env.reset(seed=0)
     env.action_space.seed(0)
-    total, success, running = np.zeros(episodes), np.zeros(episodes, bool), np.ones(episodes, bool)
-    while running.any():
-        action = env.task.expert(env.state) if expert else env.action_space.sample()
-        _, reward, terminated, truncated, info = env.step(action)
-        total += reward * running
-        over = (terminated | truncated) & running
+    task, state, rows = env.task, env.state, np.arange(episodes)
+    total, success, left = np.zeros(episodes), np.zeros(episodes, bool), env.limit
+    while len(rows):
+        action = task.expert(state) if expert else env.action_space.sample()[rows]
+        after, left = task.step(state, action), left - 1
+        total[rows] += task.reward(state, action, after)
+        over = task.terminated(after) if left else np.ones(len(rows), bool)
         if over.any():
-            success[over] = info["final_info"]["is_success"][over]
-        running &= ~over
+            success[rows[over]] = task.metrics(batch.take(after, over))["is_success"]
+        rows, state = rows[~over], batch.take(after, ~over)
     return total, success
