@@ -84,3 +84,21 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"scorer_steps must be 0 for visionrl/LandmarkLoc.*report nothing"):
         train(config(tmp_path, env="visionrl/LandmarkLocalization-v0", data=None, env_args=()))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("algo", "args"), [("dqn", REPLAY), ("ppo", ("n_steps=8", "batch_size=8"))])
+def test_reports_are_ranked_by_what_the_report_is_worth(tmp_path: Path, algo: str, args: tuple) -> None:
+    tiny = config(tmp_path, algo=algo, scorer_steps=0, algo_args=args)
+    env = make_training_env(tiny)
+    model = build_model(tiny, env)
+    venv, obs = env.unwrapped.venv, env.reset()
+    policy = agent_policy(model)
+    policy(obs, venv.task, venv.state)
+    seen = model.policy.obs_to_tensor(obs)[0]
+    with torch.no_grad():
+        if algo == "dqn":
+            worth = model.policy.q_net(seen)[:, venv.task.report]
+        else:
+            report = torch.full((venv.num_envs,), venv.task.report)
+            worth = model.policy.get_distribution(seen).log_prob(report)
+    np.testing.assert_allclose(policy.confidence, worth.numpy(), rtol=1e-5)

@@ -71,7 +71,7 @@ class AgentPolicy:
             deterministic=self.deterministic,
         )
         self._begins = False
-        self.confidence = None if task.report is None else preference(self.model, observations, task.report)
+        self.confidence = None if task.report is None else worth(self.model, observations, task.report)
         return actions
 
 
@@ -99,8 +99,8 @@ class ScoredPolicy:
         return self.policy(observations, task, state)
 
 
-def preference(model: Any, observations: dict[str, np.ndarray], action: int) -> np.ndarray | None:
-    """(B,) by how much a model values an action above the best of the others: Q-values, or logits of a policy.
+def worth(model: Any, observations: dict[str, np.ndarray], action: int) -> np.ndarray | None:
+    """(B,) how much a model makes of an action: its Q-value, or the logarithm of its probability.
 
     None where it has neither for discrete actions, or remembers what it saw.
     """
@@ -117,8 +117,7 @@ def preference(model: Any, observations: dict[str, np.ndarray], action: int) -> 
             values = policy.get_distribution(seen).distribution.logits
         else:
             return None
-    values = values.double().cpu().numpy()
-    return values[:, action] - np.delete(values, action, axis=1).max(axis=1)
+    return values[:, action].double().cpu().numpy()
 
 
 def check_spaces(trained: Space, shown: Space) -> None:

@@ -40,7 +40,7 @@ class Detection(Search):
     evaluation asks for every class in every image and has VOC's average precision of the reports (``ap_50``, and
     ``ap_50_11pt`` at 11 recalls) and of all attended boxes (``ap_50_attended``), the mean over the classes, beside
     ``recall_at_10``, ``_50`` and ``_200`` boxes and ``steps_per_detection``. An agent's reports are ranked by how
-    much it prefers the report to its other actions, with continuous control by the fifth number.
+    much it makes of the report (its Q-value, or its probability), with continuous control by the fifth number.
 
     Args:
         data: None for the embedded photographs, "FORMAT:PATH", or a sequence of ``ImageSample`` with boxes.
