@@ -43,7 +43,7 @@ def reporting(find: Find) -> Callable[[Any, State], State]:
             sure = np.array([score])
             act = (
                 np.array([[0, 0, 0, 0, 1 / (1 + np.exp(-score))]])
-                if task.continuous
+                if task.rules.continuous
                 else np.array([task.report])
             )
             state = task.step(replace(state, box=box[None], confidence=sure), act)

@@ -13,9 +13,9 @@ from visionrl import ops
 from visionrl.core import Task, check_range
 from visionrl.datasets import ImageSample, load
 from visionrl.datasets.image_bank import image_bank
-from visionrl.envs.detection import paint, scores, starts
-from visionrl.envs.detection.boxes import bounded, label_table, mirrored, near, sides, sought_names, within
-from visionrl.envs.detection.state import Rules, State
+from visionrl.envs.detection import moves, paint, scores, starts
+from visionrl.envs.detection.boxes import bounded, label_table, mirrored, near, sought_names, within
+from visionrl.envs.detection.state import Rules, State, begun
 from visionrl.ops import Array, const, one_hot, xp_of
 from visionrl.rendering import Canvas
 
@@ -69,7 +69,6 @@ class Search(Task[State]):
         if max_side is not None:
             check_range("max_side", max_side, window)
         self.rules, self.window, self.context = rules, window, context
-        self.continuous = rules.control == "continuous"
         self.starts = starts.ALL if rules.corners else starts.ALL[:1]
         self.most = 1 if rules.termination == "trigger" else rules.max_reports
         self.kept, self.augment = ATTENDED if attended else 0, augment
@@ -84,17 +83,19 @@ class Search(Task[State]):
         if not len(self.pairs):
             raise ValueError(f"data must have boxes of {', '.join(self.names)} in split {split!r}, got none")
         self.items = len(self.pairs)
-        self.report = None if self.continuous else len(rules.moves)
+        self.report = None if self.rules.continuous else len(rules.moves)
         count = len(rules.moves) + 1
         keys: dict[str, spaces.Space] = {
             "window": spaces.Box(0, 255, (self.bank.channels, window, window), np.uint8),
             "history": spaces.Box(-1, 1, (rules.history * 5,), np.float32)
-            if self.continuous
+            if self.rules.continuous
             else spaces.Box(0, 1, (rules.history * count,), np.float32),
             "category": spaces.Box(0, 1, (len(self.names),), np.float32),
         }
         self.observation_space = spaces.Dict({k: box for k, box in keys.items() if box.shape != (1,)})
-        self.action_space = spaces.Box(-1, 1, (5,), np.float32) if self.continuous else spaces.Discrete(count)
+        self.action_space = (
+            spaces.Box(-1, 1, (5,), np.float32) if self.rules.continuous else spaces.Discrete(count)
+        )
 
     @property
     def settled(self) -> dict[str, Any]:
@@ -112,31 +113,12 @@ class Search(Task[State]):
             sought, known = starts.reported(rng, boxes, sought, self.most - 1)
             marks[: len(known)] = known
         first = starts.nearer(rng, view, boxes[sought], self.difficulty)
-        return State(
-            image=np.int64(image),
-            category=np.int64(category),
-            view=view,
-            box=first,
-            sought=sought,
-            present=np.float64(sought.sum()),
-            found=np.float64(0),
-            reports=np.int64((~np.isnan(marks[:, 0])).sum()),
-            marks=marks,
-            scores=np.full(self.most, np.nan),
-            spent=np.full(self.most, np.nan),
-            since=np.int64(0),
-            since_report=np.int64(0),
-            start=np.int64(1 % len(self.starts)),
-            actions=np.zeros((self.rules.history, 5)) if self.continuous else np.full(self.rules.history, -1),
-            confidence=np.float64(0),
-            attended=np.full((self.kept, 5), np.nan),
-            steps=np.int64(0),
-        )
+        return begun(self.rules, image, category, view, first, sought, marks, self.kept, len(self.starts))
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
     def step(self, state: State, action: Array) -> State:
         xp = xp_of(state.box)
-        reported = self.reports_now(state, action)
+        reported = moves.reports_now(self.rules, action)
         one = xp.astype(reported, xp.int64)
         hit, target = self.hit(state)
         hit = hit & reported
@@ -145,14 +127,14 @@ class Search(Task[State]):
         )
         since, since_report = state.since + 1, state.since_report + 1
         again = reported | (since >= self.rules.patience)
-        begun = within(xp.take(const(self.starts, state.box), state.start, axis=0), state.view)
-        confidence = xp.astype(action[:, 4], xp.float64) if self.continuous else state.confidence
+        anew = within(xp.take(const(self.starts, state.box), state.start, axis=0), state.view)
+        confidence = xp.astype(action[:, 4], xp.float64) if self.rules.continuous else state.confidence
         here = xp.concat([state.box, confidence[:, None]], axis=-1)
         page = const(tuple(range(self.kept)), state.steps)[None, :] == state.steps[:, None]
         numbers = const(tuple(range(state.sought.shape[1])), target)
         return replace(
             state,
-            box=xp.where(again[:, None], begun, self.moved(state, action)),
+            box=xp.where(again[:, None], anew, moves.moved(self.rules, state, action)),
             sought=state.sought & ~(hit[:, None] & (numbers[None, :] == target[:, None])),
             found=state.found + xp.astype(hit, xp.float64),
             reports=state.reports + one,
@@ -175,7 +157,7 @@ class Search(Task[State]):
         rows = state.box.shape[0]
         past = (
             xp.astype(state.actions, xp.float32)
-            if self.continuous
+            if self.rules.continuous
             else one_hot(state.actions, len(self.rules.moves) + 1)
         )
         seen = {
@@ -190,7 +172,7 @@ class Search(Task[State]):
         hit, target = self.hit(before)
         truth, none_left = self.object(before, target), ~xp.any(before.sought, axis=-1)
         score = ops.giou if self.rules.reward == "giou" else ops.iou
-        was, becomes = score(before.box, truth), score(self.moved(before, action), truth)
+        was, becomes = score(before.box, truth), score(moves.moved(self.rules, before, action), truth)
         gained = becomes - was
         if self.rules.reward == "sign":
             gained = xp.where(gained > 0, xp.ones_like(gained), -xp.ones_like(gained))
@@ -198,7 +180,7 @@ class Search(Task[State]):
         ended = xp.where(
             hit, xp.full_like(gained, self.rules.trigger), xp.full_like(gained, -self.rules.false_report)
         )
-        return xp.where(self.reports_now(before, action), ended, gained)
+        return xp.where(moves.reports_now(self.rules, action), ended, gained)
 
     def terminated(self, state: State) -> Array:
         over = state.reports >= self.most
@@ -246,21 +228,21 @@ class Search(Task[State]):
         seen = ops.area(bounded(truth, state.box)) > IN_SIGHT * ops.area(truth)
         seen = seen & xp.any(state.sought, axis=-1)
         truth = xp.where(seen[:, None], truth, state.view)[:, None, :]
-        once = self.every_move(state.box, state.view)  # (B, n, 4)
-        twice = self.every_move(once, state.view[:, None, :])  # (B, n, n, 4)
+        once = moves.every_move(self.rules, state.box, state.view)  # (B, n, 4)
+        twice = moves.every_move(self.rules, once, state.view[:, None, :])  # (B, n, n, 4)
         soon = near(once, truth)
         later = xp.max(near(twice, truth[:, :, None, :]), axis=-1)
         best = xp.argmax(xp.maximum(soon, later - 1e-3), axis=-1)
-        if not self.continuous:
+        if not self.rules.continuous:
             return xp.where(hit, xp.full_like(best, len(self.rules.moves)), best)
-        return self.aim(state, truth[:, 0, :], hit)
+        return moves.aim(self.rules, state, truth[:, 0, :], hit)
 
     def good_actions(self, state: State) -> Array:
         xp = xp_of(state.box)
         hit, target = self.hit(state)
         truth = self.object(state, target)
         gains = (
-            ops.iou(self.every_move(state.box, state.view), truth[:, None, :])
+            ops.iou(moves.every_move(self.rules, state.box, state.view), truth[:, None, :])
             > ops.iou(state.box, truth)[:, None]
         )
         gains = gains & xp.any(state.sought, axis=-1)[:, None]
@@ -271,15 +253,11 @@ class Search(Task[State]):
     def action_mask(self, state: State) -> Array:
         """(B, n) bool: no report before ``trigger_after`` steps of a search, no move that changes nothing."""
         xp = xp_of(state.box)
-        boxes = self.every_move(state.box, state.view)
-        moves = xp.any(boxes != state.box[:, None, :], axis=-1)
-        return xp.concat([moves, (state.since >= self.rules.trigger_after)[:, None]], axis=-1)
+        boxes = moves.every_move(self.rules, state.box, state.view)
+        moving = xp.any(boxes != state.box[:, None, :], axis=-1)
+        return xp.concat([moving, (state.since >= self.rules.trigger_after)[:, None]], axis=-1)
 
     # -- rules -----------------------------------------------------------------------------------------------------
-    def reports_now(self, state: State, action: Array) -> Array:
-        """(B,) bool, whether an action is the trigger."""
-        return action[:, 4] > 0 if self.continuous else action == len(self.rules.moves)
-
     def hit(self, state: State) -> tuple[Array, Array]:
         """Whether the box fits an object that is sought, (B,) bool, and which it overlaps most, (B,) int64."""
         xp = xp_of(state.box)
@@ -300,38 +278,6 @@ class Search(Task[State]):
         xp = xp_of(state.box)
         boxes = xp.take(self.bank.boxes.on(state.box), state.image, axis=0)
         return bounded(boxes, state.view[:, None, :])
-
-    def every_move(self, box: Array, view: Array) -> Array:
-        """Where each discrete move leads: (..., 4), (..., 4) -> (..., n, 4)."""
-        table = const(self.rules.moves, box)
-        return self.changed(box[..., None, :], table, view[..., None, :])
-
-    def moved(self, state: State, action: Array) -> Array:
-        """The box after a move, (B, 4); a trigger leaves it as it is."""
-        xp = xp_of(state.box)
-        if self.continuous:
-            shift, growth = action[:, :2] * self.rules.step, action[:, 2:4] * self.rules.step / 2
-            change = xp.astype(xp.concat([shift - growth, shift + growth], axis=-1), xp.float64)
-        else:
-            change = xp.take(const((*self.rules.moves, (0.0, 0.0, 0.0, 0.0)), state.box), action, axis=0)
-        return self.changed(state.box, change, state.view)
-
-    def changed(self, box: Array, change: Array, view: Array) -> Array:
-        """A box with its edges moved, in its own sides; as it was where it would become too small."""
-        xp = xp_of(box)
-        moved = bounded(box + change * sides(box), view)
-        small = ops.size(moved) < xp.minimum(ops.size(box), self.rules.smallest)
-        return xp.where((small[..., 0] | small[..., 1])[..., None], box, moved)
-
-    def aim(self, state: State, truth: Array, hit: Array) -> Array:
-        """The continuous action that brings the box nearest to another, (B, 5) float32."""
-        xp = xp_of(state.box)
-        size = ops.size(state.box)
-        shift = (ops.center(truth) - ops.center(state.box)) / size / self.rules.step
-        growth = (ops.size(truth) / size - 1) / self.rules.step
-        stop = xp.where(hit, xp.ones_like(shift[:, 0]), -xp.ones_like(shift[:, 0]))
-        whole = xp.concat([shift, growth, stop[:, None]], axis=-1)
-        return xp.astype(xp.minimum(xp.maximum(whole, -1.0), 1.0), xp.float32)
 
     def look(self, state: State) -> Array:
         """What the window shows, (B, C, w, w) uint8; what was reported is painted over."""
