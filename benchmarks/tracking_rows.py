@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from visionrl.agents.baselines import agent_policy
+from visionrl.agents.saved import load_agent
 from visionrl.agents.track import by_policy
-from visionrl.agents.train import load_agent
 from visionrl.core import BASELINES, batch, make_task
 
 TASK = "visionrl/Tracking-v0"

@@ -189,7 +189,7 @@ class Evaluate(Data):
 
             return entry_of(self.env or "").id, {}, expert_policy, self.env_kwargs, None
         from visionrl.agents.baselines import agent_policy, agent_rows
-        from visionrl.agents.train import load_agent
+        from visionrl.agents.saved import load_agent
 
         model, config = load_agent(self.run_folder, self.device)
         policy, given, trained = agent_policy(model), self.env_kwargs, config.env_kwargs

@@ -18,8 +18,9 @@ from visionrl.agents import TrainConfig, VisionExtractor, make_vec_env
 from visionrl.agents.classifier_parts import ClassifierConfig, build_reader
 from visionrl.agents.config import resolve
 from visionrl.agents.explained import GAP, read_image
+from visionrl.agents.models import build_model
 from visionrl.agents.run_files import write_config
-from visionrl.agents.train import build_model, load_agent
+from visionrl.agents.saved import load_agent
 from visionrl.backbones import make_backbone, make_classifier
 from visionrl.backbones.deconv import deconvolve
 from visionrl.backbones.saliency import grad_cam, occlusion_map, overlay

@@ -18,9 +18,10 @@ from visionrl.agents import track as module
 from visionrl.agents import track_files as files
 from visionrl.agents.baselines import agent_policy
 from visionrl.agents.config import resolve
+from visionrl.agents.models import build_model
 from visionrl.agents.run_files import write_config
+from visionrl.agents.saved import load_agent
 from visionrl.agents.track import edges_within, outputs, parse_box, track
-from visionrl.agents.train import build_model, load_agent
 from visionrl.core import batch, make_task
 from visionrl.datasets import VideoSample, video_bank
 

@@ -17,7 +17,7 @@ _HOMES = {
     "CachedFeatures": "cache",
     "TrainConfig": "config",
     "train": "train",
-    "load_agent": "train",
+    "load_agent": "saved",
     "evaluate": "evaluate",
     "compare": "evaluate",
     "agent_policy": "evaluate",

@@ -16,7 +16,6 @@ from visionrl.core import check_choice, check_range, entry_of
 Algo = Literal["dqn", "ddqn", "qrdqn", "ppo", "a2c", "sac", "td3"]
 EPSILON_GREEDY = ("dqn", "ddqn", "qrdqn")
 REPLAYING = (*EPSILON_GREEDY, "sac", "td3")
-MAY_CHANGE = ("timesteps", "resume", "out", "name")  # when a run is resumed
 # by presets files, in the table of the algorithm
 DECIDED = (
     "backbone",
@@ -276,17 +275,3 @@ def settle_steps(config: TrainConfig, chosen: dict[str, Any], usual: int) -> Non
         steps = chosen["timesteps"] or usual or DEFAULTS["timesteps"]
         rare = max(steps // (4 if chosen["eval_every"] else 10), 1)
         chosen["eval_every"] = min(chosen["eval_every"] or rare, rare)
-
-
-def check_same(now: TrainConfig, before: TrainConfig) -> None:
-    """Refuse to go on with a run under another config; ``timesteps`` may grow.
-
-    Raises:
-        ValueError: names the field that differs.
-    """
-    for field in fields(TrainConfig):
-        new, old = getattr(now, field.name), getattr(before, field.name)
-        if field.name not in MAY_CHANGE and new != old:
-            raise ValueError(f"{field.name} must be as in the run that is resumed, {old!r}, got {new!r}")
-    if (now.timesteps or 0) < (before.timesteps or 0):
-        raise ValueError(f"timesteps must be >= {before.timesteps} of the resumed run, got {now.timesteps}")

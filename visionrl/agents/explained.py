@@ -182,7 +182,7 @@ def _classifier(folder: Path, options: Explain) -> Subject:
 
 def _agent(folder: Path, options: Explain) -> Subject:
     """The agent of a run before the image, or in the first state of an episode of the test split."""
-    from visionrl.agents.train import load_agent
+    from visionrl.agents.saved import load_agent
 
     model, config = load_agent(folder, "cpu")
     if config.cache:

@@ -102,7 +102,7 @@ def taught(model: Any, teacher: str) -> None:
     Raises:
         ValueError: there is no team, or the agent does not look for what a team's agent does.
     """
-    from visionrl.agents.train import load_agent
+    from visionrl.agents.saved import load_agent
 
     single, config = load_agent(teacher, "cpu")
     known = config.env_kwargs.get("target", [])

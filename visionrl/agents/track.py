@@ -154,7 +154,7 @@ def tracker(agent: str | Path, device: str) -> tuple[Follow, dict[str, Any]]:
     if config.env != TASK:
         raise ValueError(f"agent must be of {TASK}, {agent} is of {config.env}")
     from visionrl.agents.baselines import agent_policy
-    from visionrl.agents.train import load_agent
+    from visionrl.agents.saved import load_agent
 
     loading = ("data", "classes", "split_file", "split_ratios", "split_seed")
     kwargs = {key: value for key, value in config.env_kwargs.items() if key not in loading}

@@ -2,47 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from gymnasium import Space
 from rich.console import Console
 from rich.progress import Progress
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 
 from visionrl.agents.arguments import format_args, parse_args
 from visionrl.agents.baselines import agent_rows
-from visionrl.agents.cache import OnImages, on_images
+from visionrl.agents.cache import on_images
 from visionrl.agents.callback import RunCallback, Stopped
 from visionrl.agents.checkpoint import last_checkpoint
 from visionrl.agents.cloning import clone
-from visionrl.agents.config import DECIDED, TrainConfig, check_same, resolve
+from visionrl.agents.config import TrainConfig, resolve
 from visionrl.agents.curriculum import Curriculum
 from visionrl.agents.evaluate import agent_policy, compare
-from visionrl.agents.models import (
-    REPLAYING,
-    algorithm_of,
-    build_model,
-    feature_encoder,
-    fit_buffer,
-    make_training_env,
-    model_kwargs,
-    policy_of,
-)
-from visionrl.agents.run_files import plot_curve, read_config, write_config, write_json
-from visionrl.agents.scorer import Scorer, fit_scorer, new_scorer
-from visionrl.agents.shipped import completed, folder_of
+from visionrl.agents.models import build_model, fit_buffer, make_training_env
+from visionrl.agents.resuming import check_folder, finished, inherit
+from visionrl.agents.run_files import plot_curve, write_config, write_json
+from visionrl.agents.saved import save_agent
+from visionrl.agents.scorer import Scorer, fit_scorer
 from visionrl.core import Task, make_task
-from visionrl.rendering import replacing
-
-ENCODER = "encoder."  # in front of a frozen backbone's tensors in ``policy.pt``
-SCORER = "scorer."  # in front of a scorer's
 
 
 def train(config: TrainConfig) -> Path:
@@ -217,124 +202,3 @@ def score_reports(model: Any, config: TrainConfig, console: Console) -> Scorer:
             config,
             lambda done, loss: bar.update(task, completed=done, description=f"scorer, loss {loss:.3f}"),
         )
-
-
-def check_folder(config: TrainConfig) -> TrainConfig | None:
-    """The config of the run to resume, or None for a new one.
-
-    Raises:
-        ValueError: there is something in a new run's folder, or nothing to resume.
-    """
-    run = config.folder
-    if config.resume:
-        if not (run / "config.json").is_file():
-            raise ValueError(
-                f"resume needs a run to continue, and {run} holds none; --name says which of {run.parent}"
-            )
-        return read_config(run)[0]
-    if run.exists() and (not run.is_dir() or any(run.iterdir())):
-        raise ValueError(
-            f"{run} exists; continue it with --resume, or give the new run another --name or --seed"
-        )
-    return None
-
-
-def finished(run: Path, timesteps: int) -> bool:
-    """Whether a run has all its results after so many steps."""
-    metrics = run / "metrics.json"
-    return metrics.is_file() and json.loads(metrics.read_text())["timesteps"] >= timesteps
-
-
-def inherit(config: TrainConfig, earlier: TrainConfig) -> TrainConfig:
-    """The config of a resumed run: what is not given is as it was before.
-
-    Raises:
-        ValueError: something given is not; ``timesteps`` alone may grow.
-    """
-    sizes = {
-        name: x if (x := getattr(config, name)) is not None else getattr(earlier, name)
-        for name in ("algo", *DECIDED)
-    }
-    env = {**parse_args(earlier.env_args), **parse_args(config.env_args)}
-    train = {**parse_args(earlier.train_args), **parse_args(config.train_args)}
-    algo = {**earlier.algo_kwargs, **config.algo_kwargs}
-    wanted = replace(
-        config,
-        **sizes,
-        env_args=format_args(env),
-        train_args=format_args(train),
-        algo_args=format_args(algo),
-        presets=earlier.presets,
-    )
-    check_same(wanted, earlier)
-    return wanted
-
-
-def save_agent(model: BaseAlgorithm, run: Path, scorer: Scorer | None = None) -> None:
-    """Write ``agent.zip`` and ``policy.pt``.
-
-    The latter holds the scorer too, and the backbone of an agent that learnt on features.
-    """
-    with replacing(run / "agent.zip") as part, part.open("wb") as file:
-        model.save(file)
-    state = model.policy.state_dict()
-    seen = on_images(model)
-    if isinstance(seen, OnImages):
-        state |= {f"{ENCODER}{key}": value for key, value in seen.encoder.state_dict().items()}
-    if scorer:
-        state |= {f"{SCORER}{key}": value for key, value in scorer.state_dict().items()}
-    with replacing(run / "policy.pt") as part:
-        torch.save(state, part)
-
-
-def load_agent(run: str | Path, device: str = "auto") -> tuple[Any, TrainConfig]:
-    """The agent of a run's folder, or of one of the names in ``visionrl.agents.shipped``, and the run's config.
-
-    The model is built anew from ``config.json`` and gets the tensors of ``policy.pt``, which is read without
-    pickle: a stranger's folder can be loaded this way. ``agent.zip`` can not: Stable-Baselines3 unpickles
-    it, which runs whatever code its author put there, so call ``DQN.load`` and the like on your own files
-    only.
-
-    The model predicts; it has no environment, and nothing to go on learning from.
-
-    Raises:
-        FileNotFoundError: the folder holds no finished run.
-        ValueError: ``config.json`` is not one of a run.
-    """
-    run = folder_of(run)
-    config, observations, actions = read_config(run)
-    state = torch.load(run / "policy.pt", map_location="cpu", weights_only=True)
-    bare = replace(config, pretrained=False, weights=None, device=device)
-    if not config.cache:
-        scores = taken(state, SCORER)
-        model = empty_model(bare, observations, actions, state)
-        if scores:
-            model.scorer = new_scorer(bare, observations).to(model.device).eval()
-            model.scorer.load_state_dict(scores)
-        return model, config
-    encoder = feature_encoder(bare, observations)
-    encoder.load_state_dict(taken(state, ENCODER))
-    return OnImages(empty_model(bare, encoder.space, actions, state), encoder), config
-
-
-def taken(state: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """The tensors whose names begin so, out of the others, and without the beginning."""
-    return {key.removeprefix(prefix): state.pop(key) for key in list(state) if key.startswith(prefix)}
-
-
-def empty_model(config: TrainConfig, observations: Space, actions: Space, state: dict[str, Any]) -> Any:
-    """The algorithm of a config with the parameters of a policy, and without an environment."""
-    kwargs, policy_kwargs = model_kwargs(config)
-    if config.algo in REPLAYING:
-        kwargs["buffer_size"] = 1
-    if config.algo == "sac":
-        kwargs.setdefault("target_entropy", 0.0)  # "auto" would ask the environment
-    model = algorithm_of(config)(
-        policy_of(policy_kwargs), None, device=config.device, _init_setup_model=False
-    )
-    model.__dict__.update(kwargs, policy_kwargs=policy_kwargs, seed=None, n_envs=1)
-    model.observation_space, model.action_space = observations, actions
-    model._setup_model()
-    model.policy.load_state_dict(completed(state, model.policy.state_dict()))
-    model.policy.set_training_mode(False)
-    return model
