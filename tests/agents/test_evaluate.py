@@ -12,7 +12,8 @@ from scipy.stats import bootstrap
 
 import visionrl  # noqa: F401
 from visionrl.agents.baselines import agent_policy, expert_policy, random_policy
-from visionrl.agents.evaluate import MOST_EPISODES, choose, compare, evaluate
+from visionrl.agents.episodes import MOST_EPISODES, choose
+from visionrl.agents.evaluate import compare, evaluate
 from visionrl.agents.record import record
 from visionrl.agents.table import estimate, summarize
 from visionrl.core import make_task

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visionrl.agents.baselines import ScoredPolicy, expert_policy, random_policy
-from visionrl.agents.evaluate import compare, last_states, measure
+from visionrl.agents.episodes import last_states
+from visionrl.agents.evaluate import compare, measure
 from visionrl.core import TaskVectorEnv, batch, make_task
 from visionrl.datasets import ImageSample
 from visionrl.envs.detection import paint, scores

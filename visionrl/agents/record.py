@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 
 from visionrl.agents.baselines import Policy
-from visionrl.agents.evaluate import last_states
+from visionrl.agents.episodes import last_states
 from visionrl.core import Task, batch, entry_of
 from visionrl.rendering import write_gif, write_png
 

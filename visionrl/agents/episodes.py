@@ -1,0 +1,172 @@
+"""Episodes of an evaluation: which they are, and how policies and classical methods go through them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from gymnasium.utils.seeding import np_random
+
+from visionrl.agents.baselines import Policy
+from visionrl.core import Task, batch, entry_of, make_task
+from visionrl.core.registry import Run
+
+MOST_EPISODES = 512  # of an evaluation that is not told how many
+ENGINE = (
+    "backend",
+    "device",
+    "num_envs",
+    "render_mode",
+    "split",
+)  # not for the caller: policies get NumPy arrays
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """Which episodes an evaluation consists of.
+
+    Attributes:
+        items: (N,) the task's item that each starts from.
+        starts: (N,) the first states.
+        groups: (N,) the image or video that each is about: the state's field ``image``, else the item.
+    """
+
+    items: list[int]
+    starts: list[Any]
+    groups: np.ndarray
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An evaluation.
+
+    Attributes:
+        task: on the split.
+        chosen: its episodes.
+        limit: steps after which an episode is cut.
+        num_envs: episodes at a time.
+    """
+
+    task: Task
+    chosen: Episodes
+    limit: float
+    num_envs: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out.
+
+    Attributes:
+        values: name -> (N,) numbers at each episode's end.
+        tally: name -> (N, ...) what ``Task.pooled`` needs of them; empty where the task has no such metric.
+        seconds: wall clock of all.
+        steps: steps that were computed, those of rows that wait for the slowest among them; 0 where unknown.
+    """
+
+    values: dict[str, np.ndarray]
+    tally: dict[str, np.ndarray]
+    seconds: float
+    steps: int = 0
+
+
+def choose(task: Task, episodes: int | None, seed: int) -> Episodes:
+    """The episodes of an evaluation; see ``evaluate``.
+
+    Raises:
+        ValueError: ``episodes`` is less than 1.
+    """
+    if episodes is not None and episodes < 1:
+        raise ValueError(f"episodes must be >= 1, got {episodes}")
+    count = episodes or min(task.items, MOST_EPISODES)
+    items = np.arange(count) % task.items
+    if (
+        count < task.items
+    ):  # one of each of ``count`` equal parts: regular strides could meet one structure alone
+        edges = np.arange(count + 1) * task.items // count
+        items = np.random.default_rng(0).integers(edges[:-1], edges[1:])
+    seeds = list(range(seed, seed + count))
+    starts = [task.sample(np_random(s)[0], item) for s, item in zip(seeds, items.tolist(), strict=True)]
+    groups = [getattr(start, "image", item) for start, item in zip(starts, items, strict=True)]
+    return Episodes(items.tolist(), starts, np.array(groups))
+
+
+def prepare(
+    env_id: str, split: str, episodes: int | None, seed: int, num_envs: int, env_kwargs: Mapping[str, Any]
+) -> Plan:
+    """The task that an evaluation steps, and its episodes; the arguments are those of ``evaluate``.
+
+    Raises:
+        ValueError: one of them is out of range.
+    """
+    if num_envs < 1:
+        raise ValueError(f"num_envs must be >= 1, got {num_envs}")
+    entry = entry_of(env_id)
+    kwargs, limit = constructor({**entry.task.evaluation, **env_kwargs}, split, entry.max_steps)
+    task = make_task(entry.id, **kwargs)
+    return Plan(task, choose(task, episodes, seed), limit or math.inf, num_envs)
+
+
+def last_states(
+    env_id: str, policy: Policy, split: str, episodes: int, env_kwargs: Mapping[str, Any]
+) -> tuple[Task, Any]:
+    """The task, and the last states of some episodes."""
+    plan = prepare(env_id, split, episodes, 0, episodes, env_kwargs)
+    return plan.task, side_by_side(plan, policy, plan.chosen.starts)[0]
+
+
+def roll(plan: Plan, policy: Policy) -> Result:
+    """A policy through all episodes, some at a time."""
+    values, tallies, began, steps = [], [], perf_counter(), 0
+    for first in range(0, len(plan.chosen.starts), plan.num_envs):
+        starts = plan.chosen.starts[first : first + plan.num_envs]
+        ends, told = side_by_side(plan, policy, starts)
+        steps += len(starts) * int(told["length"].max())
+        values.append({**plan.task.metrics(ends), **told})
+        tallies.append(plan.task.tally(ends))
+    joined = [
+        {key: np.concatenate([part[key] for part in some]) for key in some[0]} for some in (values, tallies)
+    ]
+    return Result(joined[0], joined[1], perf_counter() - began, steps)
+
+
+def side_by_side(plan: Plan, policy: Policy, starts: list[Any]) -> tuple[Any, dict[str, np.ndarray]]:
+    """Episodes side by side, each to its end: their last states, and what they earned in how many steps."""
+    task, rows = plan.task, len(starts)
+    first, state, ends = (batch.stack(starts) for _ in range(3))
+    total, length, running = np.zeros(rows), np.zeros(rows, int), np.ones(rows, bool)
+    getattr(policy, "reset", lambda: None)()
+    while running.any():
+        actions = np.asarray(policy(task.observe(state), task, state))
+        if (confidence := getattr(policy, "confidence", None)) is not None:
+            state = task.rated(state, confidence)
+        after = task.step(state, actions)
+        total, length = total + task.reward(state, actions, after) * running, length + running
+        ended = running & (task.terminated(after) | (length >= plan.limit))
+        running &= ~ended
+        if ended.any():
+            batch.put(ends, ended, batch.take(after, ended))
+        batch.put(after, ~running, batch.take(first, ~running))  # those that are over wait where they began
+        state = after
+    return ends, {"return": total, "length": length}
+
+
+def constructor(
+    kwargs: Mapping[str, Any], split: str, limit: int | None = None
+) -> tuple[dict[str, Any], int | None]:
+    """An environment's arguments as the task's own, and the time limit."""
+    task = {key: value for key, value in kwargs.items() if key not in (*ENGINE, "max_episode_steps")}
+    return {**task, "split": split}, kwargs.get("max_episode_steps", limit)
+
+
+def solve(plan: Plan, run: Run) -> Result:
+    """A classical method through all episodes, one by one."""
+    began = perf_counter()
+    ends = [run(plan.task, batch.stack([start])) for start in plan.chosen.starts]
+    seconds = perf_counter() - began
+    whole = batch.stack([batch.take(end, 0) for end in ends])
+    return Result(plan.task.metrics(whole), plan.task.tally(whole), seconds)
