@@ -76,7 +76,7 @@ def main() -> None:
         partial.write_text(text)
         os.replace(partial, FOLDER / name)
     if films:
-        from visionrl.agents.evaluate import expert_policy
+        from visionrl.agents.baselines import expert_policy
         from visionrl.agents.record import record
 
         for entry in TASKS.values():

@@ -40,7 +40,7 @@ def test_environments_over_one_data_set_share_its_pixels(task_id):
 
 @pytest.mark.parametrize("task_id", sorted(TASKS))
 def test_memory_does_not_grow_over_a_hundred_thousand_steps(task_id):
-    """Over two thousand where they are slow. A leak goes on: what grew must grow again, and again."""
+    """Over two thousand where they are slow. A leak goes on: what grew does so three times in a row."""
     slow = task_id in SLOW
     env = vector(task_id, 16 if slow else 64, **SMALL.get(task_id, {}))
     env.reset(seed=0)

@@ -86,7 +86,9 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("algo", "args"), [("dqn", REPLAY), ("ppo", ("n_steps=8", "batch_size=8"))])
+@pytest.mark.parametrize(
+    ("algo", "args"), [("dqn", REPLAY), ("qrdqn", REPLAY), ("ppo", ("n_steps=8", "batch_size=8"))]
+)
 def test_reports_are_ranked_by_what_the_report_is_worth(tmp_path: Path, algo: str, args: tuple) -> None:
     tiny = config(tmp_path, algo=algo, scorer_steps=0, algo_args=args)
     env = make_training_env(tiny)
@@ -98,6 +100,8 @@ def test_reports_are_ranked_by_what_the_report_is_worth(tmp_path: Path, algo: st
     with torch.no_grad():
         if algo == "dqn":
             worth = model.policy.q_net(seen)[:, venv.task.report]
+        elif algo == "qrdqn":
+            worth = model.policy.quantile_net(seen)[:, :, venv.task.report].mean(1)
         else:
             report = torch.full((venv.num_envs,), venv.task.report)
             worth = model.policy.get_distribution(seen).log_prob(report)

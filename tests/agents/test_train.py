@@ -260,6 +260,17 @@ def test_bad_configs(wrong: dict, message: str) -> None:
         TrainConfig.from_dict({"colour": 3})
 
 
+def test_presets_may_learn_otherwise_after_cloning() -> None:
+    def chosen(**given: Any) -> tuple[Any, ...]:
+        run = resolve(TrainConfig(env="visionrl/Detection-v0", **given))
+        return run.clone_steps, run.clone_rate, run.timesteps, run.algo_kwargs["learning_rate"]
+
+    assert chosen() == (180_000, 1e-3, 20_000, "linear 1e-4")
+    assert chosen(timesteps=500) == (500, 1e-3, 500, "linear 1e-4")
+    by_reward_alone = (0, None, 40_000, "linear 1e-3")
+    assert chosen(clone_steps=0) == chosen(preset="caicedo2015") == by_reward_alone
+
+
 def test_what_is_given_wins_over_the_presets_file() -> None:
     table = load_presets(LANDMARK)
     plain = resolve(TrainConfig(env=LANDMARK))

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from visionrl.agents.evaluate import evaluate, expert_policy
+from visionrl.agents.baselines import expert_policy
+from visionrl.agents.evaluate import evaluate
 from visionrl.core import BASELINES, batch, make_task
 from visionrl.datasets import VolumeSample
 

@@ -20,7 +20,7 @@ _HOMES = {
     "load_agent": "saved",
     "evaluate": "evaluate",
     "compare": "evaluate",
-    "agent_policy": "evaluate",
+    "agent_policy": "baselines",
     "record": "record",
     "guided": "guided",
     "clone": "cloning",

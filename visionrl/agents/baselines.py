@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium import Space
 from gymnasium.vector.utils import batch_space
 
+from visionrl.agents.worth import action_scores
 from visionrl.core import Task
 
 Policy = Callable[[dict[str, np.ndarray], Task, Any], Any]
@@ -100,24 +101,15 @@ class ScoredPolicy:
 
 
 def worth(model: Any, observations: dict[str, np.ndarray], action: int) -> np.ndarray | None:
-    """(B,) how much a model makes of an action: its Q-value, or the logarithm of its probability.
+    """(B,) what a model makes of an action, see ``action_scores``; None where that says nothing.
 
-    None where it has neither for discrete actions, or remembers what it saw.
+    Q-values that were cloned from the expert's actions alone (``Task.foreseen`` is False) have no common scale.
     """
     import torch
 
-    policy = model.policy
     with torch.no_grad():
-        seen, _ = policy.obs_to_tensor(observations)
-        if hasattr(policy, "q_net"):
-            values = policy.q_net(seen)
-        elif hasattr(policy, "quantile_net"):
-            values = policy.quantile_net(seen).mean(dim=1)
-        elif hasattr(policy, "get_distribution") and not hasattr(policy, "lstm_actor"):
-            values = policy.get_distribution(seen).distribution.logits
-        else:
-            return None
-    return values[:, action].double().cpu().numpy()
+        scores = action_scores(model.policy, model.policy.obs_to_tensor(observations)[0])
+    return None if scores is None else scores[:, action].double().cpu().numpy()
 
 
 def check_spaces(trained: Space, shown: Space) -> None:

@@ -22,9 +22,10 @@ from rich.progress import (
 )
 from stable_baselines3.common.callbacks import BaseCallback
 
+from visionrl.agents.baselines import agent_policy
 from visionrl.agents.checkpoint import load_checkpoint, save_checkpoint
 from visionrl.agents.config import TrainConfig
-from visionrl.agents.evaluate import agent_policy, measure
+from visionrl.agents.evaluate import measure
 from visionrl.agents.run_files import write_curve
 from visionrl.core import entry_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from visionrl.agents.classifier_data import Images, load_images
 from visionrl.agents.classifier_loop import Training, accuracy
 from visionrl.agents.classifier_parts import ClassifierConfig, Reader, build_reader
+from visionrl.agents.resuming import check_new, check_same
 from visionrl.agents.run_files import write_json
 from visionrl.rendering import replacing
 
@@ -72,16 +73,11 @@ def check_run(config: ClassifierConfig) -> None:
     """
     run = config.folder
     if not config.resume:
-        if run.exists() and (not run.is_dir() or any(run.iterdir())):
-            raise ValueError(f"{run} exists; continue it with --resume, or give another --name or --seed")
+        check_new(run)
         return
     if not (run / "checkpoint.pt").is_file():
         raise ValueError(f"resume needs a run to continue, and {run} holds none")
-    before, _ = read_run(run)
-    for field in fields(ClassifierConfig):
-        new, old = getattr(config, field.name), getattr(before, field.name)
-        if field.name not in MAY_CHANGE and new != old:
-            raise ValueError(f"{field.name} must be as in the run that is resumed, {old!r}, got {new!r}")
+    check_same(config, read_run(run)[0], MAY_CHANGE)
 
 
 def read_run(run: Path) -> tuple[ClassifierConfig, dict[str, Any]]:

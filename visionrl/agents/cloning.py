@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from visionrl.agents.cache import CachedFeatures
 from visionrl.agents.replay import Looker, bytes_of
 from visionrl.agents.values import action_values, state_values
+from visionrl.agents.worth import values_of
 from visionrl.ops import to_numpy
 
 BATCH = 128
@@ -211,13 +212,6 @@ def judged(policy: Any, obs: dict[str, Tensor]) -> Tensor:
     if policy.share_features_extractor:
         seen = seen.detach()
     return policy.value_net(policy.mlp_extractor.forward_critic(seen))
-
-
-def values_of(policy: Any) -> Callable[[dict[str, Tensor]], Tensor] | None:
-    """From observations to the values of all actions, (B, n), for a policy that has them."""
-    if hasattr(policy, "quantile_net"):
-        return lambda obs: policy.quantile_net(obs).mean(1)
-    return getattr(policy, "q_net", None)
 
 
 def settle_targets(model: Any) -> None:

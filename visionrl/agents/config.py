@@ -234,18 +234,21 @@ def resolve(config: TrainConfig) -> TrainConfig:
 
     The file may name the task's algorithm. Its ``[env]`` and ``[train]`` tables belong to the task as it is by
     default, so a paper's constants (``preset``) replace them; so it is with ``[ALGO.env]``, arguments of the task for
-    one algorithm alone, such as what its actions are. Keys of an algorithm's table that are fields of the config fill
+    one algorithm alone, such as what its actions are; ``[ALGO.cloned]`` replaces what else the algorithm's table says
+    where the run begins with cloning. Keys of an algorithm's table that are fields of the config fill
     what is None there. Double DQN has the table of DQN.
     """
     tables: dict[str, Any] = load_presets(config.env) if config.presets else {}
     name = config.algo or tables.get("algo", ALGO)
     env, train = ({} if config.preset else tables.get(key, {}) for key in ("env", "train"))
     algo = dict(tables.get("dqn" if name == "ddqn" else name, {}))
-    own = algo.pop("env", {})
+    own, after = algo.pop("env", {}), algo.pop("cloned", {})
     env |= {} if config.preset else own
-    run = {key: algo.pop(key, None) for key in DECIDED}
     if config.preset:
-        run["clone_steps"] = None  # papers learn by reward
+        algo.pop("clone_steps", None)  # papers learn by reward
+    if config.clone_steps or (config.clone_steps is None and algo.get("clone_steps")):
+        algo |= after
+    run = {key: algo.pop(key, None) for key in DECIDED}
     decided = {**DEFAULTS, **{key: value for key, value in run.items() if value is not None}}
     given = {key: getattr(config, key) for key in run if getattr(config, key) is not None}
     chosen: dict[str, Any] = {"eval_every": None, **decided, **given}

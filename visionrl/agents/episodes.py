@@ -16,13 +16,8 @@ from visionrl.core import Task, batch, entry_of, make_task
 from visionrl.core.registry import Run
 
 MOST_EPISODES = 512  # of an evaluation that is not told how many
-ENGINE = (
-    "backend",
-    "device",
-    "num_envs",
-    "render_mode",
-    "split",
-)  # not for the caller: policies get NumPy arrays
+# not for the caller: policies get NumPy arrays
+ENGINE = ("backend", "device", "num_envs", "render_mode", "split")
 
 
 @dataclass(frozen=True)
@@ -106,15 +101,22 @@ def prepare(
     if num_envs < 1:
         raise ValueError(f"num_envs must be >= 1, got {num_envs}")
     entry = entry_of(env_id)
-    kwargs, limit = constructor({**entry.task.evaluation, **env_kwargs}, split, entry.max_steps)
-    task = make_task(entry.id, **kwargs)
+    kwargs = {**entry.task.evaluation, **env_kwargs}
+    task, limit = (
+        make_task(entry.id, **task_kwargs(kwargs, split)),
+        kwargs.get("max_episode_steps", entry.max_steps),
+    )
     return Plan(task, choose(task, episodes, seed), limit or math.inf, num_envs)
 
 
 def last_states(
     env_id: str, policy: Policy, split: str, episodes: int, env_kwargs: Mapping[str, Any]
 ) -> tuple[Task, Any]:
-    """The task, and the last states of some episodes."""
+    """The task, and the last states of some episodes; the arguments are those of ``evaluate``.
+
+    Raises:
+        ValueError: one of them is out of range.
+    """
     plan = prepare(env_id, split, episodes, 0, episodes, env_kwargs)
     return plan.task, side_by_side(plan, policy, plan.chosen.starts)[0]
 
@@ -155,12 +157,10 @@ def side_by_side(plan: Plan, policy: Policy, starts: list[Any]) -> tuple[Any, di
     return ends, {"return": total, "length": length}
 
 
-def constructor(
-    kwargs: Mapping[str, Any], split: str, limit: int | None = None
-) -> tuple[dict[str, Any], int | None]:
-    """An environment's arguments as the task's own, and the time limit."""
+def task_kwargs(kwargs: Mapping[str, Any], split: str) -> dict[str, Any]:
+    """An environment's arguments as the task's own: without the engine's and the time limit."""
     task = {key: value for key, value in kwargs.items() if key not in (*ENGINE, "max_episode_steps")}
-    return {**task, "split": split}, kwargs.get("max_episode_steps", limit)
+    return {**task, "split": split}
 
 
 def solve(plan: Plan, run: Run) -> Result:

@@ -7,26 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from visionrl.agents.baselines import Policy, agent_policy, expert_policy, random_policy
-from visionrl.agents.episodes import Plan, Result, constructor, prepare, roll, solve
-from visionrl.agents.table import Estimate, Row, Table, estimate, estimate_pooled, summarize
+from visionrl.agents.baselines import Policy, expert_policy, random_policy
+from visionrl.agents.episodes import Plan, Result, prepare, roll, solve, task_kwargs
+from visionrl.agents.table import Row, Table, estimate_pooled, summarize
 from visionrl.core import BASELINES, Task, entry_of, make_task
 from visionrl.core.registry import Run
-
-__all__ = [
-    "Estimate",
-    "Policy",
-    "Row",
-    "Table",
-    "agent_policy",
-    "compare",
-    "estimate",
-    "evaluate",
-    "expert_policy",
-    "measure",
-    "random_policy",
-    "summarize",
-]
 
 
 def evaluate(
@@ -78,6 +63,9 @@ def measure(
     """One policy's numbers over all episodes: the mean of what ``evaluate`` gives, and the task's pooled metrics.
 
     The arguments are those of ``evaluate``.
+
+    Raises:
+        ValueError: an argument is out of range.
     """
     plan = prepare(env_id, split, episodes, seed, num_envs, env_kwargs or {})
     result = roll(plan, policy)
@@ -166,7 +154,7 @@ def _train_task(
     if fit_kwargs is None and not isinstance(kwargs.get("data"), str | None):
         return None, "data is a sequence of samples; give fit_kwargs"
     try:
-        return make_task(env_id, **constructor(kwargs, "train")[0]), ""
+        return make_task(env_id, **task_kwargs(kwargs, "train")), ""
     except ValueError as error:
         return None, str(error)
 

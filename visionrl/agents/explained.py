@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from visionrl.agents.explain import Explain
 from visionrl.agents.extractor import VisionExtractor
 from visionrl.agents.play import action_names
+from visionrl.agents.worth import action_scores
 from visionrl.backbones import Backbone, list_backbones, make_backbone, make_classifier
 from visionrl.backbones._weights import read_weights
 from visionrl.backbones.deconv import deconvolve
@@ -199,7 +200,10 @@ def _agent(folder: Path, options: Explain) -> Subject:
 
     def scores(images: Tensor) -> Tensor:
         rows = {name: value.expand(len(images), *value.shape[1:]) for name, value in obs.items()}
-        return action_scores(model.policy, {**rows, key: images})
+        found = action_scores(model.policy, {**rows, key: images})
+        if found is None:
+            raise ValueError(f"the agent must choose among a few actions, it has {model.action_space}")
+        return found
 
     def fed(images: Tensor) -> Tensor:
         stack = torch.cat([images, *(obs[k] for k in keys if k != key)], 1).float() / 255
@@ -208,22 +212,6 @@ def _agent(folder: Path, options: Explain) -> Subject:
     net: Any = extractor.backbones[key]
     names = action_names(entry_of(config.env).task)
     return Subject(net, obs[key], scores, fed, "action", f"{folder}/explain-", names=names)
-
-
-def action_scores(policy: Any, observations: dict[str, Tensor]) -> Tensor:
-    """Q-values (B, actions), or log-probabilities where the policy has none.
-
-    Raises:
-        ValueError: the actions are not a choice among a few.
-    """
-    if hasattr(policy, "q_net"):
-        return policy.q_net(observations)
-    if hasattr(policy, "quantile_net"):
-        return policy.quantile_net(observations).mean(1)
-    drawn = policy.get_distribution(observations).distribution
-    if not isinstance(drawn, torch.distributions.Categorical):
-        raise ValueError(f"the agent must choose among a few actions, it has {policy.action_space}")
-    return drawn.logits
 
 
 def read_image(path: Path, channels: int, *, short: int = 0, size: tuple[int, ...] = ()) -> Tensor:

@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 
 from visionrl.agents.baselines import Policy
-from visionrl.agents.episodes import last_states
+from visionrl.agents.episodes import ENGINE, last_states
 from visionrl.core import Task, batch, entry_of
 from visionrl.rendering import write_gif, write_png
 
@@ -112,12 +112,8 @@ def episode(
     """The task, and every state of one episode with B = 1, the first and the last among them."""
     entry = entry_of(env_id)
     wanted = {**entry.task.evaluation, **env_kwargs, "split": split}
-    engine = {
-        key: value
-        for key, value in wanted.items()
-        if key not in ("backend", "device", "num_envs", "render_mode")
-    }
-    env = gym.make(entry.id, disable_env_checker=True, **engine)
+    single = {key: value for key, value in wanted.items() if key == "split" or key not in ENGINE}
+    env = gym.make(entry.id, disable_env_checker=True, **single)
     inner: Any = env.unwrapped
     obs, _ = env.reset(seed=seed, options={"item": item})
     getattr(policy, "reset", lambda: None)()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 from visionrl.agents.arguments import format_args, parse_args
 from visionrl.agents.config import DECIDED, TrainConfig
@@ -26,10 +28,7 @@ def check_folder(config: TrainConfig) -> TrainConfig | None:
                 f"resume needs a run to continue, and {run} holds none; --name says which of {run.parent}"
             )
         return read_config(run)[0]
-    if run.exists() and (not run.is_dir() or any(run.iterdir())):
-        raise ValueError(
-            f"{run} exists; continue it with --resume, or give the new run another --name or --seed"
-        )
+    check_new(run)
     return None
 
 
@@ -60,19 +59,33 @@ def inherit(config: TrainConfig, earlier: TrainConfig) -> TrainConfig:
         algo_args=format_args(algo),
         presets=earlier.presets,
     )
-    check_same(wanted, earlier)
+    check_same(wanted, earlier, MAY_CHANGE)
+    if (wanted.timesteps or 0) < (earlier.timesteps or 0):
+        raise ValueError(
+            f"timesteps must be >= {earlier.timesteps} of the resumed run, got {wanted.timesteps}"
+        )
     return wanted
 
 
-def check_same(now: TrainConfig, before: TrainConfig) -> None:
-    """Refuse to go on with a run under another config; ``timesteps`` may grow.
+def check_new(run: Path) -> None:
+    """Refuse to write into a folder that holds something.
+
+    Raises:
+        ValueError: it does.
+    """
+    if run.exists() and (not run.is_dir() or any(run.iterdir())):
+        raise ValueError(
+            f"{run} exists; continue it with --resume, or give the new run another --name or --seed"
+        )
+
+
+def check_same(now: Any, before: Any, may_change: Collection[str]) -> None:
+    """Refuse to go on with a run under another config, a dataclass.
 
     Raises:
         ValueError: names the field that differs.
     """
-    for field in fields(TrainConfig):
+    for field in fields(now):
         new, old = getattr(now, field.name), getattr(before, field.name)
-        if field.name not in MAY_CHANGE and new != old:
+        if field.name not in may_change and new != old:
             raise ValueError(f"{field.name} must be as in the run that is resumed, {old!r}, got {new!r}")
-    if (now.timesteps or 0) < (before.timesteps or 0):
-        raise ValueError(f"timesteps must be >= {before.timesteps} of the resumed run, got {now.timesteps}")

@@ -14,14 +14,15 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 
 from visionrl.agents.arguments import format_args, parse_args
-from visionrl.agents.baselines import agent_rows
+from visionrl.agents.baselines import agent_policy, agent_rows
 from visionrl.agents.cache import on_images
 from visionrl.agents.callback import RunCallback, Stopped
 from visionrl.agents.checkpoint import last_checkpoint
 from visionrl.agents.cloning import clone
 from visionrl.agents.config import TrainConfig, resolve
 from visionrl.agents.curriculum import Curriculum
-from visionrl.agents.evaluate import agent_policy, compare
+from visionrl.agents.episodes import task_kwargs
+from visionrl.agents.evaluate import compare
 from visionrl.agents.models import build_model, fit_buffer, make_training_env
 from visionrl.agents.resuming import check_folder, finished, inherit
 from visionrl.agents.run_files import plot_curve, write_config, write_json
@@ -86,8 +87,7 @@ def settle(config: TrainConfig, task: Task) -> TrainConfig:
     """
     settled = replace(config, env_args=format_args({**task.settled, **parse_args(config.env_args)}))
     for split in ("val", "test"):
-        kwargs = {**task.evaluation, **settled.env_kwargs, "split": split}
-        kwargs.pop("max_episode_steps", None)  # the environment's, not the task's
+        kwargs = task_kwargs({**task.evaluation, **settled.env_kwargs}, split)
         seen = make_task(config.env, **kwargs).observation_space
         if seen != task.observation_space:
             raise ValueError(f"observations of split {split!r} must be {task.observation_space}, got {seen}")

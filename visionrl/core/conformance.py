@@ -308,7 +308,7 @@ def _compare_rows(obs: dict[str, Any], singles: list[dict[str, np.ndarray]]) -> 
 
 
 def _play(task_id: str, kwargs: dict, episodes: int, *, expert: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return and success of episodes, a row each; nothing is observed, and rows that are over wait."""
+    """Return and success of episodes, a row each; steps are not observed, and rows leave when they are over."""
     env = TaskVectorEnv(episodes, task_id, max_episode_steps=entry_of(task_id).max_steps, **kwargs)
     env.reset(seed=0)
     env.action_space.seed(0)
@@ -321,5 +321,6 @@ def _play(task_id: str, kwargs: dict, episodes: int, *, expert: bool) -> tuple[n
         over = task.terminated(after) if left else np.ones(len(rows), bool)
         if over.any():
             success[rows[over]] = task.metrics(batch.take(after, over))["is_success"]
-        rows, state = rows[~over], batch.take(after, ~over)
+            rows, after = rows[~over], batch.take(after, ~over)
+        state = after
     return total, success

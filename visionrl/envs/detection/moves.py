@@ -14,7 +14,7 @@ def reports_now(rules: Rules, action: Array) -> Array:
 
 
 def moved(rules: Rules, state: State, action: Array) -> Array:
-    """The box after a move, (B, 4); a trigger leaves it as it is."""
+    """The box after a move, (B, 4); whether the action reports instead, ``reports_now`` says."""
     xp = xp_of(state.box)
     if rules.continuous:
         shift, growth = action[:, :2] * rules.step, action[:, 2:4] * rules.step / 2
@@ -30,7 +30,7 @@ def every_move(rules: Rules, box: Array, view: Array) -> Array:
 
 
 def changed(rules: Rules, box: Array, change: Array, view: Array) -> Array:
-    """A box with its edges moved, in its own sides; as it was where it would become too small."""
+    """Boxes (..., 4) with their edges moved by (..., 4) sides of theirs; as they were where they would become too small."""
     xp = xp_of(box)
     after = bounded(box + change * sides(box), view)
     small = ops.size(after) < xp.minimum(ops.size(box), rules.smallest)
@@ -38,7 +38,7 @@ def changed(rules: Rules, box: Array, change: Array, view: Array) -> Array:
 
 
 def aim(rules: Rules, state: State, truth: Array, hit: Array) -> Array:
-    """The continuous action that brings the box nearest to another, (B, 5) float32."""
+    """The continuous action that brings the box nearest to another, (B, 4); it stops where ``hit`` (B,): (B, 5) float32."""
     xp = xp_of(state.box)
     size = ops.size(state.box)
     shift = (ops.center(truth) - ops.center(state.box)) / size / rules.step

@@ -15,7 +15,7 @@ from visionrl.datasets import ImageSample, load
 from visionrl.datasets.image_bank import image_bank
 from visionrl.envs.detection import moves, paint, scores, starts
 from visionrl.envs.detection.boxes import bounded, label_table, mirrored, near, sought_names, within
-from visionrl.envs.detection.state import Rules, State, begun
+from visionrl.envs.detection.state import Rules, State
 from visionrl.ops import Array, const, one_hot, xp_of
 from visionrl.rendering import Canvas
 
@@ -69,7 +69,7 @@ class Search(Task[State]):
         if max_side is not None:
             check_range("max_side", max_side, window)
         self.rules, self.window, self.context = rules, window, context
-        self.starts = starts.ALL if rules.corners else starts.ALL[:1]
+        self.starts = starts.begins(rules)
         self.most = 1 if rules.termination == "trigger" else rules.max_reports
         self.kept, self.augment = ATTENDED if attended else 0, augment
         samples = load(data, kind=ImageSample, default="objects", split=split, negatives=True, **loading)
@@ -83,18 +83,18 @@ class Search(Task[State]):
         if not len(self.pairs):
             raise ValueError(f"data must have boxes of {', '.join(self.names)} in split {split!r}, got none")
         self.items = len(self.pairs)
-        self.report = None if self.rules.continuous else len(rules.moves)
+        self.report = None if rules.continuous else len(rules.moves)
         count = len(rules.moves) + 1
         keys: dict[str, spaces.Space] = {
             "window": spaces.Box(0, 255, (self.bank.channels, window, window), np.uint8),
             "history": spaces.Box(-1, 1, (rules.history * 5,), np.float32)
-            if self.rules.continuous
+            if rules.continuous
             else spaces.Box(0, 1, (rules.history * count,), np.float32),
             "category": spaces.Box(0, 1, (len(self.names),), np.float32),
         }
         self.observation_space = spaces.Dict({k: box for k, box in keys.items() if box.shape != (1,)})
         self.action_space = (
-            spaces.Box(-1, 1, (5,), np.float32) if self.rules.continuous else spaces.Discrete(count)
+            spaces.Box(-1, 1, (5,), np.float32) if rules.continuous else spaces.Discrete(count)
         )
 
     @property
@@ -113,7 +113,16 @@ class Search(Task[State]):
             sought, known = starts.reported(rng, boxes, sought, self.most - 1)
             marks[: len(known)] = known
         first = starts.nearer(rng, view, boxes[sought], self.difficulty)
-        return begun(self.rules, image, category, view, first, sought, marks, self.kept, len(self.starts))
+        return starts.first_state(
+            self.rules,
+            image=image,
+            category=category,
+            view=view,
+            box=first,
+            sought=sought,
+            marks=marks,
+            kept=self.kept,
+        )
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
     def step(self, state: State, action: Array) -> State:
@@ -227,15 +236,16 @@ class Search(Task[State]):
         truth = self.object(state, target)
         seen = ops.area(bounded(truth, state.box)) > IN_SIGHT * ops.area(truth)
         seen = seen & xp.any(state.sought, axis=-1)
-        truth = xp.where(seen[:, None], truth, state.view)[:, None, :]
+        truth = xp.where(seen[:, None], truth, state.view)
+        if self.rules.continuous:
+            return moves.aim(self.rules, state, truth, hit)
+        truth = truth[:, None, :]
         once = moves.every_move(self.rules, state.box, state.view)  # (B, n, 4)
         twice = moves.every_move(self.rules, once, state.view[:, None, :])  # (B, n, n, 4)
         soon = near(once, truth)
         later = xp.max(near(twice, truth[:, :, None, :]), axis=-1)
         best = xp.argmax(xp.maximum(soon, later - 1e-3), axis=-1)
-        if not self.rules.continuous:
-            return xp.where(hit, xp.full_like(best, len(self.rules.moves)), best)
-        return moves.aim(self.rules, state, truth[:, 0, :], hit)
+        return xp.where(hit, xp.full_like(best, len(self.rules.moves)), best)
 
     def good_actions(self, state: State) -> Array:
         xp = xp_of(state.box)

@@ -6,6 +6,7 @@ import numpy as np
 
 from visionrl import ops
 from visionrl.envs.detection.boxes import bounded, sides
+from visionrl.envs.detection.state import Rules, State
 
 # (x0, y0, x1, y1) of the boxes that a search begins from, in sides of the image: all of it, then its corners
 ALL = (
@@ -17,6 +18,11 @@ EMPTY = 0.3  # share of the parts that need not show an object
 KNOWN = 0.3  # share of the objects that were reported before the start
 MISS = 0.15  # of a box's sides, by which those reports miss
 NEAR = 0.3  # of an object's sides, by which the easiest starts miss it
+
+
+def begins(rules: Rules) -> tuple[tuple[float, float, float, float], ...]:
+    """The boxes from which searches begin in turn, in sides of the image."""
+    return ALL if rules.corners else ALL[:1]
 
 
 def part(rng: np.random.Generator, size: np.ndarray, objects: np.ndarray) -> np.ndarray:
@@ -61,3 +67,49 @@ def nearer(rng: np.random.Generator, view: np.ndarray, objects: np.ndarray, diff
     truth = rng.choice(objects)
     near = bounded(truth + NEAR * rng.uniform(-1, 1, 4) * sides(truth), view)
     return near + difficulty * (view - near)
+
+
+def first_state(
+    rules: Rules,
+    *,
+    image: int,
+    category: int,
+    view: np.ndarray,
+    box: np.ndarray,
+    sought: np.ndarray,
+    marks: np.ndarray,
+    kept: int,
+) -> State:
+    """What a search remembers when it begins: fields of ``State`` without the axis B.
+
+    Args:
+        rules: the constants.
+        image: number of the image.
+        category: number of the class.
+        view: (4,) the part of the image that is searched.
+        box: (4,) where the search begins.
+        sought: (N,) bool, the objects of the class.
+        marks: (K, 4) boxes that count as reported already; NaN where there is none.
+        kept: how many attended boxes are kept for evaluation.
+    """
+    most = len(marks)
+    return State(
+        image=np.int64(image),
+        category=np.int64(category),
+        view=view,
+        box=box,
+        sought=sought,
+        present=np.float64(sought.sum()),
+        found=np.float64(0),
+        reports=np.int64((~np.isnan(marks[:, 0])).sum()),
+        marks=marks,
+        scores=np.full(most, np.nan),
+        spent=np.full(most, np.nan),
+        since=np.int64(0),
+        since_report=np.int64(0),
+        start=np.int64(1 % len(begins(rules))),
+        actions=np.zeros((rules.history, 5)) if rules.continuous else np.full(rules.history, -1),
+        confidence=np.float64(0),
+        attended=np.full((kept, 5), np.nan),
+        steps=np.int64(0),
+    )

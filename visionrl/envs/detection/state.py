@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from visionrl.core import check_choice, check_range
 from visionrl.ops import Array
 
@@ -99,52 +97,5 @@ class Rules:
 
     @property
     def continuous(self) -> bool:
-        """Whether actions are in a box."""
+        """Whether an action is five numbers in [-1, 1], not the number of a move."""
         return self.control == "continuous"
-
-
-def begun(
-    rules: Rules,
-    image: int,
-    category: int,
-    view: np.ndarray,
-    box: np.ndarray,
-    sought: np.ndarray,
-    marks: np.ndarray,
-    kept: int,
-    starts: int,
-) -> State:
-    """One episode's first state.
-
-    Args:
-        rules: the constants.
-        image: see ``State``, as all that is not named here.
-        category: class.
-        view: (4,).
-        box: (4,), where it begins.
-        sought: (N,).
-        marks: (K, 4), what counts as reported already.
-        kept: boxes that are kept for evaluation.
-        starts: how many boxes a search may begin from.
-    """
-    most = len(marks)
-    return State(
-        image=np.int64(image),
-        category=np.int64(category),
-        view=view,
-        box=box,
-        sought=sought,
-        present=np.float64(sought.sum()),
-        found=np.float64(0),
-        reports=np.int64((~np.isnan(marks[:, 0])).sum()),
-        marks=marks,
-        scores=np.full(most, np.nan),
-        spent=np.full(most, np.nan),
-        since=np.int64(0),
-        since_report=np.int64(0),
-        start=np.int64(1 % starts),
-        actions=np.zeros((rules.history, 5)) if rules.continuous else np.full(rules.history, -1),
-        confidence=np.float64(0),
-        attended=np.full((kept, 5), np.nan),
-        steps=np.int64(0),
-    )
