@@ -14,10 +14,10 @@ demo: $(READY)
 	$(BIN)/python examples/train_dqn.py --name demo --timesteps 200000 $(if $(wildcard runs/demo/config.json),--resume)
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: lint
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 lint: $(READY)
 	$(BIN)/ruff check

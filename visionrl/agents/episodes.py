@@ -16,7 +16,7 @@ from visionrl.core import Task, batch, entry_of, make_task
 from visionrl.core.registry import Run
 
 MOST_EPISODES = 512  # of an evaluation that is not told how many
-# not for the caller: policies get NumPy arrays
+# arguments of environments that are not the task's; policies get NumPy arrays of one process
 ENGINE = ("backend", "device", "num_envs", "render_mode", "split")
 
 
