@@ -51,10 +51,10 @@ def test_memory_does_not_grow_over_a_hundred_thousand_steps(task_id):
         gc.collect()
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
-    resident = [run(20 if slow else 200)]
+    before = run(20 if slow else 200)
     for _ in range(3):
-        resident.append(run(128 if slow else 100_000 // 64))
-        grown = resident[-1] - resident[-2]
+        after = run(128 if slow else 100_000 // 64)
+        grown, before = after - before, after
         if grown < 8e6:
             break
     assert grown < 8e6, f"resident memory grew by {grown} bytes"

@@ -81,7 +81,7 @@ def choose(task: Task, episodes: int | None, seed: int) -> Episodes:
     items = np.arange(count) % task.items
     if (
         count < task.items
-    ):  # one of each of ``count`` equal parts: regular strides could meet one structure alone
+    ):  # one of each of so many equal parts: regular strides could meet one structure alone
         edges = np.arange(count + 1) * task.items // count
         items = np.random.default_rng(0).integers(edges[:-1], edges[1:])
     seeds = list(range(seed, seed + count))
@@ -102,10 +102,8 @@ def prepare(
         raise ValueError(f"num_envs must be >= 1, got {num_envs}")
     entry = entry_of(env_id)
     kwargs = {**entry.task.evaluation, **env_kwargs}
-    task, limit = (
-        make_task(entry.id, **task_kwargs(kwargs, split)),
-        kwargs.get("max_episode_steps", entry.max_steps),
-    )
+    limit = kwargs.get("max_episode_steps", entry.max_steps)
+    task = make_task(entry.id, **task_kwargs(kwargs, split))
     return Plan(task, choose(task, episodes, seed), limit or math.inf, num_envs)
 
 
