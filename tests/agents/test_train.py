@@ -228,6 +228,15 @@ def test_nothing_to_resume(tmp_path: Path, photos: str) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.filterwarnings(
+    "ignore:__array__ implementation"
+)  # of tensors, in the buffers of Stable-Baselines3
+def test_the_engines_arguments_are_not_the_tasks(tmp_path: Path, photos: str) -> None:
+    args = ("max_episode_steps=40", "backend=torch")
+    run = train(tiny(tmp_path, photos, timesteps=64, eval_every=64, env_args=args))
+    assert (run / "metrics.json").is_file() and load_agent(run, "cpu")[1].env_kwargs["backend"] == "torch"
+
+
 def test_bad_data_leave_no_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nowhere"):
         train(tiny(tmp_path, f"pts:{tmp_path}/nowhere"))

@@ -79,9 +79,8 @@ def choose(task: Task, episodes: int | None, seed: int) -> Episodes:
         raise ValueError(f"episodes must be >= 1, got {episodes}")
     count = episodes or min(task.items, MOST_EPISODES)
     items = np.arange(count) % task.items
-    if (
-        count < task.items
-    ):  # one of each of so many equal parts: regular strides could meet one structure alone
+    if count < task.items:
+        # one of each of so many equal parts: regular strides could meet one structure alone
         edges = np.arange(count + 1) * task.items // count
         items = np.random.default_rng(0).integers(edges[:-1], edges[1:])
     seeds = list(range(seed, seed + count))
