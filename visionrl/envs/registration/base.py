@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -10,15 +10,16 @@ import numpy as np
 from gymnasium import spaces
 
 from visionrl import ops, rewards
-from visionrl.core import Task, check_choice, check_range
+from visionrl.core import Task
 from visionrl.datasets import PairSample
 from visionrl.envs.registration import transforms
-from visionrl.envs.registration.controls import CONTROLS, Controls, check_modalities, rests
+from visionrl.envs.registration.controls import Controls, check_modalities, rests
+from visionrl.envs.registration.fits import COARSER, Bank, Fits, fit_scales
 from visionrl.envs.registration.labels import check_labels
-from visionrl.envs.registration.pair_bank import PairBank
+from visionrl.envs.registration.pair_bank import within
+from visionrl.envs.registration.rules import Rules
 from visionrl.envs.registration.similarity import mutual_information, ncc
-from visionrl.envs.registration.volume_pair_bank import VolumePairBank
-from visionrl.ops import Array, const, xp_of
+from visionrl.ops import Array, Resident, const, xp_of
 
 MEMORY = 20  # steps that are looked back on for rest
 BONUS = 10.0
@@ -26,7 +27,6 @@ EASY = 0.1  # share of the offsets at difficulty 0
 # Share of half the shorter side of a fixed image: how far the view leaves the middle in augmented training
 WANDER = 0.4
 TURNED = {2: 180.0, 3: 20.0}  # degrees about each axis, likewise
-REWARDS = ("truth", "ncc", "mi", "dice")
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class State:
         trail: (B, 20, d, d + 1) float64, poses before this one, newest last; NaN before the start.
         first: (B,) float64, target registration error at the start.
         score: (B,) float64, how alike the images are now; 0 where the reward does not ask.
+        fits: (B, F, k + 2) float64, what ``fits.Fits`` proposes now; (B, 0) without control "fits".
         finished: (B,) bool, the episode has come to its end.
     """
 
@@ -54,57 +55,8 @@ class State:
     trail: Array
     first: Array
     score: Array
+    fits: Array
     finished: Array
-
-
-@dataclass(frozen=True)
-class Rules:
-    """The arguments that both tasks have; their docstrings explain them.
-
-    Attributes:
-        offset: largest random shift along each axis, pixels or millimetres.
-    """
-
-    transform: str
-    control: str
-    step: float
-    reward: str
-    verdicts: Sequence[float] | None
-    start: str
-    offset: float
-    offset_deg: float
-    ends: str
-    epsilon: float
-    radius: float
-    window: int
-    scales: Sequence[int]
-    augment: bool
-    dice_of: Sequence[int]
-
-    def check(self, unit: str) -> None:
-        """Refuse what makes no sense.
-
-        Raises:
-            ValueError: names the argument, the rule, and the value.
-        """
-        check_choice("transform", self.transform, transforms.KINDS)
-        check_choice("control", self.control, CONTROLS)
-        check_choice("reward", self.reward, REWARDS)
-        check_choice("start", self.start, ("offset", "own"))
-        check_choice("ends", self.ends, ("rest", "close"))
-        for name, low in (("step", 0.5), ("epsilon", 0.01), ("radius", 0.01)):
-            check_range(name, getattr(self, name), low)
-        check_range(f"offset_{unit}", self.offset, 0.0)
-        check_range("offset_deg", self.offset_deg, 0.0, 120.0)
-        check_range("window", self.window, 16)
-        if (
-            not self.scales
-            or list(self.scales) != sorted(set(self.scales), reverse=True)
-            or min(self.scales) < 1
-        ):
-            raise ValueError(f"scales must be whole numbers >= 1, falling, got {self.scales!r}")
-        if self.verdicts is not None and len(self.verdicts) != 3:
-            raise ValueError(f"verdicts must be three rewards (better, same, worse), got {self.verdicts!r}")
 
 
 class Registration(Task[State]):
@@ -120,24 +72,30 @@ class Registration(Task[State]):
     unit: ClassVar[str]
     evaluation: ClassVar[dict[str, Any]] = {"ends": "rest", "augment": False}
     eased = True
+    fits: Fits | None = None
     bank: Any
 
     def set_up(
-        self, samples: Sequence[PairSample], rules: Rules, bank: PairBank | VolumePairBank, half: float
+        self,
+        samples: Sequence[PairSample],
+        rules: Rules,
+        held: Callable[[tuple[int, ...]], Bank],
+        half: float,
     ) -> None:
         """Take in the pairs and the rules; the constructors of tasks end with it.
 
         Args:
             samples: the pairs.
             rules: checked.
-            bank: of the pairs.
+            held: what holds the pairs at some scales.
             half: half the side of the field that the widest window shows.
 
         Raises:
             ValueError: the reward does not fit the pairs.
         """
+        bank = held(rules.held)
         self.samples, self.rules, self.bank, self.half = samples, rules, bank, half
-        self.kind, self.items = rules.transform, len(samples)
+        self.kind, self.items, self.held = rules.transform, len(samples), held
         check_modalities(samples, rules.reward)
         if rules.reward == "dice" and bank.masks is None:
             raise ValueError("reward 'dice' needs label maps of both images of every pair")
@@ -148,9 +106,25 @@ class Registration(Task[State]):
         self.spread = np.array(
             [rules.offset] * self.axes + [rules.offset_deg] * turns + [rules.offset_deg / 3] * others
         )
+        self.levels = tuple(bank.scales.index(scale) for scale in rules.scales)
+        self.grid = Resident(bank.grid(self.levels[0], rules.window))
+        every = np.arange(len(samples))
+        self.seen = Resident(
+            self.view(0, every, np.tile(np.eye(self.axes, self.axes + 1), (len(every), 1, 1)))
+        )
         shape = (len(rules.scales) * 2 * bank.channels, rules.window, rules.window)
         self.observation_space = spaces.Dict({"window": spaces.Box(0, 255, shape, np.uint8)})
         self.action_space = self.controls.space
+        if rules.control == "fits":
+            self.fits = self.fitting(bank)
+            self.observation_space["fits"] = spaces.Box(-1, 1, (self.fits.size,), np.float32)
+            self.action_space = spaces.Box(-1, 1, (self.controls.count + self.fits.count,), np.float32)
+
+    def fitting(self, bank: Bank | None = None) -> Fits:
+        """What proposes motions, at the scales that the windows have; the bank is made if none is given."""
+        rules = self.rules
+        bank = bank or self.held(fit_scales(rules.scales))
+        return Fits(bank, rules.scales, rules.window // COARSER, self.kind, rules.step, rules.augment)
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
@@ -177,13 +151,14 @@ class Registration(Task[State]):
             trail=np.full((MEMORY, self.axes, self.axes + 1), np.nan),
             first=self.bank.places.error(pair, from_fixed(frame, pose))[0],
             score=self.alike(pair, frame, pose)[0],
+            fits=self.proposed(pair, frame, pose)[0],
             finished=np.False_,
         )
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
     def step(self, state: State, action: Array) -> State:
         xp = xp_of(state.pose)
-        pose = transforms.moved(state.pose, self.controls.motion(action, state.pose), self.kind)
+        pose = transforms.moved(state.pose, self.motion(state, action), self.kind)
         pose = xp.where(self.allowed(pose, state.pose)[:, None, None], pose, state.pose)
         trail = xp.concat([state.trail[:, 1:, ...], state.pose[:, None, ...]], axis=1)
         if self.rules.ends == "close":
@@ -191,17 +166,29 @@ class Registration(Task[State]):
         else:
             finished = rests(pose, trail)
         score = self.alike(state.pair, state.frame, pose)
-        return replace(state, pose=pose, trail=trail, score=score, finished=finished)
+        fits = self.proposed(state.pair, state.frame, pose)
+        return replace(state, pose=pose, trail=trail, score=score, fits=fits, finished=finished)
 
     def observe(self, state: State) -> dict[str, Array]:
         xp = xp_of(state.pose)
-        moving = self.bank.moving_windows(state.pair, state.pose)
+        moving = self.view(1, state.pair, state.pose)
         both = xp.stack([self.fixed(state.pair, state.frame), moving], axis=3)
-        return {"window": xp.reshape(both, (both.shape[0], -1, *both.shape[-2:]))}
+        seen = {"window": xp.reshape(both, (both.shape[0], -1, *both.shape[-2:]))}
+        return seen | {"fits": self.fits.told(state.fits)} if self.fits else seen
 
     def fixed(self, pair: Array, frame: Array) -> Array:
         """What the windows show of the fixed images, (B, scales, C, w, w)."""
-        return self.bank.fixed_windows(pair, frame if self.rules.augment else None)
+        return (
+            self.view(0, pair, frame)
+            if self.rules.augment
+            else xp_of(pair).take(self.seen.on(pair), pair, axis=0)
+        )
+
+    def view(self, which: int, pair: Array, pose: Array, levels: Sequence[int] | None = None) -> Array:
+        """Windows (B, levels, C, w, w) of the fixed (0) or the moving (1) images, at all scales unless some are named."""
+        return self.bank.windows(
+            which, pair, pose, self.levels if levels is None else levels, self.rules.window
+        )
 
     def reward(self, before: State, action: Array, after: State) -> Array:
         xp, by_truth = xp_of(before.pose), self.rules.reward == "truth"
@@ -231,7 +218,25 @@ class Registration(Task[State]):
         return {**found, "is_success": error < self.rules.radius}
 
     def expert(self, state: State) -> Array:
-        return self.controls.towards(transforms.residual(state.pose, state.target, self.kind))
+        own = self.controls.towards(transforms.residual(state.pose, state.target, self.kind))
+        return (
+            xp_of(own).concat([own, self.fits.trust(state.pose, state.target, state.fits)], axis=1)
+            if self.fits
+            else own
+        )
+
+    def motion(self, state: State, action: Array) -> Array:
+        """The numbers (B, k) of the motions that actions make."""
+        count = self.controls.count
+        if not self.fits:
+            return self.controls.motion(action, state.pose)
+        return self.fits.chosen(
+            action[:, count:], self.controls.motion(action[:, :count], state.pose), state.fits
+        )
+
+    def proposed(self, pair: Array, frame: Array, pose: Array) -> Array:
+        """What the fits propose, see ``State``."""
+        return self.fits.made(pair, frame, pose) if self.fits else xp_of(pose).zeros_like(pose[:, 0, :0])
 
     def allowed(self, pose: Array, before: Array) -> Array:
         """Whether maps, made of those before, neither lose the image nor shrink or stretch it too much, (B,) bool."""
@@ -250,12 +255,12 @@ class Registration(Task[State]):
         if rated == "dice":
             return self.bank.masks.dice(pair, from_fixed(frame, pose))
         fixed = self.fixed(pair, frame)[:, 0, ...]
-        moving = self.bank.moving_windows(pair, pose, (0,))[:, 0, ...]
+        moving = self.view(1, pair, pose, self.levels[:1])[:, 0, ...]
         first, second = (
             xp.reshape(grey[:, : self.bank.pictures, ...], (pose.shape[0], -1)) for grey in (fixed, moving)
         )
         compare = ncc if rated == "ncc" else mutual_information
-        return compare(first, second, self.bank.inside(pair, pose, 0))
+        return compare(first, second, within(self.grid, self.bank.sizes[1], pair, pose))
 
 
 def from_fixed(frame: Array, pose: Array) -> Array:

@@ -10,7 +10,6 @@ import numpy as np
 from visionrl.envs.registration.bending import lattice
 from visionrl.envs.registration.pair_bank import PairBank, middle
 from visionrl.envs.registration.transforms import carry, invert
-from visionrl.envs.registration.volume_pair_bank import VolumePairBank
 from visionrl.rendering import Canvas
 
 SQUARES = 6  # along the shorter side of the chequered picture
@@ -41,12 +40,14 @@ def overlay(bank: PairBank, pair: int, pose: np.ndarray) -> np.ndarray:
     return canvas.pixels
 
 
-def overlay3d(bank: VolumePairBank, pair: int, pose: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, a row a scale: cuts of both volumes in the squares of a chequerboard, and of the fixed one."""
-    index = np.array([pair])
-    fixed, moving = bank.fixed_windows(index)[0], bank.moving_windows(index, pose[None])[0]
-    side = max(bank.size // SQUARES, 1)
-    y, x = np.mgrid[: bank.size, : bank.size] // side
+def overlay3d(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 RGB, a row a scale: cuts of both volumes in the squares of a chequerboard, and of the fixed one.
+
+    Args:
+        fixed: (scales, cuts, w, w) uint8.
+        moving: likewise.
+    """
+    y, x = np.indices(fixed.shape[-2:]) // max(fixed.shape[-1] // SQUARES, 1)
     board = np.where((x + y) % 2 == 0, fixed, moving)
     rows = [np.concatenate([*above, *beside], axis=1) for above, beside in zip(board, fixed, strict=True)]
     return Canvas(np.concatenate(rows)[None]).pixels

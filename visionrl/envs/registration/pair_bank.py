@@ -29,7 +29,6 @@ class PairBank:
 
     Args:
         samples: the pairs.
-        size: side of the windows, pixels.
         scales: whole pixels of the image per pixel of a window, one a level.
         kind: of the true maps: "rigid", "similarity" or "affine".
         longest: pairs with a longer side are shrunk to it, both images alike; None never.
@@ -50,13 +49,12 @@ class PairBank:
     def __init__(
         self,
         samples: Sequence[PairSample],
-        size: int,
         scales: Sequence[int],
         kind: str,
         longest: int | None = None,
         channels: int | None = None,
     ) -> None:
-        self.size, self.scales = size, tuple(scales)
+        self.scales = tuple(scales)
         self.channels = channels or max(max(s.fixed.shape[0], s.moving.shape[0]) for s in samples)
         units = np.array([pixel_size(sample, longest) for sample in samples])  # of both images
         self.fixed = [held(s.fixed, self.channels, unit[0]) for s, unit in zip(samples, units, strict=True)]
@@ -68,13 +66,14 @@ class PairBank:
         self.places = Places(samples, self.rulers, kind, units[:, 1])
         self.masks = label_maps(samples, self.rulers, LATTICE)
         self.rooms = np.array([min(image.shape[:2]) / 2 for image in self.fixed])
-        self.sizes = Resident(np.array([image.shape[1::-1] for image in self.moving], float))
+        self.sizes = tuple(
+            Resident(np.array([image.shape[1::-1] for image in images], float))
+            for images in (self.fixed, self.moving)
+        )
         self._stores = Resident(self._smoothed(self.fixed)), Resident(self._smoothed(self.moving))
         self._middles = tuple(
             Resident(np.array([middle(image) for image in images])) for images in (self.fixed, self.moving)
         )
-        every = np.arange(len(samples))
-        self._seen = Resident(self._windows(0, every, np.tile(np.eye(2, 3), (len(every), 1, 1))))
 
     def _smoothed(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """(M * scales, H, W, C) uint8, all images at all scales, padded with 0 at the right and below."""
@@ -89,38 +88,48 @@ class PairBank:
                 )
         return store
 
-    def fixed_windows(self, pair: Array, frame: Array | None = None) -> Array:
-        """The fixed images about their middles, or as maps (B, 2, 3) show them: (B, scales, C, w, w) uint8."""
-        if frame is not None:
-            return self._windows(0, pair, frame)
-        return xp_of(pair).take(self._seen.on(pair), pair, axis=0)
+    def windows(self, which: int, pair: Array, pose: Array, levels: Sequence[int], side: int) -> Array:
+        """The fixed (0) or the moving (1) images as maps (B, 2, 3) bring them to the view.
 
-    def moving_windows(self, pair: Array, pose: Array, levels: Sequence[int] | None = None) -> Array:
-        """The moving images as maps (B, 2, 3) bring them onto the fixed ones: (B, scales, C, w, w) uint8."""
-        return self._windows(1, pair, pose, levels)
+        Args:
+            which: 0 or 1.
+            pair: (B,) index.
+            pose: from places of the view to places of the images.
+            levels: numbers of scales.
+            side: of the windows, pixels.
 
-    def _windows(self, which: int, pair: Array, pose: Array, levels: Sequence[int] | None = None) -> Array:
-        """Windows of some levels, default all, of the fixed (0) or the moving (1) images."""
+        Returns:
+            (B, levels, C, side, side) uint8.
+        """
         xp, rows = xp_of(pose), pose.shape[0]
         store = self._stores[which].on(pair) if ops.is_torch(pair) else self._stores[which].array
         middles = xp.take(self._middles[which].on(pair), pair, axis=0)
-        levels = tuple(range(len(self.scales)) if levels is None else levels)
-        count, home = len(levels), self.size / 2 - 0.5
+        levels = tuple(levels)
+        count, home = len(levels), side / 2 - 0.5
         scale = const(tuple(float(self.scales[k]) for k in levels), pose)
         linear = pose[:, None, :, :2] * scale[None, :, None, None]
         corner = (pose[:, :, 2] + middles)[:, None, :] - home * xp.sum(linear, axis=-1)
         matrix = xp.reshape(xp.concat([linear, corner[..., None]], axis=-1), (rows * count, 2, 3))
         index = xp.reshape(pair[:, None] * len(self.scales) + const(levels, pair)[None, :], (-1,))
-        seen = ops.warp(store, index, matrix, self.size)
+        seen = ops.warp(store, index, matrix, side)
         return xp.reshape(seen, (rows, count, *seen.shape[1:]))
 
-    def inside(self, pair: Array, pose: Array, level: int) -> Array:
-        """Which pixels of a level's window show the moving image: (B, w * w) bool, row by row."""
-        line = tuple((k - self.size / 2 + 0.5) * self.scales[level] for k in range(self.size))
-        xp, places = xp_of(pose), const(tuple((x, y) for y in line for x in line), pose)
-        half = xp.take(self.sizes.on(pair), pair, axis=0) / 2
-        at = xp.abs(carry(pose, xp.broadcast_to(places[None, :, :], (pose.shape[0], *places.shape))))
-        return ops.every(at <= half[:, None, :])
+    def pixel(self, level: int) -> float:
+        """Side of a window's pixel at a level, in pixels as held."""
+        return float(self.scales[level])
+
+    def grid(self, level: int, side: int) -> np.ndarray:
+        """(side * side, 2) places that the pixels of a level's window show, row by row."""
+        line = (np.arange(side) - side / 2 + 0.5) * self.pixel(level)
+        return np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
+
+
+def within(grid: Resident, sizes: Resident, pair: Array, pose: Array) -> Array:
+    """Which places (P, d) maps (B, d, d + 1) take into images whose sides are ``sizes`` (M, d): (B, P) bool."""
+    xp, places = xp_of(pose), grid.on(pose)
+    half = xp.take(sizes.on(pair), pair, axis=0) / 2
+    at = xp.abs(carry(pose, xp.broadcast_to(places[None, :, :], (pose.shape[0], *places.shape))))
+    return ops.every(at <= half[:, None, :])
 
 
 def pixel_size(sample: PairSample, longest: int | None) -> tuple[float, float]:
@@ -153,7 +162,6 @@ def ruler(image: np.ndarray, unit: float) -> Ruler:
 
 def pair_bank(
     samples: Sequence[PairSample],
-    size: int,
     scales: tuple[int, ...],
     kind: str,
     longest: int | None = None,
@@ -161,4 +169,4 @@ def pair_bank(
 ) -> PairBank:
     """The bank of some pairs; environments over the same arrays share it."""
     pixels = [getattr(sample, name) for sample in samples for name in HELD]
-    return shared(PairBank, pixels, samples, size, scales, kind, longest, channels)
+    return shared(PairBank, pixels, samples, scales, kind, longest, channels)

@@ -9,9 +9,10 @@ import numpy as np
 
 from visionrl.core import check_choice, register
 from visionrl.datasets import PairSample, load
-from visionrl.envs.registration.base import Registration, Rules, State, check_axes, from_fixed
+from visionrl.envs.registration.base import Registration, State, check_axes, from_fixed
 from visionrl.envs.registration.overlay import overlay
 from visionrl.envs.registration.pair_bank import PairBank, pair_bank
+from visionrl.envs.registration.rules import Rules
 
 DEFAULTS = {"rigid": "photo-pairs", "similarity": "photo-pairs-similarity", "affine": "photo-pairs-affine"}
 
@@ -23,6 +24,7 @@ DEFAULTS = {"rigid": "photo-pairs", "similarity": "photo-pairs-similarity", "aff
     presets={
         "liao2017": {"control": "unit", "ends": "close", "epsilon": 0.5},
         "bauer2021": {"control": "steps", "verdicts": (0.5, -0.1, -0.6)},
+        "fits": {"control": "fits"},
     },
 )
 class Registration2D(Registration):
@@ -30,8 +32,8 @@ class Registration2D(Registration):
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``window`` (scales * C * 2, w, w) uint8: at each scale, and for each colour, the fixed image about its middle, then the moving image as it lies on it now; black outside |
-    | Action      | 2k + 0 / 1 one more / less of number k of the map: shift x, shift y (1 pixel), turn (1 degree), with "similarity" a stretch (exp of 1 degree: 1.8 %), with "affine" two stretches and a shear; or "steps": 11 steps for each number at once; or "continuous" |
+    | Observation | ``window`` (scales * C * 2, w, w) uint8: at each scale, and for each colour, the fixed image about its middle, then the moving image as it lies on it now; black outside; with "fits" also ``fits`` (F * (k + 2),) float32: for each of F scales, coarse first, the k numbers of the motion that least squares propose, in ``step``, and the shares of the fixed image's variance that the moving one explains without and with it |
+    | Action      | 2k + 0 / 1 one more / less of number k of the map: shift x, shift y (1 pixel), turn (1 degree), with "similarity" a stretch (exp of 1 degree: 1.8 %), with "affine" two stretches and a shear; or "steps": 11 steps for each number at once; or "continuous"; or "fits": k numbers as in "continuous", then F: the proposal of the scale whose number is largest is made, if that is above 0, else the k |
     | Reward      | distance to the true map gained, a pixel counting as much as a degree, and 10 at an end within ``epsilon`` of it; or the gain in similarity, which asks for no truth |
     | Ends        | when the agent rests: it is for the 4th time in 20 steps where it was, to a quarter of a pixel or degree |
 
@@ -46,8 +48,9 @@ class Registration2D(Registration):
         split: "train", "val" or "test".
         transform: "rigid", "similarity" or "affine".
         control: "unit": one number by +-1; "steps": every number by one of 11 steps, the largest 0.27 of half the
-            field and of a radian; "continuous": every number by up to ``step``.
-        step: largest continuous move, pixels and degrees.
+            field and of a radian; "continuous": every number by up to ``step``; "fits":
+            this, or one of the motions that a Gauss-Newton step proposes at each scale.
+        step: largest continuous move and proposal, pixels and degrees.
         reward: "truth", or what asks for none: "ncc" (cross-correlation), "mi" (mutual information), "dice" (of label
             maps), times 10.
         verdicts: rewards (better, same, worse) in place of the amount that was gained.
@@ -67,7 +70,8 @@ class Registration2D(Registration):
         loading: ``split_file``, ``split_ratios``, ``split_seed``; see ``visionrl.datasets.load``.
 
     Source: Liao et al. (2017) for "unit"; there six numbers, and the action of the largest value, until 0.5 is reached;
-    Bauer et al. (2021), "ReAgent", for "steps" and the verdicts; there point clouds.
+    Bauer et al. (2021), "ReAgent", for "steps" and the verdicts; there point clouds. Lucas & Kanade (1981), Baker &
+    Matthews (2004) for the proposals of "fits"; that an agent chooses among them is of no paper.
     """
 
     axes: ClassVar[int] = 2
@@ -79,7 +83,7 @@ class Registration2D(Registration):
         data: Any = None,
         split: str = "train",
         transform: Literal["rigid", "similarity", "affine"] = "rigid",
-        control: Literal["unit", "steps", "continuous"] = "unit",
+        control: Literal["unit", "steps", "continuous", "fits"] = "unit",
         step: float = 10.0,
         reward: Literal["truth", "ncc", "mi", "dice"] = "truth",
         verdicts: Sequence[float] | None = None,
@@ -118,8 +122,11 @@ class Registration2D(Registration):
         rules.check(self.unit)
         samples = load(data, kind=PairSample, default=DEFAULTS[transform], split=split, **loading)
         check_axes(samples, 2, "Registration3D-v0")
-        bank = pair_bank(samples, window, tuple(scales), transform, max_side, channels)
-        self.set_up(samples, rules, bank, max(scales) * window / 2)
+
+        def held(scales: tuple[int, ...]) -> PairBank:
+            return pair_bank(samples, scales, transform, max_side, channels)
+
+        self.set_up(samples, rules, held, max(scales) * window / 2)
 
     @property
     def settled(self) -> dict[str, Any]:

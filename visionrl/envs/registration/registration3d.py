@@ -9,8 +9,9 @@ import numpy as np
 
 from visionrl.core import check_range, register
 from visionrl.datasets import PairSample, load
-from visionrl.envs.registration.base import Registration, Rules, State, check_axes, from_fixed
+from visionrl.envs.registration.base import Registration, State, check_axes, from_fixed
 from visionrl.envs.registration.overlay import overlay3d
+from visionrl.envs.registration.rules import Rules
 from visionrl.envs.registration.volume_pair_bank import VolumePairBank, volume_pair_bank
 
 DEFAULTS = {
@@ -27,6 +28,7 @@ DEFAULTS = {
     presets={
         "liao2017": {"control": "unit", "ends": "close", "epsilon": 0.5},
         "bauer2021": {"control": "steps", "verdicts": (0.5, -0.1, -0.6)},
+        "fits": {"control": "fits"},
     },
 )
 class Registration3D(Registration):
@@ -34,8 +36,8 @@ class Registration3D(Registration):
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``window`` (scales * 3 * 2, w, w) uint8: at each scale three cuts at right angles (axial, coronal, sagittal), each through the middle of the fixed volume, then through the moving one as it lies on it now; black outside |
-    | Action      | 2k + 0 / 1 one more / less of number k of the map: shifts along x, y, z (1 millimetre), the three of a rotation vector (1 degree), with "similarity" a stretch (exp of 1 degree: 1.8 %), with "affine" three stretches and three shears; or "steps": 11 steps for each number at once; or "continuous" |
+    | Observation | ``window`` (scales * 3 * 2, w, w) uint8: at each scale three cuts at right angles (axial, coronal, sagittal), each through the middle of the fixed volume, then through the moving one as it lies on it now; black outside; with "fits" also ``fits`` (F * (k + 2),) float32: for each of F scales, coarse first, the k numbers of the motion that least squares propose, in ``step``, and the shares of the fixed cuts' variance that the moving ones explain without and with it |
+    | Action      | 2k + 0 / 1 one more / less of number k of the map: shifts along x, y, z (1 millimetre), the three of a rotation vector (1 degree), with "similarity" a stretch (exp of 1 degree: 1.8 %), with "affine" three stretches and three shears; or "steps": 11 steps for each number at once; or "continuous"; or "fits": k numbers as in "continuous", then F: the proposal of the scale whose number is largest is made, if that is above 0, else the k |
     | Reward      | distance to the true map gained, a millimetre counting as much as a degree, and 10 at an end within ``epsilon`` of it; or the gain in similarity, which asks for no truth |
     | Ends        | when the agent rests: it is for the 4th time in 20 steps where it was, to a quarter of a millimetre or degree |
 
@@ -51,8 +53,9 @@ class Registration3D(Registration):
         split: "train", "val" or "test".
         transform: "rigid", "similarity" or "affine".
         control: "unit": one number by +-1; "steps": every number by one of 11 steps, the largest 0.27 of half the
-            field and of a radian; "continuous": every number by up to ``step``.
-        step: largest continuous move, millimetres and degrees.
+            field and of a radian; "continuous": every number by up to ``step``; "fits":
+            this, or one of the motions that a Gauss-Newton step proposes at each scale.
+        step: largest continuous move and proposal, millimetres and degrees.
         reward: "truth", or what asks for none: "ncc" (cross-correlation), "mi" (mutual information), "dice" (of label
             maps), times 10.
         verdicts: rewards (better, same, worse) in place of the amount that was gained.
@@ -73,6 +76,8 @@ class Registration3D(Registration):
 
     Source: Liao et al. (2017) for "unit"; there the network sees the difference of the volumes, and the action of the
     largest value, until 0.5 is reached; Bauer et al. (2021), "ReAgent", for "steps" and the verdicts; there point clouds.
+    Lucas & Kanade (1981), Baker & Matthews (2004) for the proposals of "fits"; that an agent chooses among them is of no
+    paper.
     """
 
     axes: ClassVar[int] = 3
@@ -84,7 +89,7 @@ class Registration3D(Registration):
         data: Any = None,
         split: str = "train",
         transform: Literal["rigid", "similarity", "affine"] = "rigid",
-        control: Literal["unit", "steps", "continuous"] = "unit",
+        control: Literal["unit", "steps", "continuous", "fits"] = "unit",
         step: float = 10.0,
         reward: Literal["truth", "ncc", "mi", "dice"] = "truth",
         verdicts: Sequence[float] | None = None,
@@ -124,10 +129,14 @@ class Registration3D(Registration):
         rules.check(self.unit)
         samples = load(data, kind=PairSample, default=DEFAULTS[transform], split=split, **loading)
         check_axes(samples, 3, "Registration2D-v0")
-        bank = volume_pair_bank(samples, window, tuple(scales), transform, float(voxel_mm), lattice)
-        self.set_up(samples, rules, bank, max(scales) * window / 2 * voxel_mm)
+
+        def held(scales: tuple[int, ...]) -> VolumePairBank:
+            return volume_pair_bank(samples, scales, transform, float(voxel_mm), lattice)
+
+        self.set_up(samples, rules, held, max(scales) * window / 2 * voxel_mm)
 
     # -- edge ------------------------------------------------------------------------------------------------------
     def draw(self, state: State) -> np.ndarray:
-        matrix = from_fixed(state.frame[None], state.pose[None])[0]
-        return overlay3d(self.bank, int(state.pair), matrix)
+        pair = state.pair[None]
+        moving = self.view(1, pair, from_fixed(state.frame[None], state.pose[None]))
+        return overlay3d(self.seen.array[pair][0], moving[0])

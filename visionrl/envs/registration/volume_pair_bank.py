@@ -6,14 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from visionrl import ops
 from visionrl.datasets import PairSample
 from visionrl.datasets.bank import shared
 from visionrl.datasets.volume_bank import block_mean, to_spacing
 from visionrl.envs.registration.labels import label_maps
 from visionrl.envs.registration.pair_bank import HELD
 from visionrl.envs.registration.places import Places, Ruler
-from visionrl.envs.registration.transforms import carry
 from visionrl.ops import Array, Resident, const, xp_of
 from visionrl.ops.volumes import Volumes, plane
 
@@ -30,7 +28,6 @@ class VolumePairBank:
 
     Args:
         samples: the pairs.
-        size: side of the cuts, pixels.
         scales: voxels per pixel, whole numbers, one a level.
         kind: of the true maps: "rigid", "similarity" or "affine".
         voxel_mm: side of the cubic voxels held.
@@ -50,26 +47,24 @@ class VolumePairBank:
     def __init__(
         self,
         samples: Sequence[PairSample],
-        size: int,
         scales: Sequence[int],
         kind: str,
         voxel_mm: float,
         lattice: int,
     ) -> None:
-        self.size, self.scales, self.voxel_mm = size, tuple(scales), voxel_mm
+        self.scales, self.voxel_mm = tuple(scales), voxel_mm
         self.rulers = [(ruler(s.fixed, s.spacing_mm[0]), ruler(s.moving, s.spacing_mm[1])) for s in samples]
         self.places = Places(samples, self.rulers, kind, np.ones(len(samples)))
         self.masks = label_maps(samples, self.rulers, lattice)
         extents = np.array(
             [[extent(s.fixed, s.spacing_mm[0]), extent(s.moving, s.spacing_mm[1])] for s in samples]
         )
-        self.rooms, self.sizes = extents[:, 0].min(axis=1) / 2, Resident(extents[:, 1])
+        self.rooms = extents[:, 0].min(axis=1) / 2
+        self.sizes = tuple(Resident(extents[:, which]) for which in (0, 1))
         self._stores = tuple(
             self._store([getattr(s, name) for s in samples], [s.spacing_mm[which] for s in samples])
             for which, name in enumerate(("fixed", "moving"))
         )
-        every = np.arange(len(samples))
-        self._seen = Resident(self._windows(0, every, np.tile(np.eye(3, 4), (len(every), 1, 1))))
 
     def _store(
         self, volumes: Sequence[np.ndarray], spacings: Sequence[np.ndarray]
@@ -89,20 +84,20 @@ class VolumePairBank:
                 middles.append(np.array(held.shape[:0:-1]) / 2 / scale - 0.5)
         return Volumes(blocks), Resident(np.array(steps)), Resident(np.array(middles))
 
-    def fixed_windows(self, pair: Array, frame: Array | None = None) -> Array:
-        """The fixed volumes about their middles, or as maps (B, 3, 4) show them: (B, scales, 3, w, w) uint8."""
-        if frame is not None:
-            return self._windows(0, pair, frame)
-        return xp_of(pair).take(self._seen.on(pair), pair, axis=0)
+    def windows(self, which: int, pair: Array, pose: Array, levels: Sequence[int], side: int) -> Array:
+        """Cuts through the fixed (0) or the moving (1) volumes as maps (B, 3, 4) bring them to the view.
 
-    def moving_windows(self, pair: Array, pose: Array, levels: Sequence[int] | None = None) -> Array:
-        """The moving volumes as maps (B, 3, 4) bring them onto the fixed ones: (B, scales, 3, w, w) uint8."""
-        return self._windows(1, pair, pose, levels)
+        Args:
+            which: 0 or 1.
+            pair: (B,) index.
+            pose: from places of the view to places of the volumes.
+            levels: numbers of scales.
+            side: of the cuts, pixels.
 
-    def _windows(self, which: int, pair: Array, pose: Array, levels: Sequence[int] | None = None) -> Array:
-        """Cuts at some levels, default all, of the fixed (0) or the moving (1) volumes."""
-        xp, rows = xp_of(pose), pose.shape[0]
-        levels = tuple(range(len(self.scales)) if levels is None else levels)
+        Returns:
+            (B, levels, 3, side, side) uint8.
+        """
+        xp, rows, levels = xp_of(pose), pose.shape[0], tuple(levels)
         volumes, *tables = self._stores[which]
         index = xp.reshape(pair[:, None] * len(self.scales) + const(levels, pair)[None, :], (-1,))
         step, middle = (xp.take(table.on(pair), index, axis=0) for table in tables)
@@ -113,23 +108,21 @@ class VolumePairBank:
         down = xp.stack([linear[:, :, b] * sign for _, b, sign in PLANES], axis=1)
         index, centre = (xp.repeat(x, len(PLANES), axis=0) for x in (index, centre))
         right, down = (xp.reshape(x, (-1, 3)) for x in (right, down))
-        seen = plane(volumes, index, centre, right, down, self.size)
-        return xp.reshape(seen, (rows, len(levels), len(PLANES), self.size, self.size))
+        seen = plane(volumes, index, centre, right, down, side)
+        return xp.reshape(seen, (rows, len(levels), len(PLANES), side, side))
 
-    def inside(self, pair: Array, pose: Array, level: int) -> Array:
-        """Which pixels of a level's cuts show the moving volume: (B, 3 * w * w) bool, cut by cut, row by row."""
-        unit = self.scales[level] * self.voxel_mm
-        line = [(k - self.size / 2 + 0.5) * unit for k in range(self.size)]
-        spots = [
-            tuple(x * (axis == a) + y * sign * (axis == b) for axis in range(3))
-            for a, b, sign in PLANES
-            for y in line
-            for x in line
-        ]
-        xp, places = xp_of(pose), const(tuple(spots), pose)
-        half = xp.take(self.sizes.on(pair), pair, axis=0) / 2
-        at = xp.abs(carry(pose, xp.broadcast_to(places[None, :, :], (pose.shape[0], *places.shape))))
-        return ops.every(at <= half[:, None, :])
+    def pixel(self, level: int) -> float:
+        """Side of a cut's pixel at a level, millimetres."""
+        return self.scales[level] * self.voxel_mm
+
+    def grid(self, level: int, side: int) -> np.ndarray:
+        """(3 * side * side, 3) places that the pixels of a level's cuts show, cut by cut, row by row."""
+        line = (np.arange(side) - side / 2 + 0.5) * self.pixel(level)
+        right, down = np.meshgrid(line, line)
+        places = np.zeros((len(PLANES), side, side, 3))
+        for cut, (a, b, sign) in zip(places, PLANES, strict=True):
+            cut[..., a], cut[..., b] = right, down * sign
+        return places.reshape(-1, 3)
 
 
 def extent(volume: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
@@ -145,7 +138,6 @@ def ruler(volume: np.ndarray, spacing_mm: np.ndarray) -> Ruler:
 
 def volume_pair_bank(
     samples: Sequence[PairSample],
-    size: int,
     scales: tuple[int, ...],
     kind: str,
     voxel_mm: float,
@@ -153,4 +145,4 @@ def volume_pair_bank(
 ) -> VolumePairBank:
     """The bank of some pairs; environments over the same arrays share it."""
     pixels = [getattr(sample, name) for sample in samples for name in HELD]
-    return shared(VolumePairBank, pixels, samples, size, scales, kind, voxel_mm, lattice)
+    return shared(VolumePairBank, pixels, samples, scales, kind, voxel_mm, lattice)

@@ -1,0 +1,181 @@
+"""Proposals by least squares: right where grey changes linearly, whatever the contrast, and never trusted blindly."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from visionrl.core import BASELINES, batch, make_task
+from visionrl.datasets import PairSample
+from visionrl.envs.registration import transforms
+from visionrl.envs.registration.fits import POWERS, TOLD, moved_by, solved
+
+TASKS = {2: "visionrl/Registration2D-v0", 3: "visionrl/Registration3D-v0"}
+
+
+def waves(axes, side=64, shift=0.0):
+    """(1, side, ...) uint8 of slow waves along each axis, moved along x by pixels."""
+    places = np.stack(np.meshgrid(*axes * (np.arange(side, dtype=float),), indexing="ij")[::-1])
+    places[0] -= shift
+    bright = sum(np.sin(2 * np.pi * place / (43 + 6 * axis)) for axis, place in enumerate(places)) / axes
+    return np.rint(127 + 100 * bright)[None].astype(np.uint8)
+
+
+def pair(axes, contrast=lambda grey: grey, shift=2.0):
+    truth = np.eye(axes, axes + 1)
+    truth[0, axes] = shift
+    spacing = np.ones((2, axes)) if axes == 3 else None
+    moving = contrast(waves(axes, shift=shift) / 255)
+    return PairSample(
+        waves(axes),
+        np.rint(255 * moving).astype(np.uint8),
+        spacing_mm=spacing,
+        transform=truth,
+        modalities=("a", "a"),
+    )
+
+
+def task(axes, *pairs, **kwargs):
+    more = {"voxel_mm": 1.0} if axes == 3 else {}
+    return make_task(
+        TASKS[axes],
+        data=list(pairs) or [pair(axes)],
+        window=24,
+        scales=(2, 1),
+        control="fits",
+        **more,
+        **kwargs,
+    )
+
+
+def start(made, pose=None):
+    pose = np.eye(made.axes, made.axes + 1) if pose is None else pose
+    state = batch.stack([made.sample(np.random.default_rng(0), 0)])
+    still = replace(state, pose=pose[None])
+    return replace(still, fits=made.proposed(still.pair, still.frame, still.pose))
+
+
+def trusting(made, look):
+    """The action that takes one proposal."""
+    action = np.zeros((1, made.action_space.shape[0]), np.float32)
+    action[0, made.controls.count :] = -1
+    action[0, made.controls.count + look] = 1
+    return action
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+@pytest.mark.parametrize(
+    "contrast",
+    [
+        lambda grey: grey,
+        lambda grey: 1 - grey,
+        lambda grey: 0.2 + 0.5 * grey,
+        lambda grey: np.cbrt(2 * grey - 1) / 2 + 0.5,
+    ],
+    ids=["the same", "negative", "paler", "cubic"],
+)
+def test_a_shift_is_found_whatever_the_contrast(axes, contrast):
+    made = task(axes, pair(axes, contrast))
+    state = start(made)
+    for look in (made.fits.count - 1,) * 6:
+        state = made.step(state, trusting(made, look))
+    assert made.metrics(state)[f"tre_{made.unit}"][0] < 0.5  # of 2
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_shares_explained_rise_to_one_at_the_truth(axes):
+    made = task(axes)
+    away, there = (start(made, pose).fits[0, :, -TOLD:] for pose in (None, pair(axes).transform))
+    assert (there[:, 0] > 0.99).all()
+    assert (away[1:, 1] > away[1:, 0]).all()
+    assert (there[:, 0] > away[:, 0]).all()
+
+
+def test_solved_is_what_least_squares_says():
+    rng = np.random.default_rng(1)
+    descent, other, grey = rng.normal(size=(2, 3, 80, 4)), rng.normal(size=(2, 3, 80)), rng.random((2, 3, 80))
+    weight = (rng.random((2, 3, 80)) < 0.7).astype(float)
+    found = solved(descent, grey, other, weight)
+    for row, look in np.ndindex(2, 3):
+        kept = weight[row, look] > 0
+        terms = np.column_stack([descent[row, look], *(other[row, look] ** power for power in range(POWERS))])
+        best, (left,), _, _ = np.linalg.lstsq(terms[kept], grey[row, look][kept])
+        aim = grey[row, look][kept]
+        np.testing.assert_allclose(found[row, look, :4], best[:4], atol=0.01)
+        assert found[row, look, -1] == pytest.approx(1 - left / ((aim - aim.mean()) ** 2).sum(), abs=0.01)
+
+
+@pytest.mark.parametrize("kind", transforms.KINDS)
+@pytest.mark.parametrize("axes", [2, 3])
+def test_moved_by_is_the_derivative_of_the_motion(kind, axes):
+    places = np.random.default_rng(2).uniform(-30, 30, (1, 7, axes))
+    count = transforms.count(kind, axes)
+    numbers = 1e-4 * np.random.default_rng(3).normal(size=(1, count))
+    moved = transforms.carry(transforms.to_matrix(numbers, kind, axes), places)[0] - places[0]
+    np.testing.assert_allclose(moved_by(kind, places)[0] @ numbers[0], moved, atol=1e-7)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_numpy_and_torch_propose_the_same(axes):
+    made = task(axes)
+    state = start(made)
+    found = made.fits.made(*(torch.as_tensor(part) for part in (state.pair, state.frame, state.pose)))
+    np.testing.assert_allclose(found.numpy(), state.fits, atol=0.01)
+
+
+def test_where_none_is_trusted_the_numbers_count():
+    made = task(2)
+    state, action = start(made), np.zeros((1, made.action_space.shape[0]), np.float32)
+    action[0, 0] = 0.5
+    assert made.step(state, action).pose[0, 0, 2] == pytest.approx(5.0)
+    action[0, made.controls.count + 1] = 0.1
+    moved = made.step(state, action).pose[0]
+    expected = transforms.moved(state.pose, state.fits[:, 1, : made.fits.numbers], "rigid")[0]
+    np.testing.assert_allclose(moved, expected)
+
+
+def test_trust_is_one_onto_the_truth_and_minus_one_half_way():
+    made = task(2)
+    state = start(made, np.array([[1, 0, -8.0], [0, 1, 0]]))
+    gap = transforms.residual(state.pose, state.target, "rigid")[0]
+    fits = np.zeros((1, made.fits.count, gap.size + TOLD))
+    fits[0, 0, : gap.size], fits[0, 1, : gap.size], fits[0, 2, : gap.size] = gap, 0.75 * gap, 0.5 * gap
+    np.testing.assert_allclose(made.fits.trust(state.pose, state.target, fits)[0], [1, 0, -1], atol=0.02)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_nothing_to_see_proposes_nothing(axes):
+    flat = np.full((1, *axes * (64,)), 90, np.uint8)
+    spacing = np.ones((2, axes)) if axes == 3 else None
+    blank = PairSample(
+        flat, flat, spacing_mm=spacing, transform=np.eye(axes, axes + 1), modalities=("a", "a")
+    )
+    fits = start(task(axes, blank)).fits
+    np.testing.assert_allclose(fits, 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_views_that_wander_propose_the_same_where_they_do_not(axes):
+    still, wandering = task(axes), task(axes, augment=True)
+    state = start(still)
+    other = wandering.proposed(state.pair, state.frame, state.pose)
+    np.testing.assert_allclose(other, state.fits, atol=1e-9)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_the_row_without_an_agent_finds_a_shift(axes):
+    made = make_task(TASKS[axes], data=[pair(axes)], window=24, scales=(2, 1))
+    state = batch.stack([made.sample(np.random.default_rng(0), 0)])
+    pose = np.eye(axes, axes + 1)
+    run = BASELINES[TASKS[axes]]["Gauss-Newton"].fit(None)
+    found = run(made, replace(state, pose=pose[None]))
+    assert made.metrics(found)[f"tre_{made.unit}"][0] < 0.5  # of 2
+    assert found.finished.all()
+
+
+def test_an_odd_window_is_refused():
+    with pytest.raises(ValueError, match="window must be even with control 'fits', got 25"):
+        make_task(TASKS[2], data=[pair(2)], window=25, control="fits")

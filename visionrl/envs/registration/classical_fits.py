@@ -1,0 +1,43 @@
+"""What the proposals of control "fits" come to without an agent: Gauss-Newton alignment, coarse to fine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from visionrl.core import baseline
+from visionrl.envs.registration import transforms
+from visionrl.envs.registration.base import Registration, State
+
+ROUNDS = 10  # most steps at a scale
+STILL = 0.05  # a motion of less, pixels (millimetres) and degrees, ends them
+
+Run = Callable[[Registration, State], State]
+
+
+@baseline("Registration2D-v0", "Gauss-Newton", learns=False)
+@baseline("Registration3D-v0", "Gauss-Newton", learns=False)
+def gauss_newton(train: Any) -> Run:
+    """Up to ten proposals at each scale, the widest field first: what an agent that chooses among them must beat.
+
+    Source: Lucas & Kanade (1981); Baker & Matthews (2004).
+    """
+
+    def run(task: Registration, state: State) -> State:
+        fits = task.fits or task.fitting()
+        for look in range(fits.count):
+            for _ in range(ROUNDS):
+                motion = fits.made(state.pair, state.frame, state.pose)[:, look, : fits.numbers]
+                pose = transforms.moved(state.pose, motion, task.kind)
+                if not task.allowed(pose, state.pose)[0]:
+                    break
+                near = transforms.distance(pose, state.pose)[0] < STILL
+                state = replace(state, pose=pose)
+                if near:
+                    break
+        return replace(state, finished=np.ones(1, bool))
+
+    return run

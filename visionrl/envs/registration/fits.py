@@ -1,0 +1,197 @@
+"""Which small motions would bring two images into line, by least squares at several resolutions; array-API code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from visionrl.envs.registration import transforms
+from visionrl.envs.registration.controls import NEAR
+from visionrl.envs.registration.pair_bank import PairBank, within
+from visionrl.envs.registration.volume_pair_bank import VolumePairBank
+from visionrl.ops import Array, Resident, const, xp_of
+
+COARSER = 2  # pixels of a window per side of a pixel that is compared; of the widest field, twice as many
+POWERS = 4  # of the moving grey, from 0 on: contrasts may differ by a cubic
+DAMPING = 1e-3  # share by which the diagonal of the normal equations is raised; a hundredth for the contrast
+TOLD = 2  # numbers beside a motion: the shares of the variance that are explained without and with it
+
+
+Bank = PairBank | VolumePairBank
+
+
+def fit_scales(scales: Sequence[int]) -> tuple[int, ...]:
+    """The scales at which images are compared whose windows have these, coarse first."""
+    return (2 * COARSER * scales[0], *(COARSER * scale for scale in scales))
+
+
+class Fits:
+    """Motions by which a moving image would lie on a fixed one if grey changed linearly with them.
+
+    At each scale the fixed grey is written as a cubic of the moving grey plus the fixed image's slopes times what a
+    motion moves there, and both are solved for at once: one Gauss-Newton step of image alignment, whatever the contrast.
+    The fields are those of the windows, seen at half their resolution, and one twice as wide. Pixels count that lie
+    inside both images.
+
+    Source: Lucas & Kanade (1981); Baker & Matthews (2004) for the slopes of the fixed image.
+
+    Args:
+        bank: the pairs, at ``fit_scales`` too.
+        scales: of the windows.
+        side: of the pictures that are compared, pixels.
+        kind: of the motions: "rigid", "similarity" or "affine".
+        largest: no number of a motion exceeds it, either way.
+        wander: views of the fixed image change from episode to episode.
+
+    Attributes:
+        count: F, how many motions there are.
+        numbers: k, of each.
+        size: how many numbers ``told`` has.
+    """
+
+    def __init__(
+        self,
+        bank: Bank,
+        scales: Sequence[int],
+        side: int,
+        kind: str,
+        largest: float,
+        wander: bool,
+    ) -> None:
+        self.bank, self.kind, self.largest = bank, kind, largest
+        self.levels = tuple(bank.scales.index(scale) for scale in fit_scales(scales))
+        self.pixels, self.side = tuple(map(bank.pixel, self.levels)), side
+        grids = np.stack([bank.grid(level, self.side) for level in self.levels])
+        self.count, (self.points, self.axes) = len(grids), grids.shape[1:]
+        self.grid, self.ways = Resident(grids.reshape(-1, self.axes)), Resident(moved_by(kind, grids))
+        self.numbers = transforms.count(kind, self.axes)
+        self.size = self.count * (self.numbers + TOLD)
+        every = np.arange(len(bank.rooms))
+        still = np.tile(np.eye(self.axes, self.axes + 1), (len(every), 1, 1))
+        self.known = None if wander else tuple(map(Resident, self.views(every, still)))
+
+    def made(self, pair: Array, frame: Array, pose: Array) -> Array:
+        """The motions and how good each is, (B, F, k + 2) float64.
+
+        The last two of each are the shares of the fixed image's variance that the moving one explains, without and with
+        the motion.
+
+        Args:
+            pair: (B,) index.
+            frame: (B, d, d + 1), from the view to the fixed image.
+            pose: (B, d, d + 1), from the view to the moving image.
+        """
+        xp = xp_of(pose)
+        if self.known is None:
+            grey, descent, inside = self.views(pair, frame)
+        else:
+            grey, descent, inside = (xp.take(table.on(pair), pair, axis=0) for table in self.known)
+        moving = self.grey(1, pair, pose)
+        weight = xp.astype(inside & self.inside(1, pair, pose), descent.dtype)
+        fits = solved(descent, grey, moving - 0.5, weight)
+        limit = const((self.largest,) * self.numbers + (1.0,) * TOLD, fits)
+        return xp.clip(fits, -limit, limit)
+
+    def views(self, pair: Array, frame: Array) -> tuple[Array, Array, Array]:
+        """Of fixed images: grey (B, F, n), how it changes with a motion (B, F, n, k), both float32, and (B, F, n) inside."""
+        slopes, inside = [], self.inside(0, pair, frame)
+        for axis in range(self.axes):
+            ahead, behind = (self.beside(pair, frame, axis, way) for way in (1.0, -1.0))
+            slopes.append((ahead[0] - behind[0]) / (2 * const(self.pixels, ahead[0]))[:, None])
+            inside = inside & ahead[1] & behind[1]
+        ways = self.ways.on(frame)
+        descent = sum(slope[..., None] * ways[:, :, axis, :] for axis, slope in enumerate(slopes))
+        return self.grey(0, pair, frame), descent, inside
+
+    def beside(self, pair: Array, frame: Array, axis: int, way: float) -> tuple[Array, Array]:
+        """Grey (B, F, n) of the pixels before or behind each along an axis, and whether these lie inside."""
+        xp = xp_of(frame)
+        greys, inside = [], []
+        for look, pixel in enumerate(self.pixels):
+            view = transforms.compose(shift(axis, way * pixel, frame), frame)
+            greys.append(self.grey(0, pair, view)[:, look, :])
+            inside.append(self.inside(0, pair, view)[:, look, :])
+        return xp.stack(greys, axis=1), xp.stack(inside, axis=1)
+
+    def grey(self, which: int, pair: Array, pose: Array) -> Array:
+        """(B, F, n) float32 in [0, 1] of the fixed (0) or the moving (1) images."""
+        xp = xp_of(pose)
+        seen = self.bank.windows(which, pair, pose, self.levels, self.side)[:, :, : self.bank.pictures, ...]
+        return xp.astype(xp.reshape(seen, (-1, self.count, self.points)), xp.float32) / 255
+
+    def inside(self, which: int, pair: Array, pose: Array) -> Array:
+        """(B, F, n) bool, which pixels lie in the fixed (0) or the moving (1) image."""
+        return xp_of(pose).reshape(
+            within(self.grid, self.bank.sizes[which], pair, pose), (-1, self.count, self.points)
+        )
+
+    def chosen(self, trust: Array, own: Array, fits: Array) -> Array:
+        """The motions (B, k) to make: those of the fits most trusted (B, count), one's own (B, k) where none is above 0."""
+        xp = xp_of(own)
+        best = xp.argmax(trust, axis=1)[:, None, None]
+        taken = xp.take_along_axis(fits[..., : self.numbers], best, axis=1)[:, 0, :]
+        return xp.where((xp.max(trust, axis=1) > 0)[:, None], taken, own)
+
+    def trust(self, pose: Array, target: Array, fits: Array) -> Array:
+        """How well each fit would bring maps towards the truth, (B, F) float32: 1 onto it, 0 by three quarters, -1 by half."""
+        xp = xp_of(pose)
+        before = transforms.distance(pose, target)
+        motions = [fits[:, look, : self.numbers] for look in range(self.count)]
+        after = [transforms.distance(transforms.moved(pose, some, self.kind), target) for some in motions]
+        share = xp.stack(after, axis=-1) / xp.maximum(before / 2, xp.full_like(before, NEAR))[:, None]
+        return xp.astype(1 - 2 * xp.minimum(share, xp.ones_like(share)), xp.float32)
+
+    def told(self, fits: Array) -> Array:
+        """What the agent is told of fits, (B, count * (k + 2)) float32 in [-1, 1], motions in largest ones."""
+        xp, units = xp_of(fits), (self.largest,) * self.numbers + (1.0,) * TOLD
+        return xp.astype(xp.reshape(fits / const(units, fits), (fits.shape[0], -1)), xp.float32)
+
+
+def solved(descent: Array, grey: Array, other: Array, weight: Array) -> Array:
+    """The motions of least squares and the shares explained, (B, F, k + 2) float64.
+
+    Args:
+        descent: (B, F, n, k) by how much grey changes with each number of a motion.
+        grey: (B, F, n) of the fixed images.
+        other: (B, F, n) of the moving ones, about 0.
+        weight: (B, F, n), 1 where a pixel counts, else 0.
+    """
+    xp, count = xp_of(grey), descent.shape[-1]
+    ones, square = xp.ones_like(other), other * other
+    terms = xp.concat(
+        [descent, xp.stack([ones, other, square, square * other], axis=-1), grey[..., None]], axis=-1
+    )
+    products = xp.matmul(xp.matrix_transpose(terms * weight[..., None]), terms)
+    products = xp.astype(products, xp.float64)
+    normal, goal, total = products[..., :-1, :-1], products[..., :-1, -1:], products[..., -1, -1]
+    eye = xp.eye(normal.shape[-1], dtype=normal.dtype, device=normal.device)
+    pixels, mean = normal[..., count, count], goal[..., count, 0]
+    damping = const((DAMPING,) * count + (DAMPING / 100,) * POWERS, normal)
+    normal = normal + eye * (damping * xp.sum(normal * eye, axis=-1) + 1e-9)[..., None, :]
+    best = xp.linalg.solve(normal, goal)
+    plain = xp.linalg.solve(normal[..., count:, count:], goal[..., count:, :])
+    spread = total - mean * mean / xp.maximum(pixels, xp.ones_like(pixels))
+    shares, flat = [], spread <= 1e-4 * total
+    for answer, aim in ((plain, goal[..., count:, :]), (best, goal)):
+        left = total - xp.sum(answer * aim, axis=(-2, -1))
+        safe = xp.where(flat, xp.ones_like(spread), spread)
+        shares.append(xp.where(flat, xp.zeros_like(left), xp.clip(1 - left / safe, 0.0, 1.0)))
+    return xp.concat([best[..., :count, 0], xp.stack(shares, axis=-1)], axis=-1)
+
+
+def moved_by(kind: str, places: np.ndarray) -> np.ndarray:
+    """(F, n, d, k) float32, by how much each number of a motion moves places (F, n, d)."""
+    axes, little = places.shape[-1], 1e-3
+    steps = little * np.eye(transforms.count(kind, axes))
+    ways = transforms.to_matrix(steps, kind, axes) - transforms.to_matrix(-steps, kind, axes)
+    moved = np.einsum("kde,fne->fndk", ways[:, :, :axes], places) + ways[:, :, axes].T
+    return (moved / (2 * little)).astype(np.float32)
+
+
+def shift(axis: int, way: float, like: Array) -> Array:
+    """(1, d, d + 1) shift along an axis, for maps like some."""
+    axes = like.shape[1]
+    still = [[float(row == column) for column in range(axes)] for row in range(axes)]
+    rows = tuple((*line, way * (row == axis)) for row, line in enumerate(still))
+    return const(rows, like)[None, ...] + 0 * like
