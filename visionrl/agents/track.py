@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,13 +13,14 @@ import numpy as np
 import tyro
 
 from visionrl.agents.track_files import boxes_file, film_file
+from visionrl.agents.track_view import Looked, Watched, live_window
 from visionrl.core import BASELINES, Task, batch, make_task
 
 TASK = "visionrl/Tracking-v0"
 FILMS = (".gif", ".webp", ".mp4")
 
 Follow = Callable[[Any, Any], Any]  # (task, first state) -> last state
-Tell = Callable[[int, np.ndarray], None]  # (number of a frame, its box)
+Tell = Callable[[int, int], None]  # (number of frames that are done, of all)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,8 @@ class Track:
     """Pictures per second of the film."""
     device: str = "auto"
     """Where the network lives: "cpu", "cuda", or "auto"."""
+    live: bool = False
+    """Show each frame in a window as it is done, and where the agent looked; Escape ends."""
 
     def run(self) -> None:
         """Do it, with a progress bar; say what was written."""
@@ -54,9 +57,16 @@ class Track:
             def tell(done: int, total: int) -> None:
                 shown.update(bar, description="tracking", completed=done, total=total)
 
-            options: dict[str, Any] = {"fps": self.fps, "device": self.device, "tell": tell}
+            options: dict[str, Any] = {
+                "fps": self.fps,
+                "device": self.device,
+                "tell": tell,
+                "live": self.live,
+            }
             written = track(self.agent, self.video, parse_box(self.box), self.out, **options)
-        print(f"wrote {', '.join(map(str, written))}")
+            done, total = (int(number or 0) for number in (shown.tasks[0].completed, shown.tasks[0].total))
+        ended = f"; stopped at frame {done - 1}, the last is {total - 1}" if done < total else ""
+        print(f"wrote {', '.join(map(str, written))}{ended}")
 
 
 def track(
@@ -67,9 +77,10 @@ def track(
     *,
     fps: float = 25.0,
     device: str = "auto",
-    tell: Callable[[int, int], None] = lambda done, total: None,
+    tell: Tell = lambda done, total: None,
+    live: bool = False,
 ) -> list[Path]:
-    """Follow an object through a video and write its boxes, and a film.
+    """Follow an object through a video and write its boxes, and a film that shows them and where the agent looked.
 
     Decoded frames take up to ``visionrl.datasets.frames.memory_limit()`` bytes; boxes are written as they come, an
     mp4 likewise. A GIF or WebP is thinned to 150 pictures of at most 480 pixels. Files have their names once they are
@@ -83,56 +94,59 @@ def track(
         fps: pictures per second.
         device: where the network lives.
         tell: called after every frame with the number of frames that are done, and of all.
+        live: show each frame in a window as it is done, at most ``fps`` a second; Escape, or closing the window, ends
+            it all there, and the files have the frames that are done.
 
     Returns:
         The files: boxes, and film if there is one.
 
     Raises:
-        ValueError: an argument breaks a rule, or the video cannot be read.
+        ValueError: an argument breaks a rule, the video cannot be read, or there is no display to be live on.
+    """
+    if not 0 < fps <= 1000:
+        raise ValueError(f"fps must be in (0, 1000], got {fps}")
+    film_path, table_path = outputs(Path(video), out)
+    with ExitStack() as stack:
+        show = stack.enter_context(live_window(fps)) if live else None
+        follow, kwargs = tracker(agent, device)
+        task, count = on_video(video, box, kwargs)
+        table_path.parent.mkdir(parents=True, exist_ok=True)
+        table = stack.enter_context(boxes_file(table_path))
+        film = stack.enter_context(film_file(film_path, count, fps)) if film_path else None
+        image = task.bank.image  # type: ignore[attr-defined]
+
+        def frame_done(looked: Looked) -> None:
+            table(looked.number, looked.box)
+            if film:
+                film(image(looked.number), looked)
+            tell(looked.number + 1, count)
+            if show and not show(image(looked.number), looked):
+                raise Ended
+
+        with suppress(Ended):
+            follow(Watched(task, frame_done), batch.stack([task.sample(np.random.default_rng(0), 0)]))
+    return [path for path in (table_path, film_path) if path]
+
+
+class Ended(Exception):
+    """The user has seen enough."""
+
+
+def on_video(video: str | Path, box: Sequence[float], kwargs: dict[str, Any]) -> tuple[Task, int]:
+    """The task on a whole video, with the object's box in the first frame, and the number of frames.
+
+    Raises:
+        ValueError: the video cannot be read, or the box does not lie in it.
     """
     from visionrl.datasets import VideoSample
     from visionrl.datasets.frames import VideoFrames
 
-    if not 0 < fps <= 1000:
-        raise ValueError(f"fps must be in (0, 1000], got {fps}")
-    film_path, table_path = outputs(Path(video), out)
-    follow, kwargs = tracker(agent, device)
     frames = VideoFrames(video, memory=1)  # the newest alone: the task holds the frames that it looks at
     boxes = np.full((len(frames), 4), np.nan)
     boxes[0] = edges_within(box, frames[0])
     sample = VideoSample(frames, boxes, name=str(video))
     whole = {"data": [sample], "split": "test", "clip": None, "start": "first"}
-    task = make_task(TASK, **{**kwargs, **whole})
-    table_path.parent.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        table = stack.enter_context(boxes_file(table_path))
-        film = stack.enter_context(film_file(film_path, len(frames), fps)) if film_path else None
-
-        def frame_done(number: int, edges: np.ndarray) -> None:
-            table(number, edges)
-            if film:
-                film(number, task.bank.image(number), edges)  # type: ignore[attr-defined]
-            tell(number + 1, len(frames))
-
-        follow(Watched(task, frame_done), batch.stack([task.sample(np.random.default_rng(0), 0)]))
-    return [path for path in (table_path, film_path) if path]
-
-
-class Watched:
-    """A tracking task that tells of every frame that is done, and is the task otherwise."""
-
-    def __init__(self, task: Task, tell: Tell) -> None:
-        self._task, self._tell = task, tell
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._task, name)
-
-    def step(self, state: Any, action: Any) -> Any:
-        """The task's, for one episode."""
-        after = self._task.step(state, action)
-        if after.finished[0] or after.frame[0] != state.frame[0]:
-            self._tell(int(state.frame[0]), after.box[0])
-        return after
+    return make_task(TASK, **{**kwargs, **whole}), len(frames)
 
 
 def tracker(agent: str | Path, device: str) -> tuple[Follow, dict[str, Any]]:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from visionrl.rendering import replacing
+from visionrl.agents.track_view import Looked, drawn
+from visionrl.rendering import replacing, usual_zoom
 
 MOST_PICTURES = 150  # of a GIF or WebP, which is held in memory until it is written
 LONGEST_SIDE = 480  # of their pictures, pixels
@@ -29,10 +29,8 @@ def boxes_file(path: Path) -> Iterator[Callable[[int, np.ndarray], None]]:
 
 
 @contextmanager
-def film_file(path: Path, count: int, fps: float) -> Iterator[Callable[[int, np.ndarray, np.ndarray], None]]:
-    """What draws a box on a frame, (H, W, C), and adds it to a film of ``count`` frames."""
-    from visionrl.rendering import Canvas
-
+def film_file(path: Path, count: int, fps: float) -> Iterator[Callable[[np.ndarray, Looked], None]]:
+    """What draws on a frame, (H, W, C), what was looked at, and adds it to a film of ``count`` frames."""
     whole = path.suffix.lower() == ".mp4"
     kept = (
         np.linspace(0, count - 1, count if whole else min(count, MOST_PICTURES)).round().astype(int).tolist()
@@ -40,12 +38,10 @@ def film_file(path: Path, count: int, fps: float) -> Iterator[Callable[[int, np.
     wanted = set(kept)
     with (mp4_file if whole else pictures_file)(path, fps) as add:
 
-        def draw(number: int, image: np.ndarray, edges: np.ndarray) -> None:
-            if number in wanted:
-                canvas = Canvas(image.transpose(2, 0, 1))
-                canvas.box(edges, "agent")
-                canvas.text(str(number))
-                add(canvas.pixels)
+        def draw(image: np.ndarray, looked: Looked) -> None:
+            if looked.number in wanted:
+                usual = usual_zoom(image.shape[:2])
+                add(drawn(image, looked, usual if whole else min(usual, LONGEST_SIDE / max(image.shape[:2]))))
 
         yield draw
 
@@ -58,19 +54,13 @@ def pictures_file(path: Path, fps: float) -> Iterator[Callable[[np.ndarray], Non
     from visionrl.rendering import write_gif
 
     pictures: list[np.ndarray] = []
-    yield lambda picture: pictures.append(shrunk(picture))
+    yield pictures.append
     if path.suffix.lower() == ".gif":
         write_gif(path, pictures, fps)
         return
     first, *others = map(Image.fromarray, pictures)
     with replacing(path) as partial:
         first.save(partial, "WEBP", save_all=True, append_images=others, duration=round(1000 / fps), loop=0)
-
-
-def shrunk(picture: np.ndarray) -> np.ndarray:
-    """A picture whose longer side is at most ``LONGEST_SIDE``."""
-    scale = min(LONGEST_SIDE / max(picture.shape[:2]), 1)
-    return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Pictures and films of episodes: a palette, a canvas, a GIF writer."""
 
-from visionrl.rendering.canvas import PALETTE, Canvas
+from visionrl.rendering.canvas import PALETTE, Canvas, usual_zoom
 from visionrl.rendering.files import replacing
 from visionrl.rendering.gif import write_gif, write_png
 
-__all__ = ["PALETTE", "Canvas", "replacing", "write_gif", "write_png"]
+__all__ = ["PALETTE", "Canvas", "replacing", "usual_zoom", "write_gif", "write_png"]

@@ -23,26 +23,28 @@ class Canvas:
 
     Args:
         image: (C, H, W) uint8, C = 1 or 3.
+        zoom: H' / H; None is ``usual_zoom``.
 
     Attributes:
         pixels: (H', W', 3) uint8 RGB, the picture.
         zoom: H' / H.
     """
 
-    def __init__(self, image: np.ndarray) -> None:
-        self.zoom = max(-(-SHORTEST // min(image.shape[1:])), 1)
+    def __init__(self, image: np.ndarray, zoom: float | None = None) -> None:
+        self.zoom = usual_zoom(image.shape[1:]) if zoom is None else zoom
         rgb = np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0)
-        self.pixels = np.ascontiguousarray(rgb.repeat(self.zoom, 0).repeat(self.zoom, 1))
+        height, width = (max(round(side * self.zoom), 1) for side in image.shape[1:])
+        self.pixels = cv2.resize(np.ascontiguousarray(rgb), (width, height), interpolation=cv2.INTER_AREA)
 
-    def box(self, edges: Sequence[float] | np.ndarray, meaning: str) -> None:
-        """The outline of (x0, y0, x1, y1)."""
+    def box(self, edges: Sequence[float] | np.ndarray, meaning: str, width: int = 2) -> None:
+        """The outline of (x0, y0, x1, y1), by lines of a width in the picture's pixels."""
         x0, y0, x1, y1 = np.rint(np.asarray(edges, float) * self.zoom).astype(int).tolist()
-        cv2.rectangle(self.pixels, (x0, y0), (x1 - 1, y1 - 1), PALETTE[meaning], 2)
+        cv2.rectangle(self.pixels, (x0, y0), (x1 - 1, y1 - 1), PALETTE[meaning], width)
 
     def cross(self, point: Sequence[float] | np.ndarray, meaning: str) -> None:
         """A cross at (x, y)."""
         x, y = (np.asarray(point, float) * self.zoom).astype(int).tolist()
-        cv2.drawMarker(self.pixels, (x, y), PALETTE[meaning], cv2.MARKER_CROSS, 6 * max(self.zoom, 2), 2)
+        cv2.drawMarker(self.pixels, (x, y), PALETTE[meaning], cv2.MARKER_CROSS, int(6 * max(self.zoom, 2)), 2)
 
     def path(self, points: np.ndarray, meaning: str) -> None:
         """A line through (N, 2) points (x, y)."""
@@ -55,3 +57,8 @@ class Canvas:
             cv2.putText(
                 self.pixels, words, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, width, cv2.LINE_AA
             )
+
+
+def usual_zoom(shape: Sequence[int]) -> int:
+    """The whole factor that enlarges (height, width) to ``SHORTEST``."""
+    return max(-(-SHORTEST // min(shape)), 1)

@@ -62,6 +62,10 @@ class Responses:
         """Where the responses are strongest, (B, 4, 5); see ``CorrelationFilter.peaks``. Nothing without a filter."""
         return (self.filter.peaks(state.maps, state.box),) if self.filter else ()
 
+    def searched(self, state: State) -> tuple[Array, ...]:
+        """The squares that the filters search at the present size, edges in pixels, (B, 4). Nothing without a filter."""
+        return (self.filter.square(state.box, 1.0),) if self.filter else ()
+
     def told(self, state: State) -> dict[str, Array]:
         """What the agent is told."""
         if not self.filter:
