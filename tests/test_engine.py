@@ -22,6 +22,7 @@ SLOW = {  # a step takes most of a millisecond or more
     "visionrl/DeformableRegistration2D-v0",
     "visionrl/DeformableRegistration3D-v0",
     "visionrl/MultiLandmarkLocalization3D-v0",
+    "visionrl/MultiObjectTracking-v0",
     "visionrl/Registration2D3D-v0",
     "visionrl/Registration3D-v0",
 }

@@ -74,6 +74,6 @@ def test_a_run_of_the_same_name_goes_before(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.slow
 def test_from_the_command_line(tmp_path: Path) -> None:
-    args = ["evaluate", "landmarks3d-chest", "--split", "val", "--episodes", "8", "--out", "found"]
+    args = ["evaluate", "landmarks3d-chest", "--split", "val", "--episodes", "2", "--out", "found"]
     subprocess.run([sys.executable, "-m", "visionrl", *args], check=True, cwd=tmp_path)
     assert (tmp_path / "found" / "metrics-val.json").is_file()
