@@ -8,7 +8,7 @@ import pytest
 
 from visionrl.datasets import PairSample, clear_cache, load, validate
 from visionrl.datasets.cutouts import PHOTOGRAPHS
-from visionrl.datasets.pairs import COUNTS, SIDE, Pairs, photo_scene, scan_scene
+from visionrl.datasets.pairs import COUNTS, SIDE, Pairs, photo_scene, scan_scene, strewn_scene
 from visionrl.datasets.readers.pair_files import read_map, read_points
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (1, 20, 30), dtype=np.uint8)
@@ -31,7 +31,7 @@ def correlation(pair):
 
 @pytest.mark.parametrize("kind", ["rigid", "similarity", "affine"])
 def test_photographs_fit_by_their_map(kind):
-    for pair in Pairs(photo_scene, "p", "val", kind)[:4]:
+    for pair in [*Pairs(photo_scene, "p", "val", kind)[:4], *Pairs(strewn_scene, "s", "train", kind)[:4]]:
         validate(pair, 0, PairSample)
         assert correlation(pair) > 0.8
         carried = pair.fixed_points @ pair.transform[:, :2].T + pair.transform[:, 2]
@@ -61,7 +61,7 @@ def information(a, b):
     return (joint[seen] * np.log(joint[seen] / alone[seen])).sum()
 
 
-@pytest.mark.parametrize("scenes", [photo_scene, scan_scene])
+@pytest.mark.parametrize("scenes", [photo_scene, strewn_scene, scan_scene])
 def test_items_repeat_and_splits_differ(scenes):
     first, again = (Pairs(scenes, "p", "train")[3] for _ in range(2))
     np.testing.assert_array_equal(first.moving, again.moving)
@@ -103,6 +103,19 @@ def test_embedded_by_name():
     assert len(found) == COUNTS["val"] and found[0].subject == found[0].name
     with pytest.raises(ValueError, match="left out for videos and pairs"):
         load("scan-pairs", kind=PairSample, split="val", classes=["cat"])
+
+
+def test_strewn_pairs_are_more_for_training_and_the_same_for_the_rest():
+    plain, strewn = (
+        {split: load(name, kind=PairSample, split=split) for split in COUNTS}
+        for name in ("photo-pairs", "strewn-photo-pairs")
+    )
+    assert len(strewn["train"]) == 384
+    for split in ("val", "test"):
+        assert len(strewn[split]) == len(plain[split])
+        for one, other in zip(strewn[split][:3], plain[split][:3], strict=True):
+            np.testing.assert_array_equal(one.fixed, other.fixed)
+            np.testing.assert_array_equal(one.transform, other.transform)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ photographs of a split are those of ``cutouts.PHOTOGRAPHS``. The slices come fro
 brain: each split has its own block of slices, with a gap between the blocks, but all show one anatomy, so a score on
 "test" says nothing about other people. Hence ``subject`` is left empty.
 
+Seven photographs are few to learn from: ``strewn_scene`` has more for training, and the same pairs for the rest.
+
 The views of a photograph differ in brightness, contrast and noise. Those of a scan are of two modalities: the T1 image
 and its tissue map, or the CT and a contrast in which bright and dark change places more than once.
 """
@@ -19,7 +21,8 @@ import cv2
 import numpy as np
 
 from visionrl.datasets.chest import chest_ct
-from visionrl.datasets.cutouts import backgrounds
+from visionrl.datasets.compose import blur, is_grey, layer, paste, poses, tint
+from visionrl.datasets.cutouts import backgrounds, cutouts
 from visionrl.datasets.made import Made
 from visionrl.datasets.samples import PairSample
 from visionrl.datasets.splits import SPLITS
@@ -28,6 +31,7 @@ from visionrl.datasets.volumes import mni_scan
 COUNTS = {"train": 96, "val": 24, "test": 48}
 KINDS = ("rigid", "similarity", "affine")
 SIDE = 192  # pixels of both images of a pair
+_CANVAS = 400  # of a photograph that cut-outs are strewn over
 GRID = 5  # points along each side of a pair
 
 _SEED = 20251123
@@ -70,7 +74,7 @@ class Pairs(Made[PairSample]):
     shears by up to 0.1.
 
     Args:
-        scenes: ``photo_scene`` or ``scan_scene``.
+        scenes: ``photo_scene``, ``strewn_scene`` or ``scan_scene``.
         name: begins the names of the pairs.
         split: "train", "val" or "test".
         kind: "rigid", "similarity" or "affine".
@@ -136,6 +140,33 @@ def photo_scene(split: str, rng: np.random.Generator) -> Scene:
     photographs = backgrounds(split)
     image = np.ascontiguousarray(photographs[rng.integers(len(photographs))].image.transpose(1, 2, 0))
     return Scene(image, image, ("photo", "photo"), (0.65, 1.1), inside=True)
+
+
+def strewn_scene(split: str, rng: np.random.Generator) -> Scene:
+    """For training a photograph, or three times in four one with cut-outs strewn over it; else a photograph."""
+    if split != "train" or rng.random() < 0.25:
+        return photo_scene(split, rng)
+    photographs, pieces = backgrounds(split), cutouts(split)
+    image = photographs[rng.integers(len(photographs))].image.transpose(1, 2, 0)
+    canvas = cv2.warpAffine(
+        image, _cropped(rng, image), (_CANVAS, _CANVAS), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    )
+    canvas = cv2.LUT(canvas, tint(rng, grey=True))
+    for _ in range(rng.integers(5, 40)):
+        piece = pieces[rng.integers(len(pieces))]
+        longest = max(piece.image.shape[1:])
+        drawn = layer(piece, rng.uniform(20, 150) / longest, tint(rng, is_grey(piece.image)))
+        at, angle = rng.uniform(0, _CANVAS, (1, 2)), rng.uniform(-np.pi, np.pi, 1)
+        paste(canvas, drawn, poses(drawn, at, np.ones(1), angle)[0], blur(np.zeros(2), rng.uniform(0, 0.8)))
+    return Scene(canvas, canvas, ("photo", "photo"), (0.65, 1.1), inside=True)
+
+
+def _cropped(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """(2, 3) map from pixels of a canvas to those of a part of an image, from half of it on."""
+    most = min(image.shape[:2]) / _CANVAS
+    zoom = rng.uniform(0.5, 1) * most
+    room = np.array(image.shape[1::-1]) - zoom * _CANVAS
+    return np.column_stack([zoom * np.eye(2), rng.uniform(0, 1, 2) * room])
 
 
 def scan_scene(split: str, rng: np.random.Generator) -> Scene:

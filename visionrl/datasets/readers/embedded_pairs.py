@@ -1,7 +1,8 @@
 """The embedded sets of pairs as formats without a path.
 
-Images: "photo-pairs", "scan-pairs". Volumes: "volume-pairs", "volume-pairs-multimodal". Each also with "-similarity" or
-"-affine" for maps of these kinds.
+Images: "photo-pairs"; "strewn-photo-pairs", 384 for training, most of photographs with cut-outs strewn over them, while
+the other splits are those of "photo-pairs"; "scan-pairs". Volumes: "volume-pairs", "volume-pairs-multimodal". Each also
+with "-similarity" or "-affine" for maps of these kinds.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from visionrl.datasets.formats import ReadOptions, register_format
 from visionrl.datasets.samples import PairSample
 
 KINDS = ("rigid", "similarity", "affine")
-SOURCES = ("photo-pairs", "scan-pairs", "volume-pairs", "volume-pairs-multimodal")
+STREWN = 384  # training pairs of "strewn-photo-pairs"
+SOURCES = ("photo-pairs", "strewn-photo-pairs", "scan-pairs", "volume-pairs", "volume-pairs-multimodal")
 
 
 def _register(source: str, kind: str) -> None:
@@ -26,8 +28,12 @@ def _register(source: str, kind: str) -> None:
             from visionrl.datasets.volume_pairs import VolumePairs
 
             return VolumePairs(source.endswith("multimodal"), options.split, kind)
-        from visionrl.datasets.pairs import Pairs, photo_scene, scan_scene
+        from visionrl.datasets.pairs import Pairs, photo_scene, scan_scene, strewn_scene
 
+        if source == "strewn-photo-pairs":
+            return Pairs(
+                strewn_scene, name, options.split, kind, STREWN if options.split == "train" else None
+            )
         return Pairs(photo_scene if source == "photo-pairs" else scan_scene, name, options.split, kind)
 
 

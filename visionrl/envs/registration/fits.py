@@ -15,6 +15,7 @@ from visionrl.ops import Array, Resident, const, xp_of
 COARSER = 2  # pixels of a window per side of a pixel that is compared; of the widest field, twice as many
 POWERS = 4  # of the moving grey, from 0 on: contrasts may differ by a cubic
 DAMPING = 1e-3  # share by which the diagonal of the normal equations is raised; a hundredth for the contrast
+USEFUL = 0.75  # share of the distance that a fit which is to be trusted leaves at most
 TOLD = 2  # numbers beside a motion: the shares of the variance that are explained without and with it
 
 
@@ -64,6 +65,7 @@ class Fits:
         self.pixels, self.side = tuple(map(bank.pixel, self.levels)), side
         grids = np.stack([bank.grid(level, self.side) for level in self.levels])
         self.count, (self.points, self.axes) = len(grids), grids.shape[1:]
+        self.margin = Resident(np.repeat(self.pixels, self.points)[:, None])
         self.grid, self.ways = Resident(grids.reshape(-1, self.axes)), Resident(moved_by(kind, grids))
         self.numbers = transforms.count(kind, self.axes)
         self.size = self.count * (self.numbers + TOLD)
@@ -95,36 +97,34 @@ class Fits:
 
     def views(self, pair: Array, frame: Array) -> tuple[Array, Array, Array]:
         """Of fixed images: grey (B, F, n), how it changes with a motion (B, F, n, k), both float32, and (B, F, n) inside."""
-        slopes, inside = [], self.inside(0, pair, frame)
-        for axis in range(self.axes):
-            ahead, behind = (self.beside(pair, frame, axis, way) for way in (1.0, -1.0))
-            slopes.append((ahead[0] - behind[0]) / (2 * const(self.pixels, ahead[0]))[:, None])
-            inside = inside & ahead[1] & behind[1]
-        ways = self.ways.on(frame)
-        descent = sum(slope[..., None] * ways[:, :, axis, :] for axis, slope in enumerate(slopes))
-        return self.grey(0, pair, frame), descent, inside
-
-    def beside(self, pair: Array, frame: Array, axis: int, way: float) -> tuple[Array, Array]:
-        """Grey (B, F, n) of the pixels before or behind each along an axis, and whether these lie inside."""
         xp = xp_of(frame)
-        greys, inside = [], []
-        for look, pixel in enumerate(self.pixels):
-            view = transforms.compose(shift(axis, way * pixel, frame), frame)
-            greys.append(self.grey(0, pair, view)[:, look, :])
-            inside.append(self.inside(0, pair, view)[:, look, :])
-        return xp.stack(greys, axis=1), xp.stack(inside, axis=1)
+        greys = xp.stack(
+            [
+                xp.stack([self.beside(pair, frame, look, axis) for look in range(self.count)], axis=1)
+                for axis in range(self.axes)
+            ],
+            axis=-1,
+        )
+        descent = xp.sum(greys[..., None] * self.ways.on(frame), axis=-2)
+        return self.grey(0, pair, frame), descent, self.inside(0, pair, frame)
 
-    def grey(self, which: int, pair: Array, pose: Array) -> Array:
-        """(B, F, n) float32 in [0, 1] of the fixed (0) or the moving (1) images."""
-        xp = xp_of(pose)
-        seen = self.bank.windows(which, pair, pose, self.levels, self.side)[:, :, : self.bank.pictures, ...]
-        return xp.astype(xp.reshape(seen, (-1, self.count, self.points)), xp.float32) / 255
+    def beside(self, pair: Array, frame: Array, look: int, axis: int) -> Array:
+        """(B, n) slopes of the fixed images at a scale along an axis, from the pixels on both sides."""
+        pixel, level = self.pixels[look], self.levels[look : look + 1]
+        views = [transforms.compose(shift(axis, way * pixel, frame), frame) for way in (1.0, -1.0)]
+        ahead, behind = (self.grey(0, pair, view, level)[:, 0, :] for view in views)
+        return (ahead - behind) / (2 * pixel)
+
+    def grey(self, which: int, pair: Array, pose: Array, levels: Sequence[int] | None = None) -> Array:
+        """(B, F, n) float32 in [0, 1] of the fixed (0) or the moving (1) images, at all scales unless some are named."""
+        xp, levels = xp_of(pose), levels or self.levels
+        seen = self.bank.windows(which, pair, pose, levels, self.side)[:, :, : self.bank.pictures, ...]
+        return xp.astype(xp.reshape(seen, (-1, len(levels), self.points)), xp.float32) / 255
 
     def inside(self, which: int, pair: Array, pose: Array) -> Array:
-        """(B, F, n) bool, which pixels lie in the fixed (0) or the moving (1) image."""
-        return xp_of(pose).reshape(
-            within(self.grid, self.bank.sizes[which], pair, pose), (-1, self.count, self.points)
-        )
+        """(B, F, n) bool, which pixels lie in the fixed (0) or the moving (1) image, a pixel from its border at least."""
+        there = within(self.grid, self.bank.sizes[which], pair, pose, self.margin.on(pose))
+        return xp_of(pose).reshape(there, (-1, self.count, self.points))
 
     def chosen(self, trust: Array, own: Array, fits: Array) -> Array:
         """The motions (B, k) to make: those of the fits most trusted (B, count), one's own (B, k) where none is above 0."""
@@ -134,13 +134,16 @@ class Fits:
         return xp.where((xp.max(trust, axis=1) > 0)[:, None], taken, own)
 
     def trust(self, pose: Array, target: Array, fits: Array) -> Array:
-        """How well each fit would bring maps towards the truth, (B, F) float32: 1 onto it, 0 by three quarters, -1 by half."""
+        """How near each fit would bring maps to the truth, (B, F) float32.
+
+        1 is onto it, 0 leaves three quarters of the distance (a quarter of a pixel or degree close by), -1 more.
+        """
         xp = xp_of(pose)
         before = transforms.distance(pose, target)
         motions = [fits[:, look, : self.numbers] for look in range(self.count)]
         after = [transforms.distance(transforms.moved(pose, some, self.kind), target) for some in motions]
-        share = xp.stack(after, axis=-1) / xp.maximum(before / 2, xp.full_like(before, NEAR))[:, None]
-        return xp.astype(1 - 2 * xp.minimum(share, xp.ones_like(share)), xp.float32)
+        share = xp.stack(after, axis=-1) / xp.maximum(USEFUL * before, xp.full_like(before, NEAR))[:, None]
+        return xp.astype(1 - xp.minimum(share, xp.full_like(share, 2.0)), xp.float32)
 
     def told(self, fits: Array) -> Array:
         """What the agent is told of fits, (B, count * (k + 2)) float32 in [-1, 1], motions in largest ones."""

@@ -124,12 +124,15 @@ class PairBank:
         return np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
 
 
-def within(grid: Resident, sizes: Resident, pair: Array, pose: Array) -> Array:
-    """Which places (P, d) maps (B, d, d + 1) take into images whose sides are ``sizes`` (M, d): (B, P) bool."""
+def within(grid: Resident, sizes: Resident, pair: Array, pose: Array, margin: Array | float = 0.0) -> Array:
+    """Which places (P, d) maps (B, d, d + 1) take into images whose sides are ``sizes`` (M, d): (B, P) bool.
+
+    The margin, a number or (P, 1), is how far from the border places must lie.
+    """
     xp, places = xp_of(pose), grid.on(pose)
     half = xp.take(sizes.on(pair), pair, axis=0) / 2
     at = xp.abs(carry(pose, xp.broadcast_to(places[None, :, :], (pose.shape[0], *places.shape))))
-    return ops.every(at <= half[:, None, :])
+    return ops.every(at <= half[:, None, :] - margin)
 
 
 def pixel_size(sample: PairSample, longest: int | None) -> tuple[float, float]:
