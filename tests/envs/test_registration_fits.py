@@ -142,8 +142,8 @@ def test_trust_is_one_onto_the_truth_and_none_where_too_little_is_gained():
     state = start(made, np.array([[1, 0, -8.0], [0, 1, 0]]))
     gap = transforms.residual(state.pose, state.target, "rigid")[0]
     fits = np.zeros((1, made.fits.count, gap.size + TOLD))
-    fits[0, 0, : gap.size], fits[0, 1, : gap.size], fits[0, 2, : gap.size] = gap, 0.25 * gap, -0.5 * gap
-    np.testing.assert_allclose(made.fits.trust(state.pose, state.target, fits)[0], [1, 0, -1], atol=0.02)
+    fits[0, 0, : gap.size], fits[0, 1, : gap.size], fits[0, 2, : gap.size] = gap, 0.1 * gap, -0.8 * gap
+    np.testing.assert_allclose(made.fits.trust(state.pose, state.target, fits, 1.0)[0], [1, 0, -1], atol=0.02)
 
 
 @pytest.mark.parametrize("axes", [2, 3])

@@ -219,11 +219,10 @@ class Registration(Task[State]):
 
     def expert(self, state: State) -> Array:
         own = self.controls.towards(transforms.residual(state.pose, state.target, self.kind))
-        return (
-            xp_of(own).concat([own, self.fits.trust(state.pose, state.target, state.fits)], axis=1)
-            if self.fits
-            else own
-        )
+        if not self.fits:
+            return own
+        trust = self.fits.trust(state.pose, state.target, state.fits, 2 * self.rules.epsilon)
+        return xp_of(own).concat([own, trust], axis=1)
 
     def motion(self, state: State, action: Array) -> Array:
         """The numbers (B, k) of the motions that actions make."""

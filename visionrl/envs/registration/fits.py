@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from visionrl.envs.registration import transforms
-from visionrl.envs.registration.controls import NEAR
 from visionrl.envs.registration.pair_bank import PairBank, within
 from visionrl.envs.registration.volume_pair_bank import VolumePairBank
 from visionrl.ops import Array, Resident, const, xp_of
@@ -15,7 +14,7 @@ from visionrl.ops import Array, Resident, const, xp_of
 COARSER = 2  # pixels of a window per side of a pixel that is compared; of the widest field, twice as many
 POWERS = 4  # of the moving grey, from 0 on: contrasts may differ by a cubic
 DAMPING = 1e-3  # share by which the diagonal of the normal equations is raised; a hundredth for the contrast
-USEFUL = 0.75  # share of the distance that a fit which is to be trusted leaves at most
+USEFUL = 0.9  # share of the distance that a fit which is to be trusted leaves at most
 TOLD = 2  # numbers beside a motion: the shares of the variance that are explained without and with it
 
 
@@ -133,16 +132,16 @@ class Fits:
         taken = xp.take_along_axis(fits[..., : self.numbers], best, axis=1)[:, 0, :]
         return xp.where((xp.max(trust, axis=1) > 0)[:, None], taken, own)
 
-    def trust(self, pose: Array, target: Array, fits: Array) -> Array:
+    def trust(self, pose: Array, target: Array, fits: Array, close: float) -> Array:
         """How near each fit would bring maps to the truth, (B, F) float32.
 
-        1 is onto it, 0 leaves three quarters of the distance (a quarter of a pixel or degree close by), -1 more.
+        1 is onto it; 0 leaves nine tenths of the distance, or ``close`` where that is more; -1 twice as much.
         """
         xp = xp_of(pose)
         before = transforms.distance(pose, target)
         motions = [fits[:, look, : self.numbers] for look in range(self.count)]
         after = [transforms.distance(transforms.moved(pose, some, self.kind), target) for some in motions]
-        share = xp.stack(after, axis=-1) / xp.maximum(USEFUL * before, xp.full_like(before, NEAR))[:, None]
+        share = xp.stack(after, axis=-1) / xp.maximum(USEFUL * before, xp.full_like(before, close))[:, None]
         return xp.astype(1 - xp.minimum(share, xp.full_like(share, 2.0)), xp.float32)
 
     def told(self, fits: Array) -> Array:
