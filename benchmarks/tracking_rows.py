@@ -15,6 +15,7 @@ from visionrl.agents.baselines import agent_policy
 from visionrl.agents.saved import load_agent
 from visionrl.agents.track import by_policy
 from visionrl.core import BASELINES, batch, make_task
+from visionrl.datasets import VideoSample, load
 
 TASK = "visionrl/Tracking-v0"
 METRICS = ("success_auc", "precision_20px")
@@ -61,10 +62,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", help="FORMAT:PATH; without it the embedded videos")
     parser.add_argument("--split", default="all")
+    parser.add_argument("--every", type=int, default=1, help="only every such frame of the videos")
+    parser.add_argument(
+        "--cut", action="store_true", help="without a quarter of each video, from a third of it on"
+    )
     parser.add_argument("--agents", nargs="*", default=[], help="folders of runs")
     parser.add_argument("--rows", nargs="*", help="only these rows")
     asked = parser.parse_args()
     where = {"data": asked.data, "split": asked.split, "clip": None}
+    if asked.every > 1 or asked.cut:
+        where["data"] = shortened(asked.data, asked.split, asked.every, asked.cut)
     rows: dict[str, tuple[Run, dict[str, Any]]] = {
         name: (row.fit(None), {}) for name, row in BASELINES[TASK].items() if not row.learns
     }
@@ -76,6 +83,18 @@ def main() -> None:
         rows[folder] = (by_policy(agent_policy(agent)), kwargs)
     for name, (run, kwargs) in rows.items():
         print(line(name, run, make_task(TASK, **{"window": MATCHED, **kwargs, **where})), flush=True)
+
+
+def shortened(data: str | None, split: str, every: int, cut: bool) -> list[VideoSample]:
+    """Videos in which the object jumps, because frames are left out."""
+    videos = load(data, kind=VideoSample, default="cutout-videos", split=split)
+    made = []
+    for k in range(len(videos)):
+        frames, length = np.stack(list(videos[k].frames)), len(videos[k].boxes)
+        gap = range(length // 3, length // 3 + length // 4) if cut else range(0)
+        kept = [t for t in range(0, length, every) if t not in gap]
+        made.append(VideoSample(frames[kept], videos[k].boxes[kept], name=videos[k].name))
+    return made
 
 
 def line(name: str, run: Run, task: Any) -> str:
