@@ -12,7 +12,7 @@ from visionrl.envs.tracking.classical import BORDER, framed
 from visionrl.envs.tracking.flow import Flow, MedianFlow, grid, likeness, patches
 
 ID = "visionrl/Tracking-v0"
-ROWS = ("constant box", "template matching", "MIL", "median flow")
+ROWS = ("constant box", "template matching", "MIL", "median flow", "correlation filter, re-detecting")
 
 
 def smooth(rng, shape):

@@ -88,6 +88,13 @@ def test_a_video_depends_on_split_and_index_alone() -> None:
     assert not np.array_equal(first.boxes, CutoutVideos("val")[3].boxes)
 
 
+def test_a_jump_leaves_out_a_quarter() -> None:
+    whole, jumping = CutoutVideos("val")[0], CutoutVideos("val", jump=True)[0]
+    kept = [*range(13), *range(23, 40)]
+    np.testing.assert_array_equal(jumping.frames, np.stack(list(whole.frames))[kept])
+    np.testing.assert_array_equal(jumping.boxes, whole.boxes[kept])
+
+
 def test_drawing_leaves_the_cutouts_alone() -> None:
     before = [(cutout.image.copy(), cutout.alpha.copy()) for cutout in cutouts("val")]
     assert len(CutoutVideos("val", count=4, length=8)[:]) == 4

@@ -10,10 +10,11 @@ from visionrl.core import BASELINES, batch, make_task
 from visionrl.core.conformance import CHECKS
 from visionrl.datasets import VideoSample
 from visionrl.envs.tracking.filters import MAPS, SCALES, CorrelationFilter, vertex
-from visionrl.envs.tracking.follow import GO, STAY, Follow
+from visionrl.envs.tracking.follow import Follow
 from visionrl.envs.tracking.looks import described, pooled
 
 ID = "visionrl/Tracking-v0"
+GO, STAY = Follow(5.0).go, Follow(5.0).stay
 
 
 def smooth(rng, shape):
@@ -204,6 +205,7 @@ def test_following_the_peak_beats_staying():
 
 
 def test_stay_is_the_held_action():
+    assert (GO, STAY) == (5, 10)
     assert Follow(5.0).hold.tolist() == [STAY]
 
 

@@ -91,14 +91,18 @@ class CutoutVideos(Made[VideoSample]):
         split: ``"train"``, ``"val"`` or ``"test"``; no two share a photograph, of objects or backgrounds.
         count: number of videos; None: 200, 12 and 24 of the three splits.
         length: frames in a video; None: 12, 40 and 40.
+        jump: a quarter of the frames is left out, from a third of the video on; the object is then elsewhere.
 
     Raises:
         ValueError: no such split, or ``count`` or ``length`` under 1.
         FileNotFoundError: a photograph is missing from the installed scikit-image.
     """
 
-    def __init__(self, split: str, count: int | None = None, length: int | None = None) -> None:
+    def __init__(
+        self, split: str, count: int | None = None, length: int | None = None, jump: bool = False
+    ) -> None:
         super().__init__(split, count, COUNTS)
+        self.jump = jump
         self.length = LENGTHS[split] if length is None else operator.index(length)
         if self.length < 1:
             raise ValueError(f"length must be >= 1, got {length}")
@@ -108,7 +112,9 @@ class CutoutVideos(Made[VideoSample]):
     def _make(self, number: int) -> VideoSample:
         made = scene(self.split, number, self.length)
         name = f"{self.split} {number}: {made.target.name}"
-        return VideoSample(render(made), made.boxes, name=name, subject=made.target.photograph)
+        left_out = range(self.length // 3, self.length // 3 + self.length // 4 * self.jump)
+        kept = [frame for frame in range(self.length) if frame not in left_out]
+        return VideoSample(render(made)[kept], made.boxes[kept], name=name, subject=made.target.photograph)
 
 
 def targets(split: str) -> tuple[Cutout, ...]:

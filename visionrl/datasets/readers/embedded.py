@@ -32,6 +32,16 @@ def read_long_cutout_videos(path: None, options: ReadOptions) -> Sequence[VideoS
     return CutoutVideos("train", 64, 60) if options.split == "train" else CutoutVideos(options.split)
 
 
+@register_format("jumping-cutout-videos", kind=VideoSample, embedded=True)
+def read_jumping_cutout_videos(path: None, options: ReadOptions) -> Sequence[VideoSample]:
+    """The long videos for training, and the other splits, without a quarter of their frames; see ``CutoutVideos``."""
+    from visionrl.datasets.videos import CutoutVideos
+
+    if options.split == "train":
+        return CutoutVideos("train", 64, 80, jump=True)
+    return CutoutVideos(options.split, jump=True)
+
+
 @register_format("cutout-crowds", kind=MotSample, embedded=True)
 def read_cutout_crowds(path: None, options: ReadOptions) -> Sequence[MotSample]:
     """Many real cut-outs that move over a real photograph; see ``CutoutCrowds``."""

@@ -147,22 +147,29 @@ class CorrelationFilter:
         Between the cells a parabola through the strongest and its neighbours tells. Sharpness is the peak's height
         over the mean, in standard deviations of the map.
         """
-        xp, n = xp_of(maps), self.cells
-        flat = xp.reshape(maps, (*maps.shape[:2], n * n))
-        best = xp.argmax(flat, axis=-1)
-        row, column = best // n, best % n
-
-        def at(y: Array, x: Array) -> Array:
-            place = (y % n) * n + x % n
-            return xp.take_along_axis(flat, place[..., None], axis=-1)[..., 0]
-
-        top = at(row, column)
-        dx = xp.astype(column - n // 2, maps.dtype) + vertex(at(row, column - 1), top, at(row, column + 1))
-        dy = xp.astype(row - n // 2, maps.dtype) + vertex(at(row - 1, column), top, at(row + 1, column))
+        xp = xp_of(maps)
+        dx, dy, top, sharp = summits(maps)
         size = const((*SCALES, 1.0), box) + xp.zeros_like(top)
-        cell = size * self.reach(box)[:, None] / n
-        sharp = (top - xp.mean(flat, axis=-1)) / (xp.std(flat, axis=-1) + 1e-9)
+        cell = size * self.reach(box)[:, None] / self.cells
         return xp.stack([dx * cell, dy * cell, size, top, sharp], axis=-1)
+
+
+def summits(maps: Array) -> tuple[Array, Array, Array, Array]:
+    """Of maps (..., n, n) each (...): how far the strongest cell is right of n // 2 and below it, its value, its sharpness."""
+    xp, n = xp_of(maps), maps.shape[-1]
+    flat = xp.reshape(maps, (*maps.shape[:-2], n * n))
+    best = xp.argmax(flat, axis=-1)
+    row, column = best // n, best % n
+
+    def at(y: Array, x: Array) -> Array:
+        place = (y % n) * n + x % n
+        return xp.take_along_axis(flat, place[..., None], axis=-1)[..., 0]
+
+    top = at(row, column)
+    dx = xp.astype(column - n // 2, maps.dtype) + vertex(at(row, column - 1), top, at(row, column + 1))
+    dy = xp.astype(row - n // 2, maps.dtype) + vertex(at(row - 1, column), top, at(row + 1, column))
+    sharp = (top - xp.mean(flat, axis=-1)) / (xp.std(flat, axis=-1) + 1e-9)
+    return dx, dy, top, sharp
 
 
 def vertex(before: Array, top: Array, after: Array) -> Array:

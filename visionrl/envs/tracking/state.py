@@ -33,6 +33,8 @@ class State:
         filter: see there.
         first: see there.
         maps: see there.
+        wide: (B, 5) float64, the peak of a wide window, as ``CorrelationFilter.peaks`` has it; (B, 0) if it is not
+            looked for.
     """
 
     image: Array
@@ -55,3 +57,4 @@ class State:
     filter: Array
     first: Array
     maps: Array
+    wide: Array

@@ -12,9 +12,9 @@ from visionrl import ops, rewards
 from visionrl.core import Task, check_choice, check_range, register
 from visionrl.datasets import VideoSample, load
 from visionrl.datasets.video_bank import video_bank
-from visionrl.envs.tracking.follow import Follow
-from visionrl.envs.tracking.moves import RESTART, STOP, UPDATE, Jumps, Shifts, packed
-from visionrl.envs.tracking.responses import Responses
+from visionrl.envs.tracking.follow import control_of
+from visionrl.envs.tracking.moves import RESTART, STOP, UPDATE, packed
+from visionrl.envs.tracking.responses import Responses, check_filters
 from visionrl.envs.tracking.scores import SCORES, frame_scores, means
 from visionrl.envs.tracking.starts import PARTS, shifted, span
 from visionrl.envs.tracking.state import State
@@ -22,6 +22,7 @@ from visionrl.ops import Array, xp_of
 from visionrl.rendering import Canvas
 
 GOOD = 0.7  # overlap that earns the reward of a clip, a frame, or an update
+FOLLOW = {"control": "follow", "response": 64, "pixels": False, "reward": "overlap", "clip": 40}
 
 
 @register(
@@ -32,7 +33,8 @@ GOOD = 0.7  # overlap that earns the reward of a clip, a frame, or an update
         "yun2017": {"clip": 10, "window": 112, "template": False, "reward": "clip"},
         "chen2018": {"control": "continuous", "window": 107, "template": False, "reward": "frame"},
         "ren2018": {"updates": True},
-        "follow": {"control": "follow", "response": 64, "pixels": False, "reward": "overlap", "clip": 40},
+        "follow": FOLLOW,
+        "redetect": FOLLOW | {"redetect": True},
     },
 )
 class Tracking(Task[State]):
@@ -40,8 +42,8 @@ class Tracking(Task[State]):
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``window`` (C, w, w) uint8: the box with its surroundings; ``template``, of the same shape: the window at the start; ``history``: the last 10 actions, one-hot, newest last; with ``response`` also ``response`` (4, r/2, r/2) uint8: what the correlation filter makes of the surroundings at three sizes, and that of the first frame; ``peaks`` (20,): of each of the four where it is strongest (dx, dy in sides of the box), how strong, how sharp, and by how many tenths stronger than the first of them |
-    | Action      | 0 left, 1 twice left, 2 right, 3 twice right, 4 up, 5 twice up, 6 down, 7 twice down, 8 smaller, 9 bigger, 10 stop; a step is 0.03 of the box's side, at least one pixel; with ``updates`` 11 stop and update the template, 12 restart from the box with which the frame began. Continuous: (dx, dy, ds), a shift in sides of the box and a growth, of which more than 0.05 either way is ignored. Follow: 0 go to the strongest peak of the correlation filter, 1 to 3 to its peak at the present size, a smaller and a bigger one, 4 to that of the first frame's filter; 5 to 9 the same, but the filter does not learn; 10 stay |
+    | Observation | ``window`` (C, w, w) uint8: the box with its surroundings; ``template``, of the same shape: the window at the start; ``history``: the last 10 actions, one-hot, newest last; with ``response`` also ``response`` (4, r/2, r/2) uint8: what the correlation filter makes of the surroundings at three sizes, and that of the first frame; ``peaks`` (20,): of each of the four where it is strongest (dx, dy in sides of the box), how strong, how sharp, and by how many tenths stronger than the first of them; with ``redetect`` (25,), the last five of the wide window |
+    | Action      | 0 left, 1 twice left, 2 right, 3 twice right, 4 up, 5 twice up, 6 down, 7 twice down, 8 smaller, 9 bigger, 10 stop; a step is 0.03 of the box's side, at least one pixel; with ``updates`` 11 stop and update the template, 12 restart from the box with which the frame began. Continuous: (dx, dy, ds), a shift in sides of the box and a growth, of which more than 0.05 either way is ignored. Follow: 0 go to the strongest peak of the correlation filter, 1 to 3 to its peak at the present size, a smaller and a bigger one, 4 to that of the first frame's filter; 5 to 9 the same, but the filter does not learn; 10 stay. With ``redetect`` 5 goes to its peak in a wide window, 6 to 11 do not learn, 12 is stay |
     | Reward      | sign of the change of the overlap (IoU) with the object, and for an update +1 if the overlap exceeds 0.7, else -1; or at the end of each frame, or of the clip alone, that +1 or -1; or at the end of each frame the overlap; 0 for what is done in a frame in which the object is not seen |
     | Ends        | after the clip's last frame; a frame is over at "stop", after 20 moves, or when a box comes back to where it was in this frame; with continuous control or "follow" after one move |
 
@@ -67,6 +69,8 @@ class Tracking(Task[State]):
         updates: the agent decides when the template is updated, and may start a frame again. Of Ren et al. (2018) these
             decisions are taken, beside steps; their shifts by regression, their rewards and their update by training
             are not.
+        redetect: the filter also searches a window three times as wide, and its strongest peak there can be gone to,
+            so that an object that got lost may be found again; needs control "follow".
         start: "first" begins with the video and the object's box; "temporal" at 20 times of a video (TRE), "spatial"
             with the box shifted or scaled in 12 ways (SRE), each an item of its own.
         max_moves: moves per frame.
@@ -95,6 +99,7 @@ class Tracking(Task[State]):
         reward: Literal["sign", "clip", "frame", "overlap"] = "sign",
         control: Literal["discrete", "continuous", "follow"] = "discrete",
         updates: bool = False,
+        redetect: bool = False,
         start: Literal["first", "temporal", "spatial"] = "first",
         max_moves: int = 20,
         step: float = 0.03,
@@ -107,10 +112,7 @@ class Tracking(Task[State]):
         check_choice("start", start, tuple(PARTS))
         if updates and (control != "discrete" or not template):
             raise ValueError("updates must be False without discrete control or a template, got True")
-        if not response and (control == "follow" or not pixels):
-            raise ValueError(
-                f"response must not be 0 with control 'follow' or without pixels, got {response}"
-            )
+        check_filters(response, redetect, control, pixels)
         check_range("clip", 2 if clip is None else clip, 2)
         check_range("window", window, 8)
         check_range("max_moves", max_moves, 1)
@@ -120,14 +122,11 @@ class Tracking(Task[State]):
         self.clip, self.context, self.template, self.start = clip, context, template and pixels, start
         self.smallest, self.pixels = smallest, pixels
         self.kind, self.max_moves = reward, max_moves if control == "discrete" else 1
-        jumps: dict[str, Any] = {"continuous": Jumps, "follow": Follow}
-        self.control: Any = (
-            Shifts(step, smallest, updates) if control == "discrete" else jumps[control](smallest)
-        )
+        self.control: Any = control_of(control, step, smallest, updates, redetect)
         self.bank = video_bank(
             load(data, kind=VideoSample, default="cutout-videos", split=split, **loading), window, channels
         )
-        self.responses = Responses(response, self.bank.pyramid)
+        self.responses = Responses(response, self.bank.pyramid, redetect)
         self.parts, self.window = PARTS[start], window
         self.items = len(self.bank.first) * self.parts
         self.observation_space = spaces.Dict(self.shown())
