@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from visionrl.core import BASELINES, batch, make_task
+from visionrl.core.conformance import CHECKS
 from visionrl.datasets import PairSample
 from visionrl.envs.registration import transforms
 from visionrl.envs.registration.fits import POWERS, TOLD, moved_by, solved
@@ -123,7 +124,8 @@ def test_numpy_and_torch_propose_the_same(axes):
     made = task(axes)
     state = start(made)
     found = made.fits.made(*(torch.as_tensor(part) for part in (state.pair, state.frame, state.pose)))
-    np.testing.assert_allclose(found.numpy(), state.fits, atol=0.01)
+    np.testing.assert_allclose(found.numpy(), state.fits, atol=1e-6)
+    CHECKS["rows_replay_on_torch"](TASKS[axes], preset="fits")
 
 
 def test_where_none_is_trusted_the_numbers_count():

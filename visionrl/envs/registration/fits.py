@@ -160,12 +160,12 @@ def solved(descent: Array, grey: Array, other: Array, weight: Array) -> Array:
         weight: (B, F, n), 1 where a pixel counts, else 0.
     """
     xp, count = xp_of(grey), descent.shape[-1]
+    descent, grey, other, weight = (xp.astype(part, xp.float64) for part in (descent, grey, other, weight))
     ones, square = xp.ones_like(other), other * other
     terms = xp.concat(
         [descent, xp.stack([ones, other, square, square * other], axis=-1), grey[..., None]], axis=-1
     )
     products = xp.matmul(xp.matrix_transpose(terms * weight[..., None]), terms)
-    products = xp.astype(products, xp.float64)
     normal, goal, total = products[..., :-1, :-1], products[..., :-1, -1:], products[..., -1, -1]
     eye = xp.eye(normal.shape[-1], dtype=normal.dtype, device=normal.device)
     pixels, mean = normal[..., count, count], goal[..., count, 0]
