@@ -54,6 +54,8 @@ class Watched:
     looks: dict[str, Any] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> Any:
+        if name in self.__dataclass_fields__:  # not set yet, as where it is copied
+            raise AttributeError(name)
         return getattr(self.task, name)
 
     def observe(self, state: Any) -> Any:
@@ -131,7 +133,6 @@ def live_window(fps: float) -> Iterator[Show]:
         ValueError: no window can be opened.
     """
     pygame = display()
-    clock, room = pygame.time.Clock(), [ROOM * side for side in pygame.display.get_desktop_sizes()[0]]
 
     def show(image: np.ndarray, looked: Looked) -> bool:
         picture = inset(drawn(image, looked, fitting(image.shape[:2], room)), looked, image.shape[1])
@@ -146,6 +147,7 @@ def live_window(fps: float) -> Iterator[Show]:
         return event.type == pygame.QUIT or (event.type == pygame.KEYDOWN and event.key == pygame.K_ESCAPE)
 
     try:
+        clock, room = pygame.time.Clock(), [ROOM * side for side in pygame.display.get_desktop_sizes()[0]]
         pygame.display.set_caption("visionrl track: Escape ends")
         yield show
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from visionrl.core import Task
 from visionrl.datasets import PairSample
 from visionrl.envs.registration import transforms
 from visionrl.envs.registration.controls import Controls, check_modalities, rests
-from visionrl.envs.registration.fits import COARSER, Bank, Fits, fit_scales
+from visionrl.envs.registration.fits import COARSER, Bank, Fits, fit_scales, grey
 from visionrl.envs.registration.labels import check_labels
 from visionrl.envs.registration.pair_bank import within
 from visionrl.envs.registration.rules import Rules
@@ -65,7 +66,13 @@ class Registration(Task[State]):
     Attributes:
         axes: 2 or 3.
         unit: of places, the suffix of metrics.
-        bank: what ``set_up`` is given.
+        bank: the pairs, at the scales of the windows and of the fits.
+        kind: of maps: "rigid", "similarity" or "affine".
+        controls: how actions change the numbers of maps.
+        fits: what proposes motions; None without control "fits".
+        levels: numbers of the windows' scales in the bank.
+        half: half the side of the field that the widest window shows.
+        spread: (k,) largest offsets of a start.
     """
 
     axes: ClassVar[int]
@@ -81,6 +88,7 @@ class Registration(Task[State]):
         rules: Rules,
         held: Callable[[tuple[int, ...]], Bank],
         half: float,
+        most: float = np.inf,
     ) -> None:
         """Take in the pairs and the rules; the constructors of tasks end with it.
 
@@ -89,42 +97,56 @@ class Registration(Task[State]):
             rules: checked.
             held: what holds the pairs at some scales.
             half: half the side of the field that the widest window shows.
+            most: largest scale at which they can be held.
 
         Raises:
             ValueError: the reward does not fit the pairs.
         """
-        bank = held(rules.held)
+        self.fit_scales = tuple(scale for scale in fit_scales(rules.scales) if scale <= most) or tuple(
+            rules.scales[-1:]
+        )
+        more = self.fit_scales if rules.control == "fits" else ()
+        bank = held(tuple(sorted({*rules.scales, *more}, reverse=True)))
         self.samples, self.rules, self.bank, self.half = samples, rules, bank, half
         self.kind, self.items, self.held = rules.transform, len(samples), held
         check_modalities(samples, rules.reward)
         if rules.reward == "dice" and bank.masks is None:
             raise ValueError("reward 'dice' needs label maps of both images of every pair")
         check_labels(rules.dice_of, bank.masks.known if bank.masks else [])
-        self.controls = Controls(rules.control, self.kind, self.axes, rules.step, half)
+        self.levels = tuple(bank.scales.index(scale) for scale in rules.scales)
+        self.grid = Resident(bank.grid(self.levels[0], rules.window))
+        still = np.tile(np.eye(self.axes, self.axes + 1), (len(samples), 1, 1))
+        self.seen = Resident(self.view(0, np.arange(len(samples)), still))
+        self.set_moves()
+
+    def set_moves(self) -> None:
+        """What an agent can do, and what it is shown for it."""
+        rules = self.rules
+        control = "continuous" if rules.control == "fits" else rules.control
+        self.controls = Controls(control, self.kind, self.axes, rules.step, self.half)
         turns = self.axes * (self.axes - 1) // 2
         others = self.controls.count - self.axes - turns  # stretches and shears
         self.spread = np.array(
             [rules.offset] * self.axes + [rules.offset_deg] * turns + [rules.offset_deg / 3] * others
         )
-        self.levels = tuple(bank.scales.index(scale) for scale in rules.scales)
-        self.grid = Resident(bank.grid(self.levels[0], rules.window))
-        every = np.arange(len(samples))
-        self.seen = Resident(
-            self.view(0, every, np.tile(np.eye(self.axes, self.axes + 1), (len(every), 1, 1)))
-        )
-        shape = (len(rules.scales) * 2 * bank.channels, rules.window, rules.window)
-        self.observation_space = spaces.Dict({"window": spaces.Box(0, 255, shape, np.uint8)})
+        shape = (len(rules.scales) * 2 * self.bank.channels, rules.window, rules.window)
+        shown: dict[str, spaces.Space] = {"window": spaces.Box(0, 255, shape, np.uint8)}
         self.action_space = self.controls.space
         if rules.control == "fits":
-            self.fits = self.fitting(bank)
-            self.observation_space["fits"] = spaces.Box(-1, 1, (self.fits.size,), np.float32)
+            self.fits = self.fitting(self.bank)
+            shown["fits"] = spaces.Box(-1, 1, (self.fits.size,), np.float32)
             self.action_space = spaces.Box(-1, 1, (self.controls.count + self.fits.count,), np.float32)
+        self.observation_space = spaces.Dict(shown)
 
-    def fitting(self, bank: Bank | None = None) -> Fits:
-        """What proposes motions, at the scales that the windows have; the bank is made if none is given."""
+    def fitting(self, bank: Bank) -> Fits:
+        """What proposes motions."""
         rules = self.rules
-        bank = bank or self.held(fit_scales(rules.scales))
-        return Fits(bank, rules.scales, rules.window // COARSER, self.kind, rules.step, rules.augment)
+        return Fits(bank, self.fit_scales, rules.window // COARSER, self.kind, rules.step, rules.augment)
+
+    @cached_property
+    def proposer(self) -> Fits:
+        """What proposes motions, whatever the control."""
+        return self.fits or self.fitting(self.held(self.fit_scales))
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
@@ -253,11 +275,8 @@ class Registration(Task[State]):
             return xp.zeros_like(pose[:, 0, 0])
         if rated == "dice":
             return self.bank.masks.dice(pair, from_fixed(frame, pose))
-        fixed = self.fixed(pair, frame)[:, 0, ...]
-        moving = self.view(1, pair, pose, self.levels[:1])[:, 0, ...]
-        first, second = (
-            xp.reshape(grey[:, : self.bank.pictures, ...], (pose.shape[0], -1)) for grey in (fixed, moving)
-        )
+        windows = self.fixed(pair, frame)[:, :1, ...], self.view(1, pair, pose, self.levels[:1])
+        first, second = (xp.round(grey(some, self.bank.pictures))[:, 0, :] for some in windows)
         compare = ncc if rated == "ncc" else mutual_information
         return compare(first, second, within(self.grid, self.bank.sizes[1], pair, pose))
 

@@ -23,11 +23,13 @@ Run = Callable[[Registration, State], State]
 def gauss_newton(train: Any) -> Run:
     """Up to ten proposals at each scale, the widest field first: what an agent that chooses among them must beat.
 
+    Its fields and the largest of its motions are those of the environment's ``window``, ``scales`` and ``step``.
+
     Source: Lucas & Kanade (1981); Baker & Matthews (2004).
     """
 
     def run(task: Registration, state: State) -> State:
-        fits = task.fits or task.fitting()
+        fits = task.proposer
         for look in range(fits.count):
             for _ in range(ROUNDS):
                 motion = fits.made(state.pair, state.frame, state.pose)[:, look, : fits.numbers]

@@ -11,7 +11,7 @@ from visionrl.datasets import PairSample
 from visionrl.envs.registration import transforms
 from visionrl.ops import Array, const, one_hot, xp_of
 
-CONTROLS = ("unit", "steps", "continuous", "fits")
+CONTROLS = ("unit", "steps", "continuous")
 STEPS = (0.0033, 0.01, 0.03, 0.09, 0.27)  # of half the field and of a radian (Bauer et al., 2021)
 TABLE = (*(-step for step in reversed(STEPS)), 0.0, *STEPS)
 NEAR = 0.25  # pixels and degrees within which two maps count as one
@@ -21,8 +21,7 @@ class Controls:
     """Actions as changes of a map's numbers.
 
     Args:
-        control: "unit": one number by +-1; "steps": every number by one of 11 steps; "continuous" and "fits": by up to
-            ``step``.
+        control: "unit": one number by +-1; "steps": every number by one of 11 steps; else by up to ``step``.
         kind: of the map: "rigid", "similarity" or "affine".
         axes: 2 or 3.
         step: largest continuous change, of shifts in their unit, of all else in degrees.
@@ -50,7 +49,7 @@ class Controls:
     def motion(self, action: Array, pose: Array) -> Array:
         """What actions add to the numbers of maps (B, d, d + 1): (B, k)."""
         xp = xp_of(pose)
-        if self.control in ("continuous", "fits"):
+        if self.control == "continuous":
             return xp.astype(action, pose.dtype) * const(self.units, pose)
         if self.control == "steps":
             flat = xp.take(const(TABLE, pose), xp.reshape(action, (-1,)), axis=0)
@@ -62,7 +61,7 @@ class Controls:
         """The actions whose changes come nearest to those that are missing, (B, k)."""
         xp = xp_of(missing)
         share = missing / const(self.units, missing)
-        if self.control in ("continuous", "fits"):
+        if self.control == "continuous":
             return xp.astype(xp.clip(share, -1.0, 1.0), xp.float32)
         if self.control == "steps":
             return xp.argmin(xp.abs(share[..., None] - const(TABLE, missing)), axis=-1)

@@ -15,6 +15,8 @@ COARSER = 2  # pixels of a window per side of a pixel that is compared; of the w
 POWERS = 4  # of the moving grey, from 0 on: contrasts may differ by a cubic
 DAMPING = 1e-3  # share by which the diagonal of the normal equations is raised; a hundredth for the contrast
 USEFUL = 0.9  # share of the distance that a fit which is to be trusted leaves at most
+ENOUGH = 4  # pixels that must count for each number that is solved for
+MOST_KEPT = 2**28  # bytes of slopes that are kept; beyond, they are computed at each step
 TOLD = 2  # numbers beside a motion: the shares of the variance that are explained without and with it
 
 
@@ -37,8 +39,8 @@ class Fits:
     Source: Lucas & Kanade (1981); Baker & Matthews (2004) for the slopes of the fixed image.
 
     Args:
-        bank: the pairs, at ``fit_scales`` too.
-        scales: of the windows.
+        bank: the pairs.
+        scales: at which they are compared, coarse first.
         side: of the pictures that are compared, pixels.
         kind: of the motions: "rigid", "similarity" or "affine".
         largest: no number of a motion exceeds it, either way.
@@ -60,7 +62,7 @@ class Fits:
         wander: bool,
     ) -> None:
         self.bank, self.kind, self.largest = bank, kind, largest
-        self.levels = tuple(bank.scales.index(scale) for scale in fit_scales(scales))
+        self.levels = tuple(bank.scales.index(scale) for scale in scales)
         self.pixels, self.side = tuple(map(bank.pixel, self.levels)), side
         grids = np.stack([bank.grid(level, self.side) for level in self.levels])
         self.count, (self.points, self.axes) = len(grids), grids.shape[1:]
@@ -68,9 +70,15 @@ class Fits:
         self.grid, self.ways = Resident(grids.reshape(-1, self.axes)), Resident(moved_by(kind, grids))
         self.numbers = transforms.count(kind, self.axes)
         self.size = self.count * (self.numbers + TOLD)
-        every = np.arange(len(bank.rooms))
-        still = np.tile(np.eye(self.axes, self.axes + 1), (len(every), 1, 1))
-        self.known = None if wander else tuple(map(Resident, self.views(every, still)))
+        pairs = len(bank.rooms)
+        kept = not wander and 4 * pairs * self.count * self.points * self.numbers <= MOST_KEPT
+        self.known = tuple(map(Resident, self.still(pairs))) if kept else None
+
+    def still(self, pairs: int) -> list[np.ndarray]:
+        """``views`` of all fixed images as they are."""
+        eye = np.eye(self.axes, self.axes + 1)[None]
+        rows = [self.views(np.array([pair]), eye) for pair in range(pairs)]
+        return [np.concatenate(parts) for parts in zip(*rows, strict=True)]
 
     def made(self, pair: Array, frame: Array, pose: Array) -> Array:
         """The motions and how good each is, (B, F, k + 2) float64.
@@ -90,7 +98,7 @@ class Fits:
             grey, descent, inside = (xp.take(table.on(pair), pair, axis=0) for table in self.known)
         moving = self.grey(1, pair, pose)
         weight = xp.astype(inside & self.inside(1, pair, pose), descent.dtype)
-        fits = solved(descent, grey, moving - 0.5, weight)
+        fits = solved(descent, grey, moving, weight)
         limit = const((self.largest,) * self.numbers + (1.0,) * TOLD, fits)
         return xp.clip(fits, -limit, limit)
 
@@ -104,7 +112,7 @@ class Fits:
             ],
             axis=-1,
         )
-        descent = xp.sum(greys[..., None] * self.ways.on(frame), axis=-2)
+        descent = xp.matmul(greys[..., None, :], self.ways.on(frame))[..., 0, :]
         return self.grey(0, pair, frame), descent, self.inside(0, pair, frame)
 
     def beside(self, pair: Array, frame: Array, look: int, axis: int) -> Array:
@@ -115,10 +123,9 @@ class Fits:
         return (ahead - behind) / (2 * pixel)
 
     def grey(self, which: int, pair: Array, pose: Array, levels: Sequence[int] | None = None) -> Array:
-        """(B, F, n) float32 in [0, 1] of the fixed (0) or the moving (1) images, at all scales unless some are named."""
-        xp, levels = xp_of(pose), levels or self.levels
-        seen = self.bank.windows(which, pair, pose, levels, self.side)[:, :, : self.bank.pictures, ...]
-        return xp.astype(xp.reshape(seen, (-1, len(levels), self.points)), xp.float32) / 255
+        """(B, F, n) float32 in [-0.5, 0.5] of the fixed (0) or moving (1) images, at all scales unless some are named."""
+        windows = self.bank.windows(which, pair, pose, levels or self.levels, self.side)
+        return grey(windows, self.bank.pictures) / 255 - 0.5
 
     def inside(self, which: int, pair: Array, pose: Array) -> Array:
         """(B, F, n) bool, which pixels lie in the fixed (0) or the moving (1) image, a pixel from its border at least."""
@@ -135,7 +142,8 @@ class Fits:
     def trust(self, pose: Array, target: Array, fits: Array, close: float) -> Array:
         """How near each fit would bring maps to the truth, (B, F) float32.
 
-        1 is onto it; 0 leaves nine tenths of the distance, or ``close`` where that is more; -1 twice as much.
+        1 is onto it; 0 leaves nine tenths of the distance, or ``close`` where that is more; -1 twice as much. What
+        ends within ``close`` so counts as well, even if it was nearer before: no agent can tell.
         """
         xp = xp_of(pose)
         before = transforms.distance(pose, target)
@@ -155,9 +163,11 @@ def solved(descent: Array, grey: Array, other: Array, weight: Array) -> Array:
 
     Args:
         descent: (B, F, n, k) by how much grey changes with each number of a motion.
-        grey: (B, F, n) of the fixed images.
-        other: (B, F, n) of the moving ones, about 0.
+        grey: (B, F, n) of the fixed images, about 0.
+        other: (B, F, n) of the moving ones, likewise.
         weight: (B, F, n), 1 where a pixel counts, else 0.
+
+    Where too few pixels count, or the fixed image is of one grey, all is 0.
     """
     xp, count = xp_of(grey), descent.shape[-1]
     descent, grey, other, weight = (xp.astype(part, xp.float64) for part in (descent, grey, other, weight))
@@ -174,12 +184,14 @@ def solved(descent: Array, grey: Array, other: Array, weight: Array) -> Array:
     best = xp.linalg.solve(normal, goal)
     plain = xp.linalg.solve(normal[..., count:, count:], goal[..., count:, :])
     spread = total - mean * mean / xp.maximum(pixels, xp.ones_like(pixels))
-    shares, flat = [], spread <= 1e-4 * total
+    blind = (pixels < ENOUGH * normal.shape[-1]) | (spread <= 1e-6 * pixels)
+    safe, none = xp.where(blind, xp.ones_like(spread), spread), xp.zeros_like(spread)
+    shares = []
     for answer, aim in ((plain, goal[..., count:, :]), (best, goal)):
         left = total - xp.sum(answer * aim, axis=(-2, -1))
-        safe = xp.where(flat, xp.ones_like(spread), spread)
-        shares.append(xp.where(flat, xp.zeros_like(left), xp.clip(1 - left / safe, 0.0, 1.0)))
-    return xp.concat([best[..., :count, 0], xp.stack(shares, axis=-1)], axis=-1)
+        shares.append(xp.where(blind, none, xp.clip(1 - left / safe, 0.0, 1.0)))
+    motion = xp.where(blind[..., None], none[..., None], best[..., :count, 0])
+    return xp.concat([motion, xp.stack(shares, axis=-1)], axis=-1)
 
 
 def moved_by(kind: str, places: np.ndarray) -> np.ndarray:
@@ -192,8 +204,20 @@ def moved_by(kind: str, places: np.ndarray) -> np.ndarray:
 
 
 def shift(axis: int, way: float, like: Array) -> Array:
-    """(1, d, d + 1) shift along an axis, for maps like some."""
+    """(B, d, d + 1) shifts along an axis, one for each of some maps."""
     axes = like.shape[1]
-    still = [[float(row == column) for column in range(axes)] for row in range(axes)]
-    rows = tuple((*line, way * (row == axis)) for row, line in enumerate(still))
-    return const(rows, like)[None, ...] + 0 * like
+    rows = np.eye(axes, axes + 1)
+    rows[axis, axes] = way
+    return xp_of(like).broadcast_to(const(tuple(map(tuple, rows.tolist())), like)[None, ...], like.shape)
+
+
+def grey(windows: Array, pictures: int) -> Array:
+    """(B, levels, n) float32 in [0, 255], all pixels of windows (B, levels, C, w, w) in which colours are averaged.
+
+    ``pictures`` are how many of the C are pictures of their own, such as cuts, and not colours of one.
+    """
+    xp, (rows, levels, channels) = xp_of(windows), windows.shape[:3]
+    values = xp.astype(windows, xp.float32)
+    if channels != pictures:
+        values = xp.mean(values, axis=2)
+    return xp.reshape(values, (rows, levels, -1))

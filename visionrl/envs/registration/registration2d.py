@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -122,10 +123,7 @@ class Registration2D(Registration):
         rules.check(self.unit)
         samples = load(data, kind=PairSample, default=DEFAULTS[transform], split=split, **loading)
         check_axes(samples, 2, "Registration3D-v0")
-
-        def held(scales: tuple[int, ...]) -> PairBank:
-            return pair_bank(samples, scales, transform, max_side, channels)
-
+        held = partial(pair_bank, samples, kind=transform, longest=max_side, channels=channels)
         self.set_up(samples, rules, held, max(scales) * window / 2)
 
     @property

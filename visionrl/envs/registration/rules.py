@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from visionrl.core import check_choice, check_range
 from visionrl.envs.registration.controls import CONTROLS
-from visionrl.envs.registration.fits import COARSER, fit_scales
+from visionrl.envs.registration.fits import COARSER
 from visionrl.envs.registration.transforms import KINDS
 
 REWARDS = ("truth", "ncc", "mi", "dice")
@@ -37,12 +37,6 @@ class Rules:
     augment: bool
     dice_of: Sequence[int]
 
-    @property
-    def held(self) -> tuple[int, ...]:
-        """The scales at which images are held: those of the windows, and of the fits."""
-        more = fit_scales(self.scales) if self.control == "fits" else ()
-        return tuple(sorted({*self.scales, *more}, reverse=True))
-
     def check(self, unit: str) -> None:
         """Refuse what makes no sense.
 
@@ -50,12 +44,13 @@ class Rules:
             ValueError: names the argument, the rule, and the value.
         """
         check_choice("transform", self.transform, KINDS)
-        check_choice("control", self.control, CONTROLS)
+        check_choice("control", self.control, (*CONTROLS, "fits"))
         check_choice("reward", self.reward, REWARDS)
         check_choice("start", self.start, ("offset", "own"))
         check_choice("ends", self.ends, ("rest", "close"))
-        for name, low in (("step", 0.5), ("epsilon", 0.01), ("radius", 0.01)):
-            check_range(name, getattr(self, name), low)
+        check_range("step", self.step, 0.5, 1000.0)
+        for name in ("epsilon", "radius"):
+            check_range(name, getattr(self, name), 0.01)
         check_range(f"offset_{unit}", self.offset, 0.0)
         check_range("offset_deg", self.offset_deg, 0.0, 120.0)
         check_range("window", self.window, 16)
@@ -65,6 +60,7 @@ class Rules:
             not self.scales
             or list(self.scales) != sorted(set(self.scales), reverse=True)
             or min(self.scales) < 1
+            or any(scale != int(scale) for scale in self.scales)
         ):
             raise ValueError(f"scales must be whole numbers >= 1, falling, got {self.scales!r}")
         if self.verdicts is not None and len(self.verdicts) != 3:

@@ -130,6 +130,15 @@ def extent(volume: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
     return np.array(volume.shape[:0:-1]) * spacing_mm
 
 
+def shortest(samples: Sequence[PairSample]) -> float:
+    """The shortest side of all volumes, millimetres."""
+    return min(
+        extent(volume, spacing).min()
+        for sample in samples
+        for volume, spacing in zip((sample.fixed, sample.moving), sample.spacing_mm, strict=True)
+    )
+
+
 def ruler(volume: np.ndarray, spacing_mm: np.ndarray) -> Ruler:
     """How voxels become places."""
     spacing = np.asarray(spacing_mm, float)
