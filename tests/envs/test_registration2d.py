@@ -214,6 +214,13 @@ def test_windows_show_both_images_alike_at_the_truth():
     )
 
 
+def test_windows_of_every_scale_have_the_same_middle():
+    ramp = np.tile(np.arange(96, dtype=np.uint8) * 2, (1, 96, 1))
+    made = make_task(ID, data=[PairSample(ramp, ramp, transform=IDENTITY)], window=16, scales=(4, 3, 2, 1))
+    windows = made.observe(start(made))["window"][0]
+    np.testing.assert_allclose(windows.mean(axis=(1, 2)), 95, atol=0.6)
+
+
 def test_images_of_other_pixel_sizes_and_large_ones():
     fixed = picture(100)
     moving = np.stack([cv2.resize(fixed[0], (50, 50), interpolation=cv2.INTER_AREA)])
