@@ -90,8 +90,9 @@ class CutoutVideos(Made[VideoSample]):
     Args:
         split: ``"train"``, ``"val"`` or ``"test"``; no two share a photograph, of objects or backgrounds.
         count: number of videos; None: 200, 12 and 24 of the three splits.
-        length: frames in a video; None: 12, 40 and 40.
-        jump: a quarter of the frames is left out, from a third of the video on; the object is then elsewhere.
+        length: frames in a video, before ``jump``; None: 12, 40 and 40.
+        jump: a quarter of the frames is left out, from a third of the video on; the object is then elsewhere. Videos
+            of fewer than four frames lose none.
 
     Raises:
         ValueError: no such split, or ``count`` or ``length`` under 1.

@@ -34,7 +34,7 @@ def read_long_cutout_videos(path: None, options: ReadOptions) -> Sequence[VideoS
 
 @register_format("jumping-cutout-videos", kind=VideoSample, embedded=True)
 def read_jumping_cutout_videos(path: None, options: ReadOptions) -> Sequence[VideoSample]:
-    """The long videos for training, and the other splits, without a quarter of their frames; see ``CutoutVideos``."""
+    """64 of 80 frames for training, the other splits as in ``"cutout-videos"``, all less a quarter of their frames."""
     from visionrl.datasets.videos import CutoutVideos
 
     if options.split == "train":

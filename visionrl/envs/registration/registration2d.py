@@ -33,7 +33,7 @@ class Registration2D(Registration):
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``window`` (scales * C * 2, w, w) uint8: at each scale, and for each colour, the fixed image about its middle, then the moving image as it lies on it now; black outside; with "fits" also ``fits`` (F * (k + 2),) float32: for each of F scales, coarse first, the k numbers of the motion that least squares propose, in ``step``, and the shares of the fixed image's variance that the moving one explains without and with it |
+    | Observation | ``window`` (scales * C * 2, w, w) uint8: at each scale, and for each colour, the fixed image about its middle, then the moving image as it lies on it now; black outside; with "fits" also ``fits`` (F * (k + 2),) float32: for each of F scales, one more than ``scales`` has, coarse first, the k numbers of the motion that least squares propose, in ``step``, and the shares of the fixed image's variance that the moving one explains without and with it |
     | Action      | 2k + 0 / 1 one more / less of number k of the map: shift x, shift y (1 pixel), turn (1 degree), with "similarity" a stretch (exp of 1 degree: 1.8 %), with "affine" two stretches and a shear; or "steps": 11 steps for each number at once; or "continuous"; or "fits": k numbers as in "continuous", then F: the proposal of the scale whose number is largest is made, if that is above 0, else the k |
     | Reward      | distance to the true map gained, a pixel counting as much as a degree, and 10 at an end within ``epsilon`` of it; or the gain in similarity, which asks for no truth |
     | Ends        | when the agent rests: it is for the 4th time in 20 steps where it was, to a quarter of a pixel or degree |
@@ -43,9 +43,9 @@ class Registration2D(Registration):
     map puts them, in pixels of the original moving image, and ``tre_start_px``; where all pairs have label maps, also ``dice``, labels together. An episode succeeds below 2 pixels.
 
     Args:
-        data: None for the embedded photographs, "scan-pairs" for two modalities, "pairs:FOLDER", or a sequence of
-            ``PairSample``. A pair without a true map has the one that fits its points best, or the
-            centroids of its labels.
+        data: None for the embedded photographs, "strewn-photo-pairs" for more of them to learn from, "scan-pairs" for
+            two modalities, "pairs:FOLDER", or a sequence of ``PairSample``. A pair without a true map has the one that
+            fits its points best, or the centroids of its labels.
         split: "train", "val" or "test".
         transform: "rigid", "similarity" or "affine".
         control: "unit": one number by +-1; "steps": every number by one of 11 steps, the largest 0.27 of half the
@@ -59,9 +59,10 @@ class Registration2D(Registration):
         offset_px: largest random shift along each axis, pixels as held.
         offset_deg: largest random turn, degrees; stretches and shears are up to a third of it.
         ends: "rest", or "close": within ``epsilon`` of the truth, for training alone (``--train-args``).
-        epsilon: distance to the true map that earns the 10, pixels and degrees.
+        epsilon: distance to the true map that earns the 10, pixels and degrees; within twice of it the expert trusts
+            proposals.
         radius: an episode succeeds below this error, pixels of the original moving image.
-        window: side of the windows, pixels.
+        window: side of the windows, pixels; even with "fits".
         scales: pixels of the image per pixel of a window, at each scale.
         max_side: pairs with a longer side than this are shrunk to it; None never.
         channels: 1 shows all images grey, 3 in RGB; None is RGB if an image of the split is.

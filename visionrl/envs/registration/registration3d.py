@@ -37,7 +37,7 @@ class Registration3D(Registration):
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``window`` (scales * 3 * 2, w, w) uint8: at each scale three cuts at right angles (axial, coronal, sagittal), each through the middle of the fixed volume, then through the moving one as it lies on it now; black outside; with "fits" also ``fits`` (F * (k + 2),) float32: for each of F scales, coarse first, the k numbers of the motion that least squares propose, in ``step``, and the shares of the fixed cuts' variance that the moving ones explain without and with it |
+    | Observation | ``window`` (scales * 3 * 2, w, w) uint8: at each scale three cuts at right angles (axial, coronal, sagittal), each through the middle of the fixed volume, then through the moving one as it lies on it now; black outside; with "fits" also ``fits`` (F * (k + 2),) float32: for each of F scales, one more than ``scales`` has, coarse first, the k numbers of the motion that least squares propose, in ``step``, and the shares of the fixed cuts' variance that the moving ones explain without and with it |
     | Action      | 2k + 0 / 1 one more / less of number k of the map: shifts along x, y, z (1 millimetre), the three of a rotation vector (1 degree), with "similarity" a stretch (exp of 1 degree: 1.8 %), with "affine" three stretches and three shears; or "steps": 11 steps for each number at once; or "continuous"; or "fits": k numbers as in "continuous", then F: the proposal of the scale whose number is largest is made, if that is above 0, else the k |
     | Reward      | distance to the true map gained, a millimetre counting as much as a degree, and 10 at an end within ``epsilon`` of it; or the gain in similarity, which asks for no truth |
     | Ends        | when the agent rests: it is for the 4th time in 20 steps where it was, to a quarter of a millimetre or degree |
@@ -64,9 +64,10 @@ class Registration3D(Registration):
         offset_mm: largest random shift along each axis.
         offset_deg: largest random turn about each axis, degrees; stretches and shears are up to a third of it.
         ends: "rest", or "close": within ``epsilon`` of the truth, for training alone (``--train-args``).
-        epsilon: distance to the true map that earns the 10, millimetres and degrees.
+        epsilon: distance to the true map that earns the 10, millimetres and degrees; within twice of it the expert
+            trusts proposals.
         radius: an episode succeeds below this error, millimetres.
-        window: side of the cuts, pixels.
+        window: side of the cuts, pixels; even with "fits".
         scales: voxels held per pixel of a cut, at each scale.
         voxel_mm: side of the cubic voxels held. The widest cut shows ``window * max(scales) * voxel_mm`` millimetres.
         lattice: places along each side of the fixed volume at which labels are compared.
