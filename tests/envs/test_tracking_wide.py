@@ -1,5 +1,7 @@
 """The wide window of tracking: what it must equal, what it finds, and that nothing changes without it."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from visionrl.datasets import VideoSample
 from visionrl.envs.tracking.filters import CorrelationFilter
 from visionrl.envs.tracking.follow import Follow
 from visionrl.envs.tracking.looks import described
+from visionrl.envs.tracking.redetect import Doubt, Seeker
 from visionrl.envs.tracking.wide import TIMES, Wide
 
 ID = "visionrl/Tracking-v0"
@@ -118,6 +121,30 @@ def test_what_the_filter_loses_is_found_again(sample):
         found.append(float(end.iou[0]))
     assert found[0] < 0.1
     assert found[1] > 0.6
+
+
+def test_where_it_is_gone_for_good_the_box_stays_and_nothing_is_learnt():
+    """From the fourth frame on something flat lies over all of it."""
+    sample = video([100, 102, 105, 103, *[100] * 6])
+    sample.frames[4:] = 128
+    task = made(sample)
+    state = begin(task)
+    seeker = Seeker(task, state, Doubt())
+    boxes, models, usual = [], [], []
+    before, state = state, task.step(state, task.hold)
+    while not state.finished[0]:
+        box = seeker.box(before.frame, state, task.limit(state))
+        boxes.append(box[0])
+        models.append(seeker.known.model)
+        usual.append(seeker.usual)
+        before = replace(state, box=box)
+        state = task.step(before, task.hold)
+    assert len(set(usual[:3])) == 3  # what is usual follows the peaks while they are high
+    np.testing.assert_array_equal(boxes[3:], np.tile(boxes[3], (len(boxes[3:]), 1)))
+    assert len(set(usual[3:])) == 1
+    np.testing.assert_array_equal(
+        models[-1], models[4]
+    )  # what came before the doubt is still learnt in frame 4
 
 
 def test_the_row_is_the_plain_one_where_there_is_no_doubt():
