@@ -32,7 +32,7 @@ class Fits:
     """Motions by which a moving image would lie on a fixed one if grey changed linearly with them.
 
     At each scale the fixed grey is written as a cubic of the moving grey plus the fixed image's slopes times what a
-    motion moves there, and both are solved for at once: one Gauss-Newton step of image alignment, whatever the contrast.
+    motion moves there, and both are solved for at once: one Gauss-Newton step of image alignment.
     The fields are those of the windows, seen at half their resolution, and one twice as wide. Pixels count that lie
     inside both images.
 
