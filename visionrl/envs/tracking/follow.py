@@ -15,7 +15,8 @@ CHOICES = (
 )  # the strongest of the filter's peaks, then each map's; then there may be that of a wide window
 RESIZED = 0.98  # what a peak counts at another size than the present one
 WORTH = 0.5  # overlap from which the expert has the filter learn
-GAIN = 0.03  # overlap that the expert must gain to choose another peak than the strongest
+GAIN = 0.03  # overlap that the expert must gain to choose another peak than the strongest,
+CLEAR = 0.1  # and where one may be the wide window's: what gains less cannot be seen in the peaks, and hides what can
 
 
 class Follow:
@@ -32,13 +33,14 @@ class Follow:
         choices: ways to go: to the strongest of the filter's own peaks, or to one of the peaks by number.
         go: the first of the actions that do not learn.
         stay: the one that does not move either.
+        gain: overlap that the expert must gain to choose another peak than the strongest.
     """
 
     updates = False
 
     def __init__(self, smallest: float, wide: bool = False) -> None:
         self.smallest, self.choices = smallest, CHOICES + wide
-        self.go, self.stay = self.choices, 2 * self.choices
+        self.go, self.stay, self.gain = self.choices, 2 * self.choices, CLEAR if wide else GAIN
         self.space = spaces.Discrete(self.stay + 1)
         self.history = spaces.Box(0, 1, (KEPT * (self.stay + 1),), np.float32)
         self.blank = np.full(KEPT, -1)
@@ -88,7 +90,7 @@ class Follow:
             self.moved(box, limit, still + action, peaks) for action in (*range(self.choices), self.stay)
         ]
         first, *others = [ops.iou(place, target) for place in places]
-        fits = xp.stack([first + GAIN, *others], axis=-1)
+        fits = xp.stack([first + self.gain, *others], axis=-1)
         best, fit = xp.argmax(fits, axis=-1), xp.max(fits, axis=-1)
         moving = best + xp.where(fit >= WORTH, still, still + self.go)
         return xp.where(best == self.choices, still + self.stay, moving)
