@@ -289,7 +289,7 @@ def test_what_is_given_wins_over_the_presets_file() -> None:
     assert given.num_envs == 3 and given.env_kwargs["window"] == 40 and given.algo_kwargs["gamma"] == 0.5
     assert resolve(TrainConfig(env=LANDMARK, preset="alansary2019")).env_kwargs == {"preset": "alansary2019"}
     moves = "visionrl/Registration2D-v0"
-    for steps, cloned in ((None, 45_000), (500, 500), (0, 45_000)):
+    for steps, cloned in ((None, 24_000), (500, 500), (0, 24_000)):
         run = resolve(TrainConfig(env=moves, timesteps=steps))
         assert (run.algo, run.backbone, run.clone_steps) == ("ppo", "correlation", cloned)
     assert resolve(TrainConfig(env=moves, clone_steps=700, timesteps=500)).clone_steps == 700
