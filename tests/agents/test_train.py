@@ -297,7 +297,7 @@ def test_what_is_given_wins_over_the_presets_file() -> None:
     bends = resolve(TrainConfig(env="visionrl/DeformableRegistration2D-v0", clone_steps=0))
     assert bends.clone_steps == 0 and bends.timesteps == 100_000
     own = load_presets(moves)["ppo"]["env"]
-    assert resolve(TrainConfig(env=moves, algo="ppo")).env_kwargs == own and own["control"] == "continuous"
+    assert resolve(TrainConfig(env=moves, algo="ppo")).env_kwargs == own and own["control"] == "fits"
     for other in (TrainConfig(env=moves, algo="dqn"), TrainConfig(env=moves, algo="ppo", preset="liao2017")):
         assert "control" not in resolve(other).env_kwargs and "env" not in resolve(other).algo_kwargs
     assert resolve(plain) == plain and TrainConfig.from_dict(json.loads(json.dumps(plain.to_dict()))) == plain
