@@ -98,6 +98,15 @@ def test_the_wide_peak_tells_where_the_object_jumped(x):
     np.testing.assert_array_equal(kept.model, state.model)
 
 
+def test_both_squares_are_told():
+    """Peaks are looked for in two sides of the box either way, and in five."""
+    task = made(video([100, 100]))
+    state = begin(task)
+    near, far = (ops.size(square)[0] / 16 for square in task.responses.searched(state))
+    np.testing.assert_allclose(near, 4)
+    np.testing.assert_allclose(far, 10)
+
+
 def test_the_expert_goes_where_the_object_jumped():
     task = made(video([100, 170, 170]))
     assert task.expert(act(task, begin(task), STAY))[0] == WIDE

@@ -79,7 +79,10 @@ class Responses:
 
     def searched(self, state: State) -> tuple[Array, ...]:
         """The squares that the filters search at the present size, edges in pixels, (B, 4). Nothing without a filter."""
-        return (self.filter.square(state.box, 1.0),) if self.filter else ()
+        if not self.filter:
+            return ()
+        scales = (1.0, 2 * self.wide.far / self.filter.cells) if self.wide else (1.0,)
+        return tuple(self.filter.square(state.box, scale) for scale in scales)
 
     def told(self, state: State) -> dict[str, Array]:
         """What the agent is told."""
