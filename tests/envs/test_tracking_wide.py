@@ -142,7 +142,7 @@ def test_where_it_is_gone_for_good_the_box_stays_and_nothing_is_learnt():
     boxes, models, usual = [], [], []
     before, state = state, task.step(state, task.hold)
     while not state.finished[0]:
-        box = seeker.box(before.frame, state, task.limit(state))
+        box = seeker.box(before.frame, state)
         boxes.append(box[0])
         models.append(seeker.known.model)
         usual.append(seeker.usual)

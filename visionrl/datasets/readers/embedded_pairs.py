@@ -30,11 +30,9 @@ def _register(source: str, kind: str) -> None:
             return VolumePairs(source.endswith("multimodal"), options.split, kind)
         from visionrl.datasets.pairs import Pairs, photo_scene, scan_scene, strewn_scene
 
-        if source == "strewn-photo-pairs":
-            return Pairs(
-                strewn_scene, name, options.split, kind, STREWN if options.split == "train" else None
-            )
-        return Pairs(photo_scene if source == "photo-pairs" else scan_scene, name, options.split, kind)
+        scenes = {"photo-pairs": photo_scene, "strewn-photo-pairs": strewn_scene, "scan-pairs": scan_scene}
+        count = STREWN if (source, options.split) == ("strewn-photo-pairs", "train") else None
+        return Pairs(scenes[source], name, options.split, kind, count)
 
 
 for _source in SOURCES:

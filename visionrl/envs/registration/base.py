@@ -88,7 +88,6 @@ class Registration(Task[State]):
         rules: Rules,
         held: Callable[[tuple[int, ...]], Bank],
         half: float,
-        most: float = np.inf,
     ) -> None:
         """Take in the pairs and the rules; the constructors of tasks end with it.
 
@@ -97,15 +96,11 @@ class Registration(Task[State]):
             rules: checked.
             held: what holds the pairs at some scales.
             half: half the side of the field that the widest window shows.
-            most: largest scale at which they can be held.
 
         Raises:
             ValueError: the reward does not fit the pairs.
         """
-        self.fit_scales = tuple(scale for scale in fit_scales(rules.scales) if scale <= most) or tuple(
-            rules.scales[-1:]
-        )
-        more = self.fit_scales if rules.control == "fits" else ()
+        more = fit_scales(rules.scales) if rules.control == "fits" else ()
         bank = held(tuple(sorted({*rules.scales, *more}, reverse=True)))
         self.samples, self.rules, self.bank, self.half = samples, rules, bank, half
         self.kind, self.items, self.held = rules.transform, len(samples), held
@@ -141,12 +136,13 @@ class Registration(Task[State]):
     def fitting(self, bank: Bank) -> Fits:
         """What proposes motions."""
         rules = self.rules
-        return Fits(bank, self.fit_scales, rules.window // COARSER, self.kind, rules.step, rules.augment)
+        scales, side = fit_scales(rules.scales), rules.window // COARSER
+        return Fits(bank, scales, side, self.kind, rules.step, rules.augment)
 
     @cached_property
     def proposer(self) -> Fits:
         """What proposes motions, whatever the control."""
-        return self.fits or self.fitting(self.held(self.fit_scales))
+        return self.fits or self.fitting(self.held(fit_scales(self.rules.scales)))
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:

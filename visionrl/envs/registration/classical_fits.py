@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from visionrl.core import baseline
+from visionrl.core.registry import Run
 from visionrl.envs.registration import transforms
 from visionrl.envs.registration.base import Registration, State
 
 ROUNDS = 10  # most steps at a scale
 STILL = 0.05  # a motion of less, pixels (millimetres) and degrees, ends them
-
-Run = Callable[[Registration, State], State]
 
 
 @baseline("Registration2D-v0", "Gauss-Newton", learns=False)

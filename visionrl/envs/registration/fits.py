@@ -19,7 +19,6 @@ ENOUGH = 4  # pixels that must count for each number that is solved for
 MOST_KEPT = 2**28  # bytes of slopes that are kept; beyond, they are computed at each step
 TOLD = 2  # numbers beside a motion: the shares of the variance that are explained without and with it
 
-
 Bank = PairBank | VolumePairBank
 
 
@@ -32,9 +31,8 @@ class Fits:
     """Motions by which a moving image would lie on a fixed one if grey changed linearly with them.
 
     At each scale the fixed grey is written as a cubic of the moving grey plus the fixed image's slopes times what a
-    motion moves there, and both are solved for at once: one Gauss-Newton step of image alignment.
-    The fields are those of the windows, seen at half their resolution, and one twice as wide. Pixels count that lie
-    inside both images.
+    motion moves there, and both are solved for at once: one Gauss-Newton step of image alignment. The fields are those
+    of the windows, seen at half their resolution, and one twice as wide. Pixels count that lie inside both images.
 
     Source: Lucas & Kanade (1981); Baker & Matthews (2004) for the slopes of the fixed image.
 
@@ -117,8 +115,11 @@ class Fits:
 
     def beside(self, pair: Array, frame: Array, look: int, axis: int) -> Array:
         """(B, n) slopes of the fixed images at a scale along an axis, from the pixels on both sides."""
-        pixel, level = self.pixels[look], self.levels[look : look + 1]
-        views = [transforms.compose(shift(axis, way * pixel, frame), frame) for way in (1.0, -1.0)]
+        xp, pixel, level = xp_of(frame), self.pixels[look], self.levels[look : look + 1]
+        rigid = transforms.count("rigid", self.axes)
+        step = const(tuple(pixel * (number == axis) for number in range(rigid)), frame)
+        step = xp.broadcast_to(step[None, :], (frame.shape[0], rigid))
+        views = [transforms.moved(frame, way * step, "rigid") for way in (1.0, -1.0)]
         ahead, behind = (self.grey(0, pair, view, level)[:, 0, :] for view in views)
         return (ahead - behind) / (2 * pixel)
 
@@ -201,14 +202,6 @@ def moved_by(kind: str, places: np.ndarray) -> np.ndarray:
     ways = transforms.to_matrix(steps, kind, axes) - transforms.to_matrix(-steps, kind, axes)
     moved = np.einsum("kde,fne->fndk", ways[:, :, :axes], places) + ways[:, :, axes].T
     return (moved / (2 * little)).astype(np.float32)
-
-
-def shift(axis: int, way: float, like: Array) -> Array:
-    """(B, d, d + 1) shifts along an axis, one for each of some maps."""
-    axes = like.shape[1]
-    rows = np.eye(axes, axes + 1)
-    rows[axis, axes] = way
-    return xp_of(like).broadcast_to(const(tuple(map(tuple, rows.tolist())), like)[None, ...], like.shape)
 
 
 def grey(windows: Array, pictures: int) -> Array:

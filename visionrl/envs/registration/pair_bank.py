@@ -108,9 +108,8 @@ class PairBank:
         count, home = len(levels), side / 2 - 0.5
         scale = const(tuple(float(self.scales[k]) for k in levels), pose)
         linear = pose[:, None, :, :2] * scale[None, :, None, None]
-        late = const(
-            tuple(0.0 if self.scales[k] % 2 else 0.5 for k in levels), pose
-        )  # a mean of an even number
+        # a mean over an even number of pixels lies half a pixel before the one it is stored at
+        late = const(tuple(0.0 if self.scales[k] % 2 else 0.5 for k in levels), pose)
         corner = (pose[:, :, 2] + middles)[:, None, :] - home * xp.sum(linear, axis=-1) + late[None, :, None]
         matrix = xp.reshape(xp.concat([linear, corner[..., None]], axis=-1), (rows * count, 2, 3))
         index = xp.reshape(pair[:, None] * len(self.scales) + const(levels, pair)[None, :], (-1,))

@@ -13,7 +13,7 @@ from visionrl.datasets import PairSample, load
 from visionrl.envs.registration.base import Registration, State, check_axes, from_fixed
 from visionrl.envs.registration.overlay import overlay3d
 from visionrl.envs.registration.rules import Rules
-from visionrl.envs.registration.volume_pair_bank import VolumePairBank, shortest, volume_pair_bank
+from visionrl.envs.registration.volume_pair_bank import VolumePairBank, check_sides, volume_pair_bank
 
 DEFAULTS = {
     "rigid": "volume-pairs",
@@ -131,9 +131,9 @@ class Registration3D(Registration):
         rules.check(self.unit)
         samples = load(data, kind=PairSample, default=DEFAULTS[transform], split=split, **loading)
         check_axes(samples, 3, "Registration2D-v0")
+        check_sides(samples, max(scales) * voxel_mm)
         held = partial(volume_pair_bank, samples, kind=transform, voxel_mm=float(voxel_mm), lattice=lattice)
-        most = shortest(samples) / voxel_mm
-        self.set_up(samples, rules, held, max(scales) * window / 2 * voxel_mm, most)
+        self.set_up(samples, rules, held, max(scales) * window / 2 * voxel_mm)
 
     # -- edge ------------------------------------------------------------------------------------------------------
     def draw(self, state: State) -> np.ndarray:

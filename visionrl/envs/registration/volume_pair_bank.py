@@ -39,7 +39,7 @@ class VolumePairBank:
         rooms: (M,) float64, half the shortest side of the fixed volumes, millimetres.
 
     Raises:
-        ValueError: a pair has too few points for the kind, or a volume is too small.
+        ValueError: a pair has too few points for the kind.
     """
 
     pictures = channels = len(PLANES)
@@ -73,13 +73,8 @@ class VolumePairBank:
         blocks, steps, middles = [], [], []
         for volume, spacing in zip(volumes, spacings, strict=True):
             held, factor = to_spacing(volume, spacing.tolist(), self.voxel_mm)
-            if min(held.shape[1:]) < max(self.scales):
-                raise ValueError(
-                    f"volumes must have sides >= {max(self.scales) * self.voxel_mm:g} mm, the largest scale, got "
-                    f"{(extent(volume, spacing)).round(2).tolist()}"
-                )
             for scale in self.scales:
-                blocks.append(block_mean(held[0], scale))
+                blocks.append(block_mean(filled(held[0], scale), scale))
                 steps.append(spacing * factor * scale)
                 middles.append(np.array(held.shape[:0:-1]) / 2 / scale - 0.5)
         return Volumes(blocks), Resident(np.array(steps)), Resident(np.array(middles))
@@ -130,13 +125,23 @@ def extent(volume: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
     return np.array(volume.shape[:0:-1]) * spacing_mm
 
 
-def shortest(samples: Sequence[PairSample]) -> float:
-    """The shortest side of all volumes, millimetres."""
-    return min(
-        extent(volume, spacing).min()
-        for sample in samples
-        for volume, spacing in zip((sample.fixed, sample.moving), sample.spacing_mm, strict=True)
-    )
+def filled(volume: np.ndarray, least: int) -> np.ndarray:
+    """A volume (D, H, W) with zeros behind it along each axis on which it is shorter than ``least`` voxels."""
+    return np.pad(volume, [(0, max(least - side, 0)) for side in volume.shape])
+
+
+def check_sides(samples: Sequence[PairSample], least_mm: float) -> None:
+    """Refuse volumes that are shorter than a pixel of the widest cut.
+
+    Raises:
+        ValueError: names the rule and the sides.
+    """
+    for sample in samples:
+        for volume, spacing in zip((sample.fixed, sample.moving), sample.spacing_mm, strict=True):
+            if (sides := extent(volume, spacing)).min() < least_mm:
+                raise ValueError(
+                    f"volumes must have sides >= {least_mm:g} mm, the largest scale, got {sides.round(2).tolist()}"
+                )
 
 
 def ruler(volume: np.ndarray, spacing_mm: np.ndarray) -> Ruler:

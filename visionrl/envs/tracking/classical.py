@@ -16,6 +16,7 @@ from visionrl.envs.tracking.state import State
 
 Run = Callable[[Any, State], State]
 Tracker = Callable[[np.ndarray], np.ndarray]
+Place = Callable[[np.ndarray, State], np.ndarray]
 Begin = Callable[[np.ndarray, np.ndarray], Tracker]
 LEAST = 6  # side of the smallest box that OpenCV's MIL can be begun on, pixels
 SEARCHED = 64  # side of the window of the correlation filter, pixels
@@ -81,15 +82,35 @@ def correlation_filter(train: Any) -> Run:
     Source: Kiani Galoogahi, Fagg & Lucey (2017), "Learning background-aware correlation filters for visual tracking".
     """
 
-    def run(task: Any, state: State) -> State:
+    def begin(task: Any, first: State) -> Place:
         pyramid, always, rule = task.bank.pyramid, np.array([True]), Follow(task.smallest)
         keep = CorrelationFilter(SEARCHED)
-        known = keep.begin(pyramid, state.frame, state.box)
+        known = keep.begin(pyramid, first.frame, first.box)
+
+        def place(done: np.ndarray, state: State) -> np.ndarray:
+            nonlocal known
+            known = keep.after(pyramid, known, (done, state.box), state.frame, always)
+            peaks = keep.peaks(known.maps, state.box)
+            return rule.moved(state.box, task.limit(state), np.array([0]), peaks)
+
+        return place
+
+    return placed_by(begin)
+
+
+def placed_by(begin: Callable[[Any, State], Place]) -> Run:
+    """Episodes in which a filter places the box in every frame after the first, and moves on at once.
+
+    Args:
+        begin: the task and its first state -> what gives the box (1, 4) in the frame of a state, told which frame (1,)
+            is done before it.
+    """
+
+    def run(task: Any, state: State) -> State:
+        place = begin(task, state)
         before, state = state, task.step(state, task.hold)
         while not state.finished[0]:
-            known = keep.after(pyramid, known, (before.frame, state.box), state.frame, always)
-            peaks = keep.peaks(known.maps, state.box)
-            before = replace(state, box=rule.moved(state.box, task.limit(state), np.array([0]), peaks))
+            before = replace(state, box=place(before.frame, state))
             state = task.step(before, task.hold)
         return state
 

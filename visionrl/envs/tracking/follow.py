@@ -10,9 +10,8 @@ from visionrl.envs.tracking.filters import MAPS, SCALES
 from visionrl.envs.tracking.moves import KEPT, Jumps, Shifts, placed
 from visionrl.ops import Array, one_hot, xp_of
 
-CHOICES = (
-    MAPS + 1
-)  # the strongest of the filter's peaks, then each map's; then there may be that of a wide window
+# The strongest of the filter's peaks, then each map's; then there may be that of a wide window
+CHOICES = MAPS + 1
 RESIZED = 0.98  # what a peak counts at another size than the present one
 WORTH = 0.5  # overlap from which the expert has the filter learn
 GAIN = 0.03  # overlap that the expert must gain to choose another peak than the strongest,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from visionrl.core import baseline
-from visionrl.envs.tracking.classical import SEARCHED, Run
+from visionrl.envs.tracking.classical import SEARCHED, Run, placed_by
 from visionrl.envs.tracking.filters import CorrelationFilter
 from visionrl.envs.tracking.follow import Follow, strongest
 from visionrl.envs.tracking.state import State
@@ -43,48 +43,37 @@ def re_detecting(train: Any, how: Doubt = Doubt()) -> Run:
 
     Source: the idea is that of Kalal, Mikolajczyk & Matas (2012), "Tracking-learning-detection"; the rule is not theirs.
     """
-
-    def run(task: Any, state: State) -> State:
-        seeker = Seeker(task, state, how)
-        before, state = state, task.step(state, task.hold)
-        while not state.finished[0]:
-            before = replace(state, box=seeker.box(before.frame, state, task.limit(state)))
-            state = task.step(before, task.hold)
-        return state
-
-    return run
+    return placed_by(lambda task, first: Seeker(task, first, how).box)
 
 
 class Seeker:
     """The filter of one episode, and how high its peaks usually are; see ``Doubt``."""
 
     def __init__(self, task: Any, state: State, how: Doubt) -> None:
-        self.pyramid, self.how, self.sure = task.bank.pyramid, how, True
+        self.task, self.pyramid, self.how, self.sure = task, task.bank.pyramid, how, True
         self.rule, self.filter = Follow(task.smallest, wide=True), CorrelationFilter(SEARCHED)
         self.wide = Wide(self.filter)
         self.known = self.filter.begin(self.pyramid, state.frame, state.box)
         self.usual = float(self.filter.peaks(self.known.maps, state.box)[0, 0, 3])
 
-    def box(self, done: np.ndarray, state: State, limit: np.ndarray) -> np.ndarray:
+    def box(self, done: np.ndarray, state: State) -> np.ndarray:
         """Where the object is in the frame of a state, (1, 4), once frame ``done`` (1,) is over."""
         learn = np.array([self.sure])
         self.known = self.filter.after(self.pyramid, self.known, (done, state.box), state.frame, learn)
         peaks = self.filter.peaks(self.known.maps, state.box)
         near = float(peaks[0, strongest(peaks)[0], 3])
         if near > self.how.low * self.usual:
-            return self.gone(state, limit, 0, peaks, near)
+            return self.gone(state, 0, peaks, near)
         wide = self.wide.peak(self.pyramid, self.known.filter, state.frame, state.box)
         peaks, far = np.concatenate([peaks, wide[:, None]], axis=1), float(wide[0, 3])
         if far > max(self.how.found * self.usual, self.how.clear * near):
-            return self.gone(state, limit, self.rule.choices - 1, peaks, far)
+            return self.gone(state, self.rule.choices - 1, peaks, far)
         lost = near < self.how.lost * self.usual
-        return self.gone(state, limit, self.rule.stay if lost else 0, peaks, near)
+        return self.gone(state, self.rule.stay if lost else 0, peaks, near)
 
-    def gone(
-        self, state: State, limit: np.ndarray, action: int, peaks: np.ndarray, height: float
-    ) -> np.ndarray:
+    def gone(self, state: State, action: int, peaks: np.ndarray, height: float) -> np.ndarray:
         """The box after an action, (1, 4); whether that is sure is kept, and if so how high its peak is."""
         self.sure = height > self.how.low * self.usual
         if self.sure:
             self.usual += self.how.rate * (height - self.usual)
-        return self.rule.moved(state.box, limit, np.array([action]), peaks)
+        return self.rule.moved(state.box, self.task.limit(state), np.array([action]), peaks)
