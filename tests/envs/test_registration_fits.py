@@ -14,7 +14,8 @@ from visionrl.core import BASELINES, batch, make_task
 from visionrl.core.conformance import CHECKS
 from visionrl.datasets import PairSample
 from visionrl.envs.registration import transforms
-from visionrl.envs.registration.fits import POWERS, TOLD, moved_by, solved
+from visionrl.envs.registration.fits import moved_by
+from visionrl.envs.registration.least_squares import POWERS, TOLD, by_knots, by_powers
 
 TASKS = {2: "visionrl/Registration2D-v0", 3: "visionrl/Registration3D-v0"}
 
@@ -131,7 +132,7 @@ def test_solved_is_what_least_squares_says():
     descent, other = rng.normal(size=(2, 3, 80, 4)), rng.normal(size=(2, 3, 80))
     grey = descent @ [1.0, -2.0, 0.5, 3.0] + other - other**3 / 4 + 0.1 * rng.normal(size=(2, 3, 80))
     weight = (rng.random((2, 3, 80)) < 0.7).astype(float)
-    found = solved(descent, grey, other, weight)
+    found = by_powers(descent, grey, other, weight)
     for row, look in np.ndindex(2, 3):
         kept = weight[row, look] > 0
         terms = np.column_stack([descent[row, look], *(other[row, look] ** power for power in range(POWERS))])
@@ -141,6 +142,38 @@ def test_solved_is_what_least_squares_says():
         spread = ((aim - aim.mean()) ** 2).sum()
         without = np.linalg.lstsq(terms[:, 4:], aim)[1][0]
         np.testing.assert_allclose(found[row, look, 4:], 1 - np.array([without, left]) / spread, atol=2e-3)
+
+
+def test_a_broken_line_of_the_fixed_grey_is_found_with_the_motion():
+    """The moving grey turns over, so that no cubic of it gives the fixed one."""
+    rng = np.random.default_rng(1)
+    knots, values = np.linspace(-0.5, 0.5, 8), np.array([0, 0.4, -0.4, 0.3, -0.2, 0.4, 0, -0.3])
+    descent, fixed = 0.1 * rng.normal(size=(1, 2, 4000, 3)), rng.uniform(-0.5, 0.5, (1, 2, 4000))
+    motion = np.array([0.05, -0.1, 0.02])
+    slope = (np.diff(values) * 7)[np.clip(((fixed + 0.5) * 7).astype(int), 0, 6)]
+    moving = np.interp(fixed, knots, values) - slope * (descent @ motion)
+    found = by_knots(descent, fixed, moving, np.ones_like(fixed))[0]
+    np.testing.assert_allclose(found[:, :3], np.tile(motion, (2, 1)), atol=0.01)
+    assert (found[:, 4] > 0.94).all() and (found[:, 3] < found[:, 4] - 0.01).all()
+    assert (by_powers(descent, fixed, moving, np.ones_like(fixed))[0, :, 4] < 0.3).all()
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_a_shift_is_found_where_bright_and_dark_change_places_twice(axes):
+    """For images of two modalities; for those of one such a contrast is none."""
+
+    def folded(grey):
+        return 0.5 + 0.4 * np.cos(3 * np.pi * grey)
+
+    same = pair(axes, folded)
+    errors = []
+    for modalities in (("a", "b"), ("a", "a")):
+        made = task(axes, replace(same, modalities=modalities))
+        state = start(made)
+        for look in (made.fits.count - 1,) * 6:
+            state = made.step(state, trusting(made, look))
+        errors.append(made.metrics(state)[f"tre_{made.unit}"][0])
+    assert errors[0] < 1 and errors[1] > 5  # of 2
 
 
 def test_where_too_little_is_seen_nothing_is_proposed():
@@ -153,7 +186,8 @@ def test_where_too_little_is_seen_nothing_is_proposed():
     grey[0, 1], other[0, 2] = 0.25, 0.1
     weight = np.ones((1, 3, 80))
     weight[0, 0, 27:] = 0  # fewer than four for each of the seven numbers
-    found = solved(descent, grey, other, weight)[0]
+    found = by_powers(descent, grey, other, weight)[0]
+    assert np.isfinite(by_knots(descent, grey, other, 0 * weight)).all()
     assert np.isfinite(found).all() and not found[:2].any()
     assert found[2, -2] == pytest.approx(0, abs=0.01)  # a blank moving image explains nothing
 
@@ -169,8 +203,9 @@ def test_moved_by_is_the_derivative_of_the_motion(kind, axes):
 
 
 @pytest.mark.parametrize("axes", [2, 3])
-def test_numpy_and_torch_propose_the_same(axes):
-    made = task(axes)
+@pytest.mark.parametrize("other", ["a", "b"])
+def test_numpy_and_torch_propose_the_same(axes, other):
+    made = task(axes, replace(pair(axes), modalities=("a", other)))
     state = start(made)
     found = made.fits.made(*(torch.as_tensor(part) for part in (state.pair, state.frame, state.pose)))
     np.testing.assert_allclose(found.numpy(), state.fits, atol=1e-6)

@@ -137,7 +137,8 @@ class Registration(Task[State]):
         """What proposes motions."""
         rules = self.rules
         scales, side = fit_scales(rules.scales), rules.window // COARSER
-        return Fits(bank, scales, side, self.kind, rules.step, rules.augment)
+        differ = np.array([sample.modalities[0] != sample.modalities[1] for sample in self.samples])
+        return Fits(bank, scales, side, self.kind, rules.step, rules.augment, differ)
 
     @cached_property
     def proposer(self) -> Fits:

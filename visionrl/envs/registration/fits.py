@@ -7,17 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from visionrl.envs.registration import transforms
+from visionrl.envs.registration.least_squares import TOLD, by_knots, by_powers
 from visionrl.envs.registration.pair_bank import PairBank, within
 from visionrl.envs.registration.volume_pair_bank import VolumePairBank
 from visionrl.ops import Array, Resident, const, xp_of
 
 COARSER = 2  # pixels of a window per side of a pixel that is compared; of the widest field, twice as many
-POWERS = 4  # of the moving grey, from 0 on: contrasts may differ by a cubic
-DAMPING = 1e-3  # share by which the diagonal of the normal equations is raised; a hundredth for the contrast
 USEFUL = 0.9  # share of the distance that a fit which is to be trusted leaves at most
-ENOUGH = 4  # pixels that must count for each number that is solved for
 MOST_KEPT = 2**28  # bytes of slopes that are kept; beyond, they are computed at each step
-TOLD = 2  # numbers beside a motion: the shares of the variance that are explained without and with it
 
 Bank = PairBank | VolumePairBank
 
@@ -31,7 +28,8 @@ class Fits:
     """Motions by which a moving image would lie on a fixed one if grey changed linearly with them.
 
     At each scale the fixed grey is written as a cubic of the moving grey plus the fixed image's slopes times what a
-    motion moves there, and both are solved for at once: one Gauss-Newton step of image alignment. The fields are those
+    motion moves there, and both are solved for at once: one Gauss-Newton step of image alignment. For images of two
+    modalities the moving grey is also written as a broken line of the fixed grey, and what explains more of the variance counts. The fields are those
     of the windows, seen at half their resolution, and one twice as wide. Pixels count that lie inside both images.
 
     Source: Lucas & Kanade (1981); Baker & Matthews (2004) for the slopes of the fixed image.
@@ -43,6 +41,7 @@ class Fits:
         kind: of the motions: "rigid", "similarity" or "affine".
         largest: no number of a motion exceeds it, either way.
         wander: views of the fixed image change from episode to episode.
+        differ: (M,) bool, pairs of two modalities.
 
     Attributes:
         count: F, how many motions there are.
@@ -58,6 +57,7 @@ class Fits:
         kind: str,
         largest: float,
         wander: bool,
+        differ: np.ndarray,
     ) -> None:
         self.bank, self.kind, self.largest = bank, kind, largest
         self.levels = tuple(bank.scales.index(scale) for scale in scales)
@@ -68,6 +68,7 @@ class Fits:
         self.grid, self.ways = Resident(grids.reshape(-1, self.axes)), Resident(moved_by(kind, grids))
         self.numbers = transforms.count(kind, self.axes)
         self.size = self.count * (self.numbers + TOLD)
+        self.differ = Resident(differ) if differ.any() else None
         pairs = len(bank.rooms)
         kept = not wander and 4 * pairs * self.count * self.points * self.numbers <= MOST_KEPT
         self.known = tuple(map(Resident, self.still(pairs))) if kept else None
@@ -82,7 +83,7 @@ class Fits:
         """The motions and how good each is, (B, F, k + 2) float64.
 
         The last two of each are the shares of the fixed image's variance that the moving one explains, without and with
-        the motion.
+        the motion, or the other way round.
 
         Args:
             pair: (B,) index.
@@ -96,7 +97,11 @@ class Fits:
             grey, descent, inside = (xp.take(table.on(pair), pair, axis=0) for table in self.known)
         moving = self.grey(1, pair, pose)
         weight = xp.astype(inside & self.inside(1, pair, pose), descent.dtype)
-        fits = solved(descent, grey, moving, weight)
+        fits = by_powers(descent, grey, moving, weight)
+        if self.differ is not None:
+            other = by_knots(descent, grey, moving, weight)
+            better = (other[..., -1] > fits[..., -1]) & xp.take(self.differ.on(pair), pair, axis=0)[:, None]
+            fits = xp.where(better[..., None], other, fits)
         limit = const((self.largest,) * self.numbers + (1.0,) * TOLD, fits)
         return xp.clip(fits, -limit, limit)
 
@@ -157,42 +162,6 @@ class Fits:
         """What the agent is told of fits, (B, count * (k + 2)) float32 in [-1, 1], motions in largest ones."""
         xp, units = xp_of(fits), (self.largest,) * self.numbers + (1.0,) * TOLD
         return xp.astype(xp.reshape(fits / const(units, fits), (fits.shape[0], -1)), xp.float32)
-
-
-def solved(descent: Array, grey: Array, other: Array, weight: Array) -> Array:
-    """The motions of least squares and the shares explained, (B, F, k + 2) float64.
-
-    Args:
-        descent: (B, F, n, k) by how much grey changes with each number of a motion.
-        grey: (B, F, n) of the fixed images, about 0.
-        other: (B, F, n) of the moving ones, likewise.
-        weight: (B, F, n), 1 where a pixel counts, else 0.
-
-    Where too few pixels count, or the fixed image is of one grey, all is 0.
-    """
-    xp, count = xp_of(grey), descent.shape[-1]
-    descent, grey, other, weight = (xp.astype(part, xp.float64) for part in (descent, grey, other, weight))
-    ones, square = xp.ones_like(other), other * other
-    terms = xp.concat(
-        [descent, xp.stack([ones, other, square, square * other], axis=-1), grey[..., None]], axis=-1
-    )
-    products = xp.matmul(xp.matrix_transpose(terms * weight[..., None]), terms)
-    normal, goal, total = products[..., :-1, :-1], products[..., :-1, -1:], products[..., -1, -1]
-    eye = xp.eye(normal.shape[-1], dtype=normal.dtype, device=normal.device)
-    pixels, mean = normal[..., count, count], goal[..., count, 0]
-    damping = const((DAMPING,) * count + (DAMPING / 100,) * POWERS, normal)
-    normal = normal + eye * (damping * xp.sum(normal * eye, axis=-1) + 1e-9)[..., None, :]
-    best = xp.linalg.solve(normal, goal)
-    plain = xp.linalg.solve(normal[..., count:, count:], goal[..., count:, :])
-    spread = total - mean * mean / xp.maximum(pixels, xp.ones_like(pixels))
-    blind = (pixels < ENOUGH * normal.shape[-1]) | (spread <= 1e-6 * pixels)
-    safe, none = xp.where(blind, xp.ones_like(spread), spread), xp.zeros_like(spread)
-    shares = []
-    for answer, aim in ((plain, goal[..., count:, :]), (best, goal)):
-        left = total - xp.sum(answer * aim, axis=(-2, -1))
-        shares.append(xp.where(blind, none, xp.clip(1 - left / safe, 0.0, 1.0)))
-    motion = xp.where(blind[..., None], none[..., None], best[..., :count, 0])
-    return xp.concat([motion, xp.stack(shares, axis=-1)], axis=-1)
 
 
 def moved_by(kind: str, places: np.ndarray) -> np.ndarray:
