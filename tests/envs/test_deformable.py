@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from skimage.filters import gaussian
 
 from visionrl.core import BASELINES, batch, make_task
 from visionrl.datasets import ImageSample, PairSample, VolumeSample
 from visionrl.envs.registration import bending, fields
+from visionrl.envs.registration.local_fits import slope
 
 IDS = {2: "visionrl/DeformableRegistration2D-v0", 3: "visionrl/DeformableRegistration3D-v0"}
 SMALL = {"nodes": 5, "side": 24, "window": 8, "points": (2, 3)}
@@ -288,3 +290,73 @@ def test_simpleitk_rows(name):
 def test_refusals(kwargs, rule):
     with pytest.raises(ValueError, match=rule):
         task(2, **kwargs)
+
+
+def clouds(axes, side=48):
+    """A smooth picture that is nowhere flat."""
+    noise = gaussian(np.random.default_rng(5).random((side,) * axes), 3)
+    image = np.rint(np.clip(127 + 50 * (noise - noise.mean()) / noise.std(), 1, 255))[None].astype(np.uint8)
+    return ImageSample(image, spacing_mm=2.0) if axes == 2 else VolumeSample(image, (2.0, 2.0, 2.0))
+
+
+def cloudy(axes, **kwargs):
+    rules = {"nodes": 13, "side": 48, "window": 16, "points": (2,), "bend": 0.0, "change": 0.0}
+    return make_task(IDS[axes], data=[clouds(axes)], fits=True, **{**rules, **kwargs})
+
+
+def test_slopes_are_those_of_numpy():
+    values = np.random.default_rng(0).normal(size=(2, 3, 5, 6))
+    for axis in (-1, -2):
+        np.testing.assert_allclose(slope(values, axis), np.gradient(values, axis=axis))
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_the_move_that_is_missing_is_proposed(axes):
+    """The fixed image is the moving one with one control point moved."""
+    made = cloudy(axes)
+    state = start(made)
+    state = replace(state, field=0 * state.field)
+    motion = np.array([[1.5, -1.0, 0.5][:axes]])
+    bent = made.bump(state, motion)
+    line = np.arange(48.0)[None]
+    fixed = made.both(replace(state, field=bent), [line] * axes)[1]
+    state = replace(state, fixed=fixed.reshape(1, -1), target=bent)
+    found = made.proposed(state, made.windows(state))[0]
+    assert np.linalg.norm(found[:, :axes] - motion, axis=-1).min() < 0.3 * np.linalg.norm(motion)
+    assert (found[:, -1] > found[:, -2]).all()
+    told = made.observe(state)["fits"].reshape(found.shape)
+    np.testing.assert_allclose(told[:, :axes] * made.step_px, found[:, :axes], rtol=1e-5)
+    again = made.bent(state, bent, state.visit)
+    assert np.abs(made.proposed(again, made.windows(again))[0, :, :axes]).max() < 0.1
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_the_row_without_an_agent_bends_an_image_back(axes):
+    made = cloudy(axes, points=(1, 2, 4), bend=0.02)
+    state = start(made)
+    found = BASELINES[IDS[axes]]["Gauss-Newton"].fit(None)(made, state)
+    assert made.terminated(found).all()
+    assert made.metrics(found)["tre_mm"][0] < 0.6 * state.first[0]
+
+
+def test_pairs_of_two_modalities_are_compared_by_any_function():
+    """The moving image is the fixed one moved by two pixels, its contrast folded twice."""
+    image = clouds(2).image
+    folded = np.rint(127 + 110 * np.cos(3 * np.pi * image / 255)).astype(np.uint8)
+    shift = np.array([[1.0, 0, 2], [0, 1, 0]])
+    wrong = []
+    for modalities in (("a", "a"), ("a", "b")):
+        moved = PairSample(image, np.roll(folded, 2, axis=2), transform=shift, modalities=modalities)
+        made = make_task(IDS[2], data=[moved], side=48, nodes=13, window=16, points=(1,), fits=True)
+        state = start(made)
+        found = made.proposed(state, made.windows(state))[0, :, :2]
+        wrong.append(np.linalg.norm(found - [2, 0], axis=-1))
+    assert (wrong[1] < 0.8).all() and (wrong[0] > 2 * wrong[1]).any()
+
+
+def test_numpy_and_torch_propose_the_same_moves():
+    made = cloudy(2, bend=0.02)
+    state = start(made)
+    there = replace(state, **{name: torch.as_tensor(value) for name, value in vars(state).items()})
+    found = made.proposed(there, made.windows(there)).numpy()
+    np.testing.assert_allclose(found, made.proposed(state, made.windows(state)), atol=1e-6)

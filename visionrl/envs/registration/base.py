@@ -14,7 +14,7 @@ from visionrl import ops, rewards
 from visionrl.core import Task
 from visionrl.datasets import PairSample
 from visionrl.envs.registration import transforms
-from visionrl.envs.registration.controls import Controls, check_modalities, rests
+from visionrl.envs.registration.controls import Controls, check_modalities, rests, two_modalities
 from visionrl.envs.registration.fits import COARSER, Bank, Fits, fit_scales, grey
 from visionrl.envs.registration.labels import check_labels
 from visionrl.envs.registration.pair_bank import within
@@ -137,8 +137,7 @@ class Registration(Task[State]):
         """What proposes motions."""
         rules = self.rules
         scales, side = fit_scales(rules.scales), rules.window // COARSER
-        differ = np.array([sample.modalities[0] != sample.modalities[1] for sample in self.samples])
-        return Fits(bank, scales, side, self.kind, rules.step, rules.augment, differ)
+        return Fits(bank, scales, side, self.kind, rules.step, rules.augment, two_modalities(self.samples))
 
     @cached_property
     def proposer(self) -> Fits:

@@ -1,4 +1,4 @@
-"""What the proposals of control "fits" come to without an agent: Gauss-Newton alignment, coarse to fine."""
+"""What the proposals of least squares come to without an agent: Gauss-Newton alignment, coarse to fine."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from visionrl.core import baseline
 from visionrl.core.registry import Run
 from visionrl.envs.registration import transforms
 from visionrl.envs.registration.base import Registration, State
+from visionrl.envs.registration.deformable import Deformable
+from visionrl.envs.registration.deformable import State as Bent
 
 ROUNDS = 10  # most steps at a scale
 STILL = 0.05  # a motion of less, pixels (millimetres) and degrees, ends them
@@ -39,5 +41,25 @@ def gauss_newton(train: Any) -> Run:
                 if near:
                     break
         return replace(state, finished=np.ones(1, bool))
+
+    return run
+
+
+@baseline("DeformableRegistration2D-v0", "Gauss-Newton", learns=False)
+@baseline("DeformableRegistration3D-v0", "Gauss-Newton", learns=False)
+def bent(train: Any) -> Run:
+    """Each control point once, in the order of the task, by the proposal that leaves the smallest share of what was unexplained.
+
+    Source: Lucas & Kanade (1981); Rueckert et al. (1999) for the splines.
+    """
+
+    def run(task: Deformable, state: Bent) -> Bent:
+        while not task.terminated(state)[0]:
+            fits = task.proposed(state, task.windows(state))[0]
+            before, after = 1 - fits[:, -2], 1 - fits[:, -1]
+            best = np.argmin(after / np.maximum(before, 1e-6))
+            moved = state.field + task.bump(state, fits[None, best, : task.axes])
+            state = task.bent(state, moved, state.visit + 1)
+        return state
 
     return run

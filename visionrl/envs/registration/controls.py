@@ -9,7 +9,7 @@ from gymnasium import Space, spaces
 
 from visionrl.datasets import PairSample
 from visionrl.envs.registration import transforms
-from visionrl.ops import Array, const, one_hot, xp_of
+from visionrl.ops import Array, Resident, const, one_hot, xp_of
 
 CONTROLS = ("unit", "steps", "continuous")
 STEPS = (0.0033, 0.01, 0.03, 0.09, 0.27)  # of half the field and of a radian (Bauer et al., 2021)
@@ -76,6 +76,12 @@ def rests(pose: Array, trail: Array) -> Array:
     now = xp.reshape(xp.broadcast_to(pose[:, None, ...], trail.shape), (rows * steps, *pose.shape[1:]))
     gaps = xp.reshape(transforms.distance(now, xp.reshape(trail, now.shape)), (rows, steps))
     return xp.sum(xp.astype(gaps <= NEAR, xp.int64), axis=-1) >= 3
+
+
+def two_modalities(samples: Sequence[PairSample]) -> Resident | None:
+    """(M,) bool, which pairs are of two modalities; None where none are."""
+    differ = np.array([sample.modalities[0] != sample.modalities[1] for sample in samples])
+    return Resident(differ) if differ.any() else None
 
 
 def check_modalities(samples: Sequence[PairSample], reward: str) -> None:

@@ -17,9 +17,11 @@ from visionrl.envs.registration import fields
 from visionrl.envs.registration.base import check_axes
 from visionrl.envs.registration.bending import between, deformation, developed, lattice, warped
 from visionrl.envs.registration.control_points import check_points, near_body, visits
+from visionrl.envs.registration.controls import two_modalities
 from visionrl.envs.registration.deformable_pairs import DeformablePairs, holds_pairs, shapes
 from visionrl.envs.registration.deformable_state import State
 from visionrl.envs.registration.labels import check_labels
+from visionrl.envs.registration.local_fits import LocalFits
 from visionrl.envs.registration.overlay import overlay_bent
 from visionrl.envs.registration.shape_bank import body, shape_bank
 from visionrl.ops import Array, const, one_hot, xp_of
@@ -44,6 +46,7 @@ class Deformable(Task[State], ABC):
         data: Any,
         split: str,
         control: Literal["continuous", "steps"],
+        fits: bool,
         points: Sequence[int],
         nodes: int,
         side: int,
@@ -60,17 +63,16 @@ class Deformable(Task[State], ABC):
     ) -> None:
         check_choice("control", control, ("continuous", "steps"))
         check_choice("reward", reward, ("truth", "dice"))
-        for name, number, low in (("nodes", nodes, 3), ("side", side, 16), ("window", window, 8)):
+        least = {"nodes": (nodes, 3), "side": (side, 16), "window": (window, 8)}
+        for name, (number, low) in (least | {"step": (step, 1e-3), "radius": (radius, 1e-3)}).items():
             check_range(name, number, low)
-        for name, share in (("step", step), ("radius", radius)):
-            check_range(name, share, 1e-3)
         check_range("bend", bend, 0.0, 0.1)
         check_range("change", change, 0.0, 1.0)
         check_range("folds", folds, 0.0)
         check_points(points, nodes)
         if not len(scales) or min(scales) < 1:
             raise ValueError(f"scales must be one whole number >= 1 or more, got {scales!r}")
-        self.split, self.control, self.by_dice = split, control, reward == "dice"
+        self.split, self.control, self.fits, self.by_dice = split, control, fits, reward == "dice"
         self.nodes, self.side, self.size, self.scales = nodes, side, window, tuple(scales)
         self.step_px, self.bend, self.change = step * side, bend, change
         self.folds, self.radius = folds, radius
@@ -88,16 +90,21 @@ class Deformable(Task[State], ABC):
         self.dice_of = tuple(map(str, dice_of))
         self.gap = (side - 1) / (nodes - 1)  # pixels from node to node
         self.visits, self.widths, self.stages = visits(points, self.axes, side)
-        shown = 2 * len(scales)
-        self.observation_space = spaces.Dict(
-            {
-                "window": spaces.Box(0, 255, (shown, *[window] * self.axes), np.uint8),
-                "stage": spaces.Box(0, 1, (len(points),), np.float32),
-                "position": spaces.Box(-1, 1, (self.axes,), np.float32),
-            }
+        differ = two_modalities(self.samples) if paired else None
+        self.finder = LocalFits(scales, window, self.axes, side, self.step_px, differ)
+        boxes: dict[str, spaces.Space] = {
+            "window": spaces.Box(0, 255, (2 * len(scales), *[window] * self.axes), np.uint8),
+            "stage": spaces.Box(0, 1, (len(points),), np.float32),
+            "position": spaces.Box(-1, 1, (self.axes,), np.float32),
+        }
+        if fits:
+            boxes["fits"] = spaces.Box(-1, 1, (self.finder.size,), np.float32)
+        self.observation_space = spaces.Dict(boxes)
+        free, steps = (
+            spaces.Box(-1, 1, (self.axes,), np.float32),
+            spaces.MultiDiscrete([len(TABLE)] * self.axes),
         )
-        steps = spaces.MultiDiscrete([len(TABLE)] * self.axes)
-        self.action_space = steps if control == "steps" else spaces.Box(-1, 1, (self.axes,), np.float32)
+        self.action_space = steps if control == "steps" else free
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
@@ -144,18 +151,28 @@ class Deformable(Task[State], ABC):
         return self.bent(state, field, state.visit + 1)
 
     def observe(self, state: State) -> dict[str, Array]:
-        xp = xp_of(state.field)
-        point, visit = self.point(state), self.present(state)
-        shown = []
-        for scale in self.scales:
-            places = [point[:, k, None] + self.line(point, scale)[None, :] for k in range(self.axes)]
-            shown += list(self.both(state, places))
-        stage = xp.take(const(self.stages, state.visit), visit, axis=0)
-        return {
-            "window": xp.stack(shown, axis=1),
+        xp, point, windows = xp_of(state.field), self.point(state), self.windows(state)
+        stage = xp.take(const(self.stages, state.visit), self.present(state), axis=0)
+        seen = {
+            "window": windows,
             "stage": one_hot(stage, max(self.stages) + 1),
             "position": xp.astype(2 * point / (self.side - 1) - 1, xp.float32),
         }
+        return seen | {"fits": self.finder.told(self.proposed(state, windows))} if self.fits else seen
+
+    def windows(self, state: State) -> Array:
+        """What is seen about the control points, (B, 2 * scales, w, ..., w) uint8."""
+        point, shown = self.point(state), []
+        for scale in self.scales:
+            places = [point[:, k, None] + self.line(point, scale)[None, :] for k in range(self.axes)]
+            shown += list(self.both(state, places))
+        return xp_of(point).stack(shown, axis=1)
+
+    def proposed(self, state: State, windows: Array) -> Array:
+        """What ``LocalFits`` propose, (B, scales, d + 2) float64."""
+        point = self.point(state)
+        width = xp_of(point).take(const(self.widths, point), self.present(state), axis=0)
+        return self.finder.made(state.image, windows, point, width)
 
     def reward(self, before: State, action: Array, after: State) -> Array:
         if self.by_dice:

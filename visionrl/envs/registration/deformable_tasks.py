@@ -10,13 +10,18 @@ from visionrl.datasets import ImageSample, VolumeSample
 from visionrl.envs.registration.deformable import Deformable
 
 
-@register("DeformableRegistration2D-v0", max_steps=200, tags=("registration", "2d", "continuous"))
+@register(
+    "DeformableRegistration2D-v0",
+    max_steps=200,
+    tags=("registration", "2d", "continuous"),
+    presets={"fits": {"fits": True}},
+)
 class DeformableRegistration2D(Deformable):
     """The agent bends an image until it lies on another, one control point after the other, coarse to fine.
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``window`` (2 * scales, w, w) uint8: about the control point, at each scale, the fixed image and the moving one as it is bent now; ``stage`` one-hot; ``position`` (2,) in [-1, 1]: of the control point |
+    | Observation | ``window`` (2 * scales, w, w) uint8: about the control point, at each scale, the fixed image and the moving one as it is bent now; ``stage`` one-hot; ``position`` (2,) in [-1, 1]: of the control point; with ``fits`` also ``fits`` (scales * 4,) float32: at each scale the move of the control point that least squares propose, in ``step``, and the shares of the fixed image's variance that the moving one explains without and with it |
     | Action      | how far the control point is moved along x and y: "continuous", up to ``step`` of the side along each; or "steps": one of 11 steps for each, 0.2 to 10 % of the side to either side, or none |
     | Reward      | mean distance of the body's places from where they belong gained, in pixels held, or 10 times the overlap of structures gained; less ``folds`` for each percent of the field that folds more than before |
     | Ends        | when every control point of every stage has been moved once; those far from the body are left out |
@@ -41,6 +46,7 @@ class DeformableRegistration2D(Deformable):
             pairs, "pairs:FOLDER", "learn2reg:FILE" or a sequence of ``PairSample``, which are registered as they are.
         split: "train", "val" or "test"; also decides the family of the deformations.
         control: "continuous" or "steps".
+        fits: whether the agent is also told by how much least squares would move the control point.
         points: control points along each axis, one number a stage; a stage may come twice.
         nodes: nodes along each axis.
         side: pixels along each axis to which all are scaled.
@@ -57,7 +63,7 @@ class DeformableRegistration2D(Deformable):
         loading: ``split_file``, ``split_ratios``, ``split_seed``; see ``visionrl.datasets.load``.
 
     Source: Krebs et al. (2017), "Robust non-rigid registration through agent-based action learning", for bending by an
-    agent; there the modes of a statistical model of one organ.
+    agent; there the modes of a statistical model of one organ. Lucas & Kanade (1981) for ``fits``.
     """
 
     axes, kind, default, coarser = 2, ImageSample, "chest-ct-slices", 2
@@ -67,6 +73,7 @@ class DeformableRegistration2D(Deformable):
         data: Any = None,
         split: str = "train",
         control: Literal["continuous", "steps"] = "continuous",
+        fits: bool = False,
         points: Sequence[int] = (1, 2, 4, 8),
         nodes: int = 25,
         side: int = 96,
@@ -85,6 +92,7 @@ class DeformableRegistration2D(Deformable):
             data,
             split,
             control,
+            fits,
             points,
             nodes,
             side,
@@ -101,13 +109,18 @@ class DeformableRegistration2D(Deformable):
         )
 
 
-@register("DeformableRegistration3D-v0", max_steps=200, tags=("registration", "3d", "continuous"))
+@register(
+    "DeformableRegistration3D-v0",
+    max_steps=200,
+    tags=("registration", "3d", "continuous"),
+    presets={"fits": {"fits": True}},
+)
 class DeformableRegistration3D(Deformable):
     """The agent bends a volume until it lies on another, one control point after the other, coarse to fine.
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``window`` (2 * scales, w, w, w) uint8: about the control point, at each scale, the fixed volume and the moving one as it is bent now; ``stage`` one-hot; ``position`` (3,) in [-1, 1]: of the control point |
+    | Observation | ``window`` (2 * scales, w, w, w) uint8: about the control point, at each scale, the fixed volume and the moving one as it is bent now; ``stage`` one-hot; ``position`` (3,) in [-1, 1]: of the control point; with ``fits`` also ``fits`` (scales * 5,) float32: at each scale the move of the control point that least squares propose, in ``step``, and the shares of the fixed volume's variance that the moving one explains without and with it |
     | Action      | how far the control point is moved along x, y and z: "continuous", up to ``step`` of the side along each; or "steps": one of 11 steps for each, 0.2 to 10 % of the side to either side, or none |
     | Reward      | mean distance of the body's places from where they belong gained, in pixels held, or 10 times the overlap of structures gained; less ``folds`` for each percent of the field that folds more than before |
     | Ends        | when every control point of every stage has been moved once; those far from the body are left out |
@@ -132,6 +145,7 @@ class DeformableRegistration3D(Deformable):
             pairs, "pairs:FOLDER", "learn2reg:FILE" or a sequence of ``PairSample``, which are registered as they are.
         split: "train", "val" or "test"; also decides the family of the deformations.
         control: "continuous" or "steps".
+        fits: whether the agent is also told by how much least squares would move the control point.
         points: control points along each axis, one number a stage; a stage may come twice.
         nodes: nodes along each axis.
         side: voxels along each axis to which all are scaled.
@@ -148,7 +162,7 @@ class DeformableRegistration3D(Deformable):
         loading: ``split_file``, ``split_ratios``, ``split_seed``; see ``visionrl.datasets.load``.
 
     Source: Krebs et al. (2017), "Robust non-rigid registration through agent-based action learning", for bending by an
-    agent; there the modes of a statistical model of one organ.
+    agent; there the modes of a statistical model of one organ. Lucas & Kanade (1981) for ``fits``.
     """
 
     axes, kind, default, coarser = 3, VolumeSample, "chest-ct-volumes", 2
@@ -159,6 +173,7 @@ class DeformableRegistration3D(Deformable):
         data: Any = None,
         split: str = "train",
         control: Literal["continuous", "steps"] = "continuous",
+        fits: bool = False,
         points: Sequence[int] = (1, 2, 4),
         nodes: int = 13,
         side: int = 48,
@@ -177,6 +192,7 @@ class DeformableRegistration3D(Deformable):
             data,
             split,
             control,
+            fits,
             points,
             nodes,
             side,

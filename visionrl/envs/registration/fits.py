@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from visionrl.envs.registration import transforms
-from visionrl.envs.registration.least_squares import TOLD, by_knots, by_powers
+from visionrl.envs.registration.least_squares import TOLD, motions
 from visionrl.envs.registration.pair_bank import PairBank, within
 from visionrl.envs.registration.volume_pair_bank import VolumePairBank
 from visionrl.ops import Array, Resident, const, xp_of
@@ -41,7 +41,7 @@ class Fits:
         kind: of the motions: "rigid", "similarity" or "affine".
         largest: no number of a motion exceeds it, either way.
         wander: views of the fixed image change from episode to episode.
-        differ: (M,) bool, pairs of two modalities.
+        differ: (M,) bool, pairs of two modalities; None where none are.
 
     Attributes:
         count: F, how many motions there are.
@@ -57,18 +57,17 @@ class Fits:
         kind: str,
         largest: float,
         wander: bool,
-        differ: np.ndarray,
+        differ: Resident | None,
     ) -> None:
         self.bank, self.kind, self.largest = bank, kind, largest
         self.levels = tuple(bank.scales.index(scale) for scale in scales)
-        self.pixels, self.side = tuple(map(bank.pixel, self.levels)), side
+        self.pixels, self.side, self.differ = tuple(map(bank.pixel, self.levels)), side, differ
         grids = np.stack([bank.grid(level, self.side) for level in self.levels])
         self.count, (self.points, self.axes) = len(grids), grids.shape[1:]
         self.margin = Resident(np.repeat(self.pixels, self.points)[:, None])
         self.grid, self.ways = Resident(grids.reshape(-1, self.axes)), Resident(moved_by(kind, grids))
         self.numbers = transforms.count(kind, self.axes)
         self.size = self.count * (self.numbers + TOLD)
-        self.differ = Resident(differ) if differ.any() else None
         pairs = len(bank.rooms)
         kept = not wander and 4 * pairs * self.count * self.points * self.numbers <= MOST_KEPT
         self.known = tuple(map(Resident, self.still(pairs))) if kept else None
@@ -97,11 +96,8 @@ class Fits:
             grey, descent, inside = (xp.take(table.on(pair), pair, axis=0) for table in self.known)
         moving = self.grey(1, pair, pose)
         weight = xp.astype(inside & self.inside(1, pair, pose), descent.dtype)
-        fits = by_powers(descent, grey, moving, weight)
-        if self.differ is not None:
-            other = by_knots(descent, grey, moving, weight)
-            better = (other[..., -1] > fits[..., -1]) & xp.take(self.differ.on(pair), pair, axis=0)[:, None]
-            fits = xp.where(better[..., None], other, fits)
+        differ = None if self.differ is None else xp.take(self.differ.on(pair), pair, axis=0)
+        fits = motions(descent, grey, moving, weight, differ)
         limit = const((self.largest,) * self.numbers + (1.0,) * TOLD, fits)
         return xp.clip(fits, -limit, limit)
 

@@ -16,6 +16,19 @@ _STEPS = np.diff(np.eye(KNOTS), axis=0)
 STIFF = Resident(STIFFNESS * _STEPS.T @ _STEPS)
 
 
+def motions(descent: Array, fixed: Array, moving: Array, weight: Array, differ: Array | None) -> Array:
+    """Motions ``by_powers``; of images of two modalities ``by_knots`` where that explains more, (B, F, k + 2) float64.
+
+    ``differ``, (B,) bool, says which these are; None is none. See ``by_powers`` for the rest.
+    """
+    found = by_powers(descent, fixed, moving, weight)
+    if differ is None:
+        return found
+    other = by_knots(descent, fixed, moving, weight)
+    better = (other[..., -1] > found[..., -1]) & differ[:, None]
+    return xp_of(found).where(better[..., None], other, found)
+
+
 def by_powers(descent: Array, fixed: Array, moving: Array, weight: Array) -> Array:
     """Motions after which a cubic of the moving grey is the fixed one, (B, F, k + 2) float64.
 
