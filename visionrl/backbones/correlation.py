@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -63,14 +64,22 @@ class Match(nn.Module):
             images = torch.cat([images, images[:, -1:]], dim=1)
         rows, pairs = len(images), images.shape[1] // 2
         pictures = images.reshape(rows * pairs, 2, 1, *images.shape[2:])
-        here, there = described(self.first(pictures[:, 0])), described(self.second(pictures[:, 1]))
+        here, there = described(self.both(pictures[:, :, 0])).unbind(1)
         maps = self.decide(local_cosines(here, there, self.radius))
         return maps.reshape(rows, -1, *maps.shape[2:])
 
+    def both(self, pictures: Tensor) -> Tensor:
+        """``first`` of the first and ``second`` of the second picture of pairs (N, 2, H, W), at once: (N, 2, C, h, w)."""
+        layers = self.first[0], self.second[0]
+        weight, bias = (torch.cat([getattr(layer, name) for layer in layers]) for name in ("weight", "bias"))
+        found = F.conv2d(pictures, weight, bias, layers[0].stride, layers[0].padding, groups=2).relu()
+        return found.unflatten(1, (2, -1))
+
 
 def described(features: Tensor) -> Tensor:
-    """Features (N, C, h, w) less their mean over the picture, each cell scaled to length 1."""
-    return F.normalize(features - features.mean(dim=(2, 3), keepdim=True), dim=1, eps=1e-3)
+    """Features (..., C, h, w) less their mean over the picture, each cell scaled to length 1 unless it is almost 0."""
+    features = features - features.mean(dim=(-2, -1), keepdim=True)
+    return features * (features.square().sum(dim=-3, keepdim=True) + 1e-6).rsqrt()
 
 
 def local_cosines(here: Tensor, there: Tensor, radius: int) -> Tensor:
@@ -83,17 +92,18 @@ def local_cosines(here: Tensor, there: Tensor, radius: int) -> Tensor:
     """
     rows, _, high, wide = here.shape
     products = here.flatten(2).mT @ there.flatten(2)  # of every cell with every other
-    cells, valid = _around(high, wide, radius)
-    near = products.gather(2, cells.to(here.device).expand(rows, -1, -1)) * valid.to(here)
+    cells, valid = _around(high, wide, radius, here.device)
+    near = products.gather(2, cells.expand(rows, -1, -1)) * valid
     return near.mT.reshape(rows, -1, high, wide)
 
 
-def _around(high: int, wide: int, radius: int) -> tuple[Tensor, Tensor]:
-    """The cells around each cell, (h w, (2 radius + 1)^2) numbers, and which of them are there."""
+@lru_cache(maxsize=32)
+def _around(high: int, wide: int, radius: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The cells around each cell, (h w, (2 radius + 1)^2) numbers, and 1 for those that are there, else 0."""
     line = torch.arange(-radius, radius + 1)
     y = torch.arange(high)[:, None, None, None] + line[:, None]
     x = torch.arange(wide)[None, :, None, None] + line
     y, x = torch.broadcast_tensors(y, x)
     valid = (y >= 0) & (y < high) & (x >= 0) & (x < wide)
     cells = y.clamp(0, high - 1) * wide + x.clamp(0, wide - 1)
-    return cells.reshape(high * wide, -1), valid.reshape(high * wide, -1)
+    return cells.reshape(high * wide, -1).to(device), valid.reshape(high * wide, -1).to(device, torch.float32)
