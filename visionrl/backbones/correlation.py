@@ -69,7 +69,7 @@ class Match(nn.Module):
         return maps.reshape(rows, -1, *maps.shape[2:])
 
     def both(self, pictures: Tensor) -> Tensor:
-        """``first`` of the first and ``second`` of the second picture of pairs (N, 2, H, W), at once: (N, 2, C, h, w)."""
+        """``first`` of the first, ``second`` of the second picture of pairs (N, 2, H, W), at once: (N, 2, C, h, w)."""
         layers = self.first[0], self.second[0]
         weight, bias = (torch.cat([getattr(layer, name) for layer in layers]) for name in ("weight", "bias"))
         found = F.conv2d(pictures, weight, bias, layers[0].stride, layers[0].padding, groups=2).relu()
