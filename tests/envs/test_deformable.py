@@ -301,7 +301,7 @@ def clouds(axes, side=48):
 
 def cloudy(axes, **kwargs):
     rules = {"nodes": 13, "side": 48, "window": 16, "points": (2,), "bend": 0.0, "change": 0.0}
-    return make_task(IDS[axes], data=[clouds(axes)], fits=True, **{**rules, **kwargs})
+    return make_task(IDS[axes], data=[clouds(axes)], control="fits", **{**rules, **kwargs})
 
 
 def test_slopes_are_those_of_numpy():
@@ -321,13 +321,13 @@ def test_the_move_that_is_missing_is_proposed(axes):
     line = np.arange(48.0)[None]
     fixed = made.both(replace(state, field=bent), [line] * axes)[1]
     state = replace(state, fixed=fixed.reshape(1, -1), target=bent)
-    found = made.proposed(state, made.windows(state))[0]
+    found = made.proposed(state)[0]
     assert np.linalg.norm(found[:, :axes] - motion, axis=-1).min() < 0.3 * np.linalg.norm(motion)
     assert (found[:, -1] > found[:, -2]).all()
-    told = made.observe(state)["fits"].reshape(found.shape)
+    told = made.observe(replace(state, fits=found[None]))["fits"].reshape(found.shape)
     np.testing.assert_allclose(told[:, :axes] * made.step_px, found[:, :axes], rtol=1e-5)
     again = made.bent(state, bent, state.visit)
-    assert np.abs(made.proposed(again, made.windows(again))[0, :, :axes]).max() < 0.1
+    assert np.abs(made.proposed(again)[0, :, :axes]).max() < 0.1
 
 
 @pytest.mark.parametrize("axes", [2, 3])
@@ -347,9 +347,9 @@ def test_pairs_of_two_modalities_are_compared_by_any_function():
     wrong = []
     for modalities in (("a", "a"), ("a", "b")):
         moved = PairSample(image, np.roll(folded, 2, axis=2), transform=shift, modalities=modalities)
-        made = make_task(IDS[2], data=[moved], side=48, nodes=13, window=16, points=(1,), fits=True)
+        made = make_task(IDS[2], data=[moved], side=48, nodes=13, window=16, points=(1,), control="fits")
         state = start(made)
-        found = made.proposed(state, made.windows(state))[0, :, :2]
+        found = made.proposed(state)[0, :, :2]
         wrong.append(np.linalg.norm(found - [2, 0], axis=-1))
     assert (wrong[1] < 0.8).all() and (wrong[0] > 2 * wrong[1]).any()
 
@@ -358,5 +358,16 @@ def test_numpy_and_torch_propose_the_same_moves():
     made = cloudy(2, bend=0.02)
     state = start(made)
     there = replace(state, **{name: torch.as_tensor(value) for name, value in vars(state).items()})
-    found = made.proposed(there, made.windows(there)).numpy()
-    np.testing.assert_allclose(found, made.proposed(state, made.windows(state)), atol=1e-6)
+    found = made.proposed(there).numpy()
+    np.testing.assert_allclose(found, made.proposed(state), atol=1e-6)
+
+
+def test_a_proposal_is_made_where_it_is_trusted():
+    made = cloudy(2, bend=0.02)
+    state, action = start(made), np.array([[0.5, 0, -1, -1]], np.float32)
+    motion = made.motion(state, action)
+    np.testing.assert_allclose(motion, [[0.5 * made.step_px, 0]])
+    action[0, 3] = 0.1
+    fits = made.proposed(state)
+    np.testing.assert_allclose(made.motion(state, action), fits[:, 1, :2])
+    assert made.expert(state).shape == (1, 4)

@@ -12,7 +12,8 @@ from visionrl.datasets import VolumeSample
 from visionrl.envs.registration import transforms
 from visionrl.envs.registration.carm import Geometry, exposed
 from visionrl.envs.registration.classical2d3d import correlation
-from visionrl.envs.registration.registration2d3d import missing, shifted, within_reach
+from visionrl.envs.registration.pose_fits import block_means
+from visionrl.envs.registration.poses import missing, shifted, within_reach
 
 ID = "visionrl/Registration2D3D-v0"
 REST = np.eye(3, 4)[None]
@@ -147,3 +148,36 @@ def test_volumes_without_points_have_a_lattice_of_fiducials():
 def test_refusals(kwargs, rule):
     with pytest.raises(ValueError, match=rule):
         task(**kwargs)
+
+
+@pytest.mark.parametrize("views", [(0.0,), (0.0, 90.0)])
+@pytest.mark.parametrize("change", [0.0, 1.0])
+def test_the_motion_that_is_missing_is_proposed(views, change):
+    """As far as can be seen: one view hardly shows the depth."""
+    made = task(views=views, change=change, control="fits")
+    state = start(made)
+    state = replace(state, pose=shifted(state.target, np.array([[4.0, -3, 5, 2, -3, 2]])))
+    fits = made.proposed(state.image, state.xray, state.pose)
+    before = made.metrics(state)["reprojection_mm"][0]
+    for look in range(made.fits.count):
+        after = replace(state, pose=shifted(state.pose, fits[:, look, :6]))
+        assert made.metrics(after)["reprojection_mm"][0] < 0.5 * before
+    assert (fits[0, :, 7] > fits[0, :, 6]).all()
+    still = made.proposed(state.image, state.xray, state.target)[0, :, :6]
+    shown = still if len(views) > 1 else np.delete(still, 1, axis=1)
+    assert np.abs(shown).max() < (2.5 if change else 1.0)
+
+
+def test_a_proposal_is_made_where_it_is_trusted():
+    made = task(control="fits")
+    state, action = start(made), np.full((1, 8), -1, np.float32)
+    action[0, :6] = 0.5
+    np.testing.assert_allclose(made.step(state, action).pose, shifted(state.pose, np.full((1, 6), 5.0)))
+    action[0, 7] = 0.1
+    np.testing.assert_allclose(made.step(state, action).pose, shifted(state.pose, state.fits[:, 1, :6]))
+    expert = made.expert(state)
+    assert expert.shape == (1, 8) and (np.abs(expert) <= 1).all()
+
+
+def test_means_of_blocks_leave_the_last_pixels_out():
+    np.testing.assert_allclose(block_means(9, 4) @ np.arange(9.0), [1.5, 5.5])

@@ -13,6 +13,7 @@ from visionrl.backbones._backbone import Parts, named
 from visionrl.backbones._registry import register_backbone
 
 FEATURES, MATCHED = 16, 32
+SIDE, STRIDE, RIM = 6, 4, 1  # of the convolution that describes pictures
 
 
 @register_backbone
@@ -49,7 +50,7 @@ class Match(nn.Module):
     def __init__(self, radius: int) -> None:
         super().__init__()
         self.radius = radius
-        self.first = nn.Sequential(nn.Conv2d(1, FEATURES, 6, 4, 1), nn.ReLU())
+        self.first = nn.Sequential(nn.Conv2d(1, FEATURES, SIDE, STRIDE, RIM), nn.ReLU())
         self.second = deepcopy(self.first)
         self.decide = nn.Sequential(
             nn.Conv2d((2 * radius + 1) ** 2, MATCHED, 1),
@@ -72,7 +73,7 @@ class Match(nn.Module):
         """``first`` of the first, ``second`` of the second picture of pairs (N, 2, H, W), at once: (N, 2, C, h, w)."""
         layers = self.first[0], self.second[0]
         weight, bias = (torch.cat([getattr(layer, name) for layer in layers]) for name in ("weight", "bias"))
-        found = F.conv2d(pictures, weight, bias, layers[0].stride, layers[0].padding, groups=2).relu()
+        found = F.conv2d(pictures, weight, bias, STRIDE, RIM, groups=2).relu()
         return found.unflatten(1, (2, -1))
 
 

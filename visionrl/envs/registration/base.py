@@ -14,6 +14,7 @@ from visionrl import ops, rewards
 from visionrl.core import Task
 from visionrl.datasets import PairSample
 from visionrl.envs.registration import transforms
+from visionrl.envs.registration.choice import chosen, told
 from visionrl.envs.registration.controls import Controls, check_modalities, rests, two_modalities
 from visionrl.envs.registration.fits import COARSER, Bank, Fits, fit_scales, grey
 from visionrl.envs.registration.labels import check_labels
@@ -192,7 +193,7 @@ class Registration(Task[State]):
         moving = self.view(1, state.pair, state.pose)
         both = xp.stack([self.fixed(state.pair, state.frame), moving], axis=3)
         seen = {"window": xp.reshape(both, (both.shape[0], -1, *both.shape[-2:]))}
-        return seen | {"fits": self.fits.told(state.fits)} if self.fits else seen
+        return seen | {"fits": told(state.fits, self.rules.step)} if self.fits else seen
 
     def fixed(self, pair: Array, frame: Array) -> Array:
         """What the windows show of the fixed images, (B, scales, C, w, w)."""
@@ -247,9 +248,7 @@ class Registration(Task[State]):
         count = self.controls.count
         if not self.fits:
             return self.controls.motion(action, state.pose)
-        return self.fits.chosen(
-            action[:, count:], self.controls.motion(action[:, :count], state.pose), state.fits
-        )
+        return chosen(action[:, count:], self.controls.motion(action[:, :count], state.pose), state.fits)
 
     def proposed(self, pair: Array, frame: Array, pose: Array) -> Array:
         """What the fits propose, see ``State``."""

@@ -9,12 +9,15 @@ import cv2
 import numpy as np
 
 from visionrl.core import baseline
-from visionrl.envs.registration.registration2d3d import Registration2D3D, State, shifted
+from visionrl.envs.registration.poses import shifted, within_reach
+from visionrl.envs.registration.registration2d3d import Registration2D3D, State
 from visionrl.envs.registration.similarity import ncc
 
 TASK = "Registration2D3D-v0"
 UNIT = 5.0  # millimetres and degrees that the optimisers take for 1
 CALLS = 1000  # renders at most
+ROUNDS = 10  # most proposals at a scale
+STILL = 0.05  # a motion of less, millimetres and degrees, ends them
 POWELL = {"maxfev": CALLS, "xtol": 1e-2, "ftol": 1e-5}
 
 Run = Callable[[Registration2D3D, State], State]
@@ -44,6 +47,28 @@ def nelder_mead(train: None) -> Run:
     simplex = np.concatenate([np.zeros((1, 6)), 10 / UNIT * np.eye(6)])
     options = {"maxfev": CALLS, "xatol": 1e-2, "fatol": 1e-5, "initial_simplex": simplex}
     return optimiser("Nelder-Mead", options)
+
+
+@baseline(TASK, "Gauss-Newton", learns=False)
+def gauss_newton(train: None) -> Run:
+    """Up to ten proposals of control "fits" at each scale, coarse first: what an agent that chooses among them must beat.
+
+    Source: Lucas & Kanade (1981).
+    """
+
+    def run(task: Registration2D3D, state: State) -> State:
+        for look in range(task.fits.count):
+            for _ in range(ROUNDS):
+                motion = task.fits.made(state.image, state.xray, state.pose)[:, look, :6]
+                pose = shifted(state.pose, motion)
+                if not within_reach(pose)[0]:
+                    break
+                state = replace(state, pose=pose)
+                if np.abs(motion).max() < STILL:
+                    break
+        return replace(state, finished=np.ones(1, bool))
+
+    return run
 
 
 def optimiser(method: str, options: dict, seen: Callable[[np.ndarray], np.ndarray] = np.asarray) -> Run:

@@ -55,7 +55,7 @@ def bent(train: Any) -> Run:
 
     def run(task: Deformable, state: Bent) -> Bent:
         while not task.terminated(state)[0]:
-            fits = task.proposed(state, task.windows(state))[0]
+            fits = task.found(state)[0]
             before, after = 1 - fits[:, -2], 1 - fits[:, -1]
             best = np.argmin(after / np.maximum(before, 1e-6))
             moved = state.field + task.bump(state, fits[None, best, : task.axes])

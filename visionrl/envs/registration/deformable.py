@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium import spaces
 
 from visionrl import ops, rewards
-from visionrl.core import Task, check_choice, check_range
+from visionrl.core import Task
 from visionrl.datasets import PairSample, load
 from visionrl.envs.registration import fields
 from visionrl.envs.registration.base import check_axes
 from visionrl.envs.registration.bending import between, deformation, developed, lattice, warped
-from visionrl.envs.registration.control_points import check_points, near_body, visits
+from visionrl.envs.registration.bending_rules import BendingRules
+from visionrl.envs.registration.choice import chosen, told, trusted
+from visionrl.envs.registration.control_points import near_body, visits
 from visionrl.envs.registration.controls import two_modalities
 from visionrl.envs.registration.deformable_pairs import DeformablePairs, holds_pairs, shapes
 from visionrl.envs.registration.deformable_state import State
@@ -29,6 +30,7 @@ from visionrl.ops import Array, const, one_hot, xp_of
 STEPS = (0.002, 0.005, 0.015, 0.04, 0.1)  # of the side
 TABLE = (*(-step for step in reversed(STEPS)), 0.0, *STEPS)
 EASY = 0.1  # share of the deformation at difficulty 0
+CLOSE = 0.005  # share of the side, an error within which the expert trusts proposals
 
 
 class Deformable(Task[State], ABC):
@@ -41,41 +43,11 @@ class Deformable(Task[State], ABC):
     headline = ("tre_mm", False)
     eased = True
 
-    def __init__(
-        self,
-        data: Any,
-        split: str,
-        control: Literal["continuous", "steps"],
-        fits: bool,
-        points: Sequence[int],
-        nodes: int,
-        side: int,
-        window: int,
-        scales: Sequence[int],
-        step: float,
-        bend: float,
-        change: float,
-        folds: float,
-        reward: Literal["truth", "dice"],
-        radius: float,
-        dice_of: Sequence[int],
-        **loading: Any,
-    ) -> None:
-        check_choice("control", control, ("continuous", "steps"))
-        check_choice("reward", reward, ("truth", "dice"))
-        least = {"nodes": (nodes, 3), "side": (side, 16), "window": (window, 8)}
-        for name, (number, low) in (least | {"step": (step, 1e-3), "radius": (radius, 1e-3)}).items():
-            check_range(name, number, low)
-        check_range("bend", bend, 0.0, 0.1)
-        check_range("change", change, 0.0, 1.0)
-        check_range("folds", folds, 0.0)
-        check_points(points, nodes)
-        if not len(scales) or min(scales) < 1:
-            raise ValueError(f"scales must be one whole number >= 1 or more, got {scales!r}")
-        self.split, self.control, self.fits, self.by_dice = split, control, fits, reward == "dice"
-        self.nodes, self.side, self.size, self.scales = nodes, side, window, tuple(scales)
-        self.step_px, self.bend, self.change = step * side, bend, change
-        self.folds, self.radius = folds, radius
+    def __init__(self, data: Any, split: str, rules: BendingRules, **loading: Any) -> None:
+        rules.check()
+        self.rules, self.split, self.by_dice = rules, split, rules.reward == "dice"
+        self.nodes, self.side, side = rules.nodes, rules.side, rules.side
+        self.step_px = rules.step * side
         paired = holds_pairs(data)
         kind = PairSample if paired else self.kind
         self.samples = load(data, kind=kind, default=self.default, split=split, **loading)
@@ -83,28 +55,31 @@ class Deformable(Task[State], ABC):
         if paired:
             check_axes(self.samples, self.axes, f"DeformableRegistration{5 - self.axes}D-v0")
         self.bank = shape_bank(shapes(self.samples) if paired else self.samples, side, paired)
-        self.pairs = DeformablePairs(self.samples, self.bank, nodes) if paired else None
+        self.pairs = DeformablePairs(self.samples, self.bank, self.nodes) if paired else None
         if self.by_dice and not self.bank.names:
             raise ValueError("reward 'dice' needs masks, of pairs both; there is none")
-        check_labels(dice_of, [int(name) for name in self.bank.names])
-        self.dice_of = tuple(map(str, dice_of))
-        self.gap = (side - 1) / (nodes - 1)  # pixels from node to node
-        self.visits, self.widths, self.stages = visits(points, self.axes, side)
+        check_labels(rules.dice_of, [int(name) for name in self.bank.names])
+        self.dice_of = tuple(map(str, rules.dice_of))
+        self.gap = (side - 1) / (self.nodes - 1)  # pixels from node to node
+        self.visits, self.widths, self.stages = visits(rules.points, self.axes, side)
         differ = two_modalities(self.samples) if paired else None
-        self.finder = LocalFits(scales, window, self.axes, side, self.step_px, differ)
+        self.finder = LocalFits(rules.scales, rules.window, self.axes, side, self.step_px, differ)
+        self.set_spaces()
+
+    def set_spaces(self) -> None:
+        """What an agent is shown, and what it can do."""
+        rules, length = self.rules, self.axes
         boxes: dict[str, spaces.Space] = {
-            "window": spaces.Box(0, 255, (2 * len(scales), *[window] * self.axes), np.uint8),
-            "stage": spaces.Box(0, 1, (len(points),), np.float32),
+            "window": spaces.Box(0, 255, (2 * len(rules.scales), *[rules.window] * self.axes), np.uint8),
+            "stage": spaces.Box(0, 1, (len(rules.points),), np.float32),
             "position": spaces.Box(-1, 1, (self.axes,), np.float32),
         }
-        if fits:
+        if rules.control == "fits":
             boxes["fits"] = spaces.Box(-1, 1, (self.finder.size,), np.float32)
+            length += len(rules.scales)
         self.observation_space = spaces.Dict(boxes)
-        free, steps = (
-            spaces.Box(-1, 1, (self.axes,), np.float32),
-            spaces.MultiDiscrete([len(TABLE)] * self.axes),
-        )
-        self.action_space = steps if control == "steps" else free
+        free, steps = spaces.Box(-1, 1, (length,), np.float32), spaces.MultiDiscrete([len(TABLE)] * self.axes)
+        self.action_space = steps if rules.control == "steps" else free
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
@@ -116,8 +91,8 @@ class Deformable(Task[State], ABC):
         structures = labels[(slice(None, None, self.coarser),) * self.axes].ravel()
         still = np.zeros((1, *target.shape))
         alike = self.overlap(np.array([item]), still, structures[None])[0]
-        fixed = plain if self.pairs else developed(rng, plain, self.change)
-        return State(
+        fixed = plain if self.pairs else developed(rng, plain, self.rules.change)
+        state = State(
             image=np.int64(item),
             fixed=fixed.ravel(),
             structures=structures,
@@ -131,12 +106,14 @@ class Deformable(Task[State], ABC):
             * self.bank.units.array[item],
             alike=alike if self.by_dice else np.float64(0.0),
             alike_first=alike,
+            fits=np.zeros(0),
         )
+        return replace(state, fits=self.proposed(rows_of(state))[0])
 
     def drawn(self, rng: np.random.Generator, item: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """A random field, and grey levels and labels of the image under it."""
         share = EASY + (1 - EASY) * self.difficulty
-        target = share * deformation(rng, self.split, self.nodes, self.axes, self.side, self.bend)
+        target = share * deformation(rng, self.split, self.nodes, self.axes, self.side, self.rules.bend)
         plain = warped(self.bank.grey[item].astype(np.float32), target, 1)
         return target, plain, warped(self.bank.labels[item], target, 0)
 
@@ -147,32 +124,40 @@ class Deformable(Task[State], ABC):
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
     def step(self, state: State, action: Array) -> State:
-        field = state.field + self.bump(state, self.motion(action, state.field))
+        field = state.field + self.bump(state, self.motion(state, action))
         return self.bent(state, field, state.visit + 1)
 
     def observe(self, state: State) -> dict[str, Array]:
-        xp, point, windows = xp_of(state.field), self.point(state), self.windows(state)
+        xp, point = xp_of(state.field), self.point(state)
         stage = xp.take(const(self.stages, state.visit), self.present(state), axis=0)
         seen = {
-            "window": windows,
+            "window": self.windows(state),
             "stage": one_hot(stage, max(self.stages) + 1),
             "position": xp.astype(2 * point / (self.side - 1) - 1, xp.float32),
         }
-        return seen | {"fits": self.finder.told(self.proposed(state, windows))} if self.fits else seen
+        if self.rules.control == "fits":
+            seen["fits"] = told(state.fits, self.step_px)
+        return seen
 
     def windows(self, state: State) -> Array:
         """What is seen about the control points, (B, 2 * scales, w, ..., w) uint8."""
         point, shown = self.point(state), []
-        for scale in self.scales:
+        for scale in self.rules.scales:
             places = [point[:, k, None] + self.line(point, scale)[None, :] for k in range(self.axes)]
             shown += list(self.both(state, places))
         return xp_of(point).stack(shown, axis=1)
 
-    def proposed(self, state: State, windows: Array) -> Array:
-        """What ``LocalFits`` propose, (B, scales, d + 2) float64."""
+    def proposed(self, state: State) -> Array:
+        """What the fits propose, see ``State``."""
+        if self.rules.control != "fits":
+            return xp_of(state.field).zeros_like(state.weight[:, :0])
+        return self.found(state)
+
+    def found(self, state: State) -> Array:
+        """What ``LocalFits`` find, whatever the control, (B, scales, d + 2) float64."""
         point = self.point(state)
         width = xp_of(point).take(const(self.widths, point), self.present(state), axis=0)
-        return self.finder.made(state.image, windows, point, width)
+        return self.finder.made(state.image, self.windows(state), point, width)
 
     def reward(self, before: State, action: Array, after: State) -> Array:
         if self.by_dice:
@@ -180,7 +165,7 @@ class Deformable(Task[State], ABC):
         else:
             gained = rewards.progress(self.error(before), self.error(after))
         worse = fields.folded(after.field, self.gap) - fields.folded(before.field, self.gap)
-        return gained - self.folds * worse
+        return gained - self.rules.folds * worse
 
     def terminated(self, state: State) -> Array:
         return state.visit >= state.count
@@ -199,28 +184,37 @@ class Deformable(Task[State], ABC):
             found["dice_start"] = state.alike_first + 0.0
         if self.dice_of:
             found |= self.overlap_of(state)
-        return found | {"is_success": self.error(state) < self.radius * self.side}
+        return found | {"is_success": self.error(state) < self.rules.radius * self.side}
 
     def expert(self, state: State) -> Array:
         xp = xp_of(state.field)
         missing = self.at_point(state, state.target - state.field)
-        if self.control == "continuous":
-            return xp.astype(xp.clip(missing / self.step_px, -1.0, 1.0), xp.float32)
-        table = const(tuple(share * self.side for share in TABLE), missing)
-        return xp.argmin(xp.abs(missing[..., None] - table), axis=-1)
+        if self.rules.control == "steps":
+            table = const(tuple(share * self.side for share in TABLE), missing)
+            return xp.argmin(xp.abs(missing[..., None] - table), axis=-1)
+        own = xp.astype(xp.clip(missing / self.step_px, -1.0, 1.0), xp.float32)
+        if self.rules.control == "continuous":
+            return own
+        ends = missing[:, None, :] - state.fits[..., : self.axes]
+        trust = trusted(ops.norm(missing), ops.norm(ends), CLOSE * self.side)
+        return xp.concat([own, trust], axis=1)
 
     def bent(self, state: State, field: Array, visit: Array) -> State:
         """The state with another field (B, n, ..., n, d)."""
         alike = self.overlap(state.image, field, state.structures) if self.by_dice else state.alike
-        return replace(state, field=field, visit=visit, alike=alike)
+        after = replace(state, field=field, visit=visit, alike=alike)
+        return replace(after, fits=self.proposed(after))
 
-    def motion(self, action: Array, like: Array) -> Array:
+    def motion(self, state: State, action: Array) -> Array:
         """What actions add at the control point, (B, d) pixels."""
-        xp = xp_of(like)
-        if self.control == "continuous":
-            return xp.astype(action, like.dtype) * self.step_px
-        table = const(tuple(share * self.side for share in TABLE), like)
-        return xp.reshape(xp.take(table, xp.reshape(action, (-1,)), axis=0), action.shape)
+        xp, like = xp_of(state.field), state.field
+        if self.rules.control == "steps":
+            table = const(tuple(share * self.side for share in TABLE), like)
+            return xp.reshape(xp.take(table, xp.reshape(action, (-1,)), axis=0), action.shape)
+        own = xp.astype(action[:, : self.axes], like.dtype) * self.step_px
+        if self.rules.control == "continuous":
+            return own
+        return chosen(action[:, self.axes :], own, state.fits)
 
     def bump(self, state: State, motion: Array) -> Array:
         """The displacement of all nodes when control points move: a cubic B-spline that is 1 there."""
@@ -277,7 +271,7 @@ class Deformable(Task[State], ABC):
 
     def line(self, like: Array, scale: int) -> Array:
         """(w,) pixels from a window's middle."""
-        return const(tuple(scale * (k - (self.size - 1) / 2) for k in range(self.size)), like)
+        return const(tuple(scale * (k - (self.rules.window - 1) / 2) for k in range(self.rules.window)), like)
 
     def present(self, state: State) -> Array:
         """Number of the control point that is moved now, (B,)."""
@@ -302,7 +296,12 @@ class Deformable(Task[State], ABC):
 
     # -- edge ------------------------------------------------------------------------------------------------------
     def draw(self, state: State) -> np.ndarray:
-        row = replace(state, **{name: np.asarray(value)[None] for name, value in vars(state).items()})
+        row = rows_of(state)
         line = np.arange(self.side, dtype=float)[None]
         fixed, moved = (x[0] for x in self.both(row, [line] * self.axes))
-        return overlay_bent(fixed, moved, self.point(row)[0], self.size, (state.target, state.field))
+        return overlay_bent(fixed, moved, self.point(row)[0], self.rules.window, (state.target, state.field))
+
+
+def rows_of(state: State) -> State:
+    """One episode as a batch of one."""
+    return replace(state, **{name: np.asarray(value)[None] for name, value in vars(state).items()})

@@ -24,6 +24,7 @@ class State:
         first: (B,) float64, error at the start, millimetres.
         alike: (B,) float64, overlap of the structures now; 0 where the reward does not ask.
         alike_first: (B,) float64, at the start.
+        fits: (B, F, d + 2) float64, what ``LocalFits`` propose now; (B, 0) without control "fits".
     """
 
     image: Array
@@ -38,3 +39,4 @@ class State:
     first: Array
     alike: Array
     alike_first: Array
+    fits: Array

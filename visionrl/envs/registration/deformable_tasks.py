@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from visionrl.core import register
 from visionrl.datasets import ImageSample, VolumeSample
+from visionrl.envs.registration.bending_rules import BendingRules
 from visionrl.envs.registration.deformable import Deformable
 
 
@@ -14,15 +15,15 @@ from visionrl.envs.registration.deformable import Deformable
     "DeformableRegistration2D-v0",
     max_steps=200,
     tags=("registration", "2d", "continuous"),
-    presets={"fits": {"fits": True}},
+    presets={"fits": {"control": "fits"}},
 )
 class DeformableRegistration2D(Deformable):
     """The agent bends an image until it lies on another, one control point after the other, coarse to fine.
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``window`` (2 * scales, w, w) uint8: about the control point, at each scale, the fixed image and the moving one as it is bent now; ``stage`` one-hot; ``position`` (2,) in [-1, 1]: of the control point; with ``fits`` also ``fits`` (scales * 4,) float32: at each scale the move of the control point that least squares propose, in ``step``, and the shares of the fixed image's variance that the moving one explains without and with it |
-    | Action      | how far the control point is moved along x and y: "continuous", up to ``step`` of the side along each; or "steps": one of 11 steps for each, 0.2 to 10 % of the side to either side, or none |
+    | Observation | ``window`` (2 * scales, w, w) uint8: about the control point, at each scale, the fixed image and the moving one as it is bent now; ``stage`` one-hot; ``position`` (2,) in [-1, 1]: of the control point; with "fits" also ``fits`` (scales * 4,) float32: at each scale the move of the control point that least squares propose, in ``step``, and the shares of the fixed image's variance that the moving one explains without and with it |
+    | Action      | how far the control point is moved along x and y: "continuous", up to ``step`` of the side along each; or "steps": one of 11 steps for each, 0.2 to 10 % of the side to either side, or none; or "fits": the same numbers as in "continuous", then one a scale: the proposal of the scale whose number is largest is made, if that is above 0, else the numbers |
     | Reward      | mean distance of the body's places from where they belong gained, in pixels held, or 10 times the overlap of structures gained; less ``folds`` for each percent of the field that folds more than before |
     | Ends        | when every control point of every stage has been moved once; those far from the body are left out |
 
@@ -45,14 +46,13 @@ class DeformableRegistration2D(Deformable):
         data: None for slices of the embedded chest CT, "FORMAT:PATH", or a sequence of ``ImageSample``; masks are optional. Or
             pairs, "pairs:FOLDER", "learn2reg:FILE" or a sequence of ``PairSample``, which are registered as they are.
         split: "train", "val" or "test"; also decides the family of the deformations.
-        control: "continuous" or "steps".
-        fits: whether the agent is also told by how much least squares would move the control point.
+        control: "continuous", "steps", or "fits": as in "continuous", or one of the moves that a Gauss-Newton step proposes.
         points: control points along each axis, one number a stage; a stage may come twice.
         nodes: nodes along each axis.
         side: pixels along each axis to which all are scaled.
         window: side of the windows.
         scales: pixels per pixels of a window.
-        step: largest continuous move, a share of the side.
+        step: largest continuous move and proposal, a share of the side.
         bend: root mean square velocity of the deformations, a share of the side; they also turn by up to 6 degrees,
             stretch by up to 8 % and shift by up to 3 % of the side.
         change: how much the fixed image differs in contrast and noise; 0 not at all.
@@ -63,7 +63,7 @@ class DeformableRegistration2D(Deformable):
         loading: ``split_file``, ``split_ratios``, ``split_seed``; see ``visionrl.datasets.load``.
 
     Source: Krebs et al. (2017), "Robust non-rigid registration through agent-based action learning", for bending by an
-    agent; there the modes of a statistical model of one organ. Lucas & Kanade (1981) for ``fits``.
+    agent; there the modes of a statistical model of one organ. Lucas & Kanade (1981) for "fits".
     """
 
     axes, kind, default, coarser = 2, ImageSample, "chest-ct-slices", 2
@@ -72,8 +72,7 @@ class DeformableRegistration2D(Deformable):
         self,
         data: Any = None,
         split: str = "train",
-        control: Literal["continuous", "steps"] = "continuous",
-        fits: bool = False,
+        control: Literal["continuous", "steps", "fits"] = "continuous",
         points: Sequence[int] = (1, 2, 4, 8),
         nodes: int = 25,
         side: int = 96,
@@ -88,40 +87,25 @@ class DeformableRegistration2D(Deformable):
         dice_of: Sequence[int] = (),
         **loading: Any,
     ) -> None:
-        super().__init__(
-            data,
-            split,
-            control,
-            fits,
-            points,
-            nodes,
-            side,
-            window,
-            scales,
-            step,
-            bend,
-            change,
-            folds,
-            reward,
-            radius,
-            dice_of,
-            **loading,
+        rules = BendingRules(
+            control, points, nodes, side, window, scales, step, bend, change, folds, reward, radius, dice_of
         )
+        super().__init__(data, split, rules, **loading)
 
 
 @register(
     "DeformableRegistration3D-v0",
     max_steps=200,
     tags=("registration", "3d", "continuous"),
-    presets={"fits": {"fits": True}},
+    presets={"fits": {"control": "fits"}},
 )
 class DeformableRegistration3D(Deformable):
     """The agent bends a volume until it lies on another, one control point after the other, coarse to fine.
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``window`` (2 * scales, w, w, w) uint8: about the control point, at each scale, the fixed volume and the moving one as it is bent now; ``stage`` one-hot; ``position`` (3,) in [-1, 1]: of the control point; with ``fits`` also ``fits`` (scales * 5,) float32: at each scale the move of the control point that least squares propose, in ``step``, and the shares of the fixed volume's variance that the moving one explains without and with it |
-    | Action      | how far the control point is moved along x, y and z: "continuous", up to ``step`` of the side along each; or "steps": one of 11 steps for each, 0.2 to 10 % of the side to either side, or none |
+    | Observation | ``window`` (2 * scales, w, w, w) uint8: about the control point, at each scale, the fixed volume and the moving one as it is bent now; ``stage`` one-hot; ``position`` (3,) in [-1, 1]: of the control point; with "fits" also ``fits`` (scales * 5,) float32: at each scale the move of the control point that least squares propose, in ``step``, and the shares of the fixed volume's variance that the moving one explains without and with it |
+    | Action      | how far the control point is moved along x, y and z: "continuous", up to ``step`` of the side along each; or "steps": one of 11 steps for each, 0.2 to 10 % of the side to either side, or none; or "fits": the same numbers as in "continuous", then one a scale: the proposal of the scale whose number is largest is made, if that is above 0, else the numbers |
     | Reward      | mean distance of the body's places from where they belong gained, in pixels held, or 10 times the overlap of structures gained; less ``folds`` for each percent of the field that folds more than before |
     | Ends        | when every control point of every stage has been moved once; those far from the body are left out |
 
@@ -144,14 +128,13 @@ class DeformableRegistration3D(Deformable):
         data: None for the embedded chest CT, "FORMAT:PATH", or a sequence of ``VolumeSample``; masks are optional. Or
             pairs, "pairs:FOLDER", "learn2reg:FILE" or a sequence of ``PairSample``, which are registered as they are.
         split: "train", "val" or "test"; also decides the family of the deformations.
-        control: "continuous" or "steps".
-        fits: whether the agent is also told by how much least squares would move the control point.
+        control: "continuous", "steps", or "fits": as in "continuous", or one of the moves that a Gauss-Newton step proposes.
         points: control points along each axis, one number a stage; a stage may come twice.
         nodes: nodes along each axis.
         side: voxels along each axis to which all are scaled.
         window: side of the windows.
         scales: voxels per voxels of a window.
-        step: largest continuous move, a share of the side.
+        step: largest continuous move and proposal, a share of the side.
         bend: root mean square velocity of the deformations, a share of the side; they also turn by up to 6 degrees,
             stretch by up to 8 % and shift by up to 3 % of the side.
         change: how much the fixed volume differs in contrast and noise; 0 not at all.
@@ -162,7 +145,7 @@ class DeformableRegistration3D(Deformable):
         loading: ``split_file``, ``split_ratios``, ``split_seed``; see ``visionrl.datasets.load``.
 
     Source: Krebs et al. (2017), "Robust non-rigid registration through agent-based action learning", for bending by an
-    agent; there the modes of a statistical model of one organ. Lucas & Kanade (1981) for ``fits``.
+    agent; there the modes of a statistical model of one organ. Lucas & Kanade (1981) for "fits".
     """
 
     axes, kind, default, coarser = 3, VolumeSample, "chest-ct-volumes", 2
@@ -172,8 +155,7 @@ class DeformableRegistration3D(Deformable):
         self,
         data: Any = None,
         split: str = "train",
-        control: Literal["continuous", "steps"] = "continuous",
-        fits: bool = False,
+        control: Literal["continuous", "steps", "fits"] = "continuous",
         points: Sequence[int] = (1, 2, 4),
         nodes: int = 13,
         side: int = 48,
@@ -188,22 +170,7 @@ class DeformableRegistration3D(Deformable):
         dice_of: Sequence[int] = (),
         **loading: Any,
     ) -> None:
-        super().__init__(
-            data,
-            split,
-            control,
-            fits,
-            points,
-            nodes,
-            side,
-            window,
-            scales,
-            step,
-            bend,
-            change,
-            folds,
-            reward,
-            radius,
-            dice_of,
-            **loading,
+        rules = BendingRules(
+            control, points, nodes, side, window, scales, step, bend, change, folds, reward, radius, dice_of
         )
+        super().__init__(data, split, rules, **loading)

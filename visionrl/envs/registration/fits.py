@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from visionrl.envs.registration import transforms
+from visionrl.envs.registration.choice import cut, trusted
 from visionrl.envs.registration.least_squares import TOLD, motions
 from visionrl.envs.registration.pair_bank import PairBank, within
 from visionrl.envs.registration.volume_pair_bank import VolumePairBank
 from visionrl.ops import Array, Resident, const, xp_of
 
 COARSER = 2  # pixels of a window per side of a pixel that is compared; of the widest field, twice as many
-USEFUL = 0.9  # share of the distance that a fit which is to be trusted leaves at most
 MOST_KEPT = 2**28  # bytes of slopes that are kept; beyond, they are computed at each step
 
 Bank = PairBank | VolumePairBank
@@ -46,7 +46,7 @@ class Fits:
     Attributes:
         count: F, how many motions there are.
         numbers: k, of each.
-        size: how many numbers ``told`` has.
+        size: how many numbers the agent is told.
     """
 
     def __init__(
@@ -97,9 +97,7 @@ class Fits:
         moving = self.grey(1, pair, pose)
         weight = xp.astype(inside & self.inside(1, pair, pose), descent.dtype)
         differ = None if self.differ is None else xp.take(self.differ.on(pair), pair, axis=0)
-        fits = motions(descent, grey, moving, weight, differ)
-        limit = const((self.largest,) * self.numbers + (1.0,) * TOLD, fits)
-        return xp.clip(fits, -limit, limit)
+        return cut(motions(descent, grey, moving, weight, differ), self.largest)
 
     def views(self, pair: Array, frame: Array) -> tuple[Array, Array, Array]:
         """Of fixed images: grey (B, F, n), how it changes with a motion (B, F, n, k), both float32, and (B, F, n) inside."""
@@ -134,30 +132,11 @@ class Fits:
         there = within(self.grid, self.bank.sizes[which], pair, pose, self.margin.on(pose))
         return xp_of(pose).reshape(there, (-1, self.count, self.points))
 
-    def chosen(self, trust: Array, own: Array, fits: Array) -> Array:
-        """The motions (B, k) to make: those of the fits most trusted (B, count), one's own (B, k) where none is above 0."""
-        xp = xp_of(own)
-        best = xp.argmax(trust, axis=1)[:, None, None]
-        taken = xp.take_along_axis(fits[..., : self.numbers], best, axis=1)[:, 0, :]
-        return xp.where((xp.max(trust, axis=1) > 0)[:, None], taken, own)
-
     def trust(self, pose: Array, target: Array, fits: Array, close: float) -> Array:
-        """How near each fit would bring maps to the truth, (B, F) float32.
-
-        1 is onto it; 0 leaves nine tenths of the distance, or ``close`` where that is more; -1 twice as much. What
-        ends within ``close`` so counts as well, even if it was nearer before: no agent can tell.
-        """
-        xp = xp_of(pose)
-        before = transforms.distance(pose, target)
+        """How near each fit would bring maps to the truth, see ``choice.trusted``."""
         motions = [fits[:, look, : self.numbers] for look in range(self.count)]
         after = [transforms.distance(transforms.moved(pose, some, self.kind), target) for some in motions]
-        share = xp.stack(after, axis=-1) / xp.maximum(USEFUL * before, xp.full_like(before, close))[:, None]
-        return xp.astype(1 - xp.minimum(share, xp.full_like(share, 2.0)), xp.float32)
-
-    def told(self, fits: Array) -> Array:
-        """What the agent is told of fits, (B, count * (k + 2)) float32 in [-1, 1], motions in largest ones."""
-        xp, units = xp_of(fits), (self.largest,) * self.numbers + (1.0,) * TOLD
-        return xp.astype(xp.reshape(fits / const(units, fits), (fits.shape[0], -1)), xp.float32)
+        return trusted(transforms.distance(pose, target), xp_of(pose).stack(after, axis=-1), close)
 
 
 def moved_by(kind: str, places: np.ndarray) -> np.ndarray:

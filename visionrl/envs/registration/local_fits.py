@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from visionrl.envs.registration import fields
+from visionrl.envs.registration.choice import cut
 from visionrl.envs.registration.least_squares import TOLD, motions
-from visionrl.ops import Array, Resident, columns, const, xp_of
+from visionrl.ops import Array, Resident, columns, xp_of
 
 
 class LocalFits:
@@ -28,14 +29,14 @@ class LocalFits:
         differ: (M,) bool, images of two modalities; None where none are.
 
     Attributes:
-        size: how many numbers ``told`` has.
+        size: how many numbers the agent is told.
     """
 
     def __init__(
         self, scales: Sequence[int], size: int, axes: int, side: int, largest: float, differ: Resident | None
     ) -> None:
         self.scales, self.axes, self.side, self.differ = tuple(scales), axes, side, differ
-        self.units, self.size = (largest,) * axes + (1.0,) * TOLD, len(scales) * (axes + TOLD)
+        self.largest, self.size = largest, len(scales) * (axes + TOLD)
         line = np.arange(size) - (size - 1) / 2
         ways = np.stack(np.meshgrid(*[line] * axes, indexing="ij")[::-1], axis=-1).reshape(-1, axes)
         self.pixels = Resident(np.array(scales, float))
@@ -65,13 +66,7 @@ class LocalFits:
         descent = xp.stack([slope * reach for slope in slopes], axis=-1)
         fixed, moving = (xp.reshape(part, (rows, count, -1)) for part in (fixed, moving))
         differ = None if self.differ is None else xp.take(self.differ.on(image), image, axis=0)
-        found, limit = motions(descent, fixed, moving, weight, differ), const(self.units, point)
-        return xp.clip(found, -limit, limit)
-
-    def told(self, fits: Array) -> Array:
-        """What the agent is told of moves, (B, scales * (d + 2)) float32 in [-1, 1], moves in largest ones."""
-        xp = xp_of(fits)
-        return xp.astype(xp.reshape(fits / const(self.units, fits), (fits.shape[0], -1)), xp.float32)
+        return cut(motions(descent, fixed, moving, weight, differ), self.largest)
 
 
 def slope(values: Array, axis: int) -> Array:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import cos, radians
 from typing import Any, Literal
 
 import numpy as np
@@ -15,16 +14,19 @@ from visionrl.core import Task, check_choice, check_range, register
 from visionrl.datasets import VolumeSample, load
 from visionrl.envs.registration import transforms
 from visionrl.envs.registration.carm import CHEST_TONE, PLAIN_TONE, Geometry, c_arm, exposed
+from visionrl.envs.registration.choice import chosen, told, trusted
 from visionrl.envs.registration.controls import CONTROLS, Controls, rests
+from visionrl.envs.registration.pose_fits import PoseFits
+from visionrl.envs.registration.poses import REACH_DEG, REACH_MM, missing, shifted, within_reach
 from visionrl.ops import Array, const, xp_of
 from visionrl.rendering import Canvas
 
 MEMORY = 20  # steps that are looked back on for rest
 SHOWN = 4  # of them the agent is told
-REACH_MM, REACH_DEG = 80.0, 45.0  # poses beyond are not taken
 SPREAD = 15.0  # millimetres and degrees of the true poses along and about each axis
 HALF = 75.0  # millimetres; scales the 11 steps
 EASY = 0.1  # share of the offsets at difficulty 0
+CLOSE_MM = 1.0  # error within which the expert trusts proposals
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class State:
         pose: (B, 3, 4) float64, the pose now.
         trail: (B, 20, 3, 4) float64, poses before this one, newest last; NaN before the start.
         first: (B,) float64, mean target registration error at the start, millimetres.
+        fits: (B, F, 8) float64, what ``pose_fits.PoseFits`` propose now; (B, 0) without control "fits".
         finished: (B,) bool, the volume rests.
     """
 
@@ -50,17 +53,23 @@ class State:
     pose: Array
     trail: Array
     first: Array
+    fits: Array
     finished: Array
 
 
-@register("Registration2D3D-v0", max_steps=100, tags=("registration", "2d", "3d", "discrete", "continuous"))
+@register(
+    "Registration2D3D-v0",
+    max_steps=100,
+    tags=("registration", "2d", "3d", "discrete", "continuous"),
+    presets={"fits": {"control": "fits"}},
+)
 class Registration2D3D(Task[State]):
     """The agent moves a CT under a rendered C-arm until what it renders looks like an X-ray of the same body.
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``xray`` (views, s, s) uint8; ``render`` (views, s, s) uint8: the volume as it lies now; ``pose`` (6,) in [-1, 1]: shifts and turns now, shares of 80 mm and 45 degrees; ``history`` (24,) in [-1, 1]: the way from each of the last 4 poses to this one, shares of the same |
-    | Action      | "steps": one of 11 steps, coarse to fine, for each number at once: shift along x, y, z (0.25 to 20 mm to either side, or none) and turn about x, y, z (0.2 to 15 degrees); "unit": 2k + 0 / 1 one millimetre or degree more / less of number k; or "continuous" |
+    | Observation | ``xray`` (views, s, s) uint8; ``render`` (views, s, s) uint8: the volume as it lies now; ``pose`` (6,) in [-1, 1]: shifts and turns now, shares of 80 mm and 45 degrees; ``history`` (24,) in [-1, 1]: the way from each of the last 4 poses to this one, shares of the same; with "fits" also ``fits`` (2 * 8,) float32: for each of two scales, coarse first, the six numbers of the motion that least squares propose, in ``step``, and the shares of the X-ray's variance that the render explains without and with it |
+    | Action      | "steps": one of 11 steps, coarse to fine, for each number at once: shift along x, y, z (0.25 to 20 mm to either side, or none) and turn about x, y, z (0.2 to 15 degrees); "unit": 2k + 0 / 1 one millimetre or degree more / less of number k; or "continuous"; or "fits": six numbers as in "continuous", then two: the proposal of the scale whose number is larger is made, if that is above 0, else the six |
     | Reward      | mean target registration error gained, in multiples of ``radius`` |
     | Ends        | when the agent rests: it is for the 4th time in 20 steps where it was, to a quarter of a millimetre or degree |
 
@@ -75,8 +84,9 @@ class Registration2D3D(Task[State]):
         data: None for the embedded chest CT, "FORMAT:PATH", or a sequence of ``VolumeSample``. Their points are the
             fiducials; without any, 27 places on a lattice are.
         split: "train", "val" or "test".
-        control: "steps", "unit" or "continuous": every number by up to ``step``.
-        step: largest continuous move, millimetres and degrees.
+        control: "steps", "unit", "continuous": every number by up to ``step``; or "fits": this, or one of the motions
+            that a Gauss-Newton step proposes, for which each step renders seven times more.
+        step: largest continuous move and proposal, millimetres and degrees.
         views: degrees by which the C-arm is turned, one a picture: 0 from behind, 90 from the patient's left.
         offset_mm: largest random shift of the start along each axis.
         offset_deg: largest random turn of it about each axis.
@@ -92,7 +102,7 @@ class Registration2D3D(Task[State]):
         loading: ``split_file``, ``split_ratios``, ``split_seed``; see ``visionrl.datasets.load``.
 
     Source: Miao et al. (2018), "Dilated FCN for multi-agent 2D/3D medical image registration", for the task; there many
-    agents with steps of 1 mm and 1 degree. The 11 steps are of Bauer et al. (2021), "ReAgent".
+    agents with steps of 1 mm and 1 degree. The 11 steps are of Bauer et al. (2021), "ReAgent". Lucas & Kanade (1981) for "fits".
     """
 
     headline = ("mtre_mm", False)
@@ -102,7 +112,7 @@ class Registration2D3D(Task[State]):
         self,
         data: Any = None,
         split: str = "train",
-        control: Literal["steps", "unit", "continuous"] = "steps",
+        control: Literal["steps", "unit", "continuous", "fits"] = "steps",
         step: float = 10.0,
         views: Sequence[float] = (0.0,),
         offset_mm: float = 20.0,
@@ -117,7 +127,7 @@ class Registration2D3D(Task[State]):
         tone: Sequence[Sequence[float]] | None = None,
         **loading: Any,
     ) -> None:
-        check_choice("control", control, CONTROLS)
+        check_choice("control", control, (*CONTROLS, "fits"))
         for name, number, low in (
             *(("step", step, 0.5), ("change", change, 0.0), ("radius", radius, 0.01)),
             *(("pixel_mm", pixel_mm, 0.01), ("source_mm", source_mm, 400.0), ("spacing", spacing, 0.1)),
@@ -134,18 +144,23 @@ class Registration2D3D(Task[State]):
         geometry = Geometry(source_mm, detector_mm, pixel_mm, size, tuple(map(float, views)))
         self.bank = c_arm(self.samples, geometry, spacing, checked_tone(tone))
         self.items, self.change, self.radius = len(self.samples), change, radius
-        self.controls = Controls(control, "rigid", 3, step, HALF)
+        self.controls = Controls("continuous" if control == "fits" else control, "rigid", 3, step, HALF)
+        self.fits = PoseFits(self.bank, step)
         self.offset = np.array([offset_mm] * 3 + [offset_deg] * 3)
         picture = spaces.Box(0, 255, (len(views), size, size), np.uint8)
-        self.observation_space = spaces.Dict(
-            {
-                "xray": picture,
-                "render": picture,
-                "pose": spaces.Box(-1, 1, (6,), np.float32),
-                "history": spaces.Box(-1, 1, (SHOWN * 6,), np.float32),
-            }
-        )
+        boxes: dict[str, spaces.Space] = {
+            "xray": picture,
+            "render": picture,
+            "pose": spaces.Box(-1, 1, (6,), np.float32),
+            "history": spaces.Box(-1, 1, (SHOWN * 6,), np.float32),
+        }
         self.action_space = self.controls.space
+        self.proposes = control == "fits"
+        if self.proposes:
+            boxes["fits"] = spaces.Box(-1, 1, (self.fits.size,), np.float32)
+            self.action_space = spaces.Box(-1, 1, (6 + self.fits.count,), np.float32)
+            self.foreseen = False  # each action that is tried means eight renders
+        self.observation_space = spaces.Dict(boxes)
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
@@ -153,23 +168,29 @@ class Registration2D3D(Task[State]):
         target = transforms.to_matrix(rng.uniform(-SPREAD, SPREAD, (1, 6)), "rigid", 3)
         pose = shifted(target, rng.uniform(-1, 1, (1, 6)) * self.offset * share)
         image = np.array([item])
+        xray = exposed(rng, self.bank.thickness(image, target)[0], self.change)
         return State(
             image=np.int64(item),
-            xray=exposed(rng, self.bank.thickness(image, target)[0], self.change),
+            xray=xray,
             target=target[0],
             pose=pose[0],
             trail=np.full((MEMORY, 3, 4), np.nan),
             first=self.error(image, pose, target)[0],
+            fits=self.proposed(image, xray[None], pose)[0],
             finished=np.False_,
         )
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
     def step(self, state: State, action: Array) -> State:
         xp = xp_of(state.pose)
-        pose = shifted(state.pose, self.controls.motion(action, state.pose))
+        motion = self.controls.motion(action[:, :6] if self.proposes else action, state.pose)
+        if self.proposes:
+            motion = chosen(action[:, 6:], motion, state.fits)
+        pose = shifted(state.pose, motion)
         pose = xp.where(within_reach(pose)[:, None, None], pose, state.pose)
         trail = xp.concat([state.trail[:, 1:, ...], state.pose[:, None, ...]], axis=1)
-        return replace(state, pose=pose, trail=trail, finished=rests(pose, state.trail))
+        fits = self.proposed(state.image, state.xray, pose)
+        return replace(state, pose=pose, trail=trail, fits=fits, finished=rests(pose, state.trail))
 
     def observe(self, state: State) -> dict[str, Array]:
         xp, rows = xp_of(state.pose), state.pose.shape[0]
@@ -182,11 +203,12 @@ class Registration2D3D(Task[State]):
             "pose": transforms.to_numbers(state.pose, "rigid") / limits,
             "history": xp.reshape(xp.stack(ways, axis=1), (rows, -1)),
         }
-        return {
+        seen = {
             "xray": xp.asarray(state.xray, copy=True),
             "render": self.bank.renders(state.image, state.pose),
             **{key: xp.astype(xp.clip(value, -1.0, 1.0), xp.float32) for key, value in numbers.items()},
         }
+        return seen | {"fits": told(state.fits, self.fits.largest)} if self.proposes else seen
 
     def reward(self, before: State, action: Array, after: State) -> Array:
         first, last = (self.error(state.image, state.pose, state.target) for state in (before, after))
@@ -207,7 +229,17 @@ class Registration2D3D(Task[State]):
         }
 
     def expert(self, state: State) -> Array:
-        return self.controls.towards(missing(state.pose, state.target))
+        own = self.controls.towards(missing(state.pose, state.target))
+        if not self.proposes:
+            return own
+        xp, (pose, target) = xp_of(own), (state.pose, state.target)
+        ends = [shifted(pose, state.fits[:, look, :6]) for look in range(self.fits.count)]
+        after = xp.stack([self.error(state.image, end, target) for end in ends], axis=-1)
+        return xp.concat([own, trusted(self.error(state.image, pose, target), after, CLOSE_MM)], axis=1)
+
+    def proposed(self, image: Array, xray: Array, pose: Array) -> Array:
+        """What the fits propose, see ``State``."""
+        return self.fits.made(image, xray, pose) if self.proposes else xp_of(pose).zeros_like(pose[:, 0, :0])
 
     def error(self, image: Array, pose: Array, target: Array) -> Array:
         """Mean target registration error, (B,) millimetres."""
@@ -230,27 +262,6 @@ class Registration2D3D(Task[State]):
                 for place in places[((places >= 0) & (places <= side - 1)).all(axis=1)]:
                     canvas.cross(place + np.array([left, 0.5]), meaning)
         return canvas.pixels
-
-
-def shifted(pose: Array, numbers: Array) -> Array:
-    """Poses (B, 3, 4) after shifts and turns (B, 6) along the axes of the room, the turn about the volume's middle."""
-    xp, motion = xp_of(pose), transforms.to_matrix(numbers, "rigid", 3)
-    linear = xp.matmul(motion[:, :, :3], pose[:, :, :3])
-    return xp.concat([linear, pose[:, :, 3:] + motion[:, :, 3:]], axis=-1)
-
-
-def missing(pose: Array, target: Array) -> Array:
-    """The shifts and turns (B, 6) from poses to others: ``shifted(pose, missing) == target``."""
-    xp = xp_of(pose)
-    linear = xp.matmul(target[:, :, :3], xp.matrix_transpose(pose[:, :, :3]))
-    return transforms.to_numbers(xp.concat([linear, target[:, :, 3:] - pose[:, :, 3:]], axis=-1), "rigid")
-
-
-def within_reach(pose: Array) -> Array:
-    """Whether poses are neither too far nor turned too far, (B,) bool."""
-    trace = pose[:, 0, 0] + pose[:, 1, 1] + pose[:, 2, 2]
-    near = ops.every(xp_of(pose).abs(pose[:, :, 3]) <= REACH_MM)
-    return near & (trace >= 1 + 2 * cos(radians(REACH_DEG)))
 
 
 def chequered(first: np.ndarray, second: np.ndarray) -> np.ndarray:
