@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.stats import bootstrap
 
 import visionrl  # noqa: F401
-from visionrl.agents.baselines import agent_policy, expert_policy, random_policy
+from visionrl.agents.baselines import RandomPolicy, agent_policy, expert_policy
 from visionrl.agents.episodes import MOST_EPISODES, choose
 from visionrl.agents.evaluate import compare, evaluate
 from visionrl.agents.record import record
@@ -74,7 +74,7 @@ def test_an_episode_is_that_of_the_single_environment():
 
 
 def test_the_time_limit_holds():
-    got = evaluate(LANDMARK, random_policy(0), env_kwargs={**SETTINGS[LANDMARK], "max_episode_steps": 7})
+    got = evaluate(LANDMARK, RandomPolicy(0), env_kwargs={**SETTINGS[LANDMARK], "max_episode_steps": 7})
     assert got["length"].max() == 7
 
 
@@ -103,32 +103,55 @@ def test_arguments_out_of_range_are_refused(name, value):
 
 
 def test_random_actions_can_be_repeated():
-    runs = [evaluate(LANDMARK, random_policy(seed), env_kwargs=SETTINGS[LANDMARK]) for seed in (1, 1, 2)]
+    runs = [evaluate(LANDMARK, RandomPolicy(seed), env_kwargs=SETTINGS[LANDMARK]) for seed in (1, 1, 2)]
     np.testing.assert_array_equal(runs[0]["return"], runs[1]["return"])
     assert (runs[0]["return"] != runs[2]["return"]).any()
 
 
 class Model:
-    """Predicts 0; remembers what it was told."""
+    """Goes on or back and forth; remembers which rows it was told of, and for how many steps."""
 
     def __init__(self, task):
-        self.observation_space, self.calls = task.observation_space, []
+        self.observation_space, self.action_space, self.calls = task.observation_space, task.action_space, []
 
     def predict(self, observation, state=None, episode_start=None, deterministic=False):
         self.calls.append((state, episode_start.copy(), deterministic))
-        return np.zeros(len(episode_start), int), len(self.calls)
+        rows, steps = state or (np.arange(len(episode_start))[None, :, None], np.zeros((1, 1, 1)))
+        actions = np.array(
+            [len(self.calls) % 2 if row else 0 for row in rows.ravel()]
+        )  # row 0 goes straight on
+        return actions, (rows, np.broadcast_to(steps.max() + 1, rows.shape))
 
 
 def test_an_agent_keeps_its_memory_through_an_episode_and_forgets_between():
     model = Model(make_task(LANDMARK, data=IMAGES))
-    evaluate(LANDMARK, agent_policy(model), episodes=4, num_envs=2, env_kwargs=SETTINGS[LANDMARK])
-    begins = [k for k, (state, _, _) in enumerate(model.calls) if state is None]
-    assert len(begins) == 2
-    assert begins[0] == 0
+    kwargs = {**SETTINGS[LANDMARK], "max_episode_steps": 60}
+    ended = evaluate(LANDMARK, agent_policy(model), episodes=6, num_envs=3, env_kwargs=kwargs)
+    lengths, begins = (
+        ended["length"].reshape(2, 3),
+        [k for k, call in enumerate(model.calls) if call[0] is None],
+    )
+    assert begins == [0, lengths[0].max()]
+    assert len(set(lengths.ravel())) > 1  # some are over before others
     for k, (state, start, deterministic) in enumerate(model.calls):
-        assert deterministic
-        assert start.all() == (k in begins)
-        assert state == (None if k in begins else k)
+        group = int(k >= begins[1])
+        done = k - begins[group]
+        assert deterministic and start.all() == (done == 0)
+        if state is not None:  # of those that go on alone
+            assert state[0].ravel().tolist() == np.flatnonzero(lengths[group] > done).tolist()
+            assert (state[1] == done).all()
+
+
+def test_chance_does_not_depend_on_when_others_end():
+    """Rows that are over are drawn for, and left out."""
+    task, policy, other = make_task(LANDMARK, data=IMAGES), RandomPolicy(3), RandomPolicy(3)
+    shown = {"window": np.zeros((4, 1))}
+    policy.reset()
+    assert (policy(shown, task, None) == other(shown, task, None)).all()
+    policy.keep(np.array([True, False, True, False]))
+    for _ in range(3):
+        part = policy({"window": np.zeros((2, 1))}, task, None)
+        assert (part == other(shown, task, None)[[0, 2]]).all()
 
 
 def test_an_agent_refuses_what_it_was_not_trained_on():
@@ -204,7 +227,7 @@ def test_the_table_has_its_rows_in_order_and_is_json():
 
 def test_an_agent_cannot_take_the_name_of_another_row():
     with pytest.raises(ValueError, match="agents must not be named like other rows, got expert"):
-        compare(LANDMARK, {"expert": random_policy(0)}, env_kwargs=SETTINGS[LANDMARK])
+        compare(LANDMARK, {"expert": RandomPolicy(0)}, env_kwargs=SETTINGS[LANDMARK])
 
 
 def test_every_column_is_printed_however_narrow_the_terminal(capsys):
@@ -227,7 +250,7 @@ def test_methods_that_learn_are_left_out_where_there_is_nothing_to_learn_from():
 
 def test_a_film_shows_first_and_last_state_and_stays_small(tmp_path):
     path = record(
-        LANDMARK, random_policy(0), tmp_path / "a.gif", env_kwargs=SETTINGS[LANDMARK], item=3, seed=2
+        LANDMARK, RandomPolicy(0), tmp_path / "a.gif", env_kwargs=SETTINGS[LANDMARK], item=3, seed=2
     )
     with Image.open(path) as film:
         assert 2 <= film.n_frames <= 200

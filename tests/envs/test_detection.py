@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visionrl.agents.baselines import ScoredPolicy, expert_policy, random_policy
+from visionrl.agents.baselines import RandomPolicy, ScoredPolicy, expert_policy
 from visionrl.agents.episodes import last_states
 from visionrl.agents.evaluate import compare, measure
 from visionrl.core import TaskVectorEnv, batch, make_task
@@ -280,7 +280,7 @@ def test_suppression_keeps_the_best_of_boxes_that_overlap():
 def test_the_expert_has_perfect_precision_and_chance_has_not():
     kwargs = {"env_kwargs": {"data": DATA}, "num_envs": 4}
     expert = measure(DETECTION, expert_policy, **kwargs)
-    chance = measure(DETECTION, random_policy(0), **kwargs)
+    chance = measure(DETECTION, RandomPolicy(0), **kwargs)
     assert expert["ap_50"] == 1
     assert expert["is_success"] == 1
     assert chance["ap_50"] < 0.8

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from visionrl import metrics, ops
-from visionrl.agents.baselines import expert_policy, random_policy
+from visionrl.agents.baselines import RandomPolicy, expert_policy
 from visionrl.agents.evaluate import evaluate
 from visionrl.core import batch, make_task
 from visionrl.core.conformance import CHECKS
@@ -370,7 +370,7 @@ def test_every_start_of_every_video_is_an_episode(start, parts):
     assert len({(int(state.frame), *state.box.tolist()) for state in states}) > parts
     assert all(state.last == (29 if state.image == 0 else 59) for state in states)
     kwargs = {"data": data, "window": 16, "start": start}
-    expert, chance = (evaluate(ID, who, env_kwargs=kwargs) for who in (expert_policy, random_policy(0)))
+    expert, chance = (evaluate(ID, who, env_kwargs=kwargs) for who in (expert_policy, RandomPolicy(0)))
     assert len(expert["success_auc"]) == 2 * parts
     assert expert["success_auc"].min() > 0.5 > chance["success_auc"].mean()
 

@@ -15,24 +15,39 @@ from visionrl.core import Task
 Policy = Callable[[dict[str, np.ndarray], Task, Any], Any]
 """``policy(observations, task, state) -> actions``, all with the leading axis B; NumPy in, NumPy out.
 
-One that remembers something between steps has a method ``reset()``, called before every batch of first steps. One
-that can say how sure it is of what it sees has ``confidence``, (B,) of the last call or None, by which tasks that
-report findings rank them (``Task.report``).
+One that remembers something between steps has the methods ``reset()``, called before every batch of first steps, and
+``keep(rows)``, called when some rows, (B,) bool, go on and the others are over. One that can say how sure it is of what
+it sees has ``confidence``, (B,) of the last call or None, by which tasks that report findings rank them
+(``Task.report``).
 """
 
 
-def random_policy(seed: int = 0) -> Policy:
+class RandomPolicy:
     """Actions by chance, each as likely as any other; ``seed`` makes a run repeatable."""
-    spaces: dict[int, Space] = {}
 
-    def act(observations: dict[str, np.ndarray], task: Task, state: Any) -> Any:
-        rows = len(next(iter(observations.values())))
-        if rows not in spaces:
-            spaces[rows] = batch_space(task.action_space, rows)
-            spaces[rows].seed(seed)
-        return spaces[rows].sample()
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+        self.spaces: dict[int, Space] = {}
+        self.reset()
 
-    return act
+    def reset(self) -> None:
+        """The next call says how many rows there are."""
+        self._left: np.ndarray | None = None
+
+    def keep(self, rows: np.ndarray) -> None:
+        """Go on with some rows; what the others would do is drawn all the same: none depends on another's end."""
+        if self._left is not None:
+            self._left = self._left[rows]
+
+    def __call__(self, observations: dict[str, np.ndarray], task: Task, state: Any) -> Any:
+        """Actions, as every ``Policy`` gives them."""
+        if self._left is None:
+            self._count = len(next(iter(observations.values())))
+            self._left = np.arange(self._count)
+            if self._count not in self.spaces:
+                self.spaces[self._count] = batch_space(task.action_space, self._count)
+                self.spaces[self._count].seed(self.seed)
+        return self.spaces[self._count].sample()[self._left]
 
 
 def expert_policy(observations: dict[str, np.ndarray], task: Task, state: Any) -> Any:
@@ -58,7 +73,13 @@ class AgentPolicy:
 
     def reset(self) -> None:
         """Forget; the next call is the first step of every row."""
-        self._memory, self._begins = None, True
+        self._memory: tuple[np.ndarray, ...] | None = None
+        self._begins = True
+
+    def keep(self, rows: np.ndarray) -> None:
+        """Go on with some rows; what a model remembers is (layers, B, n) each, as Stable-Baselines3 has it."""
+        if self._memory is not None:
+            self._memory = tuple(part[:, rows] for part in self._memory)
 
     def __call__(self, observations: dict[str, np.ndarray], task: Task, state: Any) -> Any:
         """Actions, as every ``Policy`` gives them."""
@@ -93,6 +114,10 @@ class ScoredPolicy:
     def reset(self) -> None:
         """Forget; the next call is the first step of every row."""
         getattr(self.policy, "reset", lambda: None)()
+
+    def keep(self, rows: np.ndarray) -> None:
+        """Go on with some rows."""
+        getattr(self.policy, "keep", lambda rows: None)(rows)
 
     def __call__(self, observations: dict[str, np.ndarray], task: Task, state: Any) -> Any:
         """Actions, as every ``Policy`` gives them."""

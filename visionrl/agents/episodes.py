@@ -60,7 +60,7 @@ class Result:
         values: name -> (N,) numbers at each episode's end.
         tally: name -> (N, ...) what ``Task.pooled`` needs of them; empty where the task has no such metric.
         seconds: wall clock of all.
-        steps: steps that were computed, those of rows that wait for the slowest among them; 0 where unknown.
+        steps: of all episodes; 0 where unknown.
     """
 
     values: dict[str, np.ndarray]
@@ -124,7 +124,7 @@ def roll(plan: Plan, policy: Policy) -> Result:
     for first in range(0, len(plan.chosen.starts), plan.num_envs):
         starts = plan.chosen.starts[first : first + plan.num_envs]
         ends, told = side_by_side(plan, policy, starts)
-        steps += len(starts) * int(told["length"].max())
+        steps += int(told["length"].sum())
         values.append({**plan.task.metrics(ends), **told})
         tallies.append(plan.task.tally(ends))
     joined = [
@@ -135,21 +135,22 @@ def roll(plan: Plan, policy: Policy) -> Result:
 
 def side_by_side(plan: Plan, policy: Policy, starts: list[Any]) -> tuple[Any, dict[str, np.ndarray]]:
     """Episodes side by side, each to its end: their last states, and what they earned in how many steps."""
-    task, rows = plan.task, len(starts)
-    first, state, ends = (batch.stack(starts) for _ in range(3))
-    total, length, running = np.zeros(rows), np.zeros(rows, int), np.ones(rows, bool)
+    task, left = plan.task, np.arange(len(starts))
+    state, ends = batch.stack(starts), batch.stack(starts)
+    total, length = np.zeros(len(starts)), np.zeros(len(starts), int)
     getattr(policy, "reset", lambda: None)()
-    while running.any():
+    while len(left):
         actions = np.asarray(policy(task.observe(state), task, state))
         if (confidence := getattr(policy, "confidence", None)) is not None:
             state = task.rated(state, confidence)
         after = task.step(state, actions)
-        total, length = total + task.reward(state, actions, after) * running, length + running
-        ended = running & (task.terminated(after) | (length >= plan.limit))
-        running &= ~ended
+        total[left] += task.reward(state, actions, after)
+        length[left] += 1
+        ended = task.terminated(after) | (length[left] >= plan.limit)
         if ended.any():
-            batch.put(ends, ended, batch.take(after, ended))
-        batch.put(after, ~running, batch.take(first, ~running))  # those that are over wait where they began
+            batch.put(ends, left[ended], batch.take(after, ended))
+            left, after = left[~ended], batch.take(after, ~ended)
+            getattr(policy, "keep", lambda rows: None)(~ended)
         state = after
     return ends, {"return": total, "length": length}
 

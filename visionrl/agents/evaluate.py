@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from visionrl.agents.baselines import Policy, expert_policy, random_policy
+from visionrl.agents.baselines import Policy, RandomPolicy, expert_policy
 from visionrl.agents.episodes import Plan, Result, prepare, roll, solve, task_kwargs
 from visionrl.agents.table import Row, Table, estimate_pooled, summarize
 from visionrl.core import BASELINES, Task, entry_of, make_task
@@ -111,7 +111,7 @@ def compare(
     train, missing = _train_task(env_id, env_kwargs or {}, fit_kwargs)
     given = {**(train.settled if train else {}), **(env_kwargs or {})}
     plan = prepare(env_id, split, episodes, seed, num_envs, given)
-    policies = {"random": random_policy(seed), **(agents or {}), "expert": expert_policy}
+    policies: dict[str, Policy] = {"random": RandomPolicy(seed), **(agents or {}), "expert": expert_policy}
     kinds = {"random": "random", "expert": "expert"}
     learned = []
     for name, policy in policies.items():
