@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.stats import bootstrap
 
 import visionrl  # noqa: F401
-from visionrl.agents.baselines import RandomPolicy, agent_policy, expert_policy
+from visionrl.agents.baselines import RandomPolicy, ScoredPolicy, agent_policy, expert_policy
 from visionrl.agents.episodes import MOST_EPISODES, choose
 from visionrl.agents.evaluate import compare, evaluate
 from visionrl.agents.record import record
@@ -152,6 +152,32 @@ def test_chance_does_not_depend_on_when_others_end():
     for _ in range(3):
         part = policy({"window": np.zeros((2, 1))}, task, None)
         assert (part == other(shown, task, None)[[0, 2]]).all()
+
+
+def test_rows_that_go_on_are_told_to_a_policy_behind_a_scorer():
+    told = []
+
+    class Forgetful:
+        def reset(self):
+            pass
+
+        def keep(self, rows):
+            told.append(rows)
+
+    ScoredPolicy(Forgetful(), len).keep(np.array([True, False]))
+    assert told[0].tolist() == [True, False]
+
+
+def test_a_policy_that_remembers_must_be_able_to_go_on_with_some_rows():
+    class Old:
+        def reset(self):
+            pass
+
+        def __call__(self, observations, task, state):
+            return task.expert(state)
+
+    with pytest.raises(TypeError, match=r"must have keep\(rows\), got Old"):
+        evaluate(LANDMARK, Old(), env_kwargs=SETTINGS[LANDMARK])
 
 
 def test_an_agent_refuses_what_it_was_not_trained_on():

@@ -41,3 +41,17 @@ def test_weights_fit_any_number_of_pairs(tmp_path):
 def test_it_has_no_twin_for_volumes():
     with pytest.raises(ValueError, match="name must be a backbone with a 3D twin, got 'correlation'"):
         make_volume_backbone("correlation", 2)
+
+
+def test_what_is_seen_without_gradients_first_can_be_learnt_from_later():
+    here = torch.rand(1, 4, 7, 5)
+    with torch.inference_mode():
+        local_cosines(here, here, 2)
+    here.requires_grad_()
+    local_cosines(here, here, 2).sum().backward()
+    assert here.grad is not None and here.grad.abs().sum() > 0
+
+
+def test_half_precision_stays_half():
+    here = torch.rand(1, 4, 7, 5).bfloat16()
+    assert local_cosines(here, here, 2).dtype == torch.bfloat16

@@ -28,6 +28,7 @@ class RandomPolicy:
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
         self.spaces: dict[int, Space] = {}
+        self._count = 0
         self.reset()
 
     def reset(self) -> None:
@@ -41,9 +42,9 @@ class RandomPolicy:
 
     def __call__(self, observations: dict[str, np.ndarray], task: Task, state: Any) -> Any:
         """Actions, as every ``Policy`` gives them."""
-        if self._left is None:
-            self._count = len(next(iter(observations.values())))
-            self._left = np.arange(self._count)
+        rows = len(next(iter(observations.values())))
+        if self._left is None or len(self._left) != rows:
+            self._count, self._left = rows, np.arange(rows)
             if self._count not in self.spaces:
                 self.spaces[self._count] = batch_space(task.action_space, self._count)
                 self.spaces[self._count].seed(self.seed)

@@ -134,7 +134,13 @@ def roll(plan: Plan, policy: Policy) -> Result:
 
 
 def side_by_side(plan: Plan, policy: Policy, starts: list[Any]) -> tuple[Any, dict[str, np.ndarray]]:
-    """Episodes side by side, each to its end: their last states, and what they earned in how many steps."""
+    """Episodes side by side, each to its end: their last states, and what they earned in how many steps.
+
+    Raises:
+        TypeError: the policy remembers something, but cannot be told which rows go on.
+    """
+    if hasattr(policy, "reset") and not hasattr(policy, "keep"):
+        raise TypeError(f"a policy that has reset() must have keep(rows), got {type(policy).__name__}")
     task, left = plan.task, np.arange(len(starts))
     state, ends = batch.stack(starts), batch.stack(starts)
     total, length = np.zeros(len(starts)), np.zeros(len(starts), int)

@@ -5,15 +5,14 @@ from __future__ import annotations
 from copy import deepcopy
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from visionrl.backbones._backbone import Parts, named
 from visionrl.backbones._registry import register_backbone
 
 FEATURES, MATCHED = 16, 32
-SIDE, STRIDE, RIM = 6, 4, 1  # of the convolution that describes pictures
 
 
 @register_backbone
@@ -50,7 +49,7 @@ class Match(nn.Module):
     def __init__(self, radius: int) -> None:
         super().__init__()
         self.radius = radius
-        self.first = nn.Sequential(nn.Conv2d(1, FEATURES, SIDE, STRIDE, RIM), nn.ReLU())
+        self.first = nn.Sequential(nn.Conv2d(1, FEATURES, 6, 4, 1), nn.ReLU())
         self.second = deepcopy(self.first)
         self.decide = nn.Sequential(
             nn.Conv2d((2 * radius + 1) ** 2, MATCHED, 1),
@@ -65,16 +64,9 @@ class Match(nn.Module):
             images = torch.cat([images, images[:, -1:]], dim=1)
         rows, pairs = len(images), images.shape[1] // 2
         pictures = images.reshape(rows * pairs, 2, 1, *images.shape[2:])
-        here, there = described(self.both(pictures[:, :, 0])).unbind(1)
+        here, there = described(self.first(pictures[:, 0])), described(self.second(pictures[:, 1]))
         maps = self.decide(local_cosines(here, there, self.radius))
         return maps.reshape(rows, -1, *maps.shape[2:])
-
-    def both(self, pictures: Tensor) -> Tensor:
-        """``first`` of the first, ``second`` of the second picture of pairs (N, 2, H, W), at once: (N, 2, C, h, w)."""
-        layers = self.first[0], self.second[0]
-        weight, bias = (torch.cat([getattr(layer, name) for layer in layers]) for name in ("weight", "bias"))
-        found = F.conv2d(pictures, weight, bias, STRIDE, RIM, groups=2).relu()
-        return found.unflatten(1, (2, -1))
 
 
 def described(features: Tensor) -> Tensor:
@@ -93,18 +85,18 @@ def local_cosines(here: Tensor, there: Tensor, radius: int) -> Tensor:
     """
     rows, _, high, wide = here.shape
     products = here.flatten(2).mT @ there.flatten(2)  # of every cell with every other
-    cells, valid = _around(high, wide, radius, here.device)
-    near = products.gather(2, cells.expand(rows, -1, -1)) * valid
+    cells, valid = (torch.as_tensor(table, device=here.device) for table in _around(high, wide, radius))
+    near = products.gather(2, cells.expand(rows, -1, -1)) * valid.to(products.dtype)
     return near.mT.reshape(rows, -1, high, wide)
 
 
 @lru_cache(maxsize=32)
-def _around(high: int, wide: int, radius: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The cells around each cell, (h w, (2 radius + 1)^2) numbers, and 1 for those that are there, else 0."""
-    line = torch.arange(-radius, radius + 1)
-    y = torch.arange(high)[:, None, None, None] + line[:, None]
-    x = torch.arange(wide)[None, :, None, None] + line
-    y, x = torch.broadcast_tensors(y, x)
+def _around(high: int, wide: int, radius: int) -> tuple[np.ndarray, np.ndarray]:
+    """The cells around each cell, (h w, (2 radius + 1)^2) numbers, and which of them are there, bool."""
+    line = np.arange(-radius, radius + 1)
+    y = np.arange(high)[:, None, None, None] + line[:, None]
+    x = np.arange(wide)[None, :, None, None] + line
+    y, x = np.broadcast_arrays(y, x)
     valid = (y >= 0) & (y < high) & (x >= 0) & (x < wide)
-    cells = y.clamp(0, high - 1) * wide + x.clamp(0, wide - 1)
-    return cells.reshape(high * wide, -1).to(device), valid.reshape(high * wide, -1).to(device, torch.float32)
+    cells = y.clip(0, high - 1) * wide + x.clip(0, wide - 1)
+    return cells.reshape(high * wide, -1), valid.reshape(high * wide, -1)

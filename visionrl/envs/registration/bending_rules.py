@@ -13,7 +13,7 @@ CONTROLS = ("continuous", "steps", "fits")
 
 @dataclass(frozen=True)
 class BendingRules:
-    """The arguments that both tasks have; their docstrings explain them."""
+    """What an episode of bending is like; the docstrings of the tasks explain each argument."""
 
     control: str
     points: Sequence[int]
@@ -43,5 +43,5 @@ class BendingRules:
         check_range("change", self.change, 0.0, 1.0)
         check_range("folds", self.folds, 0.0)
         check_points(self.points, self.nodes)
-        if not len(self.scales) or min(self.scales) < 1:
+        if not len(self.scales) or not all(isinstance(n, int) and n >= 1 for n in self.scales):
             raise ValueError(f"scales must be one whole number >= 1 or more, got {self.scales!r}")

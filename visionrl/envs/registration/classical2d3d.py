@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from visionrl.core import baseline
+from visionrl.envs.registration.classical_fits import ROUNDS, STILL
 from visionrl.envs.registration.poses import shifted, within_reach
 from visionrl.envs.registration.registration2d3d import Registration2D3D, State
 from visionrl.envs.registration.similarity import ncc
@@ -16,8 +17,6 @@ from visionrl.envs.registration.similarity import ncc
 TASK = "Registration2D3D-v0"
 UNIT = 5.0  # millimetres and degrees that the optimisers take for 1
 CALLS = 1000  # renders at most
-ROUNDS = 10  # most proposals at a scale
-STILL = 0.05  # a motion of less, millimetres and degrees, ends them
 POWELL = {"maxfev": CALLS, "xtol": 1e-2, "ftol": 1e-5}
 
 Run = Callable[[Registration2D3D, State], State]
@@ -57,9 +56,9 @@ def gauss_newton(train: None) -> Run:
     """
 
     def run(task: Registration2D3D, state: State) -> State:
-        for look in range(task.fits.count):
+        for look in range(task.proposer.count):
             for _ in range(ROUNDS):
-                motion = task.fits.made(state.image, state.xray, state.pose)[:, look, :6]
+                motion = task.proposer.made(state.image, state.xray, state.pose)[:, look, :6]
                 pose = shifted(state.pose, motion)
                 if not within_reach(pose)[0]:
                     break

@@ -47,8 +47,8 @@ def gauss_newton(train: Any) -> Run:
 
 @baseline("DeformableRegistration2D-v0", "Gauss-Newton", learns=False)
 @baseline("DeformableRegistration3D-v0", "Gauss-Newton", learns=False)
-def bent(train: Any) -> Run:
-    """Each control point once, in the order of the task, by the proposal that leaves the smallest share of what was unexplained.
+def gauss_newton_bending(train: Any) -> Run:
+    """Each control point once, in the task's order, by the proposal that leaves the smallest share unexplained, good or not.
 
     Source: Lucas & Kanade (1981); Rueckert et al. (1999) for the splines.
     """

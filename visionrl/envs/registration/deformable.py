@@ -46,7 +46,7 @@ class Deformable(Task[State], ABC):
     def __init__(self, data: Any, split: str, rules: BendingRules, **loading: Any) -> None:
         rules.check()
         self.rules, self.split, self.by_dice = rules, split, rules.reward == "dice"
-        self.nodes, self.side, side = rules.nodes, rules.side, rules.side
+        self.nodes, self.side = rules.nodes, (side := rules.side)
         self.step_px = rules.step * side
         paired = holds_pairs(data)
         kind = PairSample if paired else self.kind
@@ -63,7 +63,7 @@ class Deformable(Task[State], ABC):
         self.gap = (side - 1) / (self.nodes - 1)  # pixels from node to node
         self.visits, self.widths, self.stages = visits(rules.points, self.axes, side)
         differ = two_modalities(self.samples) if paired else None
-        self.finder = LocalFits(rules.scales, rules.window, self.axes, side, self.step_px, differ)
+        self.proposer = LocalFits(rules.scales, rules.window, self.axes, side, self.step_px, differ)
         self.set_spaces()
 
     def set_spaces(self) -> None:
@@ -75,7 +75,7 @@ class Deformable(Task[State], ABC):
             "position": spaces.Box(-1, 1, (self.axes,), np.float32),
         }
         if rules.control == "fits":
-            boxes["fits"] = spaces.Box(-1, 1, (self.finder.size,), np.float32)
+            boxes["fits"] = spaces.Box(-1, 1, (self.proposer.size,), np.float32)
             length += len(rules.scales)
         self.observation_space = spaces.Dict(boxes)
         free, steps = spaces.Box(-1, 1, (length,), np.float32), spaces.MultiDiscrete([len(TABLE)] * self.axes)
@@ -157,7 +157,7 @@ class Deformable(Task[State], ABC):
         """What ``LocalFits`` find, whatever the control, (B, scales, d + 2) float64."""
         point = self.point(state)
         width = xp_of(point).take(const(self.widths, point), self.present(state), axis=0)
-        return self.finder.made(state.image, self.windows(state), point, width)
+        return self.proposer.made(state.image, self.windows(state), point, width)
 
     def reward(self, before: State, action: Array, after: State) -> Array:
         if self.by_dice:

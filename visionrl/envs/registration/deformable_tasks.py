@@ -22,7 +22,7 @@ class DeformableRegistration2D(Deformable):
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``window`` (2 * scales, w, w) uint8: about the control point, at each scale, the fixed image and the moving one as it is bent now; ``stage`` one-hot; ``position`` (2,) in [-1, 1]: of the control point; with "fits" also ``fits`` (scales * 4,) float32: at each scale the move of the control point that least squares propose, in ``step``, and the shares of the fixed image's variance that the moving one explains without and with it |
+    | Observation | ``window`` (2 * scales, w, w) uint8: about the control point, at each scale, the fixed image and the moving one as it is bent now; ``stage`` one-hot; ``position`` (2,) in [-1, 1]: of the control point; with "fits" also ``fits`` (scales * 4,) float32: at each scale the move of the control point that least squares propose, in ``step``, and the shares of the variance that is explained without and with it |
     | Action      | how far the control point is moved along x and y: "continuous", up to ``step`` of the side along each; or "steps": one of 11 steps for each, 0.2 to 10 % of the side to either side, or none; or "fits": the same numbers as in "continuous", then one a scale: the proposal of the scale whose number is largest is made, if that is above 0, else the numbers |
     | Reward      | mean distance of the body's places from where they belong gained, in pixels held, or 10 times the overlap of structures gained; less ``folds`` for each percent of the field that folds more than before |
     | Ends        | when every control point of every stage has been moved once; those far from the body are left out |
@@ -104,7 +104,7 @@ class DeformableRegistration3D(Deformable):
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``window`` (2 * scales, w, w, w) uint8: about the control point, at each scale, the fixed volume and the moving one as it is bent now; ``stage`` one-hot; ``position`` (3,) in [-1, 1]: of the control point; with "fits" also ``fits`` (scales * 5,) float32: at each scale the move of the control point that least squares propose, in ``step``, and the shares of the fixed volume's variance that the moving one explains without and with it |
+    | Observation | ``window`` (2 * scales, w, w, w) uint8: about the control point, at each scale, the fixed volume and the moving one as it is bent now; ``stage`` one-hot; ``position`` (3,) in [-1, 1]: of the control point; with "fits" also ``fits`` (scales * 5,) float32: at each scale the move of the control point that least squares propose, in ``step``, and the shares of the variance that is explained without and with it |
     | Action      | how far the control point is moved along x, y and z: "continuous", up to ``step`` of the side along each; or "steps": one of 11 steps for each, 0.2 to 10 % of the side to either side, or none; or "fits": the same numbers as in "continuous", then one a scale: the proposal of the scale whose number is largest is made, if that is above 0, else the numbers |
     | Reward      | mean distance of the body's places from where they belong gained, in pixels held, or 10 times the overlap of structures gained; less ``folds`` for each percent of the field that folds more than before |
     | Ends        | when every control point of every stage has been moved once; those far from the body are left out |

@@ -81,8 +81,7 @@ class Fits:
     def made(self, pair: Array, frame: Array, pose: Array) -> Array:
         """The motions and how good each is, (B, F, k + 2) float64.
 
-        The last two of each are the shares of the fixed image's variance that the moving one explains, without and with
-        the motion, or the other way round.
+        The last two of each are the shares of the variance that is explained, without and with the motion.
 
         Args:
             pair: (B,) index.
@@ -134,8 +133,8 @@ class Fits:
 
     def trust(self, pose: Array, target: Array, fits: Array, close: float) -> Array:
         """How near each fit would bring maps to the truth, see ``choice.trusted``."""
-        motions = [fits[:, look, : self.numbers] for look in range(self.count)]
-        after = [transforms.distance(transforms.moved(pose, some, self.kind), target) for some in motions]
+        ways = [fits[:, look, : self.numbers] for look in range(self.count)]
+        after = [transforms.distance(transforms.moved(pose, some, self.kind), target) for some in ways]
         return trusted(transforms.distance(pose, target), xp_of(pose).stack(after, axis=-1), close)
 
 

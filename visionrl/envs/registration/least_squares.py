@@ -19,7 +19,8 @@ STIFF = Resident(STIFFNESS * _STEPS.T @ _STEPS)
 def motions(descent: Array, fixed: Array, moving: Array, weight: Array, differ: Array | None) -> Array:
     """Motions ``by_powers``; of images of two modalities ``by_knots`` where that explains more, (B, F, k + 2) float64.
 
-    ``differ``, (B,) bool, says which these are; None is none. See ``by_powers`` for the rest.
+    ``differ``, (B,) bool, says which these are; None is none. The shares that are compared are of the fixed image's variance
+    and of the moving one's. See ``by_powers`` for the rest.
     """
     found = by_powers(descent, fixed, moving, weight)
     if differ is None:
@@ -53,13 +54,13 @@ def by_powers(descent: Array, fixed: Array, moving: Array, weight: Array) -> Arr
 def by_knots(descent: Array, fixed: Array, moving: Array, weight: Array) -> Array:
     """The same where the moving grey is a function of the fixed one, a broken line; shares are of the moving image's variance.
 
-    The line is found first; its slopes and those of the fixed image say how the moving grey changes with a motion.
+    The fixed grey counts as what it is nearest to in [-0.5, 0.5]. The line is found first; its slopes and those of the fixed image say how the moving grey changes with a motion.
     """
     xp = xp_of(fixed)
     descent, fixed, moving, weight = (
         xp.astype(part, xp.float64) for part in (descent, fixed, moving, weight)
     )
-    at = (fixed + 0.5) * (KNOTS - 1)
+    at = xp.clip((fixed + 0.5) * (KNOTS - 1), 0.0, KNOTS - 1.0)
     gaps = xp.abs(at[..., None] - const(tuple(float(knot) for knot in range(KNOTS)), at))
     hats = 1 - xp.minimum(gaps, xp.ones_like(gaps))
     weighed = xp.matrix_transpose(hats * weight[..., None])
@@ -92,8 +93,9 @@ def solved(ways: Array, terms: Array, aim: Array, weight: Array, stiff: Array | 
     pixels, mean = xp.sum(weight, axis=-1), xp.sum(weight * aim, axis=-1)
     damping = const((DAMPING,) * count + (DAMPING / 100,) * others, normal)
     normal = normal + eye * (damping * xp.sum(normal * eye, axis=-1) + 1e-9)[..., None, :]
-    part = normal[..., count:, count:] if stiff is None else normal[..., count:, count:] + stiff
+    part = normal[..., count:, count:]
     if stiff is not None:
+        part = part + stiff
         beside = xp.concat([normal[..., count:, :count], part], axis=-1)
         normal = xp.concat([normal[..., :count, :], beside], axis=-2)
     best, plain = xp.linalg.solve(normal, goal), xp.linalg.solve(part, goal[..., count:, :])

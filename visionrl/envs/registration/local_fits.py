@@ -16,7 +16,8 @@ class LocalFits:
     """Moves of control points after which windows of the moving image would look like those of the fixed one.
 
     A Gauss-Newton step as in ``fits.Fits``, at each scale of the windows, for the move of one control point alone: what
-    a pixel moves with it is its B-spline there. Pixels count that lie in the image.
+    a pixel moves with it is its B-spline there. Pixels count that lie in the fixed
+    image; beyond the moving one's border they are black.
 
     Source: Lucas & Kanade (1981); Rueckert et al. (1999) for the splines.
 
@@ -63,7 +64,7 @@ class LocalFits:
             inside = inside & (at >= rim) & (at <= self.side - 1 - rim)
             reach = reach * fields.spline(xp.abs(gap) / width[:, None, None])
         weight = xp.astype(inside & (reach > 0), xp.float64)
-        descent = xp.stack([slope * reach for slope in slopes], axis=-1)
+        descent = xp.stack([part * reach for part in slopes], axis=-1)
         fixed, moving = (xp.reshape(part, (rows, count, -1)) for part in (fixed, moving))
         differ = None if self.differ is None else xp.take(self.differ.on(image), image, axis=0)
         return cut(motions(descent, fixed, moving, weight, differ), self.largest)
@@ -72,11 +73,11 @@ class LocalFits:
 def slope(values: Array, axis: int) -> Array:
     """Differences along an axis, counted from behind, between the neighbours on both sides; at the ends to the one there is."""
     xp = xp_of(values)
-    cut = [slice(None)] * values.ndim
+    index = [slice(None)] * values.ndim
 
     def part(start: int | None, stop: int | None) -> Array:
-        cut[axis] = slice(start, stop)
-        return values[tuple(cut)]
+        index[axis] = slice(start, stop)
+        return values[tuple(index)]
 
     ends = part(1, 2) - part(0, 1), part(-1, None) - part(-2, -1)
     return xp.concat([ends[0], (part(2, None) - part(None, -2)) / 2, ends[1]], axis=axis)

@@ -11,9 +11,8 @@ from visionrl.envs.registration.poses import shifted
 from visionrl.ops import Array, Resident, xp_of
 
 COARSER = (4, 2)  # pixels of a picture per side of a pixel that is compared
-BLUR = (
-    1 / 8
-)  # of a picture's side: the spread of the Gaussian mean that is taken off, and with it slow changes of exposure
+# Of a picture's side: the spread of the Gaussian mean that is taken off, and with it slow changes of exposure.
+BLUR = 1 / 8
 LITTLE = 1.0  # millimetre and degree by which the volume is moved to see what changes
 NUMBERS = 6
 
@@ -51,14 +50,15 @@ class PoseFits:
             xray: (B, views, size, size) uint8.
             pose: (B, 3, 4).
 
-        The last two of each are the shares of the X-ray's variance that the render explains, without and with the motion.
+        The last two of each are the shares of the X-ray's variance that is explained, without and with the motion.
         """
         xp, rows = xp_of(pose), pose.shape[0]
         way = LITTLE * xp.eye(NUMBERS, dtype=pose.dtype, device=pose.device)
         moved = [shifted(pose, xp.broadcast_to(way[k : k + 1, :], (rows, NUMBERS))) for k in range(NUMBERS)]
         poses = xp.reshape(xp.stack([pose, *moved], axis=1), (-1, 3, 4))
         shown = self.bank.thickness(xp.repeat(image, NUMBERS + 1, axis=0), poses)
-        renders = self.sharp(xp.reshape(xp.astype(shown, pose.dtype), (rows, -1, *shown.shape[1:])))
+        shown = xp.clip(xp.astype(shown, pose.dtype), 0.0, 1.0)
+        renders = self.sharp(xp.reshape(shown, (rows, -1, *shown.shape[1:])))
         seen = self.sharp(xp.astype(xray, pose.dtype) / 255)
         return cut(
             xp.concat([fit(renders, seen, mean.on(pose)) for mean in self.means], axis=1), self.largest

@@ -33,7 +33,7 @@ class Registration2D(Registration):
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``window`` (scales * C * 2, w, w) uint8: at each scale, and for each colour, the fixed image about its middle, then the moving image as it lies on it now; black outside; with "fits" also ``fits`` (F * (k + 2),) float32: for each of F scales, one more than ``scales`` has, coarse first, the k numbers of the motion that least squares propose, in ``step``, and the shares of the fixed image's variance that the moving one explains without and with it |
+    | Observation | ``window`` (scales * C * 2, w, w) uint8: at each scale, and for each colour, the fixed image about its middle, then the moving image as it lies on it now; black outside; with "fits" also ``fits`` (F * (k + 2),) float32: for each of F scales, one more than ``scales`` has, coarse first, the k numbers of the motion that least squares propose, in ``step``, and the shares of the variance that is explained without and with it |
     | Action      | 2k + 0 / 1 one more / less of number k of the map: shift x, shift y (1 pixel), turn (1 degree), with "similarity" a stretch (exp of 1 degree: 1.8 %), with "affine" two stretches and a shear; or "steps": 11 steps for each number at once; or "continuous"; or "fits": k numbers as in "continuous", then F: the proposal of the scale whose number is largest is made, if that is above 0, else the k |
     | Reward      | distance to the true map gained, a pixel counting as much as a degree, and 10 at an end within ``epsilon`` of it; or the gain in similarity, which asks for no truth |
     | Ends        | when the agent rests: it is for the 4th time in 20 steps where it was, to a quarter of a pixel or degree |

@@ -68,7 +68,7 @@ class Registration2D3D(Task[State]):
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``xray`` (views, s, s) uint8; ``render`` (views, s, s) uint8: the volume as it lies now; ``pose`` (6,) in [-1, 1]: shifts and turns now, shares of 80 mm and 45 degrees; ``history`` (24,) in [-1, 1]: the way from each of the last 4 poses to this one, shares of the same; with "fits" also ``fits`` (2 * 8,) float32: for each of two scales, coarse first, the six numbers of the motion that least squares propose, in ``step``, and the shares of the X-ray's variance that the render explains without and with it |
+    | Observation | ``xray`` (views, s, s) uint8; ``render`` (views, s, s) uint8: the volume as it lies now; ``pose`` (6,) in [-1, 1]: shifts and turns now, shares of 80 mm and 45 degrees; ``history`` (24,) in [-1, 1]: the way from each of the last 4 poses to this one, shares of the same; with "fits" also ``fits`` (2 * 8,) float32: for each of two scales, coarse first, the six numbers of the motion that least squares propose, in ``step``, and the shares of the variance that is explained without and with it |
     | Action      | "steps": one of 11 steps, coarse to fine, for each number at once: shift along x, y, z (0.25 to 20 mm to either side, or none) and turn about x, y, z (0.2 to 15 degrees); "unit": 2k + 0 / 1 one millimetre or degree more / less of number k; or "continuous"; or "fits": six numbers as in "continuous", then two: the proposal of the scale whose number is larger is made, if that is above 0, else the six |
     | Reward      | mean target registration error gained, in multiples of ``radius`` |
     | Ends        | when the agent rests: it is for the 4th time in 20 steps where it was, to a quarter of a millimetre or degree |
@@ -85,14 +85,14 @@ class Registration2D3D(Task[State]):
             fiducials; without any, 27 places on a lattice are.
         split: "train", "val" or "test".
         control: "steps", "unit", "continuous": every number by up to ``step``; or "fits": this, or one of the motions
-            that a Gauss-Newton step proposes, for which each step renders seven times more.
+            that a Gauss-Newton step proposes, for which each step makes seven renders more.
         step: largest continuous move and proposal, millimetres and degrees.
         views: degrees by which the C-arm is turned, one a picture: 0 from behind, 90 from the patient's left.
         offset_mm: largest random shift of the start along each axis.
         offset_deg: largest random turn of it about each axis.
         change: how much X-rays differ from renders; 0 not at all.
         radius: an episode succeeds below this error, millimetres.
-        size: pixels along each side of the detector.
+        size: pixels along each side of the detector, 32 or more with "fits".
         pixel_mm: side of its pixels.
         source_mm: from the source to the origin.
         detector_mm: from the origin to the detector.
@@ -136,7 +136,7 @@ class Registration2D3D(Task[State]):
             check_range(name, number, low)
         check_range("offset_mm", offset_mm, 0.0, REACH_MM - SPREAD)
         check_range("offset_deg", offset_deg, 0.0, 15.0)
-        check_range("size", size, 16)
+        check_range("size", size, 32 if control == "fits" else 16)
         check_views(views)
         self.samples = load(data, kind=VolumeSample, default="chest-ct-volumes", split=split, **loading)
         if tone is None:
@@ -145,9 +145,17 @@ class Registration2D3D(Task[State]):
         self.bank = c_arm(self.samples, geometry, spacing, checked_tone(tone))
         self.items, self.change, self.radius = len(self.samples), change, radius
         self.controls = Controls("continuous" if control == "fits" else control, "rigid", 3, step, HALF)
-        self.fits = PoseFits(self.bank, step)
+        self.proposer = PoseFits(self.bank, step)
         self.offset = np.array([offset_mm] * 3 + [offset_deg] * 3)
-        picture = spaces.Box(0, 255, (len(views), size, size), np.uint8)
+        self.proposes = control == "fits"
+        if self.proposes:
+            self.foreseen = False  # each action that is tried means seven renders
+        self.set_spaces()
+
+    def set_spaces(self) -> None:
+        """What an agent is shown, and what it can do."""
+        geometry = self.bank.geometry
+        picture = spaces.Box(0, 255, (len(geometry.views), geometry.size, geometry.size), np.uint8)
         boxes: dict[str, spaces.Space] = {
             "xray": picture,
             "render": picture,
@@ -155,11 +163,9 @@ class Registration2D3D(Task[State]):
             "history": spaces.Box(-1, 1, (SHOWN * 6,), np.float32),
         }
         self.action_space = self.controls.space
-        self.proposes = control == "fits"
         if self.proposes:
-            boxes["fits"] = spaces.Box(-1, 1, (self.fits.size,), np.float32)
-            self.action_space = spaces.Box(-1, 1, (6 + self.fits.count,), np.float32)
-            self.foreseen = False  # each action that is tried means eight renders
+            boxes["fits"] = spaces.Box(-1, 1, (self.proposer.size,), np.float32)
+            self.action_space = spaces.Box(-1, 1, (6 + self.proposer.count,), np.float32)
         self.observation_space = spaces.Dict(boxes)
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
@@ -208,7 +214,7 @@ class Registration2D3D(Task[State]):
             "render": self.bank.renders(state.image, state.pose),
             **{key: xp.astype(xp.clip(value, -1.0, 1.0), xp.float32) for key, value in numbers.items()},
         }
-        return seen | {"fits": told(state.fits, self.fits.largest)} if self.proposes else seen
+        return seen | {"fits": told(state.fits, self.proposer.largest)} if self.proposes else seen
 
     def reward(self, before: State, action: Array, after: State) -> Array:
         first, last = (self.error(state.image, state.pose, state.target) for state in (before, after))
@@ -233,13 +239,15 @@ class Registration2D3D(Task[State]):
         if not self.proposes:
             return own
         xp, (pose, target) = xp_of(own), (state.pose, state.target)
-        ends = [shifted(pose, state.fits[:, look, :6]) for look in range(self.fits.count)]
+        ends = [shifted(pose, state.fits[:, look, :6]) for look in range(self.proposer.count)]
         after = xp.stack([self.error(state.image, end, target) for end in ends], axis=-1)
         return xp.concat([own, trusted(self.error(state.image, pose, target), after, CLOSE_MM)], axis=1)
 
     def proposed(self, image: Array, xray: Array, pose: Array) -> Array:
         """What the fits propose, see ``State``."""
-        return self.fits.made(image, xray, pose) if self.proposes else xp_of(pose).zeros_like(pose[:, 0, :0])
+        return (
+            self.proposer.made(image, xray, pose) if self.proposes else xp_of(pose).zeros_like(pose[:, 0, :0])
+        )
 
     def error(self, image: Array, pose: Array, target: Array) -> Array:
         """Mean target registration error, (B,) millimetres."""
