@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from visionrl.core import baseline
-from visionrl.envs.registration.classical_fits import ROUNDS, STILL
+from visionrl.envs.registration.least_squares import ROUNDS, STILL
 from visionrl.envs.registration.poses import shifted, within_reach
 from visionrl.envs.registration.registration2d3d import Registration2D3D, State
 from visionrl.envs.registration.similarity import ncc

@@ -13,9 +13,7 @@ from visionrl.envs.registration import transforms
 from visionrl.envs.registration.base import Registration, State
 from visionrl.envs.registration.deformable import Deformable
 from visionrl.envs.registration.deformable import State as Bent
-
-ROUNDS = 10  # most steps at a scale
-STILL = 0.05  # a motion of less, pixels (millimetres) and degrees, ends them
+from visionrl.envs.registration.least_squares import ROUNDS, STILL
 
 
 @baseline("Registration2D-v0", "Gauss-Newton", learns=False)

@@ -12,6 +12,8 @@ DAMPING = 1e-3  # share by which the diagonal of the normal equations is raised;
 STIFFNESS = 1e-3  # of the broken line, a pixel: what keeps its knots level where no pixel has their grey
 ENOUGH = 4  # pixels that must count for each number that is solved for
 TOLD = 2  # numbers beside a motion: the shares of the variance that are explained without and with it
+ROUNDS = 10  # most motions one after the other at a scale, where no agent chooses
+STILL = 0.05  # a motion of less, pixels (millimetres) and degrees, ends them
 _STEPS = np.diff(np.eye(KNOTS), axis=0)
 STIFF = Resident(STIFFNESS * _STEPS.T @ _STEPS)
 
