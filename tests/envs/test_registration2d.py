@@ -175,6 +175,29 @@ def test_verdicts():
     assert [act(made, state, [x, 0.0, 0.0])[1] for x in (-0.5, 0.0, 0.5)] == [0.5, -0.1, -0.6]
 
 
+def test_inliers_are_the_matches_that_a_map_agrees_with():
+    image = np.random.default_rng(0).integers(0, 256, (1, 20, 24), np.uint8).repeat(6, 1).repeat(6, 2)
+    truth = np.array([[1.0, 0, 5], [0, 1, -4]])
+    moved = PairSample(image, np.roll(image, (-4, 5), (1, 2)), transform=truth, modalities=("a", "a"))
+    made = task(moved, reward="inliers", max_side=None)
+    state = start(made, truth)
+    found = [
+        float(made.inliers.share(state.pair, truth[None] + np.array([[0, 0, x], [0, 0, 0]]))[0])
+        for x in (0.0, 2.0, 9.0)
+    ]
+    assert found[0] > 0.8 and found[1] > 0.8 and found[2] < 0.2
+    there = made.inliers.share(torch.as_tensor(state.pair), torch.as_tensor(truth[None]))
+    assert float(there[0]) == pytest.approx(found[0])
+    with pytest.raises(ValueError, match="reward must be one of"):
+        make_task("visionrl/Registration3D-v0", reward="inliers")
+    away = replace(state, pose=truth[None] + np.array([[0, 0, 4.0], [0, 0, 0]]))
+    away = replace(away, score=made.alike(away.pair, away.frame, away.pose))
+    assert act(made, away, 1)[1] > 1  # a pixel back, ten times the share gained
+    blank = replace(moved, fixed=0 * image, moving=0 * image)
+    bare = task(blank, reward="inliers", max_side=None)
+    assert bare.alike(state.pair, state.frame, state.pose)[0] == 0
+
+
 @pytest.mark.parametrize("reward", ["ncc", "mi"])
 def test_likeness_peaks_at_the_truth(reward):
     made = task(pair(transforms.to_matrix(np.array([[5.0, -3, 8]]), "rigid", 2)[0]), reward=reward)

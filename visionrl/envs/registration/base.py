@@ -17,6 +17,7 @@ from visionrl.envs.registration import transforms
 from visionrl.envs.registration.choice import chosen, told
 from visionrl.envs.registration.controls import Controls, check_modalities, rests, two_modalities
 from visionrl.envs.registration.fits import COARSER, Bank, Fits, fit_scales, grey
+from visionrl.envs.registration.inliers import Inliers
 from visionrl.envs.registration.labels import check_labels
 from visionrl.envs.registration.pair_bank import within
 from visionrl.envs.registration.rules import Rules
@@ -133,6 +134,11 @@ class Registration(Task[State]):
             shown["fits"] = spaces.Box(-1, 1, (self.fits.size,), np.float32)
             self.action_space = spaces.Box(-1, 1, (self.controls.count + self.fits.count,), np.float32)
         self.observation_space = spaces.Dict(shown)
+
+    @cached_property
+    def inliers(self) -> Inliers:
+        """The corners of the pairs that match; of images alone."""
+        return Inliers(self.bank)
 
     def fitting(self, bank: Bank) -> Fits:
         """What proposes motions."""
@@ -268,6 +274,8 @@ class Registration(Task[State]):
         xp, rated = xp_of(pose), self.rules.reward
         if rated == "truth":
             return xp.zeros_like(pose[:, 0, 0])
+        if rated == "inliers":
+            return self.inliers.share(pair, from_fixed(frame, pose))
         if rated == "dice":
             return self.bank.masks.dice(pair, from_fixed(frame, pose))
         windows = self.fixed(pair, frame)[:, :1, ...], self.view(1, pair, pose, self.levels[:1])

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from visionrl.core import baseline
-from visionrl.datasets.bank import colored
+from visionrl.envs.registration.inliers import grey, matched
 from visionrl.envs.registration.mutual_information import find_itk, to_image
 from visionrl.envs.registration.pair_bank import middle
 from visionrl.envs.registration.places import inner_grid
@@ -21,7 +21,6 @@ from visionrl.envs.registration.transforms import fit
 from visionrl.envs.simple_itk import package
 
 TASK = "Registration2D-v0"
-FEATURES = 1000  # of ORB, in each image
 SEED = 1
 
 Run = Callable[[Registration2D, State], State]
@@ -106,15 +105,9 @@ def find_ecc(fixed: np.ndarray, moving: np.ndarray, start: np.ndarray, kind: str
 
 def find_orb(fixed: np.ndarray, moving: np.ndarray, start: np.ndarray, kind: str) -> np.ndarray:
     """By OpenCV's ORB, mutual nearest neighbours, and RANSAC."""
-    detector = cv2.ORB.create(FEATURES)
-    (first, words), (second, others) = (detector.detectAndCompute(image, None) for image in (fixed, moving))
-    if words is None or others is None:
+    source, goal = matched(fixed, moving)
+    if len(source) < 3:
         return start
-    matches = cv2.BFMatcher(cv2.NORM_HAMMING, crossCheck=True).match(words, others)
-    if len(matches) < 3:
-        return start
-    source = np.array([first[match.queryIdx].pt for match in matches])
-    goal = np.array([second[match.trainIdx].pt for match in matches])
     cv2.setRNGSeed(SEED)
     estimate = cv2.estimateAffine2D if kind == "affine" else cv2.estimateAffinePartial2D
     found, inliers = estimate(source, goal, method=cv2.RANSAC, ransacReprojThreshold=3.0)
@@ -140,8 +133,3 @@ def of_kind(found: np.ndarray, kind: str, fixed: np.ndarray) -> np.ndarray:
     """The map of a kind that is nearest to an affine one over an image."""
     grid = inner_grid((1, *fixed.shape))
     return found if kind == "affine" else fit(kind, grid, grid @ found[:, :2].T + found[:, 2])
-
-
-def grey(image: np.ndarray) -> np.ndarray:
-    """(H, W) uint8 of an (H, W, C) image."""
-    return np.ascontiguousarray(colored(image.transpose(2, 0, 1), 1)[0])

@@ -53,7 +53,7 @@ class Registration2D(Registration):
             this, or one of the motions that a Gauss-Newton step proposes at each scale.
         step: largest continuous move and proposal, pixels and degrees.
         reward: "truth", or what asks for none: "ncc" (cross-correlation), "mi" (mutual information), "dice" (of label
-            maps), times 10.
+            maps), "inliers" (share of ORB's matches that the map agrees with, to 3 pixels), times 10.
         verdicts: rewards (better, same, worse) in place of the amount that was gained.
         start: "offset" begins a random map away from the truth, "own" where the pair says, or middle on middle.
         offset_px: largest random shift along each axis, pixels as held.
@@ -87,7 +87,7 @@ class Registration2D(Registration):
         transform: Literal["rigid", "similarity", "affine"] = "rigid",
         control: Literal["unit", "steps", "continuous", "fits"] = "unit",
         step: float = 10.0,
-        reward: Literal["truth", "ncc", "mi", "dice"] = "truth",
+        reward: Literal["truth", "ncc", "mi", "dice", "inliers"] = "truth",
         verdicts: Sequence[float] | None = None,
         start: Literal["offset", "own"] = "offset",
         offset_px: float = 30.0,

@@ -10,7 +10,7 @@ from visionrl.envs.registration.controls import CONTROLS
 from visionrl.envs.registration.fits import COARSER
 from visionrl.envs.registration.transforms import KINDS
 
-REWARDS = ("truth", "ncc", "mi", "dice")
+REWARDS = ("truth", "ncc", "mi", "dice", "inliers")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Rules:
         """
         check_choice("transform", self.transform, KINDS)
         check_choice("control", self.control, (*CONTROLS, "fits"))
-        check_choice("reward", self.reward, REWARDS)
+        check_choice("reward", self.reward, REWARDS if unit == "px" else REWARDS[:-1])
         check_choice("start", self.start, ("offset", "own"))
         check_choice("ends", self.ends, ("rest", "close"))
         check_range("step", self.step, 0.5, 1000.0)
