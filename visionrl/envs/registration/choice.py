@@ -32,11 +32,15 @@ def trusted(before: Array, after: Array, close: float) -> Array:
 
 def told(fits: Array, largest: float) -> Array:
     """What the agent is told of fits (B, F, k + 2), (B, F * (k + 2)) float32 in [-1, 1], motions in largest ones."""
-    xp, units = xp_of(fits), (largest,) * (fits.shape[-1] - TOLD) + (1.0,) * TOLD
-    return xp.astype(xp.reshape(fits / const(units, fits), (fits.shape[0], -1)), xp.float32)
+    xp = xp_of(fits)
+    return xp.astype(xp.reshape(fits / limits(fits, largest), (fits.shape[0], -1)), xp.float32)
 
 
 def cut(fits: Array, largest: float) -> Array:
     """Fits none of whose numbers is larger than the largest, shares than 1, either way."""
-    limit = const((largest,) * (fits.shape[-1] - TOLD) + (1.0,) * TOLD, fits)
-    return xp_of(fits).clip(fits, -limit, limit)
+    return xp_of(fits).clip(fits, -limits(fits, largest), limits(fits, largest))
+
+
+def limits(fits: Array, largest: float) -> Array:
+    """(k + 2,) the largest number of a motion, and 1 for the shares."""
+    return const((largest,) * (fits.shape[-1] - TOLD) + (1.0,) * TOLD, fits)

@@ -56,7 +56,8 @@ def by_powers(descent: Array, fixed: Array, moving: Array, weight: Array) -> Arr
 def by_knots(descent: Array, fixed: Array, moving: Array, weight: Array) -> Array:
     """The same where the moving grey is a function of the fixed one, a broken line; shares are of the moving image's variance.
 
-    The fixed grey counts as what it is nearest to in [-0.5, 0.5]. The line is found first; its slopes and those of the fixed image say how the moving grey changes with a motion.
+    The fixed grey counts as what it is nearest to in [-0.5, 0.5]. The line is found first; its slopes and those of the
+    fixed image say how the moving grey changes with a motion.
     """
     xp = xp_of(fixed)
     descent, fixed, moving, weight = (
