@@ -20,7 +20,7 @@ import torch  # noqa: E402
 from stable_baselines3 import DQN  # noqa: E402
 
 from visionrl.agents import VisionExtractor, make_vec_env  # noqa: E402
-from visionrl.agents.cache import CachedFeatures  # noqa: E402
+from visionrl.agents.networks.frozen_features import CachedFeatures  # noqa: E402
 
 torch.set_num_threads(1)
 STEPS = 2048

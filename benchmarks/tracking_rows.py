@@ -11,9 +11,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from visionrl.agents.baselines import agent_policy
-from visionrl.agents.saved import load_agent
-from visionrl.agents.track import by_policy
+from visionrl.agents.evaluation.policies import agent_policy
+from visionrl.agents.prediction.track import by_policy
+from visionrl.agents.training.saving import load_agent
 from visionrl.core import BASELINES, batch, make_task
 from visionrl.datasets import VideoSample, load
 

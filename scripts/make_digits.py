@@ -1,4 +1,4 @@
-"""Makes ``visionrl/datasets/data/digits.npz`` from the handwritten digits that come with scikit-learn.
+"""Makes ``visionrl/datasets/embedded/data/digits.npz`` from the handwritten digits that come with scikit-learn.
 
     python scripts/make_digits.py                                # downloads the wheel with pip
     python scripts/make_digits.py scikit_learn-1.9.1-...whl
@@ -31,7 +31,7 @@ WHEEL = "scikit-learn==1.9.1"
 MEMBER = "sklearn/datasets/data/digits.csv.gz"
 SHARES = (0.7, 0.8)  # of each digit: train up to the first, val up to the second, test the rest
 SEED = 0
-TARGET = Path(__file__).resolve().parents[1] / "visionrl" / "datasets" / "data" / "digits.npz"
+TARGET = Path(__file__).resolve().parents[1] / "visionrl" / "datasets" / "embedded" / "data" / "digits.npz"
 
 
 def download_wheel(folder: Path) -> Path:

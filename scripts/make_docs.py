@@ -76,8 +76,8 @@ def main() -> None:
         partial.write_text(text)
         os.replace(partial, FOLDER / name)
     if films:
-        from visionrl.agents.baselines import expert_policy
-        from visionrl.agents.record import record
+        from visionrl.agents.evaluation.policies import expert_policy
+        from visionrl.agents.evaluation.record import record
 
         for entry in TASKS.values():
             short = (

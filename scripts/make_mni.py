@@ -1,4 +1,4 @@
-"""Makes ``visionrl/datasets/data/mni152_2mm.npz`` from the MNI152 templates in the nilearn wheel.
+"""Makes ``visionrl/datasets/embedded/data/mni152_2mm.npz`` from the MNI152 templates in the nilearn wheel.
 
     python scripts/make_mni.py                               # downloads the wheel with pip
     python scripts/make_mni.py nilearn-0.14.1-py3-none-any.whl
@@ -33,7 +33,9 @@ from skimage.transform import downscale_local_mean
 FACTOR = 2
 WHEEL = "nilearn==0.14.1"
 MEMBER = "nilearn/datasets/data/mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
-TARGET = Path(__file__).resolve().parents[1] / "visionrl" / "datasets" / "data" / "mni152_2mm.npz"
+TARGET = (
+    Path(__file__).resolve().parents[1] / "visionrl" / "datasets" / "embedded" / "data" / "mni152_2mm.npz"
+)
 AFIDS = """
 AC      -0.1198055   2.55212  -4.81723     PC       0.1409195 -25.124    -2.096035
 ICS      0.130151  -37.8742  -10.05817     PMJ      0.0267405 -23.35095 -21.87635

@@ -1,4 +1,4 @@
-"""Trace bricks, galaxies and words in scikit-image's photographs: write visionrl/datasets/data/objects.json.
+"""Trace bricks, galaxies and words in scikit-image's photographs: write visionrl/datasets/embedded/data/objects.json.
 
 Each is found by a threshold and a rule of size; words are named by what they say, so that one word never lies in
 two splits. Only outlines are stored: the pixels stay in the installed scikit-image.
@@ -14,9 +14,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from visionrl.datasets.objects import picture
+from visionrl.datasets.embedded.objects import picture
 
-OUT = Path(__file__).resolve().parents[1] / "visionrl" / "datasets" / "data" / "objects.json"
+OUT = Path(__file__).resolve().parents[1] / "visionrl" / "datasets" / "embedded" / "data" / "objects.json"
 
 TEXT = """Region-based segmentation
 Let us first determine markers of the coins and the

@@ -2,10 +2,13 @@
 
 from typing import Any
 
-from visionrl import envs  # files every task in Gymnasium
+from visionrl import (  # registers every task in Gymnasium, and the classical methods beside them
+    baselines,
+    envs,
+)
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "envs", "make_vec_env"]
+__all__ = ["__version__", "baselines", "envs", "make_vec_env"]
 
 
 def make_vec_env(env_id: str, n_envs: int = 1, **kwargs: Any) -> Any:

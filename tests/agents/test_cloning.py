@@ -10,10 +10,10 @@ import torch
 from stable_baselines3.common.vec_env import VecNormalize, VecTransposeImage
 
 from visionrl.agents import TrainConfig, clone, make_vec_env
-from visionrl.agents.cloning import Memory, answers, expert_actions, foreseen, mixed_actions
-from visionrl.agents.config import resolve
-from visionrl.agents.models import build_model
-from visionrl.agents.values import state_values
+from visionrl.agents.imitation.cloning import Memory, answers, expert_actions, foreseen, mixed_actions
+from visionrl.agents.imitation.values import state_values
+from visionrl.agents.training.config import resolve
+from visionrl.agents.training.models import build_model
 
 LANDMARK, GLIMPSE = "visionrl/LandmarkLocalization-v0", "visionrl/GlimpseClassification-v0"
 
@@ -170,7 +170,7 @@ def test_who_acts() -> None:
 def test_the_oldest_states_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
     env = make_vec_env(LANDMARK, 2, window=12, seed=0)
     each = sum(box.dtype.itemsize * int(np.prod(box.shape)) for box in env.observation_space.spaces.values())
-    monkeypatch.setattr("visionrl.agents.cloning.MEMORY_BYTES", 4 * each)
+    monkeypatch.setattr("visionrl.agents.imitation.cloning.MEMORY_BYTES", 4 * each)
     memory, obs = Memory(env, 100), env.reset()
     for number in range(3):
         memory.add(obs, np.full(2, number))

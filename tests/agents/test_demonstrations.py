@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from visionrl.agents import DoubleDQN, DQfD, VisionExtractor, make_vec_env
-from visionrl.agents.demonstrations import margin_loss
+from visionrl.agents.imitation.demonstrations import margin_loss
 
 LANDMARK = "visionrl/LandmarkLocalization-v0"
 

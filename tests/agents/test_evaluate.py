@@ -11,11 +11,11 @@ from PIL import Image
 from scipy.stats import bootstrap
 
 import visionrl  # noqa: F401
-from visionrl.agents.baselines import RandomPolicy, ScoredPolicy, agent_policy, expert_policy
-from visionrl.agents.episodes import MOST_EPISODES, choose
-from visionrl.agents.evaluate import compare, evaluate
-from visionrl.agents.record import record
-from visionrl.agents.table import estimate, summarize
+from visionrl.agents.evaluation.compare import compare, evaluate
+from visionrl.agents.evaluation.episodes import MOST_EPISODES, choose
+from visionrl.agents.evaluation.policies import RandomPolicy, ScoredPolicy, agent_policy, expert_policy
+from visionrl.agents.evaluation.record import record
+from visionrl.agents.evaluation.table import estimate, summarize
 from visionrl.core import make_task
 from visionrl.datasets import ImageSample, VideoSample
 

@@ -14,7 +14,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import nn
 
 from visionrl.agents import VisionExtractor, make_vec_env
-from visionrl.agents.extractor import MapAttention
+from visionrl.agents.networks.extractor import MapAttention
 from visionrl.backbones import as_backbone, make_backbone
 from visionrl.core import TASKS
 

@@ -9,9 +9,10 @@ import pytest
 from sb3_contrib import QRDQN
 from stable_baselines3 import DQN, PPO
 
-from visionrl.agents import TrainConfig, VisionExtractor, guided, make_vec_env
-from visionrl.agents.guided import draw_good
-from visionrl.agents.models import algorithm_of
+from visionrl.agents import TrainConfig, VisionExtractor, make_vec_env
+from visionrl.agents.imitation import guided
+from visionrl.agents.imitation.guided import draw_good
+from visionrl.agents.training.models import algorithm_of
 
 LANDMARK = "visionrl/LandmarkLocalization-v0"
 

@@ -11,10 +11,10 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import DictReplayBuffer
 
 from visionrl.agents import TrainConfig, VisionExtractor, clone, make_vec_env
-from visionrl.agents.cloning import Memory, expert_actions
-from visionrl.agents.config import resolve
-from visionrl.agents.models import build_model, fit_buffer
-from visionrl.agents.replay import Looker, StateReplayBuffer, bytes_of
+from visionrl.agents.imitation.cloning import Memory, expert_actions
+from visionrl.agents.sb3.replay import Looker, StateReplayBuffer, bytes_of
+from visionrl.agents.training.config import resolve
+from visionrl.agents.training.models import build_model, fit_buffer
 from visionrl.core import TASKS, make_task
 
 CHEST, FLAT = "visionrl/LandmarkLocalization3D-v0", "visionrl/LandmarkLocalization-v0"

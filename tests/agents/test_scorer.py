@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from visionrl import cli
 from visionrl.agents import TrainConfig, load_agent, train
-from visionrl.agents.baselines import ScoredPolicy, agent_policy
-from visionrl.agents.models import build_model, make_training_env
-from visionrl.agents.scorer import fit_scorer
+from visionrl.agents.evaluation.policies import ScoredPolicy, agent_policy
+from visionrl.agents.imitation.scorer import fit_scorer
+from visionrl.agents.training.models import build_model, make_training_env
+from visionrl.cli import main as cli
 from visionrl.ops import to_numpy
 
 REPLAY = ("learning_starts=32", "batch_size=8", "buffer_size=64", "train_freq=2")

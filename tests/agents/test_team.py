@@ -12,9 +12,9 @@ from gymnasium import spaces
 from stable_baselines3 import A2C, PPO
 
 from visionrl.agents import TrainConfig, clone, load_agent, make_vec_env, train
-from visionrl.agents.cloning import TEMPERATURE, batch_size, expert_actions
-from visionrl.agents.models import build_model
-from visionrl.agents.team import KINDS, TeamExtractor, TeamPolicy
+from visionrl.agents.imitation.cloning import TEMPERATURE, batch_size, expert_actions
+from visionrl.agents.networks.team import KINDS, TeamExtractor, TeamPolicy
+from visionrl.agents.training.models import build_model
 
 ID = "visionrl/MultiLandmarkLocalization3D-v0"
 SMALL: dict[str, Any] = {"window": 5, "scales": (4,), "steps": (4,)}

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 
-from visionrl import cli
 from visionrl.agents import TrainConfig, load_agent, make_vec_env, train
-from visionrl.agents import cloning as cloning_module
-from visionrl.agents.cache import OnImages
-from visionrl.agents.callback import RunCallback
-from visionrl.agents.config import resolve
+from visionrl.agents.imitation import cloning as cloning_module
+from visionrl.agents.networks.frozen_features import OnImages
+from visionrl.agents.training.callback import RunCallback
+from visionrl.agents.training.config import resolve
+from visionrl.cli import main as cli
 from visionrl.core import entry_of
 
 LANDMARK, GLIMPSE = "visionrl/LandmarkLocalization-v0", "visionrl/GlimpseClassification-v0"

@@ -20,11 +20,11 @@ from stable_baselines3 import DQN, PPO
 
 import visionrl
 from visionrl.agents import TrainConfig, load_agent, make_vec_env, train
-from visionrl.agents.arguments import parse_args
-from visionrl.agents.callback import RunCallback
-from visionrl.agents.config import load_presets, resolve
-from visionrl.agents.models import ALGORITHMS, FITS, build_model, fit_buffer
-from visionrl.agents.run_files import space_from_json, space_to_json
+from visionrl.agents.training.arguments import parse_args
+from visionrl.agents.training.callback import RunCallback
+from visionrl.agents.training.config import load_presets, resolve
+from visionrl.agents.training.models import ALGORITHMS, FITS, build_model, fit_buffer
+from visionrl.agents.training.run_files import space_from_json, space_to_json
 from visionrl.core import TASKS
 
 LANDMARK = "visionrl/LandmarkLocalization-v0"
@@ -146,7 +146,7 @@ def test_the_same_config_gives_the_same_agent(whole: TrainConfig, tmp_path: Path
 KILLED = """
 import json, os, signal, sys
 from visionrl.agents import TrainConfig, train
-from visionrl.agents.callback import RunCallback
+from visionrl.agents.training.callback import RunCallback
 
 def step(self, ordinary=RunCallback._on_step):
     if self.model.num_timesteps == 300:
@@ -340,11 +340,11 @@ def test_spaces_as_json() -> None:
 
 
 def test_functions_keep_their_names() -> None:
-    import visionrl.agents.evaluate
-    import visionrl.agents.train as module
+    import visionrl.agents.evaluation.compare
+    import visionrl.agents.training.train as module
 
     del module
-    assert callable(visionrl.agents.train) and callable(visionrl.agents.evaluate)
+    assert callable(visionrl.agents.training.train) and callable(visionrl.agents.evaluation.compare)
     code = "import sys, visionrl.agents; assert not {'torch', 'stable_baselines3'} & set(sys.modules)"
     root = str(Path(visionrl.__file__).parents[1])
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": root})

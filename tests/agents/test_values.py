@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from visionrl.agents.values import action_values, horizon, state_values
+from visionrl.agents.imitation.values import action_values, horizon, state_values
 from visionrl.core import make_task
 from visionrl.core.batch import stack, take
 from visionrl.ops import to_numpy

@@ -11,8 +11,8 @@ from skimage.filters import gaussian
 
 from visionrl.core import BASELINES, batch, make_task
 from visionrl.datasets import ImageSample, PairSample, VolumeSample
-from visionrl.envs.registration import bending, fields
 from visionrl.envs.registration.local_fits import slope
+from visionrl.ops import bending, fields
 
 IDS = {2: "visionrl/DeformableRegistration2D-v0", 3: "visionrl/DeformableRegistration3D-v0"}
 SMALL = {"nodes": 5, "side": 24, "window": 8, "points": (2, 3)}

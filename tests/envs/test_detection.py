@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visionrl.agents.baselines import RandomPolicy, ScoredPolicy, expert_policy
-from visionrl.agents.episodes import last_states
-from visionrl.agents.evaluate import compare, measure
+from visionrl.agents.evaluation.compare import compare, measure
+from visionrl.agents.evaluation.episodes import last_states
+from visionrl.agents.evaluation.policies import RandomPolicy, ScoredPolicy, expert_policy
 from visionrl.core import TaskVectorEnv, batch, make_task
 from visionrl.datasets import ImageSample
 from visionrl.envs.detection import paint, scores

@@ -9,10 +9,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from visionrl.baselines import landmarks3d as classical3d
 from visionrl.core import BASELINES, batch, make_task
 from visionrl.core.conformance import CHECKS
 from visionrl.datasets import VolumeSample
-from visionrl.envs.localization import classical3d
 from visionrl.envs.localization.absence import REMAINS, cut_off
 from visionrl.envs.localization.planes import PlaneCanvas
 

@@ -8,8 +8,8 @@ import pytest
 
 from visionrl.core import BASELINES, batch, make_task
 from visionrl.datasets import MotSample, VideoSample, load, validate
-from visionrl.datasets.crowds import CutoutCrowds, crowd, seen
-from visionrl.datasets.cutouts import PHOTOGRAPHS
+from visionrl.datasets.embedded.crowds import CutoutCrowds, crowd, seen
+from visionrl.datasets.embedded.cutouts import PHOTOGRAPHS
 from visionrl.envs.tracking.sightings import Detector, drawn, sources
 from visionrl.envs.tracking.turns import correlation
 

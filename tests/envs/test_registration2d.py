@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from visionrl.banks.image_pairs import middle
 from visionrl.core import BASELINES, batch, make_task
 from visionrl.datasets import PairSample
-from visionrl.envs.registration import transforms
-from visionrl.envs.registration.pair_bank import middle
-from visionrl.envs.registration.similarity import mutual_information, ncc
+from visionrl.metrics.similarity import mutual_information, ncc
+from visionrl.ops import transforms
 
 ID = "visionrl/Registration2D-v0"
 IDENTITY = np.eye(2, 3)

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from visionrl.banks.c_arm import Geometry, exposed
+from visionrl.baselines.registration2d3d import correlation
 from visionrl.core import BASELINES, batch, make_task
 from visionrl.datasets import VolumeSample
-from visionrl.envs.registration import transforms
-from visionrl.envs.registration.carm import Geometry, exposed
-from visionrl.envs.registration.classical2d3d import correlation
 from visionrl.envs.registration.pose_fits import block_means
-from visionrl.envs.registration.poses import missing, shifted, within_reach
+from visionrl.ops import transforms
+from visionrl.ops.poses import missing, shifted, within_reach
 
 ID = "visionrl/Registration2D3D-v0"
 REST = np.eye(3, 4)[None]

@@ -9,9 +9,9 @@ import pytest
 
 from visionrl.core import BASELINES, batch, make_task
 from visionrl.datasets import PairSample
-from visionrl.datasets.deform import linear
-from visionrl.envs.registration import transforms
 from visionrl.envs.registration.base import from_fixed
+from visionrl.ops import transforms
+from visionrl.ops.deform import linear
 
 ID = "visionrl/Registration3D-v0"
 IDENTITY = np.eye(3, 4)

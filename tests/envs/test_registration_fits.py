@@ -13,9 +13,9 @@ from skimage.filters import gaussian
 from visionrl.core import BASELINES, batch, make_task
 from visionrl.core.conformance import CHECKS
 from visionrl.datasets import PairSample
-from visionrl.envs.registration import transforms
 from visionrl.envs.registration.fits import moved_by
-from visionrl.envs.registration.least_squares import POWERS, TOLD, by_knots, by_powers, motions
+from visionrl.ops import transforms
+from visionrl.ops.least_squares import POWERS, TOLD, by_knots, by_powers, motions
 
 TASKS = {2: "visionrl/Registration2D-v0", 3: "visionrl/Registration3D-v0"}
 

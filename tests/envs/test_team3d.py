@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from visionrl.agents.baselines import expert_policy
-from visionrl.agents.evaluate import evaluate
+from visionrl.agents.evaluation.compare import evaluate
+from visionrl.agents.evaluation.policies import expert_policy
 from visionrl.core import BASELINES, batch, make_task
 from visionrl.datasets import VolumeSample
 

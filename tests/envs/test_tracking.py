@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from visionrl import metrics, ops
-from visionrl.agents.baselines import RandomPolicy, expert_policy
-from visionrl.agents.evaluate import evaluate
+from visionrl.agents.evaluation.compare import evaluate
+from visionrl.agents.evaluation.policies import RandomPolicy, expert_policy
 from visionrl.core import batch, make_task
 from visionrl.core.conformance import CHECKS
 from visionrl.datasets import VideoSample
-from visionrl.envs.tracking.scores import RADII, SCORES, norm_precision
 from visionrl.envs.tracking.starts import SEGMENTS, SHIFTS, segment, shifted, span
+from visionrl.metrics.tracking import RADII, SCORES, norm_precision
 
 ID = "visionrl/Tracking-v0"
 STOP = 10

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from visionrl import ops
-from visionrl.agents.evaluate import evaluate
+from visionrl.agents.evaluation.compare import evaluate
 from visionrl.core import BASELINES, batch, make_task
 from visionrl.core.conformance import CHECKS
 from visionrl.datasets import VideoSample
-from visionrl.envs.tracking.filters import MAPS, SCALES, CorrelationFilter, vertex
 from visionrl.envs.tracking.follow import Follow
-from visionrl.envs.tracking.looks import described, pooled
+from visionrl.ops.correlation_filter import MAPS, SCALES, CorrelationFilter, vertex
+from visionrl.ops.looks import described, pooled
 
 ID = "visionrl/Tracking-v0"
 GO, STAY = Follow(5.0).go, Follow(5.0).stay

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from visionrl import ops
+from visionrl.baselines.redetection import Doubt, Seeker
 from visionrl.core import BASELINES, batch, make_task
 from visionrl.core.conformance import CHECKS
 from visionrl.datasets import VideoSample
-from visionrl.envs.tracking.filters import CorrelationFilter
 from visionrl.envs.tracking.follow import Follow
-from visionrl.envs.tracking.looks import described
-from visionrl.envs.tracking.redetect import Doubt, Seeker
-from visionrl.envs.tracking.wide import TIMES, Wide
+from visionrl.ops.correlation_filter import CorrelationFilter
+from visionrl.ops.looks import described
+from visionrl.ops.wide import TIMES, Wide
 
 ID = "visionrl/Tracking-v0"
 ROWS = ("correlation filter", "correlation filter, re-detecting")

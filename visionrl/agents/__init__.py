@@ -5,42 +5,28 @@ Names are loaded when first used, so ``import visionrl.agents`` loads neither to
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import Any
 
 _HOMES = {
-    "SB3VecEnv": "sb3_env",
-    "make_vec_env": "sb3_env",
-    "VisionExtractor": "extractor",
-    "CachedFeatures": "cache",
-    "TrainConfig": "config",
-    "train": "train",
-    "load_agent": "saved",
-    "evaluate": "evaluate",
-    "compare": "evaluate",
-    "agent_policy": "baselines",
-    "record": "record",
-    "guided": "guided",
-    "clone": "cloning",
-    "DoubleDQN": "demonstrations",
-    "DQfD": "demonstrations",
-    "Curriculum": "curriculum",
-    "train_classifier": "classifier",
+    "SB3VecEnv": "sb3.vec_env",
+    "make_vec_env": "sb3.vec_env",
+    "VisionExtractor": "networks.extractor",
+    "CachedFeatures": "networks.frozen_features",
+    "TrainConfig": "training.config",
+    "train": "training.train",
+    "load_agent": "training.saving",
+    "evaluate": "evaluation.compare",
+    "compare": "evaluation.compare",
+    "agent_policy": "evaluation.policies",
+    "record": "evaluation.record",
+    "guided": "imitation.guided",
+    "clone": "imitation.cloning",
+    "DoubleDQN": "imitation.demonstrations",
+    "DQfD": "imitation.demonstrations",
+    "Curriculum": "training.curriculum",
 }
 __all__ = list(_HOMES)
-
-
-class _Package(ModuleType):
-    """This package: its functions keep their names when the modules of the same names are imported."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

@@ -20,8 +20,8 @@ from visionrl.datasets.splits import SPLITS, split_subjects
 from visionrl.datasets.validate import validate
 
 if TYPE_CHECKING:
-    from visionrl.datasets.chest import ChestXray
-    from visionrl.datasets.videos import CutoutVideos
+    from visionrl.datasets.embedded.chest import ChestXray
+    from visionrl.datasets.embedded.videos import CutoutVideos
 
 __all__ = [
     "SPLITS",
@@ -44,7 +44,7 @@ __all__ = [
     "validate",
 ]
 
-_LAZY = {"ChestXray": "visionrl.datasets.chest", "CutoutVideos": "visionrl.datasets.videos"}
+_LAZY = {"ChestXray": "visionrl.datasets.embedded.chest", "CutoutVideos": "visionrl.datasets.embedded.videos"}
 
 
 def __getattr__(name: str) -> Any:

@@ -3,5 +3,6 @@
 from visionrl.rendering.canvas import PALETTE, Canvas, usual_zoom
 from visionrl.rendering.files import replacing
 from visionrl.rendering.gif import write_gif, write_png
+from visionrl.rendering.window import why_no_window
 
-__all__ = ["PALETTE", "Canvas", "replacing", "usual_zoom", "write_gif", "write_png"]
+__all__ = ["PALETTE", "Canvas", "replacing", "usual_zoom", "why_no_window", "write_gif", "write_png"]

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from visionrl.agents.run_files import write_json
+from visionrl.agents.training.run_files import write_json
 from visionrl.rendering import replacing
 
 HOME = Path(__file__).parent

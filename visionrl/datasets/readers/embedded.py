@@ -11,7 +11,7 @@ from visionrl.datasets.samples import ImageSample, MotSample, VideoSample
 @register_format("chest-xray", kind=ImageSample, embedded=True)
 def read_chest_xray(path: None, options: ReadOptions) -> Sequence[ImageSample]:
     """Projections of a real chest CT with landmarks; see ``ChestXray``."""
-    from visionrl.datasets.chest import ChestXray
+    from visionrl.datasets.embedded.chest import ChestXray
 
     return ChestXray(options.split)
 
@@ -19,7 +19,7 @@ def read_chest_xray(path: None, options: ReadOptions) -> Sequence[ImageSample]:
 @register_format("cutout-videos", kind=VideoSample, embedded=True)
 def read_cutout_videos(path: None, options: ReadOptions) -> Sequence[VideoSample]:
     """Real cut-outs that move over real photographs; see ``CutoutVideos``."""
-    from visionrl.datasets.videos import CutoutVideos
+    from visionrl.datasets.embedded.videos import CutoutVideos
 
     return CutoutVideos(options.split)
 
@@ -27,7 +27,7 @@ def read_cutout_videos(path: None, options: ReadOptions) -> Sequence[VideoSample
 @register_format("long-cutout-videos", kind=VideoSample, embedded=True)
 def read_long_cutout_videos(path: None, options: ReadOptions) -> Sequence[VideoSample]:
     """The same with 64 videos of 60 frames for training; the other splits are those of ``"cutout-videos"``."""
-    from visionrl.datasets.videos import CutoutVideos
+    from visionrl.datasets.embedded.videos import CutoutVideos
 
     return CutoutVideos("train", 64, 60) if options.split == "train" else CutoutVideos(options.split)
 
@@ -35,7 +35,7 @@ def read_long_cutout_videos(path: None, options: ReadOptions) -> Sequence[VideoS
 @register_format("jumping-cutout-videos", kind=VideoSample, embedded=True)
 def read_jumping_cutout_videos(path: None, options: ReadOptions) -> Sequence[VideoSample]:
     """64 of 80 frames for training, the other splits as in ``"cutout-videos"``, all less a quarter of their frames."""
-    from visionrl.datasets.videos import CutoutVideos
+    from visionrl.datasets.embedded.videos import CutoutVideos
 
     if options.split == "train":
         return CutoutVideos("train", 64, 80, jump=True)
@@ -45,7 +45,7 @@ def read_jumping_cutout_videos(path: None, options: ReadOptions) -> Sequence[Vid
 @register_format("cutout-crowds", kind=MotSample, embedded=True)
 def read_cutout_crowds(path: None, options: ReadOptions) -> Sequence[MotSample]:
     """Many real cut-outs that move over a real photograph; see ``CutoutCrowds``."""
-    from visionrl.datasets.crowds import CutoutCrowds
+    from visionrl.datasets.embedded.crowds import CutoutCrowds
 
     return CutoutCrowds(options.split)
 
@@ -53,7 +53,7 @@ def read_cutout_crowds(path: None, options: ReadOptions) -> Sequence[MotSample]:
 @register_format("digits", kind=ImageSample, embedded=True)
 def read_digits(path: None, options: ReadOptions) -> Sequence[ImageSample]:
     """Handwritten digits; see ``Digits``."""
-    from visionrl.datasets.digits import Digits
+    from visionrl.datasets.embedded.digits import Digits
 
     return Digits(options.split)
 
@@ -61,7 +61,7 @@ def read_digits(path: None, options: ReadOptions) -> Sequence[ImageSample]:
 @register_format("cluttered-digits", kind=ImageSample, embedded=True)
 def read_cluttered_digits(path: None, options: ReadOptions) -> Sequence[ImageSample]:
     """The same somewhere on a larger canvas, among fragments of others; see ``ClutteredDigits``."""
-    from visionrl.datasets.digits import ClutteredDigits
+    from visionrl.datasets.embedded.digits import ClutteredDigits
 
     return ClutteredDigits(options.split)
 
@@ -69,7 +69,7 @@ def read_cluttered_digits(path: None, options: ReadOptions) -> Sequence[ImageSam
 @register_format("objects", kind=ImageSample, embedded=True)
 def read_objects(path: None, options: ReadOptions) -> Sequence[ImageSample]:
     """Real cut-outs of five classes on real photographs, with boxes; see ``Objects``."""
-    from visionrl.datasets.objects import Objects
+    from visionrl.datasets.embedded.objects import Objects
 
     return Objects(options.split)
 
@@ -77,6 +77,6 @@ def read_objects(path: None, options: ReadOptions) -> Sequence[ImageSample]:
 @register_format("coins", kind=ImageSample, embedded=True)
 def read_coins(path: None, options: ReadOptions) -> Sequence[ImageSample]:
     """Parts of a photograph of coins, with boxes; see ``Coins``."""
-    from visionrl.datasets.coins import Coins
+    from visionrl.datasets.embedded.coins import Coins
 
     return Coins(options.split)

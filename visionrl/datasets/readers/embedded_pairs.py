@@ -25,10 +25,10 @@ def _register(source: str, kind: str) -> None:
     def read(path: None, options: ReadOptions) -> Sequence[PairSample]:
         """Pairs of a source with maps of a kind; see ``datasets.pairs`` and ``datasets.volume_pairs``."""
         if source.startswith("volume"):
-            from visionrl.datasets.volume_pairs import VolumePairs
+            from visionrl.datasets.embedded.volume_pairs import VolumePairs
 
             return VolumePairs(source.endswith("multimodal"), options.split, kind)
-        from visionrl.datasets.pairs import Pairs, photo_scene, scan_scene, strewn_scene
+        from visionrl.datasets.embedded.pairs import Pairs, photo_scene, scan_scene, strewn_scene
 
         scenes = {"photo-pairs": photo_scene, "strewn-photo-pairs": strewn_scene, "scan-pairs": scan_scene}
         count = STREWN if (source, options.split) == ("strewn-photo-pairs", "train") else None

@@ -11,6 +11,6 @@ from visionrl.datasets.samples import ImageSample
 @register_format("chest-ct-slices", kind=ImageSample, embedded=True)
 def read_chest_ct_slices(path: None, options: ReadOptions) -> Sequence[ImageSample]:
     """Axial slices of a real chest CT; see ``datasets.slices``."""
-    from visionrl.datasets.slices import ChestSlices
+    from visionrl.datasets.embedded.slices import ChestSlices
 
     return ChestSlices(options.split)

@@ -11,7 +11,7 @@ from visionrl.datasets.samples import VolumeSample
 @register_format("chest-ct-volumes", kind=VolumeSample, embedded=True)
 def read_chest_ct_volumes(path: None, options: ReadOptions) -> Sequence[VolumeSample]:
     """Subjects made of a real chest CT; see ``datasets.volumes``."""
-    from visionrl.datasets.volumes import DeformedVolumes, chest_scan
+    from visionrl.datasets.embedded.volumes import DeformedVolumes, chest_scan
 
     return DeformedVolumes(chest_scan, options.split)
 
@@ -19,6 +19,6 @@ def read_chest_ct_volumes(path: None, options: ReadOptions) -> Sequence[VolumeSa
 @register_format("mni", kind=VolumeSample, embedded=True)
 def read_mni(path: None, options: ReadOptions) -> Sequence[VolumeSample]:
     """Subjects made of a real template of the brain; see ``datasets.volumes``."""
-    from visionrl.datasets.volumes import DeformedVolumes, mni_scan
+    from visionrl.datasets.embedded.volumes import DeformedVolumes, mni_scan
 
     return DeformedVolumes(mni_scan, options.split)

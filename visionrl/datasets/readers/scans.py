@@ -33,6 +33,7 @@ from pathlib import Path
 
 import numpy as np
 
+from visionrl.datasets.embedded.volumes import centroids
 from visionrl.datasets.formats import Entry
 from visionrl.datasets.readers.csv_points import guess
 from visionrl.datasets.readers.scan_grid import (
@@ -46,7 +47,6 @@ from visionrl.datasets.readers.scan_grid import (
 )
 from visionrl.datasets.readers.scan_points import SUFFIXES, PointsFile, read_points
 from visionrl.datasets.samples import VolumeSample
-from visionrl.datasets.volumes import centroids
 
 LABEL_ENDS = ("_label", "_labels", "_seg", "_segmentation", "_mask")
 LABEL_FOLDERS = ("labels", "labelsTr", "masks")

@@ -10,9 +10,9 @@ import numpy as np
 from gymnasium import spaces
 
 from visionrl import ops
+from visionrl.banks.images import image_bank
 from visionrl.core import Task, check_range
 from visionrl.datasets import ImageSample, load
-from visionrl.datasets.image_bank import image_bank
 from visionrl.envs.detection import moves, paint, scores, starts
 from visionrl.envs.detection.boxes import bounded, label_table, mirrored, near, sought_names, within
 from visionrl.envs.detection.state import Rules, State

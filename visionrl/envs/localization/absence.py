@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from visionrl.datasets.volume_bank import VolumeBank
+from visionrl.banks.volumes import VolumeBank
 from visionrl.ops import Array, const, xp_of
 
 REMAINS = 0.4  # share of a side that is kept, at least, where a volume is cut

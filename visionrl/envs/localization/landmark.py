@@ -10,9 +10,9 @@ import numpy as np
 from gymnasium import spaces
 
 from visionrl import ops, rewards
+from visionrl.banks.patches import patch_bank, targets
 from visionrl.core import Task, check_choice, check_range, register
 from visionrl.datasets import ImageSample, load
-from visionrl.datasets.bank import patch_bank, targets
 from visionrl.envs.localization.walking import check_walk, come_to, first_trail
 from visionrl.metrics import within
 from visionrl.ops import Array, const, one_hot, xp_of

@@ -10,10 +10,10 @@ import numpy as np
 from gymnasium import spaces
 
 from visionrl import ops, rewards
+from visionrl.banks.patches import targets
+from visionrl.banks.volumes import volume_bank
 from visionrl.core import Task, check_choice, check_range, register
 from visionrl.datasets import VolumeSample, load
-from visionrl.datasets.bank import targets
-from visionrl.datasets.volume_bank import volume_bank
 from visionrl.envs.localization.absence import cut_off, visible
 from visionrl.envs.localization.planes import PlaneCanvas
 from visionrl.envs.localization.walking import check_walk, come_to, first_trail

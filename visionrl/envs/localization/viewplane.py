@@ -10,9 +10,9 @@ import numpy as np
 from gymnasium import spaces
 
 from visionrl import ops, rewards
+from visionrl.banks.patches import shared
 from visionrl.core import Task, check_range, register
 from visionrl.datasets import VolumeSample, load
-from visionrl.datasets.bank import shared
 from visionrl.envs.localization.walking import check_walk, come_to, first_trail
 from visionrl.ops import Array, const, one_hot, xp_of
 from visionrl.ops.volumes import Volumes, plane

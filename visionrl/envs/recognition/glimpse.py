@@ -10,9 +10,9 @@ import numpy as np
 from gymnasium import spaces
 
 from visionrl import ops
+from visionrl.banks.patches import patch_bank
 from visionrl.core import Task, check_choice, register
 from visionrl.datasets import ImageSample, load
-from visionrl.datasets.bank import patch_bank
 from visionrl.datasets.classes import class_names, image_class
 from visionrl.envs.recognition.mosaic import Mosaic
 from visionrl.ops import Array, const, one_hot, xp_of

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from visionrl.banks.patches import allocate, block_mean, shrink
 from visionrl.datasets import ImageSample
-from visionrl.datasets.bank import allocate, block_mean, shrink
 from visionrl.ops import Array, Resident, const, xp_of
 
 

@@ -11,18 +11,17 @@ import numpy as np
 from gymnasium import spaces
 
 from visionrl import ops, rewards
+from visionrl.banks.image_pairs import within
+from visionrl.banks.label_maps import check_labels
 from visionrl.core import Task
 from visionrl.datasets import PairSample
-from visionrl.envs.registration import transforms
 from visionrl.envs.registration.choice import chosen, told
 from visionrl.envs.registration.controls import Controls, check_modalities, rests, two_modalities
 from visionrl.envs.registration.fits import COARSER, Bank, Fits, fit_scales, grey
 from visionrl.envs.registration.inliers import Inliers
-from visionrl.envs.registration.labels import check_labels
-from visionrl.envs.registration.pair_bank import within
 from visionrl.envs.registration.rules import Rules
-from visionrl.envs.registration.similarity import mutual_information, ncc
-from visionrl.ops import Array, Resident, const, xp_of
+from visionrl.metrics.similarity import mutual_information, ncc
+from visionrl.ops import Array, Resident, const, transforms, xp_of
 
 MEMORY = 20  # steps that are looked back on for rest
 BONUS = 10.0

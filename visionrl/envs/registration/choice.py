@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from visionrl.envs.registration.least_squares import TOLD
 from visionrl.ops import Array, const, xp_of
+from visionrl.ops.least_squares import TOLD
 
 USEFUL = 0.9  # share of the distance that a proposal which is to be trusted leaves at most
 

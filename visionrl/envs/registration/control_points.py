@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from visionrl.envs.registration.bending import lattice
+from visionrl.ops.bending import lattice
 
 
 def visits(points: Sequence[int], axes: int, side: int) -> tuple[tuple, tuple[float, ...], tuple[int, ...]]:

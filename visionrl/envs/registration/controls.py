@@ -8,8 +8,7 @@ import numpy as np
 from gymnasium import Space, spaces
 
 from visionrl.datasets import PairSample
-from visionrl.envs.registration import transforms
-from visionrl.ops import Array, Resident, const, one_hot, xp_of
+from visionrl.ops import Array, Resident, const, one_hot, transforms, xp_of
 
 CONTROLS = ("unit", "steps", "continuous")
 STEPS = (0.0033, 0.01, 0.03, 0.09, 0.27)  # of half the field and of a radian (Bauer et al., 2021)

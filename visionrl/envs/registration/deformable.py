@@ -10,22 +10,21 @@ import numpy as np
 from gymnasium import spaces
 
 from visionrl import ops, rewards
+from visionrl.banks.label_grids import body, shape_bank
+from visionrl.banks.label_maps import check_labels
 from visionrl.core import Task
 from visionrl.datasets import PairSample, load
-from visionrl.envs.registration import fields
 from visionrl.envs.registration.base import check_axes
-from visionrl.envs.registration.bending import between, deformation, developed, lattice, warped
 from visionrl.envs.registration.bending_rules import BendingRules
 from visionrl.envs.registration.choice import chosen, told, trusted
 from visionrl.envs.registration.control_points import near_body, visits
 from visionrl.envs.registration.controls import two_modalities
 from visionrl.envs.registration.deformable_pairs import DeformablePairs, holds_pairs, shapes
 from visionrl.envs.registration.deformable_state import State
-from visionrl.envs.registration.labels import check_labels
 from visionrl.envs.registration.local_fits import LocalFits
 from visionrl.envs.registration.overlay import overlay_bent
-from visionrl.envs.registration.shape_bank import body, shape_bank
-from visionrl.ops import Array, const, one_hot, xp_of
+from visionrl.ops import Array, const, fields, one_hot, xp_of
+from visionrl.ops.bending import between, deformation, developed, lattice, warped
 
 STEPS = (0.002, 0.005, 0.015, 0.04, 0.1)  # of the side
 TABLE = (*(-step for step in reversed(STEPS)), 0.0, *STEPS)

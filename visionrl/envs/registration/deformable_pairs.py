@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 
 from visionrl import ops
+from visionrl.banks.label_grids import ShapeBank, fineness
+from visionrl.banks.pair_geometry import Places, Ruler
 from visionrl.datasets import ImageSample, PairSample, VolumeSample, list_formats
 from visionrl.datasets.formats import parse
-from visionrl.envs.registration import fields
-from visionrl.envs.registration.bending import lattice
-from visionrl.envs.registration.places import Places, Ruler
-from visionrl.envs.registration.shape_bank import ShapeBank, fineness
-from visionrl.ops import Array, xp_of
+from visionrl.ops import Array, fields, xp_of
+from visionrl.ops.bending import lattice
 
 SMOOTHING = 1e-3  # of the true field, against points that lie on each other
 

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from visionrl.envs.registration import transforms
+from visionrl.banks.image_pairs import PairBank, within
+from visionrl.banks.volume_pairs import VolumePairBank
 from visionrl.envs.registration.choice import cut, trusted
-from visionrl.envs.registration.least_squares import TOLD, motions
-from visionrl.envs.registration.pair_bank import PairBank, within
-from visionrl.envs.registration.volume_pair_bank import VolumePairBank
-from visionrl.ops import Array, Resident, const, xp_of
+from visionrl.ops import Array, Resident, const, transforms, xp_of
+from visionrl.ops.least_squares import TOLD, motions
 
 COARSER = 2  # pixels of a window per side of a pixel that is compared; of the widest field, twice as many
 MOST_KEPT = 2**28  # bytes of slopes that are kept; beyond, they are computed at each step

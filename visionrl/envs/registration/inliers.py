@@ -5,10 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from visionrl.datasets.bank import colored
-from visionrl.envs.registration.pair_bank import PairBank, middle
-from visionrl.envs.registration.transforms import carry
+from visionrl.banks.image_pairs import PairBank, middle
+from visionrl.banks.patches import colored
 from visionrl.ops import Array, Resident, norm, xp_of
+from visionrl.ops.transforms import carry
 
 FEATURES = 1000  # corners of an image at most
 NEAR = 3.0  # pixels as held within which a corner is where it belongs

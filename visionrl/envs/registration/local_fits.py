@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from visionrl.envs.registration import fields
 from visionrl.envs.registration.choice import cut
-from visionrl.envs.registration.least_squares import TOLD, motions
-from visionrl.ops import Array, Resident, columns, xp_of
+from visionrl.ops import Array, Resident, columns, fields, xp_of
+from visionrl.ops.least_squares import TOLD, motions
 
 
 class LocalFits:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from visionrl.envs.registration.bending import lattice
-from visionrl.envs.registration.pair_bank import PairBank, middle
-from visionrl.envs.registration.transforms import carry, invert
+from visionrl.banks.image_pairs import PairBank, middle
+from visionrl.ops.bending import lattice
+from visionrl.ops.transforms import carry, invert
 from visionrl.rendering import Canvas
 
 SQUARES = 6  # along the shorter side of the chequered picture

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from visionrl.envs.registration.carm import CArm
+from visionrl.banks.c_arm import CArm
 from visionrl.envs.registration.choice import cut
-from visionrl.envs.registration.least_squares import TOLD, by_knots
-from visionrl.envs.registration.poses import shifted
 from visionrl.ops import Array, Resident, xp_of
+from visionrl.ops.least_squares import TOLD, by_knots
+from visionrl.ops.poses import shifted
 
 COARSER = (4, 2)  # pixels of a picture per side of a pixel that is compared
 # Of a picture's side: the spread of the Gaussian mean that is taken off, and with it slow changes of exposure.

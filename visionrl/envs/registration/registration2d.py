@@ -8,11 +8,11 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from visionrl.banks.image_pairs import PairBank, pair_bank
 from visionrl.core import check_choice, register
 from visionrl.datasets import PairSample, load
 from visionrl.envs.registration.base import Registration, State, check_axes, from_fixed
 from visionrl.envs.registration.overlay import overlay
-from visionrl.envs.registration.pair_bank import PairBank, pair_bank
 from visionrl.envs.registration.rules import Rules
 
 DEFAULTS = {"rigid": "photo-pairs", "similarity": "photo-pairs-similarity", "affine": "photo-pairs-affine"}

@@ -10,15 +10,14 @@ import numpy as np
 from gymnasium import spaces
 
 from visionrl import ops, rewards
+from visionrl.banks.c_arm import CHEST_TONE, PLAIN_TONE, Geometry, c_arm, exposed
 from visionrl.core import Task, check_choice, check_range, register
 from visionrl.datasets import VolumeSample, load
-from visionrl.envs.registration import transforms
-from visionrl.envs.registration.carm import CHEST_TONE, PLAIN_TONE, Geometry, c_arm, exposed
 from visionrl.envs.registration.choice import chosen, told, trusted
 from visionrl.envs.registration.controls import CONTROLS, Controls, rests
 from visionrl.envs.registration.pose_fits import PoseFits
-from visionrl.envs.registration.poses import REACH_DEG, REACH_MM, missing, shifted, within_reach
-from visionrl.ops import Array, const, xp_of
+from visionrl.ops import Array, const, transforms, xp_of
+from visionrl.ops.poses import REACH_DEG, REACH_MM, missing, shifted, within_reach
 from visionrl.rendering import Canvas
 
 MEMORY = 20  # steps that are looked back on for rest

@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from visionrl.banks.volume_pairs import VolumePairBank, check_sides, volume_pair_bank
 from visionrl.core import check_range, register
 from visionrl.datasets import PairSample, load
 from visionrl.envs.registration.base import Registration, State, check_axes, from_fixed
 from visionrl.envs.registration.overlay import overlay3d
 from visionrl.envs.registration.rules import Rules
-from visionrl.envs.registration.volume_pair_bank import VolumePairBank, check_sides, volume_pair_bank
 
 DEFAULTS = {
     "rigid": "volume-pairs",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from visionrl.core import check_choice, check_range
 from visionrl.envs.registration.controls import CONTROLS
 from visionrl.envs.registration.fits import COARSER
-from visionrl.envs.registration.transforms import KINDS
+from visionrl.ops.transforms import KINDS
 
 REWARDS = ("truth", "ncc", "mi", "dice", "inliers")
 

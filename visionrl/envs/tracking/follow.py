@@ -6,9 +6,9 @@ import numpy as np
 from gymnasium import spaces
 
 from visionrl import ops
-from visionrl.envs.tracking.filters import MAPS, SCALES
 from visionrl.envs.tracking.moves import KEPT, Jumps, Shifts, placed
 from visionrl.ops import Array, one_hot, xp_of
+from visionrl.ops.correlation_filter import MAPS, SCALES
 
 # The strongest of the filter's peaks, then each map's; then there may be that of a wide window
 CHOICES = MAPS + 1

@@ -9,9 +9,9 @@ import numpy as np
 from gymnasium import spaces
 
 from visionrl import ops
+from visionrl.banks.videos import frame_bank
 from visionrl.core import Task, batch, check_range, register
 from visionrl.datasets import MotSample, load
-from visionrl.datasets.video_bank import frame_bank
 from visionrl.envs.tracking import turns
 from visionrl.envs.tracking.sightings import SCORES, Detector, Sightings
 from visionrl.envs.tracking.turns import (

@@ -10,10 +10,10 @@ from gymnasium import spaces
 
 from visionrl import ops
 from visionrl.core import check_range
-from visionrl.envs.tracking.filters import MAPS, CorrelationFilter, Known
 from visionrl.envs.tracking.state import State
-from visionrl.envs.tracking.wide import Wide
 from visionrl.ops import Array, xp_of
+from visionrl.ops.correlation_filter import MAPS, CorrelationFilter, Known
+from visionrl.ops.wide import Wide
 
 KNOWN = tuple(field.name for field in fields(Known))
 FAR = 10.0  # limit of the numbers that describe peaks

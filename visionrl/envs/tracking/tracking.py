@@ -9,15 +9,15 @@ import numpy as np
 from gymnasium import spaces
 
 from visionrl import ops, rewards
+from visionrl.banks.videos import video_bank
 from visionrl.core import Task, check_choice, check_range, register
 from visionrl.datasets import VideoSample, load
-from visionrl.datasets.video_bank import video_bank
 from visionrl.envs.tracking.follow import control_of
 from visionrl.envs.tracking.moves import RESTART, STOP, UPDATE, packed
 from visionrl.envs.tracking.responses import Responses, check_filters
-from visionrl.envs.tracking.scores import SCORES, frame_scores, means
 from visionrl.envs.tracking.starts import PARTS, shifted, span
 from visionrl.envs.tracking.state import State
+from visionrl.metrics.tracking import SCORES, frame_scores, means
 from visionrl.ops import Array, xp_of
 from visionrl.rendering import Canvas
 

@@ -1,0 +1,1 @@
+"""Evaluation: policies, episodes, comparisons, tables, films."""

@@ -1,0 +1,176 @@
+"""Episodes of an evaluation: which they are, and how policies and classical methods go through them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from gymnasium.utils.seeding import np_random
+
+from visionrl.agents.evaluation.policies import Policy
+from visionrl.core import Task, batch, entry_of, make_task
+from visionrl.core.registry import Run
+
+MOST_EPISODES = 512  # of an evaluation that is not told how many
+# arguments of environments that are not the task's; policies get NumPy arrays of one process
+ENGINE = ("backend", "device", "num_envs", "render_mode", "split")
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """Which episodes an evaluation consists of.
+
+    Attributes:
+        items: (N,) the task's item that each starts from.
+        starts: (N,) the first states.
+        groups: (N,) the image or video that each is about: the state's field ``image``, else the item.
+    """
+
+    items: list[int]
+    starts: list[Any]
+    groups: np.ndarray
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An evaluation.
+
+    Attributes:
+        task: on the split.
+        chosen: its episodes.
+        limit: steps after which an episode is cut.
+        num_envs: episodes at a time.
+    """
+
+    task: Task
+    chosen: Episodes
+    limit: float
+    num_envs: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out.
+
+    Attributes:
+        values: name -> (N,) numbers at each episode's end.
+        tally: name -> (N, ...) what ``Task.pooled`` needs of them; empty where the task has no such metric.
+        seconds: wall clock of all.
+        steps: of all episodes; 0 where unknown.
+    """
+
+    values: dict[str, np.ndarray]
+    tally: dict[str, np.ndarray]
+    seconds: float
+    steps: int = 0
+
+
+def choose(task: Task, episodes: int | None, seed: int) -> Episodes:
+    """The episodes of an evaluation; see ``evaluate``.
+
+    Raises:
+        ValueError: ``episodes`` is less than 1.
+    """
+    if episodes is not None and episodes < 1:
+        raise ValueError(f"episodes must be >= 1, got {episodes}")
+    count = episodes or min(task.items, MOST_EPISODES)
+    items = np.arange(count) % task.items
+    if count < task.items:
+        # one of each of so many equal parts: regular strides could meet one structure alone
+        edges = np.arange(count + 1) * task.items // count
+        items = np.random.default_rng(0).integers(edges[:-1], edges[1:])
+    seeds = list(range(seed, seed + count))
+    starts = [task.sample(np_random(s)[0], item) for s, item in zip(seeds, items.tolist(), strict=True)]
+    groups = [getattr(start, "image", item) for start, item in zip(starts, items, strict=True)]
+    return Episodes(items.tolist(), starts, np.array(groups))
+
+
+def prepare(
+    env_id: str, split: str, episodes: int | None, seed: int, num_envs: int, env_kwargs: Mapping[str, Any]
+) -> Plan:
+    """The task that an evaluation steps, and its episodes; the arguments are those of ``evaluate``.
+
+    Raises:
+        ValueError: one of them is out of range.
+    """
+    if num_envs < 1:
+        raise ValueError(f"num_envs must be >= 1, got {num_envs}")
+    entry = entry_of(env_id)
+    kwargs = {**entry.task.evaluation, **env_kwargs}
+    limit = kwargs.get("max_episode_steps", entry.max_steps)
+    task = make_task(entry.id, **task_kwargs(kwargs, split))
+    return Plan(task, choose(task, episodes, seed), limit or math.inf, num_envs)
+
+
+def last_states(
+    env_id: str, policy: Policy, split: str, episodes: int, env_kwargs: Mapping[str, Any]
+) -> tuple[Task, Any]:
+    """The task, and the last states of some episodes; the arguments are those of ``evaluate``.
+
+    Raises:
+        ValueError: one of them is out of range.
+    """
+    plan = prepare(env_id, split, episodes, 0, episodes, env_kwargs)
+    return plan.task, side_by_side(plan, policy, plan.chosen.starts)[0]
+
+
+def roll(plan: Plan, policy: Policy) -> Result:
+    """A policy through all episodes, some at a time."""
+    values, tallies, began, steps = [], [], perf_counter(), 0
+    for first in range(0, len(plan.chosen.starts), plan.num_envs):
+        starts = plan.chosen.starts[first : first + plan.num_envs]
+        ends, told = side_by_side(plan, policy, starts)
+        steps += int(told["length"].sum())
+        values.append({**plan.task.metrics(ends), **told})
+        tallies.append(plan.task.tally(ends))
+    joined = [
+        {key: np.concatenate([part[key] for part in some]) for key in some[0]} for some in (values, tallies)
+    ]
+    return Result(joined[0], joined[1], perf_counter() - began, steps)
+
+
+def side_by_side(plan: Plan, policy: Policy, starts: list[Any]) -> tuple[Any, dict[str, np.ndarray]]:
+    """Episodes side by side, each to its end: their last states, and what they earned in how many steps.
+
+    Raises:
+        TypeError: the policy remembers something, but cannot be told which rows go on.
+    """
+    if hasattr(policy, "reset") and not hasattr(policy, "keep"):
+        raise TypeError(f"a policy that has reset() must have keep(rows), got {type(policy).__name__}")
+    task, left = plan.task, np.arange(len(starts))
+    state, ends = batch.stack(starts), batch.stack(starts)
+    total, length = np.zeros(len(starts)), np.zeros(len(starts), int)
+    getattr(policy, "reset", lambda: None)()
+    while len(left):
+        actions = np.asarray(policy(task.observe(state), task, state))
+        if (confidence := getattr(policy, "confidence", None)) is not None:
+            state = task.rated(state, confidence)
+        after = task.step(state, actions)
+        total[left] += task.reward(state, actions, after)
+        length[left] += 1
+        ended = task.terminated(after) | (length[left] >= plan.limit)
+        if ended.any():
+            batch.put(ends, left[ended], batch.take(after, ended))
+            left, after = left[~ended], batch.take(after, ~ended)
+            getattr(policy, "keep", lambda rows: None)(~ended)
+        state = after
+    return ends, {"return": total, "length": length}
+
+
+def task_kwargs(kwargs: Mapping[str, Any], split: str) -> dict[str, Any]:
+    """An environment's arguments as the task's own: without the engine's and the time limit."""
+    task = {key: value for key, value in kwargs.items() if key not in (*ENGINE, "max_episode_steps")}
+    return {**task, "split": split}
+
+
+def solve(plan: Plan, run: Run) -> Result:
+    """A classical method through all episodes, one by one."""
+    began = perf_counter()
+    ends = [run(plan.task, batch.stack([start])) for start in plan.chosen.starts]
+    seconds = perf_counter() - began
+    whole = batch.stack([batch.take(end, 0) for end in ends])
+    return Result(plan.task.metrics(whole), plan.task.tally(whole), seconds)

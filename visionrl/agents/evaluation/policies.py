@@ -1,0 +1,168 @@
+"""Policies to compare an agent with, and an agent as a policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from gymnasium import Space
+from gymnasium.vector.utils import batch_space
+
+from visionrl.agents.evaluation.worth import action_scores
+from visionrl.core import Task
+
+Policy = Callable[[dict[str, np.ndarray], Task, Any], Any]
+"""``policy(observations, task, state) -> actions``, all with the leading axis B; NumPy in, NumPy out.
+
+One that remembers something between steps has the methods ``reset()``, called before every batch of first steps, and
+``keep(rows)``, called when some rows, (B,) bool, go on and the others are over. One that can say how sure it is of what
+it sees has ``confidence``, (B,) of the last call or None, by which tasks that report findings rank them
+(``Task.report``).
+"""
+
+
+class RandomPolicy:
+    """Actions by chance, each as likely as any other; ``seed`` makes a run repeatable."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+        self.spaces: dict[int, Space] = {}
+        self._count = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """The next call says how many rows there are."""
+        self._left: np.ndarray | None = None
+
+    def keep(self, rows: np.ndarray) -> None:
+        """Go on with some rows; what the others would do is drawn all the same: none depends on another's end."""
+        if self._left is not None:
+            self._left = self._left[rows]
+
+    def __call__(self, observations: dict[str, np.ndarray], task: Task, state: Any) -> Any:
+        """Actions, as every ``Policy`` gives them."""
+        rows = len(next(iter(observations.values())))
+        if self._left is None or len(self._left) != rows:
+            self._count, self._left = rows, np.arange(rows)
+            if self._count not in self.spaces:
+                self.spaces[self._count] = batch_space(task.action_space, self._count)
+                self.spaces[self._count].seed(self.seed)
+        return self.spaces[self._count].sample()[self._left]
+
+
+def expert_policy(observations: dict[str, np.ndarray], task: Task, state: Any) -> Any:
+    """The task's own expert, which looks at the truth: the upper bound."""
+    return task.expert(state)
+
+
+class AgentPolicy:
+    """A trained Stable-Baselines3 model as a policy; it keeps the memory of a recurrent one.
+
+    Args:
+        model: anything with SB3's ``predict(observation, state, episode_start, deterministic)``.
+        deterministic: the best action instead of a drawn one.
+
+    Raises:
+        ValueError: the task shows something else than the model was trained on.
+    """
+
+    def __init__(self, model: Any, deterministic: bool = True) -> None:
+        self.model, self.deterministic = model, deterministic
+        self.confidence: np.ndarray | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget; the next call is the first step of every row."""
+        self._memory: tuple[np.ndarray, ...] | None = None
+        self._begins = True
+
+    def keep(self, rows: np.ndarray) -> None:
+        """Go on with some rows; what a model remembers is (layers, B, n) each, as Stable-Baselines3 has it."""
+        if self._memory is not None:
+            self._memory = tuple(part[:, rows] for part in self._memory)
+
+    def __call__(self, observations: dict[str, np.ndarray], task: Task, state: Any) -> Any:
+        """Actions, as every ``Policy`` gives them."""
+        if self._begins:
+            check_spaces(self.model.observation_space, task.observation_space)
+        rows = len(next(iter(observations.values())))
+        actions, self._memory = self.model.predict(
+            observations,
+            state=self._memory,
+            episode_start=np.full(rows, self._begins),
+            deterministic=self.deterministic,
+        )
+        self._begins = False
+        self.confidence = None if task.report is None else worth(self.model, observations, task.report)
+        return actions
+
+
+class ScoredPolicy:
+    """A policy whose findings something else rates, such as ``reward_models.ClassifierConfidence``.
+
+    So a task that reports findings (``Task.report``) ranks them by a classifier, as Caicedo & Lazebnik (2015) do.
+
+    Args:
+        policy: which acts.
+        scorer: from observations to (B,), how sure it is that they show what is sought.
+    """
+
+    def __init__(self, policy: Policy, scorer: Callable[[dict[str, np.ndarray]], np.ndarray]) -> None:
+        self.policy, self.scorer = policy, scorer
+        self.confidence: np.ndarray | None = None
+
+    def reset(self) -> None:
+        """Forget; the next call is the first step of every row."""
+        getattr(self.policy, "reset", lambda: None)()
+
+    def keep(self, rows: np.ndarray) -> None:
+        """Go on with some rows."""
+        getattr(self.policy, "keep", lambda rows: None)(rows)
+
+    def __call__(self, observations: dict[str, np.ndarray], task: Task, state: Any) -> Any:
+        """Actions, as every ``Policy`` gives them."""
+        self.confidence = np.asarray(self.scorer(observations), float)
+        return self.policy(observations, task, state)
+
+
+def worth(model: Any, observations: dict[str, np.ndarray], action: int) -> np.ndarray | None:
+    """(B,) what a model makes of an action, see ``action_scores``; None where that says nothing.
+
+    Q-values that were cloned from the expert's actions alone (``Task.foreseen`` is False) have no common scale.
+    """
+    import torch
+
+    with torch.no_grad():
+        scores = action_scores(model.policy, model.policy.obs_to_tensor(observations)[0])
+    return None if scores is None else scores[:, action].double().cpu().numpy()
+
+
+def check_spaces(trained: Space, shown: Space) -> None:
+    """Refuse observations that a model was not trained on.
+
+    Raises:
+        ValueError: names the first part that differs.
+    """
+    before, now = (
+        {key: box.shape for key, box in getattr(s, "spaces", {}).items()} for s in (trained, shown)
+    )
+    for key in sorted(before | now):
+        if before.get(key) != now.get(key):
+            raise ValueError(
+                f"observation {key!r} must be of shape {before.get(key)} for this agent, got {now.get(key)}"
+            )
+
+
+def agent_policy(model: Any, deterministic: bool = True) -> Policy:
+    """A trained Stable-Baselines3 model as a policy; the scorer of its run, if it has one, ranks its reports."""
+    policy, scorer = AgentPolicy(model, deterministic), getattr(model, "scorer", None)
+    return policy if scorer is None else ScoredPolicy(policy, scorer.rate)
+
+
+def agent_rows(name: str, model: Any) -> dict[str, Policy]:
+    """An agent's rows of a table: ranked by its own values, and by its scorer if it has one."""
+    scored = agent_policy(model)
+    if isinstance(scored, ScoredPolicy):
+        return {name: scored.policy, f"{name}, scored": scored}
+    return {name: scored}

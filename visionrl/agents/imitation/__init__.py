@@ -1,0 +1,1 @@
+"""Learning from an expert: cloning, its values, demonstrations, guided exploration."""

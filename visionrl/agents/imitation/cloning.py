@@ -1,0 +1,223 @@
+"""Cloning the expert: a policy learns what it does, and what that is worth, in the states that it will meet itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.vec_env import VecEnvWrapper, VecMonitor, VecTransposeImage
+from torch import Tensor
+from torch.nn import functional as F
+
+from visionrl.agents.evaluation.worth import values_of
+from visionrl.agents.imitation.values import action_values, state_values
+from visionrl.agents.networks.frozen_features import CachedFeatures
+from visionrl.agents.sb3.replay import Looker, bytes_of
+from visionrl.ops import to_numpy
+
+BATCH = 128
+REPEATS = 8  # how often each state is learnt from
+TEMPERATURE = 0.2  # of values that are taken for logits; keeps them near the scale of rewards
+MEMORY_BYTES = 1_000_000_000
+KEEP_REWARDS = (CachedFeatures, VecMonitor, VecTransposeImage)  # wrappers
+
+
+def clone(
+    model: Any,
+    steps: int,
+    chance: float = 0.1,
+    rate: float | None = None,
+    on_step: Callable[[int, float], None] = lambda done, loss: None,
+    rerender: bool = False,
+) -> None:
+    """Train a model's policy to act like the expert, and its values to be the expert's.
+
+    The expert answers in every state met. At first it also acts; more and more often the policy does, so that it
+    learns how to leave the states that its own mistakes lead to (DAgger; Ross et al., 2011). Each row decides by
+    itself at each step. What is learnt depends on what the policy has, see ``imitation_loss``. The learning rate falls
+    to 0; the model's optimizers stay as they are, and so do the critics of SAC and TD3.
+
+    Args:
+        model: DQN, QRDQN, PPO, A2C, SAC, TD3 or alike, in an ``SB3VecEnv``; the episodes in it are left behind.
+        steps: states to learn from, all rows together.
+        chance: share of actions by chance.
+        rate: first learning rate; default the algorithm's.
+        on_step: is told, after each step, how many states were met, and the last loss.
+        rerender: whether states are kept in the place of observations, which takes less memory.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+    if steps < 1 or not 0 <= chance <= 1:
+        raise ValueError(f"steps must be >= 1 and chance in [0, 1], got {steps} and {chance}")
+    env, rng = model.get_env(), np.random.default_rng(model.seed)
+    memory, batch = Memory(env, steps, rerender), batch_size(model.action_space)
+    first = model.lr_schedule(1.0) if rate is None else rate
+    optimizer = torch.optim.Adam(model.policy.parameters(), first)
+    obs, done, updates, loss = env.reset(), 0, 0, float("nan")
+    while done < steps:
+        wanted = expert_actions(env)
+        memory.add(obs, answers(model, wanted))
+        obs = env.step(mixed_actions(model, obs, wanted, (done / steps, chance), rng))[0]
+        done += env.num_envs
+        optimizer.param_groups[0]["lr"] = first * max(1 - done / steps, 0.0)
+        while updates * batch < done * REPEATS:
+            loss, updates = update(model, optimizer, memory.draw(rng, batch)), updates + 1
+        on_step(min(done, steps), loss)
+    settle_targets(model)
+    model._last_obs = None  # learning begins with new episodes
+
+
+def batch_size(actions: spaces.Space) -> int:
+    """States in a batch: 128, fewer where each is worth several decisions."""
+    return max(BATCH // len(actions.nvec), 16) if isinstance(actions, spaces.MultiDiscrete) else BATCH
+
+
+class Memory:
+    """What the agent sees and what is to be learnt there; the oldest make room beyond 1 GB.
+
+    Args:
+        env: where it is met.
+        steps: how many there will be.
+        rerender: whether the states are kept, and looked at when they are drawn.
+    """
+
+    def __init__(self, env: Any, steps: int, rerender: bool = False) -> None:
+        self.looker = Looker(env) if rerender else None
+        each = self.looker.bytes_per_state if self.looker else bytes_of(env.observation_space)
+        size = -(-min(steps, MEMORY_BYTES // each) // env.num_envs) * env.num_envs
+        boxes = env.observation_space.spaces
+        room = {key: np.zeros((size, *box.shape), box.dtype) for key, box in boxes.items() if not rerender}
+        self.seen = self.looker.zeros(size) if self.looker else room
+        self.wanted = np.zeros((size, 0), np.float32)
+        self.count = 0
+
+    def add(self, obs: dict[str, Any], wanted: np.ndarray) -> None:
+        """Take in the present step of all rows."""
+        if not self.count:
+            self.wanted = np.zeros((len(self.wanted), *wanted.shape[1:]), np.float32)
+        place = self.count % len(self.wanted)
+        rows = slice(place, place + len(wanted))
+        self.wanted[rows] = wanted
+        for key, value in (self.looker.env.state() if self.looker else obs).items():
+            self.seen[key][rows] = to_numpy(value)
+        self.count += len(wanted)
+
+    def draw(self, rng: np.random.Generator, count: int = BATCH) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """A batch of observations and answers."""
+        rows = rng.integers(min(self.count, len(self.wanted)), size=count)
+        found = {key: array[rows] for key, array in self.seen.items()}
+        return self.looker.look(self.looker.state(found)) if self.looker else found, self.wanted[rows]
+
+
+def expert_actions(env: Any) -> np.ndarray:
+    """(B, ...) what the expert would do now."""
+    venv = env.unwrapped.venv
+    return to_numpy(venv.task.expert(venv.state))
+
+
+def mixed_actions(
+    model: Any, obs: Any, wanted: np.ndarray, shares: tuple[float, float], rng: np.random.Generator
+) -> np.ndarray:
+    """(B, ...) actions: by chance in the second share of rows, of the rest the policy's in the first."""
+    own, chance = (rng.random(len(wanted)) < share for share in shares)
+    acts = model.policy.predict(obs, deterministic=True)[0] if own.any() else wanted
+    actions = wanted.copy()
+    actions[own] = acts[own]
+    for row in np.flatnonzero(chance):
+        actions[row] = model.action_space.sample()
+    return actions
+
+
+def update(
+    model: Any, optimizer: torch.optim.Optimizer, batch: tuple[dict[str, np.ndarray], np.ndarray]
+) -> float:
+    """One step of the optimizer towards the expert; the loss before it."""
+    policy = model.policy
+    policy.set_training_mode(True)
+    obs = policy.obs_to_tensor(batch[0])[0]
+    loss = imitation_loss(model, obs, torch.as_tensor(batch[1], device=policy.device))
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    policy.set_training_mode(False)
+    return loss.item()
+
+
+def answers(model: Any, wanted: np.ndarray) -> np.ndarray:
+    """(B, n) float32, what there is to learn in the present states, where the expert wants such actions (B, ...).
+
+    For values of actions: the expert's (``action_values``). For actors: its action, and behind it, where there is a
+    critic of states, what the state is worth to it (``state_values``). Its action alone where ``foreseen`` says no.
+    """
+    venv, known = model.get_env().unwrapped.venv, foreseen(model.get_env())
+    if values_of(model.policy) and known:
+        return action_values(venv.task, venv.state, model.gamma)
+    parts = [wanted.reshape(len(wanted), -1)]
+    if hasattr(model.policy, "value_net") and known:
+        parts.append(state_values(venv.task, venv.state, model.gamma)[:, None])
+    return np.concatenate(parts, axis=1, dtype=np.float32)
+
+
+def foreseen(env: Any) -> bool:
+    """Whether returns can be had: the task lets its actions be tried, and no wrapper pays for them otherwise."""
+    while isinstance(env, VecEnvWrapper):
+        if not isinstance(env, KEEP_REWARDS):
+            return False
+        env = env.venv
+    return env.unwrapped.venv.task.foreseen
+
+
+def imitation_loss(model: Any, obs: dict[str, Tensor], answer: Tensor) -> Tensor:
+    """How far a model is from the expert, (B, n) ``answers``.
+
+    * Values of actions: Huber's loss, which sets their scale, and the divergence of softmax(values / 0.2), which ranks
+      them: where several actions are as good, any of them will do. Of the expert's action alone, the negative
+      log-likelihood under that softmax.
+    * Probabilities of actions: the negative log-likelihood of the expert's.
+    * Actions in a box: the squared error of the best one, which leaves the spread of a stochastic policy alone.
+    * A critic of states besides: the squared error, in the algorithm's own proportion (``vf_coef``), which leaves what
+      it shares with the actor alone.
+    """
+    policy = model.policy
+    if values := values_of(policy):
+        found = values(obs)
+        if answer.shape[1] == 1:
+            return F.cross_entropy(found / TEMPERATURE, answer[:, 0].long())
+        ranked, right = (F.log_softmax(x / TEMPERATURE, 1) for x in (found, answer))
+        return F.smooth_l1_loss(found, answer) + F.kl_div(
+            ranked, right, reduction="batchmean", log_target=True
+        )
+    if hasattr(policy, "actor"):
+        return F.mse_loss(
+            policy._predict(obs, deterministic=True), answer.view(-1, *policy.action_space.shape)
+        )
+    length = int(np.prod(policy.action_space.shape))
+    wanted, worth = answer[:, :length].view(-1, *policy.action_space.shape), answer[:, length:]
+    distribution = policy.get_distribution(obs)
+    if isinstance(policy.action_space, spaces.Box):
+        act = F.mse_loss(distribution.mode(), wanted)
+    else:
+        act = -distribution.log_prob(wanted).mean()
+    return act + (model.vf_coef * F.mse_loss(judged(policy, obs), worth) if worth.shape[1] else 0)
+
+
+def judged(policy: Any, obs: dict[str, Tensor]) -> Tensor:
+    """(B, 1), what an actor's critic says of states; what it shares with the actor does not learn from that."""
+    seen = BasePolicy.extract_features(policy, obs, policy.vf_features_extractor)
+    if policy.share_features_extractor:
+        seen = seen.detach()
+    return policy.value_net(policy.mlp_extractor.forward_critic(seen))
+
+
+def settle_targets(model: Any) -> None:
+    """Bring target networks of what was cloned to where it is."""
+    policy = model.policy
+    for name in ("q_net", "quantile_net", "actor"):
+        target = getattr(policy, f"{name}_target", None)
+        if target is not None:
+            target.load_state_dict(getattr(policy, name).state_dict())

@@ -1,0 +1,1 @@
+"""Networks of agents: features extractors, teams, frozen features."""

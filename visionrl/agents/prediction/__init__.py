@@ -1,0 +1,1 @@
+"""Use of a trained agent on new files."""

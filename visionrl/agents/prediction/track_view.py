@@ -1,0 +1,175 @@
+"""Where an agent looked in a video: noted frame by frame, drawn, and shown in a window as it goes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from visionrl.core import Task
+from visionrl.rendering import PALETTE, Canvas, why_no_window
+
+SMALLEST = 480  # smaller frames are enlarged, by a whole factor, to at least this longer side
+ROOM = 0.9  # share of the screen that a window may take, for its frame and the desktop's bars
+INSET = 0.25  # side of the agent's own view, in shorter sides of the picture
+LINE = 640  # sides of a picture, pixels, for each pixel of a thin line's width
+STRONG = 3  # width of the box's line, in thin lines
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What was looked at in a frame that is done.
+
+    Attributes:
+        number: of the frame.
+        box: (4,) the edges it ended with, in pixels.
+        boxes: (4,) each, around which the agent looked on the way, in their order; none of a classical method.
+        squares: (4,) what the correlation filter searched last; none where there is no filter.
+        window: (C, w, w) uint8, what the agent was shown last, if it is shown pixels.
+    """
+
+    number: int
+    box: np.ndarray
+    boxes: Sequence[np.ndarray] = ()
+    squares: Sequence[np.ndarray] = ()
+    window: np.ndarray | None = None
+
+
+Show = Callable[[np.ndarray, Looked], bool]  # (H, W, C) frame, what was looked at -> whether to go on
+
+
+@dataclass
+class Watched:
+    """A tracking task, one episode, that notes what is observed and tells of every frame that is done.
+
+    It is the task otherwise. What an agent sees is a look; classical methods place the box without one.
+    """
+
+    task: Task
+    tell: Callable[[Looked], None]
+    looks: dict[str, Any] = field(default_factory=dict)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self.__dataclass_fields__:  # not set yet, as where it is copied
+            raise AttributeError(name)
+        return getattr(self.task, name)
+
+    def observe(self, state: Any) -> Any:
+        """The task's, noted."""
+        seen = self.task.observe(state)
+        self.looks = {
+            "boxes": [*self.looks.get("boxes", ()), state.box[0]],
+            "squares": [square[0] for square in self.task.responses.searched(state)],  # type: ignore[attr-defined]
+            "window": seen["window"][0] if "window" in seen else None,
+        }
+        return seen
+
+    def step(self, state: Any, action: Any) -> Any:
+        """The task's; the next frame has its own looks."""
+        after = self.task.step(state, action)
+        if after.finished[0] or after.frame[0] != state.frame[0]:
+            looks, self.looks = self.looks, {}
+            self.tell(Looked(int(state.frame[0]), after.box[0], **looks))
+        return after
+
+
+def drawn(image: np.ndarray, looked: Looked, zoom: float | None = None) -> np.ndarray:
+    """A frame, (H, W, C) uint8, with what was looked at in thin lines and the box that it ended with in a strong one.
+
+    Args:
+        image: the frame.
+        looked: in it.
+        zoom: see ``Canvas``.
+
+    Returns:
+        (H', W', 3) uint8.
+    """
+    canvas = Canvas(image.transpose(2, 0, 1), zoom)
+    thin = max(round(max(canvas.pixels.shape) / LINE), 1)
+    for edges in (*looked.squares, *looked.boxes):
+        canvas.box(edges, "look", thin)
+    canvas.box(looked.box, "agent", STRONG * thin - 1)  # OpenCV draws 2 as 3 pixels
+    canvas.text(str(looked.number))
+    return canvas.pixels
+
+
+def inset(picture: np.ndarray, looked: Looked, wide: int) -> np.ndarray:
+    """A picture, (H', W', 3), with the agent's own view in a lower corner, away from the box.
+
+    Args:
+        picture: of ``drawn``.
+        looked: in the frame.
+        wide: width of the frame, in its own pixels.
+    """
+    if looked.window is None:
+        return picture
+    side = INSET * min(picture.shape[:2])
+    view = Canvas(looked.window, side / looked.window.shape[-1]).pixels
+    view[[0, -1]] = view[:, [0, -1]] = PALETTE["look"]
+    both, high = picture.copy(), len(view)
+    if looked.box[[0, 2]].mean() < wide / 2:
+        both[-high:, -high:] = view
+    else:
+        both[-high:, :high] = view
+    return both
+
+
+def fitting(shape: Sequence[int], room: Sequence[float]) -> float:
+    """By how much a frame (height, width) is enlarged, a whole number, or shrunk to fit into (width, height)."""
+    wanted = max(-(-SMALLEST // max(shape)), 1)
+    most = min(room[0] / shape[1], room[1] / shape[0])
+    return min(wanted, int(most)) if most >= 1 else most
+
+
+@contextmanager
+def live_window(fps: float) -> Iterator[Show]:
+    """What shows frames in a window, at most ``fps`` a second, and says no once Escape is hit or the window closed.
+
+    Raises:
+        ValueError: no window can be opened.
+    """
+    pygame = display()
+
+    def show(image: np.ndarray, looked: Looked) -> bool:
+        picture = inset(drawn(image, looked, fitting(image.shape[:2], room)), looked, image.shape[1])
+        size = picture.shape[1::-1]
+        screen = pygame.display.get_surface() or pygame.display.set_mode(size)
+        screen.blit(pygame.image.frombuffer(picture.tobytes(), size, "RGB"), (0, 0))
+        pygame.display.flip()
+        clock.tick(fps)
+        return not any(map(ends, pygame.event.get()))
+
+    def ends(event: Any) -> bool:
+        return event.type == pygame.QUIT or (event.type == pygame.KEYDOWN and event.key == pygame.K_ESCAPE)
+
+    try:
+        clock, room = pygame.time.Clock(), [ROOM * side for side in pygame.display.get_desktop_sizes()[0]]
+        pygame.display.set_caption("visionrl track: Escape ends")
+        yield show
+    finally:
+        pygame.display.quit()
+
+
+def display() -> Any:
+    """Pygame with its display at work.
+
+    Raises:
+        ValueError: there is no display, no pygame, or the display does not answer.
+    """
+    if missing := why_no_window():
+        raise ValueError(f"live must not be asked for without a window: {missing}")
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    import pygame
+
+    try:
+        pygame.display.init()
+    except pygame.error as error:
+        raise ValueError(f"live must not be asked for without a window: {error}") from error
+    if pygame.display.get_driver() == "offscreen" and "SDL_VIDEODRIVER" not in os.environ:
+        pygame.display.quit()  # what SDL falls back to
+        raise ValueError("live must not be asked for without a window: the display does not answer")
+    return pygame

@@ -1,0 +1,1 @@
+"""Adapters to Stable-Baselines3: vector environment and replay buffer."""

@@ -1,0 +1,1 @@
+"""Training: configuration, models, checkpoints, run folders."""

@@ -1,0 +1,169 @@
+"""What happens beside training: evaluation, checkpoints, the progress bar, and stopping when asked to."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from stable_baselines3.common.callbacks import BaseCallback
+
+from visionrl.agents.evaluation.compare import measure
+from visionrl.agents.evaluation.policies import agent_policy
+from visionrl.agents.training.checkpoint import load_checkpoint, save_checkpoint
+from visionrl.agents.training.config import TrainConfig
+from visionrl.agents.training.run_files import write_curve
+from visionrl.core import entry_of
+
+
+class Stopped(Exception):
+    """A signal asked the run to stop; its checkpoint is written. ``args[0]`` is the signal's number."""
+
+
+class Rate(ProgressColumn):
+    """Steps per second, in the progress bar."""
+
+    def render(self, task: Task) -> str:
+        """As text."""
+        return f"{task.finished_speed or task.speed or 0:,.0f} steps/s"
+
+
+class RunCallback(BaseCallback):
+    """Evaluates on the validation split, keeps the best agent, writes checkpoints.
+
+    All of it happens between rollouts, where a run can be cut and joined again.
+
+    Args:
+        config: the resolved config of the run.
+        run: the run's folder.
+
+    Attributes:
+        curve: one row per evaluation: "timesteps", the means of the task's metrics, "train_return".
+        best: the policy's parameters at the best evaluation.
+        best_row: that evaluation's row of the curve.
+        stop: number of the signal that asked to stop, or None.
+    """
+
+    def __init__(self, config: TrainConfig, run: Path) -> None:
+        super().__init__()
+        self.config, self.run = config, run
+        self.metric, self.more_is_better = entry_of(config.env).task.headline
+        self.curve: list[dict[str, float]] = []
+        self.best: dict[str, Any] = {}
+        self.best_row: dict[str, float] = {}
+        self.stop: int | None = None
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            Rate(),
+            TimeRemainingColumn(),
+        )
+
+    def restore(self, checkpoint: Path, model: Any) -> None:
+        """Bring the model, its environment and this record to where the checkpoint was written."""
+        tensors, notes = load_checkpoint(checkpoint, model)
+        self.best, self.curve, self.best_row = tensors["best"], notes["curve"], notes["best_row"]
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        notes = {"curve": self.curve, "best_row": self.best_row}
+        save_checkpoint(self.run, self.model, {"best": self.best}, notes)
+        self._saved = self.model.num_timesteps
+
+    def evaluate(self) -> None:
+        """Evaluate on the validation split; keep the agent if it is the best so far."""
+        config, steps = self.config, self.model.num_timesteps
+        means = measure(
+            config.env,
+            agent_policy(self.model),
+            split="val",
+            episodes=config.eval_episodes,
+            env_kwargs=config.env_kwargs,
+        )
+        returns = [episode["r"] for episode in self.model.ep_info_buffer or ()]
+        row = {
+            "timesteps": steps,
+            **means,
+            "train_return": float(np.mean(returns)) if returns else float("nan"),
+        }
+        self.curve.append(row)
+        if not self.best_row or self._better(row[self.metric], self.best_row[self.metric]):
+            self.best_row = row
+            self.best = {key: x.detach().cpu().clone() for key, x in self.model.policy.state_dict().items()}
+        for key, mean in means.items():
+            self.logger.record(f"val/{key}", mean)
+        self.logger.dump(steps)
+        write_curve(self.run, self.curve)
+        best = " (best so far)" if row is self.best_row else ""
+        self.bar.console.print(
+            f"step {steps:,}: validation {self.metric} {row[self.metric]:.4g}{best}", highlight=False
+        )
+
+    def _better(self, new: float, old: float) -> bool:
+        return math.isnan(old) or (new > old if self.more_is_better else new < old)
+
+    def _on_training_start(self) -> None:
+        done, config = self.model.num_timesteps, self.config
+        self._saved, self._next_eval = done, next_multiple(done, config.eval_every or 1)
+        self._task = self.bar.add_task("training", total=config.timesteps, completed=done)
+
+    def _on_rollout_start(self) -> None:
+        done, config = self.model.num_timesteps, self.config
+        if done >= self._next_eval:
+            self.evaluate()
+            self._next_eval = next_multiple(done, config.eval_every or 1)
+        if self.stop or done >= next_multiple(self._saved, config.checkpoint_every):
+            self.save()
+        if self.stop:
+            raise Stopped(self.stop)
+
+    def _on_step(self) -> bool:
+        self.bar.update(self._task, completed=min(self.model.num_timesteps, self.config.timesteps or 0))
+        return True
+
+    def _on_training_end(self) -> None:
+        if not self.curve or self.curve[-1]["timesteps"] != self.model.num_timesteps:
+            self.evaluate()
+        self.save()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Show the bar; Ctrl-C or SIGTERM stops the run after the present rollout, a second one at once."""
+
+        def ask(number: int, frame: Any) -> None:
+            if self.stop:
+                raise KeyboardInterrupt
+            self.stop = number
+            self.bar.console.print(
+                "stopping after this rollout; once more stops at once, without a checkpoint"
+            )
+
+        here = threading.current_thread() is threading.main_thread()
+        numbers = (signal.SIGINT, signal.SIGTERM) if here else ()
+        before = {number: signal.signal(number, ask) for number in numbers}
+        try:
+            with self.bar:
+                yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def next_multiple(number: int, of: int) -> int:
+    """The smallest multiple above a number."""
+    return (number // of + 1) * of

@@ -1,0 +1,176 @@
+"""Algorithms of Stable-Baselines3, built from a config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from gymnasium import spaces
+from sb3_contrib import QRDQN
+from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.utils import LinearSchedule, set_random_seed
+from stable_baselines3.common.vec_env import VecEnv
+
+from visionrl.agents.imitation.demonstrations import DoubleDQN, DQfD
+from visionrl.agents.imitation.guided import guided
+from visionrl.agents.networks.extractor import VisionExtractor
+from visionrl.agents.networks.frozen_features import CachedFeatures, FeatureEncoder, FeatureHead
+from visionrl.agents.networks.team import TeamPolicy, begin_as
+from visionrl.agents.sb3.replay import Looker, StateReplayBuffer, bytes_of
+from visionrl.agents.sb3.vec_env import make_vec_env
+from visionrl.agents.training.arguments import format_args
+from visionrl.agents.training.config import ALGO, BACKBONE, EPSILON_GREEDY, REPLAYING, TrainConfig
+from visionrl.agents.training.curriculum import check_eased
+from visionrl.core import Task
+
+ALGORITHMS: Mapping[str, type[BaseAlgorithm]] = {
+    "dqn": DQN,
+    "ddqn": DoubleDQN,
+    "qrdqn": QRDQN,
+    "ppo": PPO,
+    "a2c": A2C,
+    "sac": SAC,
+    "td3": TD3,
+}
+DISCRETE = (spaces.Discrete,)
+ANY = (spaces.Discrete, spaces.MultiDiscrete, spaces.Box)
+FITS: Mapping[str, tuple[type[spaces.Space], ...]] = {
+    "dqn": DISCRETE,
+    "ddqn": DISCRETE,
+    "qrdqn": DISCRETE,
+    "ppo": ANY,
+    "a2c": ANY,
+    "sac": (spaces.Box,),
+    "td3": (spaces.Box,),
+}
+# of ``algo_args``, those that shape the policy's networks
+POLICY_ARGS = ("net_arch", "n_quantiles", "log_std_init", "communication")
+REPLAY_BYTES = 1_000_000_000
+
+
+def make_training_env(config: TrainConfig) -> VecEnv:
+    """The environment in which a config's agent learns.
+
+    Raises:
+        ValueError: the task does not fit the algorithm or a training tool.
+    """
+    env = make_vec_env(config.env, config.num_envs or 1, split="train", **config.train_kwargs)
+    check_actions(config.algo or ALGO, env.action_space)
+    task = env.get_attr("task")[0]
+    if config.curriculum:
+        check_eased(task)
+    if config.scorer_steps and type(task).merit is Task.merit:
+        raise ValueError(f"scorer_steps must be 0 for {config.env}, whose agents report nothing")
+    if not config.cache:
+        return env
+    set_random_seed(config.seed)  # a backbone without weights is the same again when the run is resumed
+    return CachedFeatures(env, feature_encoder(config, env.observation_space))
+
+
+def feature_encoder(config: TrainConfig, space: spaces.Space) -> FeatureEncoder:
+    """The frozen backbone of a config with ``cache``, for such images."""
+    known = {"pretrained": config.pretrained, "weights": config.weights, "device": config.device}
+    return FeatureEncoder(space, config.backbone or BACKBONE, **known)  # type: ignore[arg-type]
+
+
+def build_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
+    """The algorithm of a resolved config, untrained."""
+    kwargs, policy_kwargs = model_kwargs(config)
+    again = config.rerender and config.algo in REPLAYING
+    if again:
+        kwargs["replay_buffer_class"] = StateReplayBuffer
+    model = algorithm_of(config)(
+        policy_of(policy_kwargs),
+        env,
+        policy_kwargs=policy_kwargs,
+        seed=config.seed,
+        device=config.device,
+        **kwargs,
+    )
+    if again:
+        model.replay_buffer.watch(env)
+    if teacher := config.algo_kwargs.get("teacher"):
+        taught(model, teacher)
+    return model
+
+
+def taught(model: Any, teacher: str) -> None:
+    """Let the agents of a team begin as a trained agent that looks for one thing at a time.
+
+    Raises:
+        ValueError: there is no team, or the agent does not look for what a team's agent does.
+    """
+    from visionrl.agents.training.saving import load_agent
+
+    single, config = load_agent(teacher, "cpu")
+    known = config.env_kwargs.get("target", [])
+    names = model.get_env().get_attr("task")[0].agents
+    if missing := [name for name in names if name not in known] or not names:
+        raise ValueError(f"teacher must look for all that the team does, {teacher} lacks {missing}")
+    begin_as(model.policy, single.policy, [known.index(name) for name in names])
+
+
+def check_actions(algo: str, space: spaces.Space) -> None:
+    """Refuse an algorithm that does not take actions of a space.
+
+    Raises:
+        ValueError: names the algorithms that do.
+    """
+    if not isinstance(space, FITS[algo]):
+        fitting = [name for name, kinds in FITS.items() if isinstance(space, kinds)]
+        raise ValueError(f"algo must be one of {', '.join(fitting)} for actions in {space}, got {algo!r}")
+
+
+def algorithm_of(config: TrainConfig) -> Any:
+    """The class of a config's algorithm, with the training tools that change how it works."""
+    algorithm: Any = DQfD if config.demo_steps else ALGORITHMS[config.algo or ALGO]
+    return guided(algorithm) if config.guided else algorithm
+
+
+def policy_of(policy_kwargs: dict[str, Any]) -> Any:
+    """The class of a policy: a ``TeamPolicy`` where agents are told how to communicate."""
+    return TeamPolicy if "communication" in policy_kwargs else "MultiInputPolicy"
+
+
+def model_kwargs(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Arguments of the algorithm, and of its policy."""
+    kwargs = config.algo_kwargs
+    if isinstance(rate := kwargs.get("learning_rate"), str):
+        kwargs["learning_rate"] = falling(rate)
+    if config.clone_steps and config.algo in EPSILON_GREEDY:
+        kwargs.setdefault("exploration_initial_eps", kwargs.get("exploration_final_eps", 0.05))
+    kwargs.pop("teacher", None)  # for ``taught``
+    policy = {name: kwargs.pop(name) for name in POLICY_ARGS if name in kwargs}
+    policy["features_extractor_class"] = FeatureHead if config.cache else VisionExtractor
+    trunk = {"features_dim": kwargs.pop("features_dim", 256)}
+    fusion = kwargs.pop("fusion", "concat")
+    if not config.cache:
+        trunk["fusion"] = fusion
+        names = ("backbone", "pretrained", "frozen", "weights", "stn", "attention")
+        trunk |= {name: value for name in names if (value := getattr(config, name)) is not None}
+    return kwargs, {**policy, "features_extractor_kwargs": trunk}
+
+
+def falling(rate: str) -> LinearSchedule:
+    """The learning rate "linear 1e-3": from 1e-3 to 0 over the run.
+
+    Raises:
+        ValueError: it is written otherwise.
+    """
+    kind, _, start = rate.partition(" ")
+    try:
+        return LinearSchedule(float(start if kind == "linear" else "none"), 0.0, 1.0)
+    except ValueError:
+        raise ValueError(f"learning_rate must be a number or like 'linear 1e-3', got {rate!r}") from None
+
+
+def fit_buffer(config: TrainConfig, env: VecEnv, given: bool) -> TrainConfig:
+    """The config with a replay buffer of at most 1 GB for what it keeps of a step, unless its size was given."""
+    if config.algo not in REPLAYING or given:
+        return config
+    kwargs = config.algo_kwargs
+    kept = Looker(env).bytes_per_state if config.rerender else 2 * bytes_of(env.observation_space)
+    size = min(kwargs.get("buffer_size", 100_000), REPLAY_BYTES // (kept + 20))
+    return replace(config, algo_args=format_args({**kwargs, "buffer_size": size}))

@@ -1,0 +1,92 @@
+"""A trained agent as files, and back; what strangers saved is read without pickle."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from gymnasium import Space
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from visionrl.agents.imitation.scorer import Scorer, new_scorer
+from visionrl.agents.networks.frozen_features import OnImages, on_images
+from visionrl.agents.shipped import completed, folder_of
+from visionrl.agents.training.config import TrainConfig
+from visionrl.agents.training.models import REPLAYING, algorithm_of, feature_encoder, model_kwargs, policy_of
+from visionrl.agents.training.run_files import read_config
+from visionrl.rendering import replacing
+
+ENCODER = "encoder."  # in front of a frozen backbone's tensors in ``policy.pt``
+SCORER = "scorer."  # in front of a scorer's
+
+
+def save_agent(model: BaseAlgorithm, run: Path, scorer: Scorer | None = None) -> None:
+    """Write ``agent.zip`` and ``policy.pt``.
+
+    The latter holds the scorer too, and the backbone of an agent that learnt on features.
+    """
+    with replacing(run / "agent.zip") as part, part.open("wb") as file:
+        model.save(file)
+    state = model.policy.state_dict()
+    seen = on_images(model)
+    if isinstance(seen, OnImages):
+        state |= {f"{ENCODER}{key}": value for key, value in seen.encoder.state_dict().items()}
+    if scorer:
+        state |= {f"{SCORER}{key}": value for key, value in scorer.state_dict().items()}
+    with replacing(run / "policy.pt") as part:
+        torch.save(state, part)
+
+
+def load_agent(run: str | Path, device: str = "auto") -> tuple[Any, TrainConfig]:
+    """The agent of a run's folder, or of one of the names in ``visionrl.agents.shipped``, and the run's config.
+
+    The model is built anew from ``config.json`` and gets the tensors of ``policy.pt``, which is read without
+    pickle: a stranger's folder can be loaded this way. ``agent.zip`` can not: Stable-Baselines3 unpickles
+    it, which runs whatever code its author put there, so call ``DQN.load`` and the like on your own files
+    only.
+
+    The model predicts; it has no environment, and nothing to go on learning from.
+
+    Raises:
+        FileNotFoundError: the folder holds no finished run.
+        ValueError: ``config.json`` is not one of a run.
+    """
+    run = folder_of(run)
+    config, observations, actions = read_config(run)
+    state = torch.load(run / "policy.pt", map_location="cpu", weights_only=True)
+    bare = replace(config, pretrained=False, weights=None, device=device)
+    if not config.cache:
+        scores = taken(state, SCORER)
+        model = empty_model(bare, observations, actions, state)
+        if scores:
+            model.scorer = new_scorer(bare, observations).to(model.device).eval()
+            model.scorer.load_state_dict(scores)
+        return model, config
+    encoder = feature_encoder(bare, observations)
+    encoder.load_state_dict(taken(state, ENCODER))
+    return OnImages(empty_model(bare, encoder.space, actions, state), encoder), config
+
+
+def taken(state: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """The tensors whose names begin so, out of the others, and without the beginning."""
+    return {key.removeprefix(prefix): state.pop(key) for key in list(state) if key.startswith(prefix)}
+
+
+def empty_model(config: TrainConfig, observations: Space, actions: Space, state: dict[str, Any]) -> Any:
+    """The algorithm of a config with the parameters of a policy, and without an environment."""
+    kwargs, policy_kwargs = model_kwargs(config)
+    if config.algo in REPLAYING:
+        kwargs["buffer_size"] = 1
+    if config.algo == "sac":
+        kwargs.setdefault("target_entropy", 0.0)  # "auto" would ask the environment
+    model = algorithm_of(config)(
+        policy_of(policy_kwargs), None, device=config.device, _init_setup_model=False
+    )
+    model.__dict__.update(kwargs, policy_kwargs=policy_kwargs, seed=None, n_envs=1)
+    model.observation_space, model.action_space = observations, actions
+    model._setup_model()
+    model.policy.load_state_dict(completed(state, model.policy.state_dict()))
+    model.policy.set_training_mode(False)
+    return model

@@ -1,0 +1,204 @@
+"""Training an agent: one function, from a config to a folder with the agent and what it is worth."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import configure
+
+from visionrl.agents.evaluation.compare import compare
+from visionrl.agents.evaluation.episodes import task_kwargs
+from visionrl.agents.evaluation.policies import agent_policy, agent_rows
+from visionrl.agents.imitation.cloning import clone
+from visionrl.agents.imitation.scorer import Scorer, fit_scorer
+from visionrl.agents.networks.frozen_features import on_images
+from visionrl.agents.training.arguments import format_args, parse_args
+from visionrl.agents.training.callback import RunCallback, Stopped
+from visionrl.agents.training.checkpoint import last_checkpoint
+from visionrl.agents.training.config import TrainConfig, resolve
+from visionrl.agents.training.curriculum import Curriculum
+from visionrl.agents.training.models import build_model, fit_buffer, make_training_env
+from visionrl.agents.training.resuming import check_folder, finished, inherit
+from visionrl.agents.training.run_files import plot_curve, write_config, write_json
+from visionrl.agents.training.saving import save_agent
+from visionrl.core import Task, make_task
+
+
+def train(config: TrainConfig) -> Path:
+    """Train an agent, choose the best by the validation split, compare it on the test split, save it all.
+
+    The run's folder then holds
+
+    * ``agent.zip``: the agent as Stable-Baselines3 saves it. Such files can carry code: load only your own;
+    * ``policy.pt``: its parameters alone, for ``load_agent``;
+    * ``config.json``: the config that reproduces the run, the command, the versions;
+    * ``metrics.json``: the comparison on the test split; ``curve.csv`` and ``curve.png``: the validation
+      split;
+    * ``episode.gif``: an episode of the test split; ``ends.png``: how twelve of them end;
+    * ``tensorboard/``: the logs;
+    * ``checkpoint/``: from which ``resume=True`` continues, exactly on the CPU, after a crash, a kill, or
+      with more ``timesteps``. It holds the replay buffer too (both observations of every step; below 1 GB
+      unless ``buffer_size`` is given).
+
+    Ctrl-C and SIGTERM stop after the present rollout, with a checkpoint.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        ValueError: the folder holds a run already and ``resume`` is off, or the config differs from that of
+            the run to resume.
+        SystemExit: it was stopped by a signal; the code is 128 + its number (130 for Ctrl-C).
+    """
+    run, console = config.folder, Console()
+    earlier = check_folder(config)
+    torch.set_num_threads(config.threads)
+    wanted = resolve(config) if earlier is None else inherit(config, earlier)
+    if earlier is not None and finished(run, wanted.timesteps or 0):
+        console.print(f"{run} is finished; it goes on if it is given more timesteps")
+        return run
+    with console.status("loading the data"):
+        env = make_training_env(wanted)
+        if earlier is None:
+            wanted = settle(wanted, env.get_attr("task")[0])
+    wanted = fit_buffer(wanted, env, given="buffer_size" in config.algo_kwargs)
+    model = build_model(wanted, env)
+    run.mkdir(parents=True, exist_ok=True)
+    write_config(run, replace(wanted, resume=False), env.unwrapped.observation_space, env.action_space)
+    model.set_logger(configure(str(run / "tensorboard"), ["tensorboard"]))
+    callback = learn(model, wanted, run, console)
+    finish(model, wanted, run, callback, console)
+    env.close()
+    return run
+
+
+def settle(config: TrainConfig, task: Task) -> TrainConfig:
+    """The config with what the training split decided, so that the other splits are seen in the same way.
+
+    Raises:
+        ValueError: the validation or test split cannot be had, or looks otherwise.
+    """
+    settled = replace(config, env_args=format_args({**task.settled, **parse_args(config.env_args)}))
+    for split in ("val", "test"):
+        kwargs = task_kwargs({**task.evaluation, **settled.env_kwargs}, split)
+        seen = make_task(config.env, **kwargs).observation_space
+        if seen != task.observation_space:
+            raise ValueError(f"observations of split {split!r} must be {task.observation_space}, got {seen}")
+    return settled
+
+
+def learn(model: Any, config: TrainConfig, run: Path, console: Console) -> RunCallback:
+    """Let the model learn, from the run's last checkpoint on if there is one.
+
+    Raises:
+        SystemExit: a signal stopped it.
+    """
+    callback = (CachedCallback if config.cache else RunCallback)(config, run)
+    checkpoint = last_checkpoint(run)
+    if config.demo_steps:
+        model.demonstrate(config.demo_steps)  # the same when a run is resumed
+    if checkpoint:
+        callback.restore(checkpoint, model)
+        console.print(f"resumed {run} at step {model.num_timesteps:,}")
+    try:
+        with callback.listening():
+            if config.clone_steps and not checkpoint:
+                clone_first(model, config, callback)
+            learn_on(model, config, callback)
+            if callback.stop:  # asked to during the last evaluation, after which the checkpoint is written
+                raise Stopped(callback.stop)
+    except Stopped as stopped:
+        console.print(
+            f"stopped at step {model.num_timesteps:,}; the same command with --resume continues {run}"
+        )
+        raise SystemExit(128 + stopped.args[0]) from None
+    return callback
+
+
+def clone_first(model: Any, config: TrainConfig, callback: RunCallback) -> None:
+    """Let the policy learn from the expert; evaluate it, and write the checkpoint of step 0.
+
+    Raises:
+        Stopped: a signal asked for it; cloning begins anew when the run is resumed.
+    """
+    bar = callback.bar
+    steps = config.clone_steps or 0
+    task = bar.add_task("cloning", total=steps)
+
+    def show(done: int, loss: float) -> None:
+        bar.update(task, completed=done, description=f"cloning, loss {loss:.3f}")
+        if callback.stop:
+            raise Stopped(callback.stop)
+
+    clone(model, steps, rate=config.clone_rate, on_step=show, rerender=config.rerender)
+    learn_on(model, replace(config, timesteps=0), callback)
+    bar.remove_task(bar.task_ids[-1])  # that of no steps
+    if callback.stop:
+        raise Stopped(callback.stop)
+
+
+def learn_on(model: Any, config: TrainConfig, callback: RunCallback) -> None:
+    """Let the model learn until it has taken the config's steps."""
+    steps, callbacks = config.timesteps or 0, [cast(BaseCallback, callback)]
+    if config.curriculum:
+        curriculum = Curriculum(config.curriculum)
+        curriculum.ease(model, steps)
+        callbacks.append(curriculum)
+    model.learn(max(steps - model.num_timesteps, 0), callback=callbacks, reset_num_timesteps=False)
+
+
+class CachedCallback(RunCallback):
+    """Evaluates an agent that learns on features by showing it images."""
+
+    def init_callback(self, model: Any) -> None:
+        """Take the model, with the eyes of its environment."""
+        super().init_callback(on_images(model))
+
+
+def finish(model: Any, config: TrainConfig, run: Path, callback: RunCallback, console: Console) -> None:
+    """Write the best agent and compare it on the test split, once."""
+    from visionrl.agents.evaluation.record import gallery, record
+
+    model.policy.load_state_dict(callback.best)
+    scorer = score_reports(model, config, console) if config.scorer_steps else None
+    save_agent(model, run, scorer)
+    model = on_images(model)
+    model.scorer = scorer
+    plot_curve(run, callback.curve, callback.metric)
+    agents = agent_rows(str(config.algo).upper(), model)
+    console.print("comparing on the test split")
+    with console.status("") as status:
+        table = compare(
+            config.env,
+            agents,
+            split="test",
+            episodes=config.test_episodes,
+            env_kwargs=config.env_kwargs,
+            say=status.update,
+        )
+    best = {key: None if math.isnan(value) else value for key, value in callback.best_row.items()}
+    write_json(
+        run / "metrics.json", {"timesteps": model.num_timesteps, "validation": best, "test": table.to_dict()}
+    )
+    record(config.env, agent_policy(model), run / "episode.gif", split="test", env_kwargs=config.env_kwargs)
+    gallery(config.env, agent_policy(model), run / "ends.png", split="test", env_kwargs=config.env_kwargs)
+    table.print(brief=True)
+    console.print(f"saved in {run}; metrics.json has every metric")
+
+
+def score_reports(model: Any, config: TrainConfig, console: Console) -> Scorer:
+    """A scorer for the agent, with a progress bar; Ctrl-C ends the run, and ``resume`` begins here again."""
+    with Progress(console=console) as bar:
+        task = bar.add_task("scorer", total=config.scorer_steps)
+        return fit_scorer(
+            model,
+            config,
+            lambda done, loss: bar.update(task, completed=done, description=f"scorer, loss {loss:.3f}"),
+        )

@@ -1,0 +1,1 @@
+"""Banks hold the pixels of a split once; a state holds an index into its bank."""

@@ -1,0 +1,138 @@
+"""Where the points of pairs are and how each pair truly lies, in two or three axes.
+
+Places are (x, y) or (x, y, z) from the middle of their image, in the unit that the environment counts in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from visionrl import ops
+from visionrl.datasets import PairSample
+from visionrl.ops import Array, Resident, xp_of
+from visionrl.ops.transforms import KINDS, carry, determined, fit
+
+GRID = 5  # points along each side of a pair that has a map but no points
+
+
+@dataclass(frozen=True)
+class Ruler:
+    """How pixels of an image become places: ``pixels * gain + shift``.
+
+    Attributes:
+        gain: (d,) units per pixel.
+        shift: (d,) units.
+    """
+
+    gain: np.ndarray
+    shift: np.ndarray
+
+    def place(self, pixels: np.ndarray) -> np.ndarray:
+        """(N, d) pixels as places."""
+        return pixels * self.gain + self.shift
+
+    def pixels(self, places: np.ndarray) -> np.ndarray:
+        """(N, d) places as pixels."""
+        return (places - self.shift) / self.gain
+
+
+Rulers = tuple[Ruler, Ruler]  # of the fixed and of the moving image
+
+
+class Places:
+    """The points and true maps of some pairs.
+
+    Args:
+        samples: the pairs.
+        rulers: of each.
+        kind: of the true maps: "rigid", "similarity" or "affine".
+        factors: (M,) by which errors are multiplied.
+
+    Attributes:
+        truth: (M, d, d + 1) float64, map from the fixed to the moving image: the given one, or the best for the points,
+            or for the centroids of the labels that both label maps have (a shift, where these are few).
+        starts: (M, d, d + 1) float64, from which the pairs themselves would start.
+
+    Raises:
+        ValueError: a pair has too few points for the kind.
+    """
+
+    def __init__(
+        self, samples: Sequence[PairSample], rulers: Sequence[Rulers], kind: str, factors: np.ndarray
+    ) -> None:
+        axes = samples[0].fixed.ndim - 1
+        ends = [ends_of(sample) for sample in samples]
+        most = max(len(first) for first, _ in ends)
+        points, weights = np.zeros((2, len(samples), most, axes)), np.zeros((len(samples), most))
+        truth, starts = [], []
+        for n, (sample, pair, both) in enumerate(zip(samples, ends, rulers, strict=True)):
+            for which in (0, 1):
+                points[which, n, : len(pair[which])] = both[which].place(pair[which])
+            weights[n, : len(pair[0])] = 1 / len(pair[0])
+            source, goal = points[:, n, : len(pair[0])]
+            truth.append(true_map(sample, both, kind, source, goal))
+            start = None if sample.start is None else spread(sample, both, sample.start)
+            starts.append(np.eye(axes, axes + 1) if start is None else fit(kind, *start))
+        self.fixed_points, self.moving_points, self.weights = map(Resident, (*points, weights))
+        self.factors = Resident(factors)
+        self.truth, self.starts = np.array(truth), np.array(starts)
+
+    def error(self, pair: Array, matrix: Array) -> Array:
+        """Target registration error of maps (B, d, d + 1) of pairs (B,): (B,) float64."""
+        xp = xp_of(matrix)
+        tables = (self.fixed_points, self.moving_points, self.weights, self.factors)
+        first, second, weight, factor = (xp.take(table.on(pair), pair, axis=0) for table in tables)
+        return factor * xp.sum(weight * ops.norm(carry(matrix, first) - second), axis=-1)
+
+
+def true_map(
+    sample: PairSample, rulers: Rulers, kind: str, source: np.ndarray, goal: np.ndarray
+) -> np.ndarray:
+    """(d, d + 1) how a pair truly lies, of a kind; ``source`` and ``goal`` are the places of its points."""
+    if sample.transform is not None:
+        return fit(kind, *spread(sample, rulers, sample.transform))
+    if sample.fixed_points is None:  # centroids of labels: rough, so that few say nothing about turns
+        for some in KINDS[KINDS.index(kind) :: -1]:
+            if determined(some, source, twice=True):
+                return fit(some, source, goal)
+        return np.column_stack([np.eye(source.shape[1]), goal.mean(axis=0) - source.mean(axis=0)])
+    try:
+        return fit(kind, source, goal)
+    except ValueError as error:
+        raise ValueError(f"pair {sample.name!r}: {error}") from error
+
+
+def inner_grid(shape: Sequence[int]) -> np.ndarray:
+    """(5^d, d) float64 pixels spread over an image (C, H, W) or (C, D, H, W)."""
+    lines = [np.linspace(0.1, 0.9, GRID) * (side - 1) for side in shape[:0:-1]]
+    return np.stack(np.meshgrid(*lines), axis=-1).reshape(-1, len(lines))
+
+
+def spread(sample: PairSample, rulers: Rulers, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places spread over the fixed image, and where a map from pixels to pixels takes them."""
+    grid = inner_grid(sample.fixed.shape)
+    return rulers[0].place(grid), rulers[1].place(grid @ matrix[:, :-1].T + matrix[:, -1])
+
+
+def ends_of(sample: PairSample) -> tuple[np.ndarray, np.ndarray]:
+    """Points of both images, (N, d) pixels each: the pair's own, a grid that its map carries, or centroids of labels.
+
+    Raises:
+        ValueError: the label maps share no label.
+    """
+    if sample.fixed_points is not None:
+        return np.asarray(sample.fixed_points, float), np.asarray(sample.moving_points, float)
+    if sample.transform is not None:
+        grid = inner_grid(sample.fixed.shape)
+        return grid, grid @ sample.transform[:, :-1].T + sample.transform[:, -1]
+    masks = np.asarray(sample.fixed_mask), np.asarray(sample.moving_mask)
+    labels = sorted({*np.unique(masks[0])} & {*np.unique(masks[1])} - {0})
+    if not labels:
+        raise ValueError(f"pair {sample.name!r}: the label maps must share a label, they have none in common")
+    first, second = (
+        np.array([np.argwhere(mask == label).mean(axis=0)[::-1] for label in labels]) for mask in masks
+    )
+    return first, second

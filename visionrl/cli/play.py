@@ -1,0 +1,61 @@
+"""Playing a task by hand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+
+from visionrl.agents.evaluation.policies import expert_policy
+from visionrl.agents.evaluation.record import record
+from visionrl.core import Task, entry_of
+
+ARROWS = {"up": 1073741906, "down": 1073741905, "left": 1073741904, "right": 1073741903}  # SDL's key codes
+LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def film(env_id: str, path: Path, kwargs: Mapping[str, Any], item: int, seed: int) -> Path:
+    """An episode of the expert as a GIF."""
+    split = kwargs["split"]
+    return record(env_id, expert_policy, path, split=split, item=item, seed=seed, env_kwargs=kwargs)
+
+
+def window(env_id: str, kwargs: Mapping[str, Any], seed: int) -> None:
+    """Play in a window, one step per key; Escape closes it.
+
+    Raises:
+        ValueError: the task's actions are not a choice among a few.
+    """
+    from gymnasium.utils.play import play
+
+    entry = entry_of(env_id)
+    env = gym.make(entry.id, render_mode="rgb_array", **kwargs)
+    if not isinstance(env.action_space, gym.spaces.Discrete):
+        raise ValueError(
+            f"env must have a Discrete action space to be played by keyboard, got {env.action_space}"
+        )
+    names, keys = action_names(entry.task), keys_of(entry.task, int(env.action_space.n))
+    print(
+        ", ".join(f"{LETTERS[k]} {names.get(k, '')}".strip() for k in range(min(int(env.action_space.n), 36)))
+    )
+    print("arrow keys where an action is up, down, left or right; Escape ends")
+    play(env, keys_to_action=keys, seed=seed, wait_on_player=True)
+
+
+def action_names(task: type[Task]) -> dict[int, str]:
+    """Number -> name, from the row "Action" of a task's docstring: "0 up, 1 right, ..."."""
+    row = next((line for line in (task.__doc__ or "").splitlines() if re.match(r"\s*\| Action", line)), "")
+    found = re.findall(r"\b(\d+) ([a-z][a-z ]*)", row)
+    return {int(number): name.strip() for number, name in reversed(found)}  # the first of a number counts
+
+
+def keys_of(task: type[Task], count: int) -> dict[tuple[int, ...], int]:
+    """Key codes -> action: digits, then letters, in the order of the numbers, and arrows by the actions' names."""
+    keys: dict[tuple[int, ...], int] = {
+        (ord(letter),): number for number, letter in enumerate(LETTERS[:count])
+    }
+    named = action_names(task).items()
+    return {**keys, **{(ARROWS[name],): number for number, name in named if name in ARROWS}}

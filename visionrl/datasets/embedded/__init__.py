@@ -1,0 +1,1 @@
+"""Data sets that come with the library: real pixels with exact truth."""

@@ -1,0 +1,43 @@
+"""Axial slices of the embedded chest CT with the structures in them.
+
+Each split has its own block of slices, with a gap between the blocks, but all show one person, so a score on "test"
+says nothing about other people. Hence ``subject`` is left empty.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from visionrl.datasets.embedded.made import Made
+from visionrl.datasets.embedded.volumes import chest_scan
+from visionrl.datasets.samples import ImageSample
+
+BLOCKS = {"train": (10, 40), "val": (43, 51), "test": (54, 70)}  # of 83 slices, from the feet to the head
+
+
+class ChestSlices(Made[ImageSample]):
+    """A split of slices: (1, 90, 90) uint8 images of 4 mm per pixel with a mask of 89 structures.
+
+    Args:
+        split: "train", "val" or "test".
+        count: number of slices; by default 30, 8 or 16, all of the block.
+
+    Raises:
+        ValueError: for an unknown split, or a count below 1.
+    """
+
+    def __init__(self, split: str = "train", count: int | None = None) -> None:
+        """Makes nothing yet."""
+        super().__init__(split, count, {name: last - first for name, (first, last) in BLOCKS.items()})
+
+    def _make(self, number: int) -> ImageSample:
+        scan = chest_scan()
+        first, last = BLOCKS[self.split]
+        level = first + number % (last - first)
+        image = np.clip(np.rint(scan.volume[level]), 0, 255).astype(np.uint8)
+        return ImageSample(
+            image[None],
+            mask=scan.labels[level],
+            spacing_mm=float(scan.spacing_mm[1]),
+            name=f"chest-slice-{self.split}-{number}",
+        )

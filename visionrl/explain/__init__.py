@@ -1,0 +1,1 @@
+"""What a network looks at: Grad-CAM, deconvolution, occlusion maps."""

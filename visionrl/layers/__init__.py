@@ -1,0 +1,1 @@
+"""Layers of networks: attention, recurrent cells, spatial transformers."""

@@ -1,0 +1,15 @@
+"""Supervised training of classifiers and regressors: rows to compare agents with, and trunks for them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__all__ = ["train_classifier"]
+
+
+def __getattr__(name: str) -> Any:
+    """The functions, imported when first asked for: they need torch."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("visionrl.supervised.classifier"), name)
