@@ -14,8 +14,7 @@ import torch
 from stable_baselines3 import DQN
 from torch import nn
 
-from visionrl.agents import VisionExtractor, agent_policy, make_vec_env
-from visionrl.agents.evaluation import compare as evaluate
+from visionrl.agents import VisionExtractor, agent_policy, evaluate, make_vec_env
 from visionrl.backbones import register_backbone
 
 ENV = "visionrl/LandmarkLocalization-v0"

@@ -19,8 +19,7 @@ import torch
 import tyro
 from stable_baselines3 import DQN
 
-from visionrl.agents import TrainConfig, VisionExtractor, agent_policy, make_vec_env, train
-from visionrl.agents.evaluation import compare as evaluate
+from visionrl.agents import TrainConfig, VisionExtractor, agent_policy, evaluate, make_vec_env, train
 
 
 def sketch(config: TrainConfig) -> None:

@@ -14,7 +14,7 @@ import re
 from pathlib import Path
 
 from visionrl.core import BASELINES, TASKS, make_task
-from visionrl.core.registry import Entry, arguments
+from visionrl.core.registry import Entry, argument_names
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "environments"
 
@@ -81,7 +81,9 @@ def main() -> None:
 
         for entry in TASKS.values():
             short = (
-                {"termination": "found", "attended": False} if "termination" in arguments(entry.task) else {}
+                {"termination": "found", "attended": False}
+                if "termination" in argument_names(entry.task)
+                else {}
             )  # not the idle rest
             name = f"{entry.id.removeprefix('visionrl/')}.gif"
             record(entry.id, expert_policy, FOLDER / name, env_kwargs=short)

@@ -13,8 +13,7 @@ from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
-from visionrl.agents import agent_policy, make_vec_env
-from visionrl.agents.evaluation import compare as evaluate
+from visionrl.agents import agent_policy, evaluate, make_vec_env
 from visionrl.agents.networks.frozen_features import CachedFeatures, FeatureEncoder, cached_policy
 from visionrl.backbones import make_backbone
 

@@ -10,7 +10,13 @@ import torch
 from stable_baselines3.common.vec_env import VecNormalize, VecTransposeImage
 
 from visionrl.agents import TrainConfig, clone, make_vec_env
-from visionrl.agents.imitation.cloning import Memory, answers, expert_actions, foreseen, mixed_actions
+from visionrl.agents.imitation.cloning import (
+    Memory,
+    answers,
+    clone_action_values,
+    expert_actions,
+    mixed_actions,
+)
 from visionrl.agents.imitation.values import state_values
 from visionrl.agents.training.config import resolve
 from visionrl.agents.training.models import build_model
@@ -105,7 +111,7 @@ def test_what_there_is_to_learn(algo: str) -> None:
         np.testing.assert_allclose(
             found[:, 1], state_values(env.unwrapped.venv.task, env.unwrapped.venv.state, 0.5)
         )
-    env.unwrapped.venv.task.foreseen = False
+    env.unwrapped.venv.task.clone_action_values = False
     np.testing.assert_array_equal(answers(model, wanted), wanted[:, None])
     clone(model, 16)
 
@@ -190,7 +196,7 @@ def test_bad_numbers() -> None:
 def test_wrappers_that_change_rewards_leave_the_action_alone() -> None:
     env = make_vec_env(LANDMARK, 2, window=12)
     assert (
-        foreseen(env)
-        and foreseen(VecTransposeImage(env, skip=True))
-        and not foreseen(VecNormalize(env, norm_obs=False))
+        clone_action_values(env)
+        and clone_action_values(VecTransposeImage(env, skip=True))
+        and not clone_action_values(VecNormalize(env, norm_obs=False))
     )

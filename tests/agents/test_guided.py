@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,10 @@ import pytest
 from sb3_contrib import QRDQN
 from stable_baselines3 import DQN, PPO
 
-from visionrl.agents import TrainConfig, VisionExtractor, make_vec_env
-from visionrl.agents.imitation import guided
+from visionrl.agents import TrainConfig, VisionExtractor, guided, make_vec_env
 from visionrl.agents.imitation.guided import draw_good
 from visionrl.agents.training.models import algorithm_of
+from visionrl.core.capabilities import rewarded_actions
 
 LANDMARK = "visionrl/LandmarkLocalization-v0"
 
@@ -32,7 +33,7 @@ def test_random_actions_are_good_ones(algorithm: Any) -> None:
     always = {"exploration_initial_eps": 1.0, "exploration_final_eps": 1.0}
     model, plain = (small(kind, **always) for kind in (guided(algorithm), algorithm))
     task, good = model.get_env().unwrapped.venv.task, []
-    ordinary = task.good_actions
+    ordinary = partial(rewarded_actions, task)
     task.good_actions = lambda state: good.append(ordinary(state)) or good[-1]  # type: ignore[func-returns-value]
     model.learn(120)
     plain.learn(120)

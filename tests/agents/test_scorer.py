@@ -40,7 +40,7 @@ def test_what_it_says_goes_with_the_overlap(tmp_path: Path) -> None:
     for _ in range(20):
         venv = env.unwrapped.venv
         said.append(scorer.rate(obs))
-        true.append(to_numpy(venv.task.merit(venv.state)))
+        true.append(to_numpy(venv.task.detection_quality(venv.state)))
         obs = env.step(to_numpy(venv.task.expert(venv.state)))[0]
     assert np.corrcoef(np.concatenate(said), np.concatenate(true))[0, 1] > 0.5
     again = fit_scorer(build_model(tiny, make_training_env(tiny)), tiny)

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from visionrl.agents import TrainConfig, agent_policy, load_agent, train
-from visionrl.agents.evaluation import compare as evaluate
+from visionrl.agents import TrainConfig, agent_policy, evaluate, load_agent, train
 from visionrl.agents.shipped import HOME, completed, folder_of, ship
 
 NAMES = sorted(path.name for path in HOME.iterdir() if (path / "config.json").is_file())

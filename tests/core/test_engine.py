@@ -161,7 +161,7 @@ def test_what_a_split_decides_can_be_given_to_another():
     train = make_task(LANDMARK, data=[ImageSample(colour, points={"b": (1, 2), "a": (3, 4)})], window=16)
     other = [ImageSample(grey, points={"b": (1, 2)})]
     with pytest.warns(UserWarning, match="no sample of the split has a"):
-        test = make_task(LANDMARK, data=other, window=16, **train.settled)
+        test = make_task(LANDMARK, data=other, window=16, **train.resolved_arguments)
     assert test.observation_space == train.observation_space
     assert test.names == train.names == ("a", "b")
     assert test.pairs == [(0, 1)]

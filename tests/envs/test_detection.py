@@ -237,7 +237,7 @@ def test_average_precision_ranks_reports_by_confidence():
     state = at(task, [0, 0, 100, 80])
     boxes = [[10, 10, 50, 50], [0, 60, 20, 80], [60, 20, 90, 70]]
     for box, sure in zip(boxes, (0.9, 0.8, 0.1), strict=True):
-        state = replace(task.rated(state, np.array([sure])), box=np.array([box], float))
+        state = replace(task.with_confidence(state, np.array([sure])), box=np.array([box], float))
         state, _ = act(task, state, REPORT)
     pooled = task.pooled(task.tally(state))
     assert pooled["ap_50"] == pytest.approx((1 + 2 / 3) / 2)
@@ -261,7 +261,7 @@ def test_cocos_average_precision_is_that_of_the_library():
         image, name = int(state.image[0]), task.names[int(state.category[0])]
         for truth in np.concatenate([data[image].boxes] * 2):
             box, sure = np.clip(truth + rng.normal(0, 3, 4), 0, [100, 80, 100, 80]), rng.random()
-            state = replace(task.rated(state, np.array([sure])), box=box[None])
+            state = replace(task.with_confidence(state, np.array([sure])), box=box[None])
             state, _ = act(task, state, REPORT)
             for part, value in zip(images[image], (box, name, sure), strict=True):
                 part.append(value)

@@ -39,7 +39,7 @@ def test_each_agent_does_what_a_single_one_would(task, state):
     for _ in range(60):
         action = np.where(rng.random((1, 2)) < 0.7, task.expert(state), rng.integers(6, size=(1, 2)))
         after = task.step(state, action)
-        rewards, seen = task.shares(state, action, after), task.observe(after)
+        rewards, seen = task.agent_rewards(state, action, after), task.observe(after)
         for k, one in enumerate(ones):
             single = batch.stack([one.sample(np.random.default_rng(0), 0)])
             moved = ("position", "stage", "trail", "actions", "finished")
@@ -66,7 +66,7 @@ def test_an_agent_stops_by_itself_and_the_others_go_on(task, state):
     action = np.array([[LEFT, LEFT]])
     after = task.step(state, action)
     assert after.position[0, 0].tolist() == [20, 20, 20] and after.position[0, 1].tolist() == [29, 20, 20]
-    shares = task.shares(state, action, after)
+    shares = task.agent_rewards(state, action, after)
     assert shares[0, 0] == 0 != shares[0, 1] and task.reward(state, action, after)[0] == shares.mean()
     assert task.observe(after)["stopped"].tolist() == [[1, 0]]
     assert (
@@ -86,7 +86,7 @@ def test_success_is_that_of_all(task, state):
 def test_a_number_spreads_agents_over_the_structures_that_all_samples_have():
     fewer = {name: POINTS[name] for name in "ab"}
     task = make_task(ID, data=[sample(), sample(1, points=fewer)], team=2, window=5)
-    assert task.agents == ("a", "b") and task.items == 2 and task.settled == {"target": ["a", "b"]}
+    assert task.agents == ("a", "b") and task.items == 2 and task.resolved_arguments == {"target": ["a", "b"]}
     assert make_task(ID, data=[sample()], team=1, window=5).agents == ("b",)
     with pytest.raises(ValueError, match="team must be <= 2, the structures that all samples have, got 3"):
         make_task(ID, data=[sample(), sample(1, points=fewer)], window=5)

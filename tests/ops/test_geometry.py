@@ -79,7 +79,7 @@ def test_constants_live_where_they_are_asked_for():
 
 
 def test_a_resident_is_copied_once_to_each_home():
-    resident = ops.Resident(np.arange(3))
+    resident = ops.DeviceTable(np.arange(3))
     meta = torch.zeros(1, device="meta")
     assert resident.on(np.zeros(1)) is resident.array
     assert resident.on(meta) is resident.on(meta)

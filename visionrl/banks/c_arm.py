@@ -19,7 +19,7 @@ from visionrl import ops
 from visionrl.banks.patches import shared
 from visionrl.banks.volumes import to_spacing
 from visionrl.datasets import VolumeSample
-from visionrl.ops import Array, Resident, const, xp_of
+from visionrl.ops import Array, DeviceTable, const, xp_of
 from visionrl.ops.radiograph import Beam, Densities, render
 
 # How much thicker than seen from the front at the origin a volume may look before it is all white
@@ -120,11 +120,11 @@ class CArm:
         weights = np.zeros(points.shape[:2])
         for number, places in enumerate(fiducials):
             points[number, : len(places)], weights[number, : len(places)] = places, 1 / len(places)
-        self.points, self.weights = Resident(points), Resident(weights)
+        self.points, self.weights = DeviceTable(points), DeviceTable(weights)
         rest = np.broadcast_to(np.eye(3, 4), (len(samples), 3, 4))
-        self.full = Resident(np.ones(len(samples)))
+        self.full = DeviceTable(np.ones(len(samples)))
         most = self.thickness(np.arange(len(samples)), rest).max(axis=(1, 2, 3))
-        self.full = Resident(np.maximum(HEADROOM * most.astype(float), 1e-3))
+        self.full = DeviceTable(np.maximum(HEADROOM * most.astype(float), 1e-3))
 
     def thickness(self, image: Array, pose: Array) -> Array:
         """How much lies in the way of each ray, 1 being white: (B, views, size, size) float32."""

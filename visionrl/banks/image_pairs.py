@@ -12,7 +12,7 @@ from visionrl.banks.label_maps import label_maps
 from visionrl.banks.pair_geometry import Places, Ruler
 from visionrl.banks.patches import allocate, colored, shared
 from visionrl.datasets import PairSample
-from visionrl.ops import Array, Resident, const, xp_of
+from visionrl.ops import Array, DeviceTable, const, xp_of
 from visionrl.ops.transforms import carry
 
 LATTICE = 64  # places along each side at which labels are compared
@@ -67,12 +67,12 @@ class PairBank:
         self.masks = label_maps(samples, self.rulers, LATTICE)
         self.rooms = np.array([min(image.shape[:2]) / 2 for image in self.fixed])
         self.sizes = tuple(
-            Resident(np.array([image.shape[1::-1] for image in images], float))
+            DeviceTable(np.array([image.shape[1::-1] for image in images], float))
             for images in (self.fixed, self.moving)
         )
-        self._stores = Resident(self._smoothed(self.fixed)), Resident(self._smoothed(self.moving))
+        self._stores = DeviceTable(self._smoothed(self.fixed)), DeviceTable(self._smoothed(self.moving))
         self._middles = tuple(
-            Resident(np.array([middle(image) for image in images])) for images in (self.fixed, self.moving)
+            DeviceTable(np.array([middle(image) for image in images])) for images in (self.fixed, self.moving)
         )
 
     def _smoothed(self, images: Sequence[np.ndarray]) -> np.ndarray:
@@ -126,7 +126,9 @@ class PairBank:
         return np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
 
 
-def within(grid: Resident, sizes: Resident, pair: Array, pose: Array, margin: Array | float = 0.0) -> Array:
+def within(
+    grid: DeviceTable, sizes: DeviceTable, pair: Array, pose: Array, margin: Array | float = 0.0
+) -> Array:
     """Which places (P, d) maps (B, d, d + 1) take into images whose sides are ``sizes`` (M, d): (B, P) bool.
 
     The margin, a number or (P, 1), is how far from the border places must lie.

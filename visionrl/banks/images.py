@@ -8,7 +8,7 @@ import numpy as np
 
 from visionrl.banks.patches import allocate, colored, shared, shrink
 from visionrl.datasets.samples import ImageSample
-from visionrl.ops import Pyramid, Resident
+from visionrl.ops import DeviceTable, Pyramid
 from visionrl.ops.pyramid import level_shapes
 
 UNNAMED = "object"
@@ -48,11 +48,11 @@ class ImageBank:
         boxes = np.full((len(images), max(1, *map(len, own)), 4), np.nan)
         for item, (some, factor) in enumerate(zip(own, factors, strict=True)):
             boxes[item, : len(some)] = some / factor
-        self.boxes = Resident(boxes)
+        self.boxes = DeviceTable(boxes)
         self.labels = [
             tuple(s.labels) or (UNNAMED,) * len(some) for s, some in zip(samples, own, strict=True)
         ]
-        self.sizes = Resident(shapes[:, :0:-1].astype(float))
+        self.sizes = DeviceTable(shapes[:, :0:-1].astype(float))
 
     def image(self, item: int) -> np.ndarray:
         """One image as (H, W, C) uint8, without the padding."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from visionrl.banks.patches import colored, shared
 from visionrl.datasets import ImageSample, VolumeSample
-from visionrl.ops import Resident
+from visionrl.ops import DeviceTable
 
 LABELS = 12  # structures whose overlap is measured, the largest of a split
 DARK = 8.0  # grey level of the surroundings, at most
@@ -45,11 +45,11 @@ class ShapeBank:
             units = np.tile(units.reshape(2, -1).max(axis=0), 2)
         held = [self._held(sample, table, unit) for sample, unit in zip(samples, units, strict=True)]
         self.grey, self.labels = (np.stack([each[k] for each in held]) for k in (0, 1))
-        self.units = Resident(units)
+        self.units = DeviceTable(units)
         border = ((0, 0), *[(1, 1)] * (self.labels.ndim - 1))
         self.pixels, self.structures = (
-            Resident(self.grey.ravel()),
-            Resident(np.pad(self.labels, border).ravel()),
+            DeviceTable(self.grey.ravel()),
+            DeviceTable(np.pad(self.labels, border).ravel()),
         )
 
     def _held(

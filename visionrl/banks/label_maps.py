@@ -9,7 +9,7 @@ import numpy as np
 from visionrl import ops
 from visionrl.banks.pair_geometry import Rulers
 from visionrl.datasets import PairSample
-from visionrl.ops import Array, Resident, const, xp_of
+from visionrl.ops import Array, DeviceTable, const, xp_of
 from visionrl.ops.transforms import carry
 
 
@@ -39,10 +39,10 @@ class LabelMaps:
             first += there.size
             self.axes = here.ndim
         self.known = sorted(set(np.unique(np.concatenate([*found, *blocks])).tolist()) - {0})
-        self.places, self.labels = Resident(np.array(places)), Resident(np.array(found, np.int32))
-        self.gains = Resident(np.array([moving.gain for _, moving in rulers]))
-        self.shifts = Resident(np.array([moving.shift for _, moving in rulers]))
-        self.layout, self.voxels = Resident(np.array(layout)), Resident(np.concatenate(blocks))
+        self.places, self.labels = DeviceTable(np.array(places)), DeviceTable(np.array(found, np.int32))
+        self.gains = DeviceTable(np.array([moving.gain for _, moving in rulers]))
+        self.shifts = DeviceTable(np.array([moving.shift for _, moving in rulers]))
+        self.layout, self.voxels = DeviceTable(np.array(layout)), DeviceTable(np.concatenate(blocks))
 
     def dice(self, pair: Array, matrix: Array) -> Array:
         """Twice the places where both have one label, per place where either has one, labels together: (B,) in [0, 1].

@@ -12,7 +12,7 @@ import numpy as np
 
 from visionrl import ops
 from visionrl.datasets import PairSample
-from visionrl.ops import Array, Resident, xp_of
+from visionrl.ops import Array, DeviceTable, xp_of
 from visionrl.ops.transforms import KINDS, carry, determined, fit
 
 GRID = 5  # points along each side of a pair that has a map but no points
@@ -76,8 +76,8 @@ class Places:
             truth.append(true_map(sample, both, kind, source, goal))
             start = None if sample.start is None else spread(sample, both, sample.start)
             starts.append(np.eye(axes, axes + 1) if start is None else fit(kind, *start))
-        self.fixed_points, self.moving_points, self.weights = map(Resident, (*points, weights))
-        self.factors = Resident(factors)
+        self.fixed_points, self.moving_points, self.weights = map(DeviceTable, (*points, weights))
+        self.factors = DeviceTable(factors)
         self.truth, self.starts = np.array(truth), np.array(starts)
 
     def error(self, pair: Array, matrix: Array) -> Array:

@@ -14,7 +14,7 @@ import numpy as np
 
 from visionrl import ops
 from visionrl.datasets.samples import ImageSample
-from visionrl.ops import Array, Resident, xp_of
+from visionrl.ops import Array, DeviceTable, xp_of
 
 MEMORY_LIMIT = 1 << 30  # bytes of one block; a larger one lies in a temporary file and is paged in
 
@@ -60,7 +60,7 @@ class PatchBank:
         self._lefts = tuple(int(x) for x in np.cumsum([0, *widths[:-1]]))  # first column of each scale
         shape = (len(images), self.channels, -(-high // min(scales)) + size + 1, sum(widths))
         store = allocate(int(np.prod(shape))).reshape(shape)
-        self._store = Resident(store, partial(ops.windows, size=size))
+        self._store = DeviceTable(store, partial(ops.windows, size=size))
         for item, image in enumerate(images):
             for scale, first in zip(self.scales, self._lefts, strict=True):
                 small = block_mean(colored(image, self.channels), scale)

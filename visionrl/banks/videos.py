@@ -14,7 +14,7 @@ import numpy as np
 from visionrl.banks.patches import colored, shared
 from visionrl.datasets.frames import Recent, memory_limit
 from visionrl.datasets.samples import VideoSample
-from visionrl.ops import Pyramid, Resident
+from visionrl.ops import DeviceTable, Pyramid
 from visionrl.ops.pyramid import level_shapes
 
 Frames = Sequence[np.ndarray] | np.ndarray
@@ -44,7 +44,7 @@ class FrameBank:
         shapes = np.array([np.asarray(frames[0]).shape for frames in videos])
         most, high, wide = (int(n) for n in shapes.max(0))
         self.channels = channels or most
-        self.sizes = Resident(np.repeat(shapes[:, :0:-1].astype(float), self.lengths, axis=0))
+        self.sizes = DeviceTable(np.repeat(shapes[:, :0:-1].astype(float), self.lengths, axis=0))
         depth = 1 + max(int(np.log2(min(high, wide) / window)), 0)
         shape = (int(self.lengths.sum()), high, wide, self.channels)
         limit = memory_limit() if memory is None else memory
@@ -77,8 +77,8 @@ class VideoBank(FrameBank):
     ) -> None:
         super().__init__([video.frames for video in videos], window, channels, memory)
         boxes = [np.asarray(video.boxes, float) for video in videos]
-        self.boxes = Resident(np.concatenate([bridged(rows) for rows in boxes]))
-        self.seen = Resident(~np.isnan(np.concatenate(boxes)).any(axis=1))
+        self.boxes = DeviceTable(np.concatenate([bridged(rows) for rows in boxes]))
+        self.seen = DeviceTable(~np.isnan(np.concatenate(boxes)).any(axis=1))
 
 
 class Decoder:

@@ -12,7 +12,7 @@ from visionrl.banks.pair_geometry import Places, Ruler
 from visionrl.banks.patches import shared
 from visionrl.banks.volumes import block_mean, to_spacing
 from visionrl.datasets import PairSample
-from visionrl.ops import Array, Resident, const, xp_of
+from visionrl.ops import Array, DeviceTable, const, xp_of
 from visionrl.ops.volumes import Volumes, plane
 
 # Axis to the right, axis down, its sign: axial, coronal, sagittal.
@@ -60,7 +60,7 @@ class VolumePairBank:
             [[extent(s.fixed, s.spacing_mm[0]), extent(s.moving, s.spacing_mm[1])] for s in samples]
         )
         self.rooms = extents[:, 0].min(axis=1) / 2
-        self.sizes = tuple(Resident(extents[:, which]) for which in (0, 1))
+        self.sizes = tuple(DeviceTable(extents[:, which]) for which in (0, 1))
         self._stores = tuple(
             self._store([getattr(s, name) for s in samples], [s.spacing_mm[which] for s in samples])
             for which, name in enumerate(("fixed", "moving"))
@@ -68,7 +68,7 @@ class VolumePairBank:
 
     def _store(
         self, volumes: Sequence[np.ndarray], spacings: Sequence[np.ndarray]
-    ) -> tuple[Volumes, Resident, Resident]:
+    ) -> tuple[Volumes, DeviceTable, DeviceTable]:
         """Volumes at all scales; millimetres per voxel and the middle, in voxels, of each: (M * scales, 3) both."""
         blocks, steps, middles = [], [], []
         for volume, spacing in zip(volumes, spacings, strict=True):
@@ -77,7 +77,7 @@ class VolumePairBank:
                 blocks.append(block_mean(filled(held[0], scale), scale))
                 steps.append(spacing * factor * scale)
                 middles.append(np.array(held.shape[:0:-1]) / 2 / scale - 0.5)
-        return Volumes(blocks), Resident(np.array(steps)), Resident(np.array(middles))
+        return Volumes(blocks), DeviceTable(np.array(steps)), DeviceTable(np.array(middles))
 
     def windows(self, which: int, pair: Array, pose: Array, levels: Sequence[int], side: int) -> Array:
         """Cuts through the fixed (0) or the moving (1) volumes as maps (B, 3, 4) bring them to the view.

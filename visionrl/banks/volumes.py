@@ -10,7 +10,7 @@ import numpy as np
 from visionrl import ops
 from visionrl.banks.patches import allocate, shared
 from visionrl.datasets.samples import VolumeSample
-from visionrl.ops import Array, Resident, xp_of
+from visionrl.ops import Array, DeviceTable, xp_of
 
 
 class VolumeBank:
@@ -43,8 +43,8 @@ class VolumeBank:
         tops = np.cumsum([size, *depths])  # before the first there is a blank window
         wide, high, _ = (int(n) // min(scales) + size + 1 for n in self.sizes.max(axis=0))
         store = allocate(int(tops[-1]) * high * wide).reshape(1, 1, int(tops[-1]), high, wide)
-        self._store = Resident(store, partial(ops.windows, size=size))
-        self._tops = Resident(tops[:-1])  # first plane of each volume's scales
+        self._store = DeviceTable(store, partial(ops.windows, size=size))
+        self._tops = DeviceTable(tops[:-1])  # first plane of each volume's scales
         pad = size // 2
         for item, volume in enumerate(volumes):
             for level, scale in enumerate(scales):

@@ -1,7 +1,16 @@
 """The engine: tasks, their adapters to Gymnasium, the registry, and the checks that every task must pass."""
 
+from visionrl.core.arguments import arguments, checked, describe_arguments
 from visionrl.core.env import TaskEnv
-from visionrl.core.registry import BASELINES, TASKS, baseline, entry_of, make_task, register
+from visionrl.core.registry import (
+    BASELINES,
+    TASKS,
+    UnknownArgumentError,
+    baseline,
+    entry_of,
+    make_task,
+    register,
+)
 from visionrl.core.task import Task, check_choice, check_range
 from visionrl.core.vector_env import TaskVectorEnv
 
@@ -11,9 +20,13 @@ __all__ = [
     "Task",
     "TaskEnv",
     "TaskVectorEnv",
+    "UnknownArgumentError",
+    "arguments",
     "baseline",
     "check_choice",
     "check_range",
+    "checked",
+    "describe_arguments",
     "entry_of",
     "make_task",
     "register",

@@ -23,8 +23,8 @@ from gymnasium.utils.env_checker import check_env
 
 from visionrl import ops
 from visionrl.core import batch
-from visionrl.core.registry import entry_of, make_task
-from visionrl.core.task import Task
+from visionrl.core.capabilities import MaskedActions, Reports, good_actions
+from visionrl.core.registry import entry_of
 from visionrl.core.vector_env import TaskVectorEnv
 
 ROWS = 4
@@ -196,10 +196,10 @@ def check_observations(task_id: str, **kwargs: Any) -> None:
 
 
 def check_expert(task_id: str, episodes: int = 64, **kwargs: Any) -> None:
-    """The expert solves ``Task.reach`` of the episodes, 95 %, and earns more than chance by three standard errors."""
+    """The expert solves its stated share of episodes and earns more than chance by three standard errors."""
     good, solved = _play(task_id, kwargs, episodes, expert=True)
     bad, _ = _play(task_id, kwargs, episodes, expert=False)
-    reach = make_task(task_id, **kwargs).reach
+    reach = entry_of(task_id).expert_rate(kwargs.get("preset"))
     _require(
         solved.mean() >= reach,
         f"the expert must solve >= {reach:.0%} of the episodes, it solves {solved.mean():.0%}",
@@ -270,6 +270,8 @@ def _middle(task: Any, state: Any, action: Any) -> dict[str, Any]:
     out |= {f"metric.{key}": value for key, value in task.metrics(after).items()}
     out["reward"], out["terminated"] = task.reward(state, action, after), task.terminated(after)
     out["expert"] = task.expert(state)
+    if isinstance(task.action_space, spaces.Discrete):
+        out["good_actions"] = good_actions(task, state)
     for name in _further(task):
         out[name] = getattr(task, name)(state)
     return out
@@ -277,9 +279,9 @@ def _middle(task: Any, state: Any, action: Any) -> dict[str, Any]:
 
 def _further(task: Any) -> list[str]:
     """What a task says of a state beyond what every task must."""
-    found = ["good_actions"] if isinstance(task.action_space, spaces.Discrete) else []
-    found += ["action_mask"] if hasattr(task, "action_mask") else []
-    return found + (["merit"] if type(task).merit is not Task.merit else [])
+    found = []
+    found += ["action_mask"] if isinstance(task, MaskedActions) else []
+    return found + (["detection_quality"] if isinstance(task, Reports) else [])
 
 
 def _same_everywhere(here: dict[str, np.ndarray], there: dict[str, Any], device: Any) -> None:

@@ -10,12 +10,13 @@ from gymnasium.utils.seeding import np_random
 from pettingzoo import ParallelEnv
 
 from visionrl.core import batch
+from visionrl.core.capabilities import MultiAgent
 from visionrl.core.env import METADATA, chosen_item
 from visionrl.core.registry import entry_of, make_task
 
 
 class ParallelTaskEnv(ParallelEnv):
-    """One episode of a task with several agents (``Task.agents``), each with its own observations, actions and rewards.
+    """One episode of a ``MultiAgent`` task: each agent has its own observations, actions and rewards.
 
     An agent that has stopped leaves ``agents``; at the time limit all do. Its observation is its part of the task's,
     its reward its share. Every ``info`` holds the task's metrics.
@@ -44,8 +45,8 @@ class ParallelTaskEnv(ParallelEnv):
         **kwargs: Any,
     ) -> None:
         entry = entry_of(task)
-        self.task = make_task(entry.id, preset, **kwargs)
-        if not self.task.agents:
+        self.task: Any = make_task(entry.id, preset, **kwargs)
+        if not isinstance(self.task, MultiAgent):
             raise ValueError(f"task must have several agents, got {entry.id}")
         name = entry.id.removeprefix("visionrl/")
         self.metadata = {**METADATA, "name": name}
@@ -87,7 +88,7 @@ class ParallelTaskEnv(ParallelEnv):
         before, after = self.state, self.task.step(self.state, taken)
         self.state, self.elapsed = after, self.elapsed + 1
         late = self.limit is not None and self.elapsed >= self.limit
-        shares, stopped = self.task.shares(before, taken, after)[0], self.task.stopped(after)[0]
+        shares, stopped = self.task.agent_rewards(before, taken, after)[0], self.task.agents_done(after)[0]
         seen, told = self._seen(), self._told()
         acting = [(self.possible_agents.index(agent), agent) for agent in self.agents]
         rewards = {agent: float(shares[number]) for number, agent in acting}

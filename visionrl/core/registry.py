@@ -1,10 +1,11 @@
-"""Which tasks there are: a decorator files a task under ``visionrl/<name>-v<N>`` in Gymnasium."""
+"""The registry of tasks: a decorator registers a task under ``visionrl/<name>-v<N>`` in Gymnasium."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 import gymnasium as gym
@@ -12,7 +13,15 @@ import gymnasium as gym
 from visionrl.core.task import Task
 from visionrl.datasets import load
 
+
+class UnknownArgumentError(TypeError):
+    """A keyword that the task does not have; a ``TypeError``, as Gymnasium's own environments raise."""
+
+
 TaskT = TypeVar("TaskT", bound=type[Task])
+
+
+EXPERT_SUCCESS_RATE = 0.95
 
 
 @dataclass(frozen=True)
@@ -25,6 +34,8 @@ class Entry:
         max_steps: time limit of an episode, or None where the task's own rules end it.
         tags: words to find it by.
         presets: name of a paper -> constructor arguments with that paper's constants.
+        expert_success_rate: share of the episodes that the expert solves at least; less than 1 where a paper's own
+            rules put some out of reach. A mapping states it by preset, None for the defaults.
     """
 
     id: str
@@ -32,6 +43,12 @@ class Entry:
     max_steps: int | None
     tags: tuple[str, ...]
     presets: Mapping[str, Mapping[str, Any]]
+    expert_success_rate: float | Mapping[str | None, float] = EXPERT_SUCCESS_RATE
+
+    def expert_rate(self, preset: str | None) -> float:
+        """Share of the episodes that the expert solves at least, under a preset."""
+        rate = self.expert_success_rate
+        return rate if isinstance(rate, float) else rate.get(preset, EXPERT_SUCCESS_RATE)
 
 
 TASKS: dict[str, Entry] = {}
@@ -63,8 +80,9 @@ def register(
     max_steps: int | None,
     tags: tuple[str, ...] = (),
     presets: Mapping[str, Mapping[str, Any]] | None = None,
+    expert_success_rate: float | Mapping[str | None, float] = EXPERT_SUCCESS_RATE,
 ) -> Callable[[TaskT], TaskT]:
-    """File a task in Gymnasium; written above the class.
+    """Register a task with Gymnasium; written above the class. ``Entry`` describes the arguments.
 
     Raises:
         ValueError: the id is taken.
@@ -74,7 +92,7 @@ def register(
         task_id = f"visionrl/{name}"
         if task_id in TASKS:
             raise ValueError(f"task id must be new, got {task_id!r} of {TASKS[task_id].task.__name__} again")
-        TASKS[task_id] = Entry(task_id, cls, max_steps, tags, dict(presets or {}))
+        TASKS[task_id] = Entry(task_id, cls, max_steps, tags, dict(presets or {}), expert_success_rate)
         gym.register(
             id=task_id,
             entry_point="visionrl.core.env:TaskEnv",
@@ -88,7 +106,7 @@ def register(
 
 
 def baseline(task: str, name: str, *, learns: bool = True) -> Callable[[FitT], FitT]:
-    """File a classical method beside a task; evaluation shows it as a row of its own.
+    """Register a classical method for a task; evaluation shows it as a row of its own.
 
     It decorates ``fit(train_task) -> run``; see ``Baseline``.
 
@@ -124,16 +142,19 @@ def make_task(task_id: str, preset: str | None = None, **kwargs: Any) -> Task:
 
     Raises:
         ValueError: no such task or preset.
+        UnknownArgumentError: the task has no such argument.
     """
     entry = entry_of(task_id)
     if preset is not None and preset not in entry.presets:
         raise ValueError(f"preset must be one of {sorted(entry.presets)} for {entry.id}, got {preset!r}")
-    if unknown := sorted(set(kwargs) - (known := arguments(entry.task))):
-        raise ValueError(f"{entry.id} has no argument {unknown[0]!r}; it has {', '.join(sorted(known))}")
+    if unknown := sorted(set(kwargs) - (known := argument_names(entry.task))):
+        near = get_close_matches(unknown[0], known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(known))}"
+        raise UnknownArgumentError(f"{entry.id} has no argument {unknown[0]!r}; {hint}")
     return entry.task(**{**(entry.presets[preset] if preset else {}), **kwargs})
 
 
-def arguments(task: type[Task]) -> set[str]:
+def argument_names(task: type[Task]) -> set[str]:
     """Names of a task's constructor arguments, those that it hands on to ``datasets.load`` among them."""
     own = inspect.signature(task).parameters
     handed = inspect.signature(load).parameters if "loading" in own else {}

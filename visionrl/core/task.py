@@ -4,62 +4,97 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Generic, TypeVar
+from dataclasses import field
+from os import PathLike
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
+from annotated_types import Ge
 from gymnasium import Space, spaces
 
-from visionrl.ops import Array, one_hot, xp_of
+from visionrl.core.arguments import arguments, check_arguments
+from visionrl.core.observables import Observable
+from visionrl.datasets import load
+from visionrl.datasets.splits import DEFAULT_RATIOS, DEFAULT_SEED
+from visionrl.ops import Array
 
 StateT = TypeVar("StateT")
 
 
+@arguments
 class Task(ABC, Generic[StateT]):
     """The rules of a sequential decision on images; everything else is done by the engine.
+
+    A task is a class with the decorator ``arguments``: its annotated fields are its constructor's arguments, ``setup``
+    is all constructor code that its author writes.
 
     The edges (``sample``, ``draw``) handle one episode in plain NumPy and OpenCV. The middle (all other methods)
     handles B episodes at once: every field of a state has a leading axis B, and only functions of the Python array
     API standard touch it, so the same lines run on NumPy and on torch, on any device.
 
-    All chance enters in ``sample``. A state is a frozen dataclass; the middle never writes into it.
+    All chance enters in ``sample``. A state is a frozen dataclass; the middle never writes into it. What only some
+    tasks have (several agents, reports, masks, ...) is in ``visionrl.core.capabilities``.
 
     Attributes:
-        observation_space: a Dict; images are channel-first uint8, keys are named by meaning.
+        observation_space: a Dict; images are channel-first uint8, keys are named by meaning. ``show`` makes it.
         action_space: Discrete, MultiDiscrete, or Box in [-1, 1].
         items: how many different things ``sample`` can start from (images, videos, ...).
         backends: array libraries that the middle runs on; ``("numpy",)`` where a step is a CPU algorithm.
         evaluation: constructor arguments with which the field evaluates, where they differ from training
             (whole videos instead of clips).
-        report: the discrete action that reports a finding, of which ``rated`` is told how sure a policy is; or None.
-        headline: the key of ``metrics`` or ``pooled`` by which agents are compared, and whether more is better.
-        reach: share of the episodes that the expert solves; less where a paper's own rules put some out of reach.
-        agents: names of the K agents that act at once; none where there is a single one. Then the action space is a
-            MultiDiscrete of one number an agent, and the first axis of every observation is the agents' parts in turn.
-        foreseen: whether cloning tries every action for what it is worth; False where a step costs too much for that.
-        eased: whether ``sample`` heeds ``difficulty``.
-        difficulty: in [0, 1]; how hard a start ``sample`` draws. Training can raise it as it goes on.
+        primary_metric: the key of ``metrics``, or of a data-set metric, by which agents are compared, and whether
+            more is better.
+        sample_type: what ``load`` gives: ``ImageSample``, ``VolumeSample``, ...
+        embedded: name of the embedded data set that ``data=None`` stands for.
     """
 
-    observation_space: spaces.Dict
-    action_space: Space
-    items: int
+    observation_space: spaces.Dict = field(init=False)
+    action_space: Space = field(init=False)
+    items: int = field(init=False)
     backends: ClassVar[tuple[str, ...]] = ("numpy", "torch")
     evaluation: ClassVar[Mapping[str, Any]] = {}
-    report: int | None = None
-    headline: ClassVar[tuple[str, bool]] = ("is_success", True)
-    reach: float = 0.95
-    agents: tuple[str, ...] = ()
-    foreseen: bool = True
-    eased: ClassVar[bool] = False
-    difficulty: float = 1.0
+    primary_metric: ClassVar[tuple[str, bool]] = ("is_success", True)
+    sample_type: ClassVar[type]
+    embedded: ClassVar[str | None] = None
 
-    @property
-    def settled(self) -> dict[str, Any]:
-        """Constructor arguments that this split's samples decided, and that other splits must be given likewise.
+    data: Any = None
+    """None for the embedded set, "FORMAT:PATH", the name of an embedded set, or a sequence of samples."""
+    split: Literal["train", "val", "test", "all"] = "train"
+    """Part of the data that episodes are drawn from."""
+    split_file: str | PathLike | None = None
+    """File that says which samples or subjects are for training, validation and test, JSON or CSV."""
+    split_ratios: tuple[float, float, float] = DEFAULT_RATIOS
+    """Shares of the subjects for training, validation and test, for data that state no splits."""
+    split_seed: Annotated[int, Ge(0)] | None = DEFAULT_SEED
+    """Seed of the shuffle of the subjects; None cuts them in sorted order."""
 
-        Such as the number of channels, or the order of the structures that a goal counts.
-        """
-        return {}
+    def __post_init__(self) -> None:
+        """Check the arguments, then set the task up."""
+        check_arguments(self)
+        self.setup()
+
+    def setup(self) -> None:
+        """Load the data, make a bank of their pixels, state the spaces."""
+        raise NotImplementedError(f"{type(self).__name__} must define setup()")
+
+    def load(self, **more: Any) -> tuple[Any, ...]:
+        """The samples of the split; ``more`` goes to ``visionrl.datasets.load``."""
+        given: dict[str, Any] = {
+            "split": self.split,
+            "split_file": self.split_file,
+            "split_ratios": self.split_ratios,
+        }
+        given |= {"split_seed": self.split_seed, "kind": self.sample_type, "default": self.embedded}
+        return load(self.data, **{**given, **more})
+
+    def show(self, **observables: Observable | None) -> None:
+        """State what the agent sees, which makes ``observation_space``; None leaves a key out."""
+        self.observables = {key: one for key, one in observables.items() if one is not None and one.shown}
+        self.observation_space = spaces.Dict({key: one.space for key, one in self.observables.items()})
+
+    def seen(self, **values: Array) -> dict[str, Array]:
+        """The observation of some values, each encoded by the observable of its name; others are left out."""
+        return {key: one.encode(values[key]) for key, one in self.observables.items()}
 
     @abstractmethod
     def sample(self, rng: np.random.Generator, item: int) -> StateT:
@@ -88,41 +123,6 @@ class Task(ABC, Generic[StateT]):
     @abstractmethod
     def expert(self, state: StateT) -> Array:
         """(B, ...) actions of a policy that may look at the truth."""
-
-    def good_actions(self, state: StateT) -> Array:
-        """(B, n) bool, which of n discrete actions earn something at once; the expert's where none does."""
-        best, count = self.expert(state), int(getattr(self.action_space, "n", 0))
-        xp = xp_of(best)
-        gains = []
-        for number in range(count):
-            action = xp.full_like(best, number)
-            gains.append(self.reward(state, action, self.step(state, action)))
-        good = xp.stack(gains, axis=-1) > 0
-        return xp.where(xp.any(good, axis=-1)[:, None], good, one_hot(best, count) > 0)
-
-    def shares(self, before: StateT, action: Array, after: StateT) -> Array:
-        """(B, K) float64, what each of K agents earns; ``reward`` is their mean."""
-        return self.reward(before, action, after)[:, None]
-
-    def stopped(self, state: StateT) -> Array:
-        """(B, K) bool, which of K agents act no more; the task is over when all have stopped."""
-        return self.terminated(state)[:, None]
-
-    def rated(self, state: StateT, confidence: Array) -> StateT:
-        """The state in which a policy says how sure it is, (B,), that what it sees is what it looks for."""
-        return state
-
-    def merit(self, state: StateT) -> Array:
-        """(B,) in [0, 1], how right a report would be now; only for tasks with reports."""
-        raise NotImplementedError(f"{type(self).__name__} has no reports")
-
-    def tally(self, ends: StateT) -> dict[str, Array]:
-        """What ``pooled`` needs of N last states (NumPy), (N, ...) each; none by default."""
-        return {}
-
-    def pooled(self, tally: Mapping[str, Array]) -> dict[str, float]:
-        """Metrics that episodes have only together, such as average precision, from some rows of ``tally``."""
-        return {}
 
     @abstractmethod
     def draw(self, state: StateT) -> np.ndarray:

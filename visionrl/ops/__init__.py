@@ -4,12 +4,12 @@ from visionrl.ops.geometry import area, box_around, center, columns, every, giou
 from visionrl.ops.pyramid import Pyramid
 from visionrl.ops.resample import patch, resize, warp, windows
 from visionrl.ops.tally import counts
-from visionrl.ops.xp import Array, Resident, const, is_torch, like, namespace, one_hot, to_numpy, xp_of
+from visionrl.ops.xp import Array, DeviceTable, const, is_torch, like, namespace, one_hot, to_numpy, xp_of
 
 __all__ = [
     "Array",
+    "DeviceTable",
     "Pyramid",
-    "Resident",
     "area",
     "box_around",
     "center",

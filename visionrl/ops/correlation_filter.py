@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from visionrl import ops
-from visionrl.ops import Array, Resident, const, xp_of
+from visionrl.ops import Array, DeviceTable, const, xp_of
 from visionrl.ops.looks import CELL, described
 
 AREA = 4.0  # side of what a filter sees, in sides (root of the area) of the box
@@ -56,9 +56,9 @@ class CorrelationFilter:
         steps = np.minimum(np.arange(self.cells), self.cells - np.arange(self.cells))
         bell = np.exp(-0.5 * (steps * AREA / (SPREAD * self.cells)) ** 2)
         taper = np.hanning(self.cells + 2)[1:-1]
-        self.wanted = Resident(np.fft.rfft2(np.outer(bell, bell)))
-        self.taper = Resident(np.outer(taper, taper))
-        self.middle = Resident(np.abs(np.arange(self.cells) - (self.cells - 1) / 2))
+        self.wanted = DeviceTable(np.fft.rfft2(np.outer(bell, bell)))
+        self.taper = DeviceTable(np.outer(taper, taper))
+        self.middle = DeviceTable(np.abs(np.arange(self.cells) - (self.cells - 1) / 2))
 
     def begin(self, pyramid: Any, frame: Array, box: Array) -> Known:
         """What is known after the first frame, numbered (B,) in the pyramid, with boxes (B, 4)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from visionrl.ops import Array, Resident, const, xp_of
+from visionrl.ops import Array, DeviceTable, const, xp_of
 
 POWERS = 4  # of the moving grey, from 0 on: contrasts may differ by a cubic
 KNOTS = 8  # of a broken line from the fixed grey to the moving one, for contrasts that turn over
@@ -15,7 +15,7 @@ TOLD = 2  # numbers beside a motion: the shares of the variance that are explain
 ROUNDS = 10  # most motions one after the other at a scale, where no agent chooses
 STILL = 0.05  # a motion of less, pixels (millimetres) and degrees, ends them
 _STEPS = np.diff(np.eye(KNOTS), axis=0)
-STIFF = Resident(STIFFNESS * _STEPS.T @ _STEPS)
+STIFF = DeviceTable(STIFFNESS * _STEPS.T @ _STEPS)
 
 
 def motions(descent: Array, fixed: Array, moving: Array, weight: Array, differ: Array | None) -> Array:

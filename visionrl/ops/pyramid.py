@@ -9,7 +9,7 @@ import numpy as np
 
 from visionrl.ops.geometry import columns
 from visionrl.ops.geometry import size as box_size
-from visionrl.ops.xp import Array, Resident, xp_of
+from visionrl.ops.xp import Array, DeviceTable, xp_of
 
 
 class Pyramid:
@@ -27,7 +27,7 @@ class Pyramid:
     def __init__(self, pixels: np.ndarray, shape: tuple[int, int, int, int], depth: int) -> None:
         self.shapes = level_shapes(shape, depth)
         self.channels = shape[3]
-        self.pixels = Resident(pixels)
+        self.pixels = DeviceTable(pixels)
 
     @cached_property
     def levels(self) -> tuple[np.ndarray, ...]:

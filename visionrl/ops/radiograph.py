@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from visionrl.ops.resample import _spread
-from visionrl.ops.xp import Array, Resident, is_torch, like, to_numpy
+from visionrl.ops.xp import Array, DeviceTable, is_torch, like, to_numpy
 
 AXES = {
     "x": (0, 1),
@@ -66,9 +66,9 @@ class Densities:
         store = np.zeros((len(volumes), *shape), np.float32)
         for place, volume in zip(store, turned, strict=True):
             place[tuple(map(slice, volume.shape))] = volume
-        self.slices = Resident(store)
-        self.sizes = Resident(np.array([(v.shape[0], v.shape[2], v.shape[1]) for v in turned]))
-        self.spacings = Resident(np.asarray(spacings, float)[:, list(self.axes)])
+        self.slices = DeviceTable(store)
+        self.sizes = DeviceTable(np.array([(v.shape[0], v.shape[2], v.shape[1]) for v in turned]))
+        self.spacings = DeviceTable(np.asarray(spacings, float)[:, list(self.axes)])
 
 
 def render(densities: Densities, index: Array, beam: Beam, size: int) -> Array:

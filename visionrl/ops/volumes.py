@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from visionrl.ops.geometry import columns
-from visionrl.ops.xp import Array, Resident, xp_of
+from visionrl.ops.xp import Array, DeviceTable, xp_of
 
 
 class Volumes:
@@ -28,9 +28,9 @@ class Volumes:
 
     def __init__(self, volumes: Sequence[np.ndarray]) -> None:
         padded = [np.pad(volume, 1) for volume in volumes]
-        self.voxels = Resident(np.concatenate([volume.ravel() for volume in padded]))
+        self.voxels = DeviceTable(np.concatenate([volume.ravel() for volume in padded]))
         first = np.cumsum([0, *(volume.size for volume in padded[:-1])])
-        self.layout = Resident(np.array([(n, *v.shape) for n, v in zip(first, padded, strict=True)]))
+        self.layout = DeviceTable(np.array([(n, *v.shape) for n, v in zip(first, padded, strict=True)]))
 
 
 def plane(volumes: Volumes, index: Array, centre: Array, right: Array, down: Array, size: int) -> Array:

@@ -70,7 +70,7 @@ def one_hot(index: Array, count: int) -> Array:
     return rows if flat is index else xp.reshape(rows, (*index.shape, count))
 
 
-class Resident:
+class DeviceTable:
     """An array of NumPy that is lent to any library and device; each copy is made once, when first asked for.
 
     Args:

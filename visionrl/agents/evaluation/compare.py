@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from visionrl.agents.evaluation.episodes import Plan, Result, prepare, roll, solve, task_kwargs
 from visionrl.agents.evaluation.policies import Policy, RandomPolicy, expert_policy
-from visionrl.agents.evaluation.table import Row, Table, estimate_pooled, summarize
+from visionrl.agents.evaluation.table import Row, Table, estimate_dataset_metrics, summarize
 from visionrl.core import BASELINES, Task, entry_of, make_task
+from visionrl.core.capabilities import ResolvedArguments, compute_all
 from visionrl.core.registry import Run
 
 
@@ -60,7 +62,7 @@ def measure(
     num_envs: int = 64,
     env_kwargs: Mapping[str, Any] | None = None,
 ) -> dict[str, float]:
-    """One policy's numbers over all episodes: the mean of what ``evaluate`` gives, and the task's pooled metrics.
+    """One policy's numbers over all episodes: the mean of what ``evaluate`` gives, and the task's data-set metrics.
 
     The arguments are those of ``evaluate``.
 
@@ -70,7 +72,7 @@ def measure(
     plan = prepare(env_id, split, episodes, seed, num_envs, env_kwargs or {})
     result = roll(plan, policy)
     means = {key: float(np.mean(value)) for key, value in result.values.items()}
-    return means | (plan.task.pooled(result.tally) if result.tally else {})
+    return means | compute_all(plan.task, result.records)
 
 
 def compare(
@@ -109,7 +111,10 @@ def compare(
         raise ValueError(f"agents must not be named like other rows, got {', '.join(sorted(taken))}")
     say("loading")
     train, missing = _train_task(env_id, env_kwargs or {}, fit_kwargs)
-    given = {**(train.settled if train else {}), **(env_kwargs or {})}
+    given = {
+        **(train.resolved_arguments if isinstance(train, ResolvedArguments) else {}),
+        **(env_kwargs or {}),
+    }
     plan = prepare(env_id, split, episodes, seed, num_envs, given)
     policies: dict[str, Policy] = {"random": RandomPolicy(seed), **(agents or {}), "expert": expert_policy}
     kinds = {"random": "random", "expert": "expert"}
@@ -124,7 +129,7 @@ def compare(
         classical.append(_row(name, "classical", solve(plan, run), plan))
     rows = (learned[0], *classical, *learned[1:])
     clusters = len(np.unique(plan.chosen.groups))
-    return Table(entry_of(env_id).id, split, seed, plan.task.headline, clusters, rows, notes)
+    return Table(entry_of(env_id).id, split, seed, plan.task.primary_metric, clusters, rows, notes)
 
 
 def _fitted(
@@ -162,7 +167,11 @@ def _train_task(
 def _row(name: str, kind: str, result: Result, plan: Plan) -> Row:
     """A result as a row of the table."""
     count, milliseconds, groups = len(plan.chosen.starts), 1000 * result.seconds, plan.chosen.groups
-    together = estimate_pooled(plan.task.pooled, result.tally, groups) if result.tally else {}
+    together = (
+        estimate_dataset_metrics(partial(compute_all, plan.task), result.records, groups)
+        if result.records
+        else {}
+    )
     return Row(
         name,
         kind,

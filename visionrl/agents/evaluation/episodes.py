@@ -13,6 +13,7 @@ from gymnasium.utils.seeding import np_random
 
 from visionrl.agents.evaluation.policies import Policy
 from visionrl.core import Task, batch, entry_of, make_task
+from visionrl.core.capabilities import Reports, record_all
 from visionrl.core.registry import Run
 
 MOST_EPISODES = 512  # of an evaluation that is not told how many
@@ -58,13 +59,13 @@ class Result:
 
     Attributes:
         values: name -> (N,) numbers at each episode's end.
-        tally: name -> (N, ...) what ``Task.pooled`` needs of them; empty where the task has no such metric.
+        records: name -> (N, ...) what the task's data-set metrics need of them; empty where it has none.
         seconds: wall clock of all.
         steps: of all episodes; 0 where unknown.
     """
 
     values: dict[str, np.ndarray]
-    tally: dict[str, np.ndarray]
+    records: dict[str, np.ndarray]
     seconds: float
     steps: int = 0
 
@@ -120,15 +121,15 @@ def last_states(
 
 def roll(plan: Plan, policy: Policy) -> Result:
     """A policy through all episodes, some at a time."""
-    values, tallies, began, steps = [], [], perf_counter(), 0
+    values, records, began, steps = [], [], perf_counter(), 0
     for first in range(0, len(plan.chosen.starts), plan.num_envs):
         starts = plan.chosen.starts[first : first + plan.num_envs]
         ends, told = side_by_side(plan, policy, starts)
         steps += int(told["length"].sum())
         values.append({**plan.task.metrics(ends), **told})
-        tallies.append(plan.task.tally(ends))
+        records.append(record_all(plan.task, ends))
     joined = [
-        {key: np.concatenate([part[key] for part in some]) for key in some[0]} for some in (values, tallies)
+        {key: np.concatenate([part[key] for part in some]) for key in some[0]} for some in (values, records)
     ]
     return Result(joined[0], joined[1], perf_counter() - began, steps)
 
@@ -147,8 +148,8 @@ def side_by_side(plan: Plan, policy: Policy, starts: list[Any]) -> tuple[Any, di
     getattr(policy, "reset", lambda: None)()
     while len(left):
         actions = np.asarray(policy(task.observe(state), task, state))
-        if (confidence := getattr(policy, "confidence", None)) is not None:
-            state = task.rated(state, confidence)
+        if (confidence := getattr(policy, "confidence", None)) is not None and isinstance(task, Reports):
+            state = task.with_confidence(state, confidence)
         after = task.step(state, actions)
         total[left] += task.reward(state, actions, after)
         length[left] += 1
@@ -173,4 +174,4 @@ def solve(plan: Plan, run: Run) -> Result:
     ends = [run(plan.task, batch.stack([start])) for start in plan.chosen.starts]
     seconds = perf_counter() - began
     whole = batch.stack([batch.take(end, 0) for end in ends])
-    return Result(plan.task.metrics(whole), plan.task.tally(whole), seconds)
+    return Result(plan.task.metrics(whole), record_all(plan.task, whole), seconds)

@@ -11,6 +11,7 @@ from gymnasium.vector.utils import batch_space
 
 from visionrl.agents.evaluation.worth import action_scores
 from visionrl.core import Task
+from visionrl.core.capabilities import Reports
 
 Policy = Callable[[dict[str, np.ndarray], Task, Any], Any]
 """``policy(observations, task, state) -> actions``, all with the leading axis B; NumPy in, NumPy out.
@@ -94,7 +95,8 @@ class AgentPolicy:
             deterministic=self.deterministic,
         )
         self._begins = False
-        self.confidence = None if task.report is None else worth(self.model, observations, task.report)
+        report = task.report if isinstance(task, Reports) else None
+        self.confidence = None if report is None else worth(self.model, observations, report)
         return actions
 
 
@@ -129,7 +131,7 @@ class ScoredPolicy:
 def worth(model: Any, observations: dict[str, np.ndarray], action: int) -> np.ndarray | None:
     """(B,) what a model makes of an action, see ``action_scores``; None where that says nothing.
 
-    Q-values that were cloned from the expert's actions alone (``Task.foreseen`` is False) have no common scale.
+    Q-values that were cloned from the expert's actions alone have no common scale.
     """
     import torch
 

@@ -206,26 +206,26 @@ def summarize(results: Mapping[str, np.ndarray], groups: np.ndarray | None = Non
     return found
 
 
-def estimate_pooled(
-    pooled: Callable[[Mapping[str, np.ndarray]], Mapping[str, float]],
-    tally: Mapping[str, np.ndarray],
+def estimate_dataset_metrics(
+    compute: Callable[[Mapping[str, np.ndarray]], Mapping[str, float]],
+    records: Mapping[str, np.ndarray],
     groups: np.ndarray,
     seed: int = 0,
 ) -> dict[str, Estimate]:
     """Metrics that episodes have only together, with intervals as ``estimate`` gives, of 200 resamples.
 
     Args:
-        pooled: see ``Task.pooled``.
-        tally: name -> (N, ...), see ``Task.tally``.
+        compute: see ``visionrl.core.capabilities.DatasetMetric``.
+        records: name -> (N, ...), likewise.
         groups: (N,) whole numbers, the image or video of each episode.
         seed: of the draws.
     """
     rng, (names, member) = np.random.default_rng(seed), np.unique(groups, return_inverse=True)
     rows = [np.flatnonzero(member == group) for group in range(len(names))]
-    middle, drawn = pooled(tally), []
+    middle, drawn = compute(records), []
     for _ in range(POOLED_RESAMPLES if len(names) > 1 else 0):
         some = np.concatenate([rows[group] for group in rng.integers(len(names), size=len(names))])
-        drawn.append(pooled({key: values[some] for key, values in tally.items()}))
+        drawn.append(compute({key: values[some] for key, values in records.items()}))
     return {key: Estimate(value, *_interval([one[key] for one in drawn])) for key, value in middle.items()}
 
 

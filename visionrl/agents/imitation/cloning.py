@@ -152,9 +152,10 @@ def answers(model: Any, wanted: np.ndarray) -> np.ndarray:
     """(B, n) float32, what there is to learn in the present states, where the expert wants such actions (B, ...).
 
     For values of actions: the expert's (``action_values``). For actors: its action, and behind it, where there is a
-    critic of states, what the state is worth to it (``state_values``). Its action alone where ``foreseen`` says no.
+    critic of states, what the state is worth to it (``state_values``). Its action alone where
+    ``clone_action_values`` says no.
     """
-    venv, known = model.get_env().unwrapped.venv, foreseen(model.get_env())
+    venv, known = model.get_env().unwrapped.venv, clone_action_values(model.get_env())
     if values_of(model.policy) and known:
         return action_values(venv.task, venv.state, model.gamma)
     parts = [wanted.reshape(len(wanted), -1)]
@@ -163,13 +164,13 @@ def answers(model: Any, wanted: np.ndarray) -> np.ndarray:
     return np.concatenate(parts, axis=1, dtype=np.float32)
 
 
-def foreseen(env: Any) -> bool:
+def clone_action_values(env: Any) -> bool:
     """Whether returns can be had: the task lets its actions be tried, and no wrapper pays for them otherwise."""
     while isinstance(env, VecEnvWrapper):
         if not isinstance(env, KEEP_REWARDS):
             return False
         env = env.venv
-    return env.unwrapped.venv.task.foreseen
+    return getattr(env.unwrapped.venv.task, "clone_action_values", True)
 
 
 def imitation_loss(model: Any, obs: dict[str, Tensor], answer: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 from sb3_contrib import QRDQN
 from stable_baselines3 import DQN
 
+from visionrl.core.capabilities import good_actions
 from visionrl.ops import to_numpy
 
 
@@ -26,7 +27,7 @@ class _Guided:
 def guided(algorithm: type) -> type:
     """An epsilon-greedy algorithm (DQN, QRDQN) whose random actions earn something at once.
 
-    Each is drawn from ``Task.good_actions``, with equal chances, during the warm-up too. When to act at random is
+    Each is drawn from ``good_actions``, with equal chances, during the warm-up too. When to act at random is
     decided as before. Source: Caicedo & Lazebnik (2015), who call it guided exploration.
 
     Args:
@@ -43,5 +44,5 @@ def guided(algorithm: type) -> type:
 def draw_good(env: Any) -> np.ndarray:
     """(B,) int64 actions, drawn from the good ones of each row's state; from all where none is good."""
     venv = env.unwrapped.venv
-    good = to_numpy(venv.task.good_actions(venv.state))
+    good = to_numpy(good_actions(venv.task, venv.state))
     return np.argmax(good + np.random.rand(*good.shape), axis=1)  # noqa: NPY002 (as Stable-Baselines3 draws)

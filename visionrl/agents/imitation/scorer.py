@@ -64,7 +64,7 @@ def fit_scorer(
 ) -> Scorer:
     """Train a scorer on the training split, in states that the agent, the expert and chance lead to.
 
-    It learns ``Task.merit`` by cross-entropy. As Caicedo & Lazebnik (2015) score what their agent attended by a
+    It learns ``detection_quality`` by cross-entropy. As Caicedo & Lazebnik (2015) score what their agent attended by a
     classifier, so that the agent need not be good at both. The same config gives the same scorer.
 
     Args:
@@ -81,7 +81,7 @@ def fit_scorer(
     obs, done, updates, loss = env.reset(), 0, 0, float("nan")
     while done < steps:
         venv = env.unwrapped.venv
-        memory.add(obs, to_numpy(venv.task.merit(venv.state)))
+        memory.add(obs, to_numpy(venv.task.detection_quality(venv.state)))
         obs = env.step(mixed_actions(model, obs, expert_actions(env), (OWN, CHANCE), rng))[0]
         done += env.num_envs
         optimizer.param_groups[0]["lr"] = RATE * max(1 - done / steps, 0.0)

@@ -61,7 +61,7 @@ class RunCallback(BaseCallback):
     def __init__(self, config: TrainConfig, run: Path) -> None:
         super().__init__()
         self.config, self.run = config, run
-        self.metric, self.more_is_better = entry_of(config.env).task.headline
+        self.metric, self.more_is_better = entry_of(config.env).task.primary_metric
         self.curve: list[dict[str, float]] = []
         self.best: dict[str, Any] = {}
         self.best_row: dict[str, float] = {}

@@ -23,7 +23,7 @@ from visionrl.agents.sb3.vec_env import make_vec_env
 from visionrl.agents.training.arguments import format_args
 from visionrl.agents.training.config import ALGO, BACKBONE, EPSILON_GREEDY, REPLAYING, TrainConfig
 from visionrl.agents.training.curriculum import check_eased
-from visionrl.core import Task
+from visionrl.core.capabilities import MultiAgent, Reports
 
 ALGORITHMS: Mapping[str, type[BaseAlgorithm]] = {
     "dqn": DQN,
@@ -61,7 +61,7 @@ def make_training_env(config: TrainConfig) -> VecEnv:
     task = env.get_attr("task")[0]
     if config.curriculum:
         check_eased(task)
-    if config.scorer_steps and type(task).merit is Task.merit:
+    if config.scorer_steps and not isinstance(task, Reports):
         raise ValueError(f"scorer_steps must be 0 for {config.env}, whose agents report nothing")
     if not config.cache:
         return env
@@ -106,7 +106,8 @@ def taught(model: Any, teacher: str) -> None:
 
     single, config = load_agent(teacher, "cpu")
     known = config.env_kwargs.get("target", [])
-    names = model.get_env().get_attr("task")[0].agents
+    task = model.get_env().get_attr("task")[0]
+    names = task.agents if isinstance(task, MultiAgent) else ()
     if missing := [name for name in names if name not in known] or not names:
         raise ValueError(f"teacher must look for all that the team does, {teacher} lacks {missing}")
     begin_as(model.policy, single.policy, [known.index(name) for name in names])

@@ -29,6 +29,7 @@ from visionrl.agents.training.resuming import check_folder, finished, inherit
 from visionrl.agents.training.run_files import plot_curve, write_config, write_json
 from visionrl.agents.training.saving import save_agent
 from visionrl.core import Task, make_task
+from visionrl.core.capabilities import ResolvedArguments
 
 
 def train(config: TrainConfig) -> Path:
@@ -85,7 +86,8 @@ def settle(config: TrainConfig, task: Task) -> TrainConfig:
     Raises:
         ValueError: the validation or test split cannot be had, or looks otherwise.
     """
-    settled = replace(config, env_args=format_args({**task.settled, **parse_args(config.env_args)}))
+    resolved = task.resolved_arguments if isinstance(task, ResolvedArguments) else {}
+    settled = replace(config, env_args=format_args({**resolved, **parse_args(config.env_args)}))
     for split in ("val", "test"):
         kwargs = task_kwargs({**task.evaluation, **settled.env_kwargs}, split)
         seen = make_task(config.env, **kwargs).observation_space

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,27 @@ OVERLAP = 0.5  # IoU of a detection that counts, VOC's
 NMS = 0.3  # attended boxes that overlap a better one more than this are dropped (Girshick et al., 2014)
 COCO = tuple(np.arange(50, 100, 5) / 100)  # the overlaps over which COCO averages
 PROPOSALS = (10, 50, 200)
+
+
+@dataclass(frozen=True)
+class AveragePrecision:
+    """VOC's and COCO's average precision of an episode's reports, and what the search cost.
+
+    Args:
+        boxes: (M, K, 4) of the bank.
+        labels: (M, K) numbers of their classes.
+    """
+
+    boxes: np.ndarray
+    labels: np.ndarray
+
+    def record(self, ends: Any) -> dict[str, np.ndarray]:
+        """See ``tally``."""
+        return tally(ends, self.boxes, self.labels)
+
+    def compute(self, records: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """See ``pooled``."""
+        return pooled(records)
 
 
 def tally(ends: Any, boxes: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:

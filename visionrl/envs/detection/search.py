@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -41,9 +41,9 @@ class Search(Task[State]):
         loading: see ``visionrl.datasets.load``.
     """
 
-    headline = ("ap_50", True)
+    primary_metric = ("ap_50", True)
     evaluation: ClassVar[dict[str, Any]] = {"negatives": True, "attended": True}
-    eased = True
+    difficulty: float = 1.0
 
     def __init__(
         self,
@@ -76,7 +76,9 @@ class Search(Task[State]):
         samples = (*samples, *map(mirrored, samples)) if augment else samples
         self.bank = image_bank(samples, window, max_side, channels)
         self.names = sought_names(self.bank.labels, category)
-        self.labels = ops.Resident(label_table(self.bank.labels, self.names, self.bank.boxes.array.shape[1]))
+        self.labels = ops.DeviceTable(
+            label_table(self.bank.labels, self.names, self.bank.boxes.array.shape[1])
+        )
         held = (self.labels.array[:, None, :] == np.arange(len(self.names))[:, None]).any(-1)
         missing = np.argwhere(~held & negatives)
         self.pairs = np.concatenate([np.argwhere(held), missing])
@@ -98,7 +100,7 @@ class Search(Task[State]):
         )
 
     @property
-    def settled(self) -> dict[str, Any]:
+    def resolved_arguments(self) -> dict[str, Any]:
         return {"channels": self.bank.channels, "category": list(self.names)}
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
@@ -204,26 +206,24 @@ class Search(Task[State]):
         made = xp.sum(xp.astype(~xp.isnan(state.spent), xp.float64), axis=-1)
         missed, false = state.present - state.found, made - state.found
         return {
-            "iou": self.merit(state),
+            "iou": self.detection_quality(state),
             "found": state.found + 0.0,
             "missed": missed,
             "false_reports": false,
             "is_success": (missed == 0) & (false == 0),
         }
 
-    def tally(self, ends: State) -> dict[str, Array]:
-        return scores.tally(ends, self.bank.boxes.array, self.labels.array)
+    @property
+    def dataset_metrics(self) -> tuple[scores.AveragePrecision]:
+        return (scores.AveragePrecision(self.bank.boxes.array, self.labels.array),)
 
-    def pooled(self, tally: Mapping[str, Array]) -> dict[str, float]:
-        return scores.pooled(tally)
-
-    def merit(self, state: State) -> Array:
+    def detection_quality(self, state: State) -> Array:
         """(B,) overlap with what is sought and not found yet."""
         xp = xp_of(state.box)
         best = ops.iou(state.box, self.object(state, self.hit(state)[1]))
         return xp.where(xp.any(state.sought, axis=-1), best, xp.zeros_like(best))
 
-    def rated(self, state: State, confidence: Array) -> State:
+    def with_confidence(self, state: State, confidence: Array) -> State:
         return replace(state, confidence=confidence)
 
     def expert(self, state: State) -> Array:

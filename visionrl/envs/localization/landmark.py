@@ -103,7 +103,7 @@ class LandmarkLocalization(Task[State]):
     Q-values choose where an oscillation ends, which no environment can know, so here it is the mean.
     """
 
-    headline = ("distance_px", False)
+    primary_metric = ("distance_px", False)
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class LandmarkLocalization(Task[State]):
         self.action_space = spaces.Discrete(len(MOVES))
 
     @property
-    def settled(self) -> dict[str, Any]:
+    def resolved_arguments(self) -> dict[str, Any]:
         return {"channels": self.bank.channels, "target": list(self.names)}
 
     # -- edge: one episode -----------------------------------------------------------------------------------------

@@ -109,7 +109,7 @@ class LandmarkLocalization3D(Task[State]):
     and the largest Q-values choose where an oscillation ends, which no environment can know, so here it is the mean.
     """
 
-    headline = ("error_mm", False)
+    primary_metric = ("error_mm", False)
 
     def __init__(
         self,
@@ -162,7 +162,7 @@ class LandmarkLocalization3D(Task[State]):
         self.action_space = spaces.Discrete(len(MOVES))
 
     @property
-    def settled(self) -> dict[str, Any]:
+    def resolved_arguments(self) -> dict[str, Any]:
         return {"target": list(self.names)}
 
     # -- edge: one episode -----------------------------------------------------------------------------------------

@@ -98,7 +98,7 @@ class MultiLandmarkLocalization3D(Task[State]):
     whose agents stop only together.
     """
 
-    headline = ("error_mm", False)
+    primary_metric = ("error_mm", False)
 
     def __init__(
         self,
@@ -143,7 +143,7 @@ class MultiLandmarkLocalization3D(Task[State]):
         self.action_space = spaces.MultiDiscrete([len(MOVES)] * team)
 
     @property
-    def settled(self) -> dict[str, Any]:
+    def resolved_arguments(self) -> dict[str, Any]:
         return {"target": list(self.agents)}
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
@@ -175,16 +175,16 @@ class MultiLandmarkLocalization3D(Task[State]):
         window = xp.reshape(window, (rows, team * window.shape[1], *window.shape[2:]))
         return {"window": window, **parts, "stopped": xp.astype(state.finished, xp.float32)}
 
-    def shares(self, before: State, action: Array, after: State) -> Array:
+    def agent_rewards(self, before: State, action: Array, after: State) -> Array:
         xp = xp_of(before.position)
         gained = self.one.reward(self.apart(before), xp.reshape(action, (-1,)), self.apart(after))
         gained = xp.reshape(gained, before.stage.shape)
         return xp.where(before.finished, xp.zeros_like(gained), gained)
 
     def reward(self, before: State, action: Array, after: State) -> Array:
-        return xp_of(before.position).mean(self.shares(before, action, after), axis=-1)
+        return xp_of(before.position).mean(self.agent_rewards(before, action, after), axis=-1)
 
-    def stopped(self, state: State) -> Array:
+    def agents_done(self, state: State) -> Array:
         return xp_of(state.finished).asarray(state.finished, copy=True)
 
     def terminated(self, state: State) -> Array:

@@ -96,7 +96,7 @@ class ViewPlane3D(Task[State]):
     planes that leave the volume end an episode, and the largest Q-values choose where an oscillation ends.
     """
 
-    headline = ("angle_deg", False)
+    primary_metric = ("angle_deg", False)
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class ViewPlane3D(Task[State]):
         self.action_space = spaces.Discrete(len(MOVES))
 
     @property
-    def settled(self) -> dict[str, Any]:
+    def resolved_arguments(self) -> dict[str, Any]:
         return {"axis": self.axis}
 
     # -- edge: one episode -----------------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ class GlimpseClassification(Task[State]):
     paper's images of 28 x 28 are seen at one scale, ``scales=(1,)``; three go with 60 x 60 and a retina of 12.
     """
 
-    headline = ("accuracy", True)
+    primary_metric = ("accuracy", True)
 
     def __init__(
         self,

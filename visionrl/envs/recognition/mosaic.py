@@ -8,7 +8,7 @@ import numpy as np
 
 from visionrl.banks.patches import allocate, block_mean, shrink
 from visionrl.datasets import ImageSample
-from visionrl.ops import Array, Resident, const, xp_of
+from visionrl.ops import Array, DeviceTable, const, xp_of
 
 
 class Mosaic:
@@ -42,7 +42,7 @@ class Mosaic:
             for scale, level in zip(scales, plane, strict=True):
                 full = block_mean(image, scale).repeat(scale, axis=1).repeat(scale, axis=2)
                 level[:, : full.shape[1], : full.shape[2]] = full
-        self.planes, self.shape = Resident(planes), (channels + 1, high, wide)
+        self.planes, self.shape = DeviceTable(planes), (channels + 1, high, wide)
 
     def picture(self, index: Array, trail: Array) -> Array:
         """Every pixel as sharp as it was seen, and a last channel for how sharp: 255 // scale, 0 for unseen.

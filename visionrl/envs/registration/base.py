@@ -21,7 +21,7 @@ from visionrl.envs.registration.fits import COARSER, Bank, Fits, fit_scales, gre
 from visionrl.envs.registration.inliers import Inliers
 from visionrl.envs.registration.rules import Rules
 from visionrl.metrics.similarity import mutual_information, ncc
-from visionrl.ops import Array, Resident, const, transforms, xp_of
+from visionrl.ops import Array, DeviceTable, const, transforms, xp_of
 
 MEMORY = 20  # steps that are looked back on for rest
 BONUS = 10.0
@@ -79,7 +79,7 @@ class Registration(Task[State]):
     axes: ClassVar[int]
     unit: ClassVar[str]
     evaluation: ClassVar[dict[str, Any]] = {"ends": "rest", "augment": False}
-    eased = True
+    difficulty: float = 1.0
     fits: Fits | None = None
     bank: Any
 
@@ -110,9 +110,9 @@ class Registration(Task[State]):
             raise ValueError("reward 'dice' needs label maps of both images of every pair")
         check_labels(rules.dice_of, bank.masks.known if bank.masks else [])
         self.levels = tuple(bank.scales.index(scale) for scale in rules.scales)
-        self.grid = Resident(bank.grid(self.levels[0], rules.window))
+        self.grid = DeviceTable(bank.grid(self.levels[0], rules.window))
         still = np.tile(np.eye(self.axes, self.axes + 1), (len(samples), 1, 1))
-        self.seen = Resident(self.view(0, np.arange(len(samples)), still))
+        self.fixed_windows = DeviceTable(self.view(0, np.arange(len(samples)), still))
         self.set_moves()
 
     def set_moves(self) -> None:
@@ -205,7 +205,7 @@ class Registration(Task[State]):
         return (
             self.view(0, pair, frame)
             if self.rules.augment
-            else xp_of(pair).take(self.seen.on(pair), pair, axis=0)
+            else xp_of(pair).take(self.fixed_windows.on(pair), pair, axis=0)
         )
 
     def view(self, which: int, pair: Array, pose: Array, levels: Sequence[int] | None = None) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import Space, spaces
 
 from visionrl.datasets import PairSample
-from visionrl.ops import Array, Resident, const, one_hot, transforms, xp_of
+from visionrl.ops import Array, DeviceTable, const, one_hot, transforms, xp_of
 
 CONTROLS = ("unit", "steps", "continuous")
 STEPS = (0.0033, 0.01, 0.03, 0.09, 0.27)  # of half the field and of a radian (Bauer et al., 2021)
@@ -77,10 +77,10 @@ def rests(pose: Array, trail: Array) -> Array:
     return xp.sum(xp.astype(gaps <= NEAR, xp.int64), axis=-1) >= 3
 
 
-def two_modalities(samples: Sequence[PairSample]) -> Resident | None:
+def two_modalities(samples: Sequence[PairSample]) -> DeviceTable | None:
     """(M,) bool, which pairs are of two modalities; None where none are."""
     differ = np.array([sample.modalities[0] != sample.modalities[1] for sample in samples])
-    return Resident(differ) if differ.any() else None
+    return DeviceTable(differ) if differ.any() else None
 
 
 def check_modalities(samples: Sequence[PairSample], reward: str) -> None:

@@ -39,12 +39,13 @@ class Deformable(Task[State], ABC):
     kind: ClassVar[type]
     default: ClassVar[str]
     coarser: ClassVar[int]  # overlap is measured at every so many pixels along each axis
-    headline = ("tre_mm", False)
-    eased = True
+    primary_metric = ("tre_mm", False)
+    difficulty: float = 1.0
 
     def __init__(self, data: Any, split: str, rules: BendingRules, **loading: Any) -> None:
         rules.check()
-        self.rules, self.split, self.by_dice = rules, split, rules.reward == "dice"
+        self.rules, self.by_dice = rules, rules.reward == "dice"
+        self.split = split  # type: ignore[assignment]
         self.nodes, self.side = rules.nodes, (side := rules.side)
         self.step_px = rules.step * side
         paired = holds_pairs(data)

@@ -149,7 +149,7 @@ class DeformableRegistration3D(Deformable):
     """
 
     axes, kind, default, coarser = 3, VolumeSample, "chest-ct-volumes", 2
-    foreseen = False
+    clone_action_values = False
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ import numpy as np
 from visionrl.banks.image_pairs import PairBank, within
 from visionrl.banks.volume_pairs import VolumePairBank
 from visionrl.envs.registration.choice import cut, trusted
-from visionrl.ops import Array, Resident, const, transforms, xp_of
+from visionrl.ops import Array, DeviceTable, const, transforms, xp_of
 from visionrl.ops.least_squares import TOLD, motions
 
 COARSER = 2  # pixels of a window per side of a pixel that is compared; of the widest field, twice as many
@@ -56,20 +56,20 @@ class Fits:
         kind: str,
         largest: float,
         wander: bool,
-        differ: Resident | None,
+        differ: DeviceTable | None,
     ) -> None:
         self.bank, self.kind, self.largest = bank, kind, largest
         self.levels = tuple(bank.scales.index(scale) for scale in scales)
         self.pixels, self.side, self.differ = tuple(map(bank.pixel, self.levels)), side, differ
         grids = np.stack([bank.grid(level, self.side) for level in self.levels])
         self.count, (self.points, self.axes) = len(grids), grids.shape[1:]
-        self.margin = Resident(np.repeat(self.pixels, self.points)[:, None])
-        self.grid, self.ways = Resident(grids.reshape(-1, self.axes)), Resident(moved_by(kind, grids))
+        self.margin = DeviceTable(np.repeat(self.pixels, self.points)[:, None])
+        self.grid, self.ways = DeviceTable(grids.reshape(-1, self.axes)), DeviceTable(moved_by(kind, grids))
         self.numbers = transforms.count(kind, self.axes)
         self.size = self.count * (self.numbers + TOLD)
         pairs = len(bank.rooms)
         kept = not wander and 4 * pairs * self.count * self.points * self.numbers <= MOST_KEPT
-        self.known = tuple(map(Resident, self.still(pairs))) if kept else None
+        self.known = tuple(map(DeviceTable, self.still(pairs))) if kept else None
 
     def still(self, pairs: int) -> list[np.ndarray]:
         """``views`` of all fixed images as they are."""

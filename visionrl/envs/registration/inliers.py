@@ -7,7 +7,7 @@ import numpy as np
 
 from visionrl.banks.image_pairs import PairBank, middle
 from visionrl.banks.patches import colored
-from visionrl.ops import Array, Resident, norm, xp_of
+from visionrl.ops import Array, DeviceTable, norm, xp_of
 from visionrl.ops.transforms import carry
 
 FEATURES = 1000  # corners of an image at most
@@ -32,7 +32,7 @@ class Inliers:
             for which in (0, 1):
                 points[which, n, : len(both[0])] = both[which] - middle(images[which])
             weights[n, : len(both[0])] = 1 / max(len(both[0]), 1)
-        self.fixed, self.moving, self.weights = map(Resident, (*points, weights))
+        self.fixed, self.moving, self.weights = map(DeviceTable, (*points, weights))
 
     def share(self, pair: Array, matrix: Array) -> Array:
         """The share of the matches that maps (B, 2, 3) from fixed to moving images agree with, (B,) float64."""

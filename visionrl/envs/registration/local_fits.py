@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from visionrl.envs.registration.choice import cut
-from visionrl.ops import Array, Resident, columns, fields, xp_of
+from visionrl.ops import Array, DeviceTable, columns, fields, xp_of
 from visionrl.ops.least_squares import TOLD, motions
 
 
@@ -33,14 +33,20 @@ class LocalFits:
     """
 
     def __init__(
-        self, scales: Sequence[int], size: int, axes: int, side: int, largest: float, differ: Resident | None
+        self,
+        scales: Sequence[int],
+        size: int,
+        axes: int,
+        side: int,
+        largest: float,
+        differ: DeviceTable | None,
     ) -> None:
         self.scales, self.axes, self.side, self.differ = tuple(scales), axes, side, differ
         self.largest, self.size = largest, len(scales) * (axes + TOLD)
         line = np.arange(size) - (size - 1) / 2
         ways = np.stack(np.meshgrid(*[line] * axes, indexing="ij")[::-1], axis=-1).reshape(-1, axes)
-        self.pixels = Resident(np.array(scales, float))
-        self.gaps = Resident(np.array(scales)[:, None, None] * ways)
+        self.pixels = DeviceTable(np.array(scales, float))
+        self.gaps = DeviceTable(np.array(scales)[:, None, None] * ways)
 
     def made(self, image: Array, windows: Array, point: Array, width: Array) -> Array:
         """The moves, pixels, and the shares explained without and with them, (B, scales, d + 2) float64.

@@ -6,7 +6,7 @@ import numpy as np
 
 from visionrl.banks.c_arm import CArm
 from visionrl.envs.registration.choice import cut
-from visionrl.ops import Array, Resident, xp_of
+from visionrl.ops import Array, DeviceTable, xp_of
 from visionrl.ops.least_squares import TOLD, by_knots
 from visionrl.ops.poses import shifted
 
@@ -39,8 +39,8 @@ class PoseFits:
         self.count, self.size = len(COARSER), len(COARSER) * (NUMBERS + TOLD)
         line = np.arange(bank.geometry.size)
         weights = np.exp(-0.5 * ((line[:, None] - line) / (BLUR * len(line))) ** 2)
-        self.blur = Resident(weights / weights.sum(axis=1, keepdims=True))
-        self.means = [Resident(block_means(len(line), coarser)) for coarser in COARSER]
+        self.blur = DeviceTable(weights / weights.sum(axis=1, keepdims=True))
+        self.means = [DeviceTable(block_means(len(line), coarser)) for coarser in COARSER]
 
     def made(self, image: Array, xray: Array, pose: Array) -> Array:
         """The motions and how good each is, (B, F, 8) float64.

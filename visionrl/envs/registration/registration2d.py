@@ -128,7 +128,7 @@ class Registration2D(Registration):
         self.set_up(samples, rules, held, max(scales) * window / 2)
 
     @property
-    def settled(self) -> dict[str, Any]:
+    def resolved_arguments(self) -> dict[str, Any]:
         return {"channels": self.bank.channels}
 
     # -- edge ------------------------------------------------------------------------------------------------------

@@ -104,8 +104,8 @@ class Registration2D3D(Task[State]):
     agents with steps of 1 mm and 1 degree. The 11 steps are of Bauer et al. (2021), "ReAgent". Lucas & Kanade (1981) for "fits".
     """
 
-    headline = ("mtre_mm", False)
-    eased = True
+    primary_metric = ("mtre_mm", False)
+    difficulty: float = 1.0
 
     def __init__(
         self,
@@ -148,7 +148,7 @@ class Registration2D3D(Task[State]):
         self.offset = np.array([offset_mm] * 3 + [offset_deg] * 3)
         self.proposes = control == "fits"
         if self.proposes:
-            self.foreseen = False  # each action that is tried means seven renders
+            self.clone_action_values = False  # each action that is tried means seven renders
         self.set_spaces()
 
     def set_spaces(self) -> None:

@@ -139,4 +139,4 @@ class Registration3D(Registration):
     def draw(self, state: State) -> np.ndarray:
         pair = state.pair[None]
         moving = self.view(1, pair, from_fixed(state.frame[None], state.pose[None]))
-        return overlay3d(self.seen.array[pair][0], moving[0])
+        return overlay3d(self.fixed_windows.array[pair][0], moving[0])

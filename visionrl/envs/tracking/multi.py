@@ -129,7 +129,7 @@ class MultiObjectTracking(Task[State]):
     """
 
     backends = ("numpy",)
-    headline = ("hota", True)
+    primary_metric = ("hota", True)
     evaluation: ClassVar[dict[str, Any]] = {"clip": None}
 
     def __init__(
@@ -168,7 +168,7 @@ class MultiObjectTracking(Task[State]):
         self.action_space = spaces.Discrete(len(ACTIONS))
 
     @property
-    def settled(self) -> dict[str, Any]:
+    def resolved_arguments(self) -> dict[str, Any]:
         return {"channels": self.bank.channels}
 
     # -- edge: one episode -----------------------------------------------------------------------------------------

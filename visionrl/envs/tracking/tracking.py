@@ -36,6 +36,8 @@ FOLLOW = {"control": "follow", "response": 64, "pixels": False, "reward": "overl
         "follow": FOLLOW,
         "redetect": FOLLOW | {"redetect": True},
     },
+    # where no peak is on the object there is nothing to choose
+    expert_success_rate={"follow": 0.9, "redetect": 0.9},
 )
 class Tracking(Task[State]):
     """The agent moves and scales a box, frame after frame, so that it stays on the object it starts on.
@@ -83,7 +85,7 @@ class Tracking(Task[State]):
     iterative shift for visual tracking"; the metrics and robustness starts of OTB are those of Wu, Lim & Yang (2013).
     """
 
-    headline = ("success_auc", True)
+    primary_metric = ("success_auc", True)
     evaluation: ClassVar[dict[str, Any]] = {"clip": None}
 
     def __init__(
@@ -134,8 +136,7 @@ class Tracking(Task[State]):
         # (1, ...), the action that leaves the box where it is and ends the frame
         self.hold = self.control.hold
         if control == "follow":
-            self.reach = 0.9  # where no peak is on the object there is nothing to choose
-            self.foreseen = False  # each peak that is tried means a filter that learns
+            self.clone_action_values = False  # each peak that is tried means a filter that learns
 
     def shown(self) -> dict[str, spaces.Space]:
         """The spaces of what the agent sees."""
@@ -145,7 +146,7 @@ class Tracking(Task[State]):
         return keys | {"history": self.control.history} | self.responses.spaces()
 
     @property
-    def settled(self) -> dict[str, Any]:
+    def resolved_arguments(self) -> dict[str, Any]:
         return {"channels": self.bank.channels}
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
@@ -205,7 +206,7 @@ class Tracking(Task[State]):
             actions=xp.concat([state.actions[:, 1:, ...], self.control.kept(action, box)], axis=1),
             frames=state.frames + scored,
             scores=state.scores + scored[:, None] * scores,
-            seen=self.seen(frame),
+            seen=self.visible(frame),
             iou=iou[1, :],
             gap=gap[1, :],
             reached=iou[0, :],
@@ -283,7 +284,7 @@ class Tracking(Task[State]):
         """The object's boxes in frames, (B, 4)."""
         return xp_of(frame).take(self.bank.boxes.on(frame), frame, axis=0)
 
-    def seen(self, frame: Array) -> Array:
+    def visible(self, frame: Array) -> Array:
         """(B,) float64, 1 in frames in which the object is seen, else 0."""
         xp = xp_of(frame)
         return xp.astype(xp.take(self.bank.seen.on(frame), frame, axis=0), xp.float64)

@@ -1,0 +1,154 @@
+"""Capabilities: what some tasks offer beyond ``Task``; engine and agents ask for them with ``isinstance``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from gymnasium import Space
+
+from visionrl.ops import Array, one_hot, xp_of
+
+
+@runtime_checkable
+class ResolvedArguments(Protocol):
+    """A task some of whose arguments are decided by its samples, and must be given likewise to other splits."""
+
+    @property
+    def resolved_arguments(self) -> dict[str, Any]:
+        """Such arguments with their values: the number of channels, the order of the structures that a goal counts."""
+
+
+@runtime_checkable
+class MultiAgent(Protocol):
+    """A task of K agents that act at once.
+
+    Its action space is a MultiDiscrete of one number an agent, and the first axis of every observation is the agents'
+    parts in turn.
+
+    Attributes:
+        agents: names of the K agents.
+    """
+
+    agents: tuple[str, ...]
+
+    def agent_rewards(self, before: Any, action: Array, after: Any) -> Array:
+        """(B, K) float64; ``reward`` is their mean."""
+
+    def agents_done(self, state: Any) -> Array:
+        """(B, K) bool, which agents act no more; the task is over when all are done."""
+
+
+@runtime_checkable
+class Reports(Protocol):
+    """A task whose agent reports detections, each with a confidence.
+
+    Attributes:
+        report: the discrete action that reports; None with continuous control.
+    """
+
+    report: int | None
+
+    def with_confidence(self, state: Any, confidence: Array) -> Any:
+        """The state in which the policy's confidence, (B,), that it sees what it looks for is noted."""
+
+    def detection_quality(self, state: Any) -> Array:
+        """(B,) in [0, 1], how right a report would be now."""
+
+
+@runtime_checkable
+class Curriculum(Protocol):
+    """A task whose ``sample`` draws harder or easier starts.
+
+    Attributes:
+        difficulty: in [0, 1]; training can raise it as it goes on.
+    """
+
+    difficulty: float
+
+
+@runtime_checkable
+class MaskedActions(Protocol):
+    """A task of discrete actions some of which may be forbidden now."""
+
+    def action_mask(self, state: Any) -> Array:
+        """(B, n) bool, True for actions that are allowed."""
+
+
+@runtime_checkable
+class GoodActions(Protocol):
+    """A task that knows which of its discrete actions are good; see ``agents.imitation``."""
+
+    def good_actions(self, state: Any) -> Array:
+        """(B, n) bool, at least one True a row."""
+
+
+class DatasetMetric(Protocol):
+    """A metric that episodes have only together, such as average precision."""
+
+    def record(self, ends: Any) -> dict[str, np.ndarray]:
+        """What ``compute`` needs of N last states (NumPy): name -> (N, ...)."""
+
+    def compute(self, records: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """The metrics of some rows of the records."""
+
+
+@runtime_checkable
+class DatasetMetrics(Protocol):
+    """A task with metrics of a whole data set.
+
+    Attributes:
+        dataset_metrics: the metrics; their records and results have names of their own.
+    """
+
+    dataset_metrics: Sequence[DatasetMetric]
+
+
+class Control(Protocol):
+    """How the agent acts: the action space, the history of actions, what an action does, and what the expert does.
+
+    Discrete and continuous control of one task are two controls. What ``motion`` and ``toward`` take and give is the
+    family's; see ``envs/<family>``.
+
+    Attributes:
+        space: the action space.
+        blank: the history of actions at the start of one episode.
+    """
+
+    space: Space
+    blank: np.ndarray
+
+    def push(self, history: Array, action: Array) -> Array:
+        """The history (B, n, ...) with the newest action at its end."""
+
+
+def record_all(task: Any, ends: Any) -> dict[str, np.ndarray]:
+    """What the task's data-set metrics need of N last states; empty where it has none."""
+    if not isinstance(task, DatasetMetrics):
+        return {}
+    return {key: value for metric in task.dataset_metrics for key, value in metric.record(ends).items()}
+
+
+def compute_all(task: Any, records: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """The task's data-set metrics of some rows of its records; empty where it has none."""
+    if not isinstance(task, DatasetMetrics) or not records:
+        return {}
+    return {key: value for metric in task.dataset_metrics for key, value in metric.compute(records).items()}
+
+
+def good_actions(task: Any, state: Any) -> Array:
+    """(B, n) bool, which of n discrete actions are good: the task's own answer, or ``rewarded_actions``."""
+    return task.good_actions(state) if isinstance(task, GoodActions) else rewarded_actions(task, state)
+
+
+def rewarded_actions(task: Any, state: Any) -> Array:
+    """(B, n) bool, which of n discrete actions earn something at once; the expert's where none does."""
+    best, count = task.expert(state), int(getattr(task.action_space, "n", 0))
+    xp = xp_of(best)
+    gains = []
+    for number in range(count):
+        action = xp.full_like(best, number)
+        gains.append(task.reward(state, action, task.step(state, action)))
+    good = xp.stack(gains, axis=-1) > 0
+    return xp.where(xp.any(good, axis=-1)[:, None], good, one_hot(best, count) > 0)

@@ -1,0 +1,159 @@
+"""Observables: what an agent sees, each with its space and its encoding, so that the two cannot disagree.
+
+A task states them in ``setup`` and encodes values in ``observe``::
+
+    self.show(window=Image(3, 64), stage=OneHot(4), history=ActionHistory(9))
+    return self.seen(window=crops, stage=state.stage, history=state.actions)
+
+Values are of any array library; B is the batch axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from gymnasium import spaces
+
+from visionrl.ops import Array, one_hot, xp_of
+
+
+class Observable(Protocol):
+    """One key of an observation."""
+
+    @property
+    def space(self) -> spaces.Box:
+        """The space of one row."""
+
+    @property
+    def shown(self) -> bool:
+        """Whether the key is in the observation at all."""
+
+    def encode(self, value: Array) -> Array:
+        """Rows of the space, (B, ...), as new arrays."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """Pictures or volumes, uint8, channel-first.
+
+    Args:
+        channels: number of them.
+        side: side of the picture, pixels, or all sides in array order.
+        axes: 2 for pictures, 3 for volumes, where ``side`` is one number.
+    """
+
+    channels: int
+    side: int | Sequence[int]
+    axes: int = 2
+
+    @property
+    def space(self) -> spaces.Box:
+        """(C, *sides) uint8."""
+        sides = (self.side,) * self.axes if isinstance(self.side, int) else tuple(self.side)
+        return spaces.Box(0, 255, (self.channels, *sides), np.uint8)
+
+    @property
+    def shown(self) -> bool:
+        """Always."""
+        return True
+
+    def encode(self, value: Array) -> Array:
+        """(B, ..., *sides) uint8 -> (B, C, *sides); the axes between are taken for channels."""
+        return xp_of(value).reshape(value, (value.shape[0], *self.space.shape))
+
+
+@dataclass(frozen=True)
+class OneHot:
+    """A number in [-1, count], one-hot, float32; -1 and ``count`` are all zeros.
+
+    Args:
+        count: of the numbers.
+        unless_one: leave the key out where ``count`` is 1.
+    """
+
+    count: int
+    unless_one: bool = False
+
+    @property
+    def space(self) -> spaces.Box:
+        """(count,) float32 in [0, 1]."""
+        return spaces.Box(0, 1, (self.count,), np.float32)
+
+    @property
+    def shown(self) -> bool:
+        """Unless there is only one number."""
+        return not (self.unless_one and self.count == 1)
+
+    def encode(self, value: Array) -> Array:
+        """(B,) int64 -> (B, count)."""
+        return one_hot(value, self.count)
+
+
+@dataclass(frozen=True)
+class ActionHistory:
+    """The last discrete actions, one-hot, newest last, float32; zeros before the start.
+
+    Args:
+        actions: how many actions there are.
+        kept: how many of the last ones are shown.
+    """
+
+    actions: int
+    kept: int = 10
+
+    @property
+    def space(self) -> spaces.Box:
+        """(kept * actions,) float32 in [0, 1]."""
+        return spaces.Box(0, 1, (self.kept * self.actions,), np.float32)
+
+    @property
+    def shown(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def blank(self) -> np.ndarray:
+        """(kept,) int64, the history at the start of an episode."""
+        return np.full(self.kept, -1)
+
+    def encode(self, value: Array) -> Array:
+        """(B, kept) int64, -1 before the start -> (B, kept * actions)."""
+        return xp_of(value).reshape(one_hot(value, self.actions), (value.shape[0], -1))
+
+
+@dataclass(frozen=True)
+class Vector:
+    """Numbers, float32.
+
+    Args:
+        size: how many.
+        low: least value.
+        high: largest value.
+    """
+
+    size: int
+    low: float = -1.0
+    high: float = 1.0
+
+    @property
+    def space(self) -> spaces.Box:
+        """(size,) float32 in [low, high]."""
+        return spaces.Box(self.low, self.high, (self.size,), np.float32)
+
+    @property
+    def shown(self) -> bool:
+        """Always."""
+        return True
+
+    def encode(self, value: Array) -> Array:
+        """(B, ...) numbers -> (B, size) float32, a new array."""
+        xp = xp_of(value)
+        return xp.reshape(xp.astype(value, xp.float32), (value.shape[0], self.size))
+
+
+def push(history: Array, action: Array) -> Array:
+    """A history (B, n, ...) without its oldest entry and with a new one, (B, ...), at its end."""
+    return xp_of(history).concat([history[:, 1:, ...], action[:, None, ...]], axis=1)
