@@ -188,7 +188,7 @@ def _call(name: str, in_channels: int, image_size: int | None, options: dict[str
 
 
 def _small_stem(stem: Stem, image_size: int | None) -> bool:
-    """Whether the small stem is meant."""
+    """Resolve whether the small stem is used."""
     if stem not in ("auto", "imagenet", "small"):
         raise ValueError(f"stem must be 'auto', 'imagenet' or 'small', got {stem!r}")
     return stem == "small" or (stem == "auto" and image_size is not None and image_size < SMALL_BELOW)

@@ -66,11 +66,11 @@ class ParallelTaskEnv(ParallelEnv):
         }
 
     def observation_space(self, agent: str) -> spaces.Space:
-        """What an agent sees; always the same object."""
+        """The observation space of an agent; always the same object."""
         return self.observation_spaces[agent]
 
     def action_space(self, agent: str) -> spaces.Space:
-        """What an agent can do; always the same object."""
+        """The action space of an agent; always the same object."""
         return self.action_spaces[agent]
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:

@@ -1,4 +1,4 @@
-"""What a vision task is: the one base class that a task's author reads."""
+"""The contract of a vision task: the one base class that a task's author reads."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Task(ABC, Generic[StateT]):
 
     @abstractmethod
     def observe(self, state: StateT) -> dict[str, Array]:
-        """What the agent sees: new arrays, never those of the state."""
+        """The observation, in new arrays that share no memory with the state."""
 
     @abstractmethod
     def reward(self, before: StateT, action: Array, after: StateT) -> Array:

@@ -118,7 +118,7 @@ class TaskVectorEnv(VectorEnv):
         return self.task.observe(self.state)
 
     def _per_row(self, name: str, given: Any) -> list[Any]:
-        """What was given for each row; one value, or none, is for all."""
+        """One value a row; a single value, or None, is repeated for all."""
         values = [given] * self.num_envs if given is None or np.ndim(given) == 0 else list(given)
         if len(values) != self.num_envs:
             raise ValueError(f"{name} must have one entry a row ({self.num_envs}), got {len(values)}")
