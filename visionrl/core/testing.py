@@ -19,7 +19,7 @@ import numpy as np
 from gymnasium.utils.seeding import np_random
 
 from visionrl.core import batch
-from visionrl.core.env import chosen_item
+from visionrl.core.door import checked_item
 from visionrl.core.registry import entry_of, make_task
 
 Policy = Literal["expert", "chance", "mixed"] | Callable[[Any, Any], np.ndarray]
@@ -64,7 +64,7 @@ def start(task: Any, seed: int = 0, rows: int = 1, item: int | None = None) -> A
         item: the item that all rows start from; None draws one a row.
     """
     rngs = [np_random(seed + row)[0] for row in range(rows)]
-    return batch.stack([task.sample(rng, chosen_item(task.items, item, rng)) for rng in rngs])
+    return batch.stack([task.sample(rng, checked_item(task.items, item, rng)) for rng in rngs])
 
 
 def at(task: Any, state: Any = None, **fields: Any) -> Any:
@@ -122,7 +122,7 @@ def roll_out(
         limit = limit or entry_of(task).max_steps
         task = make_task(task, **kwargs)
     rngs = [np_random(seed + row)[0] for row in range(rows)]
-    state = batch.stack([task.sample(rng, chosen_item(task.items, None, rng)) for rng in rngs])
+    state = batch.stack([task.sample(rng, checked_item(task.items, None, rng)) for rng in rngs])
     choose, elapsed = acting(task, policy, seed), np.zeros(rows, int)
     for _ in range(steps):
         action = choose(task, state)
@@ -133,7 +133,7 @@ def roll_out(
         state = after
         if len(over):
             state = batch.each(after, np.copy)
-            begun = [task.sample(rngs[row], chosen_item(task.items, None, rngs[row])) for row in over]
+            begun = [task.sample(rngs[row], checked_item(task.items, None, rngs[row])) for row in over]
             batch.put(state, over, batch.stack(begun))
             elapsed[over] = 0
 

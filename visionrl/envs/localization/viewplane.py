@@ -199,7 +199,9 @@ class ViewPlane3D(Task[State]):
         xp = xp_of(state.position)
         across = (state.position - state.low) / (state.high - state.low)
         history = xp.reshape(one_hot(state.actions, len(MOVES)), (state.actions.shape[0], -1))
-        numbers, stage = xp.astype(2 * across - 1, xp.float32), one_hot(state.stage, len(self.steps))
+        # a rest is rounded to whole millimetres, which may lie a little beyond the limits
+        numbers = xp.astype(xp.clip(2 * across - 1, -1.0, 1.0), xp.float32)
+        stage = one_hot(state.stage, len(self.steps))
         seen = {"window": self.pictures(state), "plane": numbers, "stage": stage, "history": history}
         return {key: seen[key] for key in self.observation_space}
 
