@@ -20,7 +20,7 @@ from visionrl.core.registry import make_task
 from visionrl.core.testing import start
 
 BETWEEN = 24  # episodes begun between two of one seed
-LOOKED_AT = 24  # items of a split that are compared
+LOOKED_AT = 12  # items of a split that are compared
 SEEN_FROM = 2  # starts by which an item is known
 PLAIN = (bool, int, float, str, bytes, type(None), np.generic)
 
