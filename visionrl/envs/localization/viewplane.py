@@ -168,7 +168,8 @@ class ViewPlane3D(Walk[State]):
 
     def observe(self, state: State) -> dict[str, Array]:
         across = (state.position - state.low) / (state.high - state.low)
-        window, plane = self.pictures(state), 2 * across - 1
+        # a rest is rounded to whole millimetres, which may lie a little beyond the limits
+        window, plane = self.pictures(state), xp_of(across).clip(2 * across - 1, -1.0, 1.0)
         return self.seen(window=window, plane=plane, stage=state.stage, history=state.actions)
 
     def reward(self, before: State, action: Array, after: State) -> Array:
