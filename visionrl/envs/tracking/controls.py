@@ -99,7 +99,7 @@ class DiscreteMotion(BoxControl):
         max_moves: most moves in a frame.
     """
 
-    moves = MOVES
+    moves: tuple[tuple[int, int, int], ...] = MOVES
 
     def __init__(self, min_size: float, step_size: float, max_moves: int) -> None:
         super().__init__(min_size)
