@@ -1,5 +1,5 @@
 """``python -m visionrl`` is the command ``visionrl``."""
 
-from visionrl.cli import main
+from visionrl.cli.main import main
 
 main()

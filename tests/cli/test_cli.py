@@ -77,7 +77,7 @@ def test_show_has_spaces_presets_and_baselines(capsys):
 
 
 def test_list_and_show_load_no_torch():
-    code = "import sys; from visionrl import cli; cli.main(['list']); cli.main(['show', 'Tracking-v0']); "
+    code = "import sys; from visionrl.cli.main import main; main(['list']); main(['show', 'Tracking-v0']); "
     code += "sys.exit('torch' in sys.modules or 'stable_baselines3' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=100).returncode == 0
 
@@ -85,7 +85,12 @@ def test_list_and_show_load_no_torch():
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["fly"], ["command must be one of list, show, play, train, evaluate, explain, track, got 'fly'"]),
+        (
+            ["fly"],
+            [
+                "command must be one of list, show, play, train, evaluate, explain, track, completion, got 'fly'"
+            ],
+        ),
         (["show", "Chess-v0"], ["env must be one of", *TASKS, "'Chess-v0'"]),
         (["evaluate"], ["a run's folder or --env"]),
         (["evaluate", "nowhere"], ["nowhere"]),

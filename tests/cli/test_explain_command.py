@@ -20,7 +20,7 @@ from visionrl.agents.training.run_files import write_config
 from visionrl.agents.training.saving import load_agent
 from visionrl.backbones import make_backbone, make_classifier
 from visionrl.cli import main as cli
-from visionrl.cli.explained import GAP, read_image
+from visionrl.cli.explain import GAP, read_image
 from visionrl.explain.deconv import deconvolve
 from visionrl.explain.saliency import grad_cam, occlusion_map, overlay
 from visionrl.supervised.classifier_parts import ClassifierConfig, build_reader

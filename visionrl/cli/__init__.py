@@ -1,5 +1,1 @@
-"""The command ``visionrl``; one file a command."""
-
-from visionrl.cli.main import main
-
-__all__ = ["main"]
+"""The command ``visionrl``; one file a command, imported when it is used."""

@@ -1,12 +1,31 @@
-"""What ``visionrl explain`` is told; the work is in ``explained``, which loads torch."""
+"""``visionrl explain``: a picture of where a network looks, an agent's choice of action or a classifier's class."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
+import torch
 import tyro
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from visionrl.agents.evaluation.worth import action_scores
+from visionrl.agents.networks.extractor import VisionExtractor
+from visionrl.backbones import Backbone, list_backbones, make_backbone, make_classifier
+from visionrl.backbones._weights import read_weights
+from visionrl.cli.play import action_names
+from visionrl.core import TaskVectorEnv, entry_of
+from visionrl.explain.deconv import deconvolve
+from visionrl.explain.saliency import grad_cam, occlusion_map, overlay
+from visionrl.rendering import write_png
+
+SHOWN_SIDE = 224  # shorter side at which backbones see an image; small pictures are enlarged to about this
+GAP = 6  # pixels between the panels
 
 Method = Literal["grad-cam", "deconv", "occlusion"]
 
@@ -44,7 +63,226 @@ class Explain:
 
     def run(self) -> None:
         """Write the picture, say what it explains."""
-        from visionrl.cli.explained import explain
-
         path, words = explain(self)
         print(f"{words}\nwrote {path}")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network and the input that it is explained on.
+
+    Attributes:
+        backbone: the network whose stages are looked at.
+        images: (1, C, H, W) uint8.
+        scores: images (B, C, H, W) to scores (B, n).
+        fed: images to what the backbone is fed with, (B, C', H, W); the images are its first channels.
+        noun: what a score is of.
+        home: the default file, without the method and the suffix.
+        remark: what to know about the picture.
+        names: number -> name of a score.
+    """
+
+    backbone: Backbone
+    images: Tensor
+    scores: Callable[[Tensor], Tensor]
+    fed: Callable[[Tensor], Tensor]
+    noun: str
+    home: str
+    remark: str = ""
+    names: Mapping[int, str] = field(default_factory=dict)
+
+
+def explain(options: Explain) -> tuple[Path, str]:
+    """Write the picture.
+
+    Returns:
+        The file, and in words what it explains.
+
+    Raises:
+        ValueError: an option does not fit the subject.
+        FileNotFoundError: there is no such image, or no such weights.
+    """
+    if options.size is not None and options.size < 8:
+        raise ValueError(f"size must be >= 8, got {options.size}")
+    if options.out is not None and options.out.suffix.lower() != ".png":
+        raise ValueError(f"out must end in .png, got {options.out}")
+    torch.manual_seed(options.seed)
+    subject = find(options)
+    layer = stage_of(subject.backbone, options.layer)
+    if options.method == "deconv":
+        panels, words = _projected(subject, layer, options.target)
+    else:
+        panels, words = _heated(subject, layer, options)
+    path = options.out or Path(f"{subject.home}{options.method}.png")
+    write_panels(path, panels)
+    return path, words + subject.remark
+
+
+def find(options: Explain) -> Subject:
+    """The network that the options name, and what it is shown.
+
+    Raises:
+        ValueError: there is neither a run nor a backbone of that name.
+    """
+    folder = Path(options.subject)
+    if folder.is_dir():
+        if options.weights or options.pretrained:
+            raise ValueError("weights and pretrained are for a backbone, a run has its own")
+        return (_classifier if (folder / "classifier.pt").is_file() else _agent)(folder, options)
+    if options.subject not in list_backbones():
+        names = ", ".join(list_backbones())
+        raise ValueError(f"subject must be the folder of a run or one of {names}, got {options.subject!r}")
+    return _backbone(options)
+
+
+def stage_of(backbone: Backbone, name: str | None) -> str:
+    """The name of a stage, by default of the last.
+
+    Raises:
+        ValueError: there is no such stage.
+    """
+    names = [stage for stage, _ in backbone.stages.named_children()]
+    if name is not None and name not in names:
+        raise ValueError(f"layer must be one of {', '.join(names)}, got {name!r}")
+    return name or names[-1]
+
+
+def _heated(subject: Subject, layer: str, options: Explain) -> tuple[list[Tensor], str]:
+    """The panels of Grad-CAM or occlusion, and what they show."""
+    with torch.no_grad():
+        scores = subject.scores(subject.images)[0]
+    chosen = int(scores.argmax()) if options.target is None else options.target
+    if not 0 <= chosen < len(scores):
+        raise ValueError(f"target must be in [0, {len(scores)}), got {chosen}")
+    if options.method == "grad-cam":
+        heat = grad_cam(subject.scores, subject.images, subject.backbone.stages.get_submodule(layer), chosen)
+    else:
+        side = max(min(subject.images.shape[2:]) // 7, 2)
+        heat = occlusion_map(subject.scores, subject.images, chosen, side, side // 2).clamp_min(0)
+        heat = heat / heat.max().clamp_min(1e-12)
+    shown = (
+        subject.fed(subject.images)[:, : subject.images.shape[1]]
+        if options.method == "grad-cam"
+        else subject.images
+    )
+    black = torch.zeros(1, 3, *shown.shape[2:])
+    panels = [overlay(shown, 0 * heat), overlay(black, heat, 1.0), overlay(shown, heat)]
+    where = f" at {layer}" if options.method == "grad-cam" else ""
+    name = f" ({subject.names[chosen]})" if chosen in subject.names else ""
+    return panels, f"{options.method}{where} of {subject.noun} {chosen}{name}, score {scores[chosen]:.4g}"
+
+
+def _projected(subject: Subject, layer: str, channel: int | None) -> tuple[list[Tensor], str]:
+    """The panels of the deconvnet, and what they show."""
+    shown = subject.fed(subject.images)
+    found = deconvolve(subject.backbone, shown, layer, channel)
+    first = subject.images.shape[1]
+    pixels = F.interpolate(found.pixels[:, :first], shown.shape[2:], mode="bilinear")
+    strength = pixels.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-12)
+    heat, none = (pixels.abs() / strength).amax(1), torch.zeros(1, *pixels.shape[2:])
+    shown = shown[:, :first]
+    panels = [overlay(shown, none), overlay(0.5 + pixels / strength / 2, none), overlay(shown, heat)]
+    where = f"channel {int(found.channel)} of {layer}, activation {float(found.activation):.4g}"
+    return panels, f"deconv of {where} at row, column {tuple(found.position[0].tolist())}"
+
+
+def _backbone(options: Explain) -> Subject:
+    """A backbone by name: with its published classifier, or by its features where it has none."""
+    state = read_weights(options.weights)
+    channels = next((x.shape[1] for x in (state or {}).values() if x.ndim == 4), 3)
+    given: dict[str, Any] = {"pretrained": options.pretrained, "weights": state}
+    images = read_image(_image(options), channels, short=options.size or SHOWN_SIDE)
+    remark = "" if options.pretrained or state else "; the weights are random, so is the picture"
+    rest = (f"{options.subject}-", remark)
+    classifier = make_classifier(options.subject, in_channels=channels, **given).eval()
+    if isinstance(classifier.head, nn.Sequential) and (state is None or _has_head(state, classifier.head)):
+        return Subject(classifier.backbone, images, classifier, _same, "class", *rest)
+    net = make_backbone(options.subject, channels, **given).eval()
+    return Subject(net, images, net, _same, "feature", *rest)
+
+
+def _has_head(state: dict[str, Tensor], head: nn.Module) -> bool:
+    """Tell whether the last matrix of a head came from a state dict."""
+    last = [value for value in head.parameters() if value.ndim > 1][-1]
+    return any(value.shape == last.shape and torch.equal(value, last) for value in state.values())
+
+
+def _classifier(folder: Path, options: Explain) -> Subject:
+    """The classifier of a run."""
+    from visionrl.supervised.classifier import load_classifier, read_run
+
+    reader, names = load_classifier(folder)
+    net: Any = reader.classifier.backbone
+    images = read_image(_image(options), net.in_channels, short=options.size or read_run(folder)[1]["side"])
+    known = dict(enumerate(names))
+    return Subject(net, images, reader, reader.front, "class", f"{folder}/explain-", names=known)
+
+
+def _agent(folder: Path, options: Explain) -> Subject:
+    """The agent of a run before the image, or in the first state of an episode of the test split."""
+    from visionrl.agents.training.saving import load_agent
+
+    model, config = load_agent(folder, "cpu")
+    if config.cache:
+        raise ValueError("explain needs an agent that sees images, this one learnt on cached features")
+    extractor = next(m for m in model.policy.modules() if isinstance(m, VisionExtractor))
+    key, keys = next(iter(extractor.stacks.items()))
+    if key in extractor.volumes:
+        raise ValueError(f"the agent must look at images to be explained, {key!r} is a volume")
+    env = TaskVectorEnv(1, entry_of(config.env).id, **{**config.env_kwargs, "split": "test"})
+    seen, _ = env.reset(seed=[options.seed], options={"item": [options.item]})
+    obs = {name: torch.as_tensor(value) for name, value in seen.items()}
+    if options.image is not None:
+        obs[key] = read_image(options.image, obs[key].shape[1], size=tuple(obs[key].shape[2:]))
+
+    def scores(images: Tensor) -> Tensor:
+        rows = {name: value.expand(len(images), *value.shape[1:]) for name, value in obs.items()}
+        found = action_scores(model.policy, {**rows, key: images})
+        if found is None:
+            raise ValueError(f"the agent must choose among a few actions, it has {model.action_space}")
+        return found
+
+    def fed(images: Tensor) -> Tensor:
+        stack = torch.cat([images, *(obs[k] for k in keys if k != key)], 1).float() / 255
+        return extractor.transformers[key](stack) if extractor.transformers else stack
+
+    net: Any = extractor.backbones[key]
+    names = action_names(entry_of(config.env).task)
+    return Subject(net, obs[key], scores, fed, "action", f"{folder}/explain-", names=names)
+
+
+def read_image(path: Path, channels: int, *, short: int = 0, size: tuple[int, ...] = ()) -> Tensor:
+    """(1, C, h, w) uint8: an image file, its colours repeated if C is 3, 6, 9, ..., else its grey.
+
+    Args:
+        path: the file.
+        channels: C.
+        short: the shorter side after resizing, or
+        size: (h, w).
+    """
+    with Image.open(path) as file:
+        picture = file.convert("L" if channels % 3 else "RGB")
+    factor = short / min(picture.size)
+    height, width = size or (round(picture.height * factor), round(picture.width * factor))
+    pixels = np.array(picture.resize((width, height), Image.Resampling.BILINEAR)).reshape(height, width, -1)
+    return torch.as_tensor(pixels).permute(2, 0, 1).repeat(channels // pixels.shape[2], 1, 1)[None]
+
+
+def write_panels(path: Path, panels: list[Tensor]) -> None:
+    """Write pictures (1, 3, H, W) uint8 of one size side by side as a PNG, small ones enlarged, in full or not."""
+    height = panels[0].shape[2]
+    factor = max(round(SHOWN_SIDE / height), 1)
+    grids = [panel[0].permute(1, 2, 0).numpy().repeat(factor, 0).repeat(factor, 1) for panel in panels]
+    gap = np.full((height * factor, GAP, 3), 255, np.uint8)
+    picture = np.concatenate([grids[0], *(part for grid in grids[1:] for part in (gap, grid))], axis=1)
+    write_png(path, picture)
+
+
+def _same(images: Tensor) -> Tensor:
+    return images
+
+
+def _image(options: Explain) -> Path:
+    if options.image is None:
+        raise ValueError("image must be given to explain a backbone or a classifier, got None")
+    return options.image

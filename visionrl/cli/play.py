@@ -1,20 +1,51 @@
-"""Playing a task by hand."""
+"""``visionrl play``: a task by hand."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import tyro
 
 from visionrl.agents.evaluation.policies import expert_policy
 from visionrl.agents.evaluation.record import record
+from visionrl.cli.common import Data, Split
 from visionrl.core import Task, entry_of
+from visionrl.rendering import why_no_window
 
 ARROWS = {"up": 1073741906, "down": 1073741905, "left": 1073741904, "right": 1073741903}  # SDL's key codes
 LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Play(Data):
+    """Play a task by keyboard; without a display or pygame, write a film of the expert instead."""
+
+    id: tyro.conf.Positional[str]
+    """Id of the task, with or without "visionrl/"."""
+    split: Split = "train"
+    """Samples to play on."""
+    item: int = 0
+    """Number of the item that the expert's film starts from."""
+    seed: int = 0
+    """Seed of the first state."""
+    out: Path | None = None
+    """File of the film; default <task>-expert.gif."""
+
+    def run(self) -> None:
+        """Open the window, or write the film."""
+        entry = entry_of(self.id)
+        kwargs = {**self.env_kwargs, "split": self.split}
+        if missing := why_no_window():
+            path = self.out or Path(f"{entry.id.removeprefix('visionrl/')}-expert.gif")
+            film(entry.id, path, kwargs, self.item, self.seed)
+            print(f"no window ({missing}); wrote {path}, an episode of the expert")
+        else:
+            window(entry.id, kwargs, self.seed)
 
 
 def film(env_id: str, path: Path, kwargs: Mapping[str, Any], item: int, seed: int) -> Path:
@@ -46,10 +77,9 @@ def window(env_id: str, kwargs: Mapping[str, Any], seed: int) -> None:
 
 
 def action_names(task: type[Task]) -> dict[int, str]:
-    """Number -> name, from the row "Action" of a task's docstring: "0 up, 1 right, ..."."""
-    row = next((line for line in (task.__doc__ or "").splitlines() if re.match(r"\s*\| Action", line)), "")
-    found = re.findall(r"\b(\d+) ([a-z][a-z ]*)", row)
-    return {int(number): name.strip() for number, name in reversed(found)}  # the first of a number counts
+    """Number -> name, from the table of actions in a task's docstring: ``| 0 | up, ... |``."""
+    rows = re.findall(r"^\s*\|\s*(\d+)\s*\|\s*([a-z][a-z ]*)", task.__doc__ or "", re.MULTILINE)
+    return {int(number): name.strip() for number, name in reversed(rows)}  # the first of a number counts
 
 
 def keys_of(task: type[Task], count: int) -> dict[tuple[int, ...], int]:

@@ -1,0 +1,78 @@
+"""``visionrl evaluate``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from visionrl.cli.common import Data, Split
+from visionrl.core import entry_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Data):
+    """Compare a trained agent with random, classical methods and the expert; without an agent, only those.
+
+    An agent is evaluated under the arguments it was trained with, except those given here. Its row, the table as
+    metrics-<split>.json and a film, episode-<split>.gif, go into the run's folder.
+    """
+
+    run_folder: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(name="run")] = None
+    """Folder of a finished run, or name of an agent that comes with the library: landmarks3d-chest."""
+    env: str | None = None
+    """Id of the task, where no run is given."""
+    split: Split = "test"
+    """Samples to evaluate on."""
+    episodes: int | None = None
+    """How many; default every item once, but at most 512."""
+    seed: int = 0
+    """Seed of the first episode."""
+    num_envs: int = 64
+    """Episodes at a time."""
+    device: str = "auto"
+    """Where the network lives: "cpu", "cuda", or "auto"."""
+    out: Path | None = None
+    """Folder for the table and the film; default the run's."""
+
+    def run(self) -> None:
+        """Do it, print the table."""
+        from rich.console import Console
+
+        from visionrl.agents.evaluation.compare import compare
+        from visionrl.agents.training.run_files import write_json
+
+        env_id, agents, film, kwargs, trained = self.subject()
+        same: dict[str, Any] = {"split": self.split, "seed": self.seed, "env_kwargs": kwargs}
+        counts: dict[str, Any] = {"episodes": self.episodes, "num_envs": self.num_envs}
+        with Console(stderr=True).status("") as status:
+            table = compare(env_id, agents, fit_kwargs=trained, say=status.update, **counts, **same)
+        table.print()
+        if folder := self.out or self.run_folder:
+            from visionrl.agents.evaluation.record import record
+
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(folder / f"metrics-{self.split}.json", {**table.to_dict(), "env_kwargs": kwargs})
+            record(env_id, film, folder / f"episode-{self.split}.gif", **same)
+            print(f"saved in {folder}")
+
+    def subject(self) -> tuple[str, dict[str, Any], Any, dict[str, Any], dict[str, Any] | None]:
+        """Task, agents, whom to film, the task's arguments, and those of the agent's training."""
+        if (self.run_folder is None) == (self.env is None):
+            raise ValueError("evaluate needs a run's folder or --env, one of the two")
+        if self.run_folder is None:
+            from visionrl.agents.evaluation.policies import expert_policy
+
+            return entry_of(self.env or "").id, {}, expert_policy, self.env_kwargs, None
+        from visionrl.agents.evaluation.policies import agent_policy, agent_rows
+        from visionrl.agents.training.saving import load_agent
+
+        model, config = load_agent(self.run_folder, self.device)
+        policy, given, trained = agent_policy(model), self.env_kwargs, config.env_kwargs
+        if "data" in given:  # how the training data were split says nothing about other data
+            kept = {key: value for key, value in trained.items() if key not in ("split_file", "split_ratios")}
+        else:
+            kept = trained
+        return config.env, agent_rows(str(config.algo).upper(), model), policy, {**kept, **given}, trained

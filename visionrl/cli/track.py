@@ -1,0 +1,5 @@
+"""``visionrl track``."""
+
+from visionrl.agents.prediction.track import Track
+
+__all__ = ["Track"]
