@@ -66,16 +66,18 @@ class ContinuousGlimpses:
     Source: Mnih et al. (2014), "Recurrent models of visual attention".
 
     Args:
+        side: cells of the grid along each side that discrete control would have.
         classes: number of classes.
     """
 
-    def __init__(self, classes: int) -> None:
-        self.classes = classes
+    def __init__(self, side: int, classes: int) -> None:
+        self.side, self.classes = side, classes
         self.space: Space = spaces.Box(-1, 1, (2 + classes,), np.float32)
         self.answer_shown: Observable | None = OneHot(classes)
 
     def random_places(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """(count, 2) places in [-1, 1]."""
+        rng.integers(0, self.side**2, count)  # as many draws as discrete control takes
         return rng.uniform(-1, 1, (count, 2))
 
     def motion(self, action: Array, like: Array) -> tuple[Array, Array]:
@@ -92,6 +94,12 @@ class ContinuousGlimpses:
         xp = xp_of(goal)
         place, score = 2 * (goal + 0.5) / size - 1, 2 * one_hot(label, self.classes) - 1
         return xp.concat([xp.astype(place, xp.float32), score], axis=-1)
+
+
+CONTROLS: dict[str, type[DiscreteGlimpses] | type[ContinuousGlimpses]] = {
+    "discrete": DiscreteGlimpses,
+    "continuous": ContinuousGlimpses,
+}
 
 
 def row_at(rows: Array, index: Array) -> Array:

@@ -14,8 +14,8 @@ from visionrl.banks.patches import patch_bank
 from visionrl.core import Task, arguments, register
 from visionrl.core.observables import Image, OneHot, Vector
 from visionrl.datasets import ImageSample
-from visionrl.datasets.classes import class_names, image_class
-from visionrl.envs.recognition.controls import ContinuousGlimpses, DiscreteGlimpses, row_at, to_pixels
+from visionrl.datasets.classes import class_names, class_numbers
+from visionrl.envs.recognition.controls import CONTROLS, row_at, to_pixels
 from visionrl.ops import Array, xp_of
 from visionrl.rendering import Canvas
 
@@ -81,9 +81,8 @@ class GlimpseClassification(Task[State]):
     The first glimpse falls on a random place. ``info`` has ``accuracy`` (1 or 0), ``glimpses`` and, with
     ``expose_label``, ``label``, the right class. ``labels`` of a sample must hold one name, the image's class.
 
-    Source: Mnih et al. (2014), "Recurrent models of visual attention"; there control is continuous, the agent has a
-    recurrent memory, and the class is learnt with its cross-entropy. The preset has the glimpses and the control. The
-    paper's images of 28 x 28 are seen at one scale, ``scales=(1,)``; three go with 60 x 60 and a retina of 12.
+    Source: Mnih et al. (2014), "Recurrent models of visual attention"; their agent has a recurrent memory and learns the
+    class by cross-entropy; images of 28 x 28 are seen with ``scales=(1,)``, those of 60 x 60 at three and a retina of 12.
     """
 
     retina: Annotated[int, Ge(1)] = 8
@@ -106,45 +105,28 @@ class GlimpseClassification(Task[State]):
     """Put the right class into ``info``, for agents that learn the classification by a differentiable loss."""
     max_side: Annotated[int, Ge(1)] | None = 128
     """Images with a longer side than this are shrunk to it, pixels; None never."""
-    classes: Annotated[Sequence[str], MinLen(1)] | None = None
-    """Keep only the images of these classes, and number the classes in this order; None for all, sorted by name."""
 
     sample_type, embedded = ImageSample, "digits"
     primary_metric = ("accuracy", True)
 
     def setup(self) -> None:
-        self.scales = tuple(self.scales)
         if list(self.scales) != sorted(set(self.scales)):
             raise ValueError(f"scales must be whole numbers >= 1 that grow, got {self.scales}")
         splits = {name: getattr(self, name) for name in ("split_file", "split_ratios", "split_seed")}
         self.names = class_names(self.data, self.embedded, self.classes, **splits)
-        self.samples = self.load(classes=self.classes)
-        self.labels = [self.number_of(i, sample) for i, sample in enumerate(self.samples)]
-        self.items = len(self.samples)
+        self.samples = self.load()
+        self.labels, self.items = class_numbers(self.samples, self.names), len(self.samples)
         self.bank = patch_bank(self.samples, self.retina, self.scales, self.max_side)
-        channels, mosaic = self.bank.channels, None
-        if self.memory:
-            self.mosaic = Mosaic(self.samples, self.retina, self.scales, self.max_side, channels)
-            mosaic = Image(self.mosaic.shape[0], self.mosaic.shape[1:])
-        self.controller: DiscreteGlimpses | ContinuousGlimpses = ContinuousGlimpses(len(self.names))
-        if self.control == "discrete":
-            self.controller = DiscreteGlimpses(self.places, len(self.names))
+        channels, retina = self.bank.channels, (self.retina, tuple(self.scales), self.max_side)
+        self.controller = CONTROLS[self.control](self.places, len(self.names))
         self.action_space = self.controller.space
         self.show(
             window=Image(channels * len(self.scales), self.retina),
             position=Vector(2),
             glimpses=OneHot(self.glimpses),
-            mosaic=mosaic,
+            mosaic=Mosaic(self.samples, *retina, channels) if self.memory else None,
             answer=self.controller.answer_shown,
         )
-
-    def number_of(self, index: int, sample: ImageSample) -> int:
-        """The number of a sample's class."""
-        if (name := image_class(sample, index)) not in self.names:
-            raise ValueError(
-                f"the class of sample {index} must be one of {', '.join(self.names)}, got {name!r}"
-            )
-        return self.names.index(name)
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
@@ -187,7 +169,7 @@ class GlimpseClassification(Task[State]):
             window=self.bank.crop(state.image, here),
             position=2 * (here + 0.5) / state.size - 1,
             glimpses=state.glimpses - 1,
-            mosaic=self.mosaic.picture(state.image, state.trail) if self.memory else None,
+            mosaic=(state.image, state.trail),
             answer=state.answer,
         )
 
