@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
@@ -18,6 +17,8 @@ from visionrl.datasets.classes import class_names, class_numbers
 from visionrl.envs.recognition.controls import CONTROLS, row_at, to_pixels
 from visionrl.ops import Array, xp_of
 from visionrl.rendering import Canvas
+
+MNIH = {"retina": 8, "scales": (1, 2, 4), "glimpses": 6, "control": "continuous", "memory": False}
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,7 @@ class State:
     "GlimpseClassification-v0",
     max_steps=20,
     tags=("recognition", "2d", "discrete", "continuous", "attention"),
-    presets={
-        "mnih2014": {
-            "retina": 8,
-            "scales": (1, 2, 4),
-            "glimpses": 6,
-            "control": "continuous",
-            "memory": False,
-        }
-    },
+    presets={"mnih2014": MNIH},
 )
 @arguments
 class GlimpseClassification(Task[State]):
@@ -87,7 +80,7 @@ class GlimpseClassification(Task[State]):
 
     retina: Annotated[int, Ge(1)] = 8
     """Side g of the retina, pixels."""
-    scales: Annotated[Sequence[Annotated[int, Ge(1)]], MinLen(1)] = (1, 2, 4)
+    scales: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = (1, 2, 4)
     """Whole pixels of the image per pixel of the retina, finest first."""
     glimpses: Annotated[int, Ge(1)] = 6
     """Number of glimpses that the agent may take, the first among them."""
@@ -116,15 +109,15 @@ class GlimpseClassification(Task[State]):
         self.names = class_names(self.data, self.embedded, self.classes, **splits)
         self.samples = self.load()
         self.labels, self.items = class_numbers(self.samples, self.names), len(self.samples)
-        self.bank = patch_bank(self.samples, self.retina, self.scales, self.max_side)
-        channels, retina = self.bank.channels, (self.retina, tuple(self.scales), self.max_side)
+        retina = self.retina, self.scales, self.max_side
+        self.bank = patch_bank(self.samples, *retina)
         self.controller = CONTROLS[self.control](self.places, len(self.names))
         self.action_space = self.controller.space
         self.show(
-            window=Image(channels * len(self.scales), self.retina),
+            window=Image(self.bank.channels * len(self.scales), self.retina),
             position=Vector(2),
             glimpses=OneHot(self.glimpses),
-            mosaic=Mosaic(self.samples, *retina, channels) if self.memory else None,
+            mosaic=Mosaic(self.samples, *retina, self.bank.channels) if self.memory else None,
             answer=self.controller.answer_shown,
         )
 
