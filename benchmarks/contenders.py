@@ -69,7 +69,7 @@ SETUPS = (
         LANDMARK_84,
     ),
     Setup(
-        "tracking", "visionrl/Tracking-v0", None, "112x112 RGB, 200 videos of 160x208", {"template": False}
+        "tracking", "visionrl/Tracking-v0", None, "112x112 RGB, 200 videos of 160x208", {"views": ("window",)}
     ),
     Setup(
         "tracking-84",

@@ -1,10 +1,11 @@
-"""What glimpses have shown so far, put together into one picture: a memory for agents that have none."""
+"""A picture of what glimpses have shown so far: a memory for agents that have none; array-API code."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+from gymnasium import spaces
 
 from visionrl.banks.patches import allocate, block_mean, shrink
 from visionrl.datasets import ImageSample
@@ -12,13 +13,13 @@ from visionrl.ops import Array, DeviceTable, const, xp_of
 
 
 class Mosaic:
-    """Images at several scales, all at full size, uncovered where a retina has been.
+    """Images at several scales, all at full size, uncovered where a retina has been; an observable.
 
     Args:
         samples: the images.
         retina: side of the retina, pixels.
         scales: pixels of the image per pixel of the retina, finest first.
-        longest: images with a longer side are shrunk to it first; None never.
+        max_side: images with a longer side are shrunk to it first; None never.
         channels: of the pictures.
 
     Attributes:
@@ -30,11 +31,11 @@ class Mosaic:
         samples: Sequence[ImageSample],
         retina: int,
         scales: tuple[int, ...],
-        longest: int | None,
+        max_side: int | None,
         channels: int,
     ) -> None:
         self.retina, self.scales = retina, scales
-        images = [shrink(sample.image, longest)[0] for sample in samples]
+        images = [shrink(sample.image, max_side)[0] for sample in samples]
         high, wide = (max(image.shape[axis] for image in images) for axis in (1, 2))
         shape = (len(images), len(scales), channels, high, wide)
         planes = allocate(int(np.prod(shape))).reshape(shape)
@@ -44,18 +45,28 @@ class Mosaic:
                 level[:, : full.shape[1], : full.shape[2]] = full
         self.planes, self.shape = DeviceTable(planes), (channels + 1, high, wide)
 
-    def picture(self, index: Array, trail: Array) -> Array:
+    @property
+    def space(self) -> spaces.Box:
+        """(C + 1, H, W) uint8."""
+        return spaces.Box(0, 255, self.shape, np.uint8)
+
+    @property
+    def shown(self) -> bool:
+        """Always."""
+        return True
+
+    def encode(self, value: tuple[Array, Array]) -> Array:
         """Every pixel as sharp as it was seen, and a last channel for how sharp: 255 // scale, 0 for unseen.
 
         Args:
-            index: (B,) int64, image.
-            trail: (B, T, 2) float64, (x, y) of the glimpses in pixels; NaN for none.
+            value: (B,) int64, the image; (B, T, 2) float64, (x, y) of the glimpses in pixels, NaN for none.
 
         Returns:
             (B, C + 1, H, W) uint8.
         """
+        index, trail = value
         xp = xp_of(trail)
-        shown = xp.take(self.planes.on(index), index, axis=0)
+        shown = self.planes.rows(index)
         picture = xp.zeros_like(shown[:, 0, ...])
         sharp = xp.zeros_like(picture[:, :1, ...])
         for level, scale in reversed(list(enumerate(self.scales))):
