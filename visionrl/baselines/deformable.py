@@ -10,8 +10,8 @@ import numpy as np
 
 from visionrl.baselines.simple_itk import coarse_to_fine, descend, package
 from visionrl.core import baseline
-from visionrl.envs.registration.deformable import Deformable, State
-from visionrl.ops.bending import lattice
+from visionrl.envs.registration.deformable import DeformableRegistration, State
+from visionrl.ops.deform import lattice
 
 TASKS = ("DeformableRegistration2D-v0", "DeformableRegistration3D-v0")
 SAMPLES = 4000  # pixels or voxels that the metric looks at
@@ -19,12 +19,12 @@ SHRINK = {2: (4, 2, 1), 3: (2, 1)}  # levels, by axes
 MESH = {2: 6, 3: 4}  # cells of the B-spline grid along each axis
 ITERATIONS = {2: 100, 3: 25}  # of the B-splines at each level
 
-Run = Callable[[Deformable, State], State]
+Run = Callable[[DeformableRegistration, State], State]
 
 
 def identity(train: None) -> Run:
     """The start, as it is."""
-    return lambda task, state: replace(state, visit=state.count + 0)
+    return lambda task, state: replace(state, visited=state.count + 0)
 
 
 def affine(train: None) -> Run:
@@ -57,7 +57,7 @@ for _task in TASKS:
 def finder(itk: Any, elastic: bool) -> Run:
     """A method that solves an episode."""
 
-    def run(task: Deformable, state: State) -> State:
+    def run(task: DeformableRegistration, state: State) -> State:
         shape = (task.side,) * task.axes
         images = state.fixed[0].reshape(shape), task.bank.grey[int(state.image[0])]
         fixed, moving = (itk.GetImageFromArray(image.astype(np.float32)) for image in images)
@@ -67,7 +67,7 @@ def finder(itk: Any, elastic: bool) -> Run:
         places = lattice(task.nodes, task.axes).reshape(-1, task.axes) * (task.side - 1)
         there = np.array([transform.TransformPoint(place) for place in places.tolist()])
         field = (there - places).reshape(1, *[task.nodes] * task.axes, task.axes)
-        return task.bent(state, field, state.count + 0)
+        return task.with_field(state, field, state.count + 0)
 
     return run
 

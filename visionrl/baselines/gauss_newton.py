@@ -10,7 +10,7 @@ import numpy as np
 from visionrl.core import baseline
 from visionrl.core.registry import Run
 from visionrl.envs.registration.base import Registration, State
-from visionrl.envs.registration.deformable import Deformable
+from visionrl.envs.registration.deformable import DeformableRegistration
 from visionrl.envs.registration.deformable import State as Bent
 from visionrl.ops import transforms
 from visionrl.ops.least_squares import ROUNDS, STILL
@@ -51,13 +51,13 @@ def gauss_newton_bending(train: Any) -> Run:
     Source: Lucas & Kanade (1981); Rueckert et al. (1999) for the splines.
     """
 
-    def run(task: Deformable, state: Bent) -> Bent:
+    def run(task: DeformableRegistration, state: Bent) -> Bent:
         while not task.terminated(state)[0]:
-            fits = task.found(state)[0]
+            fits = task.propose(state)[0]
             before, after = 1 - fits[:, -2], 1 - fits[:, -1]
             best = np.argmin(after / np.maximum(before, 1e-6))
-            moved = state.field + task.bump(state, fits[None, best, : task.axes])
-            state = task.bent(state, moved, state.visit + 1)
+            moved = state.field + task.points.bspline_update(task.present(state), fits[None, best, : task.axes])
+            state = task.with_field(state, moved, state.visited + 1)
         return state
 
     return run
