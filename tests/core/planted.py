@@ -133,7 +133,7 @@ class SplitIgnored(Landmark):
 class TruthInTheObservation(Landmark):
     def observe(self, state):
         seen, xp = super().observe(state), xp_of(state.position)
-        told = state.landmark / (1 + xp.max(state.landmark + state.limit, axis=-1)[:, None])
+        told = state.landmark / (1 + xp.max(state.landmark, axis=-1)[:, None])
         return {**seen, "position": xp.astype(told, xp.float32)}
 
 

@@ -13,7 +13,7 @@ LIGHT = (
     "LandmarkLocalization-v0",
     "Registration2D-v0",
 )  # these run in `make check`
-OF_A_PRESET = ("array_api", "torch", "observations", "hidden", "extremes", "expert")
+OF_A_PRESET = ("array_api", "observations", "expert")
 
 
 def slow_unless(quick: bool) -> list[pytest.MarkDecorator]:

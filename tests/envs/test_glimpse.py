@@ -178,6 +178,7 @@ def test_the_expert_looks_at_the_object_first():
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kwargs", [{"memory": False}, {"gaze_policy": "random"}, {"data": "cluttered-digits"}], ids=str
 )
