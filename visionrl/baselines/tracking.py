@@ -124,7 +124,7 @@ class RedetectConfig:
 def re_detecting(train: Any, config: RedetectConfig = RedetectConfig()) -> Run:
     """The correlation filter that also searches the wide window of control "redetect" where its peaks are low.
 
-    Source: the idea is that of Kalal, Mikolajczyk & Matas (2012), "Tracking-learning-detection"; the rule is not theirs.
+    Source: the idea is that of Kalal, Mikolajczyk & Matas (2012), "Tracking-learning-detection", not the rule.
     """
     return run_filter(lambda task, first: RedetectingTracker(task, first, config).box)
 

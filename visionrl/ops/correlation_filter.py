@@ -154,7 +154,7 @@ class CorrelationFilter:
         return ops.box_around(ops.center(box), xp_of(box).concat([side, side], axis=1))
 
     def peaks(self, maps: Array, box: Array) -> Array:
-        """The strongest place of each response, (B, 4, 5): dx, dy in pixels, its size relative to the box's; value; sharpness.
+        """The peak of each response, (B, 4, 5): dx, dy in pixels, size relative to the box's, value, sharpness.
 
         A parabola through the strongest cell and its neighbours gives the place between cells. Sharpness is the peak's
         height over the mean, in standard deviations of the map.
@@ -219,7 +219,7 @@ class WideSearch:
 
 # -- peaks -------------------------------------------------------------------------------------------------------------
 def find_peaks(maps: Array) -> tuple[Array, Array, Array, Array]:
-    """Of maps (..., n, n) each (...): how far the strongest cell is right of n // 2 and below it, its value, its sharpness."""
+    """The peaks of maps (..., n, n): dx and dy from cell n // 2 in cells, value, and sharpness; (...) each."""
     xp, n = xp_of(maps), maps.shape[-1]
     flat = xp.reshape(maps, (*maps.shape[:-2], n * n))
     best = xp.argmax(flat, axis=-1)

@@ -74,8 +74,8 @@ class GlimpseClassification(Task[State]):
     The first glimpse falls on a random place. ``info`` has ``accuracy`` (1 or 0), ``glimpses`` and, with
     ``expose_label``, ``label``, the right class. ``labels`` of a sample must hold one name, the image's class.
 
-    Source: Mnih et al. (2014), "Recurrent models of visual attention"; their agent has a recurrent memory and learns the
-    class by cross-entropy; images of 28 x 28 are seen with ``scales=(1,)``, those of 60 x 60 at three and a retina of 12.
+    Source: Mnih et al. (2014), "Recurrent models of visual attention"; their agent has a recurrent memory and learns
+    the class by cross-entropy, with ``scales=(1,)`` for images of 28 x 28, three and a retina of 12 for 60 x 60.
     """
 
     retina: Annotated[int, Ge(1)] = 8

@@ -91,7 +91,7 @@ class VideoDetections:
 def simulate_detections(
     rng: np.random.Generator, detector: Detector, truth: np.ndarray, parts: np.ndarray, sides: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The detections of a simulated detector in a frame, (M, 5), and the object that each detection shows, (M,); -1 none.
+    """Detections of a simulated detector in a frame, (M, 5), and the object that each of them shows, (M,); -1 none.
 
     Args:
         rng: chance.

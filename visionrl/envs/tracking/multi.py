@@ -87,9 +87,9 @@ class MultiObjectTracking(Task[State]):
     """The agent decides, track after track and frame after frame, how the objects found by a detector belong together.
 
     Each object is a Markov decision process of its own: a track is tracked, lost or ended. In every frame the tracked
-    ones have their turns, then the lost ones, then the detections that none of them took. A track is offered up to three
-    detections near its predicted box, those that overlap with it and resemble the template most first; a tracked one
-    after them the prediction itself.
+    ones have their turns, then the lost ones, then the detections that none of them took. A track is offered up to
+    three detections near its predicted box, those that overlap with it and resemble the template most first; a tracked
+    one after them the prediction itself.
 
     | Item        | Value |
     |-------------|-------|

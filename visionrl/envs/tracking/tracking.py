@@ -81,8 +81,8 @@ class Tracking(Task[State]):
     clip: Annotated[int, Ge(2)] | None = 10
     """Frames of an episode, from a random one on in which the object is seen; None for whole videos."""
     control: Literal["discrete", "update", "continuous", "follow", "redetect"] = "discrete"
-    """Steps; steps and updates of the template (Ren et al.); one free move a frame (Chen et al.); a choice a frame among
-    the peaks of a correlation filter; or also its peak in a wider window, so that a lost object may be found again."""
+    """Steps; steps and updates of the template (Ren et al.); one free move a frame (Chen et al.); one choice a frame
+    among the peaks of a correlation filter; or also its peak in a wider window, to find a lost object again."""
     views: Sequence[Literal["window", "template", "response"]] = ("window", "template")
     """Show the window, what it showed at first, and what a correlation filter responds that learns from each frame."""
     window: Annotated[int, Ge(8)] = 112
@@ -139,8 +139,9 @@ class Tracking(Task[State]):
     def sample(self, rng: np.random.Generator, item: int) -> State:
         video, part = divmod(int(item), STARTS[self.start])
         first, length = int(self.bank.first[video]), int(self.bank.lengths[video])
-        seen = self.bank.seen.array[first : first + length]
-        begins, ends = episode_span(rng, seen, self.clip, self.start, part)
+        begins, ends = episode_span(
+            rng, self.bank.seen.array[first : first + length], self.clip, self.start, part
+        )
         truth = self.bank.boxes.array[first + begins]
         box = perturb_box(truth, part) if self.start == "spatial" else truth
         frame, visited = np.array([first + begins]), np.full(self.controller.max_moves + 1, -1)
@@ -164,8 +165,10 @@ class Tracking(Task[State]):
         limit = self.bank.sizes.rows(state.frame)
         box = self.controller.motion(state.box, limit, action, peaks, state.frame_box)
         place, moves = pack_box(box)[:, None], state.moves + 1
-        forgets = action == RESTART if self.controller.template else xp.zeros_like(state.finished)
-        back = xp.any(state.visited == place, axis=-1) & ~forgets
+        back, forgets = xp.any(state.visited == place, axis=-1), False
+        if self.controller.template:
+            forgets = action == RESTART
+            back = back & ~forgets
         over = self.controller.ends_frame(action) | back | (moves >= self.controller.max_moves)
         finished = over & (state.frame == state.last)
         frame = state.frame + xp.astype(over & ~finished, xp.int64)
@@ -201,16 +204,15 @@ class Tracking(Task[State]):
         return self.seen(history=state.actions, **seen)
 
     def reward(self, before: State, action: Array, after: State) -> Array:
-        xp, good = xp_of(after.reached_iou), after.reached_iou > GOOD_IOU
-        verdict = 2 * xp.astype(good, after.reached_iou.dtype) - 1
-        if self.reward_type == "sign":
-            earned = rewards.improved(before.iou, after.reached_iou)
-            if self.controller.template:
-                earned = xp.where(action == UPDATE, verdict, earned)
-            return earned * before.seen
+        xp, steps = xp_of(after.reached_iou), self.reward_type == "sign"
+        gain = rewards.improved(before.iou, after.reached_iou) if steps else after.reached_iou
+        if steps and not self.controller.template:
+            return gain * before.seen
+        verdict = 2 * xp.astype(after.reached_iou > GOOD_IOU, gain.dtype) - 1
+        if steps:
+            return xp.where(action == UPDATE, verdict, gain) * before.seen
         over = after.finished | (after.frame != before.frame) & (self.reward_type != "clip")
-        earned = after.reached_iou if self.reward_type == "overlap" else verdict
-        return xp.where(over, earned, 0.0) * before.seen
+        return xp.where(over, gain if self.reward_type == "overlap" else verdict, 0.0) * before.seen
 
     def terminated(self, state: State) -> Array:
         return state.finished
