@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import tyro
 
 from visionrl.agents import TrainConfig, load_agent, make_vec_env, train
 from visionrl.agents.imitation import cloning as cloning_module
 from visionrl.agents.networks.frozen_features import OnImages
 from visionrl.agents.training.callback import RunCallback
 from visionrl.agents.training.config import resolve
-from visionrl.cli import main as cli
+from visionrl.cli.train import Train
 from visionrl.core import entry_of
 
 LANDMARK, GLIMPSE = "visionrl/LandmarkLocalization-v0", "visionrl/GlimpseClassification-v0"
@@ -64,7 +65,7 @@ def easy(monkeypatch: pytest.MonkeyPatch) -> None:
         return replace(start, position=position, trail=np.where(np.isnan(start.trail), start.trail, position))
 
     monkeypatch.setattr(task, "sample", sample)
-    monkeypatch.setattr(task, "eased", True)
+    monkeypatch.setattr(task, "difficulty", 1.0, raising=False)
 
 
 def stop_at(patch: pytest.MonkeyPatch, steps: int) -> None:
@@ -201,7 +202,7 @@ def test_the_commands_of_the_page_are_understood() -> None:
     lines = [
         shlex.split(line)[2:] for line in page.read_text().splitlines() if line.startswith("visionrl train")
     ]
-    configs = [cli.train_command(line).config for line in lines]
+    configs = [tyro.cli(Train, args=line).config for line in lines]
     assert len(configs) > 8 and all(isinstance(config, TrainConfig) for config in configs)
     folders = [config.folder for config in configs if not config.resume]
     assert len(set(folders)) == len(folders)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import json
 import os
 import signal
@@ -339,12 +340,16 @@ def test_spaces_as_json() -> None:
         space_to_json(gym.spaces.Text(3))
 
 
-def test_functions_keep_their_names() -> None:
-    import visionrl.agents.evaluation.compare
+def test_functions_are_found_when_asked_for() -> None:
+    """Also after the modules of the same names are imported; torch is not loaded before."""
+    import visionrl.agents.evaluation.record
+    import visionrl.agents.imitation.guided
     import visionrl.agents.training.train as module
 
     del module
-    assert callable(visionrl.agents.training.train) and callable(visionrl.agents.evaluation.compare)
+    functions = ("train", "evaluate", "compare", "record", "guided")
+    assert all(inspect.isfunction(getattr(visionrl.agents, name)) for name in functions)
+    assert set(dir(visionrl.agents)) == set(visionrl.agents.__all__)
     code = "import sys, visionrl.agents; assert not {'torch', 'stable_baselines3'} & set(sys.modules)"
     root = str(Path(visionrl.__file__).parents[1])
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": root})
