@@ -20,7 +20,7 @@ EDGES = (
     "Detection-v0",
     max_steps=200,
     tags=("detection", "discrete", "continuous"),
-    presets={"caicedo2015": {"window": 224}},
+    presets={"caicedo2015": {"window": 224}, "small": {"window": 48}},
 )
 class Detection(Search):
     """The agent changes a box until it fits an object of the class it is asked for, reports it, and searches on.

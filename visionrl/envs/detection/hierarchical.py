@@ -27,8 +27,12 @@ LOCALS: Moves = (
     "HierarchicalDetection-v0",
     max_steps=200,
     tags=("detection", "discrete"),
-    presets={"bellver2016": {"window": 224}, "jie2016": {"moves": "tree", "window": 224}},
-    expert_success_rate={None: 0.75, "bellver2016": 0.75},
+    presets={
+        "bellver2016": {"window": 224},
+        "jie2016": {"moves": "tree", "window": 224},
+        "small": {"window": 48},
+    },
+    expert_success_rate={None: 0.75, "bellver2016": 0.75, "small": 0.75},
 )
 class HierarchicalDetection(Search):
     """The agent zooms into a part of what it sees, again and again, and reports when an object fills the window.

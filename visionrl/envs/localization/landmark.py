@@ -64,6 +64,7 @@ class State:
     presets={
         "alansary2019": {"window": 45, "views": "stage", "frames": 4, "reward": "mm"},
         "ghesu2016": {"window": 60, "steps": (1,), "scales": (1,), "frames": 1, "reward": "mm"},
+        "small": {"window": 32},
     },
 )
 class LandmarkLocalization(Task[State]):

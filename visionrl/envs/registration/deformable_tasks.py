@@ -15,7 +15,10 @@ from visionrl.envs.registration.deformable import Deformable
     "DeformableRegistration2D-v0",
     max_steps=200,
     tags=("registration", "2d", "continuous"),
-    presets={"fits": {"control": "fits"}},
+    presets={
+        "fits": {"control": "fits"},
+        "revisits": {"control": "fits", "points": (1, 2, 2, 4, 4, 8, 8)},
+    },
 )
 class DeformableRegistration2D(Deformable):
     """The agent bends an image until it lies on another, one control point after the other, coarse to fine.
@@ -97,7 +100,10 @@ class DeformableRegistration2D(Deformable):
     "DeformableRegistration3D-v0",
     max_steps=200,
     tags=("registration", "3d", "continuous"),
-    presets={"fits": {"control": "fits"}},
+    presets={
+        "fits": {"control": "fits"},
+        "revisits": {"control": "fits", "points": (1, 2, 2, 4, 4)},
+    },
 )
 class DeformableRegistration3D(Deformable):
     """The agent bends a volume until it lies on another, one control point after the other, coarse to fine.

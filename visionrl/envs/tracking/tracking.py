@@ -35,6 +35,7 @@ FOLLOW = {"control": "follow", "response": 64, "pixels": False, "reward": "overl
         "ren2018": {"updates": True},
         "follow": FOLLOW,
         "redetect": FOLLOW | {"redetect": True},
+        "small": {"window": 32, "context": 1.6},
     },
     # where no peak is on the object there is nothing to choose
     expert_success_rate={"follow": 0.9, "redetect": 0.9},
