@@ -155,7 +155,6 @@ class DeformableRegistration3D(Deformable):
     """
 
     axes, kind, default, coarser = 3, VolumeSample, "chest-ct-volumes", 2
-    clone_action_values = False
 
     def __init__(
         self,

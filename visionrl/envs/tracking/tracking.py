@@ -136,8 +136,6 @@ class Tracking(Task[State]):
         self.action_space = self.control.space
         # (1, ...), the action that leaves the box where it is and ends the frame
         self.hold = self.control.hold
-        if control == "follow":
-            self.clone_action_values = False  # each peak that is tried means a filter that learns
 
     def shown(self) -> dict[str, spaces.Space]:
         """The spaces of what the agent sees."""
