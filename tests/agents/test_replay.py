@@ -87,7 +87,7 @@ def test_cloning_is_the_same() -> None:
     found = []
     for rerender in (False, True):
         config = resolve(
-            TrainConfig(FLAT, device="cpu", num_envs=8, presets=False, algo_args=("buffer_size=8",))
+            TrainConfig(env=FLAT, device="cpu", num_envs=8, recipe="none", algo_args=("buffer_size=8",))
         )
         model: Any = build_model(config, make_vec_env(FLAT, 8, window=24, seed=0))
         clone(model, 400, rerender=rerender)
@@ -110,7 +110,7 @@ def test_the_memory_of_the_cloning_holds_more_states_than_pictures() -> None:
 
 def test_a_config_with_it() -> None:
     config = resolve(
-        TrainConfig(CHEST, rerender=True, algo_args=("buffer_size=50000",), device="cpu", num_envs=2)
+        TrainConfig(env=CHEST, rerender=True, algo_args=("buffer_size=50000",), device="cpu", num_envs=2)
     )
     env = make_vec_env(CHEST, 2, target="heart")
     assert fit_buffer(config, env, given=False).algo_kwargs["buffer_size"] == 50_000

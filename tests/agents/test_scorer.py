@@ -25,7 +25,7 @@ def config(out: Path, **changes: object) -> TrainConfig:
     """A run on coins, of a few seconds."""
     sizes = {"timesteps": 0, "clone_steps": 256, "num_envs": 8, "eval_episodes": 2, "test_episodes": 2}
     env = {"env": "visionrl/Detection-v0", "data": "coins", "env_args": ("window=24", "max_episode_steps=20")}
-    plain = {"device": "cpu", "presets": False, "out": str(out), "scorer_steps": 512, "algo_args": REPLAY}
+    plain = {"device": "cpu", "recipe": "none", "out": str(out), "scorer_steps": 512, "algo_args": REPLAY}
     return TrainConfig(**(sizes | env | plain | changes))  # type: ignore[arg-type]
 
 

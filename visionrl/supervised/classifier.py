@@ -13,8 +13,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from visionrl.agents.training.resuming import check_new, check_same
-from visionrl.agents.training.run_files import write_json
+from visionrl.agents.training.run_files import check_new, check_same, write_json
 from visionrl.rendering import replacing
 from visionrl.supervised.classifier_data import Images, load_images
 from visionrl.supervised.classifier_loop import Training, accuracy

@@ -33,6 +33,7 @@ def clone(
     rate: float | None = None,
     on_step: Callable[[int, float], None] = lambda done, loss: None,
     rerender: bool = False,
+    try_actions: bool = True,
 ) -> None:
     """Train a model's policy to act like the expert, and its values to be the expert's.
 
@@ -48,6 +49,8 @@ def clone(
         rate: first learning rate; default the algorithm's.
         on_step: is told, after each step, how many states were met, and the last loss.
         rerender: whether states are kept in the place of observations, which takes less memory.
+        try_actions: whether every action is tried, to learn its return; False clones the expert's action alone, for
+            tasks whose steps are dear.
 
     Raises:
         ValueError: a number is out of range.
@@ -61,7 +64,7 @@ def clone(
     obs, done, updates, loss = env.reset(), 0, 0, float("nan")
     while done < steps:
         wanted = expert_actions(env)
-        memory.add(obs, answers(model, wanted))
+        memory.add(obs, answers(model, wanted, try_actions))
         obs = env.step(mixed_actions(model, obs, wanted, (done / steps, chance), rng))[0]
         done += env.num_envs
         optimizer.param_groups[0]["lr"] = first * max(1 - done / steps, 0.0)
@@ -148,14 +151,14 @@ def update(
     return loss.item()
 
 
-def answers(model: Any, wanted: np.ndarray) -> np.ndarray:
+def answers(model: Any, wanted: np.ndarray, try_actions: bool = True) -> np.ndarray:
     """(B, n) float32, what there is to learn in the present states, where the expert wants such actions (B, ...).
 
     For values of actions: the expert's (``action_values``). For actors: its action, and behind it, where there is a
-    critic of states, what the state is worth to it (``state_values``). Its action alone where
-    ``clone_action_values`` says no.
+    critic of states, what the state is worth to it (``state_values``). Its action alone without ``try_actions``, or
+    where a wrapper changes the rewards.
     """
-    venv, known = model.get_env().unwrapped.venv, clone_action_values(model.get_env())
+    venv, known = model.get_env().unwrapped.venv, try_actions and pays_task_rewards(model.get_env())
     if values_of(model.policy) and known:
         return action_values(venv.task, venv.state, model.gamma)
     parts = [wanted.reshape(len(wanted), -1)]
@@ -164,13 +167,13 @@ def answers(model: Any, wanted: np.ndarray) -> np.ndarray:
     return np.concatenate(parts, axis=1, dtype=np.float32)
 
 
-def clone_action_values(env: Any) -> bool:
-    """Whether returns can be had: the task lets its actions be tried, and no wrapper pays for them otherwise."""
+def pays_task_rewards(env: Any) -> bool:
+    """Whether no wrapper of an environment changes the rewards, so that the task says what its actions earn."""
     while isinstance(env, VecEnvWrapper):
         if not isinstance(env, KEEP_REWARDS):
             return False
         env = env.venv
-    return getattr(env.unwrapped.venv.task, "clone_action_values", True)
+    return True
 
 
 def imitation_loss(model: Any, obs: dict[str, Tensor], answer: Tensor) -> Tensor:

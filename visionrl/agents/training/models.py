@@ -20,8 +20,14 @@ from visionrl.agents.networks.frozen_features import CachedFeatures, FeatureEnco
 from visionrl.agents.networks.team import TeamPolicy, begin_as
 from visionrl.agents.sb3.replay import Looker, StateReplayBuffer, bytes_of
 from visionrl.agents.sb3.vec_env import make_vec_env
-from visionrl.agents.training.arguments import format_args
-from visionrl.agents.training.config import ALGO, BACKBONE, EPSILON_GREEDY, REPLAYING, TrainConfig
+from visionrl.agents.training.config import (
+    ALGO,
+    BACKBONE,
+    EPSILON_GREEDY,
+    REPLAYING,
+    TrainConfig,
+    format_args,
+)
 from visionrl.agents.training.curriculum import check_eased
 from visionrl.core.capabilities import MultiAgent, Reports
 
@@ -46,7 +52,8 @@ FITS: Mapping[str, tuple[type[spaces.Space], ...]] = {
     "td3": (spaces.Box,),
 }
 # of ``algo_args``, those that shape the policy's networks
-POLICY_ARGS = ("net_arch", "n_quantiles", "log_std_init", "communication")
+POLICY_ARGS = ("net_arch", "n_quantiles", "log_std_init")
+EYES = ("backbone", "pretrained", "frozen", "weights", "stn", "attention")  # arguments of ``VisionExtractor``
 REPLAY_BYTES = 1_000_000_000
 
 
@@ -91,8 +98,8 @@ def build_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
     )
     if again:
         model.replay_buffer.watch(env)
-    if teacher := config.algo_kwargs.get("teacher"):
-        taught(model, teacher)
+    if config.teacher:
+        taught(model, config.teacher)
     return model
 
 
@@ -142,15 +149,12 @@ def model_kwargs(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         kwargs["learning_rate"] = falling(rate)
     if config.clone_steps and config.algo in EPSILON_GREEDY:
         kwargs.setdefault("exploration_initial_eps", kwargs.get("exploration_final_eps", 0.05))
-    kwargs.pop("teacher", None)  # for ``taught``
     policy = {name: kwargs.pop(name) for name in POLICY_ARGS if name in kwargs}
     policy["features_extractor_class"] = FeatureHead if config.cache else VisionExtractor
-    trunk = {"features_dim": kwargs.pop("features_dim", 256)}
-    fusion = kwargs.pop("fusion", "concat")
-    if not config.cache:
-        trunk["fusion"] = fusion
-        names = ("backbone", "pretrained", "frozen", "weights", "stn", "attention")
-        trunk |= {name: value for name in names if (value := getattr(config, name)) is not None}
+    if config.communication:
+        policy["communication"] = config.communication
+    names = ("features_dim",) if config.cache else ("features_dim", "fusion", *EYES)
+    trunk = {name: value for name in names if (value := getattr(config, name)) is not None}
     return kwargs, {**policy, "features_extractor_kwargs": trunk}
 
 

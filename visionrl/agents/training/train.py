@@ -19,14 +19,19 @@ from visionrl.agents.evaluation.policies import agent_policy, agent_rows
 from visionrl.agents.imitation.cloning import clone
 from visionrl.agents.imitation.scorer import Scorer, fit_scorer
 from visionrl.agents.networks.frozen_features import on_images
-from visionrl.agents.training.arguments import format_args, parse_args
 from visionrl.agents.training.callback import RunCallback, Stopped
 from visionrl.agents.training.checkpoint import last_checkpoint
-from visionrl.agents.training.config import TrainConfig, resolve
+from visionrl.agents.training.config import TrainConfig, describe_game, format_args, parse_args, resolve
 from visionrl.agents.training.curriculum import Curriculum
 from visionrl.agents.training.models import build_model, fit_buffer, make_training_env
-from visionrl.agents.training.resuming import check_folder, finished, inherit
-from visionrl.agents.training.run_files import plot_curve, write_config, write_json
+from visionrl.agents.training.run_files import (
+    check_folder,
+    finished,
+    inherit,
+    plot_curve,
+    write_config,
+    write_json,
+)
 from visionrl.agents.training.saving import save_agent
 from visionrl.core import Task, make_task
 from visionrl.core.capabilities import ResolvedArguments
@@ -65,6 +70,7 @@ def train(config: TrainConfig) -> Path:
     if earlier is not None and finished(run, wanted.timesteps or 0):
         console.print(f"{run} is finished; it goes on if it is given more timesteps")
         return run
+    console.print(describe_game(wanted), markup=False, highlight=False, soft_wrap=True)
     with console.status("loading the data"):
         env = make_training_env(wanted)
         if earlier is None:
@@ -139,7 +145,14 @@ def clone_first(model: Any, config: TrainConfig, callback: RunCallback) -> None:
         if callback.stop:
             raise Stopped(callback.stop)
 
-    clone(model, steps, rate=config.clone_rate, on_step=show, rerender=config.rerender)
+    clone(
+        model,
+        steps,
+        rate=config.clone_rate,
+        on_step=show,
+        rerender=config.rerender,
+        try_actions=config.clone_action_values is not False,
+    )
     learn_on(model, replace(config, timesteps=0), callback)
     bar.remove_task(bar.task_ids[-1])  # that of no steps
     if callback.stop:
