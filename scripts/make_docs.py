@@ -13,7 +13,7 @@ import os
 import re
 from pathlib import Path
 
-from visionrl.core import BASELINES, TASKS, make_task
+from visionrl.core import BASELINES, TASKS, describe_arguments, make_task
 from visionrl.core.registry import Entry, argument_names
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "environments"
@@ -28,6 +28,8 @@ def page(entry: Entry) -> str:
         f"![An expert's episode]({name}.gif)",
         inspect.cleandoc(task.__class__.__doc__ or ""),
         f'```python\nimport gymnasium as gym\nimport visionrl\n\nenv = gym.make("{entry.id}")\n```',
+        "## Arguments",
+        argument_table(entry),
         "## Spaces",
         "\n".join(
             ["| key | space |", "|---|---|"]
@@ -45,6 +47,15 @@ def page(entry: Entry) -> str:
         "\n".join(f"* {method}" for method in BASELINES.get(entry.id, {})),
     ]
     return "\n\n".join(re.sub("(?<!`)``(?!`)", "`", part) for part in parts) + "\n"
+
+
+def argument_table(entry: Entry) -> str:
+    """The arguments of a task, Markdown: its own first, then those of its bases."""
+    own = sorted(describe_arguments(entry.task), key=lambda one: one.owner == "Task")
+    rows = [
+        f"| `{one.name}` | `{one.default!r}` | {one.rule} | {one.text} |".replace("``", "`") for one in own
+    ]
+    return "\n".join(["| name | default | values | meaning |", "|---|---|---|---|", *rows])
 
 
 def index() -> str:

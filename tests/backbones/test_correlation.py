@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from visionrl.backbones import make_backbone, make_volume_backbone
+from visionrl.backbones import make_backbone
 from visionrl.backbones.correlation import described, local_cosines
 
 
@@ -40,7 +40,7 @@ def test_weights_fit_any_number_of_pairs(tmp_path):
 
 def test_it_has_no_twin_for_volumes():
     with pytest.raises(ValueError, match="name must be a backbone with a 3D twin, got 'correlation'"):
-        make_volume_backbone("correlation", 2)
+        make_backbone("correlation", 2, dims=3)
 
 
 def test_what_is_seen_without_gradients_first_can_be_learnt_from_later():

@@ -85,7 +85,12 @@ def test_list_and_show_load_no_torch():
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["fly"], ["command must be one of list, show, play, train, evaluate, explain, track, completion, got 'fly'"]),
+        (
+            ["fly"],
+            [
+                "command must be one of list, show, play, train, evaluate, explain, track, completion, got 'fly'"
+            ],
+        ),
         (["show", "Chess-v0"], ["env must be one of", *TASKS, "'Chess-v0'"]),
         (["evaluate"], ["a run's folder or --env"]),
         (["evaluate", "nowhere"], ["nowhere"]),

@@ -133,7 +133,7 @@ def test_an_episode_can_start_from_a_chosen_item():
     assert env.state.frame.tolist() == [first[5], first[0], first[7]]
     single.reset(seed=0, options={"item": 7})
     assert single.unwrapped.state.frame[0] == first[7]
-    with pytest.raises(ValueError, match=r"options\['item'\] must be in \[0, 200\), got 200"):
+    with pytest.raises(ValueError, match=r"options\['item'\] must be a whole number in \[0, 200\), got 200"):
         single.reset(options={"item": 200})
 
 
@@ -181,11 +181,7 @@ def test_rendering_gives_pictures():
     [
         (lambda: make_task("visionrl/Nothing-v0"), "env must be one of visionrl/"),
         (lambda: make_task(LANDMARK, preset="nobody2099"), "preset must be one of"),
-        (
-            lambda: make_task(LANDMARK, colour="red"),
-            "has no argument 'colour'; it has channels, classes, data",
-        ),
-        (lambda: TaskVectorEnv(0, LANDMARK), "num_envs must be >= 1, got 0"),
+        (lambda: TaskVectorEnv(0, LANDMARK), "num_envs must be a whole number >= 1, got 0"),
         (lambda: TaskVectorEnv(2, LANDMARK, backend="jax"), "backend must be one of"),
         (lambda: register("LandmarkLocalization-v0", max_steps=1)(Task), "task id must be new"),
         (
@@ -197,6 +193,13 @@ def test_rendering_gives_pictures():
 def test_wrong_arguments_are_named(build, words):
     with pytest.raises(ValueError, match=words):
         build()
+
+
+def test_an_unknown_keyword_is_a_type_error_with_a_suggestion():
+    with pytest.raises(TypeError, match="has no argument 'colour'; it has channels, "):
+        make_task(LANDMARK, colour="red")
+    with pytest.raises(TypeError, match="has no argument 'windwo'; did you mean 'window'"):
+        gym.make(LANDMARK, windwo=3)
 
 
 def test_ids_are_found_in_every_spelling():

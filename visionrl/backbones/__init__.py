@@ -14,7 +14,7 @@ from visionrl.backbones._registry import (
     make_classifier,
     register_backbone,
 )
-from visionrl.backbones.volumes import inflate, make_volume_backbone
+from visionrl.backbones.volumes import inflate
 
 __all__ = [
     "Backbone",
@@ -25,7 +25,6 @@ __all__ = [
     "list_backbones",
     "make_backbone",
     "make_classifier",
-    "make_volume_backbone",
     "named",
     "register_backbone",
 ]

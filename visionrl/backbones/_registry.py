@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from visionrl.backbones import _surgery
 from visionrl.backbones._backbone import Backbone, Classifier, Parts, named
 from visionrl.backbones._weights import load_into, published, read_weights
+from visionrl.backbones.volumes import to_volumes
 
 Builder = Callable[..., "Parts | nn.Module"]
 Stem = Literal["auto", "imagenet", "small"]
@@ -63,6 +64,7 @@ def make_backbone(
     image_size: int | None = None,
     pool: int | None = None,
     norm: Norm = "batch",
+    dims: Literal[2, 3] = 2,
     **options: Any,
 ) -> Backbone:
     """A backbone by name, under the one contract (see `Backbone`).
@@ -88,14 +90,21 @@ def make_backbone(
         image_size: shorter side of the images, for `stem="auto"` and for the trial of a module of your own.
         pool: side of the grid that the map is pooled to; 1 is global average pooling, more keeps positions.
         norm: "group" puts GroupNorm in the place of every BatchNorm.
+        dims: 3 for the 3D twin, which takes volumes (B, C, D, H, W); 2D weights are inflated, see `volumes`.
         **options: passed on to the builder.
 
     Raises:
-        ValueError: an unknown name, or weights that do not fit.
+        ValueError: an unknown name, weights that do not fit, or a network without a 3D twin.
         FileNotFoundError: weights that are not there and cannot be downloaded.
     """
     parts, loaded = _build(name, in_channels, pretrained, weights, stem, image_size, norm, options)
-    return Backbone(parts, in_channels, pool, pretrained=loaded, frozen=frozen)
+    if dims not in (2, 3):
+        raise ValueError(f"dims must be 2 or 3, got {dims!r}")
+    if dims == 3:
+        if not parts.volumes:
+            raise ValueError(f"name must be a backbone with a 3D twin, got {name!r}")
+        parts = to_volumes(parts)
+    return Backbone(parts, in_channels, pool, dims, loaded, frozen)
 
 
 def make_classifier(
@@ -188,7 +197,7 @@ def _call(name: str, in_channels: int, image_size: int | None, options: dict[str
 
 
 def _small_stem(stem: Stem, image_size: int | None) -> bool:
-    """Whether the small stem is meant."""
+    """Resolve whether the small stem is used."""
     if stem not in ("auto", "imagenet", "small"):
         raise ValueError(f"stem must be 'auto', 'imagenet' or 'small', got {stem!r}")
     return stem == "small" or (stem == "auto" and image_size is not None and image_size < SMALL_BELOW)

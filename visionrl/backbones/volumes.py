@@ -13,38 +13,21 @@ from typing import Any
 import torch
 from torch import nn
 
-from visionrl.backbones._backbone import Backbone, Parts
-from visionrl.backbones._registry import Norm, Stem, Weights, _build
+from visionrl.backbones._backbone import Parts
 from visionrl.backbones._surgery import slots
 
 
-def make_volume_backbone(
-    name: str,
-    in_channels: int = 1,
-    pretrained: bool | str = False,
-    weights: Weights = None,
-    frozen: bool = False,
-    stem: Stem = "auto",
-    *,
-    image_size: int | None = None,
-    pool: int | None = None,
-    norm: Norm = "batch",
-    **options: Any,
-) -> Backbone:
-    """The 3D twin of a backbone: volumes (B, C, D, H, W) to vectors, and to maps (B, num_channels, d, h, w).
+def to_volumes(parts: Parts) -> Parts:
+    """The 3D twin of a network's parts, made in place; ``make_backbone(dims=3)`` calls it.
 
-    Arguments as for `make_backbone`; `weights` and `pretrained` are those of the 2D network, inflated. The
-    grid of `pool`^3 cells has by default about as many cells as the 2D one; a linear neck (`nature`,
-    `impala`) starts anew. An axis shorter than the trunk's smallest input is stretched to it.
+    The grid of `pool`^3 cells has by default about as many cells as the 2D one; a linear neck (`nature`, `impala`)
+    starts anew. An axis shorter than the trunk's smallest input is stretched to it.
 
     Raises:
-        ValueError: a network with layers that have no 3D twin (those built by timm, Inception-v3).
+        ValueError: the network has layers without a 3D twin (those built by timm, Inception-v3).
     """
-    parts, loaded = _build(name, in_channels, pretrained, weights, stem, image_size, norm, options)
-    if not parts.volumes:
-        raise ValueError(f"name must be a backbone with a 3D twin, got {name!r}")
     inflate(parts.stages)
-    return Backbone(_cubic(parts), in_channels, pool, 3, loaded, frozen)
+    return _cubic(parts)
 
 
 def inflate(module: nn.Module) -> nn.Module:

@@ -10,7 +10,7 @@ Split = Literal["train", "val", "test", "all"]
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """What the episodes are about."""
+    """Options that choose a task's data and arguments."""
 
     preset: str | None = None
     """Name of a paper whose constants the task uses."""

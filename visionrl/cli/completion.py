@@ -31,7 +31,7 @@ class Completion:
 
 
 def candidates(line: str) -> list[str]:
-    """What the last word of a command line may become; a word ends with a blank."""
+    """Possible completions of the last word of a command line, each with the blank that ends it."""
     *before, last = line.split(" ")
     words = [word for word in before[1:] if word]
     return [f"{one}{'' if one.endswith('=') else ' '}" for one in _known(words, last) if one.startswith(last)]

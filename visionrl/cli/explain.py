@@ -69,7 +69,7 @@ class Explain:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is explained.
+    """A network and the input that it is explained on.
 
     Attributes:
         backbone: the network whose stages are looked at.
@@ -202,7 +202,7 @@ def _backbone(options: Explain) -> Subject:
 
 
 def _has_head(state: dict[str, Tensor], head: nn.Module) -> bool:
-    """Whether the last matrix of a head came from a state dict."""
+    """Tell whether the last matrix of a head came from a state dict."""
     last = [value for value in head.parameters() if value.ndim > 1][-1]
     return any(value.shape == last.shape and torch.equal(value, last) for value in state.values())
 

@@ -88,7 +88,7 @@ class DatasetMetric(Protocol):
     """A metric that episodes have only together, such as average precision."""
 
     def record(self, ends: Any) -> dict[str, np.ndarray]:
-        """What ``compute`` needs of N last states (NumPy): name -> (N, ...)."""
+        """Records of N last states (NumPy) for ``compute``: name -> (N, ...)."""
 
     def compute(self, records: Mapping[str, np.ndarray]) -> dict[str, float]:
         """The metrics of some rows of the records."""
@@ -106,7 +106,7 @@ class DatasetMetrics(Protocol):
 
 
 class Control(Protocol):
-    """How the agent acts: the action space, the history of actions, what an action does, and what the expert does.
+    """A way to act: the action space, the history of actions, what an action does, and what the expert does.
 
     Discrete and continuous control of one task are two controls. What ``motion`` and ``toward`` take and give is the
     family's; see ``envs/<family>``.
@@ -124,7 +124,7 @@ class Control(Protocol):
 
 
 def record_all(task: Any, ends: Any) -> dict[str, np.ndarray]:
-    """What the task's data-set metrics need of N last states; empty where it has none."""
+    """Records of N last states for the task's data-set metrics; empty where it has none."""
     if not isinstance(task, DatasetMetrics):
         return {}
     return {key: value for metric in task.dataset_metrics for key, value in metric.record(ends).items()}

@@ -8,8 +8,17 @@ import gymnasium as gym
 import numpy as np
 
 from visionrl.core import batch
+from visionrl.core.door import (
+    check_engine,
+    check_seed,
+    checked_actions,
+    checked_item,
+    item_option,
+    need_reset,
+)
 from visionrl.core.registry import make_task
 
+HOME = np.zeros(0)  # where a single episode lives: in NumPy
 METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 8}
 
 
@@ -31,6 +40,7 @@ class TaskEnv(gym.Env):
     def __init__(
         self, task: str, preset: str | None = None, render_mode: str | None = None, **kwargs: Any
     ) -> None:
+        check_engine(render_mode)
         self.task = make_task(task, preset, **kwargs)
         self.render_mode = render_mode
         self.observation_space = self.task.observation_space
@@ -38,37 +48,34 @@ class TaskEnv(gym.Env):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
         """Start an episode; see the class for ``options``."""
-        super().reset(seed=seed)
-        item = chosen_item(self.task.items, (options or {}).get("item"), self.np_random)
+        check_seed(seed)
+        asked = item_option(options)
+        super().reset(seed=None if seed is None else int(seed))
+        item = checked_item(self.task.items, asked, self.np_random)
         self.state = batch.stack([self.task.sample(self.np_random, item)])
         return self._observe(), self._info()
 
     def step(self, action: Any) -> tuple[dict, float, bool, bool, dict]:
-        """Take one action."""
-        before, actions = self.state, np.asarray(action)[None]
+        """Take one action.
+
+        Raises:
+            ValueError: the action is not in the action space.
+        """
+        need_reset(self, "step")
+        before, actions = self.state, checked_actions(action, self.action_space, None, HOME)
         self.state = self.task.step(before, actions)
         reward = float(self.task.reward(before, actions, self.state)[0])
         return self._observe(), reward, bool(self.task.terminated(self.state)[0]), False, self._info()
 
     def render(self) -> np.ndarray | None:
         """A picture of the episode, (H, W, 3) uint8 RGB, in mode "rgb_array"."""
-        return self.task.draw(batch.take(self.state, 0)) if self.render_mode == "rgb_array" else None
+        if self.render_mode != "rgb_array":
+            return None
+        need_reset(self, "render")
+        return self.task.draw(batch.take(self.state, 0))
 
     def _observe(self) -> dict[str, np.ndarray]:
         return {key: value[0] for key, value in self.task.observe(self.state).items()}
 
     def _info(self) -> dict[str, Any]:
         return {key: value[0].item() for key, value in self.task.metrics(self.state).items()}
-
-
-def chosen_item(items: int, asked: Any, rng: np.random.Generator) -> int:
-    """The item asked for, or a random one.
-
-    Raises:
-        ValueError: there is no such item.
-    """
-    if asked is None:
-        return int(rng.integers(items))
-    if not 0 <= int(asked) < items:
-        raise ValueError(f"options['item'] must be in [0, {items}), got {asked}")
-    return int(asked)

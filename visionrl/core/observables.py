@@ -29,7 +29,7 @@ class Observable(Protocol):
 
     @property
     def shown(self) -> bool:
-        """Whether the key is in the observation at all."""
+        """True where the key is part of the observation."""
 
     def encode(self, value: Array) -> Array:
         """Rows of the space, (B, ...), as new arrays."""

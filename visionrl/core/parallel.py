@@ -11,7 +11,15 @@ from pettingzoo import ParallelEnv
 
 from visionrl.core import batch
 from visionrl.core.capabilities import MultiAgent
-from visionrl.core.env import METADATA, chosen_item
+from visionrl.core.door import (
+    check_engine,
+    check_seed,
+    checked_actions,
+    checked_item,
+    item_option,
+    need_reset,
+)
+from visionrl.core.env import HOME, METADATA
 from visionrl.core.registry import entry_of, make_task
 
 
@@ -44,6 +52,7 @@ class ParallelTaskEnv(ParallelEnv):
         max_episode_steps: int | None = None,
         **kwargs: Any,
     ) -> None:
+        check_engine(render_mode, max_episode_steps)
         entry = entry_of(task)
         self.task: Any = make_task(entry.id, preset, **kwargs)
         if not isinstance(self.task, MultiAgent):
@@ -66,25 +75,34 @@ class ParallelTaskEnv(ParallelEnv):
         }
 
     def observation_space(self, agent: str) -> spaces.Space:
-        """What an agent sees; always the same object."""
+        """The observation space of an agent; always the same object."""
         return self.observation_spaces[agent]
 
     def action_space(self, agent: str) -> spaces.Space:
-        """What an agent can do; always the same object."""
+        """The action space of an agent; always the same object."""
         return self.action_spaces[agent]
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
         """Start an episode; ``options={"item": i}`` starts from the task's i-th item."""
+        check_seed(seed)
         if seed is not None:
             self.rng = np_random(seed)[0]
-        item = chosen_item(self.task.items, (options or {}).get("item"), self.rng)
+        item = checked_item(self.task.items, item_option(options), self.rng)
         self.state: Any = batch.stack([self.task.sample(self.rng, item)])
         self.agents, self.elapsed = list(self.possible_agents), 0
         return self._seen(), self._told()
 
     def step(self, actions: dict[str, int]) -> tuple[dict, dict, dict, dict, dict]:
-        """One action of every agent that has not stopped."""
-        taken = np.array([[actions.get(agent, 0) for agent in self.possible_agents]])
+        """One action of every agent that has not stopped.
+
+        Raises:
+            ValueError: an agent has no action, or one that is not in its action space.
+        """
+        need_reset(self, "step")
+        if missing := [agent for agent in self.agents if agent not in actions]:
+            raise ValueError(f"actions must have one for each of {self.agents}, got none for {missing[0]!r}")
+        taken = [actions.get(agent, 0) for agent in self.possible_agents]
+        taken = checked_actions(taken, self.task.action_space, None, HOME)
         before, after = self.state, self.task.step(self.state, taken)
         self.state, self.elapsed = after, self.elapsed + 1
         late = self.limit is not None and self.elapsed >= self.limit

@@ -1,9 +1,9 @@
-"""What a vision task is: the one base class that a task's author reads."""
+"""The contract of a vision task: the one base class that a task's author reads."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from os import PathLike
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
@@ -68,6 +68,9 @@ class Task(ABC, Generic[StateT]):
     split_seed: Annotated[int, Ge(0)] | None = DEFAULT_SEED
     """Seed of the shuffle of the subjects; None cuts them in sorted order."""
 
+    classes: Sequence[str] | None = None
+    """Keeps only the points, boxes or images of these names, in this order; None keeps all."""
+
     def __post_init__(self) -> None:
         """Check the arguments, then set the task up."""
         check_arguments(self)
@@ -84,7 +87,12 @@ class Task(ABC, Generic[StateT]):
             "split_file": self.split_file,
             "split_ratios": self.split_ratios,
         }
-        given |= {"split_seed": self.split_seed, "kind": self.sample_type, "default": self.embedded}
+        given |= {
+            "split_seed": self.split_seed,
+            "classes": self.classes,
+            "kind": self.sample_type,
+            "default": self.embedded,
+        }
         return load(self.data, **{**given, **more})
 
     def show(self, **observables: Observable | None) -> None:
@@ -106,7 +114,7 @@ class Task(ABC, Generic[StateT]):
 
     @abstractmethod
     def observe(self, state: StateT) -> dict[str, Array]:
-        """What the agent sees: new arrays, never those of the state."""
+        """The observation, in new arrays that share no memory with the state."""
 
     @abstractmethod
     def reward(self, before: StateT, action: Array, after: StateT) -> Array:

@@ -13,8 +13,17 @@ from gymnasium.vector.utils import batch_space
 
 from visionrl import ops
 from visionrl.core import batch
-from visionrl.core.env import METADATA, chosen_item
+from visionrl.core.door import (
+    check_engine,
+    check_seed,
+    checked_actions,
+    checked_item,
+    item_option,
+    need_reset,
+)
+from visionrl.core.env import METADATA
 from visionrl.core.registry import make_task
+from visionrl.core.task import check_range
 from visionrl.ops import Array
 
 
@@ -52,8 +61,8 @@ class TaskVectorEnv(VectorEnv):
         render_mode: str | None = None,
         **kwargs: Any,
     ) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs must be >= 1, got {num_envs}")
+        check_range("num_envs", num_envs, 1)
+        check_engine(render_mode, max_episode_steps)
         self.task = make_task(task, preset, **kwargs)
         if backend not in self.task.backends:
             raise ValueError(f"backend must be one of {self.task.backends} for {task}, got {backend!r}")
@@ -72,19 +81,29 @@ class TaskVectorEnv(VectorEnv):
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict, dict]:
         """Start all episodes; see the class for ``options``."""
-        if isinstance(seed, int | np.integer):
+        items = self._per_row("options['item']", item_option(options))
+        if seed is not None and not isinstance(seed, Sequence | np.ndarray):
+            check_seed(seed)
             seed = [int(seed) + i for i in range(self.num_envs)]
-        for row, given in enumerate(self._per_row("seed", seed)):
+        seeds = self._per_row("seed", seed)
+        for given in seeds:
+            check_seed(given)
+        for row, given in enumerate(seeds):
             if given is not None:
                 self.rngs[row] = np_random(int(given))[0]
-        items = self._per_row("options['item']", (options or {}).get("item"))
         self.state: Any = self._sample(range(self.num_envs), items)
         self.elapsed[:] = 0
         return self._look()
 
     def step(self, actions: Any) -> tuple[dict, Array, Array, Array, dict]:
-        """Take one action in every episode: (B, ...)."""
-        before, actions = self.state, ops.like(actions, self._home)
+        """Take one action in every episode: (B, ...).
+
+        Raises:
+            ValueError: an action is not in the action space; nothing has changed then.
+        """
+        need_reset(self, "step")
+        before = self.state
+        actions = checked_actions(actions, self.single_action_space, self.num_envs, self._home)
         state = self.state = self.task.step(before, actions)
         reward = self.task.reward(before, actions, state)
         terminated = self.xp.asarray(self.task.terminated(state), copy=True)  # not the state's own
@@ -98,6 +117,7 @@ class TaskVectorEnv(VectorEnv):
         """A picture of every episode, (H, W, 3) uint8 RGB, in mode "rgb_array"."""
         if self.render_mode != "rgb_array":
             return None
+        need_reset(self, "render")
         here = batch.each(self.state, ops.to_numpy)
         return tuple(self.task.draw(batch.take(here, row)) for row in range(self.num_envs))
 
@@ -118,7 +138,7 @@ class TaskVectorEnv(VectorEnv):
         return self.task.observe(self.state)
 
     def _per_row(self, name: str, given: Any) -> list[Any]:
-        """What was given for each row; one value, or none, is for all."""
+        """One value a row; a single value, or None, is repeated for all."""
         values = [given] * self.num_envs if given is None or np.ndim(given) == 0 else list(given)
         if len(values) != self.num_envs:
             raise ValueError(f"{name} must have one entry a row ({self.num_envs}), got {len(values)}")
@@ -127,7 +147,7 @@ class TaskVectorEnv(VectorEnv):
     def _sample(self, rows: Sequence[int] | range, items: Sequence[int | None]) -> Any:
         states = []
         for row, asked in zip(rows, items, strict=True):
-            item = chosen_item(self.task.items, asked, self.rngs[row])
+            item = checked_item(self.task.items, asked, self.rngs[row])
             states.append(self.task.sample(self.rngs[row], item))
         return batch.stack(states, self._home)
 

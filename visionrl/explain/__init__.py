@@ -1,1 +1,1 @@
-"""What a network looks at: Grad-CAM, deconvolution, occlusion maps."""
+"""Explanations of what a network looks at: Grad-CAM, deconvolution, occlusion maps."""

@@ -1,4 +1,4 @@
-"""Where a network looks: Grad-CAM and occlusion sensitivity, for classifiers and agents alike.
+"""Saliency maps: Grad-CAM and occlusion sensitivity, for classifiers and agents alike.
 
 A *model* here is any function from images to scores (B, n): a `Classifier`, or
 `lambda window: model.policy.q_net({"window": window})`.

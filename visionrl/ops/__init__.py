@@ -3,8 +3,18 @@
 from visionrl.ops.geometry import area, box_around, center, columns, every, giou, iou, norm, same, size
 from visionrl.ops.pyramid import Pyramid
 from visionrl.ops.resample import patch, resize, warp, windows
-from visionrl.ops.tally import counts
-from visionrl.ops.xp import Array, DeviceTable, const, is_torch, like, namespace, one_hot, to_numpy, xp_of
+from visionrl.ops.xp import (
+    Array,
+    DeviceTable,
+    const,
+    counts,
+    is_torch,
+    like,
+    namespace,
+    one_hot,
+    to_numpy,
+    xp_of,
+)
 
 __all__ = [
     "Array",

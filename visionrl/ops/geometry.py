@@ -19,12 +19,12 @@ def norm(vector: Array) -> Array:
 
 
 def same(a: Array, b: Array) -> Array:
-    """Whether points or boxes are equal: (..., n), (..., n) -> (...) bool."""
+    """True where points or boxes are equal: (..., n), (..., n) -> (...) bool."""
     return reduce(and_, (x == y for x, y in zip(columns(a), columns(b), strict=True)))
 
 
 def every(flags: Array) -> Array:
-    """Whether all over a short last axis hold: (..., n) bool -> (...)."""
+    """True where all values over a short last axis are: (..., n) bool -> (...)."""
     return reduce(and_, columns(flags))
 
 
@@ -79,6 +79,6 @@ def giou(a: Array, b: Array) -> Array:
 
 
 def _area(low: Array, high: Array) -> Array:
-    """The same of boxes between two corners: (..., 2), (..., 2) -> (...)."""
+    """Area of boxes between two corners: (..., 2), (..., 2) -> (...)."""
     sides = xp_of(low).maximum(high - low, 0.0)
     return sides[..., 0] * sides[..., 1]

@@ -1,4 +1,4 @@
-"""What the kernels of ``ops.resample`` mean, written plainly with loops; tests hold the fast ones against it."""
+"""Reference kernels: those of ``ops.resample`` written plainly with loops; tests hold the fast ones against them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which array library an array belongs to, and how to bring others to it: the only module that asks."""
+"""Array libraries: the only module that tells which one an array belongs to, and brings others to it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def like(values: Any, x: Array) -> Array:
 
 
 def is_torch(x: Array) -> bool:
-    """Whether ``x`` is a torch tensor; loads no torch."""
+    """True for a torch tensor; loads no torch."""
     return array_api_compat.is_torch_array(x)
 
 
@@ -68,6 +68,17 @@ def one_hot(index: Array, count: int) -> Array:
     flat = index if index.ndim == 1 else xp.reshape(index, (-1,))
     rows = xp.take(_unit_rows(count, xp, _device(index)), flat + 1, axis=0)
     return rows if flat is index else xp.reshape(rows, (*index.shape, count))
+
+
+def counts(numbers: Array, kinds: int) -> Array:
+    """Count each number in each row: (B, N) whole numbers in [0, kinds) -> (B, kinds) int64."""
+    if is_torch(numbers) and numbers.device.type != "cpu":
+        xp = xp_of(numbers)
+        tally = xp.zeros((numbers.shape[0], kinds), dtype=xp.int64, device=numbers.device)
+        index = xp.astype(numbers, xp.int64)
+        return tally.scatter_add(1, index, xp.ones_like(index))
+    found = [np.bincount(row, minlength=kinds) for row in to_numpy(numbers)]
+    return like(np.stack(found), numbers)
 
 
 class DeviceTable:

@@ -1,4 +1,4 @@
-"""Whether a window can be opened."""
+"""Windows on a display: why none can be opened."""
 
 from __future__ import annotations
 

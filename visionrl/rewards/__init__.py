@@ -1,4 +1,4 @@
-"""What an action earned, as small pure functions of arrays."""
+"""Rewards as small pure functions of arrays."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from visionrl.ops import Array, xp_of
 
 
 def progress(before: Array, after: Array, scale: Array | float = 1.0) -> Array:
-    """How much closer a step came, ``(before - after) / scale``: (B,), distances in the unit of ``scale``.
+    """Progress of a step, ``(before - after) / scale``: (B,), distances in the unit of ``scale``.
 
     With one scale the sum over an episode is (first - last) / scale, so it cannot be farmed by going to and fro
     (potential-based shaping; Ng, Harada & Russell, 1999).

@@ -13,7 +13,7 @@ from stable_baselines3.common.preprocessing import get_flattened_obs_dim, is_ima
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
-from visionrl.backbones import Backbone, Parts, as_backbone, make_backbone, make_volume_backbone, named
+from visionrl.backbones import Backbone, Parts, as_backbone, make_backbone, named
 from visionrl.core import check_choice
 from visionrl.layers.attention import (
     Attended,
@@ -229,8 +229,7 @@ def build_backbone(backbone: str | nn.Module, shapes: list[Any], options: dict[s
     """
     channels, side, flat = _channels(shapes), min(shapes[0][1:]), len(shapes[0]) == 3
     if isinstance(backbone, str):
-        make = make_backbone if flat else make_volume_backbone
-        return make(backbone, channels, image_size=side, **options)
+        return make_backbone(backbone, channels, image_size=side, dims=2 if flat else 3, **options)
     own = deepcopy(backbone)
     net = as_backbone(own, channels, side) if flat else _own_volumes(own, channels, shapes[0][1:])
     net.pretrained = True  # the weights are the caller's
