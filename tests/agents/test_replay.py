@@ -12,7 +12,7 @@ from stable_baselines3.common.buffers import DictReplayBuffer
 
 from visionrl.agents import TrainConfig, VisionExtractor, clone, make_vec_env
 from visionrl.agents.imitation.cloning import Memory, expert_actions
-from visionrl.agents.sb3.replay import Looker, StateReplayBuffer, bytes_of
+from visionrl.agents.sb3.replay import StateRenderer, StateReplayBuffer, bytes_of
 from visionrl.agents.training.config import resolve
 from visionrl.agents.training.models import build_model, fit_buffer
 from visionrl.core import TASKS, make_task
@@ -97,7 +97,7 @@ def test_cloning_is_the_same() -> None:
 
 def test_a_step_in_a_volume_takes_a_hundredth() -> None:
     env = make_vec_env(CHEST, 2, target="heart")
-    kept, seen = Looker(env).bytes_per_state, 2 * bytes_of(env.observation_space)
+    kept, seen = StateRenderer(env).bytes_per_state, 2 * bytes_of(env.observation_space)
     task = make_task(CHEST, target="heart")
     state = task.sample(np.random.default_rng(0), 0)
     assert kept == sum(np.asarray(value).nbytes for value in vars(state).values()) < seen / 100

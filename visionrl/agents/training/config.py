@@ -82,7 +82,7 @@ class TrainConfig:
     """How numbers join the images: "concat" beside their features, or "film", which scales and shifts these; by default
     the recipe's or "concat"."""
     communication: Literal["none", "mean", "attention"] | None = None
-    """In tasks of several agents: one network for all, and the messages between them; by default the recipe's choice."""
+    """In tasks of several agents: one network for all, and the messages between them; by default the recipe's."""
     teacher: str | None = None
     """In tasks of several agents: a trained agent that each of them starts as, a run's folder or a shipped agent."""
     cache: bool = False

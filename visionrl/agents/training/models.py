@@ -17,8 +17,8 @@ from visionrl.agents.imitation.demonstrations import DoubleDQN, DQfD
 from visionrl.agents.imitation.guided import guided
 from visionrl.agents.networks.extractor import VisionExtractor
 from visionrl.agents.networks.frozen_features import CachedFeatures, FeatureEncoder, FeatureHead
-from visionrl.agents.networks.team import TeamPolicy, begin_as
-from visionrl.agents.sb3.replay import Looker, StateReplayBuffer, bytes_of
+from visionrl.agents.networks.team import TeamPolicy
+from visionrl.agents.sb3.replay import StateRenderer, StateReplayBuffer, bytes_of
 from visionrl.agents.sb3.vec_env import make_vec_env
 from visionrl.agents.training.config import (
     ALGO,
@@ -29,7 +29,7 @@ from visionrl.agents.training.config import (
     format_args,
 )
 from visionrl.agents.training.curriculum import check_eased
-from visionrl.core.capabilities import MultiAgent, Reports
+from visionrl.core.capabilities import Reports
 
 ALGORITHMS: Mapping[str, type[BaseAlgorithm]] = {
     "dqn": DQN,
@@ -53,7 +53,6 @@ FITS: Mapping[str, tuple[type[spaces.Space], ...]] = {
 }
 # of ``algo_args``, those that shape the policy's networks
 POLICY_ARGS = ("net_arch", "n_quantiles", "log_std_init")
-EYES = ("backbone", "pretrained", "frozen", "weights", "stn", "attention")  # arguments of ``VisionExtractor``
 REPLAY_BYTES = 1_000_000_000
 
 
@@ -98,26 +97,7 @@ def build_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
     )
     if again:
         model.replay_buffer.watch(env)
-    if config.teacher:
-        taught(model, config.teacher)
     return model
-
-
-def taught(model: Any, teacher: str) -> None:
-    """Let the agents of a team begin as a trained agent that looks for one thing at a time.
-
-    Raises:
-        ValueError: there is no team, or the agent does not look for what a team's agent does.
-    """
-    from visionrl.agents.training.saving import load_agent
-
-    single, config = load_agent(teacher, "cpu")
-    known = config.env_kwargs.get("target", [])
-    task = model.get_env().get_attr("task")[0]
-    names = task.agents if isinstance(task, MultiAgent) else ()
-    if missing := [name for name in names if name not in known] or not names:
-        raise ValueError(f"teacher must look for all that the team does, {teacher} lacks {missing}")
-    begin_as(model.policy, single.policy, [known.index(name) for name in names])
 
 
 def check_actions(algo: str, space: spaces.Space) -> None:
@@ -153,9 +133,18 @@ def model_kwargs(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     policy["features_extractor_class"] = FeatureHead if config.cache else VisionExtractor
     if config.communication:
         policy["communication"] = config.communication
-    names = ("features_dim",) if config.cache else ("features_dim", "fusion", *EYES)
-    trunk = {name: value for name in names if (value := getattr(config, name)) is not None}
-    return kwargs, {**policy, "features_extractor_kwargs": trunk}
+    trunk = {} if config.cache else {**eyes(config), **given(config, "fusion")}
+    return kwargs, {**policy, "features_extractor_kwargs": {**given(config, "features_dim"), **trunk}}
+
+
+def eyes(config: TrainConfig) -> dict[str, Any]:
+    """The backbone of a config and its surroundings, as arguments of ``VisionExtractor``."""
+    return given(config, "backbone", "pretrained", "frozen", "weights", "stn", "attention")
+
+
+def given(config: TrainConfig, *names: str) -> dict[str, Any]:
+    """Some fields of a config, those that are not None."""
+    return {name: value for name in names if (value := getattr(config, name)) is not None}
 
 
 def falling(rate: str) -> LinearSchedule:
@@ -176,6 +165,6 @@ def fit_buffer(config: TrainConfig, env: VecEnv, given: bool) -> TrainConfig:
     if config.algo not in REPLAYING or given:
         return config
     kwargs = config.algo_kwargs
-    kept = Looker(env).bytes_per_state if config.rerender else 2 * bytes_of(env.observation_space)
+    kept = StateRenderer(env).bytes_per_state if config.rerender else 2 * bytes_of(env.observation_space)
     size = min(kwargs.get("buffer_size", 100_000), REPLAY_BYTES // (kept + 20))
     return replace(config, algo_args=format_args({**kwargs, "buffer_size": size}))
