@@ -60,7 +60,7 @@ def easy(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def sample(self: Any, rng: np.random.Generator, item: int) -> Any:
         start = ordinary(self, rng, item)
-        near = np.clip(np.round(start.landmark), 0, start.limit)
+        near = np.clip(np.round(start.landmark), 0, start.high)
         position = np.round(near + self.difficulty * (start.position - near))
         return replace(start, position=position, trail=np.where(np.isnan(start.trail), start.trail, position))
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from visionrl.agents.evaluation.compare import compare
-from visionrl.baselines.landmarks2d import stages
+from visionrl.baselines.localization import stages
 from visionrl.baselines.tracking import look
 from visionrl.core import BASELINES, baseline, batch, make_task
 from visionrl.datasets import ImageSample, VideoSample

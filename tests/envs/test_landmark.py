@@ -56,7 +56,7 @@ def test_reward_is_the_distance_gained_in_steps(task):
 
 def test_reward_in_millimetres():
     sample = ImageSample(image(), points={"a": (60.0, 40.0)}, spacing_mm=0.5)
-    task = make_task(ID, data=[sample], window=8, reward="mm")
+    task = make_task(ID, data=[sample], window=8, reward_unit="mm")
     assert act(task, start(task, 42, 40), RIGHT)[1] == pytest.approx(4.5)
 
 
@@ -134,17 +134,20 @@ def test_items_are_the_structures_that_are_in_an_image():
     [
         ({"target": "liver"}, "target must be among a; got liver"),
         ({"views": "some"}, "views must be one of 'all', 'stage', got 'some'"),
-        ({"reward": "px"}, "reward must be one of"),
+        ({"reward_unit": "px"}, "reward_unit must be one of"),
         ({"steps": (3, 1)}, "scales must have one entry a step size"),
-        ({"frames": 0}, "frames must be a whole number in"),
-        ({"visits": 3}, "visits must be a whole number >= 4, got 3"),
-        ({"memory": 3}, "memory must be a whole number >= 4, got 3"),
+        ({"frames": 0}, "frames must be a whole number >= 1, got 0"),
+        ({"frames": 21}, "frames must be <= 20, the trail's length, got 21"),
+        ({"oscillation": (3, 20)}, "oscillation must be 2 values, each a whole number >= 4, got"),
+        ({"oscillation": (5, 4)}, "oscillation must have steps >= visits"),
         ({"window": 0}, "window must be a whole number >= 8, got 0"),
-        ({"margin": 0.5}, "margin must be in"),
-        ({"radius": -1}, "radius must be >= 0.0, got -1"),
-        ({"steps": (9, 3, 0.5)}, "steps must be a whole number >= 1, got 0.5"),
+        ({"margin": 0.5}, r"margin must be a number in \[0.0, 0.49\], got 0.5"),
+        ({"success_radius": -1}, "success_radius must be a number >= 0.0, got -1"),
+        ({"steps": (9, 3, 0.5)}, "steps must be 1 or more values, each a whole number >= 1, got"),
+        ({"steps": 5}, "steps must be 1 or more values, each a whole number >= 1, got 5"),
         ({"target": ["a", "a"]}, "target must name each structure once"),
-        ({"max_side": 4}, "max_side must be a whole number >= 40, got 4"),
+        ({"max_side": 30}, r"max_side must be >= window \(40\), got 30"),
+        ({"max_side": 4}, "max_side must be a whole number >= 8 or None, got 4"),
     ],
 )
 def test_wrong_arguments_are_named(wrong, words):
@@ -172,7 +175,7 @@ def test_an_image_smaller_than_a_block_is_named():
 
 def test_success_is_counted_in_pixels_of_the_original_image():
     big = ImageSample(image(shape=(1, 200, 400)), points={"a": (300.0, 100.0)})
-    task = make_task(ID, data=[big], window=8, max_side=200, radius=3.0)
+    task = make_task(ID, data=[big], window=8, max_side=200, success_radius=3.0)
     state = start(task, 151, 50)  # 2.5 pixels off in the original, 1.25 as it is held
     assert task.metrics(state)["is_success"].tolist() == [bool(task.metrics(state)["distance_px"][0] <= 3)]
     assert not task.metrics(start(task, 152, 50))["is_success"][0]

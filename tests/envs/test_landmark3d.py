@@ -13,8 +13,8 @@ from visionrl.baselines import landmarks3d as classical3d
 from visionrl.core import BASELINES, batch, make_task
 from visionrl.core.conformance import CHECKS
 from visionrl.datasets import VolumeSample
-from visionrl.envs.localization.absence import REMAINS, cut_off
-from visionrl.envs.localization.planes import PlaneCanvas
+from visionrl.envs.localization.landmark3d import KEPT_SHARE, without_landmark
+from visionrl.rendering import PlaneCanvas
 
 ID = "visionrl/LandmarkLocalization3D-v0"
 UP, FORWARD, LEFT, RIGHT, BACK, DOWN = range(6)
@@ -75,7 +75,7 @@ def test_the_reward_is_the_distance_gained_in_steps_of_a_cube_as_large_as_a_voxe
 
 
 def test_the_reward_in_millimetres():
-    task = make_task(ID, data=[sample()], window=5, reward="mm")
+    task = make_task(ID, data=[sample()], window=5, reward_unit="mm")
     assert act(task, start(task, 30, 40, 29), DOWN)[1] == pytest.approx(18)
     assert act(task, start(task, 30, 40, 29), UP)[1] == pytest.approx(-18)
 
@@ -104,8 +104,8 @@ def test_errors_are_in_millimetres_by_the_spacing_along_each_axis(task):
 
 
 def test_resampled_volumes_tell_errors_in_their_own_voxels():
-    task = make_task(ID, data=[sample()], window=5, spacing=1.0)
-    np.testing.assert_array_equal(task.held.bank.sizes, [[30, 70, 100]])
+    task = make_task(ID, data=[sample()], window=5, spacing_mm=1.0)
+    np.testing.assert_array_equal(task.bank.sizes, [[30, 70, 100]])
     state = start(task, 10, 40, 30)
     gap = np.array([30.5 / 2 - 0.5 - 10, 40 - 40, 20.5 * 2 - 0.5 - 30])
     found = task.metrics(state)
@@ -160,15 +160,15 @@ def test_volumes_of_different_size_and_spacing_live_in_one_bank():
 @pytest.fixture
 def cut():
     """A task whose landmarks are always cut off."""
-    return make_task(ID, data=[sample()], window=5, absent=1.0)
+    return make_task(ID, data=[sample()], window=5, absent_share=1.0)
 
 
 def test_what_is_cut_off_holds_the_landmark_and_is_not_shown(cut):
     for seed in range(60):
         state = batch.stack([cut.sample(np.random.default_rng(seed), 0)])
-        assert not cut.there(state)[0]
+        assert not cut.present(state)[0]
         kept = (state.high - state.low + 1)[0] / [60, 70, 50]
-        assert (kept < 1).sum() == 1 and kept.min() >= REMAINS
+        assert (kept < 1).sum() == 1 and kept.min() >= KEPT_SHARE
         assert ((state.position >= state.low) & (state.position <= state.high)).all()
     low, high = state.low[0].astype(int), state.high[0].astype(int)
     full = volume()[0].copy()
@@ -197,7 +197,7 @@ def test_walking_out_is_right_where_the_landmark_is_absent(cut):
         position=np.array([[30.0, 30, 5]]),
     )
     after, reward = act(cut, state, UP)
-    assert reward == 1 and after.left[0] and after.finished[0]
+    assert reward == 1 and after.outside[0] and after.finished[0]
     found = cut.metrics(after)
     assert found["is_success"][0] and found["knows_absence"][0]
     stays = cut.metrics(replace(state, finished=np.ones(1, bool)))
@@ -215,12 +215,12 @@ def test_walking_out_is_wrong_where_the_landmark_is_there(cut):
     "rule", ["array_api", "no_device_leak", "state_untouched", "rows_independent", "expert"]
 )
 def test_the_rules_hold_where_landmarks_may_be_absent(rule):
-    CHECKS[rule](ID, data=[sample(name=str(k)) for k in range(2)], window=7, absent=0.5)
+    CHECKS[rule](ID, data=[sample(name=str(k)) for k in range(2)], window=7, absent_share=0.5)
 
 
 def test_cuts_lie_on_every_side():
     size, rng = np.array([60.0, 70, 50]), np.random.default_rng(0)
-    cuts = [cut_off(rng, np.array([30.0, 35, 25]), size) for _ in range(100)]
+    cuts = [without_landmark(rng, np.array([30.0, 35, 25]), size) for _ in range(100)]
     sides = {(tuple(low > 0), tuple(high < size - 1)) for low, high in cuts}
     assert len(sides) == 6
 
@@ -231,16 +231,17 @@ def test_cuts_lie_on_every_side():
     [
         ({"target": "liver"}, "target must be among a; got liver"),
         ({"views": "some"}, "views must be one of 'all', 'stage', got 'some'"),
-        ({"reward": "px"}, "reward must be one of"),
+        ({"reward_unit": "px"}, "reward_unit must be one of"),
         ({"steps": (3, 1)}, "scales must have one entry a step size"),
-        ({"frames": 0}, "frames must be a whole number in"),
-        ({"visits": 3}, "visits must be a whole number >= 4, got 3"),
+        ({"frames": 0}, "frames must be a whole number >= 1, got 0"),
+        ({"frames": 21}, "frames must be <= 20, the trail's length, got 21"),
+        ({"oscillation": (3, 20)}, "oscillation must be 2 values, each a whole number >= 4, got"),
         ({"window": 4}, "window must be a whole number >= 5, got 4"),
-        ({"margin": 0.5}, "margin must be in"),
-        ({"radius": -1}, "radius must be >= 0.0, got -1"),
-        ({"absent": 1.5}, r"absent must be in \[0.0, 1.0\], got 1.5"),
-        ({"spacing": 0}, "spacing must be >= 0.01, got 0"),
-        ({"steps": (9, 3, 0)}, "steps must be a whole number >= 1, got 0"),
+        ({"margin": 0.5}, r"margin must be a number in \[0.0, 0.49\], got 0.5"),
+        ({"success_radius": -1}, "success_radius must be a number >= 0.0, got -1"),
+        ({"absent_share": 1.5}, r"absent_share must be a number in \[0.0, 1.0\], got 1.5"),
+        ({"spacing_mm": 0}, "spacing_mm must be a number >= 0.01 or None, got 0"),
+        ({"steps": (9, 3, 0)}, "steps must be 1 or more values, each a whole number >= 1, got"),
         ({"scales": (60, 2, 1)}, "volume 0 must have sides >= 60"),
     ],
 )
@@ -252,7 +253,7 @@ def test_wrong_arguments_are_named(wrong, words):
 def test_presets_have_the_papers_constants():
     paper = make_task(ID, "alansary2019", data=[sample()])
     assert paper.observation_space["window"].shape == (4, 45, 45, 45)
-    assert (paper.steps, paper.held.bank.scales) == ((9, 3, 1), (3, 2, 1))
+    assert (paper.steps, paper.bank.scales) == ((9, 3, 1), (3, 2, 1))
     assert make_task(ID, "ghesu2016", data=[sample()]).observation_space["window"].shape == (1, 26, 26, 26)
 
 

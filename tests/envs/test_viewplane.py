@@ -9,7 +9,7 @@ import pytest
 
 from visionrl.core import batch, make_task
 from visionrl.datasets import VolumeSample
-from visionrl.envs.localization.viewplane import MOVES, normal_of, spanned
+from visionrl.envs.localization.viewplane import ViewPlane3D, normal_of, spanned
 
 ID = "visionrl/ViewPlane3D-v0"
 
@@ -24,7 +24,7 @@ LEVEL = ((10.0, 10.0, 25.0), (30.0, 10.0, 25.0), (20.0, 30.0, 25.0))  # 5 above 
 
 @pytest.fixture
 def task():
-    return make_task(ID, data=[sample(LEVEL)], landmarks=["a", "b", "c"], window=9, pixel=1.0, gap=2.0)
+    return make_task(ID, data=[sample(LEVEL)], landmarks=["a", "b", "c"], window=9, pixel_mm=1.0, gap_mm=2.0)
 
 
 def start(task, *plane, stage=0):
@@ -43,7 +43,7 @@ def act(task, state, action):
 
 def test_the_target_is_the_plane_through_the_landmarks(task):
     state = start(task, 90, 90, 0, 0)
-    assert task.axis == 2
+    assert task.across == 2
     np.testing.assert_allclose(state.target[0], (90, 90, 0, 5), atol=1e-9)
     normal, distance = spanned(np.array([[3.0, 0, 0], [3, 1, 0], [3, 0, 1]]))
     np.testing.assert_allclose(np.abs([*normal, distance]), (1, 0, 0, 3))
@@ -53,7 +53,7 @@ def test_the_target_is_the_plane_through_the_landmarks(task):
 
 def test_moves_and_rewards(task):
     state = start(task, 90, 90, 0, 0)
-    for action, way in enumerate(MOVES):
+    for action, way in enumerate(ViewPlane3D.moves):
         after, reward = act(task, state, action)
         np.testing.assert_allclose(after.position[0] - state.position[0], np.array(way) * (8, 8, 8, 4))
         assert reward == (1 if action == 6 else -1)
@@ -92,12 +92,12 @@ def test_spacing_counts_in_the_plane():
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"landmarks": ["a", "b"]}, "landmarks must be three names"),
+        ({"landmarks": ["a", "b"]}, "landmarks must be 3 values, each a string"),
         ({"landmarks": ["a", "b", "tip"]}, "landmarks must be in a sample or more, none has a, b, tip"),
-        ({"shifts": (4, 2)}, "must have one entry a step size"),
-        ({"pixel": 0.0}, "pixel must be >= 0.01"),
-        ({"axis": 3}, r"axis must be a whole number in \[0, 2\], got 3"),
-        ({"spread": 90.0}, r"spread must be in \[0.0, 40.0\]"),
+        ({"shift_steps": (4, 2)}, "shift_steps must have one entry an angle step"),
+        ({"pixel_mm": 0.0}, "pixel_mm must be a number >= 0.01"),
+        ({"axis": 3}, r"axis must be a whole number in \[0, 2\] or None, got 3"),
+        ({"start_spread_deg": 90.0}, r"start_spread_deg must be a number in \[0.0, 40.0\]"),
     ],
 )
 def test_wrong_arguments_are_named(wrong, words):

@@ -34,7 +34,7 @@ def test_one_that_knows_the_way_arrives(env_id: str) -> None:
 
     def net(seen: dict[str, np.ndarray]) -> torch.Tensor:
         asked.append(int(seen["stage"][0].argmax()))
-        at = (seen["position"] + 1) / 2 * (state.high if env_id == DEEP else state.limit)
+        at = (seen["position"] + 1) / 2 * (state.high)
         return torch.as_tensor(0.8 * (state.landmark - at) / task.steps[asked[-1]])
 
     end = walker(net)(task, state)  # type: ignore[arg-type]

@@ -79,6 +79,26 @@ class VolumeBank:
         scale = xp.reshape(flat, (*level.shape, 1))
         return xp.astype(xp.round((position + 0.5) / scale - 0.5), xp.int64), scale
 
+    def inside(self, position: Array, level: Array, low: Array, high: Array) -> Array:
+        """Masks of the windows' voxels that lie in a part of their volume.
+
+        Args:
+            position: (B, F, 1, 3) float64, (x, y, z), centres of the windows.
+            level: (B or 1, 1, V) int64, their scales.
+            low: (B, 3) float64, least (x, y, z) of the part.
+            high: (B, 3) float64, largest.
+
+        Returns:
+            (B, F, V, size, size, size) uint8, 1 in the part, 0 outside.
+        """
+        xp = xp_of(position)
+        cell, scale = self.cells(position, level)
+        line = ops.const(tuple(k - self.size // 2 for k in range(self.size)), position)
+        at = (xp.astype(cell, position.dtype)[..., None] + line + 0.5) * scale[..., None] - 0.5
+        first, last = (edge[:, None, None, :, None] for edge in (low - 0.5, high + 0.5))
+        x, y, z = (xp.astype(((at >= first) & (at <= last))[..., k, :], xp.uint8) for k in range(3))
+        return z[..., :, None, None] * (y[..., None, :, None] * x[..., None, None, :])
+
     def _windows(self, index: Array) -> Array:
         """Every window, where the kernel wants it: beside torch tensors, else in NumPy."""
         return self._store.on(index if ops.is_torch(index) else self._store.array)

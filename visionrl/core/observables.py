@@ -10,8 +10,10 @@ Values are of any array library; B is the batch axis.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -49,7 +51,7 @@ class Image:
     side: int | Sequence[int]
     axes: int = 2
 
-    @property
+    @cached_property
     def space(self) -> spaces.Box:
         """(C, *sides) uint8."""
         sides = (self.side,) * self.axes if isinstance(self.side, int) else tuple(self.side)
@@ -77,7 +79,7 @@ class OneHot:
     count: int
     unless_one: bool = False
 
-    @property
+    @cached_property
     def space(self) -> spaces.Box:
         """(count,) float32 in [0, 1]."""
         return spaces.Box(0, 1, (self.count,), np.float32)
@@ -104,7 +106,7 @@ class ActionHistory:
     actions: int
     kept: int = 10
 
-    @property
+    @cached_property
     def space(self) -> spaces.Box:
         """(kept * actions,) float32 in [0, 1]."""
         return spaces.Box(0, 1, (self.kept * self.actions,), np.float32)
@@ -129,19 +131,20 @@ class Vector:
     """Numbers, float32.
 
     Args:
-        size: how many.
+        size: how many, or the shape.
         low: least value.
         high: largest value.
     """
 
-    size: int
+    size: int | tuple[int, ...]
     low: float = -1.0
     high: float = 1.0
 
-    @property
+    @cached_property
     def space(self) -> spaces.Box:
         """(size,) float32 in [low, high]."""
-        return spaces.Box(self.low, self.high, (self.size,), np.float32)
+        shape = (self.size,) if isinstance(self.size, int) else self.size
+        return spaces.Box(self.low, self.high, shape, np.float32)
 
     @property
     def shown(self) -> bool:
@@ -149,9 +152,10 @@ class Vector:
         return True
 
     def encode(self, value: Array) -> Array:
-        """(B, ...) numbers -> (B, size) float32, a new array."""
-        xp = xp_of(value)
-        return xp.reshape(xp.astype(value, xp.float32), (value.shape[0], self.size))
+        """(B, ...) numbers or flags -> (B, size) float32, a new array."""
+        xp, shape = xp_of(value), self.space.shape
+        rows = value.shape[0] * math.prod(value.shape[1:]) // math.prod(shape)
+        return xp.reshape(xp.astype(value, xp.float32), (rows, *shape))
 
 
 def push(history: Array, action: Array) -> Array:

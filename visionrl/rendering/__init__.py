@@ -3,6 +3,16 @@
 from visionrl.rendering.canvas import PALETTE, Canvas, usual_zoom
 from visionrl.rendering.files import replacing
 from visionrl.rendering.gif import write_gif, write_png
+from visionrl.rendering.planes import PlaneCanvas
 from visionrl.rendering.window import why_no_window
 
-__all__ = ["PALETTE", "Canvas", "replacing", "usual_zoom", "why_no_window", "write_gif", "write_png"]
+__all__ = [
+    "PALETTE",
+    "Canvas",
+    "PlaneCanvas",
+    "replacing",
+    "usual_zoom",
+    "why_no_window",
+    "write_gif",
+    "write_png",
+]

@@ -115,7 +115,7 @@ def draw(task: Any, rng: np.random.Generator, count: int) -> tuple[Any, np.ndarr
 
 def placed(state: Any, place: np.ndarray, stage: np.ndarray) -> Any:
     """A state elsewhere, inside the image or volume, without a past."""
-    least, most = (state.low, state.high) if hasattr(state, "high") else (0, state.limit)
+    least, most = state.low, state.high
     place = np.clip(place, least, most)
     trail = np.full_like(state.trail, np.nan)
     trail[:, -1] = place

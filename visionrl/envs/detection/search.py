@@ -42,6 +42,7 @@ class Search(Task[State]):
     """
 
     primary_metric = ("ap_50", True)
+    hidden = ("sought", "present", "found")
     evaluation: ClassVar[dict[str, Any]] = {"negatives": True, "attended": True}
     difficulty: float = 1.0
 

@@ -96,6 +96,7 @@ class GlimpseClassification(Task[State]):
     """
 
     primary_metric = ("accuracy", True)
+    hidden = ("label", "goal")
 
     def __init__(
         self,

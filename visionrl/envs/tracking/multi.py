@@ -130,6 +130,7 @@ class MultiObjectTracking(Task[State]):
 
     backends = ("numpy",)
     primary_metric = ("hota", True)
+    hidden = ("source", "owner", "worth")
     evaluation: ClassVar[dict[str, Any]] = {"clip": None}
 
     def __init__(

@@ -87,6 +87,7 @@ class Tracking(Task[State]):
     """
 
     primary_metric = ("success_auc", True)
+    hidden = ("iou", "gap", "reached", "scores")
     evaluation: ClassVar[dict[str, Any]] = {"clip": None}
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A volume as a picture: the three planes through a point, side by side, with marks."""
+"""Volumes as pictures: the three planes through a point, side by side, with marks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from visionrl.rendering import Canvas
+from visionrl.rendering.canvas import Canvas
 
 PLANES = ((0, 1), (0, 2), (1, 2))  # (right, down) axes of the axial, coronal and sagittal plane
 GAP = 2
