@@ -401,6 +401,14 @@ def test_the_replay_buffer_stays_below_a_gigabyte() -> None:
     assert fit_buffer(config, env, given=True) == config
 
 
+def test_an_argument_that_the_algorithm_does_not_have_is_refused() -> None:
+    env = make_vec_env(LANDMARK, 1)
+    for algo, name in (("dqn", "n_steps2"), ("ppo", "fusion")):
+        config = resolve(TrainConfig(algo=algo, num_envs=1, algo_args=(f"{name}=3",), recipe="none"))  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=f"algo_args must be arguments of .*, got '{name}'"):
+            build_model(config, env)
+
+
 def test_spaces_as_json() -> None:
     box = gym.spaces.Box(np.array([0.0, -1], np.float32), np.array([1, np.inf], np.float32))
     space = gym.spaces.Dict({"box": box, "image": gym.spaces.Box(0, 255, (3, 4, 5), np.uint8)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from inspect import signature
 from typing import Any
 
 from gymnasium import spaces
@@ -84,6 +85,7 @@ def feature_encoder(config: TrainConfig, space: spaces.Space) -> FeatureEncoder:
 def build_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
     """The algorithm of a resolved config, untrained."""
     kwargs, policy_kwargs = model_kwargs(config)
+    check_algo_args(config, kwargs)
     again = config.rerender and config.algo in REPLAYING
     if again:
         kwargs["replay_buffer_class"] = StateReplayBuffer
@@ -109,6 +111,19 @@ def check_actions(algo: str, space: spaces.Space) -> None:
     if not isinstance(space, FITS[algo]):
         fitting = [name for name, kinds in FITS.items() if isinstance(space, kinds)]
         raise ValueError(f"algo must be one of {', '.join(fitting)} for actions in {space}, got {algo!r}")
+
+
+def check_algo_args(config: TrainConfig, kwargs: Mapping[str, Any]) -> None:
+    """Refuse arguments that the algorithm does not have.
+
+    Raises:
+        ValueError: names one.
+    """
+    algorithm = algorithm_of(config)
+    inits = [base.__init__ for base in algorithm.__mro__ if "__init__" in vars(base)]
+    known = {name for init in inits for name in signature(init).parameters}
+    if unknown := sorted(set(kwargs) - known):
+        raise ValueError(f"algo_args must be arguments of {algorithm.__name__}, got {unknown[0]!r}")
 
 
 def algorithm_of(config: TrainConfig) -> Any:
