@@ -97,8 +97,8 @@ def main(
         f"```\n{commands}\n```",
         f"{machine}; {found[0]['timesteps']:,} steps per run. The agent is the best of its evaluations on the "
         f"validation split; the test split ({agent['episodes']} episodes over {test['clusters']} images or videos) was "
-        f"looked at once per run. [95 % intervals], bootstrap over images or videos; {test['primary_metric']}: {better} is "
-        "better.",
+        "looked at once per run. [95 % intervals], bootstrap over images or videos; "
+        f"{test['primary_metric']}: {better} is better.",
         "\n".join(rows(found, metrics)),
         *([note] if note else []),
         f"![Validation curves]({name}.png)",
