@@ -169,7 +169,7 @@ def test_train_then_evaluate_the_run(points, tmp_path):
 def test_wrong_training_arguments():
     done = visionrl("train", "--timesteps", 0)
     assert done.returncode == 2
-    assert "timesteps must be a whole number >= 1, got 0" in done.stderr
+    assert "timesteps must be >= 1 without clone_steps, got 0" in done.stderr
     assert "Traceback" not in done.stderr
 
 

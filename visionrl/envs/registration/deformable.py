@@ -298,4 +298,3 @@ class DeformableRegistration3D(DeformableRegistration):
     success_radius: Annotated[float, Ge(1e-3)] = 0.02
 
     axes, sample_type, embedded = 3, VolumeSample, "chest-ct-volumes"
-    clone_action_values = False

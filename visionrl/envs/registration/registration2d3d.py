@@ -147,8 +147,6 @@ class Registration2D3D(Task[State]):
         self.proposer = PoseFits(self.bank, step)
         self.offset = np.array([offset_mm] * 3 + [offset_deg] * 3)
         self.proposes = control == "fits"
-        if self.proposes:
-            self.clone_action_values = False  # each action that is tried means seven renders
         self.set_spaces()
 
     def set_spaces(self) -> None:

@@ -14,7 +14,7 @@ from visionrl.banks.videos import video_bank
 from visionrl.core import Task, arguments, register
 from visionrl.core.observables import Image
 from visionrl.datasets import VideoSample
-from visionrl.envs.tracking.controls import RESTART, STOP, UPDATE, PeakSelection, make_control, pack_box
+from visionrl.envs.tracking.controls import RESTART, STOP, UPDATE, make_control, pack_box
 from visionrl.envs.tracking.responses import Responses
 from visionrl.envs.tracking.state import State
 from visionrl.metrics.tracking import STARTS, episode_span, mean_scores, perturb_box, score_boxes
@@ -35,6 +35,7 @@ FOLLOW = {"control": "follow", "views": ("response",), "reward_type": "overlap",
         "ren2018": {"control": "update"},
         "follow": FOLLOW,
         "redetect": FOLLOW | {"control": "redetect"},
+        "small": {"window": 32, "context": 1.6},
     },
     expert_success_rate={"follow": 0.9, "redetect": 0.9},  # no peak may be on the object
 )
@@ -117,8 +118,6 @@ class Tracking(Task[State]):
             raise ValueError(f"response_side must be even, got {self.response_side}")
         self.controller = make_control(self.control, self.min_size, self.step_size, self.max_moves)
         self.hold = self.controller.hold
-        if isinstance(self.controller, PeakSelection):
-            self.clone_action_values = False  # each peak that is tried means a filter that learns
         self.bank = video_bank(self.load(), self.window, self.channels)
         side = self.response_side * ("response" in self.views)
         self.responses = Responses(side, self.bank.pyramid, self.controller.wide)
