@@ -3,7 +3,10 @@
 import copy
 import pickle
 
+import numpy as np
+
 from visionrl.datasets import ImageSample, clear_cache, load
+from visionrl.ops import DeviceTable
 
 
 def test_copies_share_and_a_pickle_holds_no_pixels() -> None:
@@ -21,3 +24,8 @@ def test_a_pickle_loads_the_same_samples_where_none_are_loaded() -> None:
     assert again is not samples and len(again) == len(samples)
     for first, second in zip(samples, again, strict=True):
         assert first.name == second.name and (first.image == second.image).all()
+
+
+def test_a_deep_copy_of_a_table_shares_its_array() -> None:
+    table = DeviceTable(np.arange(3))
+    assert copy.deepcopy([table])[0].array is table.array
