@@ -108,6 +108,10 @@ class DeviceTable:
     def __getstate__(self) -> dict:
         return {"array": self.array, "view": self.view, "_copies": {}}
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> DeviceTable:
+        """Share the array, which nobody writes to."""
+        return self
+
 
 @functools.lru_cache(maxsize=512)
 def _const(values: tuple, xp: ModuleType, dtype: Any, device: Any) -> Array:
