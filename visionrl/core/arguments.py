@@ -129,7 +129,8 @@ def rule_of(hint: Any) -> str:
         return f"one of {', '.join(map(repr, inner))}"
     if origin in (Union, types.UnionType):
         *most, last = (rule_of(part) for part in inner)
-        return f"{', '.join(most)} or {last}"
+        many = len(most) > 1
+        return f"{('; ' if many else ', ').join(most)}{'; or' if many else ' or'} {last}"
     if origin is tuple and inner[-1:] != (...,):
         return f"{len(inner)} values, each {rule_of(inner[0])}"
     if _is_sequence(origin):
