@@ -18,6 +18,11 @@ def norm(vector: Array) -> Array:
     return xp_of(vector).sqrt(reduce(add, columns(vector * vector)))
 
 
+def unit(vector: Array) -> Array:
+    """Vectors (B, n) scaled to length 1."""
+    return vector / norm(vector)[:, None]
+
+
 def same(a: Array, b: Array) -> Array:
     """True where points or boxes are equal: (..., n), (..., n) -> (...) bool."""
     return reduce(and_, (x == y for x, y in zip(columns(a), columns(b), strict=True)))
