@@ -23,7 +23,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from visionrl.datasets.embedded.made import Made
+from visionrl.datasets.embedded.generated import GeneratedDataset
 from visionrl.datasets.samples import ImageSample
 from visionrl.datasets.splits import SPLITS
 
@@ -109,7 +109,7 @@ def chest_ct() -> ChestCT:
     return ChestCT(volume, labels, tuple(str(n) for n in names), (z, y, x))
 
 
-class ChestXray(Made[ImageSample]):
+class ChestXray(GeneratedDataset[ImageSample]):
     """A split of simulated frontal chest radiographs: (1, 160, 160) uint8 images with named points.
 
     Image ``i`` depends on the split and on ``i`` alone. It shows the chest turned by up to 15 degrees about

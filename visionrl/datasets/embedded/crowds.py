@@ -15,7 +15,7 @@ import numpy as np
 from visionrl.datasets.embedded import videos
 from visionrl.datasets.embedded.compose import extent, poses
 from visionrl.datasets.embedded.cutouts import PHOTOGRAPHS, backgrounds, cutouts
-from visionrl.datasets.embedded.made import Made
+from visionrl.datasets.embedded.generated import GeneratedDataset
 from visionrl.datasets.embedded.videos import HEIGHT, WIDTH, Actor, Scene
 from visionrl.datasets.samples import MotSample
 from visionrl.datasets.splits import check_split
@@ -47,7 +47,7 @@ class Crowd:
     visibility: np.ndarray
 
 
-class CutoutCrowds(Made[MotSample]):
+class CutoutCrowds(GeneratedDataset[MotSample]):
     """Videos of 2 to 12 real objects that move over a real background.
 
     Frames are (3, 160, 208) uint8 RGB. Objects are 18 to 36 px large and move up to 0.35 sides a frame; they pass in

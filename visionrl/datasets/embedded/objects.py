@@ -25,7 +25,7 @@ import numpy as np
 
 from visionrl.datasets.embedded.compose import blur, extent, is_grey, layer, paste, poses, tint
 from visionrl.datasets.embedded.cutouts import Cutout, backgrounds, cut, cutouts
-from visionrl.datasets.embedded.made import Made
+from visionrl.datasets.embedded.generated import GeneratedDataset
 from visionrl.datasets.readers.files import read_image
 from visionrl.datasets.samples import ImageSample
 from visionrl.datasets.splits import SPLITS, split_subjects
@@ -52,7 +52,7 @@ _OUTLINES = Path(__file__).parent / "data" / "objects.json"
 _FACES = "lfw_subset.npy"
 
 
-class Objects(Made[ImageSample]):
+class Objects(GeneratedDataset[ImageSample]):
     """The images of one split, (3, 120..192, 160..224) of differing sizes, each with none to four objects.
 
     ``boxes`` are the tight extents of the whole objects, to where the opacity is one half; an object lies inside

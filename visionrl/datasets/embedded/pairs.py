@@ -23,7 +23,7 @@ import numpy as np
 from visionrl.datasets.embedded.chest import chest_ct
 from visionrl.datasets.embedded.compose import blur, is_grey, layer, paste, poses, tint
 from visionrl.datasets.embedded.cutouts import backgrounds, cutouts
-from visionrl.datasets.embedded.made import Made
+from visionrl.datasets.embedded.generated import GeneratedDataset
 from visionrl.datasets.embedded.volumes import mni_scan
 from visionrl.datasets.samples import PairSample
 from visionrl.datasets.splits import SPLITS
@@ -66,7 +66,7 @@ class Scene:
 Scenes = Callable[[str, np.random.Generator], Scene]
 
 
-class Pairs(Made[PairSample]):
+class Pairs(GeneratedDataset[PairSample]):
     """A split of pairs of 192 x 192 pixels with 25 points each.
 
     Pair ``i`` depends on the split, the kind and on ``i`` alone. Its own map turns by up to 15 degrees about the middle

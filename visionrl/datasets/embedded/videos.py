@@ -26,7 +26,7 @@ from visionrl.datasets.embedded.compose import (
     wander,
 )
 from visionrl.datasets.embedded.cutouts import PHOTOGRAPHS, Background, Cutout, backgrounds, cut, cutouts
-from visionrl.datasets.embedded.made import Made
+from visionrl.datasets.embedded.generated import GeneratedDataset
 from visionrl.datasets.samples import VideoSample
 from visionrl.datasets.splits import check_split
 
@@ -89,7 +89,7 @@ class Scene:
     boxes: np.ndarray
 
 
-class CutoutVideos(Made[VideoSample]):
+class CutoutVideos(GeneratedDataset[VideoSample]):
     """Videos of one real object moving over a real background.
 
     Frames are (3, 160, 208) uint8 RGB. A box is the tight extent of the target's outline (opacity one half)

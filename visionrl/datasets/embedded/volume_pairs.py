@@ -18,7 +18,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from visionrl.datasets.embedded.made import Made
+from visionrl.datasets.embedded.generated import GeneratedDataset
 from visionrl.datasets.embedded.pairs import KINDS
 from visionrl.datasets.embedded.volumes import Scan, chest_scan, mni_scan
 from visionrl.datasets.samples import PairSample
@@ -49,7 +49,7 @@ Place = Callable[[np.ndarray], np.ndarray]
 """From millimetres about a new scan's middle to voxels of the source; see ``ops.deform.random_flow``."""
 
 
-class VolumePairs(Made[PairSample]):
+class VolumePairs(GeneratedDataset[PairSample]):
     """A split of pairs of volumes.
 
     Pair ``i`` depends on the split, the kind, the modalities and on ``i`` alone. Its own map turns by up to 12 degrees

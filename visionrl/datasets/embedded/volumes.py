@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from visionrl.datasets.embedded.chest import chest_ct
-from visionrl.datasets.embedded.made import Made
+from visionrl.datasets.embedded.generated import GeneratedDataset
 from visionrl.datasets.samples import VolumeSample
 from visionrl.datasets.splits import SPLITS
 from visionrl.ops.deform import FAMILIES, Grid, ScanDeformation, random_flow, rescan, sample_scan
@@ -86,7 +86,7 @@ def mni_scan() -> Scan:
     return Scan("mni", volume, labels, names, spacing, points, strength_mm=6.0, noise=8.0)
 
 
-class DeformedVolumes(Made[VolumeSample]):
+class DeformedVolumes(GeneratedDataset[VolumeSample]):
     """A split of subjects made of one scan.
 
     Subject ``i`` depends on the split and on ``i`` alone. Their sizes differ by up to 8 % and their spacings by up to

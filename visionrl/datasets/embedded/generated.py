@@ -9,10 +9,10 @@ from typing import TypeVar, overload
 
 from visionrl.datasets.splits import check_split
 
-MadeT = TypeVar("MadeT")
+SampleT = TypeVar("SampleT")
 
 
-class Made(Sequence[MadeT]):
+class GeneratedDataset(Sequence[SampleT]):
     """A split's samples, each made anew by its number at each access.
 
     Args:
@@ -31,7 +31,7 @@ class Made(Sequence[MadeT]):
             raise ValueError(f"count must be >= 1, got {count}")
 
     @abstractmethod
-    def _make(self, number: int) -> MadeT:
+    def _make(self, number: int) -> SampleT:
         """Sample ``number`` of the split, in [0, len)."""
 
     def __len__(self) -> int:
@@ -39,12 +39,12 @@ class Made(Sequence[MadeT]):
         return self._count
 
     @overload
-    def __getitem__(self, index: int) -> MadeT: ...
+    def __getitem__(self, index: int) -> SampleT: ...
 
     @overload
-    def __getitem__(self, index: slice) -> list[MadeT]: ...
+    def __getitem__(self, index: slice) -> list[SampleT]: ...
 
-    def __getitem__(self, index: int | slice) -> MadeT | list[MadeT]:
+    def __getitem__(self, index: int | slice) -> SampleT | list[SampleT]:
         """One sample, or a list of them for a slice."""
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(self._count))]
