@@ -60,7 +60,7 @@ class FrameBank:
 
 
 class VideoBank(FrameBank):
-    """The same with the box of one object in every frame.
+    """Frames of videos with the bounding box of one object in every frame.
 
     Attributes:
         boxes: (F, 4) float64 of all frames, lent to any array library; where the object is not seen, between the
@@ -153,5 +153,5 @@ def video_bank(samples: Sequence[VideoSample], window: int, channels: int | None
 
 
 def frame_bank(videos: Sequence[Frames], window: int, channels: int | None = None) -> FrameBank:
-    """The same for frames alone."""
+    """Returns the bank of frames without boxes; one bank for the same videos."""
     return shared(FrameBank, list(videos), videos, window, channels, memory_limit())

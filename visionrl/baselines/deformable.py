@@ -1,4 +1,4 @@
-"""What a user would pick instead of an agent to bend images and volumes: SimpleITK, and least squares alone."""
+"""Baselines of deformable registration: SimpleITK, and Gauss-Newton proposals without an agent."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def bsplines(train: None) -> Run:
 @baseline(IMAGES, "Gauss-Newton", learns=False)
 @baseline(VOLUMES, "Gauss-Newton", learns=False)
 def gauss_newton(train: None) -> Run:
-    """Each control point once, in the task's order, by the proposal that leaves the smallest share unexplained, good or not.
+    """Moves each control point once, in the task's order, by the proposal with the smallest unexplained variance.
+
+    The proposal is accepted even where it explains little.
 
     Source: Lucas & Kanade (1981); Rueckert et al. (1999) for the splines.
     """

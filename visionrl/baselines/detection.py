@@ -1,4 +1,4 @@
-"""What a user would pick instead of an agent: templates slid over the image, and regions that a linear model ranks."""
+"""Baselines of detection: template matching, and region proposals ranked by a linear model."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def examples(train: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def describe(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Of each box: histograms of oriented gradients, 8 x 8 pixels a cell, and where and how large it is: (N, 333)."""
+    """Describes each box by HOG features, 8 x 8 pixels a cell, and by its position and size: (N, 333)."""
     from skimage.feature import hog
 
     unit = boxes / np.tile(image.shape[1::-1], 2)

@@ -207,7 +207,10 @@ def atlas_affine(train: LandmarkLocalization3D) -> Run:
 
 @baseline("LandmarkLocalization3D-v0", "atlas, B-spline")
 def atlas_bspline(train: LandmarkLocalization3D) -> Run:
-    """The landmarks of the most typical scan, registered affinely and bent further by cubic B-splines (Rueckert et al., 1999); slower and better."""
+    """Transfers the landmarks of the most typical scan by affine and cubic B-spline registration; slower and better.
+
+    Source: Rueckert et al. (1999).
+    """
     return atlas_transfer(train, atlases=1, elastic=True)
 
 

@@ -144,7 +144,7 @@ def rule(train: Any, config: RuleConfig = RuleConfig()) -> Run:
 
 
 def detections(state: State) -> list[np.ndarray]:
-    """What was detected in every frame of an episode, (M, 5) each."""
+    """Detections of every frame of an episode, (M, 5) each."""
     frames = state.detections[0, : state.length[0]]
     return [found[~np.isnan(found[:, 0])] for found in frames]
 
@@ -199,7 +199,7 @@ class KalmanFilter:
         self.hits, self.missed = self.hits + 1, 0
 
     def box(self) -> np.ndarray:
-        """Where it is now: (4,) edges in pixels."""
+        """Bounding box by the present estimate: (4,) edges in pixels."""
         width = np.sqrt(max(self.mean[2] * self.mean[3], 1e-6))
         return ops.box_around(self.mean[:2], np.array([width, self.mean[2] / width]))
 

@@ -1,7 +1,7 @@
-"""What a user would pick instead of an agent that registers rigidly: by intensity and by features, from the same starts.
+"""Baselines of rigid and affine registration, by intensity and by features.
 
-Every method but ORB and that from the moments begins at the episode's start. Images are seen as held, in grey, volumes at
-their own resolution, and X-rays beside renders of the CT.
+Every method but ORB and the one by image moments begins at the episode's start. Images are used at the size at which
+they are stored, as grey levels, volumes at their own resolution, and X-rays beside renderings of the CT.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What environments look at: sample types, embedded sets of real pixels, readers of the user's own data."""
+"""Data sets of the environments: sample types, embedded sets of real pixels, readers of the user's own data."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ ReaderT = TypeVar("ReaderT", bound=Callable[..., Sequence[Any]])
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What a reader is told beside the path.
+    """Options of a reader beside the path.
 
     Attributes:
         split: "train", "val", "test" or "all". Only a reader of an embedded set must obey it (it never gets

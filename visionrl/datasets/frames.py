@@ -22,7 +22,7 @@ NEAR = 64  # frames that are passed one by one rather than by a jump to a key fr
 
 
 def memory_limit() -> int:
-    """How many bytes of decoded frames may be kept.
+    """Limit of the memory for decoded frames, in bytes.
 
     Raises:
         ValueError: VISIONRL_FRAME_MEMORY is no whole number of MiB, 1 or more.
@@ -36,14 +36,14 @@ def memory_limit() -> int:
 
 
 class Recent:
-    """What was read last, as long as it fits into so many bytes; the newest is kept in any case.
+    """Cache of the arrays read last, up to a number of bytes; the newest is kept in any case.
 
     Args:
         read: number -> arrays; called by one thread at a time.
         limit: bytes.
 
     Attributes:
-        bytes: of all that is held.
+        bytes: of all arrays in the cache.
     """
 
     def __init__(self, read: Callable[[int], tuple[np.ndarray, ...]], limit: int) -> None:

@@ -1,4 +1,4 @@
-"""What a data set yields: images, videos, volumes and pairs, each with its labels.
+"""Types of samples: images, videos, volumes and pairs, each with its labels.
 
 Convention
     Images are channel-first, uint8, RGB or grey: (C, H, W) with C = 1 or 3. Points are (x, y) in pixels;

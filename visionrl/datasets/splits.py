@@ -1,6 +1,6 @@
-"""Which samples belong to train, val and test.
+"""Assignment of samples to train, val and test.
 
-The rule of the house: a split is by subject. All samples of one subject lie in one split, whatever the order
+Splits are by subject: all samples of one subject lie in one split, whatever the order
 of the files, the operating system or the process; only the set of subjects, the ratios and the seed matter.
 """
 
@@ -21,7 +21,7 @@ DEFAULT_SEED = 0
 
 @dataclass(frozen=True)
 class SplitRule:
-    """Which split is asked for, and how a data set without splits of its own is cut.
+    """Split to use, and the rule that cuts a data set without splits of its own.
 
     Attributes:
         split: "train", "val", "test", or "all" for the whole set.
@@ -49,12 +49,12 @@ class SplitRule:
 
     @property
     def has_default_cut(self) -> bool:
-        """Whether ratios and seed are untouched."""
+        """True if ratios and seed are the defaults."""
         return self.ratios == DEFAULT_RATIOS and self.seed == DEFAULT_SEED
 
     @property
     def given(self) -> bool:
-        """Whether a split file, ratios or a seed were asked for."""
+        """True if a split file, ratios or a seed were given."""
         return self.file is not None or not self.has_default_cut
 
     def refuse_cut(self, why: str) -> None:
@@ -95,7 +95,7 @@ def split_subjects(
 
 
 def _counts(total: int, ratios: Sequence[float]) -> list[int]:
-    """How many of ``total`` subjects each ratio gets."""
+    """Number of subjects of each ratio, out of ``total``."""
     exact = np.asarray(ratios, dtype=float) * total
     counts = np.floor(exact + 1e-9).astype(int)
     by_remainder = np.argsort(-(exact - counts), kind="stable")

@@ -11,11 +11,11 @@ from torch.nn import functional as F
 
 
 class Attended(NamedTuple):
-    """What was seen and where.
+    """Attended features and the attention weights.
 
     Attributes:
         features: the result; (B, C) for soft and hard attention, (B, C, h, w) for self-attention.
-        weights: where it came from; (B, h, w), sums to 1; for self-attention (B, heads, h*w, h*w), rows sum
+        weights: attention over positions, (B, h, w), sums to 1; for self-attention (B, heads, h*w, h*w), rows sum
             to 1.
         log_prob: (B,) log-probability of the place that hard attention drew, for REINFORCE; else None.
     """

@@ -34,7 +34,7 @@ WIDE_SIDES = 3  # side of the wide window, in sides of the filter's own
 
 @dataclass(frozen=True)
 class FilterState:
-    """What filters have learnt, and how they respond in the present frame.
+    """State of correlation filters: their models, and their responses in the present frame.
 
     Attributes:
         model: (B, D, n, n//2 + 1) complex128, spectrum of the features of the object and its surroundings.
@@ -237,7 +237,7 @@ def find_peaks(maps: Array) -> tuple[Array, Array, Array, Array]:
 
 
 def subpixel_peak(before: Array, top: Array, after: Array) -> Array:
-    """Where a parabola through three neighbours is highest, in [-0.5, 0.5] from the middle one."""
+    """Peak of a parabola through three neighbours, in [-0.5, 0.5] from the middle one."""
     xp = xp_of(top)
     bend = 2 * top - before - after
     shift = 0.5 * (after - before) / xp.where(bend > 1e-12, bend, 1.0)

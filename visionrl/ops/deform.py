@@ -129,7 +129,10 @@ def exponential(velocity: np.ndarray, step: float) -> np.ndarray:
 
 
 def interpolate(values: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Values (..., k) of a lattice, linearly, at places (..., d) in nodes, in the order of its axes; the border goes on."""
+    """Interpolates values (..., k) of a lattice linearly at positions (..., d) in nodes, in the order of its axes.
+
+    Outside, the border is extended.
+    """
     from scipy.ndimage import map_coordinates
 
     at = np.moveaxis(places, -1, 0)
@@ -176,7 +179,7 @@ def perturb_intensity(rng: np.random.Generator, image: np.ndarray, jitter: float
 # -- scans -------------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Grid:
-    """Where the voxels of a scan are.
+    """Voxel grid of a scan.
 
     Attributes:
         shape: (3,) voxels.
@@ -202,7 +205,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class ScanDeformation:
-    """Which place of a source scan each place of a new scan shows.
+    """Map of positions from a new scan to the source scan that it is resampled from.
 
     Attributes:
         source: grid of the source.
@@ -315,7 +318,10 @@ def interpolate_vectors(field: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def interpolate_volume(values: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Values (D, H, W), linearly, at places (3, ...): (...); the border goes on. Faster than SciPy, and float32 stays."""
+    """Interpolates values (D, H, W) linearly at positions (3, ...): (...); the border is extended.
+
+    Faster than SciPy, and float32 is kept.
+    """
     tops = np.array(values.shape, np.int32).reshape(3, *[1] * (places.ndim - 1)) - 1
     places = np.clip(places, 0, tops.astype(places.dtype))
     low = np.minimum(places.astype(np.int32), tops - 1)

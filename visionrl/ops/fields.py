@@ -1,9 +1,9 @@
 """Displacement fields of B episodes on lattices of nodes, in 2D and 3D alike; array-API code.
 
 Convention
-    Fields are (B, n, ..., n, d), displacements in pixels, in the order (x, y) or (x, y, z); their lattice axes are in the
-    order of arrays, (y, x) or (z, y, x). Nodes lie evenly from an image's first pixel to its last; in between a field is
-    linear along each axis. Images are (N,) uint8, one after the other, each side^d pixels; outside they are 0.
+    Fields are (B, n, ..., n, d), displacements in pixels, in the order (x, y) or (x, y, z); their lattice axes are in
+    the order of arrays, (y, x) or (z, y, x). Nodes lie evenly from an image's first pixel to its last; in between a
+    field is linear along each axis. Images are (N,) uint8, one after the other, each side^d pixels; outside they are 0.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def linear_basis(places: Array, nodes: int, step: float) -> Array:
 
 
 def at_grid(field: Array, weights: Sequence[Array]) -> Array:
-    """A field (B, n, ..., n, d) at a grid of places: (B, w, ..., w, d), from weights (B, w, n) along each array axis."""
+    """Evaluates a field (B, n, ..., n, d) on a grid by weights (B, w, n) along each array axis: (B, w, ..., w, d)."""
     xp = xp_of(field)
     for axis, weight in enumerate(weights, start=1):
         order = (0, axis, *(k for k in range(1, field.ndim) if k != axis))

@@ -65,7 +65,7 @@ class ChestCT:
 
 @dataclass(frozen=True)
 class Projection:
-    """Where the voxels of the body land on the detector.
+    """Projection of the body's voxels onto the detector.
 
     Attributes:
         xy: (2, N) float32, (x, y) in pixels.
@@ -219,7 +219,7 @@ def develop(thickness: np.ndarray, spacing_mm: float, rng: np.random.Generator) 
 
 @lru_cache(maxsize=1)
 def _body() -> _Body:
-    """What the projections need of the CT, prepared once."""
+    """Prepares once the parts of the CT that the projections need."""
     ct = chest_ct()
     height, voxels, width = ct.volume.shape
     paired = (height, voxels // 2, 2, width)
@@ -273,5 +273,5 @@ def _rotation(angles: np.ndarray) -> np.ndarray:
 
 
 def _inside(point: np.ndarray) -> bool:
-    """Whether the point lies the margin or more inside the image."""
+    """True if the point lies inside the image by the margin or more."""
     return bool(np.all(point >= EDGE_MARGIN) and np.all(point <= IMAGE_SIZE - 1 - EDGE_MARGIN))

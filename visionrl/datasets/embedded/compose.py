@@ -99,7 +99,7 @@ def tint(rng: np.random.Generator, grey: bool) -> np.ndarray:
 
 
 def is_grey(image: np.ndarray) -> bool:
-    """Whether the channels of a (3, H, W) image are the same."""
+    """True if the channels of a (3, H, W) image are equal."""
     return bool(np.array_equal(image[0], image[1]) and np.array_equal(image[0], image[2]))
 
 

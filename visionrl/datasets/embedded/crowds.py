@@ -85,7 +85,7 @@ class CutoutCrowds(GeneratedDataset[MotSample]):
 
 
 def crowd(split: str, index: int, length: int) -> Crowd:
-    """What video ``index`` of a split shows: a pure function of its arguments."""
+    """Draws the scene of video ``index`` of a split: a pure function of its arguments."""
     rng = np.random.default_rng((_SEED, list(PHOTOGRAPHS).index(check_split(split)) + 1, index))
     places = backgrounds(split)
     place = places[index % len(places)]

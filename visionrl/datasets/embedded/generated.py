@@ -1,4 +1,4 @@
-"""What the embedded sets have in common: samples that are made when they are asked for."""
+"""Base of the embedded sets: samples that are generated when they are accessed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ SampleT = TypeVar("SampleT")
 
 
 class GeneratedDataset(Sequence[SampleT]):
-    """A split's samples, each made anew by its number at each access.
+    """Samples of a split, each generated anew from its number at each access.
 
     Args:
         split: "train", "val" or "test".
-        count: how many; None takes the split's of ``counts``.
-        counts: split -> how many there are by default.
+        count: number of samples; None takes the split's of ``counts``.
+        counts: split -> default number of samples.
 
     Raises:
         ValueError: another split, or a count below 1; IndexError where an index is outside.
@@ -35,7 +35,7 @@ class GeneratedDataset(Sequence[SampleT]):
         """Sample ``number`` of the split, in [0, len)."""
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Number of samples."""
         return self._count
 
     @overload

@@ -121,7 +121,7 @@ def _all_members() -> dict[str, list[Cutout]]:
 
 
 def _subject(cutout: Cutout) -> str:
-    """What must not part over splits: a word by what it says, anything else by its name."""
+    """Subject of a cut-out, which lies in one split: the text of a word, the name of anything else."""
     return cutout.name.split()[0] if cutout.photograph == "page.png" else cutout.name
 
 

@@ -46,7 +46,7 @@ _BLOCKS = {"train": (0.18, 0.48), "val": (0.53, 0.61), "test": (0.66, 0.84)}  # 
 
 @dataclass(frozen=True)
 class Scene:
-    """What the two views of a pair are taken from, pixel by pixel in register.
+    """Two aligned images that the views of a pair are cropped from.
 
     Attributes:
         fixed: (H, W, C) uint8.

@@ -143,7 +143,7 @@ def targets(split: str) -> tuple[Cutout, ...]:
 
 
 def scene(split: str, index: int, length: int) -> Scene:
-    """What video ``index`` of a split shows: a pure function of its arguments."""
+    """Draws the scene of video ``index`` of a split: a pure function of its arguments."""
     rng = np.random.default_rng((_SEED, list(PHOTOGRAPHS).index(check_split(split)) + 1, index))
     choices = targets(split)
     cutout = choices[index % len(choices)]
@@ -221,7 +221,7 @@ def _distractors(rng: np.random.Generator, others: list[Cutout], length: int) ->
 def _occluders(
     rng: np.random.Generator, split: str, others: list[Cutout], target: Actor, length: int
 ) -> tuple[Actor, ...]:
-    """What crosses in front of the target once, in 40 % of the videos: an object or an upright bar."""
+    """Draws what crosses in front of the target once, in 40 % of the videos: an object or an upright bar."""
     if rng.random() >= 0.4:
         return ()
     boxes = extent(target.drawn, target.matrices)

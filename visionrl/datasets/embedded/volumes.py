@@ -33,7 +33,7 @@ _TONE = ((-1024, 0), (-600, 50), (-150, 90), (250, 200), (1016, 255))  # Hounsfi
 
 @dataclass(frozen=True)
 class Scan:
-    """What subjects are made of.
+    """A scan that subjects are generated from.
 
     Attributes:
         name: of the scan.

@@ -1,4 +1,4 @@
-"""What the readers of boxes share: where a box may lie, and folders that are splits."""
+"""Helpers of the readers of boxes: boxes beyond the image's border, and folders that are splits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the readers share: image files as arrays, folders, numbers in text files."""
+"""Helpers of the readers: image files as arrays, folders, numbers in text files."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def read_otb(path: Path, options: ReadOptions) -> list[Entry]:
 
 
 def _is_sequence(folder: Path) -> bool:
-    """Whether a folder has a sequence's pictures or boxes."""
+    """True if a folder has the images or the boxes of a sequence."""
     return (folder / "img").is_dir() or any(folder.glob(TRUTH))
 
 

@@ -49,7 +49,7 @@ Named = tuple[list[str], np.ndarray]  # names, empty where there are none, and p
 
 
 def is_volume(file: Path) -> bool:
-    """Whether a file is a volume, by its name."""
+    """True if a file is a volume, by its name."""
     return file.name.lower().endswith(VOLUMES)
 
 

@@ -111,7 +111,7 @@ def _of_two(folder: Path, pictures: list[Path], name: str) -> Entry:
 
 
 def _is_parallel(folder: Path) -> bool:
-    """Whether a folder has the layout of parallel folders."""
+    """True if a folder has the layout of parallel folders."""
     return all((folder / name).is_dir() for name in FOLDERS)
 
 

@@ -144,7 +144,7 @@ def place(
 
 
 def _system(pairs: list[tuple[Grid, PointsFile]], world: str) -> str:
-    """What the numbers of files are that do not say it; see the module."""
+    """Infers the coordinate system of files that do not state it; see the module."""
     fits = {
         system: all(_inside(grid, to_voxels(grid, points.shown, system)).all() for grid, points in pairs)
         for system in ("voxel", world)
@@ -233,7 +233,7 @@ def match(names: Sequence[str], files: Sequence[str]) -> dict[str, str]:
 
 
 def goes_on(longer: str, shorter: str) -> bool:
-    """Whether a name is another one and more, after a ``_``, ``-`` or ``.``."""
+    """True if a name continues another one after a ``_``, ``-`` or ``.``."""
     return longer.startswith(shorter) and longer[len(shorter) :][:1] in ("_", "-", ".")
 
 

@@ -58,7 +58,7 @@ def read_yolo(path: Path, options: ReadOptions) -> list[Entry]:
 
 
 def _yaml(path: Path) -> dict[str, Any]:
-    """What data.yaml says; nothing where there is none."""
+    """Reads data.yaml; an empty dictionary if there is none."""
     import yaml
 
     files = [path / "data.yaml"] if (path / "data.yaml").is_file() else sorted(path.glob("*.y*ml"))

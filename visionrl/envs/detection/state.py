@@ -13,7 +13,7 @@ from visionrl.ops import Array
 
 @dataclass(frozen=True)
 class State:
-    """Where the box is, and what was reported so far; B episodes, at most N objects an image, K reports.
+    """Present box and reports so far; B episodes, at most N objects an image, K reports.
 
     Attributes:
         image: (B,) int64, index into the bank.

@@ -1,4 +1,4 @@
-"""How the agent of glimpses looks and answers: by numbers, or by a place and scores; array-API code."""
+"""Controls of glimpses and answers, discrete or by a position and scores; array-API code."""
 
 from __future__ import annotations
 

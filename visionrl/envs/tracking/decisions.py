@@ -174,7 +174,7 @@ def window_correlation(one: np.ndarray, many: np.ndarray) -> np.ndarray:
 
 
 def overlaps_frame(box: np.ndarray, sides: np.ndarray) -> bool:
-    """Whether a box overlaps a frame of (width, height)."""
+    """True if a box overlaps a frame of (width, height)."""
     return bool((box[:2] < sides).all() and (box[2:] > 0).all())
 
 
@@ -200,7 +200,7 @@ def action_labels(row: Row, task: Any) -> tuple[float, float, float, float]:
 
 
 def shows_object(row: Row, task: Any, rank: int, owner: int) -> bool:
-    """Whether a candidate shows the object that the track is on."""
+    """True if a candidate shows the object that the track is on."""
     number = row.candidates[rank]
     if owner < 0 or number == NONE:
         return False
