@@ -14,7 +14,7 @@ from visionrl.envs.registration.deformable import DeformableRegistration, State
 from visionrl.ops.deform import lattice
 
 IMAGES, VOLUMES = "DeformableRegistration2D-v0", "DeformableRegistration3D-v0"
-SAMPLES = 4000  # pixels or voxels that the metric looks at
+SAMPLES = 4000  # pixels or voxels that the metric samples
 SHRINK = {2: (4, 2, 1), 3: (2, 1)}  # levels, by axes
 MESH = {2: 6, 3: 4}  # cells of the B-spline grid along each axis
 ITERATIONS = {2: 100, 3: 25}  # of the B-splines at each level
@@ -41,7 +41,7 @@ def affine(train: None) -> Run:
 @baseline(IMAGES, "SimpleITK, affine and B-spline", learns=False)
 @baseline(VOLUMES, "SimpleITK, affine and B-spline", learns=False)
 def bsplines(train: None) -> Run:
-    """An affine map, bent further by cubic B-splines (Rueckert et al., 1999), by L-BFGS-B.
+    """An affine map, then cubic B-splines (Rueckert et al., 1999), by L-BFGS-B.
 
     Raises:
         ImportError: SimpleITK is missing.

@@ -26,7 +26,7 @@ REACH = 5  # how far from the place of the stage before a stage searches, pixels
 TEMPLATES = 128  # most per structure; more training images are thinned evenly
 # Chosen on the validation split of the embedded chest CT.
 MESH = 5  # cells of the B-spline grid along each axis
-SAMPLES = 8000  # voxels that the metric looks at
+SAMPLES = 8000  # voxels that the metric samples
 
 
 Points = dict[str, np.ndarray]
@@ -217,7 +217,7 @@ def atlas_bspline(train: LandmarkLocalization3D) -> Run:
 def atlas_transfer(train: LandmarkLocalization3D, atlases: int, elastic: bool) -> Run:
     """A fitted method; each scan is registered once, for all of its structures.
 
-    A structure that none of the atlases has is looked for where it is on average.
+    A structure that none of the atlases has is placed at its mean position.
 
     Args:
         train: has the training scans.
@@ -302,7 +302,7 @@ def affine(itk: Any, fixed: Any, moving: Any) -> Any:
 
 
 def bspline(itk: Any, fixed: Any, moving: Any, first: Any) -> Any:
-    """The bending of ``fixed`` that makes it fit best, by correlation, once ``first`` has followed."""
+    """B-spline transform of ``fixed`` of highest correlation, applied before ``first``."""
     bend = itk.BSplineTransformInitializer(fixed, [MESH] * 3)
     method = coarse_to_fine(itk, fixed, (2,), SAMPLES)
     method.SetMetricAsCorrelation()

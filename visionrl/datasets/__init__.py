@@ -48,7 +48,7 @@ _LAZY = {"ChestXray": "visionrl.datasets.embedded.chest", "CutoutVideos": "visio
 
 
 def __getattr__(name: str) -> Any:
-    """The embedded sets, imported when first asked for: they need OpenCV and scikit-image."""
+    """The embedded sets, imported on first access: they need OpenCV and scikit-image."""
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_LAZY[name]), name)

@@ -37,7 +37,7 @@ class ReadOptions:
 class Entry:
     """A sample that is not read yet: enough to split by, and how to read it.
 
-    A reader of large files returns entries, so that only the samples of the split asked for are decoded.
+    A reader of large files returns entries, so that only the samples of the requested split are decoded.
 
     Attributes:
         name: unique within the data set.

@@ -1,4 +1,4 @@
-"""Frames of videos, decoded when they are looked at, and kept within a stated amount of memory.
+"""Frames of videos, decoded on access, and kept within a stated amount of memory.
 
 ``MEMORY_LIMIT`` bytes is the limit unless the variable VISIONRL_FRAME_MEMORY gives another, in MiB.
 """
@@ -72,13 +72,13 @@ class Recent:
 
 
 class VideoFrames(Sequence[np.ndarray]):
-    """The frames of a video file, or of a folder of pictures in order of their numbers: (C, H, W) uint8, RGB or grey.
+    """The frames of a video file, or of a folder of images in order of their numbers: (C, H, W) uint8, RGB or grey.
 
     Frames in order cost one decoding each; a video file that is read out of order costs many, for it decodes from
     the last key frame on. All frames have the size of the first.
 
     Args:
-        path: a folder of pictures, or any file that OpenCV's FFmpeg reads (mp4, avi, webm, ...).
+        path: a folder of images, or any file that OpenCV's FFmpeg reads (mp4, avi, webm, ...).
         memory: bytes of decoded frames to keep; None is ``memory_limit()``.
 
     Raises:
@@ -129,7 +129,7 @@ class VideoFrames(Sequence[np.ndarray]):
 
 
 class _Pictures:
-    """A folder of pictures."""
+    """A folder of images."""
 
     def __init__(self, path: Path) -> None:
         self.files = list_images(path)

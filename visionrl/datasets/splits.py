@@ -58,7 +58,7 @@ class SplitRule:
         return self.file is not None or not self.has_default_cut
 
     def refuse_cut(self, why: str) -> None:
-        """Raises a ValueError where a split file, ratios or a seed were given and nothing heeds them."""
+        """Raises a ValueError where a split file, ratios or a seed were given but are not used."""
         if self.given:
             raise ValueError(f"{why}: leave split_file, split_ratios and split_seed out")
 
@@ -178,7 +178,7 @@ def assign(items: Sequence[tuple[str, str]], rule: SplitRule) -> list[str]:
 
     Args:
         items: (name, subject) pairs; names are unique.
-        rule: its ``split`` is not looked at.
+        rule: its ``split`` is not used.
 
     Raises:
         ValueError: see above; the message names the item.

@@ -49,7 +49,7 @@ def validate(sample: Any, index: int, kind: type[Any] | None = None) -> Any:
 
     Args:
         sample: an ``ImageSample``, a ``VideoSample``, a ``MotSample``, a ``VolumeSample`` or a ``PairSample``.
-        index: its place in the data set, for the message.
+        index: its position in the data set, for the message.
         kind: where given, the type that it must have.
 
     Raises:
@@ -237,7 +237,7 @@ def _pair_images(sample: PairSample, where: str) -> tuple[np.ndarray, np.ndarray
 
 
 def _label_map(value: Any, shape: tuple[int, ...], where: str) -> np.ndarray:
-    """A label map with a label."""
+    """Checks a label map that has a label > 0."""
     mask = check_mask(value, shape, where)
     if not mask.any():
         raise ValueError(f"{where}: mask must have a label > 0, got none")
@@ -277,7 +277,7 @@ def _pair_points(sample: PairSample, fixed: np.ndarray, where: str) -> tuple[np.
 
 
 def _pair_transform(value: Any, axes: int, where: str) -> np.ndarray:
-    """A (d, d + 1) map that can be undone and does not mirror."""
+    """Checks a (d, d + 1) map: invertible, and without a mirror."""
     matrix = as_floats(value, where)
     if matrix.shape != (axes, axes + 1) or not np.isfinite(matrix).all():
         raise ValueError(f"{where} must be {axes} x {axes + 1} finite numbers, got {matrix.tolist()}")

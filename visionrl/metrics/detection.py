@@ -19,7 +19,7 @@ RULES = ("voc", "coco")
 VOC_IOU = 0.5  # IoU of a detection that counts, VOC's
 COCO_IOUS = tuple(np.arange(50, 100, 5) / 100)  # the IoUs over which COCO averages
 NMS_IOU = 0.3  # visited boxes that overlap a better one more than this are dropped (Girshick et al., 2014)
-PROPOSALS = (10, 50, 200)  # counts of visited boxes at which recall is told
+PROPOSALS = (10, 50, 200)  # numbers of visited boxes at which recall is reported
 
 _STATS = ("ap", "ap_50", "ap_75", "ap_small", "ap_medium", "ap_large", "ar_1", "ar_10", "ar_100")
 

@@ -37,7 +37,7 @@ _CUTS = ((1, None), (None, -1))
 def gaussian_bumps(
     rng: np.random.Generator, places: np.ndarray, centres: np.ndarray, widths: np.ndarray
 ) -> np.ndarray:
-    """Random vectors at places (..., d): the sum of Gaussian pushes about centres (k, d), of widths (k,)."""
+    """Random vectors at positions (..., d): the sum of Gaussian pushes about centres (k, d), of widths (k,)."""
     gaps = ((places[..., None, :] - centres) ** 2).sum(axis=-1)
     return np.exp(-gaps / (2 * widths**2)) @ rng.normal(size=centres.shape)
 
@@ -45,7 +45,7 @@ def gaussian_bumps(
 def plane_waves(
     rng: np.random.Generator, places: np.ndarray, shortest: float, longest: float, count: int = 8
 ) -> np.ndarray:
-    """Random vectors at places (..., d): the sum of plane waves of lengths between two."""
+    """Random vectors at positions (..., d): the sum of plane waves of lengths between two."""
     axes = places.shape[-1]
     ways = rng.normal(size=(count, axes))
     ways *= (
@@ -158,7 +158,7 @@ def warp_image(image: np.ndarray, field: np.ndarray, order: int) -> np.ndarray:
 
 
 def lattice(nodes: int, axes: int) -> np.ndarray:
-    """(nodes, ..., nodes, axes) places from 0 to 1, (x, y) or (x, y, z)."""
+    """(nodes, ..., nodes, axes) positions from 0 to 1, (x, y) or (x, y, z)."""
     line = np.linspace(0, 1, nodes)
     return np.stack(np.meshgrid(*[line] * axes, indexing="ij")[::-1], axis=-1)
 
@@ -245,11 +245,11 @@ def random_flow(
 ) -> Callable[[np.ndarray], np.ndarray]:
     """A random map from (..., 3) millimetres about a new scan's middle to voxels of the source.
 
-    It turns by up to 6 degrees, scales by up to 8 %, shifts by up to 10 mm and bends.
+    It turns by up to 6 degrees, scales by up to 8 %, shifts by up to 10 mm and deforms elastically.
 
     Args:
         rng: all chance.
-        family: kind of bending, one of ``FAMILIES``.
+        family: kind of elastic deformation, one of ``FAMILIES``.
         source: grid of the scan that is deformed.
         strength_mm: root mean square of the velocity.
 
@@ -313,7 +313,7 @@ def rotation_zyx(angles: np.ndarray) -> np.ndarray:
 
 
 def interpolate_vectors(field: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """(3, ...) vectors of a (D, H, W, 3) field at places (3, ...) in nodes; see ``interpolate_volume``."""
+    """(3, ...) vectors of a (D, H, W, 3) field at positions (3, ...) in nodes; see ``interpolate_volume``."""
     return np.stack([interpolate_volume(np.ascontiguousarray(field[..., k]), places) for k in range(3)])
 
 
@@ -341,7 +341,7 @@ def interpolate_volume(values: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def sample_scan(volume: np.ndarray, labels: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values (linear, float32) and labels (nearest) at places of a scan; 0 outside.
+    """Values (linear, float32) and labels (nearest) at positions of a scan; 0 outside.
 
     Args:
         volume: (D, H, W) float32.

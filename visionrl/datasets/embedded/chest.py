@@ -1,7 +1,7 @@
 """Frontal chest radiographs with exact landmarks, projected from one embedded CT.
 
 Every image is drawn from the CT's voxels by forward projection (splatting: Westover 1990): a smooth free-form
-deformation bends them (cubic B-splines: Rueckert et al. 1999), a rigid motion poses them, and each is dropped
+deformation displaces them (cubic B-splines: Rueckert et al. 1999), a rigid motion poses them, and each is dropped
 where the cone beam projects it. A landmark is the mean of the projected places of a structure's voxels, so it
 is exact for the image.
 
@@ -113,7 +113,7 @@ class ChestXray(GeneratedDataset[ImageSample]):
     """A split of simulated frontal chest radiographs: (1, 160, 160) uint8 images with named points.
 
     Image ``i`` depends on the split and on ``i`` alone. It shows the chest turned by up to 15 degrees about
-    each axis, moved, scaled and bent, at 2.0 to 2.6 mm per pixel, with its own contrast, tone and noise.
+    each axis, moved, scaled and deformed, at 2.0 to 2.6 mm per pixel, with its own contrast, tone and noise.
     ``points`` holds those of ``STRUCTURES`` that lie ``EDGE_MARGIN`` pixels or more inside the image.
 
     Args:
@@ -125,7 +125,7 @@ class ChestXray(GeneratedDataset[ImageSample]):
     """
 
     def __init__(self, split: str = "train", count: int | None = None) -> None:
-        """Renders nothing yet: an image is rendered each time it is asked for."""
+        """Renders nothing yet: an image is rendered at each access."""
         super().__init__(split, count, COUNTS)
 
     def _make(self, number: int) -> ImageSample:

@@ -52,8 +52,8 @@ class CutoutCrowds(GeneratedDataset[MotSample]):
 
     Frames are (3, 160, 208) uint8 RGB. Objects are 18 to 36 px large and move up to 0.35 sides a frame; they pass in
     front of each other, part of them leave the frame and come back, and in half of the videos one or two
-    upright bars stand in front of all. Item ``i`` depends on the split, ``i`` and ``length`` alone and is drawn
-    anew at each access.
+    upright bars stand in front of all. Item ``i`` depends on the split, ``i`` and ``length`` alone and is drawn at
+    each access.
 
     Args:
         split: ``"train"``, ``"val"`` or ``"test"``; no two share a photograph, of objects or backgrounds.

@@ -13,7 +13,7 @@ SampleT = TypeVar("SampleT")
 
 
 class GeneratedDataset(Sequence[SampleT]):
-    """Samples of a split, each generated anew from its number at each access.
+    """Samples of a split, each generated from its number at each access.
 
     Args:
         split: "train", "val" or "test".

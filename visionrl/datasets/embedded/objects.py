@@ -1,10 +1,10 @@
 """Embedded images for object detection: real cut-outs of five classes on real photographs, with exact boxes.
 
-Every pixel comes from a picture inside the installed scikit-image; what is made up is where the objects lie,
+Every pixel comes from an image inside the installed scikit-image; what is made up is where the objects lie,
 their scale, rotation, mirroring and light. What belongs to which split:
 
 * The objects: each brick, coin, face, galaxy and printed word lies in one split (a word by what it says). All
-  bricks come from one photograph, and so do all coins, galaxies and words; the faces are 100 pictures of
+  bricks come from one photograph, and so do all coins, galaxies and words; the faces are 100 images of
   people, of whom scikit-image does not say whether any is shown twice.
 * The backgrounds: each photograph lies in one split, as in ``cutouts``; three to five are few, so they are seen
   at many scales and orientations, blended, and with irregular patches of each other on them. None is one that
@@ -66,19 +66,19 @@ class Objects(GeneratedDataset[ImageSample]):
 
     Raises:
         ValueError: another split, or a count below 1.
-        FileNotFoundError: scikit-image, or a picture in it, is not installed.
+        FileNotFoundError: scikit-image, or an image in it, is not installed.
     """
 
     def __init__(self, split: str = "train", count: int | None = None) -> None:
         super().__init__(split, count, COUNTS)
-        members(split)  # a missing picture fails here
+        members(split)  # a missing image fails here
 
     def _make(self, number: int) -> ImageSample:
         return compose(self.split, number)
 
 
 def picture(name: str) -> np.ndarray:
-    """(3, H, W) uint8 picture of the installed scikit-image.
+    """(3, H, W) uint8 image of the installed scikit-image.
 
     Raises:
         FileNotFoundError: it is not installed.

@@ -8,7 +8,7 @@ brain: each split has its own block of slices, with a gap between the blocks, bu
 Seven photographs are few to learn from: ``strewn_scene`` has more for training, and the same pairs for the rest.
 
 The views of a photograph differ in brightness, contrast and noise. Those of a scan are of two modalities: the T1 image
-and its tissue map, or the CT and a contrast in which bright and dark change places more than once.
+and its tissue map, or the CT and a contrast in which bright and dark are swapped more than once.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Pairs(GeneratedDataset[PairSample]):
     def __init__(
         self, scenes: Scenes, name: str, split: str = "train", kind: str = "rigid", count: int | None = None
     ) -> None:
-        """Makes nothing yet: a pair is made each time it is asked for."""
+        """Generates nothing yet: a pair is generated at each access."""
         super().__init__(split, count, COUNTS)
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {KINDS}, got {kind!r}")

@@ -96,7 +96,7 @@ class CutoutVideos(GeneratedDataset[VideoSample]):
     to a fraction of a pixel, hidden parts included, clipped to the frame, as OTB annotates (Wu, Lim and Yang
     2013); at least half of the unclipped box lies inside the frame at any time. The box's side, the root of
     its area, is about 24 to 64 px; its middle moves 0.05 to 0.25 sides a frame as a rule and 0.35 at most.
-    Item ``i`` depends on the split, ``i`` and ``length`` alone and is drawn anew at each access.
+    Item ``i`` depends on the split, ``i`` and ``length`` alone and is drawn at each access.
 
     Args:
         split: ``"train"``, ``"val"`` or ``"test"``; no two share a photograph, of objects or backgrounds.

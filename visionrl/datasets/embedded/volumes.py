@@ -102,7 +102,7 @@ class DeformedVolumes(GeneratedDataset[VolumeSample]):
     """
 
     def __init__(self, scan: Callable[[], Scan], split: str = "train", count: int | None = None) -> None:
-        """Makes nothing yet: a subject is made each time it is asked for."""
+        """Generates nothing yet: a subject is generated at each access."""
         super().__init__(split, count, COUNTS)
         self.scan = scan
 
@@ -139,7 +139,7 @@ def centroids(labels: np.ndarray, names: Mapping[int, str], smallest: int = 1) -
 
     Args:
         labels: (D, H, W) integers >= 0, 0 is background.
-        names: the labels to look for.
+        names: the labels to find.
         smallest: labels with fewer voxels are left out.
     """
     flat = np.flatnonzero(labels)

@@ -16,7 +16,7 @@ frame. Nothing is known to be hidden, and there are no detections; the task draw
 
 Frames are grey. Those of 8 bit stay as they are. Those of 16 bit go by one line for the whole sequence, on which the
 first frame's 0.1st percentile becomes 0 and its 99.9th 255; what lies beyond is cut. Volumes, which have several
-pictures in a file, are refused.
+images in a file, are refused.
 """
 
 from __future__ import annotations

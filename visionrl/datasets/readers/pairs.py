@@ -94,7 +94,7 @@ def list_pictures(folder: Path) -> list[Path]:
 
 
 def _of_two(folder: Path, pictures: list[Path], name: str) -> Entry:
-    """The pair of a folder with two pictures and nothing else to say which is which."""
+    """The pair of a folder with two images and nothing else to say which is which."""
     files = sorted(folder.iterdir())
     labels = {stem(file, PICTURES): file.name for file in list_pictures(folder) if file not in pictures}
     points = {stem(file, POINTS): file.name for file in files if file.name.endswith(POINTS)}

@@ -66,7 +66,7 @@ def video(files: Sequence[Path], boxes: Sequence[Box], places: Sequence[str], tr
     """The frames and boxes of a sequence, checked against each other; the frames stay on the disk.
 
     Args:
-        files: one picture a frame.
+        files: one image a frame.
         boxes: one a frame, ``GONE`` where the object is not seen.
         places: where each box is written, for messages.
         truth: the file or folder of the boxes, likewise.

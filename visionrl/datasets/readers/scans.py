@@ -5,7 +5,7 @@ Layouts
       (_labels, _seg, _segmentation, _mask), or both;
     * in folders: ``images/`` with ``landmarks/`` (``points/``), or with ``labels/`` (``masks/``), or both, and also
       ``imagesTr/`` with ``labelsTr/``. The files of a scan have its name, with or without something after ``_``, ``-``
-      or ``.`` ("a.nii.gz" and "a_points.csv"), or the name of the scan goes on after that of its file.
+      or ``.`` ("a.nii.gz" and "a_points.csv"), or the scan's name continues that of its file.
 
 Every scan must have one of the two. Landmarks are those of the landmark file, else the centroids of the labels, named
 by ``labels.csv`` (``id,name``), ``labels.json`` or ``dataset.json`` (nnU-Net) in the folder, else "label_1", ... All
@@ -222,7 +222,7 @@ def find_cases(folder: Path, suffixes: Sequence[str]) -> list[Case]:
 
 
 def match(names: Sequence[str], files: Sequence[str]) -> dict[str, str]:
-    """Name of a scan -> name of its file: the same, else the closest that goes on after a ``_``, ``-`` or ``.``."""
+    """Name of a scan -> name of its file: equal, else the closest that continues after a ``_``, ``-`` or ``.``."""
     found = {name: name for name in names if name in files}
     rest = sorted(set(files) - set(found), key=len)
     for name in names:

@@ -1,4 +1,4 @@
-"""The decision that detection tasks share: a box is changed until it fits an object, reported, and begun anew."""
+"""Base of detection by a sequence of decisions: a box is changed until it fits an object, reported, and restarted."""
 
 from __future__ import annotations
 

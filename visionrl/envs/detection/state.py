@@ -27,7 +27,7 @@ class State:
         reported_boxes: (B, K, 4) float64, the boxes reported, in order; NaN where there is none yet.
         scores: (B, K) float64, the confidence of each.
         steps_to_report: (B, K) float64, boxes visited for each, those since the report before it.
-        steps_since_restart: (B,) int64, steps since the search began anew.
+        steps_since_restart: (B,) int64, steps since the search restarted.
         steps_since_report: (B,) int64, steps since the last report.
         next_restart: (B,) int64, number of the box from which it begins next.
         actions: (B, H) int64, newest last, -1 before the start; (B, H, 5) float64 with continuous control.

@@ -23,7 +23,7 @@ PREDICTED, NONE = (
 )  # candidates that are no detection: the box predicted by the track's motion, and none
 
 CANDIDATES = 3  # detections that a track is offered, best first
-SEARCH_RADIUS = 1.5  # how far from its prediction a track looks for detections, in its own sides
+SEARCH_RADIUS = 1.5  # how far from its prediction a track searches for detections, in its own sides
 RADIUS_GROWTH = 0.5  # and how much farther for every frame without one
 MAX_COAST = 4  # frames without a detection in which a tracked track is offered its prediction
 FEATURES = 19
