@@ -76,7 +76,7 @@ SETUPS = (
         "visionrl/Tracking-v0",
         None,
         "84x84 RGB, 200 videos of 160x208",
-        {"window": 84, "template": False},
+        {"window": 84, "views": ("window",)},
     ),
 )
 

@@ -67,7 +67,7 @@ def test_scalar_tracking_plays_by_the_rules(scalar_envs):
     low = np.cumsum(RNG.uniform(-1, 1.5, (2, 12, 2)), axis=1) + 15
     boxes = np.concatenate([low, low + np.array([20.0, 16.0])], axis=-1)
     samples = [VideoSample(videos[k], boxes[k], name=str(k)) for k in range(2)]
-    task = gym.make("visionrl/Tracking-v0", data=samples, window=32, template=False).unwrapped
+    task = gym.make("visionrl/Tracking-v0", data=samples, window=32, views=("window",)).unwrapped
     plain = scalar_envs.ScalarTracking(list(videos.transpose(0, 1, 3, 4, 2).copy()), list(boxes), window=32)
     windows = [pair for seed in range(8) for pair in play(task, plain, seed)]
     assert len(windows) > 80
