@@ -25,7 +25,7 @@ def missing(pose: Array, target: Array) -> Array:
 
 
 def within_reach(pose: Array) -> Array:
-    """Whether poses are neither too far nor turned too far, (B,) bool."""
+    """True where poses are within the limits of translation and rotation, (B,) bool."""
     trace = pose[:, 0, 0] + pose[:, 1, 1] + pose[:, 2, 2]
     near = ops.every(xp_of(pose).abs(pose[:, :, 3]) <= REACH_MM)
     return near & (trace >= 1 + 2 * cos(radians(REACH_DEG)))
