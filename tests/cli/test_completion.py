@@ -17,8 +17,10 @@ from visionrl.cli.main import COMMANDS, command_of
         ("visionrl show Track", ["Tracking-v0 "]),
         ("visionrl evaluate --env LandmarkLocalization3", ["LandmarkLocalization3D-v0 "]),
         ("visionrl evaluate --env Tracking-v0 --preset y", ["yun2017 "]),
+        ("visionrl evaluate --env Tracking-v0 --preset n", ["none "]),
+        ("visionrl evaluate --env visionrl/LandmarkLocalization3", ["visionrl/LandmarkLocalization3D-v0 "]),
         ("visionrl train --env Tracking-v0 --env-args data=x split_s", ["split_seed="]),
-        ("visionrl train --env Tracking-v0 --env-args split=v", ["split=val "]),
+        ("visionrl train --env Tracking-v0 --env-args split=v", ["val "]),
         ("visionrl train --tim", ["--timesteps "]),
         ("visionrl evaluate --num", ["--num-envs "]),
         ("visionrl nothing --x", []),
@@ -32,7 +34,10 @@ def test_candidates(line, some):
 def test_bash_gets_one_candidate_a_line():
     env = {**os.environ, "COMP_LINE": "visionrl li", "COMP_POINT": "11"}
     done = subprocess.run(
-        [sys.executable, "-m", "visionrl", "completion"], env=env, capture_output=True, text=True
+        [sys.executable, "-m", "visionrl", "completion", "visionrl", "li", "visionrl"],
+        env=env,
+        capture_output=True,
+        text=True,
     )
     assert (done.returncode, done.stdout) == (0, "list \n")
 

@@ -6,10 +6,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pytest
-from annotated_types import Ge, Gt, Interval, MinLen
+from annotated_types import Ge, Gt, Interval, MinLen, MultipleOf
 
 from visionrl.core import arguments, describe_arguments
-from visionrl.core.arguments import check_arguments
+from visionrl.core.arguments import check_arguments, check_fields, checked
 
 
 @arguments
@@ -103,3 +103,20 @@ def test_texts_are_inherited_and_overridden_defaults_shown():
     assert rows["data"].owner == "Base" and rows["rate"].owner == "Leaf"
     assert rows["rate"].rule == "a number in [0.05, 0.95]"
     assert "count" not in rows
+
+
+def test_a_field_without_the_decorator_is_refused():
+    class Forgotten(Leaf):
+        window: Annotated[int, Ge(8)] = 16
+
+    with pytest.raises(TypeError, match="Forgotten must be decorated by @arguments, it declares 'window'"):
+        check_fields(Forgotten)
+
+
+def test_numpy_scalars_are_taken_and_unknown_bounds_refused():
+    assert checked("mode", Literal["a"], np.str_("a")) == "a"
+    assert checked("channels", Literal[1, 3] | None, np.int64(3)) == 3
+    with pytest.raises(ValueError, match="mode must be one of 'a', got"):
+        checked("mode", Literal["a"], np.array(["a"]))
+    with pytest.raises(TypeError, match="bounds must be Ge"):
+        checked("x", Annotated[int, MultipleOf(2)], 4)

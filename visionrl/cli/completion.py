@@ -34,7 +34,9 @@ def candidates(line: str) -> list[str]:
     """Possible completions of the last word of a command line, each with the blank that ends it."""
     *before, last = line.split(" ")
     words = [word for word in before[1:] if word]
-    return [f"{one}{'' if one.endswith('=') else ' '}" for one in _known(words, last) if one.startswith(last)]
+    found = [one for one in _known(words, last) if one.startswith(last)]
+    kept = last.rpartition("=")[0]  # readline breaks words at "=", and keeps what stands before it
+    return [one.removeprefix(f"{kept}=") + ("" if one.endswith("=") else " ") for one in found]
 
 
 def _known(words: Sequence[str], last: str) -> Iterable[str]:
@@ -52,9 +54,9 @@ def _known(words: Sequence[str], last: str) -> Iterable[str]:
     if option == "--env-args" and entry:
         return arguments_of(entry, last)
     if words[-1] == "--preset" and entry:
-        return entry.presets
+        return [*entry.presets, "none"]
     if words[-1] == "--env" or (words[0] in ("show", "play") and len(words) == 1):
-        return [task_id.removeprefix("visionrl/") for task_id in TASKS]
+        return [id_ if last.startswith("visionrl") else id_.removeprefix("visionrl/") for id_ in TASKS]
     return []
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+from annotated_types import Ge
 
 from visionrl.cli.common import Data, Split
 from visionrl.core import entry_of
@@ -28,9 +29,9 @@ class Evaluate(Data):
     """Samples to evaluate on."""
     episodes: int | None = None
     """How many; default every item once, but at most 512."""
-    seed: int = 0
+    seed: Annotated[int, Ge(0)] = 0
     """Seed of the first episode."""
-    num_envs: int = 64
+    num_envs: Annotated[int, Ge(1)] = 64
     """Episodes at a time."""
     device: str = "auto"
     """Where the network lives: "cpu", "cuda", or "auto"."""
@@ -38,7 +39,7 @@ class Evaluate(Data):
     """Folder for the table and the film; default the run's."""
 
     def run(self) -> None:
-        """Do it, print the table."""
+        """Evaluate, print the table, write the files."""
         from rich.console import Console
 
         from visionrl.agents.evaluation.compare import compare

@@ -12,7 +12,7 @@ class List:
     """The tasks there are."""
 
     def run(self) -> None:
-        """Print them."""
+        """Print the tasks."""
         from rich.console import Console
         from rich.table import Table
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -58,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in args
     args = [arg for arg in args if arg != "--debug"]
+    if args and args[0] == "completion" and "COMP_LINE" in os.environ:
+        args = args[:1]  # bash adds the command, the word and the one before it
     if not args or args[0] in ("-h", "--help"):
         print(usage())
     elif args[0] == "--version":

@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import gymnasium as gym
 import tyro
+from annotated_types import Ge
 
 from visionrl.agents.evaluation.policies import expert_policy
 from visionrl.agents.evaluation.record import record
@@ -31,7 +32,7 @@ class Play(Data):
     """Samples to play on."""
     item: int = 0
     """Number of the item that the expert's film starts from."""
-    seed: int = 0
+    seed: Annotated[int, Ge(0)] = 0
     """Seed of the first state."""
     out: Path | None = None
     """File of the film; default <task>-expert.gif."""

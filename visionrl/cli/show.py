@@ -19,7 +19,7 @@ class Show:
     """Id of the task, with or without "visionrl/"."""
 
     def run(self) -> None:
-        """Print them."""
+        """Print the task."""
         from rich.console import Console
 
         entry, console = entry_of(self.id), Console()
@@ -55,7 +55,7 @@ def argument_table(task: type[Task]) -> Any:
     from rich.table import Table
 
     table = Table("argument", "default", "values", "meaning")
-    for one in describe_arguments(task):
+    for one in sorted(describe_arguments(task), key=lambda one: one.owner == "Task"):  # its own first
         table.add_row(one.name, escape(repr(one.default)), escape(one.rule), escape(one.text))
     return table
 

@@ -21,7 +21,7 @@ import math
 import textwrap
 import types
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import (
     Annotated,
     Any,
@@ -81,6 +81,24 @@ def check_arguments(obj: Any) -> None:
         object.__setattr__(obj, name, checked(name, hint, getattr(obj, name)))
 
 
+@functools.cache
+def check_fields(cls: type) -> None:
+    """Refuse a class that annotates fields of its own but is not decorated by ``arguments``.
+
+    Raises:
+        TypeError: names the class and the field, which would have no effect.
+    """
+    for base in cls.__mro__:
+        own = [
+            name
+            for name, hint in vars(base).get("__annotations__", {}).items()
+            if "ClassVar" not in str(hint)
+        ]
+        inherits = any("__dataclass_fields__" in vars(other) for other in base.__mro__[1:])
+        if own and inherits and "__dataclass_fields__" not in vars(base):
+            raise TypeError(f"{base.__name__} must be decorated by @arguments, it declares {own[0]!r}")
+
+
 def checked(name: str, hint: Any, value: Any) -> Any:
     """The value as its annotation wants it.
 
@@ -132,7 +150,9 @@ def rule_of(hint: Any) -> str:
         many = len(most) > 1
         return f"{('; ' if many else ', ').join(most)}{'; or' if many else ' or'} {last}"
     if origin is tuple and inner[-1:] != (...,):
-        return f"{len(inner)} values, each {rule_of(inner[0])}"
+        same = len(set(inner)) == 1
+        each = f"each {rule_of(inner[0])}" if same else ", ".join(rule_of(part) for part in inner)
+        return f"{len(inner)} values, {each}"
     if _is_sequence(origin):
         return f"values, each {rule_of(inner[0])}"
     if hint is None or hint is type(None):
@@ -147,6 +167,8 @@ class _Refused(Exception):
 
 
 def _convert(hint: Any, value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
     origin, inner = get_origin(hint), get_args(hint)
     if hint is Any or isinstance(hint, TypeVar) or origin is ClassVar:
         return value
@@ -155,7 +177,7 @@ def _convert(hint: Any, value: Any) -> Any:
         _check_bounds(inner[1:], value)
         return value
     if origin is Literal:
-        _require(any(value == one and type(value) is type(one) for one in inner))
+        _require(any(type(value) is type(one) and value == one for one in inner))
         return value
     if origin in (Union, types.UnionType):
         return _first_of(inner, value)
@@ -230,8 +252,8 @@ def _check_bounds(extras: Sequence[Any], value: Any) -> None:
             _require(value is None or len(value) >= bound.min_length)
         elif isinstance(bound, at.MaxLen):
             _require(value is None or len(value) <= bound.max_length)
-        elif isinstance(bound, at.Predicate):
-            _require(value is None or bool(bound.func(value)))
+        elif isinstance(bound, at.BaseMetadata):
+            raise TypeError(f"bounds must be Ge, Gt, Le, Lt, Interval, MinLen or MaxLen, got {bound!r}")
 
 
 def _bounds(extras: Sequence[Any]) -> list[str]:
@@ -278,8 +300,3 @@ def _docstrings(cls: type) -> Mapping[str, str]:
             text = below.value.value if said else ""
             found[node.target.id] = " ".join(str(text).split())
     return found
-
-
-def default_of(argument: Argument) -> Any:
-    """The default of an argument, or None where it must be given."""
-    return None if argument.default is MISSING else argument.default

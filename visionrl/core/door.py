@@ -48,7 +48,7 @@ def checked_actions(actions: Any, space: Space, rows: int | None, home: Array) -
         raise ValueError(f"action must be in {space}, got an array of {array.dtype}")
     if str(getattr(array, "device", "")) != "meta" and not _inside(array, space):
         raise ValueError(f"action must be in {space}, got {_first_outside(array, space)}")
-    return array
+    return array if isinstance(space, spaces.Box) else xp.astype(array, xp.int64)
 
 
 def _usual(actions: Any, space: Space, rows: int | None) -> bool:

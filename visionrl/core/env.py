@@ -31,7 +31,7 @@ class TaskEnv(gym.Env):
 
     Args:
         task: id of the task.
-        preset: name of a paper whose constants to use.
+        preset: name of a set of arguments: a paper's constants, or a smaller task.
         render_mode: None or "rgb_array".
         kwargs: constructor arguments of the task.
     """

@@ -31,7 +31,7 @@ class ParallelTaskEnv(ParallelEnv):
 
     Args:
         task: id of the task.
-        preset: name of a paper whose constants to use.
+        preset: name of a set of arguments: a paper's constants, or a smaller task.
         render_mode: None or "rgb_array".
         max_episode_steps: time limit; default the task's.
         kwargs: constructor arguments of the task.
@@ -90,7 +90,7 @@ class ParallelTaskEnv(ParallelEnv):
         item = checked_item(self.task.items, item_option(options), self.rng)
         self.state: Any = batch.stack([self.task.sample(self.rng, item)])
         self.agents, self.elapsed = list(self.possible_agents), 0
-        return self._seen(), self._told()
+        return self._seen(), self._infos()
 
     def step(self, actions: dict[str, int]) -> tuple[dict, dict, dict, dict, dict]:
         """One action of every agent that has not stopped.
@@ -107,17 +107,20 @@ class ParallelTaskEnv(ParallelEnv):
         self.state, self.elapsed = after, self.elapsed + 1
         late = self.limit is not None and self.elapsed >= self.limit
         shares, stopped = self.task.agent_rewards(before, taken, after)[0], self.task.agents_done(after)[0]
-        seen, told = self._seen(), self._told()
+        seen, infos = self._seen(), self._infos()
         acting = [(self.possible_agents.index(agent), agent) for agent in self.agents]
         rewards = {agent: float(shares[number]) for number, agent in acting}
         ended = {agent: bool(stopped[number]) for number, agent in acting}
         cut = {agent: late and not ended[agent] for agent in self.agents}
         self.agents = [agent for agent in self.agents if not (ended[agent] or late)]
-        return seen, rewards, ended, cut, told
+        return seen, rewards, ended, cut, infos
 
     def render(self) -> np.ndarray | None:
         """A picture, (H, W, 3) uint8 RGB, in mode "rgb_array"."""
-        return self.task.draw(batch.take(self.state, 0)) if self.render_mode == "rgb_array" else None
+        if self.render_mode != "rgb_array":
+            return None
+        need_reset(self, "render")
+        return self.task.draw(batch.take(self.state, 0))
 
     def _seen(self) -> dict[str, dict[str, np.ndarray]]:
         whole = {key: value[0] for key, value in self.task.observe(self.state).items()}
@@ -126,7 +129,7 @@ class ParallelTaskEnv(ParallelEnv):
         places = [(self.possible_agents.index(agent), agent) for agent in self.agents]
         return {agent: {key: part[number] for key, part in parts.items()} for number, agent in places}
 
-    def _told(self) -> dict[str, dict[str, Any]]:
+    def _infos(self) -> dict[str, dict[str, Any]]:
         metrics = {key: value[0].item() for key, value in self.task.metrics(self.state).items()}
         return {agent: dict(metrics) for agent in self.agents}
 

@@ -33,7 +33,7 @@ class Entry:
         task: the class.
         max_steps: time limit of an episode, or None where the task's own rules end it.
         tags: words to find it by.
-        presets: name of a paper -> constructor arguments with that paper's constants.
+        presets: name -> constructor arguments: a paper's constants, or a smaller task.
         expert_success_rate: share of the episodes that the expert solves at least; less than 1 where a paper's own
             rules put some out of reach. A mapping states it by preset, None for the defaults.
     """
@@ -92,6 +92,7 @@ def register(
         task_id = f"visionrl/{name}"
         if task_id in TASKS:
             raise ValueError(f"task id must be new, got {task_id!r} of {TASKS[task_id].task.__name__} again")
+        check_preset_names(task_id, presets or {})
         TASKS[task_id] = Entry(task_id, cls, max_steps, tags, dict(presets or {}), expert_success_rate)
         gym.register(
             id=task_id,
@@ -103,6 +104,16 @@ def register(
         return cls
 
     return file
+
+
+def check_preset_names(task_id: str, presets: Mapping[str, Any]) -> None:
+    """Refuse a preset that is called "none", the word for no preset.
+
+    Raises:
+        ValueError: there is one.
+    """
+    if "none" in presets:
+        raise ValueError(f"preset of {task_id} must not be called 'none', the word for no preset")
 
 
 def baseline(task: str, name: str, *, learns: bool = True) -> Callable[[FitT], FitT]:
@@ -138,13 +149,14 @@ def entry_of(task_id: str) -> Entry:
 
 
 def make_task(task_id: str, preset: str | None = None, **kwargs: Any) -> Task:
-    """A task by id; ``kwargs`` win over the preset's.
+    """A task by id; ``kwargs`` win over the preset's, and the preset "none" is no preset.
 
     Raises:
         ValueError: no such task or preset.
         UnknownArgumentError: the task has no such argument.
     """
     entry = entry_of(task_id)
+    preset = None if preset == "none" else preset
     if preset is not None and preset not in entry.presets:
         raise ValueError(f"preset must be one of {sorted(entry.presets)} for {entry.id}, got {preset!r}")
     if unknown := sorted(set(kwargs) - (known := argument_names(entry.task))):

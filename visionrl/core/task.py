@@ -12,7 +12,7 @@ import numpy as np
 from annotated_types import Ge
 from gymnasium import Space, spaces
 
-from visionrl.core.arguments import arguments, check_arguments
+from visionrl.core.arguments import arguments, check_arguments, check_fields
 from visionrl.core.observables import Observable
 from visionrl.datasets import load
 from visionrl.datasets.splits import DEFAULT_RATIOS, DEFAULT_SEED
@@ -76,6 +76,7 @@ class Task(ABC, Generic[StateT]):
 
     def __post_init__(self) -> None:
         """Check the arguments, then set the task up."""
+        check_fields(type(self))
         check_arguments(self)
         self.setup()
 

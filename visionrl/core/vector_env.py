@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge
 from gymnasium.utils.seeding import np_random
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from visionrl import ops
 from visionrl.core import batch
+from visionrl.core.arguments import checked
 from visionrl.core.capabilities import action_masks
 from visionrl.core.door import (
     check_engine,
@@ -24,7 +26,6 @@ from visionrl.core.door import (
 )
 from visionrl.core.env import METADATA
 from visionrl.core.registry import make_task
-from visionrl.core.task import check_range
 from visionrl.ops import Array
 
 
@@ -38,7 +39,7 @@ class TaskVectorEnv(VectorEnv):
     Args:
         num_envs: B.
         task: id of the task.
-        preset: name of a paper whose constants to use.
+        preset: name of a set of arguments: a paper's constants, or a smaller task.
         max_episode_steps: time limit, or None.
         backend: "numpy" or "torch"; what observations, rewards and flags are arrays of.
         device: where the episodes and the pixels live, for torch.
@@ -62,7 +63,7 @@ class TaskVectorEnv(VectorEnv):
         render_mode: str | None = None,
         **kwargs: Any,
     ) -> None:
-        check_range("num_envs", num_envs, 1)
+        num_envs = checked("num_envs", Annotated[int, Ge(1)], num_envs)
         check_engine(render_mode, max_episode_steps)
         self.task = make_task(task, preset, **kwargs)
         if backend not in self.task.backends:
@@ -183,11 +184,11 @@ class TaskVectorEnv(VectorEnv):
         for value in obs.values():
             value[where] = value[new]
         ended: dict[str, Any] = {"final_obs": final, "_final_obs": done, "_final_info": done.copy()}
-        ended["final_info"] = self._masked({key: value[:count] for key, value in metrics.items()})
+        ended["final_info"] = self._masked({key: value[:count] for key, value in metrics.items()}, done)
         info = self._masked({key: value[now] for key, value in metrics.items()})
         return {key: value[:count] for key, value in obs.items()}, {**info, **ended}
 
-    def _masked(self, metrics: dict[str, Array]) -> dict[str, Any]:
-        """The metrics, each with Gymnasium's mask of the rows that have it: all."""
-        everywhere = np.ones(self.num_envs, bool)
-        return metrics | {f"_{key}": everywhere for key in metrics}
+    def _masked(self, metrics: dict[str, Array], rows: np.ndarray | None = None) -> dict[str, Any]:
+        """The metrics, each with Gymnasium's mask of the rows that have it: all by default."""
+        mask = np.ones(self.num_envs, bool) if rows is None else rows
+        return metrics | {f"_{key}": mask.copy() for key in metrics}

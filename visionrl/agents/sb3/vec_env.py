@@ -38,7 +38,7 @@ def make_vec_env(
         env_id: Gymnasium's id, with the module in front or without (``"visionrl:visionrl/Tracking-v0"``).
         n_envs: episodes at a time.
         seed: row i is the single environment with seed ``seed + i``.
-        preset: name of a paper whose constants to use.
+        preset: name of a set of arguments: a paper's constants, or a smaller task.
         backend: "numpy", or "torch": then observations are tensors on ``device``. The buffers of
             Stable-Baselines3 hold NumPy arrays, so beyond the CPU that needs buffers which take tensors.
         device: where the episodes and pixels live, for torch.

@@ -45,7 +45,7 @@ class BoxSearch(Task[State]):
     channels: Literal[1, 3] | None = None
     """1 shows all images grey, 3 in RGB; None is RGB if an image of the split is."""
     reward_type: Literal["sign", "delta", "giou"] = "sign"
-    """Reward of a move: sign of the IoU's change, the change itself, or that of the generalised IoU."""
+    """Reward of a move: +1 where the IoU grows, else -1; the change of the IoU; or that of the generalised IoU."""
     trigger_reward: Annotated[float, Ge(0.0)] = 3.0
     """Reward of a correct report."""
     false_positive_cost: Annotated[float, Ge(0.0)] | None = None

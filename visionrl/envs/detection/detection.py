@@ -26,7 +26,7 @@ class Detection(BoxSearch):
     |-------------|-------|
     | Observation | ``window`` (C, w, w) uint8: the box with a margin of a twelfth of its sides; ``history``: the last 10 actions, one-hot, newest last; ``category``: the class sought, one-hot, if there are several |
     | Action      | "discrete": Discrete(9), "continuous": Box(5); see below |
-    | Reward      | a move: sign of the change of the overlap (IoU) with the object sought that the box overlaps most, 0 where none is left; a report: +3 if that overlap is 0.6 or more, else -3 |
+    | Reward      | a move: +1 where the overlap (IoU) with the object sought that the box overlaps most grows, else -1; 0 where none is left; a report: +3 if that overlap is 0.6 or more, else -3 |
     | Ends        | after 200 steps, or 20 reports |
 
     | Action | Meaning |

@@ -31,7 +31,7 @@ class HierarchicalDetection(BoxSearch):
     |-------------|-------|
     | Observation | ``window`` (C, w, w) uint8: the box; ``history``: the last 4 actions, one-hot, newest last; ``category``: the class sought, one-hot, if there are several |
     | Action      | moves "zoom": Discrete(6), moves "tree": Discrete(14); see below |
-    | Reward      | a move: sign of the change of the overlap (IoU) with the object sought that the box overlaps most, 0 where none is left; a report: +3 if that overlap is 0.5 or more, else -3 |
+    | Reward      | a move: +1 where the overlap (IoU) with the object sought that the box overlaps most grows, else -1; 0 where none is left; a report: +3 if that overlap is 0.5 or more, else -3 |
     | Ends        | after 200 steps, or 20 reports |
 
     | Action | Meaning |

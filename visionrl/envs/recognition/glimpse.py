@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Ge, MinLen
+from annotated_types import Ge, Interval, MinLen
 
 from visionrl.banks.mosaic import Mosaic
 from visionrl.banks.patches import patch_bank
@@ -82,7 +82,7 @@ class GlimpseClassification(Task[State]):
     """Side g of the retina, pixels."""
     scales: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = (1, 2, 4)
     """Whole pixels of the image per pixel of the retina, finest first."""
-    glimpses: Annotated[int, Ge(1)] = 6
+    glimpses: Annotated[int, Interval(ge=1, le=20)] = 6
     """Number of glimpses that the agent may take, the first among them."""
     control: Literal["discrete", "continuous"] = "discrete"
     """Look at cells of a grid and answer once, or look anywhere and score the classes at each step."""
@@ -154,7 +154,7 @@ class GlimpseClassification(Task[State]):
             trail=xp.where(looks[:, None, None], longer, state.trail),
             glimpses=state.glimpses + xp.astype(looks, xp.int64),
             answer=answer,
-            finished=ends | ~may_look,
+            finished=state.finished | ends | ~may_look,
         )
 
     def observe(self, state: State) -> dict[str, Array]:

@@ -133,7 +133,7 @@ class MultiObjectTracking(Task[State]):
     backends = ("numpy",)
     sample_type, embedded = MotSample, "cutout-crowds"
     primary_metric = ("hota", True)
-    hidden = ("source", "owner", "worth")
+    hidden = ("source", "owner", "action_labels")
     evaluation: ClassVar[dict[str, Any]] = {"clip": None}
 
     def setup(self) -> None:

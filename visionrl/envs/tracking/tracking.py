@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from annotated_types import Ge, Interval
+from annotated_types import Ge, Interval, MinLen
 
 from visionrl import ops, rewards
 from visionrl.banks.videos import video_bank
@@ -84,7 +84,7 @@ class Tracking(Task[State]):
     control: Literal["discrete", "update", "continuous", "follow", "redetect"] = "discrete"
     """Steps; steps and updates of the template (Ren et al.); one free move a frame (Chen et al.); one choice a frame
     among the peaks of a correlation filter; or also its peak in a wider window, to find a lost object again."""
-    views: Sequence[Literal["window", "template", "response"]] = ("window", "template")
+    views: Annotated[Sequence[Literal["window", "template", "response"]], MinLen(1)] = ("window", "template")
     """Show the window, what it showed at first, and what a correlation filter responds that learns from each frame."""
     window: Annotated[int, Ge(8)] = 112
     """Side of the window, pixels."""
@@ -107,7 +107,7 @@ class Tracking(Task[State]):
 
     sample_type, embedded = VideoSample, "cutout-videos"
     primary_metric = ("success_auc", True)
-    hidden = ("iou", "gap", "reached", "scores")
+    hidden = ("iou", "center_error", "reached_iou", "scores")
     evaluation: ClassVar[dict[str, Any]] = {"clip": None}
 
     def setup(self) -> None:
