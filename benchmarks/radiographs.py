@@ -26,8 +26,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from visionrl.core import make_task  # noqa: E402
-from visionrl.ops import radiograph_torch  # noqa: E402
-from visionrl.ops.radiograph import Beam, render  # noqa: E402
+from visionrl.ops.radiograph import Beam, render, render_torch  # noqa: E402
 
 torch.set_num_threads(1)
 cv2.setNumThreads(1)
@@ -46,7 +45,7 @@ def contenders(size: int, batch: int, device: str) -> dict[str, Callable[[], Any
     rays = Beam(*(torch.asarray(way, device=device) for way in beam))
 
     def by_torch() -> None:
-        radiograph_torch.render(densities, there, rays, size)
+        render_torch(densities, there, rays, size)
         if device != "cpu":
             torch.cuda.synchronize()
 

@@ -77,14 +77,14 @@ def test_motions_and_distances(axes):
         transforms.to_matrix(rng.uniform(-9, 9, (8, transforms.count(kind, axes))), kind, axes) for _ in "ab"
     )
     missing = transforms.residual(pose, target, kind)
-    np.testing.assert_allclose(transforms.moved(pose, missing, kind), target)
+    np.testing.assert_allclose(transforms.move(pose, missing, kind), target)
     for number in range(axes + axes * (axes - 1) // 2):
         step = np.zeros((8, transforms.count("rigid", axes)))
         step[:, number] = 1.0
         rigid = transforms.to_matrix(rng.uniform(-9, 9, step.shape), "rigid", axes)
-        gap = transforms.distance(rigid, transforms.moved(rigid, step, "rigid"))
+        gap = transforms.distance(rigid, transforms.move(rigid, step, "rigid"))
         np.testing.assert_allclose(gap, 1.0, rtol=1e-4, err_msg="a pixel counts as much as a degree")
-    turned = transforms.moved(rigid, step, "rigid")
+    turned = transforms.move(rigid, step, "rigid")
     np.testing.assert_allclose(turned[:, :, axes], rigid[:, :, axes], err_msg="a turn leaves the middle")
 
 
@@ -205,9 +205,9 @@ def test_likeness_peaks_at_the_truth(reward):
     state = replace(state, pose=state.target)
     best = float(made.alike(state.pair, state.frame, state.pose)[0])
     for change in np.vstack([3 * np.eye(3), -3 * np.eye(3)]):
-        other = transforms.moved(state.pose, change[None], "rigid")
+        other = transforms.move(state.pose, change[None], "rigid")
         assert best > float(made.alike(state.pair, state.frame, other)[0]) + 0.02
-    away = replace(state, pose=transforms.moved(state.pose, np.array([[4.0, 0, 0]]), "rigid"))
+    away = replace(state, pose=transforms.move(state.pose, np.array([[4.0, 0, 0]]), "rigid"))
     away = replace(away, score=made.alike(away.pair, away.frame, away.pose))
     assert act(made, away, 1)[1] > 0 > act(made, away, 0)[1]
 
@@ -334,7 +334,7 @@ def test_classical_methods(name, kind):
     offset = np.zeros((1, transforms.count(kind, 2)))
     offset[0, :3] = numbers
     state = start(made)
-    state = replace(state, pose=transforms.moved(state.target, offset, kind))
+    state = replace(state, pose=transforms.move(state.target, offset, kind))
     end = BASELINES[ID][name].fit(None)(made, state)
     error = float(made.metrics(end)["tre_px"][0])
     if limit is None:

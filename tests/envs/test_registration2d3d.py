@@ -12,9 +12,9 @@ from visionrl.banks.c_arm import Geometry, exposed
 from visionrl.baselines.registration2d3d import correlation
 from visionrl.core import BASELINES, batch, make_task
 from visionrl.datasets import VolumeSample
-from visionrl.envs.registration.pose_fits import block_means
+from visionrl.envs.registration.proposals import block_means
 from visionrl.ops import transforms
-from visionrl.ops.poses import missing, shifted, within_reach
+from visionrl.ops.transforms import move_pose, pose_in_reach, pose_residual
 
 ID = "visionrl/Registration2D3D-v0"
 REST = np.eye(3, 4)[None]
@@ -42,19 +42,19 @@ def test_moves_add_up_and_turn_about_the_middle():
     rng = np.random.default_rng(0)
     pose = transforms.to_matrix(rng.uniform(-15, 15, (32, 6)), "rigid", 3)
     numbers = rng.uniform(-15, 15, (32, 6))
-    after = shifted(pose, numbers)
-    np.testing.assert_allclose(missing(pose, after), numbers, atol=1e-9)
+    after = move_pose(pose, numbers)
+    np.testing.assert_allclose(pose_residual(pose, after), numbers, atol=1e-9)
     np.testing.assert_allclose(after[:, :, 3] - pose[:, :, 3], numbers[:, :3], atol=1e-12)
     np.testing.assert_allclose(np.linalg.det(after[:, :, :3]), 1.0)
-    assert within_reach(pose).all()
-    assert not within_reach(shifted(REST, np.array([[0.0, 0, 81, 0, 0, 0]])))[0]
-    assert not within_reach(shifted(REST, np.array([[0.0, 0, 0, 0, 46, 0]])))[0]
+    assert pose_in_reach(pose).all()
+    assert not pose_in_reach(move_pose(REST, np.array([[0.0, 0, 81, 0, 0, 0]])))[0]
+    assert not pose_in_reach(move_pose(REST, np.array([[0.0, 0, 0, 0, 46, 0]])))[0]
 
 
 @pytest.mark.parametrize("view", [0, 1, 2])
 def test_a_ball_is_seen_where_it_is_projected(view):
     made = task(views=(0.0, 90.0, -30.0))
-    pose = shifted(REST, np.array([[10.0, -15, 5, 10, -5, 8]]))
+    pose = move_pose(REST, np.array([[10.0, -15, 5, 10, -5, 8]]))
     seen = made.bank.thickness(np.array([0]), pose)[0, view]
     sample = body()
     plain = replace(sample, volume=np.minimum(sample.volume, 200))
@@ -80,12 +80,12 @@ def test_sides_of_the_picture():
 def test_errors_and_rewards_by_hand():
     made = task(control="unit")
     state = replace(start(made), target=REST, pose=REST)
-    moved = replace(state, pose=shifted(REST, np.array([[0.0, 30, 0, 0, 0, 0]])))
+    moved = replace(state, pose=move_pose(REST, np.array([[0.0, 30, 0, 0, 0, 0]])))
     found = made.metrics(moved)
     assert found["mtre_mm"][0] == pytest.approx(30)
     assert found["reprojection_mm"][0] < 5  # mostly depth
     assert not found["is_success"][0]
-    across = replace(state, pose=shifted(REST, np.array([[0.0, 0, 4, 0, 0, 0]])))
+    across = replace(state, pose=move_pose(REST, np.array([[0.0, 0, 4, 0, 0, 0]])))
     assert made.metrics(across)["reprojection_mm"][0] == pytest.approx(4, abs=0.1)
     assert made.metrics(across)["is_success"][0]
     closer = np.array([3])  # back along y by a millimetre
@@ -158,11 +158,11 @@ def test_the_motion_that_is_missing_is_proposed(views, change):
     """As far as can be seen: one view hardly shows the depth."""
     made = task(views=views, change=change, control="fits")
     state = start(made)
-    state = replace(state, pose=shifted(state.target, np.array([[4.0, -3, 5, 2, -3, 2]])))
+    state = replace(state, pose=move_pose(state.target, np.array([[4.0, -3, 5, 2, -3, 2]])))
     fits = made.proposed(state.image, state.xray, state.pose)
     before = made.metrics(state)["reprojection_mm"][0]
     for look in range(made.proposer.count):
-        after = replace(state, pose=shifted(state.pose, fits[:, look, :6]))
+        after = replace(state, pose=move_pose(state.pose, fits[:, look, :6]))
         assert made.metrics(after)["reprojection_mm"][0] < 0.5 * before
     assert (fits[0, :, 7] > fits[0, :, 6]).all()
     still = made.proposed(state.image, state.xray, state.target)[0, :, :6]
@@ -174,9 +174,9 @@ def test_a_proposal_is_made_where_it_is_trusted():
     made = task(control="fits")
     state, action = start(made), np.full((1, 8), -1, np.float32)
     action[0, :6] = 0.5
-    np.testing.assert_allclose(made.step(state, action).pose, shifted(state.pose, np.full((1, 6), 5.0)))
+    np.testing.assert_allclose(made.step(state, action).pose, move_pose(state.pose, np.full((1, 6), 5.0)))
     action[0, 7] = 0.1
-    np.testing.assert_allclose(made.step(state, action).pose, shifted(state.pose, state.fits[:, 1, :6]))
+    np.testing.assert_allclose(made.step(state, action).pose, move_pose(state.pose, state.fits[:, 1, :6]))
     for _ in range(2):
         after = made.step(state, made.expert(state))
         assert made.metrics(after)["mtre_mm"][0] < 0.9 * made.metrics(state)["mtre_mm"][0]

@@ -113,7 +113,7 @@ def test_volumes_of_other_spacings():
     made = task(sample)
     state = start(made)
     np.testing.assert_allclose(state.target[0][:, :3], np.eye(3), atol=1e-9)
-    aside = replace(state, pose=transforms.moved(state.target, np.array([[0, 0, 4.0, 0, 0, 0]]), "rigid"))
+    aside = replace(state, pose=transforms.move(state.target, np.array([[0, 0, 4.0, 0, 0, 0]]), "rigid"))
     assert float(made.metrics(aside)["tre_mm"][0]) == pytest.approx(4.0)
     assert "dice" not in made.metrics(state)
 
@@ -158,7 +158,7 @@ def test_likeness_peaks_at_the_truth(reward):
     state = start(made)
     best = float(made.alike(state.pair, state.frame, state.target)[0])
     for change in np.vstack([9 * np.eye(6), -9 * np.eye(6)]):
-        other = transforms.moved(state.target, change[None], "rigid")
+        other = transforms.move(state.target, change[None], "rigid")
         assert best > float(made.alike(state.pair, state.frame, other)[0])
 
 

@@ -13,9 +13,15 @@ from skimage.filters import gaussian
 from visionrl.core import BASELINES, batch, make_task
 from visionrl.core.conformance import CHECKS
 from visionrl.datasets import PairSample
-from visionrl.envs.registration.fits import moved_by
+from visionrl.envs.registration.proposals import moved_by
 from visionrl.ops import transforms
-from visionrl.ops.least_squares import POWERS, TOLD, by_knots, by_powers, motions
+from visionrl.ops.least_squares import (
+    NUM_SCORES,
+    POWERS,
+    fit_polynomial_intensity,
+    fit_spline_intensity,
+    motions,
+)
 
 TASKS = {2: "visionrl/Registration2D-v0", 3: "visionrl/Registration3D-v0"}
 
@@ -109,7 +115,7 @@ def test_each_number_is_found(axes, kind, number):
     """What is proposed moves the places that are compared as what is missing does."""
     made = task(axes, blobs(axes), transform=kind)
     missing = 2.0 * np.eye(made.controls.count)[number]
-    pose = transforms.moved(start(made).target, -missing[None], kind)[0]
+    pose = transforms.move(start(made).target, -missing[None], kind)[0]
     found = start(made, pose).fits[0, -1, : made.fits.numbers]
     ways = made.fits.ways.array[-1]
     wrong, all_of_it = (
@@ -121,7 +127,7 @@ def test_each_number_is_found(axes, kind, number):
 @pytest.mark.parametrize("axes", [2, 3])
 def test_shares_explained_rise_to_one_at_the_truth(axes):
     made = task(axes)
-    away, there = (start(made, pose).fits[0, :, -TOLD:] for pose in (None, pair(axes).transform))
+    away, there = (start(made, pose).fits[0, :, -NUM_SCORES:] for pose in (None, pair(axes).transform))
     assert (there[:, 0] > 0.99).all()
     assert (away[1:, 1] > away[1:, 0]).all()
     assert (there[:, 0] > away[:, 0]).all()
@@ -132,7 +138,7 @@ def test_solved_is_what_least_squares_says():
     descent, other = rng.normal(size=(2, 3, 80, 4)), rng.normal(size=(2, 3, 80))
     grey = descent @ [1.0, -2.0, 0.5, 3.0] + other - other**3 / 4 + 0.1 * rng.normal(size=(2, 3, 80))
     weight = (rng.random((2, 3, 80)) < 0.7).astype(float)
-    found = by_powers(descent, grey, other, weight)
+    found = fit_polynomial_intensity(descent, grey, other, weight)
     for row, look in np.ndindex(2, 3):
         kept = weight[row, look] > 0
         terms = np.column_stack([descent[row, look], *(other[row, look] ** power for power in range(POWERS))])
@@ -152,10 +158,10 @@ def test_a_broken_line_of_the_fixed_grey_is_found_with_the_motion():
     motion = np.array([0.05, -0.1, 0.02])
     slope = (np.diff(values) * 7)[np.clip(((fixed + 0.5) * 7).astype(int), 0, 6)]
     moving = np.interp(fixed, knots, values) - slope * (descent @ motion)
-    found = by_knots(descent, fixed, moving, np.ones_like(fixed))[0]
+    found = fit_spline_intensity(descent, fixed, moving, np.ones_like(fixed))[0]
     np.testing.assert_allclose(found[:, :3], np.tile(motion, (2, 1)), atol=0.01)
     assert (found[:, 4] > 0.94).all() and (found[:, 3] < found[:, 4] - 0.01).all()
-    assert (by_powers(descent, fixed, moving, np.ones_like(fixed))[0, :, 4] < 0.3).all()
+    assert (fit_polynomial_intensity(descent, fixed, moving, np.ones_like(fixed))[0, :, 4] < 0.3).all()
 
 
 def test_rows_of_one_modality_are_left_alone():
@@ -165,8 +171,8 @@ def test_rows_of_one_modality_are_left_alone():
     other = descent, moving, np.abs(moving) - 0.25, np.ones((2, 1, 400))
     for some in (parts, other):
         found = motions(*some, np.array([False, True]))
-        np.testing.assert_array_equal(found[0], by_powers(*some)[0])
-        best = max(by_powers(*some)[1, 0, -1], by_knots(*some)[1, 0, -1])
+        np.testing.assert_array_equal(found[0], fit_polynomial_intensity(*some)[0])
+        best = max(fit_polynomial_intensity(*some)[1, 0, -1], fit_spline_intensity(*some)[1, 0, -1])
         assert found[1, 0, -1] == best
 
 
@@ -198,8 +204,8 @@ def test_where_too_little_is_seen_nothing_is_proposed():
     grey[0, 1], other[0, 2] = 0.25, 0.1
     weight = np.ones((1, 3, 80))
     weight[0, 0, 27:] = 0  # fewer than four for each of the seven numbers
-    found = by_powers(descent, grey, other, weight)[0]
-    assert not by_knots(descent, grey, other, 0 * weight).any()
+    found = fit_polynomial_intensity(descent, grey, other, weight)[0]
+    assert not fit_spline_intensity(descent, grey, other, 0 * weight).any()
     assert np.isfinite(found).all() and not found[:2].any()
     assert found[2, -2] == pytest.approx(0, abs=0.01)  # a blank moving image explains nothing
 
@@ -231,7 +237,7 @@ def test_where_none_is_trusted_the_numbers_count():
     assert made.step(state, action).pose[0, 0, 2] == pytest.approx(5.0)
     action[0, made.controls.count + 1] = 0.1
     moved = made.step(state, action).pose[0]
-    expected = transforms.moved(state.pose, state.fits[:, 1, : made.fits.numbers], "rigid")[0]
+    expected = transforms.move(state.pose, state.fits[:, 1, : made.fits.numbers], "rigid")[0]
     np.testing.assert_allclose(moved, expected)
 
 
@@ -239,7 +245,7 @@ def test_trust_is_one_onto_the_truth_and_none_where_too_little_is_gained():
     made = task(2)
     state = start(made, np.array([[1, 0, -8.0], [0, 1, 0]]))
     gap = transforms.residual(state.pose, state.target, "rigid")[0]
-    fits = np.zeros((1, made.fits.count, gap.size + TOLD))
+    fits = np.zeros((1, made.fits.count, gap.size + NUM_SCORES))
     fits[0, 0, : gap.size], fits[0, 1, : gap.size], fits[0, 2, : gap.size] = gap, 0.1 * gap, -0.8 * gap
     np.testing.assert_allclose(made.fits.trust(state.pose, state.target, fits, 1.0)[0], [1, 0, -1], atol=0.02)
 

@@ -31,7 +31,7 @@ def gauss_newton(train: Any) -> Run:
         for look in range(fits.count):
             for _ in range(ROUNDS):
                 motion = fits.made(state.pair, state.frame, state.pose)[:, look, : fits.numbers]
-                pose = transforms.moved(state.pose, motion, task.kind)
+                pose = transforms.move(state.pose, motion, task.kind)
                 if not task.allowed(pose, state.pose)[0]:
                     break
                 near = transforms.distance(pose, state.pose)[0] < STILL

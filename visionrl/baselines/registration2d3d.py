@@ -12,7 +12,7 @@ from visionrl.core import baseline
 from visionrl.envs.registration.registration2d3d import Registration2D3D, State
 from visionrl.metrics.similarity import ncc
 from visionrl.ops.least_squares import ROUNDS, STILL
-from visionrl.ops.poses import shifted, within_reach
+from visionrl.ops.transforms import move_pose, pose_in_reach
 
 TASK = "Registration2D3D-v0"
 UNIT = 5.0  # millimetres and degrees that the optimisers take for 1
@@ -59,8 +59,8 @@ def gauss_newton(train: None) -> Run:
         for look in range(task.proposer.count):
             for _ in range(ROUNDS):
                 motion = task.proposer.made(state.image, state.xray, state.pose)[:, look, :6]
-                pose = shifted(state.pose, motion)
-                if not within_reach(pose)[0]:
+                pose = move_pose(state.pose, motion)
+                if not pose_in_reach(pose)[0]:
                     break
                 state = replace(state, pose=pose)
                 if np.abs(motion).max() < STILL:
@@ -78,7 +78,7 @@ def optimiser(method: str, options: dict, seen: Callable[[np.ndarray], np.ndarra
         xray = seen(state.xray[0])
 
         def placed(numbers: np.ndarray) -> np.ndarray:
-            return shifted(state.pose, UNIT * numbers[None])
+            return move_pose(state.pose, UNIT * numbers[None])
 
         def cost(numbers: np.ndarray) -> float:
             return -correlation(seen(task.bank.thickness(state.image, placed(numbers))[0]), xray)

@@ -15,10 +15,16 @@ from visionrl.banks.image_pairs import within
 from visionrl.banks.label_maps import check_labels
 from visionrl.core import Task
 from visionrl.datasets import PairSample
-from visionrl.envs.registration.choice import chosen, told
-from visionrl.envs.registration.controls import Controls, check_modalities, rests, two_modalities
-from visionrl.envs.registration.fits import COARSER, Bank, Fits, fit_scales, grey
+from visionrl.envs.registration.controls import (
+    Controls,
+    check_modalities,
+    encode_proposals,
+    rests,
+    select_proposal,
+    two_modalities,
+)
 from visionrl.envs.registration.inliers import Inliers
+from visionrl.envs.registration.proposals import COARSER, Bank, GaussNewton, fit_scales, grey
 from visionrl.envs.registration.rules import Rules
 from visionrl.metrics.similarity import mutual_information, ncc
 from visionrl.ops import Array, DeviceTable, const, transforms, xp_of
@@ -46,7 +52,7 @@ class State:
         trail: (B, 20, d, d + 1) float64, poses before this one, newest last; NaN before the start.
         first: (B,) float64, target registration error at the start.
         score: (B,) float64, how alike the images are now; 0 where the reward does not ask.
-        fits: (B, F, k + 2) float64, what ``fits.Fits`` proposes now; (B, 0) without control "fits".
+        fits: (B, F, k + 2) float64, what ``proposals.GaussNewton`` proposes now; (B, 0) without control "fits".
         finished: (B,) bool, the episode has come to its end.
     """
 
@@ -80,7 +86,7 @@ class Registration(Task[State]):
     unit: ClassVar[str]
     evaluation: ClassVar[dict[str, Any]] = {"ends": "rest", "augment": False}
     difficulty: float = 1.0
-    fits: Fits | None = None
+    fits: GaussNewton | None = None
     bank: Any
 
     def set_up(
@@ -139,14 +145,16 @@ class Registration(Task[State]):
         """The corners of the pairs that match; of images alone."""
         return Inliers(self.bank)
 
-    def fitting(self, bank: Bank) -> Fits:
+    def fitting(self, bank: Bank) -> GaussNewton:
         """What proposes motions."""
         rules = self.rules
         scales, side = fit_scales(rules.scales), rules.window // COARSER
-        return Fits(bank, scales, side, self.kind, rules.step, rules.augment, two_modalities(self.samples))
+        return GaussNewton(
+            bank, scales, side, self.kind, rules.step, rules.augment, two_modalities(self.samples)
+        )
 
     @cached_property
-    def proposer(self) -> Fits:
+    def proposer(self) -> GaussNewton:
         """What proposes motions, whatever the control."""
         return self.fits or self.fitting(self.held(fit_scales(self.rules.scales)))
 
@@ -154,18 +162,18 @@ class Registration(Task[State]):
     def sample(self, rng: np.random.Generator, item: int) -> State:
         frame = np.eye(self.axes, self.axes + 1)[None]
         if self.rules.augment:
-            wander = [WANDER * self.bank.rooms[item]] * self.axes
+            wander = [WANDER * self.bank.half_extent[item]] * self.axes
             reach = np.array(wander + [TURNED[self.axes]] * (self.axes * (self.axes - 1) // 2))
             frame = transforms.to_matrix(rng.uniform(-1, 1, (1, len(reach))) * reach, "rigid", self.axes)
-        target = transforms.compose(frame, self.bank.places.truth[item][None])
+        target = transforms.compose(frame, self.bank.geometry.truth[item][None])
         share = EASY + (1 - EASY) * self.difficulty
         if self.rules.augment:
             share = share * rng.random() ** 2  # whoever comes near must also learn the last steps
         offset = rng.uniform(-1, 1, (1, self.controls.count)) * self.spread * share
         if self.rules.start == "own":
-            pose = transforms.compose(frame, self.bank.places.starts[item][None])
+            pose = transforms.compose(frame, self.bank.geometry.starts[item][None])
         else:
-            pose = transforms.moved(target, offset, self.kind)
+            pose = transforms.move(target, offset, self.kind)
         pair = np.array([item])
         return State(
             pair=np.int64(item),
@@ -173,7 +181,7 @@ class Registration(Task[State]):
             target=target[0],
             pose=pose[0],
             trail=np.full((MEMORY, self.axes, self.axes + 1), np.nan),
-            first=self.bank.places.error(pair, from_fixed(frame, pose))[0],
+            first=self.bank.geometry.error(pair, from_fixed(frame, pose))[0],
             score=self.alike(pair, frame, pose)[0],
             fits=self.proposed(pair, frame, pose)[0],
             finished=np.False_,
@@ -182,7 +190,7 @@ class Registration(Task[State]):
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
     def step(self, state: State, action: Array) -> State:
         xp = xp_of(state.pose)
-        pose = transforms.moved(state.pose, self.motion(state, action), self.kind)
+        pose = transforms.move(state.pose, self.motion(state, action), self.kind)
         pose = xp.where(self.allowed(pose, state.pose)[:, None, None], pose, state.pose)
         trail = xp.concat([state.trail[:, 1:, ...], state.pose[:, None, ...]], axis=1)
         if self.rules.ends == "close":
@@ -198,7 +206,7 @@ class Registration(Task[State]):
         moving = self.view(1, state.pair, state.pose)
         both = xp.stack([self.fixed(state.pair, state.frame), moving], axis=3)
         seen = {"window": xp.reshape(both, (both.shape[0], -1, *both.shape[-2:]))}
-        return seen | {"fits": told(state.fits, self.rules.step)} if self.fits else seen
+        return seen | {"fits": encode_proposals(state.fits, self.rules.step)} if self.fits else seen
 
     def fixed(self, pair: Array, frame: Array) -> Array:
         """What the windows show of the fixed images, (B, scales, C, w, w)."""
@@ -233,7 +241,7 @@ class Registration(Task[State]):
 
     def metrics(self, state: State) -> dict[str, Array]:
         matrix = from_fixed(state.frame, state.pose)
-        error = self.bank.places.error(state.pair, matrix)
+        error = self.bank.geometry.error(state.pair, matrix)
         found = {f"tre_{self.unit}": error, f"tre_start_{self.unit}": state.first + 0.0}
         if self.bank.masks is not None:
             found["dice"] = self.bank.masks.dice(state.pair, matrix)
@@ -253,7 +261,9 @@ class Registration(Task[State]):
         count = self.controls.count
         if not self.fits:
             return self.controls.motion(action, state.pose)
-        return chosen(action[:, count:], self.controls.motion(action[:, :count], state.pose), state.fits)
+        return select_proposal(
+            action[:, count:], self.controls.motion(action[:, :count], state.pose), state.fits
+        )
 
     def proposed(self, pair: Array, frame: Array, pose: Array) -> Array:
         """What the fits propose, see ``State``."""

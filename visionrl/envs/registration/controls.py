@@ -9,11 +9,14 @@ from gymnasium import Space, spaces
 
 from visionrl.datasets import PairSample
 from visionrl.ops import Array, DeviceTable, const, one_hot, transforms, xp_of
+from visionrl.ops.least_squares import NUM_SCORES
 
 CONTROLS = ("unit", "steps", "continuous")
 STEPS = (0.0033, 0.01, 0.03, 0.09, 0.27)  # of half the field and of a radian (Bauer et al., 2021)
 TABLE = (*(-step for step in reversed(STEPS)), 0.0, *STEPS)
 NEAR = 0.25  # pixels and degrees within which two maps count as one
+
+USEFUL = 0.9  # share of the distance that a proposal which is to be trusted leaves at most
 
 
 class Controls:
@@ -75,6 +78,44 @@ def rests(pose: Array, trail: Array) -> Array:
     now = xp.reshape(xp.broadcast_to(pose[:, None, ...], trail.shape), (rows * steps, *pose.shape[1:]))
     gaps = xp.reshape(transforms.distance(now, xp.reshape(trail, now.shape)), (rows, steps))
     return xp.sum(xp.astype(gaps <= NEAR, xp.int64), axis=-1) >= 3
+
+
+def select_proposal(trust: Array, own: Array, fits: Array) -> Array:
+    """The motions (B, k) to make: those of the fits most trusted (B, F), one's own (B, k) where none is above 0.
+
+    ``fits`` are (B, F, k + 2), see ``least_squares``.
+    """
+    xp = xp_of(own)
+    best = xp.argmax(trust, axis=1)[:, None, None]
+    taken = xp.take_along_axis(fits[..., : own.shape[1]], best, axis=1)[:, 0, :]
+    return xp.where((xp.max(trust, axis=1) > 0)[:, None], taken, own)
+
+
+def proposal_quality(before: Array, after: Array, close: float) -> Array:
+    """How near each fit would bring one to the truth, (B, F) float32, from distances to it, (B,) and (B, F).
+
+    1 is onto it; 0 leaves nine tenths of the distance, or ``close`` where that is more; -1 twice as much. What
+    ends within ``close`` so counts as well, even if it was nearer before: no agent can tell.
+    """
+    xp = xp_of(after)
+    share = after / xp.maximum(USEFUL * before, xp.full_like(before, close))[:, None]
+    return xp.astype(1 - xp.minimum(share, xp.full_like(share, 2.0)), xp.float32)
+
+
+def encode_proposals(fits: Array, largest: float) -> Array:
+    """The observation of proposals (B, F, k + 2): (B, F * (k + 2)) float32 in [-1, 1], motions in largest ones."""
+    xp = xp_of(fits)
+    return xp.astype(xp.reshape(fits / limits(fits, largest), (fits.shape[0], -1)), xp.float32)
+
+
+def clip_proposals(fits: Array, largest: float) -> Array:
+    """Clip each number of proposed motions to the largest one, scores to 1, either way."""
+    return xp_of(fits).clip(fits, -limits(fits, largest), limits(fits, largest))
+
+
+def limits(fits: Array, largest: float) -> Array:
+    """(k + 2,) the largest number of a motion, and 1 for the shares."""
+    return const((largest,) * (fits.shape[-1] - NUM_SCORES) + (1.0,) * NUM_SCORES, fits)
 
 
 def two_modalities(samples: Sequence[PairSample]) -> DeviceTable | None:

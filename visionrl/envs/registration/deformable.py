@@ -16,9 +16,13 @@ from visionrl.core import Task
 from visionrl.datasets import PairSample, load
 from visionrl.envs.registration.base import check_axes
 from visionrl.envs.registration.bending_rules import BendingRules
-from visionrl.envs.registration.choice import chosen, told, trusted
 from visionrl.envs.registration.control_points import near_body, visits
-from visionrl.envs.registration.controls import two_modalities
+from visionrl.envs.registration.controls import (
+    encode_proposals,
+    proposal_quality,
+    select_proposal,
+    two_modalities,
+)
 from visionrl.envs.registration.deformable_pairs import DeformablePairs, holds_pairs, shapes
 from visionrl.envs.registration.deformable_state import State
 from visionrl.envs.registration.local_fits import LocalFits
@@ -136,7 +140,7 @@ class Deformable(Task[State], ABC):
             "position": xp.astype(2 * point / (self.side - 1) - 1, xp.float32),
         }
         if self.rules.control == "fits":
-            seen["fits"] = told(state.fits, self.step_px)
+            seen["fits"] = encode_proposals(state.fits, self.step_px)
         return seen
 
     def windows(self, state: State) -> Array:
@@ -196,7 +200,7 @@ class Deformable(Task[State], ABC):
         if self.rules.control == "continuous":
             return own
         ends = missing[:, None, :] - state.fits[..., : self.axes]
-        trust = trusted(ops.norm(missing), ops.norm(ends), CLOSE * self.side)
+        trust = proposal_quality(ops.norm(missing), ops.norm(ends), CLOSE * self.side)
         return xp.concat([own, trust], axis=1)
 
     def bent(self, state: State, field: Array, visit: Array) -> State:
@@ -214,7 +218,7 @@ class Deformable(Task[State], ABC):
         own = xp.astype(action[:, : self.axes], like.dtype) * self.step_px
         if self.rules.control == "continuous":
             return own
-        return chosen(action[:, self.axes :], own, state.fits)
+        return select_proposal(action[:, self.axes :], own, state.fits)
 
     def bump(self, state: State, motion: Array) -> Array:
         """The displacement of all nodes when control points move: a cubic B-spline that is 1 there."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from visionrl import ops
 from visionrl.banks.label_grids import ShapeBank, fineness
-from visionrl.banks.pair_geometry import Places, Ruler
+from visionrl.banks.pair_geometry import PairGeometry, PixelToWorld
 from visionrl.datasets import ImageSample, PairSample, VolumeSample, list_formats
 from visionrl.datasets.formats import parse
 from visionrl.ops import Array, fields, xp_of
@@ -40,7 +40,7 @@ class DeformablePairs:
         both = shapes(samples)
         ways = [ruler(each, unit, bank.side) for each, unit in zip(both, bank.units.array, strict=True)]
         rulers = [(ways[len(samples) + k], ways[k]) for k in range(len(samples))]
-        self.places = Places(samples, rulers, "affine", np.ones(len(samples)))
+        self.places = PairGeometry(samples, rulers, "affine", np.ones(len(samples)))
         self.targets = np.stack([self._target(sample, k) for k, sample in enumerate(samples)])
 
     def _target(self, sample: PairSample, number: int) -> np.ndarray:
@@ -83,11 +83,11 @@ def _shape(sample: PairSample, which: int, masked: bool) -> ImageSample | Volume
     return ImageSample(image, mask=mask, spacing_mm=None if spacing is None else float(spacing))
 
 
-def ruler(shape: ImageSample | VolumeSample, unit: float, side: int) -> Ruler:
+def ruler(shape: ImageSample | VolumeSample, unit: float, side: int) -> PixelToWorld:
     """How pixels of an image become pixels held, for a bank of a side; ``unit`` is the size of the latter."""
     image = shape.volume if isinstance(shape, VolumeSample) else shape.image
     gain = fineness(shape)[::-1] / unit
-    return Ruler(gain, (side - 1) / 2 - gain * (np.array(image.shape[:0:-1]) - 1) / 2)
+    return PixelToWorld(gain, (side - 1) / 2 - gain * (np.array(image.shape[:0:-1]) - 1) / 2)
 
 
 def holds_pairs(data: Any) -> bool:

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from visionrl.envs.registration.choice import cut
+from visionrl.envs.registration.controls import clip_proposals
 from visionrl.ops import Array, DeviceTable, columns, fields, xp_of
-from visionrl.ops.least_squares import TOLD, motions
+from visionrl.ops.least_squares import NUM_SCORES, motions
 
 
 class LocalFits:
     """Moves of control points after which windows of the moving image would look like those of the fixed one.
 
-    A Gauss-Newton step as in ``fits.Fits``, at each scale of the windows, for the move of one control point alone: what
+    A Gauss-Newton step as in ``proposals.GaussNewton``, at each scale of the windows, for the move of one control point alone: what
     a pixel moves with it is its B-spline there. Pixels count that lie in the fixed
     image; beyond the moving one's border they are black.
 
@@ -42,7 +42,7 @@ class LocalFits:
         differ: DeviceTable | None,
     ) -> None:
         self.scales, self.axes, self.side, self.differ = tuple(scales), axes, side, differ
-        self.largest, self.size = largest, len(scales) * (axes + TOLD)
+        self.largest, self.size = largest, len(scales) * (axes + NUM_SCORES)
         line = np.arange(size) - (size - 1) / 2
         ways = np.stack(np.meshgrid(*[line] * axes, indexing="ij")[::-1], axis=-1).reshape(-1, axes)
         self.pixels = DeviceTable(np.array(scales, float))
@@ -72,7 +72,7 @@ class LocalFits:
         descent = xp.stack([part * reach for part in slopes], axis=-1)
         fixed, moving = (xp.reshape(part, (rows, count, -1)) for part in (fixed, moving))
         differ = None if self.differ is None else xp.take(self.differ.on(image), image, axis=0)
-        return cut(motions(descent, fixed, moving, weight, differ), self.largest)
+        return clip_proposals(motions(descent, fixed, moving, weight, differ), self.largest)
 
 
 def slope(values: Array, axis: int) -> Array:

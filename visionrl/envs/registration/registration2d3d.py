@@ -13,11 +13,17 @@ from visionrl import ops, rewards
 from visionrl.banks.c_arm import CHEST_TONE, PLAIN_TONE, Geometry, c_arm, exposed
 from visionrl.core import Task, check_choice, check_range, register
 from visionrl.datasets import VolumeSample, load
-from visionrl.envs.registration.choice import chosen, told, trusted
-from visionrl.envs.registration.controls import CONTROLS, Controls, rests
-from visionrl.envs.registration.pose_fits import PoseFits
+from visionrl.envs.registration.controls import (
+    CONTROLS,
+    Controls,
+    encode_proposals,
+    proposal_quality,
+    rests,
+    select_proposal,
+)
+from visionrl.envs.registration.proposals import PoseGaussNewton
 from visionrl.ops import Array, const, transforms, xp_of
-from visionrl.ops.poses import REACH_DEG, REACH_MM, missing, shifted, within_reach
+from visionrl.ops.transforms import REACH_DEG, REACH_MM, move_pose, pose_in_reach, pose_residual
 from visionrl.rendering import Canvas
 
 MEMORY = 20  # steps that are looked back on for rest
@@ -42,7 +48,7 @@ class State:
         pose: (B, 3, 4) float64, the pose now.
         trail: (B, 20, 3, 4) float64, poses before this one, newest last; NaN before the start.
         first: (B,) float64, mean target registration error at the start, millimetres.
-        fits: (B, F, 8) float64, what ``pose_fits.PoseFits`` propose now; (B, 0) without control "fits".
+        fits: (B, F, 8) float64, what ``proposals.PoseGaussNewton`` propose now; (B, 0) without control "fits".
         finished: (B,) bool, the volume rests.
     """
 
@@ -144,7 +150,7 @@ class Registration2D3D(Task[State]):
         self.bank = c_arm(self.samples, geometry, spacing, checked_tone(tone))
         self.items, self.change, self.radius = len(self.samples), change, radius
         self.controls = Controls("continuous" if control == "fits" else control, "rigid", 3, step, HALF)
-        self.proposer = PoseFits(self.bank, step)
+        self.proposer = PoseGaussNewton(self.bank, step)
         self.offset = np.array([offset_mm] * 3 + [offset_deg] * 3)
         self.proposes = control == "fits"
         if self.proposes:
@@ -171,7 +177,7 @@ class Registration2D3D(Task[State]):
     def sample(self, rng: np.random.Generator, item: int) -> State:
         share = EASY + (1 - EASY) * self.difficulty
         target = transforms.to_matrix(rng.uniform(-SPREAD, SPREAD, (1, 6)), "rigid", 3)
-        pose = shifted(target, rng.uniform(-1, 1, (1, 6)) * self.offset * share)
+        pose = move_pose(target, rng.uniform(-1, 1, (1, 6)) * self.offset * share)
         image = np.array([item])
         xray = exposed(rng, self.bank.thickness(image, target)[0], self.change)
         return State(
@@ -190,9 +196,9 @@ class Registration2D3D(Task[State]):
         xp = xp_of(state.pose)
         motion = self.controls.motion(action[:, :6] if self.proposes else action, state.pose)
         if self.proposes:
-            motion = chosen(action[:, 6:], motion, state.fits)
-        pose = shifted(state.pose, motion)
-        pose = xp.where(within_reach(pose)[:, None, None], pose, state.pose)
+            motion = select_proposal(action[:, 6:], motion, state.fits)
+        pose = move_pose(state.pose, motion)
+        pose = xp.where(pose_in_reach(pose)[:, None, None], pose, state.pose)
         trail = xp.concat([state.trail[:, 1:, ...], state.pose[:, None, ...]], axis=1)
         fits = self.proposed(state.image, state.xray, pose)
         return replace(state, pose=pose, trail=trail, fits=fits, finished=rests(pose, state.trail))
@@ -202,7 +208,7 @@ class Registration2D3D(Task[State]):
         limits = const((REACH_MM,) * 3 + (REACH_DEG,) * 3, state.pose)
         ways = []
         for number in range(MEMORY - SHOWN, MEMORY):
-            way = missing(state.trail[:, number, ...], state.pose) / limits
+            way = pose_residual(state.trail[:, number, ...], state.pose) / limits
             ways.append(xp.where(xp.isnan(way), 0.0, way))
         numbers = {
             "pose": transforms.to_numbers(state.pose, "rigid") / limits,
@@ -213,7 +219,7 @@ class Registration2D3D(Task[State]):
             "render": self.bank.renders(state.image, state.pose),
             **{key: xp.astype(xp.clip(value, -1.0, 1.0), xp.float32) for key, value in numbers.items()},
         }
-        return seen | {"fits": told(state.fits, self.proposer.largest)} if self.proposes else seen
+        return seen | {"fits": encode_proposals(state.fits, self.proposer.largest)} if self.proposes else seen
 
     def reward(self, before: State, action: Array, after: State) -> Array:
         first, last = (self.error(state.image, state.pose, state.target) for state in (before, after))
@@ -234,13 +240,15 @@ class Registration2D3D(Task[State]):
         }
 
     def expert(self, state: State) -> Array:
-        own = self.controls.towards(missing(state.pose, state.target))
+        own = self.controls.towards(pose_residual(state.pose, state.target))
         if not self.proposes:
             return own
         xp, (pose, target) = xp_of(own), (state.pose, state.target)
-        ends = [shifted(pose, state.fits[:, look, :6]) for look in range(self.proposer.count)]
+        ends = [move_pose(pose, state.fits[:, look, :6]) for look in range(self.proposer.count)]
         after = xp.stack([self.error(state.image, end, target) for end in ends], axis=-1)
-        return xp.concat([own, trusted(self.error(state.image, pose, target), after, CLOSE_MM)], axis=1)
+        return xp.concat(
+            [own, proposal_quality(self.error(state.image, pose, target), after, CLOSE_MM)], axis=1
+        )
 
     def proposed(self, image: Array, xray: Array, pose: Array) -> Array:
         """What the fits propose, see ``State``."""

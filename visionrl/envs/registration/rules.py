@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from visionrl.core import check_choice, check_range
 from visionrl.envs.registration.controls import CONTROLS
-from visionrl.envs.registration.fits import COARSER
+from visionrl.envs.registration.proposals import COARSER
 from visionrl.ops.transforms import KINDS
 
 REWARDS = ("truth", "ncc", "mi", "dice", "inliers")

@@ -6,14 +6,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from visionrl.banks.c_arm import CArm
 from visionrl.banks.image_pairs import PairBank, within
 from visionrl.banks.volume_pairs import VolumePairBank
-from visionrl.envs.registration.choice import cut, trusted
+from visionrl.envs.registration.controls import clip_proposals, proposal_quality
 from visionrl.ops import Array, DeviceTable, const, transforms, xp_of
-from visionrl.ops.least_squares import TOLD, motions
+from visionrl.ops.least_squares import NUM_SCORES, fit_spline_intensity, motions
+from visionrl.ops.transforms import move_pose
 
 COARSER = 2  # pixels of a window per side of a pixel that is compared; of the widest field, twice as many
 MOST_KEPT = 2**28  # bytes of slopes that are kept; beyond, they are computed at each step
+RENDER_COARSER = (4, 2)  # pixels of a picture per side of a pixel that is compared
+# Of a picture's side: the spread of the Gaussian mean that is taken off, and with it slow changes of exposure.
+BLUR = 1 / 8
+LITTLE = 1.0  # millimetre and degree by which the volume is moved to see what changes
+POSE_NUMBERS = 6
 
 Bank = PairBank | VolumePairBank
 
@@ -23,7 +30,7 @@ def fit_scales(scales: Sequence[int]) -> tuple[int, ...]:
     return (2 * COARSER * scales[0], *(COARSER * scale for scale in scales))
 
 
-class Fits:
+class GaussNewton:
     """Motions by which a moving image would lie on a fixed one if grey changed linearly with them.
 
     At each scale the fixed grey is written as a cubic of the moving grey plus the fixed image's slopes times what a
@@ -66,8 +73,8 @@ class Fits:
         self.margin = DeviceTable(np.repeat(self.pixels, self.points)[:, None])
         self.grid, self.ways = DeviceTable(grids.reshape(-1, self.axes)), DeviceTable(moved_by(kind, grids))
         self.numbers = transforms.count(kind, self.axes)
-        self.size = self.count * (self.numbers + TOLD)
-        pairs = len(bank.rooms)
+        self.size = self.count * (self.numbers + NUM_SCORES)
+        pairs = len(bank.half_extent)
         kept = not wander and 4 * pairs * self.count * self.points * self.numbers <= MOST_KEPT
         self.known = tuple(map(DeviceTable, self.still(pairs))) if kept else None
 
@@ -95,7 +102,7 @@ class Fits:
         moving = self.grey(1, pair, pose)
         weight = xp.astype(inside & self.inside(1, pair, pose), descent.dtype)
         differ = None if self.differ is None else xp.take(self.differ.on(pair), pair, axis=0)
-        return cut(motions(descent, grey, moving, weight, differ), self.largest)
+        return clip_proposals(motions(descent, grey, moving, weight, differ), self.largest)
 
     def views(self, pair: Array, frame: Array) -> tuple[Array, Array, Array]:
         """Of fixed images: grey (B, F, n), how it changes with a motion (B, F, n, k), both float32, and (B, F, n) inside."""
@@ -116,7 +123,7 @@ class Fits:
         rigid = transforms.count("rigid", self.axes)
         step = const(tuple(pixel * (number == axis) for number in range(rigid)), frame)
         step = xp.broadcast_to(step[None, :], (frame.shape[0], rigid))
-        views = [transforms.moved(frame, way * step, "rigid") for way in (1.0, -1.0)]
+        views = [transforms.move(frame, way * step, "rigid") for way in (1.0, -1.0)]
         ahead, behind = (self.grey(0, pair, view, level)[:, 0, :] for view in views)
         return (ahead - behind) / (2 * pixel)
 
@@ -133,8 +140,8 @@ class Fits:
     def trust(self, pose: Array, target: Array, fits: Array, close: float) -> Array:
         """How near each fit would bring maps to the truth, see ``choice.trusted``."""
         ways = [fits[:, look, : self.numbers] for look in range(self.count)]
-        after = [transforms.distance(transforms.moved(pose, some, self.kind), target) for some in ways]
-        return trusted(transforms.distance(pose, target), xp_of(pose).stack(after, axis=-1), close)
+        after = [transforms.distance(transforms.move(pose, some, self.kind), target) for some in ways]
+        return proposal_quality(transforms.distance(pose, target), xp_of(pose).stack(after, axis=-1), close)
 
 
 def moved_by(kind: str, places: np.ndarray) -> np.ndarray:
@@ -156,3 +163,75 @@ def grey(windows: Array, pictures: int) -> Array:
     if channels != pictures:
         values = xp.mean(values, axis=2)
     return xp.reshape(values, (rows, levels, -1))
+
+
+class PoseGaussNewton:
+    """Motions by which renders would look like X-rays if they changed linearly with them.
+
+    The X-ray is written as a broken line of the render, so that tones may differ, both less their own blur; what the render
+    changes with each number of the motion is seen by six more renders.
+
+    Source: Lucas & Kanade (1981).
+
+    Args:
+        bank: the volumes.
+        largest: no number of a motion exceeds it, either way.
+
+    Attributes:
+        count: F, how many motions there are, one a scale.
+        size: how many numbers the agent is told.
+    """
+
+    def __init__(self, bank: CArm, largest: float) -> None:
+        self.bank, self.largest = bank, largest
+        self.count, self.size = len(RENDER_COARSER), len(RENDER_COARSER) * (POSE_NUMBERS + NUM_SCORES)
+        line = np.arange(bank.geometry.size)
+        weights = np.exp(-0.5 * ((line[:, None] - line) / (BLUR * len(line))) ** 2)
+        self.blur = DeviceTable(weights / weights.sum(axis=1, keepdims=True))
+        self.means = [DeviceTable(block_means(len(line), coarser)) for coarser in RENDER_COARSER]
+
+    def made(self, image: Array, xray: Array, pose: Array) -> Array:
+        """The motions and how good each is, (B, F, 8) float64.
+
+        Args:
+            image: (B,) index of the volume.
+            xray: (B, views, size, size) uint8.
+            pose: (B, 3, 4).
+
+        The last two of each are the shares of the X-ray's variance that is explained, without and with the motion.
+        """
+        xp, rows = xp_of(pose), pose.shape[0]
+        way = LITTLE * xp.eye(POSE_NUMBERS, dtype=pose.dtype, device=pose.device)
+        moved = [
+            move_pose(pose, xp.broadcast_to(way[k : k + 1, :], (rows, POSE_NUMBERS)))
+            for k in range(POSE_NUMBERS)
+        ]
+        poses = xp.reshape(xp.stack([pose, *moved], axis=1), (-1, 3, 4))
+        shown = self.bank.thickness(xp.repeat(image, POSE_NUMBERS + 1, axis=0), poses)
+        shown = xp.clip(xp.astype(shown, pose.dtype), 0.0, 1.0)
+        renders = self.sharp(xp.reshape(shown, (rows, -1, *shown.shape[1:])))
+        seen = self.sharp(xp.astype(xray, pose.dtype) / 255)
+        return clip_proposals(
+            xp.concat([fit_scale(renders, seen, mean.on(pose)) for mean in self.means], axis=1), self.largest
+        )
+
+    def sharp(self, pictures: Array) -> Array:
+        """Pictures (..., size, size) less their blur."""
+        xp, blur = xp_of(pictures), self.blur.on(pictures)
+        return pictures - xp.matmul(xp.matmul(blur, pictures), xp.matrix_transpose(blur))
+
+
+def fit_scale(renders: Array, xray: Array, mean: Array) -> Array:
+    """The motions of one scale, (B, 1, 8), from renders (B, 7, views, size, size) and X-rays (B, views, size, size)."""
+    xp, rows = xp_of(xray), xray.shape[0]
+    renders, xray = (xp.matmul(xp.matmul(mean, some), xp.matrix_transpose(mean)) for some in (renders, xray))
+    renders, xray = xp.reshape(renders, (rows, POSE_NUMBERS + 1, -1)), xp.reshape(xray, (rows, 1, -1))
+    now = renders[:, :1, :]
+    descent = xp.matrix_transpose((now - renders[:, 1:, :]) / LITTLE)[:, None, ...]
+    return fit_spline_intensity(descent, now, xray, xp.ones_like(xray))
+
+
+def block_means(side: int, coarser: int) -> np.ndarray:
+    """(side // coarser, side), what takes the mean of every few pixels in a row; pixels that are left over count nowhere."""
+    means = np.kron(np.eye(side // coarser), np.full((1, coarser), 1 / coarser))
+    return np.pad(means, ((0, 0), (0, side % coarser)))
