@@ -90,15 +90,15 @@ def test_errors_and_rewards_by_hand():
     assert made.metrics(across)["is_success"][0]
     closer = np.array([3])  # back along y by a millimetre
     after = made.step(moved, closer)
-    assert made.reward(moved, closer, after)[0] == pytest.approx(1 / made.radius)
+    assert made.reward(moved, closer, after)[0] == pytest.approx(1 / made.success_radius)
     assert made.expert(moved)[0] == 3
 
 
 def test_x_rays_are_renders_where_nothing_changes():
-    made = task(change=0.0)
+    made = task(intensity_jitter=0.0)
     state = start(made)
     np.testing.assert_array_equal(state.xray, made.bank.renders(state.image, state.target))
-    other = start(task(change=1.0))
+    other = start(task(intensity_jitter=1.0))
     assert np.abs(other.xray.astype(int) - state.xray).mean() > 2
     rng, thickness = np.random.default_rng(0), np.full((2, 16, 16), 0.5)
     assert exposed(rng, thickness, 1.0).std() > exposed(rng, thickness, 0.0).std() == 0
@@ -106,7 +106,9 @@ def test_x_rays_are_renders_where_nothing_changes():
 
 @pytest.mark.parametrize("name", sorted(BASELINES[ID]))
 def test_optimisers_find_the_pose(name):
-    made = task(change=0.0, views=(0.0, 90.0), offset_mm=8.0, offset_deg=4.0, size=32, pixel_mm=12.0)
+    made = task(
+        intensity_jitter=0.0, views=(0.0, 90.0), offset_mm=8.0, offset_deg=4.0, size=32, pixel_mm=12.0
+    )
     state = start(made)
     before, after = (float(made.metrics(s)["mtre_mm"][0]) for s in (state, _run(name, made, state)))
     assert after == before if name == "identity" else after < min(2.0, before)
@@ -136,9 +138,9 @@ def test_volumes_without_points_have_a_lattice_of_fiducials():
     ("kwargs", "rule"),
     [
         ({"control": "all"}, "control must be one of"),
-        ({"control": "fits", "size": 24}, "size must be a whole number >= 32"),
-        ({"views": ()}, "views must be one angle or more"),
-        ({"views": (np.nan,)}, "views must be one angle or more"),
+        ({"control": "gauss_newton", "size": 24}, "size must be >= 32 with control"),
+        ({"views": ()}, "views must be 1 or more values, each a number"),
+        ({"views": (np.nan,)}, "views must be 1 or more values, each a number"),
         ({"source_mm": 100.0}, "source_mm must be"),
         ({"offset_deg": 40.0}, "offset_deg must be"),
         ({"tone": ((0, 0),)}, "tone must be two knots"),
@@ -156,27 +158,29 @@ def test_refusals(kwargs, rule):
 @pytest.mark.parametrize("change", [0.0, 1.0])
 def test_the_motion_that_is_missing_is_proposed(views, change):
     """As far as can be seen: one view hardly shows the depth."""
-    made = task(views=views, change=change, control="fits")
+    made = task(views=views, intensity_jitter=change, control="gauss_newton")
     state = start(made)
     state = replace(state, pose=move_pose(state.target, np.array([[4.0, -3, 5, 2, -3, 2]])))
-    fits = made.proposed(state.image, state.xray, state.pose)
+    fits = made.moves.propose(state.image, state.xray, state.pose)
     before = made.metrics(state)["reprojection_mm"][0]
     for look in range(made.proposer.count):
         after = replace(state, pose=move_pose(state.pose, fits[:, look, :6]))
         assert made.metrics(after)["reprojection_mm"][0] < 0.5 * before
     assert (fits[0, :, 7] > fits[0, :, 6]).all()
-    still = made.proposed(state.image, state.xray, state.target)[0, :, :6]
+    still = made.moves.propose(state.image, state.xray, state.target)[0, :, :6]
     shown = still if len(views) > 1 else np.delete(still, 1, axis=1)
     assert np.abs(shown).max() < (2.5 if change else 1.0)
 
 
 def test_a_proposal_is_made_where_it_is_trusted():
-    made = task(control="fits")
+    made = task(control="gauss_newton")
     state, action = start(made), np.full((1, 8), -1, np.float32)
     action[0, :6] = 0.5
     np.testing.assert_allclose(made.step(state, action).pose, move_pose(state.pose, np.full((1, 6), 5.0)))
     action[0, 7] = 0.1
-    np.testing.assert_allclose(made.step(state, action).pose, move_pose(state.pose, state.fits[:, 1, :6]))
+    np.testing.assert_allclose(
+        made.step(state, action).pose, move_pose(state.pose, state.proposals[:, 1, :6])
+    )
     for _ in range(2):
         after = made.step(state, made.expert(state))
         assert made.metrics(after)["mtre_mm"][0] < 0.9 * made.metrics(state)["mtre_mm"][0]
@@ -184,10 +188,10 @@ def test_a_proposal_is_made_where_it_is_trusted():
 
 
 def test_numpy_and_torch_propose_the_same_motions():
-    made = task(views=(0.0, 90.0), control="fits")
+    made = task(views=(0.0, 90.0), control="gauss_newton")
     state = start(made)
-    there = made.proposed(*(torch.as_tensor(part) for part in (state.image, state.xray, state.pose)))
-    np.testing.assert_allclose(there.numpy(), state.fits, atol=1e-3)
+    there = made.moves.propose(*(torch.as_tensor(part) for part in (state.image, state.xray, state.pose)))
+    np.testing.assert_allclose(there.numpy(), state.proposals, atol=1e-3)
 
 
 def test_means_of_blocks_leave_the_last_pixels_out():

@@ -9,7 +9,7 @@ import numpy as np
 
 from visionrl.core import baseline
 from visionrl.core.registry import Run
-from visionrl.envs.registration.base import Registration, State
+from visionrl.envs.registration.align import Align, State
 from visionrl.envs.registration.deformable import Deformable
 from visionrl.envs.registration.deformable import State as Bent
 from visionrl.ops import transforms
@@ -21,17 +21,19 @@ from visionrl.ops.least_squares import ROUNDS, STILL
 def gauss_newton(train: Any) -> Run:
     """Up to ten proposals at each scale, the widest field first: what an agent that chooses among them must beat.
 
-    Its fields and the largest of its motions are those of the environment's ``window``, ``scales`` and ``step``.
+    Its fields and the largest of its motions are those of the environment's ``window``, ``scales`` and ``max_step``.
 
     Source: Lucas & Kanade (1981); Baker & Matthews (2004).
     """
 
-    def run(task: Registration, state: State) -> State:
-        fits = task.proposer
-        for look in range(fits.count):
+    def run(task: Align, state: State) -> State:
+        proposer = task.proposer
+        for look in range(proposer.count):
             for _ in range(ROUNDS):
-                motion = fits.made(state.pair, state.frame, state.pose)[:, look, : fits.numbers]
-                pose = transforms.move(state.pose, motion, task.kind)
+                motion = proposer.propose(state.pair, state.view_transform, state.pose)[
+                    :, look, : proposer.numbers
+                ]
+                pose = transforms.move(state.pose, motion, task.transform)
                 if not task.allowed(pose, state.pose)[0]:
                     break
                 near = transforms.distance(pose, state.pose)[0] < STILL

@@ -17,7 +17,7 @@ from visionrl.baselines.mutual_information import find_itk, to_image
 from visionrl.baselines.simple_itk import package
 from visionrl.core import baseline
 from visionrl.envs.registration.inliers import grey, matched
-from visionrl.envs.registration.registration2d import Registration2D, State
+from visionrl.envs.registration.registration import Registration2D, State
 from visionrl.ops.transforms import fit
 
 TASK = "Registration2D-v0"
@@ -66,7 +66,7 @@ def itk_mutual_information(train: None) -> Run:
         fixed, moving = (
             to_image(itk, grey(some[pair]), unit) for some in (task.bank.fixed, task.bank.moving)
         )
-        found = find_itk(itk, fixed, moving, state.pose[0], task.kind)
+        found = find_itk(itk, fixed, moving, state.pose[0], task.transform)
         return replace(state, pose=found[None], finished=np.ones(1, bool))
 
     return run
@@ -81,7 +81,7 @@ def finder(method: Method) -> Run:
         home, there = middle(fixed), middle(moving)
         pose = state.pose[0]
         start = np.column_stack([pose[:, :2], pose[:, 2] + there - pose[:, :2] @ home])
-        found = method(grey(fixed), grey(moving), start, task.kind)
+        found = method(grey(fixed), grey(moving), start, task.transform)
         inner = np.column_stack([found[:, :2], found[:, :2] @ home + found[:, 2] - there])
         return replace(state, pose=inner[None], finished=np.ones(1, bool))
 

@@ -50,7 +50,7 @@ def nelder_mead(train: None) -> Run:
 
 @baseline(TASK, "Gauss-Newton", learns=False)
 def gauss_newton(train: None) -> Run:
-    """Up to ten proposals of control "fits" at each scale, coarse first: what an agent that chooses among them must beat.
+    """Up to ten proposals of control "gauss_newton" at each scale, coarse first: what an agent that chooses among them must beat.
 
     Source: Lucas & Kanade (1981).
     """
@@ -58,7 +58,7 @@ def gauss_newton(train: None) -> Run:
     def run(task: Registration2D3D, state: State) -> State:
         for look in range(task.proposer.count):
             for _ in range(ROUNDS):
-                motion = task.proposer.made(state.image, state.xray, state.pose)[:, look, :6]
+                motion = task.proposer.propose(state.image, state.xray, state.pose)[:, look, :6]
                 pose = move_pose(state.pose, motion)
                 if not pose_in_reach(pose)[0]:
                     break

@@ -10,7 +10,7 @@ import numpy as np
 from visionrl.baselines.mutual_information import find_itk, to_image
 from visionrl.baselines.simple_itk import package
 from visionrl.core import baseline
-from visionrl.envs.registration.registration3d import Registration3D, State
+from visionrl.envs.registration.registration import Registration3D, State
 
 TASK = "Registration3D-v0"
 
@@ -53,7 +53,7 @@ def finder(moments: bool) -> Run:
             to_image(itk, volume[0], spacing)
             for volume, spacing in zip((sample.fixed, sample.moving), sample.spacing_mm, strict=True)
         )
-        found = find_itk(itk, fixed, moving, state.pose[0], task.kind, moments)
+        found = find_itk(itk, fixed, moving, state.pose[0], task.transform, moments)
         return replace(state, pose=found[None], finished=np.ones(1, bool))
 
     return run

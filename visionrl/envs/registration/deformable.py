@@ -14,7 +14,7 @@ from visionrl.banks.label_grids import body, shape_bank
 from visionrl.banks.label_maps import check_labels
 from visionrl.core import Task
 from visionrl.datasets import PairSample, load
-from visionrl.envs.registration.base import check_axes
+from visionrl.envs.registration.align import check_axes
 from visionrl.envs.registration.bending_rules import BendingRules
 from visionrl.envs.registration.control_points import near_body, visits
 from visionrl.envs.registration.controls import (

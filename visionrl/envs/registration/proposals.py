@@ -25,7 +25,7 @@ POSE_NUMBERS = 6
 Bank = PairBank | VolumePairBank
 
 
-def fit_scales(scales: Sequence[int]) -> tuple[int, ...]:
+def proposal_scales(scales: Sequence[int]) -> tuple[int, ...]:
     """The scales at which images are compared whose windows have these, coarse first."""
     return (2 * COARSER * scales[0], *(COARSER * scale for scale in scales))
 
@@ -46,7 +46,7 @@ class GaussNewton:
         side: of the pictures that are compared, pixels.
         kind: of the motions: "rigid", "similarity" or "affine".
         largest: no number of a motion exceeds it, either way.
-        wander: views of the fixed image change from episode to episode.
+        random_view: views of the fixed image change from episode to episode.
         differ: (M,) bool, pairs of two modalities; None where none are.
 
     Attributes:
@@ -62,7 +62,7 @@ class GaussNewton:
         side: int,
         kind: str,
         largest: float,
-        wander: bool,
+        random_view: bool,
         differ: DeviceTable | None,
     ) -> None:
         self.bank, self.kind, self.largest = bank, kind, largest
@@ -75,7 +75,7 @@ class GaussNewton:
         self.numbers = transforms.count(kind, self.axes)
         self.size = self.count * (self.numbers + NUM_SCORES)
         pairs = len(bank.half_extent)
-        kept = not wander and 4 * pairs * self.count * self.points * self.numbers <= MOST_KEPT
+        kept = not random_view and 4 * pairs * self.count * self.points * self.numbers <= MOST_KEPT
         self.known = tuple(map(DeviceTable, self.still(pairs))) if kept else None
 
     def still(self, pairs: int) -> list[np.ndarray]:
@@ -84,19 +84,19 @@ class GaussNewton:
         rows = [self.views(np.array([pair]), eye) for pair in range(pairs)]
         return [np.concatenate(parts) for parts in zip(*rows, strict=True)]
 
-    def made(self, pair: Array, frame: Array, pose: Array) -> Array:
+    def propose(self, pair: Array, view_transform: Array, pose: Array) -> Array:
         """The motions and how good each is, (B, F, k + 2) float64.
 
         The last two of each are the shares of the variance that is explained, without and with the motion.
 
         Args:
             pair: (B,) index.
-            frame: (B, d, d + 1), from the view to the fixed image.
+            view_transform: (B, d, d + 1), from the view to the fixed image.
             pose: (B, d, d + 1), from the view to the moving image.
         """
         xp = xp_of(pose)
         if self.known is None:
-            grey, descent, inside = self.views(pair, frame)
+            grey, descent, inside = self.views(pair, view_transform)
         else:
             grey, descent, inside = (xp.take(table.on(pair), pair, axis=0) for table in self.known)
         moving = self.grey(1, pair, pose)
@@ -104,26 +104,28 @@ class GaussNewton:
         differ = None if self.differ is None else xp.take(self.differ.on(pair), pair, axis=0)
         return clip_proposals(motions(descent, grey, moving, weight, differ), self.largest)
 
-    def views(self, pair: Array, frame: Array) -> tuple[Array, Array, Array]:
+    def views(self, pair: Array, view_transform: Array) -> tuple[Array, Array, Array]:
         """Of fixed images: grey (B, F, n), how it changes with a motion (B, F, n, k), both float32, and (B, F, n) inside."""
-        xp = xp_of(frame)
+        xp = xp_of(view_transform)
         greys = xp.stack(
             [
-                xp.stack([self.beside(pair, frame, look, axis) for look in range(self.count)], axis=1)
+                xp.stack(
+                    [self.beside(pair, view_transform, look, axis) for look in range(self.count)], axis=1
+                )
                 for axis in range(self.axes)
             ],
             axis=-1,
         )
-        descent = xp.matmul(greys[..., None, :], self.ways.on(frame))[..., 0, :]
-        return self.grey(0, pair, frame), descent, self.inside(0, pair, frame)
+        descent = xp.matmul(greys[..., None, :], self.ways.on(view_transform))[..., 0, :]
+        return self.grey(0, pair, view_transform), descent, self.inside(0, pair, view_transform)
 
-    def beside(self, pair: Array, frame: Array, look: int, axis: int) -> Array:
+    def beside(self, pair: Array, view_transform: Array, look: int, axis: int) -> Array:
         """(B, n) slopes of the fixed images at a scale along an axis, from the pixels on both sides."""
-        xp, pixel, level = xp_of(frame), self.pixels[look], self.levels[look : look + 1]
+        xp, pixel, level = xp_of(view_transform), self.pixels[look], self.levels[look : look + 1]
         rigid = transforms.count("rigid", self.axes)
-        step = const(tuple(pixel * (number == axis) for number in range(rigid)), frame)
-        step = xp.broadcast_to(step[None, :], (frame.shape[0], rigid))
-        views = [transforms.move(frame, way * step, "rigid") for way in (1.0, -1.0)]
+        step = const(tuple(pixel * (number == axis) for number in range(rigid)), view_transform)
+        step = xp.broadcast_to(step[None, :], (view_transform.shape[0], rigid))
+        views = [transforms.move(view_transform, way * step, "rigid") for way in (1.0, -1.0)]
         ahead, behind = (self.grey(0, pair, view, level)[:, 0, :] for view in views)
         return (ahead - behind) / (2 * pixel)
 
@@ -137,9 +139,9 @@ class GaussNewton:
         there = within(self.grid, self.bank.sizes[which], pair, pose, self.margin.on(pose))
         return xp_of(pose).reshape(there, (-1, self.count, self.points))
 
-    def trust(self, pose: Array, target: Array, fits: Array, close: float) -> Array:
-        """How near each fit would bring maps to the truth, see ``choice.trusted``."""
-        ways = [fits[:, look, : self.numbers] for look in range(self.count)]
+    def quality(self, pose: Array, target: Array, proposals: Array, close: float) -> Array:
+        """How near each proposal would bring maps to the truth, see ``proposal_quality``."""
+        ways = [proposals[:, look, : self.numbers] for look in range(self.count)]
         after = [transforms.distance(transforms.move(pose, some, self.kind), target) for some in ways]
         return proposal_quality(transforms.distance(pose, target), xp_of(pose).stack(after, axis=-1), close)
 
@@ -190,7 +192,7 @@ class PoseGaussNewton:
         self.blur = DeviceTable(weights / weights.sum(axis=1, keepdims=True))
         self.means = [DeviceTable(block_means(len(line), coarser)) for coarser in RENDER_COARSER]
 
-    def made(self, image: Array, xray: Array, pose: Array) -> Array:
+    def propose(self, image: Array, xray: Array, pose: Array) -> Array:
         """The motions and how good each is, (B, F, 8) float64.
 
         Args:
