@@ -69,14 +69,14 @@ SETUPS = (
         LANDMARK_84,
     ),
     Setup(
-        "tracking", "visionrl/Tracking-v0", None, "112x112 RGB, 200 videos of 160x208", {"template": False}
+        "tracking", "visionrl/Tracking-v0", None, "112x112 RGB, 200 videos of 160x208", {"views": ("window",)}
     ),
     Setup(
         "tracking-84",
         "visionrl/Tracking-v0",
         None,
         "84x84 RGB, 200 videos of 160x208",
-        {"window": 84, "template": False},
+        {"window": 84, "views": ("window",)},
     ),
 )
 

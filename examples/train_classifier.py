@@ -18,8 +18,7 @@ import sys
 import torch
 import tyro
 
-from visionrl.supervised.classifier import ClassifierConfig, load_classifier, train_classifier
-from visionrl.supervised.classifier_data import load_images
+from visionrl.supervised.classifier import ClassifierConfig, load_classifier, load_images, train_classifier
 
 
 def main(config: ClassifierConfig) -> None:

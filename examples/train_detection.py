@@ -21,7 +21,7 @@ import tyro
 from visionrl.agents import TrainConfig, train
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DetectionConfig(TrainConfig):
     """One training run; see ``TrainConfig`` for what is not here."""
 

@@ -92,7 +92,7 @@ def main() -> None:
 
         for entry in TASKS.values():
             short = (
-                {"termination": "found", "attended": False}
+                {"termination": "found", "keep_visited_boxes": False}
                 if "termination" in argument_names(entry.task)
                 else {}
             )  # not the idle rest

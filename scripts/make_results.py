@@ -83,8 +83,8 @@ def main(
     test = found[0]["test"]
     agent = next(row for row in test["rows"] if row["kind"] == "agent")
     wanted = [
-        test["headline"],
-        f"median_{test['headline']}",
+        test["primary_metric"],
+        f"median_{test['primary_metric']}",
         "is_success",
         "median_error_mm",
         "precision_20px",
@@ -97,8 +97,8 @@ def main(
         f"```\n{commands}\n```",
         f"{machine}; {found[0]['timesteps']:,} steps per run. The agent is the best of its evaluations on the "
         f"validation split; the test split ({agent['episodes']} episodes over {test['clusters']} images or videos) was "
-        f"looked at once per run. [95 % intervals], bootstrap over images or videos; {test['headline']}: {better} is "
-        "better.",
+        "looked at once per run. [95 % intervals], bootstrap over images or videos; "
+        f"{test['primary_metric']}: {better} is better.",
         "\n".join(rows(found, metrics)),
         *([note] if note else []),
         f"![Validation curves]({name}.png)",
@@ -106,7 +106,7 @@ def main(
         f"![An episode]({name}.gif)",
     ]
     FOLDER.mkdir(parents=True, exist_ok=True)
-    curves(list(runs), test["headline"], FOLDER / f"{name}.png")
+    curves(list(runs), test["primary_metric"], FOLDER / f"{name}.png")
     shutil.copy(runs[0] / "episode.gif", FOLDER / f"{name}.gif")
     (FOLDER / f"{name}.md").write_text("\n\n".join(parts) + "\n")
 

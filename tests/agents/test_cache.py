@@ -14,7 +14,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
 from visionrl.agents import agent_policy, evaluate, make_vec_env
-from visionrl.agents.networks.frozen_features import CachedFeatures, FeatureEncoder, cached_policy
+from visionrl.agents.evaluation.policies import cached_policy
+from visionrl.agents.networks.frozen_features import CachedFeatures, FeatureEncoder
 from visionrl.backbones import make_backbone
 
 LANDMARK = "visionrl/LandmarkLocalization-v0"

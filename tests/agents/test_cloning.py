@@ -13,9 +13,9 @@ from visionrl.agents import TrainConfig, clone, make_vec_env
 from visionrl.agents.imitation.cloning import (
     Memory,
     answers,
-    clone_action_values,
     expert_actions,
     mixed_actions,
+    pays_task_rewards,
 )
 from visionrl.agents.imitation.values import state_values
 from visionrl.agents.training.config import resolve
@@ -29,7 +29,7 @@ def model_of(algo: Any, env: str, rows: int = 8, **kwargs: Any) -> Any:
     sizes = ("buffer_size=100",) if algo not in ("ppo", "a2c") else ()
     config = resolve(
         TrainConfig(
-            env, algo=algo, device="cpu", num_envs=rows, presets=False, algo_args=(*sizes, "gamma=0.5")
+            env=env, algo=algo, device="cpu", num_envs=rows, recipe="none", algo_args=(*sizes, "gamma=0.5")
         )
     )
     return build_model(config, make_vec_env(env, rows, **kwargs))
@@ -97,7 +97,7 @@ def test_targets_follow(algo: str, net: str) -> None:
 
 @pytest.mark.parametrize("algo", ["dqn", "ppo"])
 def test_what_there_is_to_learn(algo: str) -> None:
-    """The expert's action is best among the values; a critic learns its worth; without foresight only the action."""
+    """The expert's action is best among the values; a critic learns its worth; otherwise only the action."""
     model = model_of(algo, LANDMARK, window=12)
     env = model.get_env()
     env.reset()
@@ -111,9 +111,8 @@ def test_what_there_is_to_learn(algo: str) -> None:
         np.testing.assert_allclose(
             found[:, 1], state_values(env.unwrapped.venv.task, env.unwrapped.venv.state, 0.5)
         )
-    env.unwrapped.venv.task.clone_action_values = False
-    np.testing.assert_array_equal(answers(model, wanted), wanted[:, None])
-    clone(model, 16)
+    np.testing.assert_array_equal(answers(model, wanted, try_actions=False), wanted[:, None])
+    clone(model, 16, try_actions=False)
 
 
 def test_a_critic_learns_what_states_are_worth() -> None:
@@ -135,7 +134,7 @@ def test_a_critic_learns_what_states_are_worth() -> None:
 
 def test_a_frozen_backbone_stays_and_the_optimizer_is_new() -> None:
     config = resolve(
-        TrainConfig(LANDMARK, device="cpu", num_envs=4, frozen=True, algo_args=("buffer_size=10",))
+        TrainConfig(env=LANDMARK, device="cpu", num_envs=4, frozen=True, algo_args=("buffer_size=10",))
     )
     model: Any = build_model(config, make_vec_env(LANDMARK, 4, window=16))
     trunk = model.q_net.features_extractor.backbones
@@ -196,7 +195,7 @@ def test_bad_numbers() -> None:
 def test_wrappers_that_change_rewards_leave_the_action_alone() -> None:
     env = make_vec_env(LANDMARK, 2, window=12)
     assert (
-        clone_action_values(env)
-        and clone_action_values(VecTransposeImage(env, skip=True))
-        and not clone_action_values(VecNormalize(env, norm_obs=False))
+        pays_task_rewards(env)
+        and pays_task_rewards(VecTransposeImage(env, skip=True))
+        and not pays_task_rewards(VecNormalize(env, norm_obs=False))
     )

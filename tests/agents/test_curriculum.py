@@ -26,7 +26,7 @@ def eased(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         return ordinary(self, rng, item)
 
     monkeypatch.setattr(task, "sample", sample)
-    monkeypatch.setattr(task, "eased", True)
+    monkeypatch.setattr(task, "difficulty", 1.0, raising=False)
     return drawn
 
 

@@ -12,7 +12,7 @@ from scipy.stats import bootstrap
 
 import visionrl  # noqa: F401
 from visionrl.agents.evaluation.compare import compare, evaluate
-from visionrl.agents.evaluation.episodes import MOST_EPISODES, choose
+from visionrl.agents.evaluation.episodes import MOST_EPISODES, select_episodes
 from visionrl.agents.evaluation.policies import RandomPolicy, ScoredPolicy, agent_policy, expert_policy
 from visionrl.agents.evaluation.record import record
 from visionrl.agents.evaluation.table import estimate, summarize
@@ -80,13 +80,13 @@ def test_the_time_limit_holds():
 
 def test_episodes_take_every_item_in_turn_or_spread_over_them():
     task = make_task(LANDMARK, data=IMAGES)
-    assert choose(task, None, 0).items == list(range(10))
-    assert choose(task, 23, 0).items == [k % 10 for k in range(23)]
-    few = choose(task, 5, 3)
+    assert select_episodes(task, None, 0).items == list(range(10))
+    assert select_episodes(task, 23, 0).items == [k % 10 for k in range(23)]
+    few = select_episodes(task, 5, 3)
     assert [item // 2 for item in few.items] == list(range(5))  # one of each fifth
     assert few.groups.tolist() == list(range(5))  # items 2 k and 2 k + 1 are on image k
     many = make_task(LANDMARK, data=images(300))
-    assert len(set(choose(many, None, 0).items)) == MOST_EPISODES
+    assert len(set(select_episodes(many, None, 0).items)) == MOST_EPISODES
 
 
 def test_videos_are_whole_unless_told_otherwise():

@@ -12,7 +12,7 @@ from stable_baselines3.common.buffers import DictReplayBuffer
 
 from visionrl.agents import TrainConfig, VisionExtractor, clone, make_vec_env
 from visionrl.agents.imitation.cloning import Memory, expert_actions
-from visionrl.agents.sb3.replay import Looker, StateReplayBuffer, bytes_of
+from visionrl.agents.sb3.replay import StateRenderer, StateReplayBuffer, bytes_of
 from visionrl.agents.training.config import resolve
 from visionrl.agents.training.models import build_model, fit_buffer
 from visionrl.core import TASKS, make_task
@@ -87,7 +87,7 @@ def test_cloning_is_the_same() -> None:
     found = []
     for rerender in (False, True):
         config = resolve(
-            TrainConfig(FLAT, device="cpu", num_envs=8, presets=False, algo_args=("buffer_size=8",))
+            TrainConfig(env=FLAT, device="cpu", num_envs=8, recipe="none", algo_args=("buffer_size=8",))
         )
         model: Any = build_model(config, make_vec_env(FLAT, 8, window=24, seed=0))
         clone(model, 400, rerender=rerender)
@@ -97,7 +97,7 @@ def test_cloning_is_the_same() -> None:
 
 def test_a_step_in_a_volume_takes_a_hundredth() -> None:
     env = make_vec_env(CHEST, 2, target="heart")
-    kept, seen = Looker(env).bytes_per_state, 2 * bytes_of(env.observation_space)
+    kept, seen = StateRenderer(env).bytes_per_state, 2 * bytes_of(env.observation_space)
     task = make_task(CHEST, target="heart")
     state = task.sample(np.random.default_rng(0), 0)
     assert kept == sum(np.asarray(value).nbytes for value in vars(state).values()) < seen / 100
@@ -110,7 +110,7 @@ def test_the_memory_of_the_cloning_holds_more_states_than_pictures() -> None:
 
 def test_a_config_with_it() -> None:
     config = resolve(
-        TrainConfig(CHEST, rerender=True, algo_args=("buffer_size=50000",), device="cpu", num_envs=2)
+        TrainConfig(env=CHEST, rerender=True, algo_args=("buffer_size=50000",), device="cpu", num_envs=2)
     )
     env = make_vec_env(CHEST, 2, target="heart")
     assert fit_buffer(config, env, given=False).algo_kwargs["buffer_size"] == 50_000

@@ -14,7 +14,7 @@ import torch
 from visionrl.agents import TrainConfig, load_agent, train
 from visionrl.agents.evaluation.policies import ScoredPolicy, agent_policy
 from visionrl.agents.imitation.scorer import fit_scorer
-from visionrl.agents.training.models import build_model, make_training_env
+from visionrl.agents.training.models import build_model, eyes, make_training_env
 from visionrl.cli import main as cli
 from visionrl.ops import to_numpy
 
@@ -25,7 +25,7 @@ def config(out: Path, **changes: object) -> TrainConfig:
     """A run on coins, of a few seconds."""
     sizes = {"timesteps": 0, "clone_steps": 256, "num_envs": 8, "eval_episodes": 2, "test_episodes": 2}
     env = {"env": "visionrl/Detection-v0", "data": "coins", "env_args": ("window=24", "max_episode_steps=20")}
-    plain = {"device": "cpu", "presets": False, "out": str(out), "scorer_steps": 512, "algo_args": REPLAY}
+    plain = {"device": "cpu", "recipe": "none", "out": str(out), "scorer_steps": 512, "algo_args": REPLAY}
     return TrainConfig(**(sizes | env | plain | changes))  # type: ignore[arg-type]
 
 
@@ -34,7 +34,9 @@ def test_what_it_says_goes_with_the_overlap(tmp_path: Path) -> None:
     env = make_training_env(tiny)
     model = build_model(tiny, env)
     losses: list[float] = []
-    scorer = fit_scorer(model, tiny, lambda done, loss: losses.append(loss))
+    scorer = fit_scorer(
+        model, tiny.scorer_steps, on_step=lambda done, loss: losses.append(loss), **eyes(tiny)
+    )
     assert not scorer.training and "history" not in scorer.space.spaces
     obs, said, true = env.reset(), [], []
     for _ in range(20):
@@ -43,7 +45,7 @@ def test_what_it_says_goes_with_the_overlap(tmp_path: Path) -> None:
         true.append(to_numpy(venv.task.detection_quality(venv.state)))
         obs = env.step(to_numpy(venv.task.expert(venv.state)))[0]
     assert np.corrcoef(np.concatenate(said), np.concatenate(true))[0, 1] > 0.5
-    again = fit_scorer(build_model(tiny, make_training_env(tiny)), tiny)
+    again = fit_scorer(build_model(tiny, make_training_env(tiny)), tiny.scorer_steps, **eyes(tiny))
     assert all(map(torch.equal, again.state_dict().values(), scorer.state_dict().values()))
 
 
@@ -65,7 +67,7 @@ def test_it_is_a_row_of_the_run_and_of_a_later_evaluation(
 def test_stopped_while_it_learns_the_run_begins_there_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*args: object) -> None:
+    def interrupted(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
     tiny = config(tmp_path, scorer_steps=64)

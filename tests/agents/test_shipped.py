@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from visionrl.agents import TrainConfig, agent_policy, evaluate, load_agent, train
-from visionrl.agents.shipped import HOME, completed, folder_of, ship
+from visionrl.agents.shipped import HOME
+from visionrl.agents.training.saving import completed, folder_of, ship
 
 NAMES = sorted(path.name for path in HOME.iterdir() if (path / "config.json").is_file())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -15,6 +16,7 @@ from visionrl.agents import TrainConfig, clone, load_agent, make_vec_env, train
 from visionrl.agents.imitation.cloning import TEMPERATURE, batch_size, expert_actions
 from visionrl.agents.networks.team import KINDS, TeamExtractor, TeamPolicy
 from visionrl.agents.training.models import build_model
+from visionrl.agents.training.train import start_from_teacher
 
 ID = "visionrl/MultiLandmarkLocalization3D-v0"
 SMALL: dict[str, Any] = {"window": 5, "scales": (4,), "steps": (4,)}
@@ -95,10 +97,11 @@ def test_a_team_learns_from_the_experts() -> None:
 
 
 def test_a_team_begins_as_the_single_agent_that_taught_it() -> None:
-    args = ("communication=mean", "fusion=film", "teacher=landmarks3d-chest")
+    args: dict[str, Any] = {"communication": "mean", "fusion": "film"}
     names = ["trachea", "heart"]
     env = make_vec_env(ID, 4, seed=0, target=names)
-    model: Any = build_model(TrainConfig(ID, algo="ppo", algo_args=args, presets=False, device="cpu"), env)
+    model: Any = build_model(TrainConfig(env=ID, algo="ppo", recipe="none", device="cpu", **args), env)
+    start_from_teacher(model, "landmarks3d-chest")
     single, config = load_agent("landmarks3d-chest", "cpu")
     obs = env.reset()
     logits = model.policy.get_distribution(model.policy.obs_to_tensor(obs)[0]).distribution
@@ -116,14 +119,15 @@ def test_a_team_begins_as_the_single_agent_that_taught_it() -> None:
 
 def test_what_a_team_cannot_begin_as_is_refused() -> None:
     env = make_vec_env(ID, 1, target=["liver", "rib_left_3"])
-    config = TrainConfig(
-        ID, algo="ppo", algo_args=("communication=mean", "teacher=landmarks3d-chest"), device="cpu"
-    )
+    config = TrainConfig(env=ID, algo="ppo", communication="mean", device="cpu")
     with pytest.raises(ValueError, match=r"teacher must look for all that the team does.*rib_left_3"):
-        build_model(config, env)
+        start_from_teacher(build_model(config, env), "landmarks3d-chest")
     env = make_vec_env(ID, 1, target=["liver", "heart"])
     with pytest.raises(ValueError, match="fusion='film'"):
-        build_model(config, env)
+        start_from_teacher(build_model(config, env), "landmarks3d-chest")
+    alone = build_model(replace(config, communication=None), env)
+    with pytest.raises(ValueError, match="teacher must be None without communication"):
+        start_from_teacher(alone, "landmarks3d-chest")
 
 
 def test_a_batch_holds_as_many_decisions_for_a_team() -> None:
@@ -137,11 +141,11 @@ def test_a_run_of_a_team_is_loaded_again(tmp_path: Any) -> None:
     args = ("window=5", "scales=[4]", "steps=[4]", "team=2", "max_episode_steps=10")
     sizes: dict[str, Any] = {"num_envs": 2, "eval_episodes": 2, "test_episodes": 2, "eval_every": 64}
     config = TrainConfig(
-        ID,
+        env=ID,
         algo="ppo",
         timesteps=64,
         env_args=args,
-        algo_args=("communication=attention",),
+        communication="attention",
         out=str(tmp_path),
         **sizes,
     )

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import tyro
 
 from visionrl.agents import TrainConfig, load_agent, make_vec_env, train
 from visionrl.agents.imitation import cloning as cloning_module
 from visionrl.agents.networks.frozen_features import OnImages
 from visionrl.agents.training.callback import RunCallback
 from visionrl.agents.training.config import resolve
-from visionrl.cli import main as cli
+from visionrl.cli.train import Train
 from visionrl.core import entry_of
 
 LANDMARK, GLIMPSE = "visionrl/LandmarkLocalization-v0", "visionrl/GlimpseClassification-v0"
@@ -40,7 +41,7 @@ def tiny(algo: str, out: Path, **changes: Any) -> TrainConfig:
     """A run of a second or two."""
     sizes = {"timesteps": 192, "num_envs": 4, "eval_every": 96, "eval_episodes": 2, "test_episodes": 2}
     env = {"env": LANDMARK, "env_args": ("window=24", "max_episode_steps=12", "target=heart")}
-    plain = {"device": "cpu", "checkpoint_every": 64, "presets": False, "out": str(out)}
+    plain = {"device": "cpu", "checkpoint_every": 64, "recipe": "none", "out": str(out)}
     return TrainConfig(algo=algo, **(sizes | env | plain | RUNS[algo] | changes))  # type: ignore[arg-type]
 
 
@@ -64,7 +65,7 @@ def easy(monkeypatch: pytest.MonkeyPatch) -> None:
         return replace(start, position=position, trail=np.where(np.isnan(start.trail), start.trail, position))
 
     monkeypatch.setattr(task, "sample", sample)
-    monkeypatch.setattr(task, "eased", True)
+    monkeypatch.setattr(task, "difficulty", 1.0, raising=False)
 
 
 def stop_at(patch: pytest.MonkeyPatch, steps: int) -> None:
@@ -162,16 +163,16 @@ def test_a_cached_agent_is_the_one_that_was_trained(tmp_path: Path) -> None:
         ({"cache": True, "frozen": True, "attention": "soft"}, "cache must be off with stn and attention"),
         ({"algo": "a2c", "guided": True}, "guided must be off for a2c"),
         ({"algo": "qrdqn", "demo_steps": 10}, "demo_steps must be 0 for qrdqn, got 10"),
-        ({"clone_steps": -1}, "clone_steps must be a whole number >= 0, got -1"),
-        ({"curriculum": 1.5}, r"curriculum must be in \[0.0, 1.0\], got 1.5"),
-        ({"timesteps": 0}, "timesteps must be a whole number >= 1, got 0"),
+        ({"clone_steps": -1}, "clone_steps must be a whole number >= 0 or None, got -1"),
+        ({"curriculum": 1.5}, r"curriculum must be a number in \[0, 1\], got 1.5"),
+        ({"timesteps": 0}, "timesteps must be >= 1 without clone_steps, got 0"),
         ({"attention": "cross"}, "attention must be one of 'none', 'soft'"),
     ],
 )
 def test_tools_that_do_not_fit(wrong: dict[str, Any], message: str) -> None:
-    """Presets may still choose the algorithm and the cloning; then it is refused when they have."""
+    """A recipe may still choose the algorithm and the cloning; then it is refused when they have."""
     with pytest.raises(ValueError, match=message):
-        resolve(TrainConfig(LANDMARK, **wrong))
+        resolve(TrainConfig(env=LANDMARK, **wrong))
 
 
 @pytest.mark.parametrize(
@@ -199,15 +200,17 @@ def test_a_task_that_does_not_fit_leaves_no_folder(
 def test_the_commands_of_the_page_are_understood() -> None:
     page = Path(__file__).resolve().parents[2] / "docs" / "training.md"
     lines = [
-        shlex.split(line)[2:] for line in page.read_text().splitlines() if line.startswith("visionrl train")
+        shlex.split(line, comments=True)[2:]
+        for line in page.read_text().splitlines()
+        if line.startswith("visionrl train")
     ]
-    configs = [cli.train_command(line).config for line in lines]
+    configs = [tyro.cli(Train, args=line).config for line in lines]
     assert len(configs) > 8 and all(isinstance(config, TrainConfig) for config in configs)
     folders = [config.folder for config in configs if not config.resume]
     assert len(set(folders)) == len(folders)
 
 
 def test_names_say_which_tools_were_used() -> None:
-    config = TrainConfig(LANDMARK, guided=True, clone_steps=5, attention="soft", curriculum=0.5)
+    config = TrainConfig(env=LANDMARK, guided=True, clone_steps=5, attention="soft", curriculum=0.5)
     assert config.folder.name == "LandmarkLocalization-v0-dqn-small-guided-clone-curriculum-soft-s0"
     assert resolve(config).algo_kwargs["exploration_final_eps"] == 0.05

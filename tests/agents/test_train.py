@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import json
 import os
 import signal
@@ -20,9 +21,8 @@ from stable_baselines3 import DQN, PPO
 
 import visionrl
 from visionrl.agents import TrainConfig, load_agent, make_vec_env, train
-from visionrl.agents.training.arguments import parse_args
 from visionrl.agents.training.callback import RunCallback
-from visionrl.agents.training.config import load_presets, resolve
+from visionrl.agents.training.config import describe_game, load_recipe, parse_args, resolve
 from visionrl.agents.training.models import ALGORITHMS, FITS, build_model, fit_buffer
 from visionrl.agents.training.run_files import space_from_json, space_to_json
 from visionrl.core import TASKS
@@ -258,7 +258,10 @@ def test_parse_args() -> None:
     [
         ({"algo": "reinforce"}, "algo must be one of"),
         ({"env": "visionrl/Nothing-v0"}, "env must be one of"),
-        ({"num_envs": 0}, "num_envs must be a whole number >= 1, got 0"),
+        ({"num_envs": 0}, "num_envs must be a whole number >= 1 or None, got 0"),
+        ({"threads": True}, "threads must be a whole number >= 1, got True"),
+        ({"preset": "caicedo2015"}, "preset must be one of none, alansary2019, .* for visionrl/LandmarkLoc"),
+        ({"fusion": "sum"}, "fusion must be one of 'concat', 'film' or None, got 'sum'"),
         ({"env_args": ("window",)}, "name=value"),
     ],
 )
@@ -269,7 +272,7 @@ def test_bad_configs(wrong: dict, message: str) -> None:
         TrainConfig.from_dict({"colour": 3})
 
 
-def test_presets_may_learn_otherwise_after_cloning() -> None:
+def test_recipes_may_learn_otherwise_after_cloning() -> None:
     def chosen(**given: Any) -> tuple[Any, ...]:
         run = resolve(TrainConfig(env="visionrl/Detection-v0", **given))
         return run.clone_steps, run.clone_rate, run.timesteps, run.algo_kwargs["learning_rate"]
@@ -280,10 +283,10 @@ def test_presets_may_learn_otherwise_after_cloning() -> None:
     assert chosen(clone_steps=0) == chosen(preset="caicedo2015") == by_reward_alone
 
 
-def test_what_is_given_wins_over_the_presets_file() -> None:
-    table = load_presets(LANDMARK)
+def test_what_is_given_wins_over_the_recipe() -> None:
+    table = load_recipe(LANDMARK)
     plain = resolve(TrainConfig(env=LANDMARK))
-    assert plain.num_envs == table["dqn"]["num_envs"] and plain.env_kwargs == table["env"]
+    assert plain.num_envs == table["dqn"]["num_envs"] and plain.env_kwargs == {"preset": "small"}
     assert plain.algo_kwargs["gamma"] == table["dqn"]["gamma"] and "num_envs" not in plain.algo_kwargs
     given = resolve(TrainConfig(env=LANDMARK, num_envs=3, env_args=("window=40",), algo_args=("gamma=0.5",)))
     assert given.num_envs == 3 and given.env_kwargs["window"] == 40 and given.algo_kwargs["gamma"] == 0.5
@@ -296,27 +299,95 @@ def test_what_is_given_wins_over_the_presets_file() -> None:
     assert resolve(TrainConfig(env=moves, preset="liao2017")).clone_steps == 0
     bends = resolve(TrainConfig(env="visionrl/DeformableRegistration2D-v0", clone_steps=0))
     assert bends.clone_steps == 0 and bends.timesteps == 100_000
-    own = load_presets(moves)["ppo"]["env"]
-    assert resolve(TrainConfig(env=moves, algo="ppo")).env_kwargs == own and own["control"] == "fits"
-    for other in (TrainConfig(env=moves, algo="dqn"), TrainConfig(env=moves, algo="ppo", preset="liao2017")):
-        assert "control" not in resolve(other).env_kwargs and "env" not in resolve(other).algo_kwargs
+    own = load_recipe(moves)["ppo"]["preset"]
+    assert resolve(TrainConfig(env=moves, algo="ppo")).preset == own
+    assert resolve(TrainConfig(env=moves, algo="dqn")).preset is None
+    assert "preset" not in resolve(TrainConfig(env=moves, algo="ppo", preset="liao2017")).algo_kwargs
     assert resolve(plain) == plain and TrainConfig.from_dict(json.loads(json.dumps(plain.to_dict()))) == plain
 
 
 @pytest.mark.parametrize("env_id", sorted(TASKS))
-def test_every_presets_file_builds(env_id: str) -> None:
+def test_a_recipe_plays_what_gym_make_gives(env_id: str) -> None:
+    """Whatever it changes of a task is a preset of that task, also for each algorithm."""
+    for algo in (None, *load_recipe(env_id).keys() & ALGORITHMS.keys()):
+        config = resolve(TrainConfig(env=env_id, algo=algo))
+        assert config.env_kwargs == ({"preset": config.preset} if config.preset else {})
+        assert describe_game(config).startswith(f"{env_id}, {'preset' if config.preset else 'no preset'}")
+        plain = resolve(TrainConfig(env=env_id, algo=algo, preset="none"))
+        assert plain.env_kwargs == {} and describe_game(plain).startswith(f"{env_id}, no preset")
+        assert plain.clone_steps == config.clone_steps and plain.train_args == config.train_args
+
+
+def test_the_game_is_described() -> None:
+    run = resolve(TrainConfig(env="Detection-v0", env_args=("step=0.1",), train_args=("window=40",)))
+    game = "visionrl/Detection-v0, preset small: window=48; with step=0.1; in training also termination="
+    assert describe_game(run).startswith(game) and describe_game(run).endswith("window=40")
+    assert describe_game(resolve(TrainConfig(recipe="none"))) == f"{LANDMARK}, no preset"
+
+
+def test_a_recipe_of_ones_own(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(
+        """
+        algo = "ppo"
+        preset = "liao2017"
+        fusion = "film"
+        clone_steps = 7
+        [train]
+        augment = true
+        [ppo]
+        gamma = 0.3
+        [ppo.cloned]
+        num_envs = 3
+        [presets.bauer2021]
+        clone_action_values = false
+        """
+    )
+    run = resolve(TrainConfig(env="Registration2D-v0", recipe=str(file)))
+    assert (run.algo, run.preset, run.fusion, run.clone_steps, run.num_envs) == (
+        "ppo",
+        "liao2017",
+        "film",
+        7,
+        3,
+    )
+    assert run.algo_kwargs == {"gamma": 0.3} and run.train_args == ("augment=true",) and run.recipe == "none"
+    assert run.clone_action_values and resolve(run) == run
+    paper = resolve(TrainConfig(env="Registration2D-v0", recipe=str(file), preset="bauer2021"))
+    assert paper.clone_action_values is False and paper.clone_steps == 0 and not paper.train_args
+    plain = resolve(TrainConfig(env="Registration2D-v0", recipe="none"))
+    assert (plain.algo, plain.preset, plain.algo_args) == ("dqn", None, ())
+    for text, words in (("[env]\nwindow = 3", "'env'; arguments of a task are a preset's"), ("=", "TOML")):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=words):
+            resolve(TrainConfig(recipe=str(file)))
+    with pytest.raises(FileNotFoundError):
+        resolve(TrainConfig(recipe=str(tmp_path / "nowhere.toml")))
+
+
+def test_what_costs_too_much_is_not_tried_in_cloning() -> None:
+    dear = [("Tracking-v0", "follow"), ("Tracking-v0", "redetect"), ("Registration2D3D-v0", None)]
+    for env, preset in [*dear, ("DeformableRegistration3D-v0", None)]:
+        assert resolve(TrainConfig(env=env, preset=preset)).clone_action_values is False
+        assert resolve(TrainConfig(env=env, preset=preset, clone_action_values=True)).clone_action_values
+    assert resolve(TrainConfig(env="Tracking-v0")).clone_action_values
+    assert resolve(TrainConfig(env="Registration2D3D-v0", preset="none")).clone_action_values
+
+
+@pytest.mark.parametrize("env_id", sorted(TASKS))
+def test_every_recipe_builds(env_id: str) -> None:
     """With every algorithm that its actions fit, and with the file's own choice."""
     envs: dict[str, Any] = {}
     built = []
     for algo in (None, *ALGORITHMS):
         config = resolve(TrainConfig(env=env_id, algo=algo, device="cpu"))  # type: ignore[arg-type]
-        key = f"{config.num_envs} {config.env_args}"
+        key = f"{config.num_envs} {config.preset}"
         env = envs.get(key) or make_vec_env(env_id, config.num_envs or 1, **config.env_kwargs)
         envs[key] = env
         if algo is not None and not isinstance(env.action_space, FITS[algo]):
             continue
         sized = fit_buffer(config, env, given=False)
-        own = load_presets(env_id).get(config.algo, {})
+        own = load_recipe(env_id).get(config.algo, {})
         assert sized == config or "buffer_size" not in own  # the files stay below 1 GB
         built.append(type(build_model(sized, env)))
     assert built[0] in built[1:] and len(built) > 2
@@ -330,6 +401,14 @@ def test_the_replay_buffer_stays_below_a_gigabyte() -> None:
     assert fit_buffer(config, env, given=True) == config
 
 
+def test_an_argument_that_the_algorithm_does_not_have_is_refused() -> None:
+    env = make_vec_env(LANDMARK, 1)
+    for algo, name in (("dqn", "n_steps2"), ("ppo", "fusion")):
+        config = resolve(TrainConfig(algo=algo, num_envs=1, algo_args=(f"{name}=3",), recipe="none"))  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=f"algo_args must be arguments of .*, got '{name}'"):
+            build_model(config, env)
+
+
 def test_spaces_as_json() -> None:
     box = gym.spaces.Box(np.array([0.0, -1], np.float32), np.array([1, np.inf], np.float32))
     space = gym.spaces.Dict({"box": box, "image": gym.spaces.Box(0, 255, (3, 4, 5), np.uint8)})
@@ -339,12 +418,16 @@ def test_spaces_as_json() -> None:
         space_to_json(gym.spaces.Text(3))
 
 
-def test_functions_keep_their_names() -> None:
-    import visionrl.agents.evaluation.compare
+def test_functions_are_found_when_asked_for() -> None:
+    """Also after the modules of the same names are imported; torch is not loaded before."""
+    import visionrl.agents.evaluation.record
+    import visionrl.agents.imitation.guided
     import visionrl.agents.training.train as module
 
     del module
-    assert callable(visionrl.agents.training.train) and callable(visionrl.agents.evaluation.compare)
+    functions = ("train", "evaluate", "compare", "record", "guided")
+    assert all(inspect.isfunction(getattr(visionrl.agents, name)) for name in functions)
+    assert set(dir(visionrl.agents)) == set(visionrl.agents.__all__)
     code = "import sys, visionrl.agents; assert not {'torch', 'stable_baselines3'} & set(sys.modules)"
     root = str(Path(visionrl.__file__).parents[1])
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": root})

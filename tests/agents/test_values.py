@@ -59,7 +59,7 @@ def test_an_end_is_an_end() -> None:
     """A report that ends the episode is worth its reward alone."""
     task, first = states("visionrl/Detection-v0", termination="trigger")
     report = action_values(task, first, 0.9)[:, task.report]
-    np.testing.assert_array_equal(report, [-task.rules.trigger] * 3)
+    np.testing.assert_array_equal(report, [-task.trigger_reward] * 3)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from visionrl.agents.evaluation.compare import compare
 from visionrl.baselines.localization import stages
-from visionrl.baselines.tracking import look
+from visionrl.baselines.tracking import crop_resized
 from visionrl.core import BASELINES, baseline, batch, make_task
 from visionrl.datasets import ImageSample, VideoSample
 
@@ -68,9 +68,9 @@ def test_the_template_survives_an_object_that_leaves_the_image():
 
 def test_a_look_is_exact():
     image = np.random.default_rng(0).integers(0, 256, (9, 12, 3)).astype(np.uint8)
-    same = look(image, np.array([6, 4.5]), np.array([12.0, 9.0]), np.array([12, 9]))
+    same = crop_resized(image, np.array([6, 4.5]), np.array([12.0, 9.0]), np.array([12, 9]))
     np.testing.assert_array_equal(same, image)
-    part = look(image, np.array([4.0, 3.0]), np.array([4.0, 2.0]), np.array([4, 2]))
+    part = crop_resized(image, np.array([4.0, 3.0]), np.array([4.0, 2.0]), np.array([4, 2]))
     np.testing.assert_array_equal(part, image[2:4, 2:6])
 
 

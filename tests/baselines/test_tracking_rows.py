@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from visionrl.baselines.optical_flow import Flow, MedianFlow, grid, likeness, patches
-from visionrl.baselines.tracking import BORDER, framed
+from visionrl.baselines.optical_flow import FlowConfig, MedianFlow, cut_patches, patch_correlation, point_grid
+from visionrl.baselines.tracking import MIL_BORDER, add_border
 from visionrl.core import BASELINES, batch, make_task
 from visionrl.datasets import VideoSample
 
@@ -109,18 +109,18 @@ def test_median_flow_stays_when_its_points_do_not_come_back():
     rng = np.random.default_rng(0)
     first, other = (rng.integers(0, 256, (90, 140, 3)).astype(np.uint8) for _ in range(2))
     box = np.array([20.0, 30, 60, 70])
-    tracker = MedianFlow(first, box, Flow(lost=0.5))
+    tracker = MedianFlow(first, box, FlowConfig(lost=0.5))
     np.testing.assert_array_equal(tracker(other), box)
 
 
 def test_the_grid_lies_evenly_on_the_box():
-    points = grid(np.array([10.0, 20, 30, 24]), 2)
+    points = point_grid(np.array([10.0, 20, 30, 24]), 2)
     np.testing.assert_allclose(points, [[14.5, 20.5], [24.5, 20.5], [14.5, 22.5], [24.5, 22.5]])
 
 
 def test_patches_are_cut_around_their_points():
     image = np.arange(100, dtype=np.uint8).reshape(10, 10)
-    cut = patches(image, np.array([[4.0, 5.0], [0.0, 0.0]], np.float32), 3)
+    cut = cut_patches(image, np.array([[4.0, 5.0], [0.0, 0.0]], np.float32), 3)
     np.testing.assert_array_equal(cut[0], image[4:7, 3:6])
     np.testing.assert_array_equal(cut[1], [[0, 0, 1], [0, 0, 1], [10, 10, 11]])
 
@@ -130,14 +130,14 @@ def test_likeness_is_the_correlation():
     a, b = rng.random((2, 5, 4, 4)).astype(np.float32)
     a[0] = 3.0
     expected = [0.0, *(np.corrcoef(x.ravel(), y.ravel())[0, 1] for x, y in zip(a[1:], b[1:], strict=True))]
-    np.testing.assert_allclose(likeness(a, b), expected, atol=1e-6)
+    np.testing.assert_allclose(patch_correlation(a, b), expected, atol=1e-6)
 
 
 def test_a_framed_image_has_its_pixels_in_the_middle():
     image = np.random.default_rng(0).integers(0, 256, (5, 6, 3)).astype(np.uint8)
-    wide = framed(image)
-    np.testing.assert_array_equal(wide[BORDER:-BORDER, BORDER:-BORDER], image[..., ::-1])
-    assert framed(image[..., :1]).shape == wide.shape
+    wide = add_border(image)
+    np.testing.assert_array_equal(wide[MIL_BORDER:-MIL_BORDER, MIL_BORDER:-MIL_BORDER], image[..., ::-1])
+    assert add_border(image[..., :1]).shape == wide.shape
 
 
 def test_a_real_sequence_is_followed(shared_data):

@@ -23,9 +23,7 @@ def visionrl(*args, cwd=None):
     """A finished process."""
     here = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
     command = [sys.executable, "-m", "visionrl", *map(str, args)]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=300, cwd=cwd, env={**here, "COLUMNS": "100"}
-    )
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env={**here, "COLUMNS": "100"})
 
 
 def refused(done, *words):
@@ -79,7 +77,7 @@ def test_show_has_spaces_presets_and_baselines(capsys):
 def test_list_and_show_load_no_torch():
     code = "import sys; from visionrl.cli.main import main; main(['list']); main(['show', 'Tracking-v0']); "
     code += "sys.exit('torch' in sys.modules or 'stable_baselines3' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=100).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -171,7 +169,7 @@ def test_train_then_evaluate_the_run(points, tmp_path):
 def test_wrong_training_arguments():
     done = visionrl("train", "--timesteps", 0)
     assert done.returncode == 2
-    assert "timesteps must be a whole number >= 1, got 0" in done.stderr
+    assert "timesteps must be >= 1 without clone_steps, got 0" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -190,7 +188,7 @@ from visionrl.cli import main as cli
 
 def wait(*args, **kwargs):
     print("ready", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 
 sys.modules["visionrl.agents.evaluation.compare"].compare = wait
 cli.main(["evaluate", "--env", "Tracking-v0"])
@@ -200,13 +198,17 @@ cli.main(["evaluate", "--env", "Tracking-v0"])
 def test_interrupted_it_ends_with_130(tmp_path):
     """Ctrl-C while a command works; without a traceback."""
     command = [sys.executable, "-c", WAITING]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    process.send_signal(signal.SIGINT)
-    _, shown = process.communicate(timeout=60)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(
+        command, text=True, cwd=tmp_path, **pipes
+    ) as process:  # waits as long as the suite does
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(signal.SIGINT)
+            _, shown = process.communicate()
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert shown == ""
 

@@ -23,7 +23,7 @@ from visionrl.cli import main as cli
 from visionrl.cli.explain import GAP, read_image
 from visionrl.explain.deconv import deconvolve
 from visionrl.explain.saliency import grad_cam, occlusion_map, overlay
-from visionrl.supervised.classifier_parts import ClassifierConfig, build_reader
+from visionrl.supervised.classifier import ClassifierConfig, build_reader
 
 LANDMARK = "visionrl/LandmarkLocalization-v0"
 

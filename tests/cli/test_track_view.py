@@ -25,7 +25,7 @@ BOX = np.array([10.0, 20, 34, 44])
 TWICE_RIGHT, STOP = 3, 10
 STEPS = 5  # to the right by two pixels each, then stop
 PIXELS: dict[str, Any] = {"window": 24}
-FOLLOW: dict[str, Any] = {"control": "follow", "response": 32, "pixels": False}
+FOLLOW: dict[str, Any] = {"control": "follow", "views": ["response"], "response_side": 32}
 
 
 class Right:

@@ -194,7 +194,7 @@ def test_a_folder_without_sequences_says_what_was_looked_for(tmp_path):
 def test_the_expert_follows_cells(tmp_path):
     masks = [[(1, 3 + 2 * t, 4, 11 + 2 * t, 12)] for t in range(4)]
     dataset(tmp_path, masks=masks, table="1 0 3 0\n")
-    args = {"window": 8, "clip": None, "misses": 0.0, "false_alarms": 0.0, "jitter": 0.0}
+    args = {"window": 8, "clip": None, "miss_rate": 0.0, "false_positives": 0.0, "jitter": 0.0}
     task = make_task("visionrl/MultiObjectTracking-v0", data=f"ctc:{tmp_path}", split="all", **args)
     state = batch.stack([task.sample(np.random.default_rng(0), 0)])
     while not state.finished[0]:

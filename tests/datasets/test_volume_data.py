@@ -13,7 +13,16 @@ from visionrl.banks.volumes import VolumeBank, block_mean, to_spacing, volume_ba
 from visionrl.datasets import VolumeSample, load, validate
 from visionrl.datasets.embedded import volumes
 from visionrl.datasets.embedded.volumes import DeformedVolumes, centroids, chest_scan, mni_scan
-from visionrl.ops.deform import FAMILIES, Grid, deformation, exponential, look_up, vectors, velocity
+from visionrl.ops.deform import (
+    FAMILIES,
+    Grid,
+    ScanDeformation,
+    exponential_mm,
+    interpolate_vectors,
+    random_flow,
+    random_velocity_mm,
+    sample_scan,
+)
 
 RNG = np.random.default_rng(3)
 VOXELS = RNG.integers(0, 256, (1, 9, 11, 13), dtype=np.uint8)
@@ -129,37 +138,38 @@ TARGET = Grid((38, 47, 33), np.array([4.2, 2.9, 5.1]))
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("seed", range(3))
 def test_nothing_folds_and_points_are_carried_to_where_they_show(family, seed):
-    bent = deformation(np.random.default_rng(seed), family, SOURCE, TARGET, 9.0)
+    place = random_flow(np.random.default_rng(seed), family, SOURCE, 9.0)
+    bent = ScanDeformation(SOURCE, TARGET, place(TARGET.nodes()))
     places = bent.everywhere().astype(float)
     slopes = np.stack([np.stack(np.gradient(part)) for part in places])  # (3, 3, D, H, W)
     assert np.linalg.det(np.moveaxis(slopes.reshape(3, 3, -1), -1, 0)).min() > 0.3
     inner = np.random.default_rng(0).uniform(4, np.array(TARGET.shape) - 5, (30, 3))
-    shown = vectors(np.moveaxis(places, 0, -1), inner.T).T
+    shown = interpolate_vectors(np.moveaxis(places, 0, -1), inner.T).T
     np.testing.assert_allclose(bent.carry(shown), inner, atol=0.05)
 
 
 def test_velocity_has_its_strength_and_its_families_differ():
-    fields = [velocity(np.random.default_rng(0), family, SOURCE, 7.0) for family in FAMILIES]
+    fields = [random_velocity_mm(np.random.default_rng(0), family, SOURCE, 7.0) for family in FAMILIES]
     for field in fields:
         np.testing.assert_allclose(np.sqrt((field**2).sum(-1).mean()), 7.0)
     assert all(np.abs(a - b).max() > 1 for a, b in zip(fields, fields[1:] + fields[:1], strict=True))
     with pytest.raises(ValueError, match="family must be one of noise, bumps, waves, got 'folds'"):
-        velocity(np.random.default_rng(0), "folds", SOURCE, 7.0)
+        random_velocity_mm(np.random.default_rng(0), "folds", SOURCE, 7.0)
 
 
 def test_the_flow_of_a_constant_velocity_is_a_shift():
     shift = np.array([3.0, -2.0, 5.0])
     field = np.tile(shift, (21, 21, 21, 1))
-    np.testing.assert_allclose(exponential(field, SOURCE), field)
+    np.testing.assert_allclose(exponential_mm(field, SOURCE), field)
 
 
 def test_flows_forth_and_back_cancel():
-    field = velocity(np.random.default_rng(1), "waves", SOURCE, 8.0)
-    forth, back = exponential(field, SOURCE), exponential(-field, SOURCE)
+    field = random_velocity_mm(np.random.default_rng(1), "waves", SOURCE, 8.0)
+    forth, back = exponential_mm(field, SOURCE), exponential_mm(-field, SOURCE)
     step = (np.array(SOURCE.shape) - 1) * SOURCE.spacing / 20
     index = np.indices((21, 21, 21)).astype(float)
     moved = index + np.moveaxis(forth / step, -1, 0)
-    rest = forth + np.moveaxis(vectors(back, moved), 0, -1)
+    rest = forth + np.moveaxis(interpolate_vectors(back, moved), 0, -1)
     inside = ((moved > 1) & (moved < 19)).all(axis=0)
     assert np.abs(rest[inside]).max() < 0.12 * np.abs(forth[inside]).max()
 
@@ -167,12 +177,12 @@ def test_flows_forth_and_back_cancel():
 def test_looking_up_whole_places_is_a_copy_and_outside_is_0():
     volume = RNG.uniform(1, 255, (6, 7, 8)).astype(np.float32)
     labels = RNG.integers(0, 4, (6, 7, 8))
-    values, found = look_up(volume, labels, np.indices((6, 7, 8)).astype(np.float32))
+    values, found = sample_scan(volume, labels, np.indices((6, 7, 8)).astype(np.float32))
     np.testing.assert_allclose(values, volume, rtol=1e-5)
     np.testing.assert_array_equal(found, labels)
-    values, found = look_up(volume, labels, np.array([[-0.6, 2.0], [3.0, 7.2], [3.0, 3.0]], np.float32))
+    values, found = sample_scan(volume, labels, np.array([[-0.6, 2.0], [3.0, 7.2], [3.0, 3.0]], np.float32))
     assert not values.any() and not found.any()
-    halfway, _ = look_up(volume, labels, np.array([[2.5], [3.0], [4.0]], np.float32))
+    halfway, _ = sample_scan(volume, labels, np.array([[2.5], [3.0], [4.0]], np.float32))
     np.testing.assert_allclose(halfway, volume[2:4, 3, 4].mean(), rtol=1e-5)
 
 

@@ -15,7 +15,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "examples"
 @pytest.mark.slow
 def test_custom_backbone(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", str(FOLDER / "custom_backbone.py"), "--timesteps", "640"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = re.fullmatch(r"by name: +([\d.]+) px\nas module: +([\d.]+) px\n", done.stdout)
     assert found, done.stdout

@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from visionrl import ops
 from visionrl.agents.evaluation.compare import compare, measure
 from visionrl.agents.evaluation.episodes import last_states
 from visionrl.agents.evaluation.policies import RandomPolicy, ScoredPolicy, expert_policy
 from visionrl.core import TaskVectorEnv, batch, make_task
+from visionrl.core.capabilities import compute_all, record_all
 from visionrl.datasets import ImageSample
-from visionrl.envs.detection import paint, scores
-from visionrl.envs.detection.starts import ALL as STARTS
-from visionrl.metrics.detection import coco_ap
+from visionrl.envs.detection.starts import WHOLE_AND_CORNERS as STARTS
+from visionrl.metrics.detection import coco_ap, suppress
 
 DETECTION, HIERARCHICAL = "visionrl/Detection-v0", "visionrl/HierarchicalDetection-v0"
 RIGHT, LEFT, UP, DOWN, BIGGER, SMALLER, FATTER, TALLER, REPORT = range(9)
@@ -56,13 +57,13 @@ def act(task, state, action):
     ],
 )
 def test_every_move_changes_edges_by_a_fifth_of_the_box(action, box):
-    task = make_task(DETECTION, data=[TWO], smallest=2)
+    task = make_task(DETECTION, data=[TWO])
     after, _ = act(task, at(task, [20, 20, 60, 70]), action)
     np.testing.assert_allclose(after.box[0], box)
 
 
 def test_boxes_stop_at_the_border_and_at_the_smallest_size():
-    task = make_task(DETECTION, data=[TWO], smallest=8)
+    task = make_task(DETECTION, data=[TWO])
     after, _ = act(task, at(task, [0, 0, 100, 80]), RIGHT)
     np.testing.assert_allclose(after.box[0], [20, 0, 100, 80])
     after, _ = act(task, at(task, [10, 10, 20, 40]), TALLER)
@@ -79,10 +80,10 @@ def test_a_move_earns_the_sign_of_the_overlaps_change():
 
 
 def test_other_rewards_are_the_change_itself():
-    task = make_task(DETECTION, data=[TWO], reward="delta")
+    task = make_task(DETECTION, data=[TWO], reward_type="delta")
     _, reward = act(task, at(task, [0, 0, 60, 60]), SMALLER)  # [12, 12, 48, 48], within the object
     assert reward == pytest.approx(36 * 36 / 1600 - 1600 / 3600)
-    task = make_task(DETECTION, data=[TWO], reward="giou")
+    task = make_task(DETECTION, data=[TWO], reward_type="giou")
     _, reward = act(task, at(task, [0, 0, 60, 60]), SMALLER)  # box and object lie in each other: GIoU is IoU
     assert reward == pytest.approx(36 * 36 / 1600 - 1600 / 3600)
     assert act(task, at(task, [91, 71, 100, 80]), LEFT)[1] > 0  # nearer, though nothing overlaps
@@ -94,7 +95,7 @@ def test_a_report_is_judged_marked_and_followed_by_a_new_search():
     state, reward = act(task, state, REPORT)
     assert reward == 3
     assert state.found[0] == 1
-    np.testing.assert_allclose(state.marks[0, 0], [10, 10, 48, 50])
+    np.testing.assert_allclose(state.reported_boxes[0, 0], [10, 10, 48, 50])
     np.testing.assert_allclose(state.box[0], np.array(STARTS[1]) * [100, 80, 100, 80])
     again, reward = act(task, replace(state, box=np.array([[10.0, 10, 48, 50]])), REPORT)
     assert reward == -3  # found already: the other object is sought now
@@ -116,20 +117,21 @@ def test_a_search_without_a_report_begins_anew_after_40_steps_from_each_corner_i
 def test_the_cross_covers_a_third_of_the_box_and_nothing_else():
     marks, seen = np.full((1, 3, 4), np.nan), np.array([[0.0, 0, 90, 90]])
     marks[0, 0] = [0, 0, 60, 90]
-    mask = paint.covered(marks, seen, 360, "cross")[0]
+    mask = ops.box_mask(marks, seen, 360, cross=True)[0]
     assert mask[:, :240].mean() == pytest.approx(1 / 3, abs=0.01)
     assert not mask[:, 240:].any()
     assert mask[180].sum() == 240  # the bar in the middle is as wide as the box
-    whole = paint.covered(marks, seen, 90, "box")[0]
+    whole = ops.box_mask(marks, seen, 90)[0]
     assert whole[:, :60].all()
     assert whole.sum() == 60 * 90
 
 
 def test_the_window_shows_the_mark():
-    task = make_task(DETECTION, data=[TWO], context=1.0)
+    task = make_task(HIERARCHICAL, data=[TWO])  # whose window has no margin
+    task.cross = True
     state = at(task, [10, 10, 50, 50])
     assert task.observe(state)["window"][0, :, 32, 32].any()
-    after, _ = act(task, state, REPORT)
+    after, _ = act(task, state, task.report)
     shown = task.observe(replace(after, box=state.box))["window"][0]
     assert not shown[:, 32, :].any()
     assert shown[:, 2, 2].any()
@@ -157,9 +159,9 @@ def test_an_episode_is_cut_after_200_steps():
     assert not any(any(end) for end in ends[:-1])
 
 
-def test_only_classes_of_the_image_are_asked_for_unless_negatives_are_wanted():
+def test_only_classes_of_the_image_are_asked_for_unless_absent_ones_are_wanted():
     assert make_task(DETECTION, data=DATA).items == 2
-    task = make_task(DETECTION, data=DATA, negatives=True)
+    task = make_task(DETECTION, data=DATA, include_absent_classes=True)
     assert task.items == 6
     state = at(task, [0, 0, 50, 50], item=5)
     assert act(task, state, REPORT)[1] == -3
@@ -233,27 +235,27 @@ def test_a_zooming_search_begins_anew_after_10_steps_and_covers_what_it_reports(
 
 
 def test_average_precision_ranks_reports_by_confidence():
-    task = make_task(DETECTION, data=[TWO], attended=True)
+    task = make_task(DETECTION, data=[TWO], keep_visited_boxes=True)
     state = at(task, [0, 0, 100, 80])
     boxes = [[10, 10, 50, 50], [0, 60, 20, 80], [60, 20, 90, 70]]
     for box, sure in zip(boxes, (0.9, 0.8, 0.1), strict=True):
         state = replace(task.with_confidence(state, np.array([sure])), box=np.array([box], float))
         state, _ = act(task, state, REPORT)
-    pooled = task.pooled(task.tally(state))
+    pooled = compute_all(task, record_all(task, state))
     assert pooled["ap_50"] == pytest.approx((1 + 2 / 3) / 2)
     assert pooled["ap_50_11pt"] == pytest.approx((6 * 1 + 5 * 2 / 3) / 11)
     assert pooled["recall_50"] == 1
     assert pooled["precision_50"] == pytest.approx(2 / 3)
     assert pooled["steps_per_detection"] == 1
     assert pooled["recall_at_10"] == 1
-    assert pooled["ap_50_attended"] == pytest.approx((1 + 2 / 3) / 2)
+    assert pooled["ap_50_visited"] == pytest.approx((1 + 2 / 3) / 2)
 
 
 def test_cocos_average_precision_is_that_of_the_library():
     data = [
         picture(k, [[10, 10, 50, 50], [60, 20, 90, 70], [5, 60, 30, 78]], ("a", "b", "a")) for k in range(4)
     ]
-    task = make_task(DETECTION, data=data, negatives=True)
+    task = make_task(DETECTION, data=data, include_absent_classes=True)
     rng, ends = np.random.default_rng(0), []
     images: dict[int, list] = {k: [[], [], []] for k in range(4)}
     for item in range(task.items):
@@ -266,7 +268,7 @@ def test_cocos_average_precision_is_that_of_the_library():
             for part, value in zip(images[image], (box, name, sure), strict=True):
                 part.append(value)
         ends.append(batch.take(state, 0))
-    pooled = task.pooled(task.tally(batch.stack(ends)))
+    pooled = compute_all(task, record_all(task, batch.stack(ends)))
     truths = [(sample.boxes, sample.labels) for sample in data]
     found = [(np.array(boxes), np.array(sure), names) for boxes, names, sure in images.values()]
     assert pooled["ap_coco"] == pytest.approx(coco_ap(found, truths)["ap"], abs=1e-6)
@@ -274,7 +276,7 @@ def test_cocos_average_precision_is_that_of_the_library():
 
 def test_suppression_keeps_the_best_of_boxes_that_overlap():
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 0, 30, 10]], float)
-    assert scores.suppress(boxes, np.array([0.5, 0.9, 0.1]), 0.3, 3).tolist() == [1, 2]
+    assert suppress(boxes, np.array([0.5, 0.9, 0.1]), 0.3, 3).tolist() == [1, 2]
 
 
 def test_the_expert_has_perfect_precision_and_chance_has_not():
@@ -313,11 +315,11 @@ def test_the_table_has_precision_with_an_interval_and_both_classical_rows():
     assert best["random"].low <= best["random"].value <= best["random"].high
 
 
-def test_augmented_starts_have_no_false_reports_and_are_not_for_evaluation():
+def test_augmented_starts_have_no_false_positives_and_are_not_for_evaluation():
     task = make_task(DETECTION, data=[TWO], augment=True)
     starts = batch.stack([task.sample(np.random.default_rng(seed), seed % 2) for seed in range(60)])
     assert (starts.reports > 0).any()
-    assert not task.metrics(starts)["false_reports"].any()
+    assert not task.metrics(starts)["false_positives"].any()
     assert (task.metrics(starts)["missed"] == starts.sought.sum(axis=1)).all()
     with pytest.raises(ValueError, match="augment must be off in evaluation"):
         measure(DETECTION, expert_policy, env_kwargs={"data": [TWO], "augment": True})
@@ -334,9 +336,9 @@ def test_a_class_that_a_split_lacks_is_named_in_a_warning():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"step": 0}, "step must be"),
+        ({"step_size": 0}, "step_size must be"),
         ({"control": "mouse"}, "control must be one of"),
-        ({"reward": "iou"}, "reward must be one of"),
+        ({"reward_type": "iou"}, "reward_type must be one of"),
         ({"termination": "never"}, "termination must be one of"),
         ({"category": "bird"}, "category must be among cat, dog; got bird"),
         ({"category": ["cat", "cat"]}, "category must name each class once"),
@@ -354,7 +356,7 @@ def test_a_wrong_argument_is_named(arguments, message):
     st.integers(0, 2**31), st.sampled_from([DETECTION, HIERARCHICAL]), st.sampled_from(["horizon", "found"])
 )
 def test_boxes_never_leave_the_image_and_found_never_exceeds_present(seed, name, termination):
-    env = TaskVectorEnv(3, name, data=DATA, negatives=True, termination=termination)
+    env = TaskVectorEnv(3, name, data=DATA, include_absent_classes=True, termination=termination)
     env.reset(seed=seed)
     env.action_space.seed(seed)
     for _ in range(60):

@@ -44,7 +44,7 @@ def test_spaces(task):
         "window": (2, 4, 4),
         "position": (2,),
         "glimpses": (3,),
-        "seen": (2, 12, 12),
+        "mosaic": (2, 12, 12),
     }
 
 
@@ -56,7 +56,7 @@ def test_a_look_goes_to_the_middle_of_its_cell(task, action, place):
     after = task.step(before, np.array([action]))
     np.testing.assert_allclose(after.trail[0, -1], place)
     np.testing.assert_allclose(after.trail[0, -2], (1.5, 1.5))
-    assert (after.looks[0], after.finished[0], after.said[0]) == (2, False, -1)
+    assert (after.glimpses[0], after.finished[0], after.answer[0]) == (2, False, -1)
     assert task.reward(before, np.array([action]), after)[0] == 0
 
 
@@ -71,7 +71,7 @@ def test_the_windows_are_the_image_around_the_place(task):
 
 def test_the_mosaic_has_exactly_the_pixels_of_the_windows(task):
     state = start(task, place=(6.0, 6.0))
-    picture, sharp = task.observe(state)["seen"][0]
+    picture, sharp = task.observe(state)["mosaic"][0]
     wanted = np.zeros((12, 12), np.uint8)
     wanted[2:10, 2:10] = 127  # blocks 1 to 4 of two pixels: the coarse window round(6.5 / 2 - .5) - 2 = 1
     wanted[4:8, 4:8] = 255
@@ -86,14 +86,14 @@ def test_the_mosaic_agrees_with_the_windows_on_real_digits():
     obs = env.task.observe(state)
     for row in range(8):
         x, y = np.rint(state.trail[row, -1]).astype(int)
-        padded = np.pad(obs["seen"][row, 0], 8)
+        padded = np.pad(obs["mosaic"][row, 0], 8)
         np.testing.assert_array_equal(obs["window"][row, 0], padded[y + 4 : y + 12, x + 4 : x + 12])
 
 
 def test_what_was_seen_stays_seen(task):
     state = start(task, place=(1.5, 1.5))
-    first = task.observe(state)["seen"][0, 1]
-    after = task.observe(task.step(state, np.array([8])))["seen"][0, 1]
+    first = task.observe(state)["mosaic"][0, 1]
+    after = task.observe(task.step(state, np.array([8])))["mosaic"][0, 1]
     assert (after >= first).all()
     assert (after > first).any()
 
@@ -121,7 +121,7 @@ def test_one_look_too_many_ends_the_episode_without_an_answer(task):
 
 
 def test_the_cost_is_paid_for_looks_alone():
-    task = make_task(ID, data=two_images(), cost=0.1)
+    task = make_task(ID, data=two_images(), glimpse_cost=0.1)
     before = start(task)
     after = task.step(before, np.array([3]))
     assert task.reward(before, np.array([3]), after)[0] == pytest.approx(-0.1)
@@ -134,35 +134,35 @@ def test_continuous_control_answers_with_its_last_scores():
     state = start(task)
     first = task.step(state, np.array([[1.0, -1.0, 0.9, -0.9]], np.float32))
     np.testing.assert_allclose(first.trail[0, -1], (11, 0))
-    assert (first.said[0], first.finished[0]) == (0, False)
-    np.testing.assert_array_equal(task.observe(first)["said"], [[1, 0]])
+    assert (first.answer[0], first.finished[0]) == (0, False)
+    np.testing.assert_array_equal(task.observe(first)["answer"], [[1, 0]])
     last = task.step(first, np.array([[0.0, 0.0, -0.2, -0.1]], np.float32))
-    assert (last.said[0], last.finished[0], task.metrics(last)["accuracy"][0]) == (1, True, 0)
+    assert (last.answer[0], last.finished[0], task.metrics(last)["accuracy"][0]) == (1, True, 0)
     np.testing.assert_array_equal(last.trail, first.trail)
 
 
 def test_the_papers_preset_has_its_glimpses_anywhere_and_no_memory():
     task = make_task(ID, preset="mnih2014")
     assert task.action_space.shape == (2 + 10,)
-    assert "seen" not in task.observation_space
+    assert "mosaic" not in task.observation_space
     assert task.observation_space["window"].shape == (3, 8, 8)
     assert task.observation_space["glimpses"].shape == (6,)
 
 
 def test_a_random_gaze_ignores_what_is_asked():
-    kwargs = {"data": two_images(), "gaze": "random", "places": 5}
+    kwargs = {"data": two_images(), "gaze_policy": "random", "places": 5}
     task = make_task(ID, **kwargs)
     ends = [task.step(start(task), np.array([action])).trail[0, -1] for action in (0, 24)]
     np.testing.assert_array_equal(*ends)
     state = start(task)
     for turn in range(1, 6):
         state = task.step(state, np.array([0]))
-        np.testing.assert_allclose(state.trail[0, -1], state.chance[0, turn])
+        np.testing.assert_allclose(state.trail[0, -1], state.random_places[0, turn])
 
 
 def test_the_label_is_told_when_asked():
     assert "label" not in make_task(ID, data=two_images()).metrics(start(make_task(ID, data=two_images())))
-    told = gym.make(ID, data=two_images(), tell=True)
+    told = gym.make(ID, data=two_images(), expose_label=True)
     assert [told.reset(seed=0, options={"item": item})[1]["label"] for item in (0, 1)] == [0, 1]
 
 
@@ -178,8 +178,9 @@ def test_the_expert_looks_at_the_object_first():
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "kwargs", [{"memory": False}, {"gaze": "random"}, {"data": "cluttered-digits"}], ids=str
+    "kwargs", [{"memory": False}, {"gaze_policy": "random"}, {"data": "cluttered-digits"}], ids=str
 )
 def test_variants_keep_to_every_rule(kwargs):
     check(ID, split="val", **kwargs)
@@ -218,7 +219,7 @@ def test_colour_images_of_different_sizes():
         for shape, name in zip(shapes, "ab", strict=True)
     ]
     task = make_task(ID, data=data, max_side=24)
-    assert task.observation_space["seen"].shape == (4, 24, 24)
+    assert task.observation_space["mosaic"].shape == (4, 24, 24)
     assert task.observation_space["window"].shape == (9, 8, 8)
     assert task.draw(batch.take(start(task, 1), 0)).shape[2] == 3
 
@@ -226,9 +227,19 @@ def test_colour_images_of_different_sizes():
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"glimpses": 0}, "glimpses must be >= 1, got 0"),
+        ({"glimpses": 0}, "glimpses must be a whole number >= 1, got 0"),
+        ({"retina": 0}, "retina must be a whole number >= 1, got 0"),
+        ({"retina": 2.5}, "retina must be a whole number >= 1, got 2.5"),
+        ({"places": True}, "places must be a whole number >= 1, got True"),
+        ({"scales": (1, 0)}, r"scales must be 1 or more values, each a whole number >= 1, got \(1, 0\)"),
+        ({"scales": ()}, "scales must be 1 or more values"),
+        ({"glimpse_cost": float("nan")}, "glimpse_cost must be a number >= 0.0, got nan"),
+        ({"glimpse_cost": -1}, "glimpse_cost must be a number >= 0.0, got -1"),
+        ({"max_side": 0}, "max_side must be a whole number >= 1 or None, got 0"),
+        ({"memory": 1}, "memory must be True or False, got 1"),
+        ({"control": "both"}, "control must be one of 'discrete', 'continuous', got 'both'"),
         ({"scales": (2, 1)}, r"scales must be whole numbers >= 1 that grow, got \(2, 1\)"),
-        ({"gaze": "still"}, "gaze must be one of 'chosen', 'random', got 'still'"),
+        ({"gaze_policy": "still"}, "gaze_policy must be one of 'agent', 'random', got 'still'"),
         ({"classes": ["left"]}, "two classes or more"),
         ({"data": [ImageSample(np.zeros((1, 9, 9), np.uint8))]}, "labels must hold the one class"),
     ],

@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from visionrl.baselines import landmarks3d as classical3d
+from visionrl.baselines import localization as classical3d
 from visionrl.core import BASELINES, batch, make_task
 from visionrl.core.conformance import CHECKS
 from visionrl.datasets import VolumeSample

@@ -10,8 +10,8 @@ from visionrl.core import BASELINES, batch, make_task
 from visionrl.datasets import MotSample, VideoSample, load, validate
 from visionrl.datasets.embedded.crowds import CutoutCrowds, crowd, seen
 from visionrl.datasets.embedded.cutouts import PHOTOGRAPHS
-from visionrl.envs.tracking.sightings import Detector, drawn, sources
-from visionrl.envs.tracking.turns import correlation
+from visionrl.envs.tracking.decisions import window_correlation
+from visionrl.envs.tracking.detections import Detector, match_objects, simulate_detections
 
 ID = "visionrl/MultiObjectTracking-v0"
 ACCEPT, NEXT, LOSE, END = range(4)
@@ -106,10 +106,10 @@ def test_a_wrong_candidate_is_passed_over_for_the_right_one():
     task, state = begin({1: 10}, {1: 22, 2: 11})
     state, _ = act(task, state, ACCEPT)
     assert state.source[0, 1, state.candidates[0, 0]] == 1  # the other object is nearer
-    assert state.worth[0].tolist() == [-1, 0, -1, -1]
+    assert state.action_labels[0].tolist() == [-1, 0, -1, -1]
     state, earned = act(task, state, NEXT)
     assert (earned, state.rank[0]) == ([0], 1)
-    assert state.worth[0].tolist() == [1, -1, -1, -1]
+    assert state.action_labels[0].tolist() == [1, -1, -1, -1]
     state, earned = act(task, state, ACCEPT)
     assert earned == [1]
     np.testing.assert_array_equal(state.boxes[0, 1, 0], box(22))
@@ -131,7 +131,7 @@ def test_motion_carries_a_track_over_a_missed_frame():
     state, earned = act(task, state, ACCEPT, ACCEPT)
     assert state.candidates[0].tolist() == [-1, -2, -2, -2]
     assert task.observe(state)["features"][0, 3] == 1
-    np.testing.assert_array_equal(state.guess[0], box(18))
+    np.testing.assert_array_equal(state.predicted[0], box(18))
     state, earned = act(task, state, ACCEPT, ACCEPT)
     assert earned == [1, 1]
     np.testing.assert_array_equal(state.boxes[0, :, 0, 0], [10, 14, 18, 22])
@@ -143,7 +143,7 @@ def test_a_track_of_nothing_should_end():
     assert earned == [1, -1]
     state, earned = act(task, state, ACCEPT)
     assert state.subject[0] == 1
-    assert state.worth[0].tolist() == [-1, -1, 0, 1]
+    assert state.action_labels[0].tolist() == [-1, -1, 0, 1]
     state, earned = act(task, state, END)
     assert state.status[0, 1] == ENDED
 
@@ -159,7 +159,7 @@ def test_a_track_that_is_not_found_again_ends():
 
 
 def test_more_tracks_than_there_is_room_for_are_rejected():
-    task, state = begin(*[{1: 5, 2: 30, 3: 60}] * 2, tracks=2)
+    task, state = begin(*[{1: 5, 2: 30, 3: 60}] * 2, max_tracks=2)
     state, _ = act(task, state, ACCEPT, ACCEPT, ACCEPT)
     assert (state.status[0] == TRACKED).sum() == 2
     assert state.time[0] == 1
@@ -208,15 +208,15 @@ def test_correlation_is_that_of_the_pixels():
     rng = np.random.default_rng(0)
     one, many = rng.integers(0, 256, (3, 4, 4)), rng.integers(0, 256, (5, 3, 4, 4))
     wanted = [np.corrcoef(one.ravel(), other.ravel())[0, 1] for other in many]
-    np.testing.assert_allclose(correlation(one, many), wanted, atol=1e-5)
-    assert correlation(np.zeros((1, 2, 2)), np.ones((1, 1, 2, 2)))[0] == 0
+    np.testing.assert_allclose(window_correlation(one, many), wanted, atol=1e-5)
+    assert window_correlation(np.zeros((1, 2, 2)), np.ones((1, 1, 2, 2)))[0] == 0
 
 
 def test_the_drawn_detector_errs_as_often_as_it_is_told():
-    rng, how = np.random.default_rng(0), Detector(misses=0.2, false_alarms=1.0, jitter=0.05)
+    rng, how = np.random.default_rng(0), Detector(miss_rate=0.2, false_positives=1.0, jitter=0.05)
     truth = np.array([box(10), box(30), box(50), [np.nan] * 4], float)
     parts, sides = np.array([1, 1, 0.3, np.nan]), np.array([WIDTH, HEIGHT])
-    found = [drawn(rng, how, truth, parts, sides) for _ in range(3000)]
+    found = [simulate_detections(rng, how, truth, parts, sides) for _ in range(3000)]
     shown = np.concatenate([which for _, which in found])
     assert (shown == 0).mean() * len(shown) / 3000 == pytest.approx(0.8, abs=0.03)
     assert not np.isin(shown, [2, 3]).any()  # hidden, and not there
@@ -229,8 +229,8 @@ def test_the_drawn_detector_errs_as_often_as_it_is_told():
 def test_given_detections_show_the_object_that_they_overlap_most():
     truth = np.array([box(10), box(14), [np.nan] * 4], float)
     found = np.array([[*box(13.5), 0.9], [*box(10.5), 0.8], [*box(50), 0.7]])
-    assert sources(found, truth).tolist() == [1, 0, -1]
-    assert sources(found[:0], truth).tolist() == []
+    assert match_objects(found, truth).tolist() == [1, 0, -1]
+    assert match_objects(found[:0], truth).tolist() == []
 
 
 @pytest.mark.parametrize("name", sorted(BASELINES[ID]))
@@ -244,7 +244,7 @@ def test_classical_methods_follow_clear_objects(name):
 
 
 def test_rows_are_in_the_order_of_what_they_know():
-    task = make_task(ID, data=CutoutCrowds("val", count=6, length=20), clip=None, misses=0.15)
+    task = make_task(ID, data=CutoutCrowds("val", count=6, length=20), clip=None, miss_rate=0.15)
     starts = [batch.stack([task.sample(np.random.default_rng(n), n)]) for n in range(6)]
     rng = np.random.default_rng(0)
     found = {name: [method.fit(None)(task, s) for s in starts] for name, method in BASELINES[ID].items()}
@@ -400,11 +400,11 @@ def test_one_object_is_not_many():
     ("wrong", "words"),
     [
         ({"clip": 1}, "clip must be a whole number >= 2"),
-        ({"misses": 1.5}, r"misses must be in \[0.0, 1.0\]"),
-        ({"false_alarms": -1}, "false_alarms must be >= 0.0"),
-        ({"jitter": 2}, r"jitter must be in \[0.0, 1.0\]"),
+        ({"miss_rate": 1.5}, r"miss_rate must be a number in \[0.0, 1.0\]"),
+        ({"false_positives": -1}, "false_positives must be a number >= 0.0"),
+        ({"jitter": 2}, r"jitter must be a number in \[0.0, 1.0\]"),
         ({"patience": 0}, "patience must be a whole number >= 1"),
-        ({"tracks": 0}, "tracks must be a whole number >= 1"),
+        ({"max_tracks": 0}, "max_tracks must be a whole number >= 1"),
         ({"window": 4}, "window must be a whole number >= 8"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from visionrl.banks.c_arm import Geometry, exposed
-from visionrl.baselines.registration2d3d import correlation
+from visionrl.baselines.registration import correlation
 from visionrl.core import BASELINES, batch, make_task
 from visionrl.datasets import VolumeSample
 from visionrl.envs.registration.proposals import block_means

@@ -11,7 +11,7 @@ from visionrl.core import BASELINES, batch, make_task
 from visionrl.datasets import PairSample
 from visionrl.envs.registration.align import from_fixed
 from visionrl.ops import transforms
-from visionrl.ops.deform import linear
+from visionrl.ops.deform import interpolate_volume
 
 ID = "visionrl/Registration3D-v0"
 IDENTITY = np.eye(3, 4)
@@ -40,7 +40,7 @@ def pair(numbers=(0, 0, 0, 0, 0, 0), kind="rigid", **kwargs):
     back = np.linalg.inv(np.vstack([voxels, [0, 0, 0, 1]]))[:3]
     z, y, x = np.indices(fixed.shape)
     there = np.tensordot(back[:, :3], np.stack([x, y, z]), 1) + back[:, 3][:, None, None, None]
-    moving = linear(fixed, there[::-1])
+    moving = interpolate_volume(fixed, there[::-1])
     volumes = [np.rint(v).astype(np.uint8)[None] for v in (fixed, moving)]
     masks = [(v[0] > 60).astype(np.uint8) for v in volumes]
     plain = {"transform": voxels, "spacing_mm": np.stack([SPACING] * 2), "modalities": ("a", "a")}

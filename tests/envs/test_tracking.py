@@ -11,8 +11,16 @@ from visionrl.agents.evaluation.policies import RandomPolicy, expert_policy
 from visionrl.core import batch, make_task
 from visionrl.core.conformance import CHECKS
 from visionrl.datasets import VideoSample
-from visionrl.envs.tracking.starts import SEGMENTS, SHIFTS, segment, shifted, span
-from visionrl.metrics.tracking import RADII, SCORES, norm_precision
+from visionrl.metrics.tracking import (
+    PERTURBATIONS,
+    RADII,
+    SCORES,
+    SEGMENTS,
+    episode_span,
+    norm_precision,
+    perturb_box,
+    segment_start,
+)
 
 ID = "visionrl/Tracking-v0"
 STOP = 10
@@ -99,7 +107,7 @@ def test_reward_is_the_sign_of_the_change_against_the_frame_moved_in(task):
 
 
 def test_reward_of_a_clip_comes_at_its_end():
-    task = make_task(ID, data=[video([[20, 10, 60, 30]] * 3)], clip=None, window=16, reward="clip")
+    task = make_task(ID, data=[video([[20, 10, 60, 30]] * 3)], clip=None, window=16, reward_type="clip")
     state, earned = begin(task), []
     for action in (2, STOP, STOP, STOP):
         state, reward = act(task, state, action)
@@ -163,16 +171,18 @@ def test_expert_follows_a_jump_that_leaves_no_overlap():
     ("wrong", "words"),
     [
         ({"clip": 1}, "clip must be a whole number >= 2"),
-        ({"reward": "iou"}, "reward must be one of"),
+        ({"reward_type": "iou"}, "reward_type must be one of"),
         ({"control": "both"}, "control must be one of"),
         ({"start": "last"}, "start must be one of"),
         (
-            {"updates": True, "template": False},
-            "updates must be False without discrete control or a template",
+            {"control": "update", "views": ["window"]},
+            "views must have 'template' with control 'update', got \\('window',\\)",
         ),
-        ({"updates": True, "control": "continuous"}, "updates must be False"),
+        ({"views": ["depth"]}, "views must be values, each one of"),
+        ({"step_size": 2}, r"step_size must be a number in \[0.001, 1.0\]"),
+        ({"min_size": 0}, "min_size must be a number >= 1.0"),
         ({"window": 0}, "window must be a whole number >= 8"),
-        ({"context": -1}, "context must be >= 0.1"),
+        ({"context": -1}, "context must be a number >= 0.1"),
         ({"max_moves": 0}, "max_moves must be a whole number >= 1"),
     ],
 )
@@ -217,7 +227,7 @@ def test_clips_begin_where_the_object_is_seen():
 
 @pytest.mark.parametrize("kind", ["sign", "clip", "frame"])
 def test_nothing_is_earned_where_the_object_is_not_seen(kind):
-    task = make_task(ID, data=[video([[20, 10, 60, 30], GAP])], clip=None, window=16, reward=kind)
+    task = make_task(ID, data=[video([[20, 10, 60, 30], GAP])], clip=None, window=16, reward_type=kind)
     state = begin(task)
     earned = []
     for action in (2, STOP, 2, STOP):
@@ -270,7 +280,7 @@ def test_a_jump_is_in_sides_of_the_box_and_ends_the_frame(action, to):
 
 
 def test_the_reward_of_a_frame_is_the_verdict_on_its_box():
-    task = make_task(ID, data=[video([[20, 10, 60, 30]] * 3)], clip=None, window=16, reward="frame")
+    task = make_task(ID, data=[video([[20, 10, 60, 30]] * 3)], clip=None, window=16, reward_type="frame")
     state, earned = begin(task), []
     for action in (2, STOP, 3, 3, 3, 3, 3, 3, STOP):
         state, reward = act(task, state, action)
@@ -295,7 +305,7 @@ def followed():
 @pytest.fixture
 def updating():
     boxes = [[20, 10, 60, 30], [22, 10, 62, 30], [22, 14, 62, 34]]
-    return make_task(ID, data=[video(boxes)], clip=None, window=16, updates=True)
+    return make_task(ID, data=[video(boxes)], clip=None, window=16, control="update")
 
 
 def test_an_update_shows_the_present_window_from_then_on(updating):
@@ -336,23 +346,23 @@ def test_segments_are_those_of_the_benchmark():
     """``floor(1 : n/19 : n)`` and ``n``, of the n frames that leave 20 to the end, from 1."""
     n = 100 - 19
     expected = [*np.floor(1 + np.arange(19) * n / 19).astype(int) - 1, n - 1]
-    assert [segment(np.ones(100, bool), part) for part in range(SEGMENTS)] == expected
+    assert [segment_start(np.ones(100, bool), part) for part in range(SEGMENTS)] == expected
     seen = np.ones(100, bool)
     seen[10:70] = False
-    starts = [segment(seen, part) for part in range(SEGMENTS)]
+    starts = [segment_start(seen, part) for part in range(SEGMENTS)]
     assert starts[0] == 0 and starts[-1] == 80 and seen[starts].all()
-    assert {segment(np.ones(12, bool), part) for part in range(SEGMENTS)} == {0}
+    assert {segment_start(np.ones(12, bool), part) for part in range(SEGMENTS)} == {0}
 
 
 def test_a_segment_goes_to_the_end_of_the_video():
     rng = np.random.default_rng(0)
-    assert span(rng, np.ones(100, bool), None, "temporal", 19) == (80, 99)
-    assert span(rng, np.ones(100, bool), 5, "temporal", 0) == (0, 4)
+    assert episode_span(rng, np.ones(100, bool), None, "temporal", 19) == (80, 99)
+    assert episode_span(rng, np.ones(100, bool), 5, "temporal", 0) == (0, 4)
 
 
 def test_boxes_are_shifted_by_a_tenth_and_scaled():
     box = np.array([20.0, 10, 60, 30])
-    boxes = np.array([shifted(box, part) for part in range(len(SHIFTS))])
+    boxes = np.array([perturb_box(box, part) for part in range(len(PERTURBATIONS))])
     np.testing.assert_allclose(boxes[0], [16, 10, 56, 30])
     np.testing.assert_allclose(boxes[7], [24, 12, 64, 32])
     np.testing.assert_allclose(boxes[8], [24, 12, 56, 28])

@@ -7,18 +7,16 @@ import numpy as np
 import pytest
 
 from visionrl import ops
-from visionrl.baselines.redetection import Doubt, Seeker
+from visionrl.baselines.tracking import RedetectConfig, RedetectingTracker
 from visionrl.core import BASELINES, batch, make_task
 from visionrl.core.conformance import CHECKS
 from visionrl.datasets import VideoSample
-from visionrl.envs.tracking.follow import Follow
-from visionrl.ops.correlation_filter import CorrelationFilter
-from visionrl.ops.looks import described
-from visionrl.ops.wide import TIMES, Wide
+from visionrl.envs.tracking.controls import PeakSelection
+from visionrl.ops.correlation_filter import WIDE_SIDES, CorrelationFilter, WideSearch, hog_color_features
 
 ID = "visionrl/Tracking-v0"
 ROWS = ("correlation filter", "correlation filter, re-detecting")
-WIDE, STAY = Follow(5.0, wide=True).choices - 1, Follow(5.0, wide=True).stay
+WIDE, STAY = PeakSelection(5.0, wide=True).choices - 1, PeakSelection(5.0, wide=True).stay
 
 
 def smooth(rng, shape):
@@ -56,17 +54,17 @@ def wide_map(task, state):
 
 
 def test_the_map_is_the_weights_slid_over_what_the_wide_window_shows():
-    task = made(video([100, 100]), response=16)
+    task = made(video([100, 100]), response_side=16)
     state, wide = begin(task), task.responses.wide
-    square = wide.narrow.square(state.box, TIMES)
-    looks = described(ops.resize(task.bank.pyramid, state.frame, square, 48))[0].astype(float)
+    square = wide.narrow.search_square(state.box, WIDE_SIDES)
+    features = hog_color_features(ops.resize(task.bank.pyramid, state.frame, square, 48))[0].astype(float)
     weights, n = wide.weights(state.filter)[0], 8
     found = wide_map(task, state)
     assert found.shape == (20, 20)
     for dy in range(-10, 10):
         for dx in range(-10, 10):
             rows, columns = (np.arange(n) + n + d for d in (dy, dx))
-            seen = looks[:, rows % 24][:, :, columns % 24]
+            seen = features[:, rows % 24][:, :, columns % 24]
             assert found[10 + dy, 10 + dx] == pytest.approx((weights * seen).sum(), abs=1e-9)
 
 
@@ -77,7 +75,7 @@ def test_heights_are_those_of_the_narrow_window_if_it_were_there():
     for cells in ((0, 0), (8, 0), (-13, 5), (3, -20)):
         shift = 2.0 * np.array([*cells, *cells])  # 16 pixels a side: a cell of the window is two pixels
         spectra = narrow.spectra(task.bank.pyramid, [(state.frame, state.box + shift, 1.0)])
-        near = narrow.maps(spectra, state.filter, state.filter)[0, 0, 16, 16]
+        near = narrow.respond(spectra, state.filter, state.filter)[0, 0, 16, 16]
         assert found[40 + cells[1], 40 + cells[0]] == pytest.approx(near, abs=5e-3)
     assert found[40, 40] == pytest.approx(state.maps[0, 0, 16, 16], abs=5e-3)
     assert found[40, 40] > 0.1
@@ -87,13 +85,13 @@ def test_heights_are_those_of_the_narrow_window_if_it_were_there():
 def test_the_wide_peak_tells_where_the_object_jumped(x):
     task = made(video([100, x, x]))
     state = act(task, begin(task), STAY)
-    peaks = task.responses.peaks(state)[0]
+    peaks = task.responses.peaks(state.maps, state.wide, state.box)
     assert peaks.shape == (1, 5, 5)
     np.testing.assert_allclose(peaks[0, WIDE - 1, :3], [x - 100, 0, 1], atol=1.1)
     assert peaks[0, WIDE - 1, 3] > 1.5 * peaks[0, 0, 3] or abs(x - 100) < 32
     learnt, kept = (act(task, state, action) for action in (WIDE, WIDE + 6))
     np.testing.assert_array_equal(learnt.box, kept.box)
-    assert learnt.reached[0] > 0.8
+    assert learnt.reached_iou[0] > 0.8
     assert (learnt.model != state.model).any()
     np.testing.assert_array_equal(kept.model, state.model)
 
@@ -102,7 +100,7 @@ def test_both_squares_are_told():
     """Peaks are looked for in two sides of the box either way, and in five."""
     task = made(video([100, 100]))
     state = begin(task)
-    near, far = (ops.size(square)[0] / 16 for square in task.responses.searched(state))
+    near, far = (ops.size(square)[0] / 16 for square in task.responses.search_squares(state.box))
     np.testing.assert_allclose(near, 4)
     np.testing.assert_allclose(far, 10)
 
@@ -138,7 +136,7 @@ def test_where_it_is_gone_for_good_the_box_stays_and_nothing_is_learnt():
     sample.frames[4:] = 128
     task = made(sample)
     state = begin(task)
-    seeker = Seeker(task, state, Doubt())
+    seeker = RedetectingTracker(task, state, RedetectConfig())
     boxes, models, usual = [], [], []
     before, state = state, task.step(state, task.hold)
     while not state.finished[0]:
@@ -166,7 +164,7 @@ def test_the_row_is_the_plain_one_where_there_is_no_doubt():
 
 def test_without_it_everything_is_as_it_was():
     xs = [100, 103, 106, 150, 152]
-    without, with_it = made(video(xs), redetect=False), made(video(xs))
+    without, with_it = made(video(xs), control="follow"), made(video(xs))
     assert without.action_space.n == 11
     assert {key: space.shape for key, space in without.observation_space.items()} == {
         "history": (110,),
@@ -186,10 +184,9 @@ def test_without_it_everything_is_as_it_was():
         np.testing.assert_array_equal(told["peaks"], more["peaks"][:, :20])
 
 
-@pytest.mark.parametrize("control", ["discrete", "continuous"])
-def test_it_needs_choices(control):
-    with pytest.raises(ValueError, match="redetect must be False without control 'follow', got True"):
-        make_task(ID, data=[video([100, 100])], control=control, response=32, redetect=True)
+def test_it_needs_responses():
+    with pytest.raises(ValueError, match="views must have 'response' with control 'redetect', got"):
+        make_task(ID, data=[video([100, 100])], control="redetect", views=["window"])
 
 
 def test_numpy_and_torch_agree():
@@ -198,9 +195,9 @@ def test_numpy_and_torch_agree():
     task = made(video([100, 150, 100]))
     narrow = CorrelationFilter(64)
     frames, boxes = np.arange(3), np.array([[100.0, 60, 116, 76]] * 3) + rng.normal(size=(3, 1))
-    known = narrow.begin(task.bank.pyramid, frames * 0, boxes)
-    expected = Wide(narrow).peak(task.bank.pyramid, known.filter, frames, boxes)
-    got = Wide(narrow).peak(task.bank.pyramid, *map(torch.asarray, (known.filter, frames, boxes)))
+    known = narrow.start(task.bank.pyramid, frames * 0, boxes)
+    expected = WideSearch(narrow).peak(task.bank.pyramid, known.filter, frames, boxes)
+    got = WideSearch(narrow).peak(task.bank.pyramid, *map(torch.asarray, (known.filter, frames, boxes)))
     assert got.dtype == torch.float64
     np.testing.assert_allclose(got.numpy(), expected, atol=1e-5)
     assert abs(expected[1, 0]) > 45 > abs(expected[0, 0])
@@ -212,5 +209,4 @@ def test_numpy_and_torch_agree():
 )
 def test_re_detecting_keeps_to_the_rules(rule):
     moving = [video([20 + (31 * t) % 200 for t in range(length)]) for length in (5, 6, 7, 8)]
-    args = {"control": "follow", "response": 16, "pixels": False, "reward": "overlap", "clip": None}
-    CHECKS[rule](ID, data=moving, redetect=True, **args)
+    CHECKS[rule](ID, data=moving, preset="redetect", response_side=16, clip=None)

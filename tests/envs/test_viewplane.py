@@ -9,7 +9,8 @@ import pytest
 
 from visionrl.core import batch, make_task
 from visionrl.datasets import VolumeSample
-from visionrl.envs.localization.viewplane import ViewPlane3D, normal_of, spanned
+from visionrl.envs.localization.viewplane import ViewPlane3D
+from visionrl.ops.volumes import plane_normal, plane_through
 
 ID = "visionrl/ViewPlane3D-v0"
 
@@ -45,10 +46,10 @@ def test_the_target_is_the_plane_through_the_landmarks(task):
     state = start(task, 90, 90, 0, 0)
     assert task.across == 2
     np.testing.assert_allclose(state.target[0], (90, 90, 0, 5), atol=1e-9)
-    normal, distance = spanned(np.array([[3.0, 0, 0], [3, 1, 0], [3, 0, 1]]))
+    normal, distance = plane_through(np.array([[3.0, 0, 0], [3, 1, 0], [3, 0, 1]]))
     np.testing.assert_allclose(np.abs([*normal, distance]), (1, 0, 0, 3))
     with pytest.raises(ValueError, match="landmarks must span a plane"):
-        spanned(np.array([[0.0, 0, 0], [1, 1, 1], [2, 2, 2]]))
+        plane_through(np.array([[0.0, 0, 0], [1, 1, 1], [2, 2, 2]]))
 
 
 def test_moves_and_rewards(task):
@@ -77,7 +78,7 @@ def test_metrics_are_angles_and_millimetres(task):
 
 def test_normals_have_length_one():
     planes = np.array([[60.0, 70, 50, 0], [90, 90, 0, 4]])
-    np.testing.assert_allclose(np.linalg.norm(normal_of(planes), axis=1), 1)
+    np.testing.assert_allclose(np.linalg.norm(plane_normal(planes), axis=1), 1)
 
 
 def test_spacing_counts_in_the_plane():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from recurrent_cells import CELLS, SHAPES, GRUCell, LSTMCell, SequenceModel, unroll
 from torch import nn
 from torch.nn import functional as F
 
@@ -15,7 +16,6 @@ from visionrl.layers.attention import (
     reinforce_loss,
     sine_positions,
 )
-from visionrl.layers.recurrent import CELLS, SHAPES, GRUCell, LSTMCell, SequenceModel, unroll
 from visionrl.layers.stn import SpatialTransformer, lift, pixel_grid, thin_plate_inverse, unit_grid
 
 TRANSFORMS = ["affine", "shift_scale", "thin_plate"]

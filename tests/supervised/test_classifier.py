@@ -12,9 +12,19 @@ import torch
 
 from visionrl.backbones import make_backbone
 from visionrl.supervised import classifier
-from visionrl.supervised.classifier import ClassifierConfig, load_classifier, train_classifier
-from visionrl.supervised.classifier_data import Images, lay, load_images, warped
-from visionrl.supervised.classifier_loop import Training, accuracy, pace, predict
+from visionrl.supervised.classifier import (
+    ClassifierConfig,
+    ClassifierTrainer,
+    Images,
+    accuracy,
+    load_classifier,
+    load_images,
+    place_in_middle,
+    predict,
+    train_classifier,
+    warp,
+)
+from visionrl.supervised.trainer import warmup_cosine
 
 
 @pytest.fixture(scope="module")
@@ -77,14 +87,14 @@ def test_a_resumed_run_is_the_run_that_was_never_stopped(config, monkeypatch):
 
 def stop_after(epochs, monkeypatch):
     """Ctrl-C in the middle of the epoch that follows."""
-    update = Training.update
+    update = ClassifierTrainer.update
 
     def stops(self, rows):
         if self.epoch == epochs:
             raise KeyboardInterrupt
         return update(self, rows)
 
-    monkeypatch.setattr(Training, "update", stops)
+    monkeypatch.setattr(ClassifierTrainer, "update", stops)
 
 
 def test_ctrl_c_in_the_first_epoch_leaves_no_weights(config, monkeypatch):
@@ -95,11 +105,11 @@ def test_ctrl_c_in_the_first_epoch_leaves_no_weights(config, monkeypatch):
 
 
 def test_training_stops_when_nothing_improves(config, monkeypatch):
-    train = Training(config, load_images(config.data, "train"), load_images(config.data, "val"))
+    train = ClassifierTrainer(config, load_images(config.data, "train"), load_images(config.data, "val"))
     for score in (0.5, 0.7, 0.7, 0.6):
         train.keep(1.0, score)
     assert not train.stale()
-    stricter = Training(replace(config, patience=2), train.train, train.val)
+    stricter = ClassifierTrainer(replace(config, patience=2), train.train, train.val)
     stricter.curve = train.curve
     assert stricter.stale()
 
@@ -134,8 +144,8 @@ def test_a_run_is_not_overwritten_nor_resumed_as_another(config):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epochs": 0}, "epochs must be >= 1, got 0"),
-        ({"mixup": -1}, "mixup must be >= 0, got -1"),
+        ({"epochs": 0}, "epochs must be a whole number >= 1, got 0"),
+        ({"mixup": -1}, "mixup must be a number >= 0, got -1"),
         ({"augment": "all"}, "augment must be one of"),
     ],
 )
@@ -145,7 +155,7 @@ def test_a_config_that_cannot_be(change, message):
 
 
 def test_the_rate_rises_then_falls_to_nothing():
-    paces = [pace(k / 100) for k in range(101)]
+    paces = [warmup_cosine(k / 100) for k in range(101)]
     assert int(np.argmax(paces)) == 5
     assert (paces[0], paces[5], paces[100]) == (0, 1, 0)
     assert (np.diff(paces[5:]) < 0).all()
@@ -153,11 +163,11 @@ def test_the_rate_rises_then_falls_to_nothing():
 
 def test_an_image_lies_in_the_middle_of_its_canvas():
     place = np.zeros((1, 8, 8), np.uint8)
-    lay(np.full((1, 4, 2), 9, np.uint8), place)
+    place_in_middle(np.full((1, 4, 2), 9, np.uint8), place)
     assert (place[0, 2:6, 3:5] == 9).all()
     assert place.sum() == 9 * 8
     place[:] = 0
-    lay(np.full((1, 32, 16), 9, np.uint8), place)
+    place_in_middle(np.full((1, 32, 16), 9, np.uint8), place)
     assert (place[0, :, 2:6] == 9).all()
     assert place.sum() == 9 * 32
 
@@ -173,8 +183,8 @@ def test_digits_are_loaded_as_they_are_or_on_a_canvas():
 def test_warps_are_identity_turn_and_shift():
     pixels = torch.zeros(64, 1, 33, 33, dtype=torch.uint8)
     pixels[:, :, 14:19, 14:19] = 200
-    assert warped(pixels, "none", torch.Generator()) is pixels
-    light, strong = (warped(pixels, how, torch.Generator().manual_seed(0)) for how in ("light", "affine"))
+    assert warp(pixels, "none", torch.Generator()) is pixels
+    light, strong = (warp(pixels, how, torch.Generator().manual_seed(0)) for how in ("light", "affine"))
     assert not torch.equal(light, pixels)
     for how, images, reach in (("light", light, 0.1), ("affine", strong, 0.4)):
         mass = images[:, 0].float()
@@ -193,7 +203,7 @@ def test_predictions_of_warped_splits_repeat(config):
     images = Images(
         torch.randint(0, 255, (6, 1, 16, 16), dtype=torch.uint8), torch.zeros(6).long(), ("a", "b")
     )
-    model = Training(strong, images, images).model
+    model = ClassifierTrainer(strong, images, images).model
     torch.testing.assert_close(predict(model, images, strong), predict(model, images, strong))
     assert not torch.allclose(predict(model, images, strong), predict(model, images, config))
 

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from visionrl import ops
+from visionrl.banks.pair_geometry import PairGeometry, PixelToWorld
 from visionrl.banks.patches import colored, shared
-from visionrl.datasets import ImageSample, VolumeSample
-from visionrl.ops import DeviceTable
+from visionrl.datasets import ImageSample, PairSample, VolumeSample, list_formats
+from visionrl.datasets.formats import parse
+from visionrl.metrics.registration import mean_dice
+from visionrl.ops import Array, DeviceTable, const, fields, xp_of
+from visionrl.ops.deform import lattice, perturb_intensity, random_deformation, warp_image
 
-LABELS = 12  # structures whose overlap is measured, the largest of a split
+STRIDE = 2  # pixels along each axis from place to place where overlap is measured
+LABELS = 12  # whose overlap is measured, the largest of a split
 DARK = 8.0  # grey level of the surroundings, at most
+SMOOTHING = 1e-3  # of the true field of pairs, against points that lie on each other
+
+Shape = ImageSample | VolumeSample
 
 
-class ShapeBank:
+class LabelGrids:
     """Images or volumes scaled to a square or cube of ``side`` pixels, the longest side filling it, the rest 0.
+
+    Fields are (B, n, ..., n, d) displacements in pixels held, see ``ops.fields``.
 
     Args:
         samples: images or volumes; images are held grey.
@@ -28,38 +40,40 @@ class ShapeBank:
         labels: likewise, 1 to 12 for the largest structures of the split, 0 else.
         names: of these labels.
         pixels: ``grey``, flat, lent to any array library.
-        structures: ``labels``, likewise, each with a border of 0, one pixel wide.
+        bordered: ``labels``, likewise, each with a border of 0, one pixel wide.
         units: (M,) float64, millimetres per pixel held, or pixels of the image where it has no spacing.
     """
 
-    def __init__(
-        self, samples: Sequence[ImageSample | VolumeSample], side: int, paired: bool = False
-    ) -> None:
+    def __init__(self, samples: Sequence[Shape], side: int, paired: bool = False) -> None:
         self.side, self.beyond = side, "nearest" if paired else "constant"
-        chosen = largest(samples)
+        chosen = largest_labels(samples)
         self.names = tuple(str(label) for label in chosen)
         table = np.zeros(max(chosen, default=0) + 1, np.uint8)
         table[list(chosen)] = np.arange(1, len(chosen) + 1)
-        units = np.array([extent(sample) for sample in samples]) / side
+        units = np.array([longest_side(sample) for sample in samples]) / side
         if paired:
             units = np.tile(units.reshape(2, -1).max(axis=0), 2)
         held = [self._held(sample, table, unit) for sample, unit in zip(samples, units, strict=True)]
         self.grey, self.labels = (np.stack([each[k] for each in held]) for k in (0, 1))
         self.units = DeviceTable(units)
         border = ((0, 0), *[(1, 1)] * (self.labels.ndim - 1))
-        self.pixels, self.structures = (
+        self.pixels, self.bordered = (
             DeviceTable(self.grey.ravel()),
             DeviceTable(np.pad(self.labels, border).ravel()),
         )
 
-    def _held(
-        self, sample: ImageSample | VolumeSample, table: np.ndarray, unit: float
-    ) -> tuple[np.ndarray, np.ndarray]:
+    @classmethod
+    def of(cls, samples: Sequence[Shape], side: int, paired: bool = False) -> LabelGrids:
+        """The bank of some samples; environments over the same arrays share it."""
+        pixels = [s.volume if isinstance(s, VolumeSample) else s.image for s in samples]
+        return shared(cls, [*pixels, *(s.mask for s in samples)], samples, side, paired)
+
+    def _held(self, sample: Shape, table: np.ndarray, unit: float) -> tuple[np.ndarray, np.ndarray]:
         """Grey levels and labels of one sample."""
         from scipy.ndimage import gaussian_filter, map_coordinates
 
         image = sample.volume[0] if isinstance(sample, VolumeSample) else colored(sample.image, 1)[0]
-        coarser = unit / fineness(sample)  # pixels of the sample per pixel held
+        coarser = unit / spacing_of(sample)  # pixels of the sample per pixel held
         middle = (np.array(image.shape) - 1) / 2
         line = np.arange(self.side) - (self.side - 1) / 2
         at = np.stack(
@@ -73,21 +87,85 @@ class ShapeBank:
         known = np.take(table, np.where(mask < len(table), mask, 0))
         return grey, map_coordinates(known, at, order=0)
 
+    def compare(
+        self, image: Array, fixed: Array, field: Array, places: Sequence[Array]
+    ) -> tuple[Array, Array]:
+        """Fixed images and moving ones under a field on a grid of places, (B, w, ..., w) uint8 each.
 
-def fineness(sample: ImageSample | VolumeSample) -> np.ndarray:
+        Args:
+            image: (B,) int64, index of the moving image.
+            fixed: (B, side^d) uint8.
+            field: (B, n, ..., n, d).
+            places: (B, w) pixels along x, y (and z).
+        """
+        xp, grid, nodes = xp_of(field), fields.mesh(places), field.shape[1]
+        gap = (self.side - 1) / (nodes - 1)
+        moved = grid + fields.at_grid(
+            field, [fields.linear_basis(line, nodes, gap) for line in reversed(places)]
+        )
+        pixels = self.side ** len(places)
+        rows = xp.arange(grid.shape[0], dtype=xp.int64, device=grid.device)
+        return (
+            fields.sample_linear(xp.reshape(fixed, (-1,)), rows * pixels, grid, self.side),
+            fields.sample_linear(self.pixels.on(image), image * pixels, moved, self.side),
+        )
+
+    def windows(
+        self, image: Array, fixed: Array, field: Array, point: Array, scales: Sequence[int], size: int
+    ) -> Array:
+        """Fixed and moving images about points (B, d), (B, 2 * scales, w, ..., w) uint8; see ``compare``.
+
+        ``scales`` are pixels per pixel of a window, ``size`` is the side w of the windows.
+        """
+        shown: list[Array] = []
+        for scale in scales:
+            line = const(tuple(scale * (k - (size - 1) / 2) for k in range(size)), point)
+            places = [point[:, k, None] + line[None, :] for k in range(point.shape[-1])]
+            shown += self.compare(image, fixed, field, places)
+        return xp_of(point).stack(shown, axis=1)
+
+    def compared_labels(self, labels: np.ndarray) -> np.ndarray:
+        """(N,) labels (side, ..., side) of a fixed image where overlap is measured."""
+        return labels[(slice(None, None, STRIDE),) * labels.ndim].ravel()
+
+    def labels_under(self, image: Array, field: Array) -> Array:
+        """Labels of moving images (B,) under a field, where overlap is measured, (B, N) uint8."""
+        xp, nodes = xp_of(field), field.shape[1]
+        line = const(tuple(float(k) for k in range(0, self.side, STRIDE)), field)
+        weight = fields.linear_basis(line[None, :], nodes, (self.side - 1) / (nodes - 1))
+        shifts = ops.columns(fields.at_grid(field, [weight] * field.shape[-1]))
+        places = [xp.reshape(line, (-1, *[1] * k)) + shift for k, shift in enumerate(shifts)]
+        found = fields.sample_nearest(self.bordered.on(image), image, places, self.side)
+        return xp.reshape(found, (image.shape[0], -1))
+
+    def dice(self, image: Array, field: Array, labels: Array) -> Array:
+        """Mean Dice of the labels of fixed images (B, N) and of moving ones (B,) under a field: (B,) float64."""
+        return mean_dice(self.labels_under(image, field), labels, len(self.names))
+
+    def dice_of(self, image: Array, field: Array, labels: Array, single: Sequence[int]) -> dict[str, Array]:
+        """Dice of single labels, each by itself: "dice_LABEL" -> (B,) float64."""
+        xp, moving, found = xp_of(field), self.labels_under(image, field), {}
+        for name in map(str, single):
+            number = self.names.index(name) + 1
+            first, second = (xp.astype(some == number, xp.uint8) for some in (moving, labels))
+            found[f"dice_{name}"] = mean_dice(first, second, 1)
+        return found
+
+
+def spacing_of(sample: Shape) -> np.ndarray:
     """Millimetres per pixel along each axis, (y, x) or (z, y, x); 1 where an image has none."""
     if isinstance(sample, VolumeSample):
         return np.asarray(sample.spacing_mm, float)[::-1]
     return np.full(2, sample.spacing_mm or 1.0)
 
 
-def extent(sample: ImageSample | VolumeSample) -> float:
+def longest_side(sample: Shape) -> float:
     """The longest side, in millimetres or, without a spacing, in pixels."""
     image = sample.volume if isinstance(sample, VolumeSample) else sample.image
-    return float((fineness(sample) * image.shape[1:]).max())
+    return float((spacing_of(sample) * image.shape[1:]).max())
 
 
-def largest(samples: Sequence[ImageSample | VolumeSample]) -> list[int]:
+def largest_labels(samples: Sequence[Shape]) -> list[int]:
     """The labels with the most pixels in the masks of some samples, largest first, at most 12."""
     counts: dict[int, int] = {}
     for sample in samples:
@@ -99,7 +177,7 @@ def largest(samples: Sequence[ImageSample | VolumeSample]) -> list[int]:
     return sorted(counts, key=lambda label: (-counts[label], label))[:LABELS]
 
 
-def body(image: np.ndarray) -> np.ndarray:
+def body_mask(image: np.ndarray) -> np.ndarray:
     """Where an image shows something, bool; everywhere if it shows nothing."""
     from scipy.ndimage import gaussian_filter
 
@@ -107,7 +185,119 @@ def body(image: np.ndarray) -> np.ndarray:
     return some if some.any() else np.ones_like(some)
 
 
-def shape_bank(samples: Sequence[ImageSample | VolumeSample], side: int, paired: bool = False) -> ShapeBank:
-    """The bank of some samples; environments over the same arrays share it."""
-    pixels = [s.volume if isinstance(s, VolumeSample) else s.image for s in samples]
-    return shared(ShapeBank, [*pixels, *(s.mask for s in samples)], samples, side, paired)
+class RandomFields:
+    """Random deformations of the images of a bank, so that the true field is exact.
+
+    Args:
+        bank: the images.
+        split: decides the family of the deformations.
+        nodes: of fields, along each axis.
+        rms: root mean square velocity of the deformations, a share of the side.
+        jitter: how much the fixed image differs in contrast, brightness and noise, in [0, 1].
+    """
+
+    def __init__(self, bank: LabelGrids, split: str, nodes: int, rms: float, jitter: float) -> None:
+        self.bank, self.split, self.nodes, self.rms, self.jitter = bank, split, nodes, rms, jitter
+
+    def draw(self, rng: np.random.Generator, item: int, share: float) -> tuple[np.ndarray, ...]:
+        """A true field (n, ..., n, d), scaled by ``share``; the fixed image, its labels, and where its body is."""
+        image, labels = self.bank.grey[item].astype(np.float32), self.bank.labels[item]
+        field = random_deformation(rng, self.split, self.nodes, image.ndim, self.bank.side, self.rms)
+        target = share * field
+        plain = warp_image(image, target, 1)
+        body, seen = body_mask(plain), warp_image(labels, target, 0)
+        return target, perturb_intensity(rng, plain, self.jitter), seen, body
+
+    def error(self, image: Array, field: Array, target: Array, weight: Array) -> Array:
+        """Mean distance, by weights (B, n^d), of where two fields take the nodes, (B,) float64 pixels held."""
+        xp, gaps = xp_of(field), ops.norm(field - target)
+        return xp.sum(weight * xp.reshape(gaps, weight.shape), axis=-1)
+
+
+class PairFields:
+    """Where the points of some pairs are on a bank's grid, and a field that takes them where they belong.
+
+    Args:
+        samples: the pairs.
+        bank: of what ``moving_then_fixed`` makes of them.
+        nodes: of fields, along each axis.
+
+    Attributes:
+        targets: (M, nodes, ..., nodes, d) float64: the pair's own map, or the affine map that fits its points best (the
+            centroids of its labels where it has none; a rigid map or a shift where these are few), and what is left
+            over at the points, spread by radial splines.
+
+    Raises:
+        ValueError: a pair has too few points for an affine map, or its label maps share no label.
+    """
+
+    def __init__(self, samples: Sequence[PairSample], bank: LabelGrids, nodes: int) -> None:
+        self.bank, self.nodes, self.gap = bank, nodes, (bank.side - 1) / (nodes - 1)
+        both = moving_then_fixed(samples)
+        ways = [
+            pixels_to_grid(each, unit, bank.side) for each, unit in zip(both, bank.units.array, strict=True)
+        ]
+        to_world = [(ways[len(samples) + k], ways[k]) for k in range(len(samples))]
+        self.geometry = PairGeometry(samples, to_world, "affine", np.ones(len(samples)))
+        self.targets = np.stack([self._target(sample, k) for k, sample in enumerate(samples)])
+
+    def _target(self, sample: PairSample, number: int) -> np.ndarray:
+        """The true field of one pair."""
+        from scipy.interpolate import RBFInterpolator
+
+        matrix, known = self.geometry.truth[number], self.geometry.weights.array[number] > 0
+        axes = len(matrix)
+        nodes = lattice(self.nodes, axes).reshape(-1, axes) * self.gap * (self.nodes - 1)
+        field = nodes @ matrix[:, :axes].T + matrix[:, axes] - nodes
+        if sample.transform is None:
+            first, second = (
+                table.array[number][known]
+                for table in (self.geometry.fixed_points, self.geometry.moving_points)
+            )
+            left = second - first @ matrix[:, :axes].T - matrix[:, axes]
+            field += RBFInterpolator(first, left, kernel="linear", smoothing=SMOOTHING)(nodes)
+        return field.reshape(*[self.nodes] * axes, axes)
+
+    def draw(self, rng: np.random.Generator, item: int, share: float) -> tuple[np.ndarray, ...]:
+        """The true field (n, ..., n, d) of a pair; the fixed image, its labels, and where its body is."""
+        fixed = len(self.targets) + item
+        image = self.bank.grey[fixed]
+        return self.targets[item], image, self.bank.labels[fixed], body_mask(image)
+
+    def error(self, pair: Array, field: Array, target: Array, weight: Array) -> Array:
+        """Mean distance of the points of pairs from where fields take them, (B,) float64 pixels held."""
+        tables = (self.geometry.fixed_points, self.geometry.moving_points, self.geometry.weights)
+        first, second, share = (xp_of(field).take(table.on(pair), pair, axis=0) for table in tables)
+        moved = first + fields.at_points(field, first, self.gap)
+        return xp_of(field).sum(share * ops.norm(moved - second), axis=-1)
+
+
+def moving_then_fixed(samples: Sequence[PairSample]) -> list[Shape]:
+    """The moving images or volumes of some pairs, then the fixed ones; without masks if a pair has not both."""
+    masked = all(sample.fixed_mask is not None and sample.moving_mask is not None for sample in samples)
+    return [_side(sample, which, masked) for which in (1, 0) for sample in samples]
+
+
+def _side(sample: PairSample, which: int, masked: bool) -> Shape:
+    """The fixed (0) or the moving (1) side of a pair."""
+    image = (sample.fixed, sample.moving)[which]
+    mask = (sample.fixed_mask, sample.moving_mask)[which] if masked else None
+    spacing = None if sample.spacing_mm is None else np.asarray(sample.spacing_mm, float)[which]
+    if image.ndim == 4 and spacing is not None:
+        return VolumeSample(image, tuple(spacing.tolist()), mask=mask)
+    return ImageSample(image, mask=mask, spacing_mm=None if spacing is None else float(spacing))
+
+
+def pixels_to_grid(shape: Shape, unit: float, side: int) -> PixelToWorld:
+    """How pixels of an image become pixels held, for a bank of a side; ``unit`` is the size of the latter."""
+    image = shape.volume if isinstance(shape, VolumeSample) else shape.image
+    gain = spacing_of(shape)[::-1] / unit
+    return PixelToWorld(gain, (side - 1) / 2 - gain * (np.array(image.shape[:0:-1]) - 1) / 2)
+
+
+def holds_pairs(data: Any) -> bool:
+    """Whether what the user gives as ``data`` is of pairs: a format that yields them, or a sequence of them."""
+    if isinstance(data, str):
+        return parse(data)[0] in {form.name for form in list_formats(PairSample)}
+    listed = hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, Mapping)
+    return listed and len(data) > 0 and isinstance(data[0], PairSample)

@@ -1,63 +1,80 @@
-"""What a user would pick instead of an agent to bend images and volumes: SimpleITK, affine and by B-splines."""
+"""What a user would pick instead of an agent to bend images and volumes: SimpleITK, and least squares alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from visionrl.baselines.simple_itk import coarse_to_fine, descend, package
+from visionrl.baselines.simple_itk import BINS, coarse_to_fine, descend, package
 from visionrl.core import baseline
-from visionrl.envs.registration.deformable import Deformable, State
-from visionrl.ops.bending import lattice
+from visionrl.core.registry import Run
+from visionrl.envs.registration.deformable import DeformableRegistration, State
+from visionrl.ops.deform import lattice
 
-TASKS = ("DeformableRegistration2D-v0", "DeformableRegistration3D-v0")
+IMAGES, VOLUMES = "DeformableRegistration2D-v0", "DeformableRegistration3D-v0"
 SAMPLES = 4000  # pixels or voxels that the metric looks at
 SHRINK = {2: (4, 2, 1), 3: (2, 1)}  # levels, by axes
 MESH = {2: 6, 3: 4}  # cells of the B-spline grid along each axis
 ITERATIONS = {2: 100, 3: 25}  # of the B-splines at each level
 
-Run = Callable[[Deformable, State], State]
 
-
+@baseline(IMAGES, "identity", learns=False)
+@baseline(VOLUMES, "identity", learns=False)
 def identity(train: None) -> Run:
     """The start, as it is."""
-    return lambda task, state: replace(state, visit=state.count + 0)
+    return lambda task, state: replace(state, visited=state.count + 0)
 
 
+@baseline(IMAGES, "SimpleITK, affine", learns=False)
+@baseline(VOLUMES, "SimpleITK, affine", learns=False)
 def affine(train: None) -> Run:
-    """Mattes' mutual information by gradient descent, an affine map.
+    """An affine map by gradient descent on Mattes' mutual information.
 
     Raises:
         ImportError: SimpleITK is missing.
     """
-    return finder(package(), elastic=False)
+    return by_mutual_information(elastic=False)
 
 
+@baseline(IMAGES, "SimpleITK, affine and B-spline", learns=False)
+@baseline(VOLUMES, "SimpleITK, affine and B-spline", learns=False)
 def bsplines(train: None) -> Run:
-    """The same, bent further by cubic B-splines (Rueckert et al., 1999), by L-BFGS-B.
+    """An affine map, bent further by cubic B-splines (Rueckert et al., 1999), by L-BFGS-B.
 
     Raises:
         ImportError: SimpleITK is missing.
     """
-    return finder(package(), elastic=True)
+    return by_mutual_information(elastic=True)
 
 
-for _task in TASKS:
-    for _name, _fit in (
-        ("identity", identity),
-        ("SimpleITK, affine", affine),
-        ("SimpleITK, affine and B-spline", bsplines),
-    ):
-        baseline(_task, _name, learns=False)(_fit)
+@baseline(IMAGES, "Gauss-Newton", learns=False)
+@baseline(VOLUMES, "Gauss-Newton", learns=False)
+def gauss_newton(train: None) -> Run:
+    """Each control point once, in the task's order, by the proposal that leaves the smallest share unexplained, good or not.
+
+    Source: Lucas & Kanade (1981); Rueckert et al. (1999) for the splines.
+    """
+
+    def run(task: DeformableRegistration, state: State) -> State:
+        while not task.terminated(state)[0]:
+            proposals = task.propose(state)[0]
+            before, after = 1 - proposals[:, -2], 1 - proposals[:, -1]
+            best = np.argmin(after / np.maximum(before, 1e-6))
+            motion = proposals[None, best, : task.axes]
+            moved = state.field + task.points.bspline_update(task.present(state), motion)
+            state = task.with_field(state, moved, state.visited + 1)
+        return state
+
+    return run
 
 
-def finder(itk: Any, elastic: bool) -> Run:
-    """A method that solves an episode."""
+def by_mutual_information(elastic: bool) -> Run:
+    """SimpleITK as a method that solves an episode; ``elastic`` for B-splines after the affine map."""
+    itk = package()
 
-    def run(task: Deformable, state: State) -> State:
+    def run(task: DeformableRegistration, state: State) -> State:
         shape = (task.side,) * task.axes
         images = state.fixed[0].reshape(shape), task.bank.grey[int(state.image[0])]
         fixed, moving = (itk.GetImageFromArray(image.astype(np.float32)) for image in images)
@@ -67,7 +84,7 @@ def finder(itk: Any, elastic: bool) -> Run:
         places = lattice(task.nodes, task.axes).reshape(-1, task.axes) * (task.side - 1)
         there = np.array([transform.TransformPoint(place) for place in places.tolist()])
         field = (there - places).reshape(1, *[task.nodes] * task.axes, task.axes)
-        return task.bent(state, field, state.count + 0)
+        return task.with_field(state, field, state.count + 0)
 
     return run
 
@@ -76,7 +93,7 @@ def find_affine(itk: Any, fixed: Any, moving: Any, axes: int) -> Any:
     """The affine map of the largest mutual information, coarse to fine."""
     transform = itk.AffineTransform(axes)
     transform.SetCenter([(n - 1) / 2 for n in fixed.GetSize()])
-    method = prepared(itk, fixed, axes)
+    method = by_levels(itk, fixed, axes)
     descend(method)
     method.SetInitialTransform(transform, inPlace=True)
     method.Execute(fixed, moving)
@@ -86,7 +103,7 @@ def find_affine(itk: Any, fixed: Any, moving: Any, axes: int) -> Any:
 def find_bspline(itk: Any, fixed: Any, moving: Any, start: Any, axes: int) -> Any:
     """B-splines, then the affine map."""
     bent = itk.BSplineTransformInitializer(fixed, [MESH[axes]] * axes)
-    method = prepared(itk, fixed, axes)
+    method = by_levels(itk, fixed, axes)
     method.SetOptimizerAsLBFGSB(gradientConvergenceTolerance=1e-5, numberOfIterations=ITERATIONS[axes])
     method.SetMovingInitialTransform(start)
     method.SetInitialTransform(bent, inPlace=True)
@@ -94,8 +111,8 @@ def find_bspline(itk: Any, fixed: Any, moving: Any, start: Any, axes: int) -> An
     return itk.CompositeTransform([start, bent])
 
 
-def prepared(itk: Any, fixed: Any, axes: int) -> Any:
-    """A registration by mutual information, without an optimizer."""
+def by_levels(itk: Any, fixed: Any, axes: int) -> Any:
+    """A registration by mutual information, coarse to fine, without an optimizer."""
     method = coarse_to_fine(itk, fixed, SHRINK[axes], SAMPLES)
-    method.SetMetricAsMattesMutualInformation(32)
+    method.SetMetricAsMattesMutualInformation(BINS)
     return method

@@ -12,8 +12,8 @@ import numpy as np
 
 from visionrl.banks.patches import shrink
 from visionrl.core import baseline
-from visionrl.envs.detection.scores import ious, suppress
 from visionrl.envs.detection.state import State
+from visionrl.metrics.detection import pairwise_iou, suppress
 
 SIDE = 16  # pixels of a template
 CELLS = 32  # pixels of a region that is described by its gradients
@@ -38,15 +38,11 @@ def reporting(find: Find) -> Callable[[Any, State], State]:
 
     def run(task: Any, state: State) -> State:
         boxes, scores = find(task.bank.image(int(state.image[0])), int(state.category[0]))
-        kept = suppress(boxes, scores, APART, task.most)
+        kept = suppress(boxes, scores, APART, task.report_limit)
         for box, score in zip(boxes[kept], scores[kept], strict=True):
             sure = np.array([score])
-            act = (
-                np.array([[0, 0, 0, 0, 1 / (1 + np.exp(-score))]])
-                if task.rules.continuous
-                else np.array([task.report])
-            )
-            state = task.step(replace(state, box=box[None], confidence=sure), act)
+            action = task.controller.report_action(sure)
+            state = task.step(replace(state, box=box[None], confidence=sure), action)
         return state
 
     return run
@@ -161,7 +157,7 @@ def examples(train: Any) -> tuple[np.ndarray, np.ndarray]:
     numbers = np.arange(len(train.names))
     for image, truths, labels in objects(train):
         boxes = np.concatenate([truths, regions(image)])
-        overlaps = ious(boxes, truths) if len(truths) else np.zeros((len(boxes), 1))
+        overlaps = pairwise_iou(boxes, truths) if len(truths) else np.zeros((len(boxes), 1))
         right = np.flatnonzero(overlaps.max(axis=1) >= RIGHT)
         wrong = rng.permutation(np.flatnonzero(overlaps.max(axis=1) <= APART))[:WRONG]
         features.append(describe(image, boxes[np.concatenate([right, wrong])]))

@@ -1,4 +1,4 @@
-"""What a user would pick instead of an agent: greedy overlap, a Kalman filter with optimal pairs, and a plain rule."""
+"""Classical multi-object trackers: greedy overlap, a Kalman filter with optimal assignment (SORT), and a plain rule."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from visionrl import ops
 from visionrl.core import baseline
+from visionrl.envs.tracking.decisions import ACCEPT, LOSE, NEXT
 from visionrl.envs.tracking.multi import MultiObjectTracking, State
-from visionrl.envs.tracking.turns import ACCEPT, LOSE, NEXT
 from visionrl.metrics.mot import assign
 
 Run = Callable[[Any, State], State]
@@ -19,7 +19,7 @@ Frames = list[dict[int, np.ndarray]]  # per frame: identity -> box
 
 
 @dataclass(frozen=True)
-class Greedy:
+class GreedyConfig:
     """Constants of the greedy tracker, chosen on the validation split of the embedded videos.
 
     Attributes:
@@ -34,7 +34,7 @@ class Greedy:
 
 
 @dataclass(frozen=True)
-class Sort:
+class SortConfig:
     """Constants of the Kalman tracker, chosen likewise.
 
     Attributes:
@@ -51,7 +51,7 @@ class Sort:
 
 
 @dataclass(frozen=True)
-class Rule:
+class RuleConfig:
     """Constants of the rule, chosen likewise.
 
     Attributes:
@@ -64,7 +64,7 @@ class Rule:
 
 
 @baseline("MultiObjectTracking-v0", "greedy IoU", learns=False)
-def greedy_iou(train: Any, how: Greedy = Greedy()) -> Run:
+def greedy_iou(train: Any, config: GreedyConfig = GreedyConfig()) -> Run:
     """Every track goes on at the detection that overlaps its last box most, or ends.
 
     Source: Bochinski, Eiselein & Sikora (2017), "High-speed tracking-by-detection without using image information".
@@ -77,7 +77,7 @@ def greedy_iou(train: Any, how: Greedy = Greedy()) -> Run:
             left, kept = list(range(len(found))), []
             for track in alive:
                 overlap = ops.iou(found[left, :4], track[time - 1][:4])
-                if len(left) and overlap.max() >= how.overlap:
+                if len(left) and overlap.max() >= config.overlap:
                     track[time] = found[left.pop(int(overlap.argmax()))]
                     kept.append(track)
             alive = kept + [{time: found[number]} for number in left]
@@ -85,10 +85,10 @@ def greedy_iou(train: Any, how: Greedy = Greedy()) -> Run:
         good = [
             track
             for track in tracks
-            if len(track) >= how.frames and max(box[4] for box in track.values()) >= how.sure
+            if len(track) >= config.frames and max(box[4] for box in track.values()) >= config.sure
         ]
         length = int(state.length[0])
-        return ended(
+        return end_with(
             task, state, [{k: t[time] for k, t in enumerate(good) if time in t} for time in range(length)]
         )
 
@@ -96,47 +96,47 @@ def greedy_iou(train: Any, how: Greedy = Greedy()) -> Run:
 
 
 @baseline("MultiObjectTracking-v0", "Hungarian and Kalman (SORT)", learns=False)
-def sort(train: Any, how: Sort = Sort()) -> Run:
+def sort(train: Any, config: SortConfig = SortConfig()) -> Run:
     """A Kalman filter of constant velocity predicts every track, and the pairs of most overlap in all go on.
 
     Source: Bewley et al. (2016), "Simple online and realtime tracking".
     """
 
     def run(task: MultiObjectTracking, state: State) -> State:
-        tracks: list[Filter] = []
+        tracks: list[KalmanFilter] = []
         frames: Frames = []
         begun = 0
         for time, found in enumerate(detections(state)):
-            found = found[found[:, 4] >= how.score, :4]
+            found = found[found[:, 4] >= config.score, :4]
             guesses = np.array([track.predict() for track in tracks]).reshape(-1, 4)
             overlap = ops.iou(guesses[:, None], found[None])
             rows, columns = assign(overlap)
             pairs = {
-                int(c): int(r) for r, c in zip(rows, columns, strict=True) if overlap[r, c] >= how.overlap
+                int(c): int(r) for r, c in zip(rows, columns, strict=True) if overlap[r, c] >= config.overlap
             }
             for number, box in enumerate(found):
                 if number in pairs:
                     tracks[pairs[number]].update(box)
                 else:
-                    tracks.append(Filter(box, begun))
+                    tracks.append(KalmanFilter(box, begun))
                     begun += 1
-            tracks = [track for track in tracks if track.missed <= how.age]
-            sure = [t for t in tracks if not t.missed and (t.hits >= how.hits or time < how.hits)]
+            tracks = [track for track in tracks if track.missed <= config.age]
+            sure = [t for t in tracks if not t.missed and (t.hits >= config.hits or time < config.hits)]
             frames.append({track.identity: track.box() for track in sure})
-        return ended(task, state, frames)
+        return end_with(task, state, frames)
 
     return run
 
 
 @baseline("MultiObjectTracking-v0", "rule on look and overlap", learns=False)
-def rule(train: Any, how: Rule = Rule()) -> Run:
+def rule(train: Any, config: RuleConfig = RuleConfig()) -> Run:
     """The task's own decisions by two thresholds: on look and overlap to go on, on the detector's score to begin."""
 
     def run(task: MultiObjectTracking, state: State) -> State:
         while not state.finished[0]:
             seen = task.observe(state)["features"][0]
             new, guess, score, overlap, alike, left = seen[[2, 3, 4, 5, 9, 14]]
-            good = score >= how.score if new else guess or overlap + alike >= how.alike
+            good = score >= config.score if new else guess or overlap + alike >= config.alike
             state = task.step(state, np.array([ACCEPT if good else NEXT if left and not new else LOSE]))
         return state
 
@@ -149,17 +149,17 @@ def detections(state: State) -> list[np.ndarray]:
     return [found[~np.isnan(found[:, 0])] for found in frames]
 
 
-def ended(task: MultiObjectTracking, state: State, frames: Frames) -> State:
+def end_with(task: MultiObjectTracking, state: State, frames: Frames) -> State:
     """The state in which these boxes were said."""
     said = [
         (np.array(list(f), int), np.array([box[:4] for box in f.values()]).reshape(-1, 4)) for f in frames
     ]
-    result = task.videos[state.item[0]].scored(int(state.start[0]), int(state.length[0]), said)
+    result = task.videos[state.item[0]].score(int(state.start[0]), int(state.length[0]), said)
     return replace(state, result=result[None], finished=np.ones(1, bool))
 
 
 @dataclass
-class Filter:
+class KalmanFilter:
     """A Kalman filter (Kalman, 1960) over centre, area, aspect ratio and the first three's velocities, as SORT sets it.
 
     Attributes:
@@ -178,7 +178,7 @@ class Filter:
 
     def __post_init__(self) -> None:
         """Nothing is known of the velocities at first."""
-        self.mean = np.append(measured(self.first), np.zeros(3))
+        self.mean = np.append(measurement(self.first), np.zeros(3))
         self.cov = np.diag([10.0, 10, 10, 10, 1e4, 1e4, 1e4])
 
     def predict(self) -> np.ndarray:
@@ -194,7 +194,7 @@ class Filter:
     def update(self, box: np.ndarray) -> None:
         """A detection was found for this frame."""
         gain = self.cov[:, :4] @ np.linalg.inv(self.cov[:4, :4] + ERROR)
-        self.mean = self.mean + gain @ (measured(box) - self.mean[:4])
+        self.mean = self.mean + gain @ (measurement(box) - self.mean[:4])
         self.cov = self.cov - gain @ self.cov[:4]
         self.hits, self.missed = self.hits + 1, 0
 
@@ -209,7 +209,7 @@ DRIFT = np.diag([1, 1, 1, 1, 0.01, 0.01, 0.0001])
 ERROR = np.diag([1.0, 1, 10, 10])
 
 
-def measured(box: np.ndarray) -> np.ndarray:
+def measurement(box: np.ndarray) -> np.ndarray:
     """(x, y) of the centre, area and aspect ratio of a box, (4,)."""
     width, height = ops.size(box)
     return np.append(ops.center(box), [width * height, width / height])

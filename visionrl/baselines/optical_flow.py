@@ -1,4 +1,4 @@
-"""What a user would pick instead of an agent: median flow."""
+"""Median flow: a classical tracker by optical flow."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 import cv2
 import numpy as np
 
-from visionrl.baselines.tracking import Run, followed
+from visionrl.baselines.tracking import Run, run_tracker
 from visionrl.core import baseline
 
 
 @dataclass(frozen=True)
-class Flow:
+class FlowConfig:
     """Constants of the tracker, those of Kalal et al.; the window is that of OpenCV's own sparse flow.
 
     Attributes:
         points: a grid of so many points by as many lies on the box.
         window: side of what is compared around a point, pixels, at each level of the pyramid.
         levels: halvings of the frame that the flow begins with.
-        patch: side of what must look alike before and after, pixels.
+        patch: side of the patches that are compared before and after, pixels.
         lost: the box stays where it is if half of the points come back farther off than this, pixels.
         least: and if fewer points than this are left.
         growth: largest change of size in a frame.
@@ -36,61 +36,63 @@ class Flow:
 
 
 @baseline("Tracking-v0", "median flow", learns=False)
-def median_flow(train: Any, how: Flow = Flow()) -> Run:
+def median_flow(train: Any, config: FlowConfig = FlowConfig()) -> Run:
     """Lucas-Kanade flow of points on the box; the half that comes back best and looks most alike moves and scales it.
 
     Source: Kalal, Mikolajczyk & Matas (2010), "Forward-backward error: automatic detection of tracking failures".
     """
-    return followed(lambda image, box: MedianFlow(image, box, how))
+    return run_tracker(lambda image, box: MedianFlow(image, box, config))
 
 
 class MedianFlow:
-    """Follows a box from frame to frame; see ``Flow``."""
+    """A tracker from frame to frame; see ``FlowConfig``."""
 
-    def __init__(self, image: np.ndarray, box: np.ndarray, how: Flow) -> None:
-        self.how, self.grey, self.box = how, grey(image), box
+    def __init__(self, image: np.ndarray, box: np.ndarray, config: FlowConfig) -> None:
+        self.config, self.grey, self.box = config, to_grey(image), box
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """The box in the next frame."""
-        before, self.grey = self.grey, grey(image)
-        start = grid(self.box, self.how.points)
-        there, kept = self.reliable(before, self.grey, start)
-        if kept.sum() >= self.how.least:
-            self.box = self.moved(start[kept], there[kept])
+        before, self.grey = self.grey, to_grey(image)
+        start = point_grid(self.box, self.config.points)
+        there, kept = self.track_points(before, self.grey, start)
+        if kept.sum() >= self.config.least:
+            self.box = self.move(start[kept], there[kept])
         return self.box
 
-    def reliable(
+    def track_points(
         self, before: np.ndarray, after: np.ndarray, start: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Where (N, 2) points went, and (N,) bool, which of them are believed."""
+        """Positions to which (N, 2) points went, and (N,) bool, which of them are reliable."""
         there, ahead = self.flow(before, after, start)
         back, again = self.flow(after, before, there)
         found = ahead & again
         error = np.linalg.norm(back - start, axis=1)
-        if not found.any() or np.median(error[found]) > self.how.lost:
+        if not found.any() or np.median(error[found]) > self.config.lost:
             return there, np.zeros(len(start), bool)
-        alike = likeness(patches(before, start, self.how.patch), patches(after, there, self.how.patch))
+        alike = patch_correlation(
+            cut_patches(before, start, self.config.patch), cut_patches(after, there, self.config.patch)
+        )
         return there, found & (error <= np.median(error[found])) & (alike >= np.median(alike[found]))
 
     def flow(self, before: np.ndarray, after: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where (N, 2) float32 points went, and (N,) bool, for which that was found."""
-        sides, levels = (self.how.window, self.how.window), self.how.levels
+        """Positions to which (N, 2) float32 points went, and (N,) bool, for which that was found."""
+        sides, levels = (self.config.window, self.config.window), self.config.levels
         there, found, _ = cv2.calcOpticalFlowPyrLK(
             before, after, start, start.copy(), winSize=sides, maxLevel=levels
         )
         return there, found.ravel() > 0
 
-    def moved(self, start: np.ndarray, there: np.ndarray) -> np.ndarray:
+    def move(self, start: np.ndarray, there: np.ndarray) -> np.ndarray:
         """The box moved by the median shift, and scaled by the median change of the points' distances."""
         first, second = np.triu_indices(len(start), 1)
         apart = np.linalg.norm(start[first] - start[second], axis=1)
         scale = np.median(np.linalg.norm(there[first] - there[second], axis=1) / apart)
-        half = (self.box[2:] - self.box[:2]) / 2 * np.clip(scale, 1 / self.how.growth, self.how.growth)
+        half = (self.box[2:] - self.box[:2]) / 2 * np.clip(scale, 1 / self.config.growth, self.config.growth)
         center = (self.box[:2] + self.box[2:]) / 2 + np.median(there - start, axis=0)
         return np.concatenate([center - half, center + half])
 
 
-def grey(image: np.ndarray) -> np.ndarray:
+def to_grey(image: np.ndarray) -> np.ndarray:
     """(H, W) uint8 of an (H, W, C) image."""
     return (
         np.ascontiguousarray(image[..., 0])
@@ -99,14 +101,14 @@ def grey(image: np.ndarray) -> np.ndarray:
     )
 
 
-def grid(box: np.ndarray, count: int) -> np.ndarray:
+def point_grid(box: np.ndarray, count: int) -> np.ndarray:
     """(count^2, 2) float32 (x, y), evenly over a box, in the coordinates of pixels' midpoints."""
     share = (np.arange(count) + 0.5) / count
     x, y = np.meshgrid(*(low + (high - low) * share for low, high in zip(box[:2], box[2:], strict=True)))
     return np.stack([x, y], axis=-1).reshape(-1, 2).astype(np.float32) - np.float32(0.5)
 
 
-def patches(image: np.ndarray, points: np.ndarray, side: int) -> np.ndarray:
+def cut_patches(image: np.ndarray, points: np.ndarray, side: int) -> np.ndarray:
     """(N, side, side) float32 around (N, 2) points; beyond the border the image's last pixels repeat."""
     y, x = np.mgrid[:side, :side].astype(np.float32) - np.float32((side - 1) / 2)
     where = points[:, None, None, :] + np.stack([x, y], axis=-1)
@@ -115,7 +117,7 @@ def patches(image: np.ndarray, points: np.ndarray, side: int) -> np.ndarray:
     return cut.reshape(-1, side, side).astype(np.float32)
 
 
-def likeness(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def patch_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Normalised correlation of patches, pair by pair: (N, s, s), (N, s, s) -> (N,); 0 where one is flat."""
     a, b = (x - x.mean(axis=(1, 2), keepdims=True) for x in (a, b))
     scale = np.sqrt((a * a).sum((1, 2)) * (b * b).sum((1, 2)))

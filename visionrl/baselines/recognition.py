@@ -1,4 +1,4 @@
-"""What a user would pick instead of glimpses: a nearest-neighbour classifier of the whole image, or of its middle."""
+"""Nearest-neighbour classifiers of the whole image, and of a single glimpse at its middle."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def full_image(train: GlimpseClassification) -> Run:
 
 @baseline("GlimpseClassification-v0", "centre glimpse, nearest neighbours")
 def centre_glimpse(train: GlimpseClassification) -> Run:
-    """The same with a single look of the retina at the middle of the image, at all its scales."""
+    """The training glimpses at the middle of the image, at all scales, most like its own vote."""
     return neighbours(train, middle)
 
 
@@ -39,8 +39,8 @@ def neighbours(train: GlimpseClassification, look: Look) -> Run:
         nearest = np.argsort(-known @ look(task, int(state.image[0])), kind="stable")[:NEIGHBOURS]
         votes = np.bincount(labels[nearest], minlength=len(train.names)).astype(float)
         votes[labels[nearest[0]]] += 0.5  # the nearest decides between equals
-        said = task.names.index(train.names[int(votes.argmax())])
-        return replace(state, said=np.full(1, said), finished=np.ones(1, bool))
+        answer = task.names.index(train.names[int(votes.argmax())])
+        return replace(state, answer=np.full(1, answer), finished=np.ones(1, bool))
 
     return run
 
@@ -52,7 +52,7 @@ def whole(task: GlimpseClassification, item: int) -> np.ndarray:
 
 
 def middle(task: GlimpseClassification, item: int) -> np.ndarray:
-    """What the retina sees at an image's middle, as a vector of length 1."""
+    """The retina's view of an image's middle, as a vector of length 1."""
     place = np.broadcast_to((task.bank.sizes[item] - 1) / 2, (len(task.scales), 2))
     return unit(task.bank.crop(np.full(len(task.scales), item), place, np.arange(len(task.scales))))
 

@@ -28,7 +28,7 @@ class Data:
     @property
     def env_kwargs(self) -> dict[str, Any]:
         """Those that are given."""
-        from visionrl.agents.training.arguments import parse_args
+        from visionrl.agents.training.config import parse_args
 
         named = ("preset", "data", "classes", "split_file", "split_ratios")
         given = {name: getattr(self, name) for name in named}

@@ -14,8 +14,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from visionrl.agents.evaluation.worth import action_scores
 from visionrl.agents.networks.extractor import VisionExtractor
+from visionrl.agents.networks.model_io import action_scores
 from visionrl.backbones import Backbone, list_backbones, make_backbone, make_classifier
 from visionrl.backbones._weights import read_weights
 from visionrl.cli.play import action_names

@@ -76,7 +76,7 @@ def guarded(args: Sequence[str], debug: bool) -> None:
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except BrokenPipeError:  # whoever reads has read enough
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         raise SystemExit(0) from None
     except (ValueError, OSError, UnknownArgumentError) as error:
         if debug:

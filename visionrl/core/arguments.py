@@ -71,12 +71,14 @@ def arguments(cls: ClassT) -> ClassT:
 def check_arguments(obj: Any) -> None:
     """Hold every field of ``obj`` against its annotation, and store lists as tuples and NumPy numbers as Python's.
 
+    ``obj`` may be a frozen dataclass; then ``__post_init__`` is the place to call this.
+
     Raises:
         ValueError: names the argument, the rule and the value.
     """
     cls: Any = type(obj)
     for name, hint in hints_of(cls).items():
-        setattr(obj, name, checked(name, hint, getattr(obj, name)))
+        object.__setattr__(obj, name, checked(name, hint, getattr(obj, name)))
 
 
 def checked(name: str, hint: Any, value: Any) -> Any:
@@ -127,7 +129,8 @@ def rule_of(hint: Any) -> str:
         return f"one of {', '.join(map(repr, inner))}"
     if origin in (Union, types.UnionType):
         *most, last = (rule_of(part) for part in inner)
-        return f"{', '.join(most)} or {last}"
+        many = len(most) > 1
+        return f"{('; ' if many else ', ').join(most)}{'; or' if many else ' or'} {last}"
     if origin is tuple and inner[-1:] != (...,):
         return f"{len(inner)} values, each {rule_of(inner[0])}"
     if _is_sequence(origin):

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from gymnasium import Space
+from gymnasium import Space, spaces
 
-from visionrl.ops import Array, one_hot, xp_of
+from visionrl.ops import Array, like, one_hot, xp_of
 
 
 @runtime_checkable
@@ -135,6 +135,24 @@ def compute_all(task: Any, records: Mapping[str, np.ndarray]) -> dict[str, float
     if not isinstance(task, DatasetMetrics) or not records:
         return {}
     return {key: value for metric in task.dataset_metrics for key, value in metric.compute(records).items()}
+
+
+def action_masks(task: Any, state: Any) -> Array:
+    """(B, n) bool, True for actions that are allowed: the task's own answer, or all.
+
+    Those of a MultiDiscrete space stand behind one another, as ``sb3_contrib.MaskablePPO`` wants them.
+
+    Raises:
+        ValueError: the actions are not discrete.
+    """
+    space = task.action_space
+    if not isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+        raise ValueError(f"action_space must be Discrete or MultiDiscrete to be masked, got {space}")
+    if isinstance(task, MaskedActions):
+        return task.action_mask(state)
+    count = int(space.n) if isinstance(space, spaces.Discrete) else int(space.nvec.sum())
+    first = next(iter(vars(state).values()))
+    return like(np.ones((first.shape[0], count), bool), first)
 
 
 def good_actions(task: Any, state: Any) -> Array:

@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 
 from visionrl.core import batch
+from visionrl.core.capabilities import action_masks
 from visionrl.core.door import (
     check_engine,
     check_seed,
@@ -73,6 +74,15 @@ class TaskEnv(gym.Env):
             return None
         need_reset(self, "render")
         return self.task.draw(batch.take(self.state, 0))
+
+    def action_masks(self) -> np.ndarray:
+        """(n,) bool, True for actions that are allowed now; ``sb3_contrib.MaskablePPO`` asks for it.
+
+        Raises:
+            ValueError: the actions are not discrete.
+        """
+        need_reset(self, "action_masks")
+        return action_masks(self.task, self.state)[0]
 
     def _observe(self) -> dict[str, np.ndarray]:
         return {key: value[0] for key, value in self.task.observe(self.state).items()}

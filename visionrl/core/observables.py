@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -50,7 +51,7 @@ class Image:
     side: int | Sequence[int]
     axes: int = 2
 
-    @property
+    @cached_property
     def space(self) -> spaces.Box:
         """(C, *sides) uint8."""
         sides = (self.side,) * self.axes if isinstance(self.side, int) else tuple(self.side)
@@ -78,7 +79,7 @@ class OneHot:
     count: int
     unless_one: bool = False
 
-    @property
+    @cached_property
     def space(self) -> spaces.Box:
         """(count,) float32 in [0, 1]."""
         return spaces.Box(0, 1, (self.count,), np.float32)
@@ -105,7 +106,7 @@ class ActionHistory:
     actions: int
     kept: int = 10
 
-    @property
+    @cached_property
     def space(self) -> spaces.Box:
         """(kept * actions,) float32 in [0, 1]."""
         return spaces.Box(0, 1, (self.kept * self.actions,), np.float32)
@@ -139,7 +140,7 @@ class Vector:
     low: float = -1.0
     high: float = 1.0
 
-    @property
+    @cached_property
     def space(self) -> spaces.Box:
         """(size,) float32 in [low, high]."""
         shape = (self.size,) if isinstance(self.size, int) else self.size

@@ -150,7 +150,7 @@ def make_task(task_id: str, preset: str | None = None, **kwargs: Any) -> Task:
     if unknown := sorted(set(kwargs) - (known := argument_names(entry.task))):
         near = get_close_matches(unknown[0], known, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(known))}"
-        raise UnknownArgumentError(f"{entry.id} has no argument {unknown[0]!r}; {hint}")
+        raise UnknownArgumentError(f"{entry.id} got an unexpected keyword argument {unknown[0]!r}; {hint}")
     return entry.task(**{**(entry.presets[preset] if preset else {}), **kwargs})
 
 

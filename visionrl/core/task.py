@@ -44,6 +44,8 @@ class Task(ABC, Generic[StateT]):
             (whole videos instead of clips).
         primary_metric: the key of ``metrics``, or of a data-set metric, by which agents are compared, and whether
             more is better.
+        hidden: fields of the state that hold the truth, which ``observe`` must not depend on. Where it is empty, the
+            conformance checks look for them.
         sample_type: what ``load`` gives: ``ImageSample``, ``VolumeSample``, ...
         embedded: name of the embedded data set that ``data=None`` stands for.
     """
@@ -54,6 +56,7 @@ class Task(ABC, Generic[StateT]):
     backends: ClassVar[tuple[str, ...]] = ("numpy", "torch")
     evaluation: ClassVar[Mapping[str, Any]] = {}
     primary_metric: ClassVar[tuple[str, bool]] = ("is_success", True)
+    hidden: ClassVar[tuple[str, ...]] = ()
     sample_type: ClassVar[type]
     embedded: ClassVar[str | None] = None
 
@@ -122,7 +125,10 @@ class Task(ABC, Generic[StateT]):
 
     @abstractmethod
     def terminated(self, state: StateT) -> Array:
-        """(B,) bool, whether the task is over; the time limit is not the task's business."""
+        """(B,) bool, whether the task is over; the time limit is not the task's business.
+
+        A state with a field ``finished``, (B, ...) bool, is over exactly where all of it is True.
+        """
 
     @abstractmethod
     def metrics(self, state: StateT) -> dict[str, Array]:

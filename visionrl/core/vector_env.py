@@ -13,6 +13,7 @@ from gymnasium.vector.utils import batch_space
 
 from visionrl import ops
 from visionrl.core import batch
+from visionrl.core.capabilities import action_masks
 from visionrl.core.door import (
     check_engine,
     check_seed,
@@ -120,6 +121,15 @@ class TaskVectorEnv(VectorEnv):
         need_reset(self, "render")
         here = batch.each(self.state, ops.to_numpy)
         return tuple(self.task.draw(batch.take(here, row)) for row in range(self.num_envs))
+
+    def action_masks(self) -> Array:
+        """(B, n) bool, True for actions that are allowed now, of the backend's library.
+
+        Raises:
+            ValueError: the actions are not discrete.
+        """
+        need_reset(self, "action_masks")
+        return action_masks(self.task, self.state)
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """All that decides how the episodes go on, as plain arrays: state, elapsed steps, generators."""

@@ -23,6 +23,19 @@ def image_class(sample: ImageSample, index: int = 0) -> str:
     return sample.labels[0]
 
 
+def class_numbers(samples: Sequence[ImageSample], names: Sequence[str]) -> list[int]:
+    """The number of each sample's class.
+
+    Raises:
+        ValueError: a class is not among the names.
+    """
+    found = [image_class(sample, index) for index, sample in enumerate(samples)]
+    for index, name in enumerate(found):
+        if name not in names:
+            raise ValueError(f"the class of sample {index} must be one of {', '.join(names)}, got {name!r}")
+    return [names.index(name) for name in found]
+
+
 def class_names(
     data: Any, default: str | None = None, classes: Sequence[str] | None = None, **loading: Any
 ) -> tuple[str, ...]:

@@ -81,7 +81,37 @@ def _load_string(
     where = check_path(form, path)
     entries = _embedded(form, rule) if where is None else _from_path(form, where, rule)
     samples = _unique([_read(entry, index, form.kind) for index, entry in enumerate(entries)])
-    return _keep(samples, classes, negatives)
+    recipe = (form.name, form.kind, path, rule, classes, negatives)
+    return Loaded(_keep(samples, classes, negatives), recipe)
+
+
+class Loaded(tuple[Any, ...]):
+    """The samples of a format and a path; copies share them, and a pickle holds how to load them again."""
+
+    recipe: tuple[Any, ...]
+
+    def __new__(cls, samples: Sequence[Any], recipe: tuple[Any, ...]) -> Loaded:
+        """Keep the samples and the arguments of their loading."""
+        loaded = super().__new__(cls, samples)
+        loaded.recipe = recipe
+        return loaded
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the arguments of the loading, not the samples."""
+        return _load_again, self.recipe
+
+    def __copy__(self) -> Loaded:
+        """Share the samples, which are never written."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Loaded:
+        """Share the samples, which are never written."""
+        return self
+
+
+def _load_again(name: str, kind: type, *rest: Any) -> tuple[Any, ...]:
+    """The samples of a pickle, from the process's own cache where they are loaded already."""
+    return _load_string(find_format(name, kind), *rest)
 
 
 def clear_cache() -> None:

@@ -1,1 +1,1 @@
-"""Layers of networks: attention, recurrent cells, spatial transformers."""
+"""Layers of networks: attention and spatial transformers; recurrent ones are those of ``torch.nn``."""

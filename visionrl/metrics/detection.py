@@ -7,7 +7,7 @@ precision and recall are NaN; a class of which that holds is left out of a mean 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,10 @@ from visionrl import ops
 
 INTERPOLATIONS = ("all", "11", "101")
 RULES = ("voc", "coco")
+VOC_IOU = 0.5  # IoU of a detection that counts, VOC's
+COCO_IOUS = tuple(np.arange(50, 100, 5) / 100)  # the IoUs over which COCO averages
+NMS_IOU = 0.3  # visited boxes that overlap a better one more than this are dropped (Girshick et al., 2014)
+PROPOSALS = (10, 50, 200)  # counts of visited boxes at which recall is told
 
 _STATS = ("ap", "ap_50", "ap_75", "ap_small", "ap_medium", "ap_large", "ar_1", "ar_10", "ar_100")
 
@@ -150,6 +154,126 @@ def _first_cover(boxes: np.ndarray, truths: np.ndarray, threshold: float) -> np.
         return np.full(len(truths), np.inf)
     covers = ops.iou(boxes[:, None].astype(float), truths[None].astype(float)) >= threshold
     return np.where(covers.any(axis=0), covers.argmax(axis=0), np.inf)
+
+
+def suppress(boxes: np.ndarray, scores: np.ndarray, threshold: float, most: int) -> np.ndarray:
+    """Numbers of up to ``most`` boxes that no better one overlaps by more, best first (non-maximum suppression)."""
+    order: np.ndarray = np.argsort(-scores, kind="stable")
+    kept: list[int] = []
+    while len(order) and len(kept) < most:
+        kept.append(int(order[0]))
+        order = order[1:][pairwise_iou(boxes[order[:1]], boxes[order[1:]])[0] <= threshold]
+    return np.array(kept, int)
+
+
+def pairwise_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """IoU of every box of one set with every box of another: (A, 4), (B, 4) -> (A, B)."""
+    return ops.iou(a[:, None, :], b[None, :, :])
+
+
+def report_records(boxes: np.ndarray, scores: np.ndarray, truths: np.ndarray) -> dict[str, np.ndarray]:
+    """Records of one image's detections of one class for ``report_metrics``.
+
+    Args:
+        boxes: (K, 4); NaN where there is none, at the end.
+        scores: (K,), likewise.
+        truths: (M, 4).
+
+    Returns:
+        "score" (K,); "hit" (K,): 1.0 for a right detection, 0.0 for a wrong one, NaN for none; "coco_hit" (10, K):
+        the same at each of ``COCO_IOUS``, by COCO's rule.
+    """
+    coco = [_hits(boxes, scores, truths, threshold, "coco") for threshold in COCO_IOUS]
+    return {"score": scores, "hit": _hits(boxes, scores, truths), "coco_hit": np.array(coco)}
+
+
+def visit_records(boxes: np.ndarray, scores: np.ndarray, truths: np.ndarray) -> dict[str, np.ndarray]:
+    """Records of the boxes that a search visited in one image, for ``visit_metrics``.
+
+    Args:
+        boxes: (P, 4), in order; NaN where there is none, at the end.
+        scores: (P,), likewise.
+        truths: (M, 4).
+
+    Returns:
+        "visited_score", "visited_hit" (P,): of the boxes that are left by non-maximum suppression, as in
+        ``report_records``; "covered_N" (): how many truths the first N boxes cover.
+    """
+    length, there = len(boxes), ~np.isnan(boxes[:, 0])
+    boxes, scores = boxes[there], scores[there]
+    kept = suppress(boxes, scores, NMS_IOU, len(boxes))
+    hits = _hits(_padded(boxes[kept], length), scores[kept], truths)
+    shares = recall_at([boxes], [truths], PROPOSALS, VOC_IOU) if len(truths) else np.zeros(len(PROPOSALS))
+    covered = {f"covered_{n}": share * len(truths) for n, share in zip(PROPOSALS, shares, strict=True)}
+    return {"visited_score": _padded(scores[kept], length), "visited_hit": hits, **covered}
+
+
+def report_metrics(records: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Mean over the classes of the average precision of the reports, and what the search cost.
+
+    ``ap_50`` ranks the reported boxes, over all recalls; ``ap_50_11pt`` at 11 recalls, as VOC 2007; ``ap_coco`` at
+    101, the mean over IoUs of 0.5 to 0.95, each image's reports matched as COCO does; ``steps_per_detection`` is the
+    median number of boxes visited for a right report, from the report before it on (1 for a classical method, which
+    visits none). NaN where there is nothing to count.
+    """
+    present, hits = records["present"], records["hit"] == 1
+    coco = np.moveaxis(records["coco_hit"], 1, 0)
+    return {
+        "ap_50": mean_ap(records, "score", "hit", "all"),
+        "ap_50_11pt": mean_ap(records, "score", "hit", "11"),
+        "ap_coco": float(np.mean([mean_ap({**records, "hit": h}, "score", "hit", "101") for h in coco])),
+        "recall_50": _ratio(hits.sum(), present.sum()),
+        "precision_50": _ratio(hits.sum(), (~np.isnan(records["hit"])).sum()),
+        "steps_per_detection": float(np.median(records["steps_to_report"][hits])) if hits.any() else np.nan,
+    }
+
+
+def visit_metrics(records: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Average precision and recall of all visited boxes; empty where they were not kept.
+
+    ``ap_50_visited`` ranks the boxes that are left by non-maximum suppression; ``recall_at_N`` is the share of the
+    objects that the first N boxes of an image cover. NaN where there is nothing to count.
+    """
+    if not records["visited_hit"].shape[1]:
+        return {}
+    total = records["present"].sum()
+    recalls = {f"recall_at_{n}": _ratio(records[f"covered_{n}"].sum(), total) for n in PROPOSALS}
+    return {"ap_50_visited": mean_ap(records, "visited_score", "visited_hit", "all"), **recalls}
+
+
+def mean_ap(records: Mapping[str, np.ndarray], score: str, hit: str, interpolation: str) -> float:
+    """Mean of the average precision over the classes that have an object, in [0, 1]; NaN if none has."""
+    values = []
+    for category in np.unique(records["category"]):
+        rows = records["category"] == category
+        positives, hits = int(records["present"][rows].sum()), records[hit][rows]
+        there = ~np.isnan(hits)
+        if positives:
+            scores = records[score][rows][there]
+            values.append(average_precision(scores, hits[there] == 1, positives, interpolation))
+    return float(np.mean(values)) if values else float("nan")
+
+
+def _hits(
+    boxes: np.ndarray, scores: np.ndarray, truths: np.ndarray, threshold: float = VOC_IOU, rule: str = "voc"
+) -> np.ndarray:
+    """(K,) 1.0 for a right detection, 0.0 for a wrong one, NaN for none (a box of NaN, at the end)."""
+    there = ~np.isnan(boxes[:, 0])
+    hits = np.full(len(boxes), np.nan)
+    hits[there] = match_detections(boxes[there], scores[: there.sum()], truths, threshold, rule)
+    return hits
+
+
+def _padded(rows: np.ndarray, length: int) -> np.ndarray:
+    """Rows up to a length, NaN beyond them."""
+    whole = np.full((length, *rows.shape[1:]), np.nan)
+    whole[: len(rows)] = rows
+    return whole
+
+
+def _ratio(part: float, whole: float) -> float:
+    """A share; NaN of nothing."""
+    return float(part / whole) if whole else float("nan")
 
 
 def coco_ap(

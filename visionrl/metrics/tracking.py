@@ -1,6 +1,8 @@
-"""How well a box lies on the object in one frame, as the benchmarks of tracking count it; array-API code."""
+"""The protocols of single-object tracking: scores of a box in one frame (array-API code), and where episodes start."""
 
 from __future__ import annotations
+
+import numpy as np
 
 from visionrl import ops
 from visionrl.metrics import success_score, within
@@ -9,27 +11,30 @@ from visionrl.ops import Array, const, xp_of
 SCORES = ("success_auc", "precision_20px", "norm_precision", "ao", "sr_50", "sr_75")
 RADII = tuple(k / 100 for k in range(51))
 RATES = (0.5, 0.75)
-LATER = (False, False, False, True, True, True)  # which of the scores leave the first frame out
+SKIPS_FIRST = (False, False, False, True, True, True)  # scores that leave the first frame out
 
 
-def frame_scores(apart: Array, sides: Array, iou: Array, gap: Array, first: Array) -> Array:
-    """(B, 6): what a frame adds to the sum of each of ``SCORES``.
+def score_boxes(box: Array, truth: Array, first: Array) -> tuple[Array, Array, Array]:
+    """Boxes against the truth of the frame in which they are, and of the next.
 
     Args:
-        apart: (B, 2) from the object's midpoint to the box's, pixels.
-        sides: (B, 2) width and height of the object.
-        iou: (B,) overlap of the two.
-        gap: (B,) length of ``apart``.
+        box: (B, 4) edges in pixels.
+        truth: (2, B, 4) the object's in both frames.
         first: (B,) bool, it is the first frame, which GOT-10k (Huang, Zhao & Huang, 2021) leaves out.
+
+    Returns:
+        (B, 6) what the frame adds to the sum of each of ``SCORES``, (2, B) overlaps, (2, B) center errors in pixels.
     """
-    xp = xp_of(iou)
+    xp = xp_of(box)
+    overlap, apart = ops.iou(box[None, ...], truth), ops.center(box)[None, ...] - ops.center(truth)
+    error, iou, sides = ops.norm(apart), overlap[0, :], ops.size(truth[0, ...])
     above = xp.astype(iou[:, None] > const(RATES, iou), iou.dtype)
-    columns = (success_score(iou), within(gap, 20.0), norm_precision(apart / sides), iou)
+    columns = (success_score(iou), within(error[0, :], 20.0), norm_precision(apart[0, ...] / sides), iou)
     scores = xp.concat([*(column[:, None] for column in columns), above], axis=1)
-    return xp.where(first[:, None] & const(LATER, first), 0.0, scores)
+    return xp.where(first[:, None] & const(SKIPS_FIRST, first), 0.0, scores), overlap, error
 
 
-def means(scores: Array, frames: Array) -> dict[str, Array]:
+def mean_scores(scores: Array, frames: Array) -> dict[str, Array]:
     """The mean of each of ``SCORES``, (B,), of (B, 6) sums over so many (B,) frames; 0 where none counted."""
     xp = xp_of(scores)
     counts = [xp.maximum(frames, 1.0)] * 3 + [xp.maximum(frames - 1, 1.0)] * 3
@@ -43,3 +48,55 @@ def norm_precision(apart: Array) -> Array:
     """
     xp, gap = xp_of(apart), ops.norm(apart)
     return xp.sum(xp.astype(gap[..., None] <= const(RADII, gap), gap.dtype), axis=-1) / len(RADII)
+
+
+# -- robustness evaluation: where episodes start (Wu, Lim & Yang, 2013) ------------------------------------------------
+SEGMENTS = 20  # of temporal robustness evaluation (TRE)
+MIN_SEGMENT = 20  # frames of a segment, where the video has as many
+# changes of the box in spatial robustness evaluation (SRE): (dx, dy) in its sides, and a factor of its size
+PERTURBATIONS = (
+    *((-0.1, 0, 1), (0.1, 0, 1), (0, -0.1, 1), (0, 0.1, 1)),
+    *((-0.1, -0.1, 1), (0.1, -0.1, 1), (-0.1, 0.1, 1), (0.1, 0.1, 1)),
+    *((0, 0, 0.8), (0, 0, 0.9), (0, 0, 1.1), (0, 0, 1.2)),
+)
+STARTS = {"first": 1, "temporal": SEGMENTS, "spatial": len(PERTURBATIONS)}
+"""Episodes that one video makes."""
+
+
+def episode_span(
+    rng: np.random.Generator, seen: np.ndarray, clip: int | None, start: str, part: int
+) -> tuple[int, int]:
+    """First and last frame of an episode; the object is seen in the first.
+
+    Args:
+        rng: draws the clip, from all that begin where the object is seen.
+        seen: (T,) bool, in which frames that is.
+        clip: frames; None for all to the end.
+        start: a key of ``STARTS``.
+        part: number of the video's episode.
+    """
+    length = min(clip or len(seen), len(seen))
+    if start == "temporal":
+        first = segment_start(seen, part)
+        return first, min(first + length, len(seen)) - 1
+    places = np.flatnonzero(seen[: len(seen) - length + 1])
+    first = int(places[rng.integers(len(places))])
+    return first, first + length - 1
+
+
+def segment_start(seen: np.ndarray, part: int) -> int:
+    """The frame with which a segment begins.
+
+    The first begins with the video, the last 20 frames before its end, the others at equal steps between, by the
+    rule of the benchmark's own program: only frames count in which the object is seen.
+    """
+    places = np.flatnonzero(seen[: max(len(seen) - MIN_SEGMENT + 1, 1)])
+    return int(places[min(part * len(places) // (SEGMENTS - 1), len(places) - 1)])
+
+
+def perturb_box(box: np.ndarray, part: int) -> np.ndarray:
+    """(4,) edges of a box that is shifted by a tenth of its sides, or scaled; see ``PERTURBATIONS``."""
+    dx, dy, factor = PERTURBATIONS[part]
+    size = box[2:] - box[:2]
+    center, half = (box[:2] + box[2:]) / 2 + size * [dx, dy], size * factor / 2
+    return np.concatenate([center - half, center + half])

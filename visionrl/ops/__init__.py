@@ -1,6 +1,22 @@
 """Array operations for B episodes at once; the only place that tells array libraries apart."""
 
-from visionrl.ops.geometry import area, box_around, center, columns, every, giou, iou, norm, same, size
+from visionrl.ops.geometry import (
+    area,
+    box_around,
+    box_mask,
+    center,
+    clip_boxes,
+    columns,
+    every,
+    from_relative,
+    giou,
+    iou,
+    iou_or_distance,
+    norm,
+    same,
+    size,
+    size4,
+)
 from visionrl.ops.pyramid import Pyramid
 from visionrl.ops.resample import patch, resize, warp, windows
 from visionrl.ops.xp import (
@@ -22,13 +38,17 @@ __all__ = [
     "Pyramid",
     "area",
     "box_around",
+    "box_mask",
     "center",
+    "clip_boxes",
     "columns",
     "const",
     "counts",
     "every",
+    "from_relative",
     "giou",
     "iou",
+    "iou_or_distance",
     "is_torch",
     "like",
     "namespace",
@@ -38,6 +58,7 @@ __all__ = [
     "resize",
     "same",
     "size",
+    "size4",
     "to_numpy",
     "warp",
     "windows",

@@ -1,9 +1,14 @@
-"""New anatomy out of one scan: smooth invertible deformations, and what differs from scanner to scanner.
+"""Random smooth deformations of images and volumes, and what differs from scanner to scanner; NumPy.
 
 A deformation is the flow along a random smooth velocity field for one unit of time, computed by scaling and
-squaring (Arsigny et al., 2006, "A log-Euclidean framework for statistics on diffeomorphisms"), so nothing folds.
+squaring (Arsigny et al., 2006, "A log-Euclidean framework for statistics on diffeomorphisms"), then a small rotation,
+scaling and shift. Two families of functions follow: those of episodes, in pixels, and those of the embedded scans, in
+millimetres.
 
-Convention
+Convention of episodes
+    Fields are (n, ..., n, d), displacements in pixels, in the order (x, y) or (x, y, z), while their axes are in the
+    order of arrays, (y, x) or (z, y, x). Nodes lie evenly from an image's first pixel to its last.
+Convention of scans
     Axes, vectors and points are in the order of the array, (z, y, x); the centre of a scan is the origin of its
     millimetres. Fields live on a lattice of 21 x 21 x 21 nodes from a scan's first voxel to its last, and are
     linear in between.
@@ -11,19 +16,164 @@ Convention
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
-NODES = 21
+from visionrl.ops.fields import linear_basis
+
+NODES = 21  # along each axis of a scan's lattice
 FAMILIES = ("noise", "bumps", "waves")
 SQUARINGS = 6
+ROTATION, SCALING, SHIFT = 6.0, 0.08, 0.03  # of episodes: degrees, share, share of the side; largest
+PLANES = {2: ((0, 1),), 3: ((1, 2), (2, 0), (0, 1))}  # in which episodes are rotated, (x, y, z)
 
 _CUTS = ((1, None), (None, -1))
 
 
+# -- both --------------------------------------------------------------------------------------------------------------
+def gaussian_bumps(
+    rng: np.random.Generator, places: np.ndarray, centres: np.ndarray, widths: np.ndarray
+) -> np.ndarray:
+    """Random vectors at places (..., d): the sum of Gaussian pushes about centres (k, d), of widths (k,)."""
+    gaps = ((places[..., None, :] - centres) ** 2).sum(axis=-1)
+    return np.exp(-gaps / (2 * widths**2)) @ rng.normal(size=centres.shape)
+
+
+def plane_waves(
+    rng: np.random.Generator, places: np.ndarray, shortest: float, longest: float, count: int = 8
+) -> np.ndarray:
+    """Random vectors at places (..., d): the sum of plane waves of lengths between two."""
+    axes = places.shape[-1]
+    ways = rng.normal(size=(count, axes))
+    ways *= (
+        2 * np.pi / rng.uniform(shortest, longest, (count, 1)) / np.linalg.norm(ways, axis=1, keepdims=True)
+    )
+    return np.sin(places @ ways.T + rng.uniform(0, 2 * np.pi, count)) @ rng.normal(size=(count, axes))
+
+
+def scale_and_square(velocity: np.ndarray, displaced: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Displacement after one unit of time along a velocity field, by squaring 6 times.
+
+    ``displaced(field)`` gives a field's vectors where the field itself takes the nodes.
+    """
+    field = velocity / 2**SQUARINGS
+    for _ in range(SQUARINGS):
+        field = field + displaced(field)
+    return field
+
+
+def rotation(angles: Sequence[float] | np.ndarray, planes: Sequence[tuple[int, int]]) -> np.ndarray:
+    """(d, d) rotation, d = 2 or 3, by one angle (radians) a plane, one after the other.
+
+    A plane is two axes, the first of which is turned onto the second.
+    """
+    whole = np.eye(2 if len(planes) == 1 else 3)
+    for angle, (i, j) in zip(angles, planes, strict=False):
+        part = np.eye(len(whole))
+        part[i, i] = part[j, j] = np.cos(angle)
+        part[i, j], part[j, i] = -np.sin(angle), np.sin(angle)
+        whole = part @ whole
+    return whole
+
+
+# -- episodes ----------------------------------------------------------------------------------------------------------
+def random_deformation(
+    rng: np.random.Generator, split: str, nodes: int, axes: int, side: int, rms: float
+) -> np.ndarray:
+    """A random field (nodes, ..., nodes, axes), of which nothing folds.
+
+    Args:
+        rng: all chance.
+        split: "train", "val", "test" or "all"; decides the family of the velocity.
+        nodes: along each axis.
+        axes: 2 or 3.
+        side: pixels along each axis.
+        rms: root mean square of the velocity, shares of the side.
+    """
+    family = {"train": FAMILIES[0], "val": FAMILIES[1], "test": FAMILIES[2]}.get(split, FAMILIES[0])
+    places = lattice(nodes, axes) * (side - 1)
+    velocity = random_velocity(rng, family, nodes, axes) * rms * side
+    bent = places + exponential(velocity, (side - 1) / (nodes - 1))
+    angles = np.radians(rng.uniform(-ROTATION, ROTATION, 3))
+    linear = rotation(angles, PLANES[axes]) * rng.uniform(1 - SCALING, 1 + SCALING, axes)
+    middle = (side - 1) / 2
+    return (bent - middle) @ linear.T + middle + rng.uniform(-SHIFT, SHIFT, axes) * side - places
+
+
+def random_velocity(rng: np.random.Generator, family: str, nodes: int, axes: int) -> np.ndarray:
+    """(nodes, ..., nodes, axes) smooth random vectors whose root mean square length is 1.
+
+    "noise" is white noise under a Gaussian, "bumps" 16 Gaussian pushes, "waves" 8 plane waves; an eighth to a third of
+    the side wide.
+    """
+    at = lattice(nodes, axes)
+    if family == "noise":
+        from scipy.ndimage import gaussian_filter
+
+        white = rng.normal(size=(axes, *[nodes] * axes))
+        field = np.stack([gaussian_filter(part, nodes / 8, mode="wrap") for part in white], axis=-1)
+    elif family == "bumps":
+        field = gaussian_bumps(rng, at, rng.uniform(0, 1, (16, axes)), rng.uniform(0.1, 0.2, 16))
+    else:
+        field = plane_waves(rng, at, 0.45, 1.1)
+    return field / np.sqrt((field**2).sum(axis=-1).mean())
+
+
+def exponential(velocity: np.ndarray, step: float) -> np.ndarray:
+    """Displacement after one unit of time along a velocity, both in pixels, ``step`` of them from node to node."""
+    index = np.moveaxis(np.indices(velocity.shape[:-1]).astype(float), 0, -1)
+    return scale_and_square(velocity, lambda field: interpolate(field, index + field[..., ::-1] / step))
+
+
+def interpolate(values: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Values (..., k) of a lattice, linearly, at places (..., d) in nodes, in the order of its axes; the border goes on."""
+    from scipy.ndimage import map_coordinates
+
+    at = np.moveaxis(places, -1, 0)
+    parts = [map_coordinates(values[..., k], at, order=1, mode="nearest") for k in range(values.shape[-1])]
+    return np.stack(parts, axis=-1)
+
+
+def warp_image(image: np.ndarray, field: np.ndarray, order: int) -> np.ndarray:
+    """An image (side, ..., side) seen through a field: each pixel shows the place that it is displaced to; 0 outside.
+
+    Args:
+        image: any numbers.
+        field: (n, ..., n, d) displacements, pixels.
+        order: 1 linear, 0 nearest.
+    """
+    from scipy.ndimage import map_coordinates
+
+    side, nodes = image.shape[0], field.shape[0]
+    index = np.moveaxis(np.indices(image.shape).astype(float), 0, -1)
+    dense = interpolate(field, index * (nodes - 1) / (side - 1))
+    at = np.moveaxis(index + dense[..., ::-1], -1, 0)
+    return map_coordinates(image, at, order=order, mode="grid-constant")
+
+
+def lattice(nodes: int, axes: int) -> np.ndarray:
+    """(nodes, ..., nodes, axes) places from 0 to 1, (x, y) or (x, y, z)."""
+    line = np.linspace(0, 1, nodes)
+    return np.stack(np.meshgrid(*[line] * axes, indexing="ij")[::-1], axis=-1)
+
+
+def perturb_intensity(rng: np.random.Generator, image: np.ndarray, jitter: float) -> np.ndarray:
+    """An image of its own contrast, brightness and noise, uint8; what is black stays dark.
+
+    Args:
+        rng: all chance.
+        image: intensities from 0 to 255.
+        jitter: how much differs, in [0, 1].
+    """
+    gamma, gain = np.exp(rng.uniform(-0.25, 0.25, 2) * (jitter, jitter / 2))
+    noise = rng.normal(0, 1, image.shape) * rng.uniform(1, 6) * jitter
+    return np.clip(np.rint(255 * gain * (image / 255) ** gamma + noise), 0, 255).astype(np.uint8)
+
+
+# -- scans -------------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Grid:
     """Where the voxels of a scan are.
@@ -51,7 +201,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Deformation:
+class ScanDeformation:
     """Which place of a source scan each place of a new scan shows.
 
     Attributes:
@@ -67,7 +217,7 @@ class Deformation:
     def everywhere(self) -> np.ndarray:
         """(3, D, H, W) float32 voxels of the source, for every voxel of the new scan."""
         field = np.moveaxis(self.places, -1, 0).astype(np.float32)
-        z, y, x = (_between(n) for n in self.target.shape)
+        z, y, x = (_node_weights(n) for n in self.target.shape)
         rows = y @ (field @ x.T)  # (3, 21, H, W)
         return (z @ rows.reshape(3, NODES, -1)).reshape(3, *self.target.shape)
 
@@ -81,52 +231,42 @@ class Deformation:
         slope = self.target.spacing / self.source.spacing
         found = (points - middle) / slope + (np.array(self.target.shape) - 1) / 2
         for _ in range(60):
-            here = vectors(self.places, (found / scale).T).T
+            here = interpolate_vectors(self.places, (found / scale).T).T
             beyond = found - np.clip(found, 0, np.array(self.target.shape) - 1)
             found = found + 0.7 * (points - here - beyond * slope) / slope
         return found
 
 
-def deformation(
-    rng: np.random.Generator, family: str, source: Grid, target: Grid, strength_mm: float
-) -> Deformation:
-    """A random one of a new scan; see ``flow``.
+def random_flow(
+    rng: np.random.Generator, family: str, source: Grid, strength_mm: float
+) -> Callable[[np.ndarray], np.ndarray]:
+    """A random map from (..., 3) millimetres about a new scan's middle to voxels of the source.
+
+    It turns by up to 6 degrees, scales by up to 8 %, shifts by up to 10 mm and bends.
 
     Args:
         rng: all chance.
         family: kind of bending, one of ``FAMILIES``.
         source: grid of the scan that is deformed.
-        target: grid of the new scan.
         strength_mm: root mean square of the velocity.
 
     Raises:
         ValueError: there is no such family.
     """
-    return Deformation(source, target, flow(rng, family, source, strength_mm)(target.nodes()))
-
-
-def flow(
-    rng: np.random.Generator, family: str, source: Grid, strength_mm: float
-) -> Callable[[np.ndarray], np.ndarray]:
-    """A random map from (..., 3) millimetres about a new scan's middle to voxels of the source.
-
-    It turns by up to 6 degrees, scales by up to 8 %, shifts by up to 10 mm and bends. The arguments are those of
-    ``deformation``.
-    """
-    bend = exponential(velocity(rng, family, source, strength_mm), source)
-    turn = rotation(np.radians(rng.uniform(-6, 6, 3))) * rng.uniform(0.92, 1.08, 3)
+    bend = exponential_mm(random_velocity_mm(rng, family, source, strength_mm), source)
+    turn = rotation_zyx(np.radians(rng.uniform(-6, 6, 3))) * rng.uniform(0.92, 1.08, 3)
     shift = rng.uniform(-10, 10, 3)
 
     def place(mm: np.ndarray) -> np.ndarray:
         moved = mm @ turn.T + shift
         at = source.to_voxels(moved) / (np.array(source.shape) - 1) * (NODES - 1)
-        bent = moved + np.moveaxis(vectors(bend, np.moveaxis(at, -1, 0)), 0, -1)
+        bent = moved + np.moveaxis(interpolate_vectors(bend, np.moveaxis(at, -1, 0)), 0, -1)
         return source.to_voxels(bent)
 
     return place
 
 
-def velocity(rng: np.random.Generator, family: str, grid: Grid, strength_mm: float) -> np.ndarray:
+def random_velocity_mm(rng: np.random.Generator, family: str, grid: Grid, strength_mm: float) -> np.ndarray:
     """(21, 21, 21, 3) smooth random velocity in millimetres.
 
     * "noise": white noise under a Gaussian of 45 mm;
@@ -144,35 +284,38 @@ def velocity(rng: np.random.Generator, family: str, grid: Grid, strength_mm: flo
             kernel = np.exp(-((line[:, None] - line) ** 2) / (2 * 45.0**2))
             field = np.moveaxis(np.tensordot(kernel, field, axes=(1, axis)), 0, axis)
     elif family == "bumps":
-        centres, widths = at.reshape(-1, 3)[rng.integers(at[..., 0].size, size=16)], rng.uniform(35, 70, 16)
-        gaps = ((at[..., None, :] - centres) ** 2).sum(axis=-1)
-        field = np.exp(-gaps / (2 * widths**2)) @ rng.normal(size=(16, 3))
+        centres = at.reshape(-1, 3)[rng.integers(at[..., 0].size, size=16)]
+        field = gaussian_bumps(rng, at, centres, rng.uniform(35, 70, 16))
     elif family == "waves":
-        ways = rng.normal(size=(8, 3))
-        ways *= 2 * np.pi / rng.uniform(160, 400, (8, 1)) / np.linalg.norm(ways, axis=1, keepdims=True)
-        field = np.sin(at @ ways.T + rng.uniform(0, 2 * np.pi, 8)) @ rng.normal(size=(8, 3))
+        field = plane_waves(rng, at, 160, 400)
     else:
         raise ValueError(f"family must be one of {', '.join(FAMILIES)}, got {family!r}")
     return field * strength_mm / np.sqrt((field**2).sum(axis=-1).mean())
 
 
-def exponential(field: np.ndarray, grid: Grid) -> np.ndarray:
-    """(21, 21, 21, 3) displacement in millimetres after one unit of time along a velocity, by squaring 6 times."""
-    index = np.indices(field.shape[:3]).astype(float)
+def exponential_mm(velocity: np.ndarray, grid: Grid) -> np.ndarray:
+    """(21, 21, 21, 3) displacement in millimetres after one unit of time along a velocity."""
+    index = np.indices(velocity.shape[:3]).astype(float)
     step = (np.array(grid.shape) - 1) * grid.spacing / (NODES - 1)
-    bend = field / 2**SQUARINGS
-    for _ in range(SQUARINGS):
-        bend = bend + np.moveaxis(vectors(bend, index + np.moveaxis(bend / step, -1, 0)), 0, -1)
-    return bend
+
+    def displaced(field: np.ndarray) -> np.ndarray:
+        return np.moveaxis(interpolate_vectors(field, index + np.moveaxis(field / step, -1, 0)), 0, -1)
+
+    return scale_and_square(velocity, displaced)
 
 
-def vectors(field: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """(3, ...) vectors of a (D, H, W, 3) field at places (3, ...) in nodes; see ``linear``."""
-    return np.stack([linear(np.ascontiguousarray(field[..., k]), places) for k in range(3)])
+def rotation_zyx(angles: np.ndarray) -> np.ndarray:
+    """(3, 3) rotation by angles in radians about the first, then the second, then the third axis of an array."""
+    return rotation(angles, ((1, 2), (0, 2), (0, 1)))
 
 
-def linear(values: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Values (D, H, W) between their nodes, at places (3, ...): (...); beyond the outermost nodes those count."""
+def interpolate_vectors(field: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """(3, ...) vectors of a (D, H, W, 3) field at places (3, ...) in nodes; see ``interpolate_volume``."""
+    return np.stack([interpolate_volume(np.ascontiguousarray(field[..., k]), places) for k in range(3)])
+
+
+def interpolate_volume(values: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Values (D, H, W), linearly, at places (3, ...): (...); the border goes on. Faster than SciPy, and float32 stays."""
     tops = np.array(values.shape, np.int32).reshape(3, *[1] * (places.ndim - 1)) - 1
     places = np.clip(places, 0, tops.astype(places.dtype))
     low = np.minimum(places.astype(np.int32), tops - 1)
@@ -191,7 +334,7 @@ def linear(values: np.ndarray, places: np.ndarray) -> np.ndarray:
     return upper + (lower - upper) * z
 
 
-def look_up(volume: np.ndarray, labels: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def sample_scan(volume: np.ndarray, labels: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Values (linear, float32) and labels (nearest) at places of a scan; 0 outside.
 
     Args:
@@ -205,15 +348,33 @@ def look_up(volume: np.ndarray, labels: np.ndarray, places: np.ndarray) -> tuple
     z, y, x = near * inside
     cell = (z * volume.shape[1] + y) * volume.shape[2] + x
     found = np.take(labels.reshape(-1), cell) * inside
-    some = inside & np.take(_around(volume).reshape(-1), cell)
+    some = inside & np.take(_dilate(volume != 0).reshape(-1), cell)
     values = np.zeros(places.shape[1:], np.float32)
-    values[some] = linear(volume, places[:, some])
+    values[some] = interpolate_volume(volume, places[:, some])
     return values, found.astype(labels.dtype)
 
 
-def _around(volume: np.ndarray) -> np.ndarray:
-    """(D, H, W) bool: there is a value other than 0 in this voxel or in one beside it."""
-    some = volume != 0
+def rescan(rng: np.random.Generator, volume: np.ndarray, noise: float) -> np.ndarray:
+    """Give a volume another contrast, a smooth bias field of about 10 % and noise: (D, H, W) uint8.
+
+    Args:
+        rng: all chance.
+        volume: (D, H, W) float32 in [0, 255].
+        noise: largest standard deviation, grey levels.
+    """
+    gamma, gain = rng.uniform(0.8, 1.25), rng.uniform(0.9, 1.1)
+    field = rng.normal(size=(3, 3, 3))
+    for axis, n in enumerate(volume.shape):
+        basis = linear_basis(np.linspace(0, 2, n), 3, 1.0)
+        field = np.moveaxis(np.tensordot(basis, field, axes=(1, axis)), 0, axis)
+    seen = np.exp(0.1 * field.astype(np.float32)) * np.float32(255 * gain)
+    seen *= (volume / np.float32(255)) ** np.float32(gamma)
+    seen += rng.standard_normal(volume.shape, np.float32) * np.float32(rng.uniform(0, noise))
+    return np.clip(np.rint(seen), 0, 255).astype(np.uint8)
+
+
+def _dilate(some: np.ndarray) -> np.ndarray:
+    """(D, H, W) bool of one: True in a voxel, or in one beside it."""
     for axis in range(3):
         ahead, behind = (tuple(slice(*cut) if k == axis else slice(None) for k in range(3)) for cut in _CUTS)
         wide = some.copy()
@@ -223,40 +384,7 @@ def _around(volume: np.ndarray) -> np.ndarray:
     return some
 
 
-def rescan(rng: np.random.Generator, volume: np.ndarray, noise: float) -> np.ndarray:
-    """(D, H, W) uint8: another contrast, a smooth bias field of about 10 %, noise.
-
-    Args:
-        rng: all chance.
-        volume: (D, H, W) float32 in [0, 255].
-        noise: standard deviation at most, grey levels.
-    """
-    gamma, gain = rng.uniform(0.8, 1.25), rng.uniform(0.9, 1.1)
-    field = rng.normal(size=(3, 3, 3))
-    for axis, n in enumerate(volume.shape):
-        line, knots = np.linspace(0, 2, n), np.arange(3)
-        hat = np.maximum(1 - np.abs(line[:, None] - knots), 0)
-        field = np.moveaxis(np.tensordot(hat, field, axes=(1, axis)), 0, axis)
-    seen = np.exp(0.1 * field.astype(np.float32)) * np.float32(255 * gain)
-    seen *= (volume / np.float32(255)) ** np.float32(gamma)
-    seen += rng.standard_normal(volume.shape, np.float32) * np.float32(rng.uniform(0, noise))
-    return np.clip(np.rint(seen), 0, 255).astype(np.uint8)
-
-
 @lru_cache(maxsize=32)
-def _between(size: int) -> np.ndarray:
+def _node_weights(size: int) -> np.ndarray:
     """(size, 21) float32, what each node counts at each voxel along an axis."""
-    at = np.linspace(0, NODES - 1, size)
-    return np.maximum(1 - np.abs(at[:, None] - np.arange(NODES)), 0).astype(np.float32)
-
-
-def rotation(angles: np.ndarray) -> np.ndarray:
-    """(3, 3) rotation by angles in radians about the first, then the second, then the third axis."""
-    whole = np.eye(3)
-    for axis, angle in enumerate(angles):
-        i, j = [k for k in range(3) if k != axis]
-        turn = np.eye(3)
-        turn[i, i] = turn[j, j] = np.cos(angle)
-        turn[i, j], turn[j, i] = -np.sin(angle), np.sin(angle)
-        whole = turn @ whole
-    return whole
+    return linear_basis(np.linspace(0, NODES - 1, size), NODES, 1.0).astype(np.float32)

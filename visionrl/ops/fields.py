@@ -8,21 +8,23 @@ Convention
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from visionrl.ops import Array, columns, const, counts, xp_of
+from visionrl.ops import Array, columns, const, xp_of
 
 
-def hats(places: Array, nodes: int, step: float) -> Array:
-    """What each node counts at places along one axis: (B, w) pixels -> (B, w, nodes)."""
+def linear_basis(places: Array, nodes: int, step: float) -> Array:
+    """Weights of the nodes at places along one axis, piecewise linear: (..., w) pixels -> (..., w, nodes)."""
     xp = xp_of(places)
     line = const(tuple(float(k) for k in range(nodes)), places)
     at = xp.clip(places / step, 0.0, float(nodes - 1))
     return xp.maximum(1 - xp.abs(at[..., None] - line), xp.zeros_like(at)[..., None])
 
 
-def refine(field: Array, weights: list[Array]) -> Array:
-    """A field (B, n, ..., n, d) at a grid of places: (B, w, ..., w, d), from weights (B, w, n) along each axis."""
+def at_grid(field: Array, weights: Sequence[Array]) -> Array:
+    """A field (B, n, ..., n, d) at a grid of places: (B, w, ..., w, d), from weights (B, w, n) along each array axis."""
     xp = xp_of(field)
     for axis, weight in enumerate(weights, start=1):
         order = (0, axis, *(k for k in range(1, field.ndim) if k != axis))
@@ -38,7 +40,7 @@ def at_points(field: Array, points: Array, step: float) -> Array:
     xp, axes = xp_of(field), points.shape[-1]
     found = xp.reshape(field, (field.shape[0], 1, -1))
     for k in reversed(range(axes)):  # z, y, x
-        weight = hats(points[..., k], field.shape[1], step)
+        weight = linear_basis(points[..., k], field.shape[1], step)
         flat = xp.reshape(found, (*found.shape[:2], weight.shape[-1], -1))
         if k == axes - 1:  # one field for all points: no copy for each of them
             found = xp.matmul(weight, flat[:, 0, ...])
@@ -47,7 +49,7 @@ def at_points(field: Array, points: Array, step: float) -> Array:
     return found
 
 
-def grid(places: list[Array]) -> Array:
+def mesh(places: Sequence[Array]) -> Array:
     """(B, w, ..., w, d) places from those (B, w) along x, y (and z)."""
     xp, axes, (rows, wide) = xp_of(places[0]), len(places), places[0].shape
     parts = []
@@ -58,8 +60,8 @@ def grid(places: list[Array]) -> Array:
     return xp.stack(parts, axis=-1)
 
 
-def look(images: Array, first: Array, places: Array, side: int) -> Array:
-    """Images between their pixels, linearly: (B, ..., d) float64 places -> (B, ...) uint8.
+def sample_linear(images: Array, first: Array, places: Array, side: int) -> Array:
+    """Values of images at places, linearly: (B, ..., d) float64 -> (B, ...) uint8; outside is 0.
 
     Args:
         images: (N,) uint8.
@@ -89,11 +91,11 @@ def look(images: Array, first: Array, places: Array, side: int) -> Array:
     return xp.astype(xp.round(xp.clip(total, 0.0, 255.0)), xp.uint8)
 
 
-def look_nearest(images: Array, image: Array, places: list[Array], side: int) -> Array:
-    """The nearest pixels of images with a border, for labels: places (B, ...) along x, y (and z) -> (B, ...) uint8.
+def sample_nearest(images: Array, image: Array, places: list[Array], side: int) -> Array:
+    """Labels of images at the pixels nearest to places, (B, ...) along x, y (and z): (B, ...) uint8.
 
     Args:
-        images: (N,) uint8, each with a border of one pixel, (side + 2)^d in all.
+        images: (N,) uint8, each with a border of one pixel of 0, (side + 2)^d in all.
         image: (B,) int64, number of each row's image.
         places: float64, in pixels, from the first pixel that is not of the border.
         side: of the images, without the border.
@@ -106,54 +108,7 @@ def look_nearest(images: Array, image: Array, places: list[Array], side: int) ->
     return xp.reshape(value, number.shape)
 
 
-def jacobians(field: Array, step: float) -> Array:
-    """By how much each cell of the lattice is enlarged, (B, cells); 0 or less where it folds.
-
-    From the differences along the edges that leave a cell's first node; ``step`` is pixels from node to node.
-    """
-    xp, axes = xp_of(field), field.shape[-1]
-    shrunk = (slice(None), *[slice(0, -1)] * axes)
-    ways = []
-    for k in range(axes):  # along x, y, z
-        ahead = tuple(slice(1, None) if a == axes - k else cut for a, cut in enumerate(shrunk))
-        slope = (field[(*ahead, slice(None))] - field[(*shrunk, slice(None))]) / step
-        ways.append([part + (1.0 if j == k else 0.0) for j, part in enumerate(columns(slope))])
-    if axes == 2:
-        found = ways[0][0] * ways[1][1] - ways[0][1] * ways[1][0]
-    else:
-        a, b, c = ways
-        found = (
-            a[0] * (b[1] * c[2] - b[2] * c[1])
-            - a[1] * (b[0] * c[2] - b[2] * c[0])
-            + a[2] * (b[0] * c[1] - b[1] * c[0])
-        )
-    return xp.reshape(found, (field.shape[0], -1))
-
-
-def folded(field: Array, step: float) -> Array:
-    """Percentage of the cells that fold: (B,) float64."""
-    xp, found = xp_of(field), jacobians(field, step)
-    return 100 * xp.mean(xp.astype(found <= 0, field.dtype), axis=-1)
-
-
-def dice(first: Array, second: Array, labels: int) -> Array:
-    """Mean overlap 2 |A & B| / (|A| + |B|) of labels 1 to ``labels`` (Dice, 1945): (B, N), (B, N) uint8 -> (B,) float64.
-
-    Labels that are in neither count for nothing; 1 where there are none at all.
-    """
-    xp = xp_of(first)
-    both = xp.where(first == second, first, xp.zeros_like(first))
-    found = [xp.astype(counts(some, labels + 1), xp.float64) for some in (first, second, both)]
-    total = count = xp.zeros(first.shape[0], dtype=xp.float64, device=first.device)
-    for a, b, shared in list(zip(*map(columns, found), strict=True))[1:]:
-        size = a + b
-        there = xp.astype(size > 0, xp.float64)
-        total = total + 2 * shared / xp.where(size > 0, size, 1.0)
-        count = count + there
-    return xp.where(count > 0, total / xp.where(count > 0, count, 1.0), 1.0)
-
-
-def spline(distance: Array) -> Array:
+def cubic_bspline(distance: Array) -> Array:
     """A cubic B-spline at distances >= 0 in widths from its middle, where it is 1; 0 from 2 widths on."""
     xp = xp_of(distance)
     near = 1 - 1.5 * distance**2 + 0.75 * distance**3

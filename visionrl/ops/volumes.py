@@ -11,8 +11,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from visionrl.ops.geometry import columns
-from visionrl.ops.xp import Array, DeviceTable, xp_of
+from visionrl.ops.geometry import columns, unit
+from visionrl.ops.xp import Array, DeviceTable, const, xp_of
+
+ACROSS = ((1, 2), (0, 2), (0, 1))  # axes that run right and down in a picture of the plane across x, y and z
 
 
 class Volumes:
@@ -73,3 +75,32 @@ def plane(volumes: Volumes, index: Array, centre: Array, right: Array, down: Arr
         return near + (far - near) * shares[axis]
 
     return xp.astype(xp.round(along(xp.zeros_like(first), 2)), xp.uint8)
+
+
+def plane_normal(angles: Array) -> Array:
+    """Normals of length 1, (B, 3), of planes whose first three numbers (B, 3 or more) are direction angles, degrees."""
+    return unit(xp_of(angles).cos(angles[:, :3] * (np.pi / 180)))
+
+
+def picture_axes(normal: Array, across: int) -> tuple[Array, Array]:
+    """Directions of length 1, (B, 3) each, that run right and down in a picture of a plane across axis 0, 1 or 2."""
+    xp = xp_of(normal)
+    first, second = (const(tuple(float(k == axis) for k in range(3)), normal) for axis in ACROSS[across])
+    right = unit(first - xp.sum(first * normal, axis=-1)[:, None] * normal)
+    down = second - xp.sum(second * normal, axis=-1)[:, None] * normal
+    down = unit(down - xp.sum(down * right, axis=-1)[:, None] * right)
+    return right, -down if across < 2 else down  # the head is up
+
+
+def plane_through(points: np.ndarray) -> tuple[np.ndarray, float]:
+    """Normal of length 1, (3,), of the plane through three points (3, 3), and its distance from the origin along it.
+
+    Raises:
+        ValueError: they lie on a line.
+    """
+    normal = np.cross(points[1] - points[0], points[2] - points[0])
+    length = np.linalg.norm(normal)
+    if length < 1e-6 * max(float(np.abs(points).max()), 1.0) ** 2:
+        raise ValueError(f"landmarks must span a plane, these lie on a line: {points.round(2).tolist()}")
+    normal = normal / length
+    return normal, float(normal @ points[0])

@@ -101,8 +101,16 @@ class DeviceTable:
             self._copies[home] = self.view(copy) if self.view else copy
         return self._copies[home]
 
+    def rows(self, index: Array) -> Array:
+        """Some of its rows, (B, ...), in the library and on the device of ``index``, (B,) int64."""
+        return xp_of(index).take(self.on(index), index, axis=0)
+
     def __getstate__(self) -> dict:
         return {"array": self.array, "view": self.view, "_copies": {}}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> DeviceTable:
+        """Share the array, which nobody writes to."""
+        return self
 
 
 @functools.lru_cache(maxsize=512)

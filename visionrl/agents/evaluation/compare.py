@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from visionrl.agents.evaluation.episodes import Plan, Result, prepare, roll, solve, task_kwargs
+from visionrl.agents.evaluation.episodes import (
+    Plan,
+    Result,
+    evaluate_policy,
+    prepare,
+    run_baseline,
+    task_kwargs,
+)
 from visionrl.agents.evaluation.policies import Policy, RandomPolicy, expert_policy
 from visionrl.agents.evaluation.table import Row, Table, estimate_dataset_metrics, summarize
 from visionrl.core import BASELINES, Task, entry_of, make_task
@@ -49,7 +56,7 @@ def evaluate(
         ValueError: an argument is out of range.
     """
     plan = prepare(env_id, split, episodes, seed, num_envs, env_kwargs or {})
-    return {**roll(plan, policy).values, "item": np.array(plan.chosen.items)}
+    return {**evaluate_policy(plan, policy).values, "item": np.array(plan.chosen.items)}
 
 
 def measure(
@@ -70,7 +77,7 @@ def measure(
         ValueError: an argument is out of range.
     """
     plan = prepare(env_id, split, episodes, seed, num_envs, env_kwargs or {})
-    result = roll(plan, policy)
+    result = evaluate_policy(plan, policy)
     means = {key: float(np.mean(value)) for key, value in result.values.items()}
     return means | compute_all(plan.task, result.records)
 
@@ -121,12 +128,12 @@ def compare(
     learned = []
     for name, policy in policies.items():
         say(name)
-        learned.append(_row(name, kinds.get(name, "agent"), roll(plan, policy), plan))
+        learned.append(_row(name, kinds.get(name, "agent"), evaluate_policy(plan, policy), plan))
     runs, notes = _fitted(env_id, train, missing, say)
     classical = []
     for name, run in {**runs, **(methods or {})}.items():
         say(name)
-        classical.append(_row(name, "classical", solve(plan, run), plan))
+        classical.append(_row(name, "classical", run_baseline(plan, run), plan))
     rows = (learned[0], *classical, *learned[1:])
     clusters = len(np.unique(plan.chosen.groups))
     return Table(entry_of(env_id).id, split, seed, plan.task.primary_metric, clusters, rows, notes)

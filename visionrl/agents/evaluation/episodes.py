@@ -70,7 +70,7 @@ class Result:
     steps: int = 0
 
 
-def choose(task: Task, episodes: int | None, seed: int) -> Episodes:
+def select_episodes(task: Task, episodes: int | None, seed: int) -> Episodes:
     """The episodes of an evaluation; see ``evaluate``.
 
     Raises:
@@ -104,7 +104,7 @@ def prepare(
     kwargs = {**entry.task.evaluation, **env_kwargs}
     limit = kwargs.get("max_episode_steps", entry.max_steps)
     task = make_task(entry.id, **task_kwargs(kwargs, split))
-    return Plan(task, choose(task, episodes, seed), limit or math.inf, num_envs)
+    return Plan(task, select_episodes(task, episodes, seed), limit or math.inf, num_envs)
 
 
 def last_states(
@@ -116,17 +116,17 @@ def last_states(
         ValueError: one of them is out of range.
     """
     plan = prepare(env_id, split, episodes, 0, episodes, env_kwargs)
-    return plan.task, side_by_side(plan, policy, plan.chosen.starts)[0]
+    return plan.task, rollout(plan, policy, plan.chosen.starts)[0]
 
 
-def roll(plan: Plan, policy: Policy) -> Result:
+def evaluate_policy(plan: Plan, policy: Policy) -> Result:
     """A policy through all episodes, some at a time."""
     values, records, began, steps = [], [], perf_counter(), 0
     for first in range(0, len(plan.chosen.starts), plan.num_envs):
         starts = plan.chosen.starts[first : first + plan.num_envs]
-        ends, told = side_by_side(plan, policy, starts)
-        steps += int(told["length"].sum())
-        values.append({**plan.task.metrics(ends), **told})
+        ends, totals = rollout(plan, policy, starts)
+        steps += int(totals["length"].sum())
+        values.append({**plan.task.metrics(ends), **totals})
         records.append(record_all(plan.task, ends))
     joined = [
         {key: np.concatenate([part[key] for part in some]) for key in some[0]} for some in (values, records)
@@ -134,7 +134,7 @@ def roll(plan: Plan, policy: Policy) -> Result:
     return Result(joined[0], joined[1], perf_counter() - began, steps)
 
 
-def side_by_side(plan: Plan, policy: Policy, starts: list[Any]) -> tuple[Any, dict[str, np.ndarray]]:
+def rollout(plan: Plan, policy: Policy, starts: list[Any]) -> tuple[Any, dict[str, np.ndarray]]:
     """Episodes side by side, each to its end: their last states, and what they earned in how many steps.
 
     Raises:
@@ -168,7 +168,7 @@ def task_kwargs(kwargs: Mapping[str, Any], split: str) -> dict[str, Any]:
     return {**task, "split": split}
 
 
-def solve(plan: Plan, run: Run) -> Result:
+def run_baseline(plan: Plan, run: Run) -> Result:
     """A classical method through all episodes, one by one."""
     began = perf_counter()
     ends = [run(plan.task, batch.stack([start])) for start in plan.chosen.starts]

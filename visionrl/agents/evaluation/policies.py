@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import Space
 from gymnasium.vector.utils import batch_space
 
-from visionrl.agents.evaluation.worth import action_scores
+from visionrl.agents.networks.model_io import action_scores, check_spaces
 from visionrl.core import Task
 from visionrl.core.capabilities import Reports
 
@@ -96,7 +96,7 @@ class AgentPolicy:
         )
         self._begins = False
         report = task.report if isinstance(task, Reports) else None
-        self.confidence = None if report is None else worth(self.model, observations, report)
+        self.confidence = None if report is None else action_value(self.model, observations, report)
         return actions
 
 
@@ -128,8 +128,8 @@ class ScoredPolicy:
         return self.policy(observations, task, state)
 
 
-def worth(model: Any, observations: dict[str, np.ndarray], action: int) -> np.ndarray | None:
-    """(B,) what a model makes of an action, see ``action_scores``; None where that says nothing.
+def action_value(model: Any, observations: dict[str, np.ndarray], action: int) -> np.ndarray | None:
+    """(B,) score that a model gives an action, see ``action_scores``; None where it has none.
 
     Q-values that were cloned from the expert's actions alone have no common scale.
     """
@@ -138,22 +138,6 @@ def worth(model: Any, observations: dict[str, np.ndarray], action: int) -> np.nd
     with torch.no_grad():
         scores = action_scores(model.policy, model.policy.obs_to_tensor(observations)[0])
     return None if scores is None else scores[:, action].double().cpu().numpy()
-
-
-def check_spaces(trained: Space, shown: Space) -> None:
-    """Refuse observations that a model was not trained on.
-
-    Raises:
-        ValueError: names the first part that differs.
-    """
-    before, now = (
-        {key: box.shape for key, box in getattr(s, "spaces", {}).items()} for s in (trained, shown)
-    )
-    for key in sorted(before | now):
-        if before.get(key) != now.get(key):
-            raise ValueError(
-                f"observation {key!r} must be of shape {before.get(key)} for this agent, got {now.get(key)}"
-            )
 
 
 def agent_policy(model: Any, deterministic: bool = True) -> Policy:
@@ -168,3 +152,16 @@ def agent_rows(name: str, model: Any) -> dict[str, Policy]:
     if isinstance(scored, ScoredPolicy):
         return {name: scored.policy, f"{name}, scored": scored}
     return {name: scored}
+
+
+def cached_policy(model: Any, encoder: Any, deterministic: bool = True) -> Policy:
+    """An agent that learnt on features as a policy that is shown images, for ``evaluate`` and ``record``.
+
+    Args:
+        model: the trained algorithm.
+        encoder: the ``FeatureEncoder`` of the environment it learnt in.
+        deterministic: the best action instead of a drawn one.
+    """
+    from visionrl.agents.networks.frozen_features import OnImages
+
+    return AgentPolicy(OnImages(model, encoder), deterministic)

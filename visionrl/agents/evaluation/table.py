@@ -58,7 +58,7 @@ class Table:
         env_id: id of the task.
         split: which samples.
         seed: of the first episode.
-        headline: the metric to compare by, and whether more is better.
+        primary_metric: the metric to compare by, and whether more is better.
         clusters: different images or videos among the episodes; the intervals resample these.
         rows: random, classical methods, agents, expert.
         notes: what a reader must know, such as why a row is missing.
@@ -67,16 +67,16 @@ class Table:
     env_id: str
     split: str
     seed: int
-    headline: tuple[str, bool]
+    primary_metric: tuple[str, bool]
     clusters: int
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
 
     @property
     def columns(self) -> list[str]:
-        """The metrics, the headline and its median first."""
+        """The metrics, the primary one and its median first."""
         names = list(dict.fromkeys(name for row in self.rows for name in row.metrics))
-        first = [self.headline[0], f"median_{self.headline[0]}"]
+        first = [self.primary_metric[0], f"median_{self.primary_metric[0]}"]
         return [n for n in first if n in names] + [n for n in names if n not in first]
 
     def to_dict(self) -> dict[str, Any]:
@@ -84,10 +84,10 @@ class Table:
         rows = [
             {**asdict(row), "metrics": {k: asdict(row.metrics[k]) for k in row.metrics}} for row in self.rows
         ]
-        name, more = self.headline
+        name, more = self.primary_metric
         whole = {
             **asdict(self),
-            "headline": name,
+            "primary_metric": name,
             "more_is_better": more,
             "rows": rows,
             "notes": list(self.notes),
@@ -107,13 +107,13 @@ class Table:
 
         Args:
             console: rich's; default: standard output.
-            brief: no more than the headline metric, success and cost.
+            brief: no more than the primary metric, success and cost.
         """
         from rich.console import Console
 
         console = console or Console()
         head = [*self.columns, "episodes", "steps", "ms/step", "ms/episode"]
-        main = (self.headline[0], f"median_{self.headline[0]}", "is_success", "ms/episode")
+        main = (self.primary_metric[0], f"median_{self.primary_metric[0]}", "is_success", "ms/episode")
         keep = [column for column, name in enumerate(head) if not brief or name in main]
         head = [head[column] for column in keep]
         every = [self._cells(row) for row in self.rows]
@@ -160,7 +160,7 @@ class Table:
         return [row.name, *numbers, str(row.episodes), *costs]
 
     def _remarks(self) -> list[str]:
-        name, more = self.headline
+        name, more = self.primary_metric
         better = f"{name}: {'more' if more else 'less'} is better"
         text = f"{better}; [95 % confidence], bootstrap over {self.clusters} images or videos."
         return [text, *self.notes]

@@ -13,10 +13,10 @@ from stable_baselines3.common.vec_env import VecEnvWrapper, VecMonitor, VecTrans
 from torch import Tensor
 from torch.nn import functional as F
 
-from visionrl.agents.evaluation.worth import values_of
 from visionrl.agents.imitation.values import action_values, state_values
 from visionrl.agents.networks.frozen_features import CachedFeatures
-from visionrl.agents.sb3.replay import Looker, bytes_of
+from visionrl.agents.networks.model_io import q_values_of
+from visionrl.agents.sb3.replay import StateRenderer, bytes_of
 from visionrl.ops import to_numpy
 
 BATCH = 128
@@ -33,6 +33,7 @@ def clone(
     rate: float | None = None,
     on_step: Callable[[int, float], None] = lambda done, loss: None,
     rerender: bool = False,
+    try_actions: bool = True,
 ) -> None:
     """Train a model's policy to act like the expert, and its values to be the expert's.
 
@@ -48,6 +49,8 @@ def clone(
         rate: first learning rate; default the algorithm's.
         on_step: is told, after each step, how many states were met, and the last loss.
         rerender: whether states are kept in the place of observations, which takes less memory.
+        try_actions: whether every action is tried, to learn its return; False clones the expert's action alone, for
+            tasks whose steps are dear.
 
     Raises:
         ValueError: a number is out of range.
@@ -61,7 +64,7 @@ def clone(
     obs, done, updates, loss = env.reset(), 0, 0, float("nan")
     while done < steps:
         wanted = expert_actions(env)
-        memory.add(obs, answers(model, wanted))
+        memory.add(obs, answers(model, wanted, try_actions))
         obs = env.step(mixed_actions(model, obs, wanted, (done / steps, chance), rng))[0]
         done += env.num_envs
         optimizer.param_groups[0]["lr"] = first * max(1 - done / steps, 0.0)
@@ -87,12 +90,12 @@ class Memory:
     """
 
     def __init__(self, env: Any, steps: int, rerender: bool = False) -> None:
-        self.looker = Looker(env) if rerender else None
-        each = self.looker.bytes_per_state if self.looker else bytes_of(env.observation_space)
+        self.renderer = StateRenderer(env) if rerender else None
+        each = self.renderer.bytes_per_state if self.renderer else bytes_of(env.observation_space)
         size = -(-min(steps, MEMORY_BYTES // each) // env.num_envs) * env.num_envs
         boxes = env.observation_space.spaces
         room = {key: np.zeros((size, *box.shape), box.dtype) for key, box in boxes.items() if not rerender}
-        self.seen = self.looker.zeros(size) if self.looker else room
+        self.seen = self.renderer.zeros(size) if self.renderer else room
         self.wanted = np.zeros((size, 0), np.float32)
         self.count = 0
 
@@ -103,7 +106,7 @@ class Memory:
         place = self.count % len(self.wanted)
         rows = slice(place, place + len(wanted))
         self.wanted[rows] = wanted
-        for key, value in (self.looker.env.state() if self.looker else obs).items():
+        for key, value in (self.renderer.env.state() if self.renderer else obs).items():
             self.seen[key][rows] = to_numpy(value)
         self.count += len(wanted)
 
@@ -111,7 +114,7 @@ class Memory:
         """A batch of observations and answers."""
         rows = rng.integers(min(self.count, len(self.wanted)), size=count)
         found = {key: array[rows] for key, array in self.seen.items()}
-        return self.looker.look(self.looker.state(found)) if self.looker else found, self.wanted[rows]
+        return self.renderer.render(self.renderer.state(found)) if self.renderer else found, self.wanted[rows]
 
 
 def expert_actions(env: Any) -> np.ndarray:
@@ -148,15 +151,15 @@ def update(
     return loss.item()
 
 
-def answers(model: Any, wanted: np.ndarray) -> np.ndarray:
+def answers(model: Any, wanted: np.ndarray, try_actions: bool = True) -> np.ndarray:
     """(B, n) float32, what there is to learn in the present states, where the expert wants such actions (B, ...).
 
     For values of actions: the expert's (``action_values``). For actors: its action, and behind it, where there is a
-    critic of states, what the state is worth to it (``state_values``). Its action alone where
-    ``clone_action_values`` says no.
+    critic of states, what the state is worth to it (``state_values``). Its action alone without ``try_actions``, or
+    where a wrapper changes the rewards.
     """
-    venv, known = model.get_env().unwrapped.venv, clone_action_values(model.get_env())
-    if values_of(model.policy) and known:
+    venv, known = model.get_env().unwrapped.venv, try_actions and pays_task_rewards(model.get_env())
+    if q_values_of(model.policy) and known:
         return action_values(venv.task, venv.state, model.gamma)
     parts = [wanted.reshape(len(wanted), -1)]
     if hasattr(model.policy, "value_net") and known:
@@ -164,13 +167,13 @@ def answers(model: Any, wanted: np.ndarray) -> np.ndarray:
     return np.concatenate(parts, axis=1, dtype=np.float32)
 
 
-def clone_action_values(env: Any) -> bool:
-    """Whether returns can be had: the task lets its actions be tried, and no wrapper pays for them otherwise."""
+def pays_task_rewards(env: Any) -> bool:
+    """Whether no wrapper of an environment changes the rewards, so that the task says what its actions earn."""
     while isinstance(env, VecEnvWrapper):
         if not isinstance(env, KEEP_REWARDS):
             return False
         env = env.venv
-    return getattr(env.unwrapped.venv.task, "clone_action_values", True)
+    return True
 
 
 def imitation_loss(model: Any, obs: dict[str, Tensor], answer: Tensor) -> Tensor:
@@ -185,7 +188,7 @@ def imitation_loss(model: Any, obs: dict[str, Tensor], answer: Tensor) -> Tensor
       it shares with the actor alone.
     """
     policy = model.policy
-    if values := values_of(policy):
+    if values := q_values_of(policy):
         found = values(obs)
         if answer.shape[1] == 1:
             return F.cross_entropy(found / TEMPERATURE, answer[:, 0].long())
@@ -204,11 +207,11 @@ def imitation_loss(model: Any, obs: dict[str, Tensor], answer: Tensor) -> Tensor
         act = F.mse_loss(distribution.mode(), wanted)
     else:
         act = -distribution.log_prob(wanted).mean()
-    return act + (model.vf_coef * F.mse_loss(judged(policy, obs), worth) if worth.shape[1] else 0)
+    return act + (model.vf_coef * F.mse_loss(critic_value(policy, obs), worth) if worth.shape[1] else 0)
 
 
-def judged(policy: Any, obs: dict[str, Tensor]) -> Tensor:
-    """(B, 1), what an actor's critic says of states; what it shares with the actor does not learn from that."""
+def critic_value(policy: Any, obs: dict[str, Tensor]) -> Tensor:
+    """(B, 1), the value of states by an actor's critic, without a gradient to what it shares with the actor."""
     seen = BasePolicy.extract_features(policy, obs, policy.vf_features_extractor)
     if policy.share_features_extractor:
         seen = seen.detach()

@@ -15,7 +15,6 @@ from torch.nn import functional as F
 
 from visionrl.agents.imitation.cloning import BATCH, REPEATS, Memory, expert_actions, mixed_actions
 from visionrl.agents.networks.extractor import VisionExtractor
-from visionrl.agents.training.config import TrainConfig
 from visionrl.ops import to_numpy
 
 RATE = 1e-3  # of the optimizer at first; it falls to 0
@@ -28,6 +27,8 @@ OWN, CHANCE = (
 class Scorer(nn.Module):
     """From observations to how right a report would be; it sees all but the history, which tells of the searcher.
 
+    Its numbers scale and shift what its images give ("film").
+
     Args:
         observation_space: what the agent sees.
         options: arguments of ``VisionExtractor``.
@@ -37,7 +38,7 @@ class Scorer(nn.Module):
         super().__init__()
         seen = {key: box for key, box in observation_space.items() if key != "history"}
         self.space = spaces.Dict(seen)
-        self.trunk = VisionExtractor(self.space, **options)
+        self.trunk = VisionExtractor(self.space, fusion="film", **options)
         self.head = nn.Linear(self.trunk.features_dim, 1)
 
     def forward(self, observations: Mapping[str, np.ndarray]) -> Tensor:
@@ -52,32 +53,34 @@ class Scorer(nn.Module):
         return self(observations).double().cpu().numpy()
 
 
-def new_scorer(config: TrainConfig, observation_space: spaces.Dict) -> Scorer:
-    """A scorer with the backbone of a config, whose numbers scale and shift what its images give."""
-    names = ("backbone", "pretrained", "frozen", "weights", "stn", "attention")
-    options = {name: value for name in names if (value := getattr(config, name)) is not None}
-    return Scorer(observation_space, fusion="film", **options)
-
-
 def fit_scorer(
-    model: Any, config: TrainConfig, on_step: Callable[[int, float], None] = lambda done, loss: None
+    model: Any,
+    steps: int,
+    seed: int = 0,
+    *,
+    rerender: bool = False,
+    on_step: Callable[[int, float], None] = lambda done, loss: None,
+    **options: Any,
 ) -> Scorer:
     """Train a scorer on the training split, in states that the agent, the expert and chance lead to.
 
     It learns ``detection_quality`` by cross-entropy. As Caicedo & Lazebnik (2015) score what their agent attended by a
-    classifier, so that the agent need not be good at both. The same config gives the same scorer.
+    classifier, so that the agent need not be good at both. The same arguments give the same scorer.
 
     Args:
         model: an agent in an ``SB3VecEnv``; the episodes in it are left behind.
-        config: of its run; ``scorer_steps`` says how many states.
+        steps: states to learn from, all rows together.
+        seed: of everything.
+        rerender: whether states are stored in the place of observations, which takes less memory.
         on_step: is told, after each step, how many states were met, and the last loss.
+        options: arguments of the scorer's ``VisionExtractor``.
     """
-    set_random_seed(config.seed)
-    env, rng, steps = model.get_env(), np.random.default_rng(config.seed), config.scorer_steps
-    scorer = new_scorer(config, env.observation_space).to(model.device).train()
+    set_random_seed(seed)
+    env, rng = model.get_env(), np.random.default_rng(seed)
+    scorer = Scorer(env.observation_space, **options).to(model.device).train()
     optimizer = torch.optim.Adam((p for p in scorer.parameters() if p.requires_grad), RATE)
-    memory = Memory(env, steps, config.rerender)
-    env.seed(config.seed)
+    memory = Memory(env, steps, rerender)
+    env.seed(seed)
     obs, done, updates, loss = env.reset(), 0, 0, float("nan")
     while done < steps:
         venv = env.unwrapped.venv
@@ -95,9 +98,9 @@ def update(
     scorer: Scorer, optimizer: torch.optim.Optimizer, batch: tuple[dict[str, np.ndarray], np.ndarray]
 ) -> float:
     """One step of the optimizer; the loss before it."""
-    obs, merit = batch
+    obs, quality = batch
     loss = F.binary_cross_entropy_with_logits(
-        scorer(obs), torch.as_tensor(merit, device=scorer.head.weight.device)
+        scorer(obs), torch.as_tensor(quality, device=scorer.head.weight.device)
     )
     optimizer.zero_grad()
     loss.backward()

@@ -14,8 +14,8 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from torch import Tensor, nn
 
-from visionrl.agents.evaluation.policies import AgentPolicy, Policy, check_spaces
 from visionrl.agents.networks.extractor import build_backbone, is_volume_space
+from visionrl.agents.networks.model_io import check_spaces
 
 
 class FeatureEncoder(nn.Module):
@@ -94,7 +94,8 @@ class CachedFeatures(VecEnvWrapper):
     Each image is encoded once, in the step that shows it, the last one of an episode too; buffers keep the
     features, and the agent needs no more than a ``MultiInputPolicy``. With ``resnet18`` (512 features) a replayed
     step of one 3 x 32 x 32 window takes 4,096 bytes instead of 6,144, of one 3 x 112 x 112 window 4,096 instead of
-    75,264. ``cached_policy`` makes the trained agent a policy for ``evaluate``, which shows it images.
+    75,264. ``evaluation.policies.cached_policy`` makes the trained agent a policy for ``evaluate``, which shows it
+    images.
 
     Args:
         venv: the environment.
@@ -196,17 +197,6 @@ def on_images(model: Any) -> Any:
     """A model that is shown images in any case: as it is, unless its environment is a ``CachedFeatures``."""
     encoder = getattr(model.get_env(), "encoder", None)
     return model if encoder is None else OnImages(model, encoder)
-
-
-def cached_policy(model: Any, encoder: FeatureEncoder, deterministic: bool = True) -> Policy:
-    """An agent that learnt on features as a policy that is shown images, for ``evaluate`` and ``record``.
-
-    Args:
-        model: the trained algorithm.
-        encoder: that of the environment it learnt in.
-        deterministic: the best action instead of a drawn one.
-    """
-    return AgentPolicy(OnImages(model, encoder), deterministic)
 
 
 def _array(value: Any) -> np.ndarray:

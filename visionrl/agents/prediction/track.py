@@ -161,7 +161,7 @@ def tracker(agent: str | Path, device: str) -> tuple[Follow, dict[str, Any]]:
             raise ValueError(
                 f"agent must be a run's folder or one of {', '.join(BASELINES[TASK])}, got {str(agent)!r}"
             )
-        return methods[plain(str(agent))].fit(None), {"template": False}
+        return methods[plain(str(agent))].fit(None), {"views": ("window",)}
     from visionrl.agents.training.run_files import read_config
 
     config, _, _ = read_config(Path(agent))

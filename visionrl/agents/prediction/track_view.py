@@ -63,7 +63,7 @@ class Watched:
         seen = self.task.observe(state)
         self.looks = {
             "boxes": [*self.looks.get("boxes", ()), state.box[0]],
-            "squares": [square[0] for square in self.task.responses.searched(state)],  # type: ignore[attr-defined]
+            "squares": [square[0] for square in self.task.responses.search_squares(state.box)],  # type: ignore[attr-defined]
             "window": seen["window"][0] if "window" in seen else None,
         }
         return seen

@@ -15,8 +15,8 @@ from visionrl import ops
 from visionrl.ops import to_numpy
 
 
-class Looker:
-    """Makes observations of states that were kept.
+class StateRenderer:
+    """Renders the observations of stored states.
 
     Args:
         env: an ``SB3VecEnv``, also in a wrapper that leaves observations alone.
@@ -48,8 +48,8 @@ class Looker:
         home = next(iter(vars(self.env.venv.state).values()))
         return self.kind(**{name: ops.like(value, home) for name, value in rows.items()})
 
-    def look(self, state: Any) -> dict[str, np.ndarray]:
-        """What the task shows in it."""
+    def render(self, state: Any) -> dict[str, np.ndarray]:
+        """The observation of the state."""
         return {key: to_numpy(value) for key, value in self.task.observe(state).items()}
 
 
@@ -104,13 +104,13 @@ class StateReplayBuffer(ReplayBuffer):
         self.actions = np.zeros((*shape, self.action_dim), self._maybe_cast_dtype(action_space.dtype))
         self.rewards, self.dones, self.timeouts = (np.zeros(shape, np.float32) for _ in range(3))
         self.states: dict[str, np.ndarray] = {}
-        self.looker: Looker | None = None
+        self.renderer: StateRenderer | None = None
 
     def watch(self, env: Any) -> None:
-        """Keep the states of this environment, an ``SB3VecEnv``; see ``Looker``."""
-        self.looker = Looker(env)
-        self.looker.env.keeps = True
-        self.states = self.looker.zeros(self.buffer_size, self.n_envs)
+        """Keep the states of this environment, an ``SB3VecEnv``; see ``StateRenderer``."""
+        self.renderer = StateRenderer(env)
+        self.renderer.env.keeps = True
+        self.states = self.renderer.zeros(self.buffer_size, self.n_envs)
 
     def add(
         self, obs: Any, next_obs: Any, action: np.ndarray, reward: np.ndarray, done: np.ndarray, infos: Any
@@ -149,21 +149,21 @@ class StateReplayBuffer(ReplayBuffer):
 
     def _views(self, rows: dict[str, np.ndarray], actions: np.ndarray) -> tuple[dict, dict]:
         """What is seen in states, and after an action in each."""
-        looker = self._seen()
-        state = looker.state(rows)
+        renderer = self._seen()
+        state = renderer.state(rows)
         shape, home = self.action_space.shape or (), next(iter(vars(state).values()))
         taken = ops.like(actions.reshape(len(actions), *shape), home)
-        both = (looker.look(one) for one in (state, looker.task.step(state, taken)))
-        seen, after = ({key: self.to_torch(value) for key, value in look.items()} for look in both)
+        both = (renderer.render(one) for one in (state, renderer.task.step(state, taken)))
+        seen, after = ({key: self.to_torch(value) for key, value in one.items()} for one in both)
         return seen, after
 
-    def _seen(self) -> Looker:
-        if self.looker is None:
+    def _seen(self) -> StateRenderer:
+        if self.renderer is None:
             raise ValueError("replay buffer must watch an environment before it takes steps; call watch(env)")
-        return self.looker
+        return self.renderer
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "looker": None}
+        return {**vars(self), "renderer": None}
 
 
 def bytes_of(space: Any) -> int:

@@ -14,7 +14,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage
 
 from visionrl.core import TaskVectorEnv
-from visionrl.ops import to_numpy
+from visionrl.ops import is_torch, to_numpy
 
 Rows = None | int | Iterable[int]
 
@@ -156,8 +156,12 @@ class SB3VecEnv(VecEnv):
         setattr(self.venv, attr_name, value)
 
     def env_method(self, method_name: str, *args: Any, indices: Rows = None, **kwargs: Any) -> list[Any]:
-        """Call a method once for all rows; an answer with one entry per row is handed out row by row."""
+        """Call a method once for all rows; an answer with one entry per row is handed out row by row.
+
+        Tensors come as NumPy arrays.
+        """
         answer = getattr(self.venv, method_name)(*args, **kwargs)
+        answer = to_numpy(answer) if is_torch(answer) else answer
         per_row = isinstance(answer, tuple | list | np.ndarray) and len(answer) == self.num_envs
         return [answer[row] if per_row else answer for row in self._get_indices(indices)]
 

@@ -2,59 +2,70 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from visionrl.agents.training.arguments import format_args, parse_args
-from visionrl.core import check_choice, check_range, entry_of
+from annotated_types import Ge, Interval
+
+from visionrl.core import entry_of
+from visionrl.core.arguments import check_arguments
 
 Algo = Literal["dqn", "ddqn", "qrdqn", "ppo", "a2c", "sac", "td3"]
 EPSILON_GREEDY = ("dqn", "ddqn", "qrdqn")
 REPLAYING = (*EPSILON_GREEDY, "sac", "td3")
-# by presets files, in the table of the algorithm
+# fields that a recipe may decide: at its top, in the table of an algorithm, or in that of a preset
 DECIDED = (
     "backbone",
+    "features_dim",
+    "fusion",
+    "communication",
     "clone_steps",
     "clone_rate",
+    "clone_action_values",
     "num_envs",
     "timesteps",
     "eval_every",
     "eval_episodes",
 )
-ALGO, BACKBONE = "dqn", "small"  # where neither the user nor a presets file says another
+ALGO, BACKBONE = "dqn", "small"  # where neither the user nor a recipe says another
 DEFAULTS: Mapping[str, Any] = {
     "backbone": BACKBONE,
+    "features_dim": 256,
+    "fusion": "concat",
     "clone_steps": 0,
+    "clone_action_values": True,
     "num_envs": 16,
     "timesteps": 100_000,
     "eval_episodes": 64,
 }
-POSITIVE = ("num_envs", "threads", "eval_every", "eval_episodes", "test_episodes", "checkpoint_every")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """One training run.
 
-    What is None, and every argument of the task and the algorithm that is not given, comes from the presets
-    file of the task (``visionrl/agents/recipes/<task>.toml``), else from the defaults of the task and the
-    algorithm.
+    What is None, and every argument of the algorithm that is not given, comes from the recipe, else from the defaults
+    of the task and the algorithm.
     """
 
     env: str = "visionrl/LandmarkLocalization-v0"
-    """Id of the task."""
+    """Id of the task, with or without "visionrl/"."""
     preset: str | None = None
-    """Name of a paper whose constants the task uses."""
+    """Name of a preset of the task, "none" for the task's own defaults; by default the recipe's choice."""
+    recipe: str | None = None
+    """TOML file of hyper-parameters for what is not given, "none" for none; by default the task's own
+    (visionrl/agents/recipes)."""
     algo: Algo | None = None
-    """Algorithm, by default the presets' or dqn. sac and td3 are for actions in a box, dqn, ddqn and qrdqn for numbered
-    ones; ddqn is double DQN."""
+    """Algorithm, by default the recipe's or dqn. sac and td3 are for continuous actions, dqn, ddqn and qrdqn for
+    discrete ones; ddqn is double DQN."""
     backbone: str | None = None
-    """Name of the network that reads the images, by default the presets' or "small"."""
+    """Name of the network that reads the images, by default the recipe's or "small"."""
     pretrained: bool = False
     """Start the backbone from its published ImageNet weights."""
     frozen: bool = False
@@ -64,33 +75,45 @@ class TrainConfig:
     stn: bool = False
     """Put a spatial transformer in front of the backbone."""
     attention: Literal["none", "soft", "self", "multihead", "hard"] = "none"
-    """What pools the backbone's map instead of its own pooling."""
+    """Attention that pools the backbone's map instead of the backbone's own pooling."""
+    features_dim: Annotated[int, Ge(1)] | None = None
+    """Length of the vector of features that the policy gets, by default the recipe's or 256."""
+    fusion: Literal["concat", "film"] | None = None
+    """How numbers join the images: "concat" beside their features, or "film", which scales and shifts these; by default
+    the recipe's or "concat"."""
+    communication: Literal["none", "mean", "attention"] | None = None
+    """In tasks of several agents: one network for all, and the messages between them; by default the recipe's."""
+    teacher: str | None = None
+    """In tasks of several agents: a trained agent that each of them starts as, a run's folder or a shipped agent."""
     cache: bool = False
     """Encode each image once, in the step that shows it, and replay its features; the backbone must be frozen."""
     rerender: bool = False
-    """Keep states in the place of observations in the replay buffer and the memory of the cloning, and look again."""
+    """Store states in the replay buffer and in the memory of the cloning, and render observations when sampling."""
     guided: bool = False
     """Draw the random actions of dqn, ddqn and qrdqn from those that earn something at once."""
-    clone_steps: int | None = None
-    """Steps in which the policy first learns after the expert; 0 is none. Less is done at random after it. By default
-    what the presets say, but no more than the ``timesteps`` that are given."""
-    clone_rate: float | None = None
-    """First learning rate of the cloning, which falls to 0; the algorithm's by default."""
-    demo_steps: int = 0
+    clone_steps: Annotated[int, Ge(0)] | None = None
+    """Steps in which the policy first learns from the expert; 0 is none. Exploration starts low afterwards. By default
+    the recipe's number, but no more than the ``timesteps`` that are given."""
+    clone_rate: Annotated[float, Ge(0)] | None = None
+    """First learning rate of the cloning, which falls to 0; by default the recipe's or the algorithm's."""
+    clone_action_values: bool | None = None
+    """Clone the returns of all actions, which are found by trying each, and not the expert's action alone; by default
+    the recipe's choice or yes."""
+    demo_steps: Annotated[int, Ge(0)] = 0
     """Steps of the expert that dqn keeps beside its own, and which must stay its best choice (DQfD); 0 is none."""
-    curriculum: float = 0.0
+    curriculum: Annotated[float, Interval(ge=0, le=1)] = 0.0
     """Share of the run in which the difficulty of the starts rises from 0 to 1; 0 is full difficulty at once."""
-    scorer_steps: int = 0
+    scorer_steps: Annotated[int, Ge(0)] = 0
     """Steps, after training, in which a second network learns how right a report is, to rank reports by; 0 is none."""
-    num_envs: int | None = None
+    num_envs: Annotated[int, Ge(1)] | None = None
     """Episodes that run at a time."""
     device: str = "auto"
     """Where the networks live: "cpu", "cuda", or "auto"."""
-    threads: int = 1
+    threads: Annotated[int, Ge(1)] = 1
     """CPU threads of torch. More pay for large backbones on idle cores; where cores are shared they cost dearly."""
-    timesteps: int | None = None
+    timesteps: Annotated[int, Ge(0)] | None = None
     """Steps of training, all episodes together, without the cloning; 0 is cloning alone."""
-    seed: int = 0
+    seed: Annotated[int, Ge(0)] = 0
     """Seed of everything."""
     data: str | None = None
     """Your own data, "FORMAT:PATH"; None for the embedded set."""
@@ -106,13 +129,13 @@ class TrainConfig:
     """Arguments of the task in training alone, in the same form: augment=true. Evaluation does without them."""
     algo_args: tuple[str, ...] = ()
     """Further arguments of the algorithm, in the same form: learning_rate=1e-3 gamma=0.95."""
-    eval_every: int | None = None
+    eval_every: Annotated[int, Ge(1)] | None = None
     """Steps between evaluations on the validation split; a tenth of the run by default."""
-    eval_episodes: int | None = None
+    eval_episodes: Annotated[int, Ge(1)] | None = None
     """Episodes of each of these evaluations; 64 by default."""
-    test_episodes: int | None = None
+    test_episodes: Annotated[int, Ge(1)] | None = None
     """Episodes of the evaluation on the test split at the end; None lets the task's data decide."""
-    checkpoint_every: int = 50_000
+    checkpoint_every: Annotated[int, Ge(1)] = 50_000
     """Steps between checkpoints."""
     out: str = "runs"
     """Folder of the runs."""
@@ -120,26 +143,25 @@ class TrainConfig:
     """Name of the run's own folder; made of task, algorithm, backbone and seed by default."""
     resume: bool = False
     """Continue the run from its last checkpoint."""
-    presets: bool = True
-    """Take what is not given from the presets file of the task."""
 
     def __post_init__(self) -> None:
-        if self.algo is not None:
-            check_choice("algo", self.algo, get_args(Algo))
+        """Refuse values that no run can have."""
+        check_arguments(self)
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", self.device):
             raise ValueError(f"device must be auto, cpu, cuda, cuda:N or mps, got {self.device!r}")
-        entry_of(self.env)
+        entry = entry_of(self.env)
+        object.__setattr__(self, "env", entry.id)
+        if self.preset not in (None, "none", *entry.presets):
+            names = ", ".join(["none", *entry.presets])
+            raise ValueError(f"preset must be one of {names} for {entry.id}, got {self.preset!r}")
         for pairs in (self.env_args, self.train_args, self.algo_args):
             parse_args(pairs)
-        for name in POSITIVE:
-            if getattr(self, name) is not None:
-                check_range(name, getattr(self, name), 1)
         check_tools(self)
 
     @property
     def folder(self) -> Path:
         """The run's folder."""
-        task, run = entry_of(self.env).id.removeprefix("visionrl/"), resolve(self)
+        task, run = self.env.removeprefix("visionrl/"), resolve(self)
         switches = ("stn", "cache", "guided", "clone_steps", "demo_steps", "scorer_steps", "curriculum")
         used = [name.removesuffix("_steps") for name in switches if getattr(run, name)]
         if self.attention != "none":
@@ -152,7 +174,7 @@ class TrainConfig:
     def env_kwargs(self) -> dict[str, Any]:
         """Arguments of the environment, without the split."""
         given = {
-            "preset": self.preset,
+            "preset": None if self.preset == "none" else self.preset,
             "data": self.data,
             "classes": self.classes,
             "split_file": self.split_file,
@@ -184,10 +206,7 @@ class TrainConfig:
         known = {field.name for field in fields(TrainConfig)}
         if unknown := sorted(set(plain) - known):
             raise ValueError(f"config must have only the fields of TrainConfig, got {', '.join(unknown)}")
-        lists: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()
-        }
-        return TrainConfig(**lists)
+        return TrainConfig(**plain)
 
 
 def check_tools(config: TrainConfig) -> None:
@@ -196,24 +215,18 @@ def check_tools(config: TrainConfig) -> None:
     Raises:
         ValueError: names the field, the rule and the value.
     """
-    for name in ("clone_steps", "demo_steps", "scorer_steps"):
-        if getattr(config, name) is not None:
-            check_range(name, getattr(config, name), 0)
-    if config.clone_rate is not None:
-        check_range("clone_rate", config.clone_rate, 0.0)
-    check_range("curriculum", config.curriculum, 0.0, 1.0)
-    check_choice("attention", config.attention, ("none", "soft", "self", "multihead", "hard"))
-    if config.timesteps is not None:
-        check_range("timesteps", config.timesteps, 1 if config.clone_steps == 0 else 0)
-    if config.guided and config.algo not in (None, *EPSILON_GREEDY):
-        rule = f"guided must be off for {config.algo}, which explores by its own policy"
+    algo = config.algo
+    if config.timesteps == 0 and config.clone_steps == 0:
+        raise ValueError("timesteps must be >= 1 without clone_steps, got 0")
+    if config.guided and algo not in (None, *EPSILON_GREEDY):
+        rule = f"guided must be off for {algo}, which explores by its own policy"
         raise ValueError(f"{rule}; it is for {', '.join(EPSILON_GREEDY)}: choose by algo")
-    if config.demo_steps and config.algo not in (None, "dqn", "ddqn"):
-        raise ValueError(f"demo_steps must be 0 for {config.algo}, got {config.demo_steps}; it is for dqn")
+    if config.demo_steps and algo not in (None, "dqn", "ddqn"):
+        raise ValueError(f"demo_steps must be 0 for {algo}, got {config.demo_steps}; it is for dqn")
     if config.rerender and config.cache:
         raise ValueError("rerender must be off with cache, whose features no state gives back")
-    if config.rerender and config.algo not in (None, *REPLAYING) and config.clone_steps == 0:
-        raise ValueError(f"rerender must be off for {config.algo} without clone_steps: nothing is replayed")
+    if config.rerender and algo not in (None, *REPLAYING) and config.clone_steps == 0:
+        raise ValueError(f"rerender must be off for {algo} without clone_steps: nothing is replayed")
     if config.cache and not config.frozen:
         raise ValueError("cache must be off where the backbone learns; add --frozen")
     if config.cache and config.scorer_steps:
@@ -222,53 +235,103 @@ def check_tools(config: TrainConfig) -> None:
         raise ValueError("cache must be off with stn and attention, which need the images or their maps")
 
 
-def load_presets(env_id: str) -> dict[str, Any]:
-    """The tables of a task's presets file; empty where there is none."""
+def parse_args(pairs: Iterable[str]) -> dict[str, Any]:
+    """``("window=45", "views=stage")`` as ``{"window": 45, "views": "stage"}``; values are JSON, else words.
+
+    Raises:
+        ValueError: a pair without a name or an equals sign.
+    """
+    parsed = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not (name.isidentifier() and sign):
+            raise ValueError(f"arguments must look like name=value, got {pair!r}")
+        try:
+            parsed[name] = json.loads(value)
+        except json.JSONDecodeError:
+            parsed[name] = value
+    return parsed
+
+
+def format_args(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """The pairs that ``parse_args`` reads."""
+    return tuple(f"{key}={json.dumps(value)}" for key, value in values.items())
+
+
+def load_recipe(env_id: str, recipe: str | None = None) -> dict[str, Any]:
+    """The tables of a recipe; empty where there is none.
+
+    A recipe is a TOML file of hyper-parameters. At its top are ``algo``, the default ``preset`` and fields of
+    ``TrainConfig`` for every algorithm (those in ``DECIDED``). The table of an algorithm, ``[dqn]``, has such fields,
+    a ``preset``, and arguments of the algorithm; double DQN has the table of DQN. ``[dqn.cloned]`` replaces what that
+    table says where a run begins with cloning, ``[presets.NAME]`` where that preset is played. ``[train]`` has
+    arguments of the task in training alone.
+
+    Args:
+        env_id: id of the task.
+        recipe: a file, "none", or None for the task's own.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no TOML, or has another table.
+    """
+    if recipe == "none":
+        return {}
     name = entry_of(env_id).id.removeprefix("visionrl/").rsplit("-v", 1)[0]
-    path = files("visionrl.agents").joinpath("recipes", f"{name}.toml")
-    return tomllib.loads(path.read_text()) if path.is_file() else {}
+    path = Path(recipe) if recipe else files("visionrl.agents").joinpath("recipes", f"{name}.toml")
+    if recipe is None and not path.is_file():
+        return {}
+    try:
+        tables = tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"recipe must be a TOML file, {path} is not: {error}") from None
+    if unknown := sorted(set(tables) - {"algo", "preset", "train", "presets", *get_args(Algo), *DECIDED}):
+        rule = "recipe must have only algorithms, presets, [train] and fields of TrainConfig"
+        raise ValueError(f"{rule}, {path} has {unknown[0]!r}; arguments of a task are a preset's")
+    return tables
 
 
 def resolve(config: TrainConfig) -> TrainConfig:
-    """The config with everything written out that the presets file and the defaults decide.
+    """The config with everything written out that the recipe and the defaults decide; see ``load_recipe``.
 
-    The file may name the task's algorithm. Its ``[env]`` and ``[train]`` tables belong to the task as it is by
-    default, so a paper's constants (``preset``) replace them; so it is with ``[ALGO.env]``, arguments of the task for
-    one algorithm alone, such as what its actions are; ``[ALGO.cloned]`` replaces what else the algorithm's table says
-    where the run begins with cloning. Keys of an algorithm's table that are fields of the config fill
-    what is None there. Double DQN has the table of DQN.
+    The recipe's ``[train]`` table and its cloning are made for the preset that it names, and hold for the task's own
+    defaults too; another preset, a paper's constants, learns by reward alone and in the game that it is evaluated in.
     """
-    tables: dict[str, Any] = load_presets(config.env) if config.presets else {}
-    name = config.algo or tables.get("algo", ALGO)
-    env, train = ({} if config.preset else tables.get(key, {}) for key in ("env", "train"))
-    algo = dict(tables.get("dqn" if name == "ddqn" else name, {}))
-    own, after = algo.pop("env", {}), algo.pop("cloned", {})
-    env |= {} if config.preset else own
-    if config.preset:
-        algo.pop("clone_steps", None)  # papers learn by reward
-    if config.clone_steps or (config.clone_steps is None and algo.get("clone_steps")):
-        algo |= after
-    run = {key: algo.pop(key, None) for key in DECIDED}
-    decided = {**DEFAULTS, **{key: value for key, value in run.items() if value is not None}}
-    given = {key: getattr(config, key) for key in run if getattr(config, key) is not None}
-    chosen: dict[str, Any] = {"eval_every": None, **decided, **given}
-    settle_steps(config, chosen, decided["timesteps"])
+    tables = load_recipe(config.env, config.recipe)
+    algo = config.algo or tables.get("algo", ALGO)
+    table = {key: tables[key] for key in ("preset", *DECIDED) if key in tables}
+    table |= tables.get("dqn" if algo == "ddqn" else algo, {})
+    after, usual = table.pop("cloned", {}), table.pop("preset", None)
+    preset = config.preset or usual
+    train = tables.get("train", {})
+    if preset not in (usual, "none"):
+        train = {}
+        table.pop("clone_steps", None)
+    table |= tables.get("presets", {}).get(preset, {})
+    if config.clone_steps or (config.clone_steps is None and table.get("clone_steps")):
+        table |= after
+    run = {key: table.pop(key) for key in DECIDED if key in table}
+    decided = {**dict.fromkeys(DECIDED), **DEFAULTS, **run}
+    given = {key: value for key in DECIDED if (value := getattr(config, key)) is not None}
+    chosen = {**decided, **given}
+    choose_steps(config, chosen, decided["timesteps"])
     return replace(
         config,
         **chosen,
-        algo=name,
-        presets=False,
-        env_args=format_args({**env, **parse_args(config.env_args)}),
+        algo=algo,
+        preset=None if preset == "none" else preset,
+        recipe="none",
+        env_args=format_args(parse_args(config.env_args)),
         train_args=format_args({**train, **parse_args(config.train_args)}),
-        algo_args=format_args({**algo, **parse_args(config.algo_args)}),
+        algo_args=format_args({**table, **parse_args(config.algo_args)}),
     )
 
 
-def settle_steps(config: TrainConfig, chosen: dict[str, Any], usual: int) -> None:
+def choose_steps(config: TrainConfig, chosen: dict[str, Any], usual: int) -> None:
     """Write into what was chosen how long a run clones, how long it learns, and when it is evaluated.
 
-    A short run stays short: presets clone no more steps than the timesteps given. A run without cloning learns. It is
-    evaluated ten times, or as often as the presets say, but four times at least; cloning alone may go on later.
+    A short run stays short: a recipe clones no more steps than the timesteps given. A run without cloning learns. It
+    is evaluated ten times, or as often as the recipe says, but four times at least; cloning alone may go on later.
     """
     if config.clone_steps is None and config.timesteps:
         chosen["clone_steps"] = min(chosen["clone_steps"], config.timesteps)
@@ -278,3 +341,16 @@ def settle_steps(config: TrainConfig, chosen: dict[str, Any], usual: int) -> Non
         steps = chosen["timesteps"] or usual or DEFAULTS["timesteps"]
         rare = max(steps // (4 if chosen["eval_every"] else 10), 1)
         chosen["eval_every"] = min(chosen["eval_every"] or rare, rare)
+
+
+def describe_game(config: TrainConfig) -> str:
+    """The task of a resolved config, such as "visionrl/Detection-v0, preset small: window=48"."""
+    text = f"{config.env}, "
+    if config.preset:
+        constants = entry_of(config.env).presets[config.preset]
+        text += f"preset {config.preset}: {' '.join(format_args(constants))}"
+    else:
+        text += "no preset"
+    for words, pairs in (("; with ", config.env_args), ("; in training also ", config.train_args)):
+        text += words + " ".join(pairs) if pairs else ""
+    return text

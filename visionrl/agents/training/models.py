@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from inspect import signature
 from typing import Any
 
 from gymnasium import spaces
@@ -17,13 +18,19 @@ from visionrl.agents.imitation.demonstrations import DoubleDQN, DQfD
 from visionrl.agents.imitation.guided import guided
 from visionrl.agents.networks.extractor import VisionExtractor
 from visionrl.agents.networks.frozen_features import CachedFeatures, FeatureEncoder, FeatureHead
-from visionrl.agents.networks.team import TeamPolicy, begin_as
-from visionrl.agents.sb3.replay import Looker, StateReplayBuffer, bytes_of
+from visionrl.agents.networks.team import TeamPolicy
+from visionrl.agents.sb3.replay import StateRenderer, StateReplayBuffer, bytes_of
 from visionrl.agents.sb3.vec_env import make_vec_env
-from visionrl.agents.training.arguments import format_args
-from visionrl.agents.training.config import ALGO, BACKBONE, EPSILON_GREEDY, REPLAYING, TrainConfig
+from visionrl.agents.training.config import (
+    ALGO,
+    BACKBONE,
+    EPSILON_GREEDY,
+    REPLAYING,
+    TrainConfig,
+    format_args,
+)
 from visionrl.agents.training.curriculum import check_eased
-from visionrl.core.capabilities import MultiAgent, Reports
+from visionrl.core.capabilities import Reports
 
 ALGORITHMS: Mapping[str, type[BaseAlgorithm]] = {
     "dqn": DQN,
@@ -46,7 +53,7 @@ FITS: Mapping[str, tuple[type[spaces.Space], ...]] = {
     "td3": (spaces.Box,),
 }
 # of ``algo_args``, those that shape the policy's networks
-POLICY_ARGS = ("net_arch", "n_quantiles", "log_std_init", "communication")
+POLICY_ARGS = ("net_arch", "n_quantiles", "log_std_init")
 REPLAY_BYTES = 1_000_000_000
 
 
@@ -78,6 +85,7 @@ def feature_encoder(config: TrainConfig, space: spaces.Space) -> FeatureEncoder:
 def build_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
     """The algorithm of a resolved config, untrained."""
     kwargs, policy_kwargs = model_kwargs(config)
+    check_algo_args(config, kwargs)
     again = config.rerender and config.algo in REPLAYING
     if again:
         kwargs["replay_buffer_class"] = StateReplayBuffer
@@ -91,26 +99,7 @@ def build_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
     )
     if again:
         model.replay_buffer.watch(env)
-    if teacher := config.algo_kwargs.get("teacher"):
-        taught(model, teacher)
     return model
-
-
-def taught(model: Any, teacher: str) -> None:
-    """Let the agents of a team begin as a trained agent that looks for one thing at a time.
-
-    Raises:
-        ValueError: there is no team, or the agent does not look for what a team's agent does.
-    """
-    from visionrl.agents.training.saving import load_agent
-
-    single, config = load_agent(teacher, "cpu")
-    known = config.env_kwargs.get("target", [])
-    task = model.get_env().get_attr("task")[0]
-    names = task.agents if isinstance(task, MultiAgent) else ()
-    if missing := [name for name in names if name not in known] or not names:
-        raise ValueError(f"teacher must look for all that the team does, {teacher} lacks {missing}")
-    begin_as(model.policy, single.policy, [known.index(name) for name in names])
 
 
 def check_actions(algo: str, space: spaces.Space) -> None:
@@ -122,6 +111,19 @@ def check_actions(algo: str, space: spaces.Space) -> None:
     if not isinstance(space, FITS[algo]):
         fitting = [name for name, kinds in FITS.items() if isinstance(space, kinds)]
         raise ValueError(f"algo must be one of {', '.join(fitting)} for actions in {space}, got {algo!r}")
+
+
+def check_algo_args(config: TrainConfig, kwargs: Mapping[str, Any]) -> None:
+    """Refuse arguments that the algorithm does not have.
+
+    Raises:
+        ValueError: names one.
+    """
+    algorithm = algorithm_of(config)
+    inits = [base.__init__ for base in algorithm.__mro__ if "__init__" in vars(base)]
+    known = {name for init in inits for name in signature(init).parameters}
+    if unknown := sorted(set(kwargs) - known):
+        raise ValueError(f"algo_args must be arguments of {algorithm.__name__}, got {unknown[0]!r}")
 
 
 def algorithm_of(config: TrainConfig) -> Any:
@@ -142,16 +144,22 @@ def model_kwargs(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         kwargs["learning_rate"] = falling(rate)
     if config.clone_steps and config.algo in EPSILON_GREEDY:
         kwargs.setdefault("exploration_initial_eps", kwargs.get("exploration_final_eps", 0.05))
-    kwargs.pop("teacher", None)  # for ``taught``
     policy = {name: kwargs.pop(name) for name in POLICY_ARGS if name in kwargs}
     policy["features_extractor_class"] = FeatureHead if config.cache else VisionExtractor
-    trunk = {"features_dim": kwargs.pop("features_dim", 256)}
-    fusion = kwargs.pop("fusion", "concat")
-    if not config.cache:
-        trunk["fusion"] = fusion
-        names = ("backbone", "pretrained", "frozen", "weights", "stn", "attention")
-        trunk |= {name: value for name in names if (value := getattr(config, name)) is not None}
-    return kwargs, {**policy, "features_extractor_kwargs": trunk}
+    if config.communication:
+        policy["communication"] = config.communication
+    trunk = {} if config.cache else {**eyes(config), **given(config, "fusion")}
+    return kwargs, {**policy, "features_extractor_kwargs": {**given(config, "features_dim"), **trunk}}
+
+
+def eyes(config: TrainConfig) -> dict[str, Any]:
+    """The backbone of a config and its surroundings, as arguments of ``VisionExtractor``."""
+    return given(config, "backbone", "pretrained", "frozen", "weights", "stn", "attention")
+
+
+def given(config: TrainConfig, *names: str) -> dict[str, Any]:
+    """Some fields of a config, those that are not None."""
+    return {name: value for name in names if (value := getattr(config, name)) is not None}
 
 
 def falling(rate: str) -> LinearSchedule:
@@ -172,6 +180,6 @@ def fit_buffer(config: TrainConfig, env: VecEnv, given: bool) -> TrainConfig:
     if config.algo not in REPLAYING or given:
         return config
     kwargs = config.algo_kwargs
-    kept = Looker(env).bytes_per_state if config.rerender else 2 * bytes_of(env.observation_space)
+    kept = StateRenderer(env).bytes_per_state if config.rerender else 2 * bytes_of(env.observation_space)
     size = min(kwargs.get("buffer_size", 100_000), REPLAY_BYTES // (kept + 20))
     return replace(config, algo_args=format_args({**kwargs, "buffer_size": size}))

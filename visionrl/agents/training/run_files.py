@@ -1,4 +1,4 @@
-"""The plain files of a run's folder: what it was made of, its curve, its numbers."""
+"""The plain files of a run's folder: its config, its curve, its numbers; and whether and how a run goes on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import json
 import platform
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from typing import Any
 import numpy as np
 from gymnasium import Space, spaces
 
-from visionrl.agents.training.config import TrainConfig
+from visionrl.agents.training.config import DECIDED, TrainConfig, format_args, parse_args
 from visionrl.rendering import replacing
 
 PACKAGES = ("gymnasium", "numpy", "opencv-python-headless", "sb3-contrib", "stable-baselines3", "torch")
+MAY_CHANGE = ("timesteps", "resume", "out", "name")  # when a run is resumed
 
 
 def write_text(path: Path, text: str) -> None:
@@ -130,3 +132,81 @@ def plot_curve(run: Path, curve: Sequence[Mapping[str, float]], metric: str) -> 
         axes.grid(alpha=0.3)
     with replacing(run / "curve.png") as part:
         figure.savefig(part, format="png", dpi=110)
+
+
+def check_folder(config: TrainConfig) -> TrainConfig | None:
+    """The config of the run to resume, or None for a new one.
+
+    Raises:
+        ValueError: there is something in a new run's folder, or nothing to resume.
+    """
+    run = config.folder
+    if config.resume:
+        if not (run / "config.json").is_file():
+            raise ValueError(
+                f"resume needs a run to continue, and {run} holds none; --name says which of {run.parent}"
+            )
+        return read_config(run)[0]
+    check_new(run)
+    return None
+
+
+def finished(run: Path, timesteps: int) -> bool:
+    """Whether a run has all its results after so many steps."""
+    metrics = run / "metrics.json"
+    return metrics.is_file() and json.loads(metrics.read_text())["timesteps"] >= timesteps
+
+
+def inherit(config: TrainConfig, earlier: TrainConfig) -> TrainConfig:
+    """The config of a resumed run: what is not given is as it was before.
+
+    Raises:
+        ValueError: something given is not; ``timesteps`` alone may grow.
+    """
+    sizes = {
+        name: x if (x := getattr(config, name)) is not None else getattr(earlier, name)
+        for name in ("algo", "preset", *DECIDED)
+    }
+    if sizes["preset"] == "none":
+        sizes["preset"] = None
+    env = {**parse_args(earlier.env_args), **parse_args(config.env_args)}
+    train = {**parse_args(earlier.train_args), **parse_args(config.train_args)}
+    algo = {**earlier.algo_kwargs, **config.algo_kwargs}
+    wanted = replace(
+        config,
+        **sizes,
+        env_args=format_args(env),
+        train_args=format_args(train),
+        algo_args=format_args(algo),
+        recipe=earlier.recipe,
+    )
+    check_same(wanted, earlier, MAY_CHANGE)
+    if (wanted.timesteps or 0) < (earlier.timesteps or 0):
+        raise ValueError(
+            f"timesteps must be >= {earlier.timesteps} of the resumed run, got {wanted.timesteps}"
+        )
+    return wanted
+
+
+def check_new(run: Path) -> None:
+    """Refuse to write into a folder that holds something.
+
+    Raises:
+        ValueError: it does.
+    """
+    if run.exists() and (not run.is_dir() or any(run.iterdir())):
+        raise ValueError(
+            f"{run} exists; continue it with --resume, or give the new run another --name or --seed"
+        )
+
+
+def check_same(now: Any, before: Any, may_change: Collection[str]) -> None:
+    """Refuse to go on with a run under another config, a dataclass.
+
+    Raises:
+        ValueError: names the field that differs.
+    """
+    for field in fields(now):
+        new, old = getattr(now, field.name), getattr(before, field.name)
+        if field.name not in may_change and new != old:
+            raise ValueError(f"{field.name} must be as in the run that is resumed, {old!r}, got {new!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,24 @@ import torch
 from gymnasium import Space
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from visionrl.agents.imitation.scorer import Scorer, new_scorer
+from visionrl.agents.imitation.scorer import Scorer
 from visionrl.agents.networks.frozen_features import OnImages, on_images
-from visionrl.agents.shipped import completed, folder_of
+from visionrl.agents.shipped import HOME
 from visionrl.agents.training.config import TrainConfig
-from visionrl.agents.training.models import REPLAYING, algorithm_of, feature_encoder, model_kwargs, policy_of
-from visionrl.agents.training.run_files import read_config
+from visionrl.agents.training.models import (
+    REPLAYING,
+    algorithm_of,
+    eyes,
+    feature_encoder,
+    model_kwargs,
+    policy_of,
+)
+from visionrl.agents.training.run_files import read_config, write_json
 from visionrl.rendering import replacing
 
 ENCODER = "encoder."  # in front of a frozen backbone's tensors in ``policy.pt``
 SCORER = "scorer."  # in front of a scorer's
+TARGET = "_target."
 
 
 def save_agent(model: BaseAlgorithm, run: Path, scorer: Scorer | None = None) -> None:
@@ -58,19 +67,19 @@ def load_agent(run: str | Path, device: str = "auto") -> tuple[Any, TrainConfig]
     state = torch.load(run / "policy.pt", map_location="cpu", weights_only=True)
     bare = replace(config, pretrained=False, weights=None, device=device)
     if not config.cache:
-        scores = taken(state, SCORER)
+        scores = take_prefixed(state, SCORER)
         model = empty_model(bare, observations, actions, state)
         if scores:
-            model.scorer = new_scorer(bare, observations).to(model.device).eval()
+            model.scorer = Scorer(observations, **eyes(bare)).to(model.device).eval()
             model.scorer.load_state_dict(scores)
         return model, config
     encoder = feature_encoder(bare, observations)
-    encoder.load_state_dict(taken(state, ENCODER))
+    encoder.load_state_dict(take_prefixed(state, ENCODER))
     return OnImages(empty_model(bare, encoder.space, actions, state), encoder), config
 
 
-def taken(state: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """The tensors whose names begin so, out of the others, and without the beginning."""
+def take_prefixed(state: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Remove the tensors with a prefix from the others; returns them by their names without it."""
     return {key.removeprefix(prefix): state.pop(key) for key in list(state) if key.startswith(prefix)}
 
 
@@ -90,3 +99,28 @@ def empty_model(config: TrainConfig, observations: Space, actions: Space, state:
     model.policy.load_state_dict(completed(state, model.policy.state_dict()))
     model.policy.set_training_mode(False)
     return model
+
+
+def folder_of(run: str | Path) -> Path:
+    """The folder of a run, or of an agent that comes with the library where there is no run of this name."""
+    own, known = Path(run), HOME / Path(run).name
+    return known if str(run) == known.name and not (own / "config.json").is_file() and known.is_dir() else own
+
+
+def ship(run: str | Path, name: str, home: Path = HOME) -> Path:
+    """Write a finished run as an agent to come with the library; returns its folder. The command stays the run's."""
+    about = json.loads((Path(run) / "config.json").read_text())
+    state = torch.load(Path(run) / "policy.pt", map_location="cpu", weights_only=True)
+    folder = home / name
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "config.json", {**about, "config": {**about["config"], "name": name, "out": "runs"}})
+    kept = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    with replacing(folder / "policy.pt") as part:
+        torch.save({key: value for key, value in kept.items() if TARGET not in key}, part)
+    return folder
+
+
+def completed(state: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """The tensors of a policy with those of its target networks, which begin as what they follow."""
+    missing = {key: key.replace(TARGET, ".") for key in wanted if key not in state and TARGET in key}
+    return {**state, **{key: state[twin] for key, twin in missing.items() if twin in state}}

@@ -18,18 +18,25 @@ from visionrl.agents.evaluation.episodes import task_kwargs
 from visionrl.agents.evaluation.policies import agent_policy, agent_rows
 from visionrl.agents.imitation.cloning import clone
 from visionrl.agents.imitation.scorer import Scorer, fit_scorer
+from visionrl.agents.imitation.teacher import init_from_teacher
 from visionrl.agents.networks.frozen_features import on_images
-from visionrl.agents.training.arguments import format_args, parse_args
+from visionrl.agents.networks.team import TeamPolicy
 from visionrl.agents.training.callback import RunCallback, Stopped
 from visionrl.agents.training.checkpoint import last_checkpoint
-from visionrl.agents.training.config import TrainConfig, resolve
+from visionrl.agents.training.config import TrainConfig, describe_game, format_args, parse_args, resolve
 from visionrl.agents.training.curriculum import Curriculum
-from visionrl.agents.training.models import build_model, fit_buffer, make_training_env
-from visionrl.agents.training.resuming import check_folder, finished, inherit
-from visionrl.agents.training.run_files import plot_curve, write_config, write_json
-from visionrl.agents.training.saving import save_agent
+from visionrl.agents.training.models import build_model, eyes, fit_buffer, make_training_env
+from visionrl.agents.training.run_files import (
+    check_folder,
+    finished,
+    inherit,
+    plot_curve,
+    write_config,
+    write_json,
+)
+from visionrl.agents.training.saving import load_agent, save_agent
 from visionrl.core import Task, make_task
-from visionrl.core.capabilities import ResolvedArguments
+from visionrl.core.capabilities import MultiAgent, ResolvedArguments
 
 
 def train(config: TrainConfig) -> Path:
@@ -65,12 +72,15 @@ def train(config: TrainConfig) -> Path:
     if earlier is not None and finished(run, wanted.timesteps or 0):
         console.print(f"{run} is finished; it goes on if it is given more timesteps")
         return run
+    console.print(describe_game(wanted), markup=False, highlight=False, soft_wrap=True)
     with console.status("loading the data"):
         env = make_training_env(wanted)
         if earlier is None:
             wanted = settle(wanted, env.get_attr("task")[0])
     wanted = fit_buffer(wanted, env, given="buffer_size" in config.algo_kwargs)
     model = build_model(wanted, env)
+    if wanted.teacher:
+        start_from_teacher(model, wanted.teacher)
     run.mkdir(parents=True, exist_ok=True)
     write_config(run, replace(wanted, resume=False), env.unwrapped.observation_space, env.action_space)
     model.set_logger(configure(str(run / "tensorboard"), ["tensorboard"]))
@@ -94,6 +104,23 @@ def settle(config: TrainConfig, task: Task) -> TrainConfig:
         if seen != task.observation_space:
             raise ValueError(f"observations of split {split!r} must be {task.observation_space}, got {seen}")
     return settled
+
+
+def start_from_teacher(model: Any, teacher: str) -> None:
+    """Let the agents of a team begin as a trained agent that looks for one thing at a time.
+
+    Raises:
+        ValueError: there is no team, or the agent does not look for what a team's agent does.
+    """
+    if not isinstance(model.policy, TeamPolicy):
+        raise ValueError("teacher must be None without communication, which makes the agents a team")
+    single, config = load_agent(teacher, "cpu")
+    known = config.env_kwargs.get("target", [])
+    task = model.get_env().get_attr("task")[0]
+    names = task.agents if isinstance(task, MultiAgent) else ()
+    if missing := [name for name in names if name not in known] or not names:
+        raise ValueError(f"teacher must look for all that the team does, {teacher} lacks {missing}")
+    init_from_teacher(model.policy, single.policy, [known.index(name) for name in names])
 
 
 def learn(model: Any, config: TrainConfig, run: Path, console: Console) -> RunCallback:
@@ -139,7 +166,14 @@ def clone_first(model: Any, config: TrainConfig, callback: RunCallback) -> None:
         if callback.stop:
             raise Stopped(callback.stop)
 
-    clone(model, steps, rate=config.clone_rate, on_step=show, rerender=config.rerender)
+    clone(
+        model,
+        steps,
+        rate=config.clone_rate,
+        on_step=show,
+        rerender=config.rerender,
+        try_actions=config.clone_action_values is not False,
+    )
     learn_on(model, replace(config, timesteps=0), callback)
     bar.remove_task(bar.task_ids[-1])  # that of no steps
     if callback.stop:
@@ -201,6 +235,11 @@ def score_reports(model: Any, config: TrainConfig, console: Console) -> Scorer:
         task = bar.add_task("scorer", total=config.scorer_steps)
         return fit_scorer(
             model,
-            config,
-            lambda done, loss: bar.update(task, completed=done, description=f"scorer, loss {loss:.3f}"),
+            config.scorer_steps,
+            config.seed,
+            rerender=config.rerender,
+            on_step=lambda done, loss: bar.update(
+                task, completed=done, description=f"scorer, loss {loss:.3f}"
+            ),
+            **eyes(config),
         )

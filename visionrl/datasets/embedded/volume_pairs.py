@@ -23,7 +23,15 @@ from visionrl.datasets.embedded.pairs import KINDS
 from visionrl.datasets.embedded.volumes import Scan, chest_scan, mni_scan
 from visionrl.datasets.samples import PairSample
 from visionrl.datasets.splits import SPLITS
-from visionrl.ops.deform import FAMILIES, Deformation, Grid, flow, look_up, rescan, rotation
+from visionrl.ops.deform import (
+    FAMILIES,
+    Grid,
+    ScanDeformation,
+    random_flow,
+    rescan,
+    rotation_zyx,
+    sample_scan,
+)
 
 COUNTS = {"train": 16, "val": 8, "test": 24}
 SPACING_MM = {"chest": 4.5, "mni": 3.0}  # of the scanners, about
@@ -38,7 +46,7 @@ _TURN, _SHIFT, _STRETCH, _SHEAR = (
 _ORDER = [2, 1, 0]  # (z, y, x) <-> (x, y, z)
 
 Place = Callable[[np.ndarray], np.ndarray]
-"""From millimetres about a new scan's middle to voxels of the source; see ``deform.flow``."""
+"""From millimetres about a new scan's middle to voxels of the source; see ``ops.deform.random_flow``."""
 
 
 class VolumePairs(Made[PairSample]):
@@ -71,7 +79,7 @@ class VolumePairs(Made[PairSample]):
         part = SPLITS.index(self.split)
         rng = np.random.default_rng((_SEED, part, KINDS.index(self.kind), self.multimodal, number))
         scan = (chest_scan, mni_scan)[number % 2]()
-        place = flow(rng, FAMILIES[part], Grid(scan.volume.shape, scan.spacing_mm), scan.strength_mm)
+        place = random_flow(rng, FAMILIES[part], Grid(scan.volume.shape, scan.spacing_mm), scan.strength_mm)
         matrix = own_map(rng, self.kind)
         values = other_modality(rng, scan) if self.multimodal else scan.volume
         first = _seen(rng, scan, scan.volume, place, np.eye(3, 4))
@@ -83,7 +91,7 @@ class VolumePairs(Made[PairSample]):
 
 def own_map(rng: np.random.Generator, kind: str) -> np.ndarray:
     """(3, 4) random map, (z, y, x) in millimetres from the middle of the fixed volume to that of the moving one."""
-    linear = rotation(np.radians(rng.uniform(-_TURN, _TURN, 3)))
+    linear = rotation_zyx(np.radians(rng.uniform(-_TURN, _TURN, 3)))
     stretch, shear = rng.uniform(-_STRETCH, _STRETCH, 3), rng.uniform(-_SHEAR, _SHEAR, 3)
     if kind == "similarity":
         linear = linear * np.exp(stretch[0])
@@ -130,8 +138,8 @@ def _seen(
     grid = Grid(tuple(np.rint(size / spacing).astype(int).tolist()), spacing)
     back = np.linalg.inv(matrix[:, :3])
     nodes = (grid.nodes() - matrix[:, 3]) @ back.T
-    bent = Deformation(Grid(scan.volume.shape, scan.spacing_mm), grid, place(nodes))
-    grey, labels = look_up(values, scan.labels, bent.everywhere())
+    bent = ScanDeformation(Grid(scan.volume.shape, scan.spacing_mm), grid, place(nodes))
+    grey, labels = sample_scan(values, scan.labels, bent.everywhere())
     return _View(grid, rescan(rng, grey, scan.noise), labels, bent.carry(_fiducials(scan.name)))
 
 

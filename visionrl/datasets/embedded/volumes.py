@@ -21,7 +21,7 @@ from visionrl.datasets.embedded.chest import chest_ct
 from visionrl.datasets.embedded.made import Made
 from visionrl.datasets.samples import VolumeSample
 from visionrl.datasets.splits import SPLITS
-from visionrl.ops.deform import FAMILIES, Grid, deformation, look_up, rescan
+from visionrl.ops.deform import FAMILIES, Grid, ScanDeformation, random_flow, rescan, sample_scan
 
 COUNTS = {"train": 24, "val": 8, "test": 16}
 SMALLEST = 64  # voxels of a structure whose centroid is a landmark
@@ -117,8 +117,9 @@ def subject(scan: Scan, split: str, index: int) -> VolumeSample:
     source = Grid(scan.volume.shape, scan.spacing_mm)
     shape = np.rint(np.array(source.shape) * rng.uniform(0.94, 1.08, 3)).astype(int)
     target = Grid(tuple(shape.tolist()), np.round(scan.spacing_mm * rng.uniform(0.9, 1.1, 3), 3))
-    bent = deformation(rng, FAMILIES[part], source, target, scan.strength_mm)
-    values, labels = look_up(scan.volume, scan.labels, bent.everywhere())
+    place = random_flow(rng, FAMILIES[part], source, scan.strength_mm)
+    bent = ScanDeformation(source, target, place(target.nodes()))
+    values, labels = sample_scan(scan.volume, scan.labels, bent.everywhere())
     carried = bent.carry(np.stack(list(scan.points.values())))
     inside = np.flatnonzero(((carried >= 0) & (carried <= shape - 1)).all(axis=1))
     names = list(scan.points)

@@ -16,13 +16,12 @@ from visionrl.core.observables import Image, OneHot, Vector
 from visionrl.datasets import VolumeSample
 from visionrl.envs.localization.walk import Walk
 from visionrl.ops import Array, const, xp_of
-from visionrl.ops.volumes import Volumes, plane
+from visionrl.ops.volumes import Volumes, picture_axes, plane, plane_normal, plane_through
 from visionrl.rendering import Canvas
 
 # degrees that an angle to a volume's axis across the view may have; 60 around the view's own
 ANGLES = (20.0, 160.0)
 UNITS = (8.0, 8.0, 8.0, 4.0)  # degrees and millimetres that count alike in the distance of two planes
-ACROSS = ((1, 2), (0, 2), (0, 1))  # axes that run right and down in a picture of the plane across x, y and z
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ class ViewPlane3D(Walk[State]):
         self.items = len(self.samples)
         volumes = [sample.volume[0] for sample in self.samples]
         self.bank: Volumes = shared(Volumes, [sample.volume for sample in self.samples], volumes)
-        normals = [np.abs(spanned(in_mm(sample, self.landmarks))[0]) for sample in self.samples]
+        normals = [np.abs(plane_through(in_mm(sample, self.landmarks))[0]) for sample in self.samples]
         self.across = int(np.mean(normals, axis=0).argmax()) if self.axis is None else self.axis
         self.show(
             window=Image(self.slices, self.window),
@@ -139,7 +138,7 @@ class ViewPlane3D(Walk[State]):
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
         sample = self.samples[item]
-        normal, distance = spanned(in_mm(sample, self.landmarks))
+        normal, distance = plane_through(in_mm(sample, self.landmarks))
         sign = np.sign(normal[self.across]) or 1.0
         target = np.append(np.degrees(np.arccos(sign * normal)), sign * distance)
         extent = (np.array(sample.volume.shape[:0:-1]) - 1) * sample.spacing_mm
@@ -168,7 +167,8 @@ class ViewPlane3D(Walk[State]):
 
     def observe(self, state: State) -> dict[str, Array]:
         across = (state.position - state.low) / (state.high - state.low)
-        window, plane = self.pictures(state), 2 * across - 1
+        # a rest is rounded to whole millimetres, which may lie a little beyond the limits
+        window, plane = self.pictures(state), xp_of(across).clip(2 * across - 1, -1.0, 1.0)
         return self.seen(window=window, plane=plane, stage=state.stage, history=state.actions)
 
     def reward(self, before: State, action: Array, after: State) -> Array:
@@ -177,7 +177,7 @@ class ViewPlane3D(Walk[State]):
 
     def metrics(self, state: State) -> dict[str, Array]:
         xp = xp_of(state.position)
-        here, there = normal_of(state.position), normal_of(state.target)
+        here, there = plane_normal(state.position), plane_normal(state.target)
         cosine = xp.clip(xp.sum(here * there, axis=-1), -1.0, 1.0)
         angle = xp.acos(cosine) * (180 / np.pi)
         shift = xp.abs(state.position[:, 3] - state.target[:, 3])
@@ -193,13 +193,8 @@ class ViewPlane3D(Walk[State]):
     def pictures(self, state: State) -> Array:
         """The plane and its parallels, (B, slices, w, w) uint8."""
         xp = xp_of(state.position)
-        normal = normal_of(state.position)
-        first, second = (const(tuple(float(k == a) for k in range(3)), normal) for a in ACROSS[self.across])
-        right = unit(first - xp.sum(first * normal, axis=-1)[:, None] * normal)
-        down = second - xp.sum(second * normal, axis=-1)[:, None] * normal
-        down = unit(down - xp.sum(down * right, axis=-1)[:, None] * right)
-        if self.across < 2:
-            down = -down  # the head is up
+        normal = plane_normal(state.position)
+        right, down = picture_axes(normal, self.across)
         apart = const(tuple((k - self.slices // 2) * self.gap_mm for k in range(self.slices)), normal)
         offset = state.position[:, 3, None] + apart[None, :]
         centre = state.middle[:, None, :] + offset[..., None] * (normal / state.mm)[:, None, :]
@@ -212,39 +207,15 @@ class ViewPlane3D(Walk[State]):
     def draw(self, state: State) -> np.ndarray:
         rows = {name: np.asarray(value)[None] for name, value in vars(state).items()}
         now = replace(state, **rows)
-        wanted = replace(now, position=now.target)
-        pair = [self.pictures(one)[0, self.slices // 2] for one in (now, wanted)]
+        target = replace(now, position=now.target)
+        pair = [self.pictures(one)[0, self.slices // 2] for one in (now, target)]
         canvas, side = Canvas(np.concatenate(pair, axis=1)[None]), self.window
         canvas.box((0, 0, side, side), "agent")
         canvas.box((side, 0, 2 * side, side), "truth")
         return canvas.pixels
 
 
-def normal_of(position: Array) -> Array:
-    """Normals of length 1, (B, 3), of planes (B, 4)."""
-    return unit(xp_of(position).cos(position[:, :3] * (np.pi / 180)))
-
-
-def unit(vector: Array) -> Array:
-    """Vectors (B, n) scaled to length 1."""
-    return vector / ops.norm(vector)[:, None]
-
-
 def in_mm(sample: VolumeSample, names: Sequence[str]) -> np.ndarray:
     """(N, 3) points (x, y, z) of a sample, millimetres from the middle of its volume."""
     points = np.array([sample.points[name] for name in names], float)
     return (points - (np.array(sample.volume.shape[:0:-1]) - 1) / 2) * sample.spacing_mm
-
-
-def spanned(points: np.ndarray) -> tuple[np.ndarray, float]:
-    """Normal of length 1, (3,), of the plane through three points (3, 3), and its distance from the origin along it.
-
-    Raises:
-        ValueError: they lie on a line.
-    """
-    normal = np.cross(points[1] - points[0], points[2] - points[0])
-    length = np.linalg.norm(normal)
-    if length < 1e-6 * max(float(np.abs(points).max()), 1.0) ** 2:
-        raise ValueError(f"landmarks must span a plane, these lie on a line: {points.round(2).tolist()}")
-    normal = normal / length
-    return normal, float(normal @ points[0])

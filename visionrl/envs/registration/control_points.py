@@ -1,54 +1,258 @@
-"""Where the control points of a deformation lie, and which of them are worth a move; NumPy."""
+"""Control points of free-form deformations: where they lie, how actions move one, and what least squares propose.
+
+Fields are those of ``ops.fields``; a row of a batch moves one control point at a time.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+from gymnasium import Space, spaces
 
-from visionrl.ops.bending import lattice
+from visionrl import ops
+from visionrl.envs.registration.controls import (
+    Proposals,
+    clip_proposals,
+    proposal_quality,
+    select_proposal,
+)
+from visionrl.ops import Array, DeviceTable, columns, fields, xp_of
+from visionrl.ops.deform import interpolate, lattice
+from visionrl.ops.least_squares import NUM_SCORES, motions
 
-
-def visits(points: Sequence[int], axes: int, side: int) -> tuple[tuple, tuple[float, ...], tuple[int, ...]]:
-    """Of every visit the control point, (x, y) or (x, y, z) in pixels, how wide its spline is, and its stage.
-
-    Each stage divides an image into cells; its control points are their middles.
-    """
-    places, widths, stages = [], [], []
-    for stage, count in enumerate(points):
-        some = (lattice(count, axes).reshape(-1, axes) * (count - 1) + 0.5) * side / count - 0.5
-        places += [tuple(place) for place in some.tolist()]
-        widths += [side / count] * len(some)
-        stages += [stage] * len(some)
-    return tuple(places), tuple(widths), tuple(stages)
-
-
-def check_points(points: Sequence[int], nodes: int) -> None:
-    """Refuse grids of control points that a lattice cannot show.
-
-    Raises:
-        ValueError: there is none, or one has no point along an axis or more than there are nodes.
-    """
-    whole = len(points) > 0 and all(isinstance(n, int) and 1 <= n <= nodes for n in points)
-    if not whole:
-        raise ValueError(f"points must be whole numbers in [1, {nodes}], one a stage, got {points!r}")
+MAX_STEP = 0.1  # share of the side, the largest move along each axis
+STEPS = (0.002, 0.005, 0.015, 0.04, MAX_STEP)  # shares of the side
+TABLE = (*(-step for step in reversed(STEPS)), 0.0, *STEPS)
+CLOSE = 0.005  # share of the side, an error within which the expert trusts proposals
 
 
-def near_body(
-    places: tuple, widths: tuple[float, ...], stages: tuple[int, ...], nodes: int, body: np.ndarray, side: int
-) -> np.ndarray:
-    """Numbers of the control points within half a width of the body, of those of the first stage all.
+class ControlPoints:
+    """Grids of control points, coarse to fine: each stage divides an image into cells, whose middles they are.
+
+    A control point takes its surroundings along by a cubic B-spline that is 1 there and as wide as a cell.
+    Source: Rueckert et al. (1999).
 
     Args:
-        places: of the control points, as ``visits`` gives them, like the next two.
-        widths: of their splines.
-        stages: of each.
-        nodes: along each axis of the lattice on which the body is known.
-        body: (nodes^d,), more than 0 where it is.
+        counts: points along each axis, one number a stage.
+        axes: 2 or 3.
         side: pixels along each axis.
+        nodes: of fields, along each axis.
+
+    Attributes:
+        positions: (V, d) float64, (x, y) or (x, y, z) in pixels.
+        widths: (V,) float64, pixels.
+        stages: (V,) int64.
+        gap: pixels from node to node.
     """
-    points = np.array(places)
-    there = (lattice(nodes, points.shape[1]).reshape(-1, points.shape[1]) * (side - 1))[body > 0]
-    gaps = np.abs(points[:, None] - there).max(axis=-1)
-    near = (gaps <= np.array(widths)[:, None] / 2).any(axis=1)
-    return np.flatnonzero(near | (np.array(stages) == 0))
+
+    def __init__(self, counts: Sequence[int], axes: int, side: int, nodes: int) -> None:
+        self.axes, self.side, self.nodes = axes, side, nodes
+        self.gap = (side - 1) / (nodes - 1)
+        grids = [(lattice(n, axes).reshape(-1, axes) * (n - 1) + 0.5) * side / n - 0.5 for n in counts]
+        sizes = [len(grid) for grid in grids]
+        self.positions = DeviceTable(np.concatenate(grids))
+        self.widths = DeviceTable(np.repeat([side / n for n in counts], sizes))
+        self.stages = DeviceTable(np.repeat(np.arange(len(counts)), sizes))
+
+    def __len__(self) -> int:
+        return len(self.widths.array)
+
+    def plan(self, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+        """What an episode visits: the points within half a width of a body, and all points of the first stage.
+
+        Args:
+            mask: (side, ..., side) bool, where the body is.
+
+        Returns:
+            (nodes^d,) float64, weights of the nodes: equal in the body, 0 elsewhere, 1 together; (V,) int64, numbers of
+            the points, the last one repeated; and how many they are.
+        """
+        places = lattice(self.nodes, self.axes) * (self.side - 1)
+        body = (interpolate(mask[..., None].astype(float), places[..., ::-1])[..., 0] > 0.5).ravel()
+        there = places.reshape(-1, self.axes)[body]
+        gaps = np.abs(self.positions.array[:, None] - there).max(axis=-1)
+        near = (gaps <= self.widths.array[:, None] / 2).any(axis=1)
+        order = np.flatnonzero(near | (self.stages.array == 0))
+        weight = body / body.sum() if body.any() else np.full(body.shape, 1 / body.size)
+        return weight, np.pad(order, (0, len(self) - len(order)), mode="edge"), len(order)
+
+    def at(self, number: Array) -> Array:
+        """(B, d) positions of points (B,)."""
+        return xp_of(number).take(self.positions.on(number), number, axis=0)
+
+    def width(self, number: Array) -> Array:
+        """(B,) widths of points (B,)."""
+        return xp_of(number).take(self.widths.on(number), number, axis=0)
+
+    def values(self, number: Array, field: Array) -> Array:
+        """Fields (B, n, ..., n, d) at points (B,): (B, d)."""
+        point = self.at(number)
+        weights = [
+            fields.linear_basis(point[:, k, None], self.nodes, self.gap) for k in reversed(range(self.axes))
+        ]
+        return xp_of(field).reshape(fields.at_grid(field, weights), point.shape)
+
+    def bspline_update(self, number: Array, motion: Array) -> Array:
+        """The displacement of all nodes, (B, n, ..., n, d), when points (B,) move by (B, d) pixels."""
+        xp = xp_of(motion)
+        nodes = ops.const(tuple(self.gap * k for k in range(self.nodes)), motion)
+        point, width, total = self.at(number), self.width(number), motion
+        for axis in range(self.axes):  # x, then y, then z in front
+            weight = fields.cubic_bspline(xp.abs(nodes[None, :] - point[:, axis, None]) / width[:, None])
+            total = xp.reshape(weight, (*weight.shape, *[1] * (total.ndim - 1))) * total[:, None, ...]
+        return total
+
+
+class BSplineProposals:
+    """Moves of control points after which windows of the moving image would look like those of the fixed one.
+
+    A Gauss-Newton step at each scale of the windows, for the move of one control point alone: what a pixel moves with it
+    is its B-spline there. Pixels count that lie in the fixed image; beyond the moving one's border they are black.
+
+    Source: Lucas & Kanade (1981); Rueckert et al. (1999) for the splines.
+
+    Args:
+        scales: of the windows.
+        window: side of the windows.
+        axes: 2 or 3.
+        side: of the images.
+        multimodal: (M,) bool, images of two modalities; None where none are.
+
+    Attributes:
+        count: F, how many moves are proposed.
+        largest: no move is longer along an axis, pixels.
+    """
+
+    def __init__(
+        self,
+        scales: Sequence[int],
+        window: int,
+        axes: int,
+        side: int,
+        multimodal: DeviceTable | None,
+    ) -> None:
+        self.count, self.axes, self.side, self.largest = len(scales), axes, side, MAX_STEP * side
+        self.multimodal = multimodal
+        line = np.arange(window) - (window - 1) / 2
+        offsets = np.stack(np.meshgrid(*[line] * axes, indexing="ij")[::-1], axis=-1).reshape(-1, axes)
+        self.pixels = DeviceTable(np.array(scales, float))
+        self.offsets = DeviceTable(np.array(scales)[:, None, None] * offsets)
+
+    def propose(self, image: Array, windows: Array, point: Array, width: Array) -> Array:
+        """The moves, pixels, and the shares of the variance explained without and with them, (B, F, d + 2) float64.
+
+        Args:
+            image: (B,) index.
+            windows: (B, 2 F, w, ..., w) uint8, at each of F scales the fixed image, then the moving one.
+            point: (B, d) the control point, pixels.
+            width: (B,) of its spline, pixels.
+        """
+        xp, rows = xp_of(point), point.shape[0]
+        grey = xp.astype(windows, xp.float64) / 255 - 0.5
+        fixed, moving = grey[:, ::2, ...], grey[:, 1::2, ...]
+        pixel = xp.reshape(self.pixels.on(point), (1, self.count, *[1] * self.axes))
+        slopes = [
+            xp.reshape(gradient(fixed, -1 - k) / pixel, (rows, self.count, -1)) for k in range(self.axes)
+        ]
+        reach, inside = 1.0, True
+        for k, gap in enumerate(columns(self.offsets.on(point))):
+            at, rim = point[:, k, None, None] + gap, self.pixels.on(point)[:, None]
+            inside = inside & (at >= rim) & (at <= self.side - 1 - rim)
+            reach = reach * fields.cubic_bspline(xp.abs(gap) / width[:, None, None])
+        weight = xp.astype(inside & (reach > 0), xp.float64)
+        descent = xp.stack([part * reach for part in slopes], axis=-1)
+        fixed, moving = (xp.reshape(part, (rows, self.count, -1)) for part in (fixed, moving))
+        multimodal = None if self.multimodal is None else xp.take(self.multimodal.on(image), image, axis=0)
+        return clip_proposals(motions(descent, fixed, moving, weight, multimodal), self.largest)
+
+
+def gradient(values: Array, axis: int) -> Array:
+    """Central differences along an axis, counted from behind; one-sided at both ends, as in ``numpy.gradient``."""
+    xp = xp_of(values)
+    index = [slice(None)] * values.ndim
+
+    def part(start: int | None, stop: int | None) -> Array:
+        index[axis] = slice(start, stop)
+        return values[tuple(index)]
+
+    ends = part(1, 2) - part(0, 1), part(-1, None) - part(-2, -1)
+    return xp.concat([ends[0], (part(2, None) - part(None, -2)) / 2, ends[1]], axis=axis)
+
+
+# -- controls ----------------------------------------------------------------------------------------------------------
+class ContinuousMoves:
+    """A control point is moved by up to a tenth of the side along each axis.
+
+    Args:
+        proposer: proposes moves, whether the agent is shown them or not.
+
+    Attributes:
+        space: of actions.
+        proposals: the observable of the proposals; None where the agent is not shown them.
+    """
+
+    proposals: Proposals | None = None
+    space: Space
+
+    def __init__(self, proposer: BSplineProposals) -> None:
+        self.proposer, self.axes, self.side = proposer, proposer.axes, proposer.side
+        self.largest = proposer.largest
+        self.space = spaces.Box(-1, 1, (self.axes,), np.float32)
+
+    def motion(self, action: Array, proposals: Array) -> Array:
+        """What actions add at the control point, (B, d) float64 pixels."""
+        return xp_of(proposals).astype(action[:, : self.axes], proposals.dtype) * self.largest
+
+    def toward(self, missing: Array, proposals: Array) -> Array:
+        """The actions that come nearest to missing motions, (B, d) pixels."""
+        xp = xp_of(missing)
+        return xp.astype(xp.clip(missing / self.largest, -1.0, 1.0), xp.float32)
+
+
+class StepMoves(ContinuousMoves):
+    """A control point is moved by one of 11 steps along each axis."""
+
+    def __init__(self, proposer: BSplineProposals) -> None:
+        super().__init__(proposer)
+        self.space = spaces.MultiDiscrete([len(TABLE)] * self.axes)
+        self.table = DeviceTable(np.array([share * self.side for share in TABLE]))
+
+    def motion(self, action: Array, proposals: Array) -> Array:
+        """What actions add at the control point, (B, d) float64 pixels."""
+        xp = xp_of(proposals)
+        return xp.reshape(xp.take(self.table.on(proposals), xp.reshape(action, (-1,)), axis=0), action.shape)
+
+    def toward(self, missing: Array, proposals: Array) -> Array:
+        """The actions that come nearest to missing motions, (B, d) pixels."""
+        xp = xp_of(missing)
+        return xp.argmin(xp.abs(missing[..., None] - self.table.on(missing)), axis=-1)
+
+
+class GaussNewtonMoves(ContinuousMoves):
+    """The agent moves a control point itself, or as least squares propose at the scale that it trusts most."""
+
+    def __init__(self, proposer: BSplineProposals) -> None:
+        super().__init__(proposer)
+        self.proposals = Proposals(proposer.count * (self.axes + NUM_SCORES), largest=self.largest)
+        self.space = spaces.Box(-1, 1, (self.axes + proposer.count,), np.float32)
+
+    def motion(self, action: Array, proposals: Array) -> Array:
+        """What actions add at the control point, (B, d) float64 pixels."""
+        return select_proposal(action[:, self.axes :], super().motion(action, proposals), proposals)
+
+    def toward(self, missing: Array, proposals: Array) -> Array:
+        """The actions that come nearest to missing motions, (B, d) pixels."""
+        ends = missing[:, None, :] - proposals[..., : self.axes]
+        quality = proposal_quality(ops.norm(missing), ops.norm(ends), CLOSE * self.side)
+        return xp_of(missing).concat([super().toward(missing, proposals), quality], axis=1)
+
+
+CONTROLS = {"continuous": ContinuousMoves, "steps": StepMoves, "gauss_newton": GaussNewtonMoves}
+
+
+def make_moves(
+    control: str, scales: Sequence[int], window: int, axes: int, side: int, multimodal: DeviceTable | None
+) -> ContinuousMoves:
+    """The control of a name; see ``BSplineProposals`` for the other arguments."""
+    return CONTROLS[control](BSplineProposals(scales, window, axes, side, multimodal))

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from visionrl.banks.image_pairs import PairBank, middle
-from visionrl.ops.bending import lattice
+from visionrl.ops.deform import lattice
 from visionrl.ops.transforms import carry, invert
 from visionrl.rendering import Canvas
 

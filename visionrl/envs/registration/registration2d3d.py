@@ -126,8 +126,6 @@ class Registration2D3D(Task[State]):
         self.proposer = PoseGaussNewton(self.bank, self.max_step)
         self.moves = make_control(self.control, "rigid", 3, self.max_step, HALF, self.proposer)
         self.proposes = self.control == "gauss_newton"
-        if self.proposes:
-            self.clone_action_values = False  # each action that is tried means seven renders
         self.offset = np.array([self.offset_mm] * 3 + [self.offset_deg] * 3)
         picture = Image(len(self.views), self.size)
         self.show(

@@ -1,106 +1,91 @@
-"""What Tracking-v0 has and shows of correlation filters; array-API code."""
+"""The correlation filters of Tracking-v0: what a state holds of them and what the agent sees; array-API code."""
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 
 from visionrl import ops
-from visionrl.core import check_range
-from visionrl.envs.tracking.state import State
+from visionrl.core.observables import Image, Observable, Vector
 from visionrl.ops import Array, xp_of
-from visionrl.ops.correlation_filter import MAPS, CorrelationFilter, Known
-from visionrl.ops.wide import Wide
+from visionrl.ops.correlation_filter import MAPS, CorrelationFilter, FilterState, WideSearch
 
-KNOWN = tuple(field.name for field in fields(Known))
-FAR = 10.0  # limit of the numbers that describe peaks
-LEAST = 16  # side of the smallest window that a filter searches, pixels
+FIELDS = ("model", "filter", "first", "maps", "wide")
+PEAK_LIMIT = 10.0  # of the numbers that describe peaks
 
 
 class Responses:
-    """The filters of all episodes; without any, what a state has in their place.
+    """The filters of all episodes; without a filter, all that it gives is empty.
+
+    The fields of a state that it owns are those of ``FilterState``, and ``wide``, (B, 5) the peak of the wide window;
+    arrays of 0 numbers a row where there is none.
 
     Args:
-        side: of the window that is searched, pixels; 0 is no filter.
+        side: of the window that is searched, pixels, even; 0 is no filter.
         pyramid: the frames.
-        redetect: a wider window is searched too.
-
-    Raises:
-        ValueError: the side is odd or too small.
+        wide: a wider window is searched too.
     """
 
-    def __init__(self, side: int, pyramid: Any, redetect: bool = False) -> None:
-        check_range("response", side, 0)
-        if side % 2 or 0 < side < LEAST:
-            raise ValueError(f"response must be 0, or even and >= {LEAST}, got {side}")
+    def __init__(self, side: int, pyramid: Any, wide: bool = False) -> None:
         self.pyramid, self.filter = pyramid, CorrelationFilter(side) if side else None
-        self.wide = Wide(self.filter) if self.filter and redetect else None
+        self.wide = WideSearch(self.filter) if self.filter and wide else None
 
-    def spaces(self) -> dict[str, spaces.Space]:
-        """Of what is told."""
+    def observables(self) -> dict[str, Observable]:
+        """The observables ``response`` and ``peaks``."""
         if not self.filter:
             return {}
-        maps = (MAPS, self.filter.cells, self.filter.cells)
-        peaks = spaces.Box(-FAR, FAR, ((MAPS + bool(self.wide)) * 5,), np.float32)
-        return {"response": spaces.Box(0, 255, maps, np.uint8), "peaks": peaks}
+        numbers = Vector((MAPS + bool(self.wide)) * 5, -PEAK_LIMIT, PEAK_LIMIT)
+        return {"response": Image(MAPS, self.filter.cells), "peaks": numbers}
 
-    def begun(self, frame: np.ndarray, box: np.ndarray) -> dict[str, np.ndarray]:
-        """What is known after the first frame, numbered (1,), with the box (1, 4): fields of one episode's state."""
+    def start(self, frame: np.ndarray, box: np.ndarray) -> dict[str, np.ndarray]:
+        """The fields of one episode after its first frame, numbered (1,), with the box (1, 4)."""
         if not self.filter:
-            return {name: np.zeros(0) for name in (*KNOWN, "wide")}
-        known = self.filter.begin(self.pyramid, frame, box)
-        wide = self.widely(known, frame, box, np.zeros((1, 0)))
-        return {name: getattr(known, name)[0] for name in KNOWN} | {"wide": wide[0]}
+            return {name: np.zeros(0) for name in FIELDS}
+        known = self.filter.start(self.pyramid, frame, box)
+        wide = self.wide_peak(known.filter, frame, box, np.zeros((1, 0)))
+        return {name: values[0] for name, values in {**vars(known), "wide": wide}.items()}
 
-    def after(self, state: State, box: Array, frame: Array, learn: Array) -> dict[str, Array]:
-        """The same once boxes are placed, (B, 4), and the next frame is on; the rows ``learn`` (B,) learn."""
-        known = Known(*(getattr(state, name) for name in KNOWN))
+    def update(
+        self, known: Mapping[str, Array], done: tuple[Array, Array], frame: Array, learn: Array
+    ) -> dict[str, Array]:
+        """The fields that change once boxes are placed; see ``CorrelationFilter.update``."""
         if not self.filter:
-            return vars(known) | {"wide": state.wide}
-        known = self.filter.after(self.pyramid, known, (state.frame, box), frame, learn)
-        return vars(known) | {"wide": self.widely(known, frame, box, state.wide)}
+            return {}
+        before = FilterState(*(known[name] for name in FIELDS[:-1]))
+        after = self.filter.update(self.pyramid, before, done, frame, learn)
+        return {**vars(after), "wide": self.wide_peak(after.filter, frame, done[1], known["wide"])}
 
-    def widely(self, known: Known, frame: Array, box: Array, nothing: Array) -> Array:
-        """The peak of the wide window around boxes, (B, 5); ``nothing`` if it is not looked for."""
-        return self.wide.peak(self.pyramid, known.filter, frame, box) if self.wide else nothing
+    def wide_peak(self, filters: Array, frame: Array, box: Array, nothing: Array) -> Array:
+        """The peak of the wide window around boxes, (B, 5); ``nothing`` if it is not searched."""
+        return self.wide.peak(self.pyramid, filters, frame, box) if self.wide else nothing
 
-    def peaks(self, state: State) -> tuple[Array, ...]:
-        """Where the responses are strongest, see ``CorrelationFilter.peaks``; nothing without a filter.
+    def peaks(self, maps: Array, wide: Array, box: Array) -> Array:
+        """The strongest places of the responses, see ``CorrelationFilter.peaks``; None without a filter.
 
         (B, 4, 5), or (B, 5, 5) with the wide window's.
         """
         if not self.filter:
-            return ()
-        peaks = self.filter.peaks(state.maps, state.box)
-        return (xp_of(peaks).concat([peaks, state.wide[:, None, :]], axis=1) if self.wide else peaks,)
+            return None
+        peaks = self.filter.peaks(maps, box)
+        return xp_of(peaks).concat([peaks, wide[:, None, :]], axis=1) if self.wide else peaks
 
-    def searched(self, state: State) -> tuple[Array, ...]:
-        """The squares that the filters search at the present size, edges in pixels, (B, 4). Nothing without a filter."""
+    def search_squares(self, box: Array) -> list[Array]:
+        """The squares in which the filters look for peaks at the present size, edges in pixels, (B, 4) each."""
         if not self.filter:
-            return ()
-        scales = (1.0, 2 * self.wide.far / self.filter.cells) if self.wide else (1.0,)
-        return tuple(self.filter.square(state.box, scale) for scale in scales)
+            return []
+        scales = (1.0, self.wide.scale) if self.wide else (1.0,)
+        return [self.filter.search_square(box, scale) for scale in scales]
 
-    def told(self, state: State) -> dict[str, Array]:
-        """What the agent is told."""
+    def seen(self, maps: Array, wide: Array, box: Array) -> dict[str, Array]:
+        """The values of the observables."""
         if not self.filter:
             return {}
-        xp, (peaks,) = xp_of(state.maps), self.peaks(state)
-        side = xp.sqrt(ops.area(state.box))[:, None, None]
+        xp, peaks = xp_of(maps), self.peaks(maps, wide, box)
+        side = xp.sqrt(ops.area(box))[:, None, None]
         value, sharp = peaks[..., 3], peaks[..., 4] / 10
         share = 10 * (value / xp.maximum(value[:, :1], 0.01) - 1)
         numbers = xp.concat([peaks[..., :2] / side, xp.stack([value, sharp, share], axis=-1)], axis=-1)
-        flat = xp.reshape(xp.clip(numbers, -FAR, FAR), (numbers.shape[0], -1))
-        grey = xp.astype(xp.round(255 * xp.clip(state.maps, 0.0, 1.0)), xp.uint8)
-        return {"response": grey, "peaks": xp.astype(flat, xp.float32)}
-
-
-def check_filters(response: int, redetect: bool, control: str, pixels: bool) -> None:
-    """Raise ValueError where what is asked for needs a filter or control "follow" and has none."""
-    if not response and (control == "follow" or not pixels):
-        raise ValueError(f"response must not be 0 with control 'follow' or without pixels, got {response}")
-    if redetect and control != "follow":
-        raise ValueError(f"redetect must be False without control 'follow', got True and {control!r}")
+        grey = xp.astype(xp.round(255 * xp.clip(maps, 0.0, 1.0)), xp.uint8)
+        return {"response": grey, "peaks": xp.clip(numbers, -PEAK_LIMIT, PEAK_LIMIT)}

@@ -1,0 +1,43 @@
+"""What goes into a trained model and what comes out: its observations, and the scores of its actions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gymnasium import Space, spaces
+
+
+def q_values_of(policy: Any) -> Callable[[Any], Any] | None:
+    """From observations, as tensors, to the values of all actions, (B, n), for a policy that has them."""
+    if hasattr(policy, "quantile_net"):
+        return lambda observations: policy.quantile_net(observations).mean(1)
+    return getattr(policy, "q_net", None)
+
+
+def action_scores(policy: Any, observations: Any) -> Any:
+    """A tensor (B, n): Q-values of the actions, or the logarithms of their probabilities where there are none.
+
+    None where actions are not numbered, or the policy remembers what it saw.
+    """
+    if values := q_values_of(policy):
+        return values(observations)
+    if not isinstance(policy.action_space, spaces.Discrete) or hasattr(policy, "lstm_actor"):
+        return None
+    return policy.get_distribution(observations).distribution.logits
+
+
+def check_spaces(trained: Space, shown: Space) -> None:
+    """Refuse observations that a model was not trained on.
+
+    Raises:
+        ValueError: names the first part that differs.
+    """
+    before, now = (
+        {key: box.shape for key, box in getattr(s, "spaces", {}).items()} for s in (trained, shown)
+    )
+    for key in sorted(before | now):
+        if before.get(key) != now.get(key):
+            raise ValueError(
+                f"observation {key!r} must be of shape {before.get(key)} for this agent, got {now.get(key)}"
+            )

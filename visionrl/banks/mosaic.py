@@ -1,0 +1,88 @@
+"""A picture of what glimpses have shown so far: a memory for agents that have none; array-API code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from gymnasium import spaces
+
+from visionrl.banks.patches import allocate, block_mean, shrink
+from visionrl.datasets import ImageSample
+from visionrl.ops import Array, DeviceTable, const, xp_of
+
+
+class Mosaic:
+    """Images at several scales, all at full size, uncovered where a retina has been; an observable.
+
+    Args:
+        samples: the images.
+        retina: side of the retina, pixels.
+        scales: pixels of the image per pixel of the retina, finest first.
+        max_side: images with a longer side are shrunk to it first; None never.
+        channels: of the pictures.
+
+    Attributes:
+        shape: (channels + 1, H, W) of a picture; smaller images are padded with 0 at the right and below.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[ImageSample],
+        retina: int,
+        scales: tuple[int, ...],
+        max_side: int | None,
+        channels: int,
+    ) -> None:
+        self.retina, self.scales = retina, scales
+        images = [shrink(sample.image, max_side)[0] for sample in samples]
+        high, wide = (max(image.shape[axis] for image in images) for axis in (1, 2))
+        shape = (len(images), len(scales), channels, high, wide)
+        planes = allocate(int(np.prod(shape))).reshape(shape)
+        for image, plane in zip(images, planes, strict=True):
+            for scale, level in zip(scales, plane, strict=True):
+                full = block_mean(image, scale).repeat(scale, axis=1).repeat(scale, axis=2)
+                level[:, : full.shape[1], : full.shape[2]] = full
+        self.planes, self.shape = DeviceTable(planes), (channels + 1, high, wide)
+
+    @property
+    def space(self) -> spaces.Box:
+        """(C + 1, H, W) uint8."""
+        return spaces.Box(0, 255, self.shape, np.uint8)
+
+    @property
+    def shown(self) -> bool:
+        """Always."""
+        return True
+
+    def encode(self, value: tuple[Array, Array]) -> Array:
+        """Every pixel as sharp as it was seen, and a last channel for how sharp: 255 // scale, 0 for unseen.
+
+        Args:
+            value: (B,) int64, the image; (B, T, 2) float64, (x, y) of the glimpses in pixels, NaN for none.
+
+        Returns:
+            (B, C + 1, H, W) uint8.
+        """
+        index, trail = value
+        xp = xp_of(trail)
+        shown = self.planes.rows(index)
+        picture = xp.zeros_like(shown[:, 0, ...])
+        sharp = xp.zeros_like(picture[:, :1, ...])
+        for level, scale in reversed(list(enumerate(self.scales))):
+            covered = self.covered(trail, scale)
+            picture = xp.where(covered, shown[:, level, ...], picture)
+            sharp = xp.where(covered, xp.full_like(sharp, 255 // scale), sharp)
+        return xp.concat([picture, sharp], axis=1)
+
+    def covered(self, trail: Array, scale: int) -> Array:
+        """The pixels that some window of a ``PatchBank`` has shown at a scale: (B, 1, H, W) bool."""
+        xp = xp_of(trail)
+        taken = ~xp.isnan(trail)
+        cell = xp.round((xp.where(taken, trail, 0.0) + 0.5) / scale - 0.5) - self.retina // 2
+        spans = []
+        for axis, length in ((1, self.shape[1]), (0, self.shape[2])):
+            pixel = const(tuple(range(length)), trail) // scale - cell[:, :, axis, None]
+            inside = (pixel >= 0) & (pixel < self.retina) & taken[:, :, axis, None]
+            spans.append(xp.astype(inside, xp.float32))
+        return xp.matmul(xp.matrix_transpose(spans[0]), spans[1])[:, None, :, :] > 0
