@@ -35,7 +35,7 @@ FIELD_MM = 409.6  # side of the detector
 
 def contenders(size: int, batch: int, device: str) -> dict[str, Callable[[], Any]]:
     """Calls that render a batch, by the name of their kernel."""
-    task: Any = make_task("visionrl/Registration2D3D-v0", size=size, pixel_mm=FIELD_MM / size, spacing=4.0)
+    task: Any = make_task("visionrl/Registration2D3D-v0", size=size, pixel_mm=FIELD_MM / size, spacing_mm=4.0)
     rng = np.random.default_rng(0)
     states = [task.sample(rng, int(rng.integers(task.items))) for _ in range(batch)]
     index, pose = np.array([s.image for s in states]), np.array([s.pose for s in states])

@@ -105,7 +105,7 @@ def test_too_few_points():
 
 
 def test_unit_moves():
-    made = task(offset_px=0.0, offset_deg=0.0)
+    made = task(offset=(0.0, 0.0))
     for action, change in enumerate([(1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)]):
         after, reward = act(made, start(made), action)
         got = transforms.to_numbers(after.pose, "rigid")[0]
@@ -262,10 +262,10 @@ def test_starts():
     own = transforms.to_matrix(np.array([[3.0, 1, 5]]), "rigid", 2)[0]
     home = np.full(2, 47.5)
     placed = np.column_stack([own[:, :2], own[:, 2] + home - own[:, :2] @ home])
-    made = task(replace(pair(), start=placed), pair(), start="own")
+    made = task(replace(pair(), start=placed), pair(), offset=None)
     for item, wanted in enumerate((own, IDENTITY)):
         np.testing.assert_allclose(made.sample(np.random.default_rng(0), item).pose, wanted, atol=1e-9)
-    made = task(offset_px=10.0, offset_deg=20.0)
+    made = task(offset=(10.0, 20.0))
     drawn = [made.sample(np.random.default_rng(seed), 0) for seed in range(200)]
     numbers = transforms.to_numbers(np.stack([state.pose for state in drawn]), "rigid")
     np.testing.assert_allclose(np.abs(numbers).max(0), (10, 10, 20), rtol=0.05)
@@ -298,7 +298,7 @@ def test_maps_that_the_kind_cannot_make_are_fitted():
         ({"scales": (1, 2)}, "scales must be whole numbers >= 1, falling"),
         ({"scales": ()}, "scales must be"),
         ({"reward_levels": (1, 2)}, "reward_levels must be 3 values"),
-        ({"offset_deg": 200.0}, r"offset_deg must be a number in \[0.0, 120.0\]"),
+        ({"offset": (30.0, 200.0)}, r"offset must be .*\[0.0, 120.0\]"),
         ({"window": 4}, "window must be"),
         ({"max_step": 0.0}, "max_step must be"),
     ],
@@ -354,14 +354,14 @@ def test_a_blank_image_keeps_the_start():
 
 
 def test_the_picture():
-    made = task(offset_px=0.0, offset_deg=0.0)
+    made = task(offset=(0.0, 0.0))
     shown = made.draw(made.sample(np.random.default_rng(0), 0))
     assert shown.dtype == np.uint8 and shown.shape[1] == 2 * shown.shape[0]
 
 
 def test_two_stains_of_a_kidney(shared_data):
     path = f"pairs:{shared_data / 'registration2d'}"
-    made = make_task(ID, data=path, split="all", transform="affine", start="own")
+    made = make_task(ID, data=path, split="all", transform="affine", offset=None)
     fitted = batch.stack([made.sample(np.random.default_rng(0), item) for item in range(made.items)])
     before = made.metrics(fitted)["tre_px"]
     after = made.metrics(replace(fitted, pose=fitted.target))["tre_px"]

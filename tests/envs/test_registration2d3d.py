@@ -106,9 +106,7 @@ def test_x_rays_are_renders_where_nothing_changes():
 
 @pytest.mark.parametrize("name", sorted(BASELINES[ID]))
 def test_optimisers_find_the_pose(name):
-    made = task(
-        intensity_jitter=0.0, views=(0.0, 90.0), offset_mm=8.0, offset_deg=4.0, size=32, pixel_mm=12.0
-    )
+    made = task(intensity_jitter=0.0, views=(0.0, 90.0), offset=(8.0, 4.0), size=32, pixel_mm=12.0)
     state = start(made)
     before, after = (float(made.metrics(s)["mtre_mm"][0]) for s in (state, _run(name, made, state)))
     assert after == before if name == "identity" else after < min(2.0, before)
@@ -142,7 +140,7 @@ def test_volumes_without_points_have_a_lattice_of_fiducials():
         ({"views": ()}, "views must be 1 or more values, each a number"),
         ({"views": (np.nan,)}, "views must be 1 or more values, each a number"),
         ({"source_mm": 100.0}, "source_mm must be"),
-        ({"offset_deg": 40.0}, "offset_deg must be"),
+        ({"offset": (20.0, 40.0)}, "offset must be"),
         ({"tone": ((0, 0),)}, "tone must be two knots"),
         ({"tone": ((0, 0), (0, 1))}, "tone must be two knots"),
         ({"tone": ((0, 0), (255, -1))}, "tone must be two knots"),

@@ -57,7 +57,7 @@ def start(made, pose=IDENTITY, item=0):
 
 
 def test_unit_moves_are_millimetres_and_degrees():
-    made = task(offset_mm=0.0, offset_deg=0.0)
+    made = task(offset=(0.0, 0.0))
     for number in range(6):
         state = start(made)
         after = made.step(state, np.array([2 * number]))
@@ -201,7 +201,7 @@ def test_the_picture():
     [
         ({"voxel_mm": 0.0}, "voxel_mm must be"),
         ({"lattice": 1}, "lattice must be"),
-        ({"offset_mm": -1.0}, "offset_mm must be"),
+        ({"offset": (-1.0, 30.0)}, "offset must be"),
         ({"scales": (40, 1)}, r"volumes must have sides >= 120 mm, the largest scale, got \[120"),
         ({"reward_type": "ssd"}, "reward_type must be one of"),
     ],

@@ -7,9 +7,9 @@ import numpy as np
 from visionrl.ops import Array, DeviceTable, const, xp_of
 
 POWERS = 4  # of the moving grey, from 0 on: contrasts may differ by a cubic
-KNOTS = 8  # of a broken line from the fixed grey to the moving one, for contrasts that turn over
+KNOTS = 8  # of a piecewise linear function from the fixed intensity to the moving one, for contrasts that turn over
 DAMPING = 1e-3  # share by which the diagonal of the normal equations is raised; a hundredth for the contrast
-STIFFNESS = 1e-3  # of the broken line, a pixel: what keeps its knots level where no pixel has their grey
+STIFFNESS = 1e-3  # of that function, a pixel: what keeps its knots level where no pixel has their grey
 ENOUGH = 4  # pixels that must count for each number that is solved for
 NUM_SCORES = 2  # numbers beside a motion: the shares of the variance that are explained without and with it
 ROUNDS = 10  # most motions one after the other at a scale, where no agent chooses
@@ -54,9 +54,9 @@ def fit_polynomial_intensity(descent: Array, fixed: Array, moving: Array, weight
 
 
 def fit_spline_intensity(descent: Array, fixed: Array, moving: Array, weight: Array) -> Array:
-    """The same where the moving grey is a function of the fixed one, a broken line; shares are of the moving image's variance.
+    """Motions where the moving intensity is a piecewise linear function of the fixed one, (B, F, k + 2) float64.
 
-    The fixed grey counts as what it is nearest to in [-0.5, 0.5]. The line is found first; its slopes and those of the
+    Shares are of the moving variance. Fixed intensities are clipped to [-0.5, 0.5]. The line is found first; its slopes and those of the
     fixed image say how the moving grey changes with a motion.
     """
     xp = xp_of(fixed)

@@ -45,7 +45,7 @@ class State:
         trail: (B, 20, d, d + 1) float64, poses before this one, newest last; NaN before the start.
         start_error: (B,) float64, target registration error at the start.
         score: (B,) float64, similarity of the images now; 0 where the reward does not ask.
-        proposals: (B, F, k + 2) float64, what ``proposals.GaussNewton`` proposes now; (B, 0) without control "gauss_newton".
+        proposals: (B, F, k + 2) float64, what ``GaussNewton`` proposes now; (B, 0) for other controls.
         finished: (B,) bool, the episode has come to its end.
     """
 
@@ -85,10 +85,11 @@ class Align(Task[State]):
     """"truth", or 10 times the gain of a similarity that needs no truth: "ncc" (cross-correlation), "mi" (mutual information), "dice" (overlap of label maps), in 2D "inliers" (share of ORB's matches that the map agrees with, to 3 pixels)."""
     reward_levels: tuple[float, float, float] | None = None
     """Rewards of a better, an equal and a worse map, in place of the amount that was gained."""
-    start: Literal["offset", "own"] = "offset"
-    """"offset" begins a random map away from the truth, "own" where the pair says, or middle on middle."""
-    offset_deg: Annotated[float, Interval(ge=0.0, le=120.0)] = 30.0
-    """Largest random turn of the start about each axis, degrees; stretches and shears are up to a third of it."""
+    offset: tuple[Annotated[float, Ge(0.0)], Annotated[float, Interval(ge=0.0, le=120.0)]] | None = (
+        30.0,
+        30.0,
+    )
+    """Largest random shift of the start along each axis, pixels as held (millimetres in 3D), and turn about each axis, degrees; stretches and shears are up to a third of the latter. None begins where the pair says, or middle on middle."""
     termination: Literal["rest", "close"] = "rest"
     """"rest" ends where the agent oscillates; "close" within ``epsilon`` of the truth, for training alone."""
     epsilon: Annotated[float, Ge(0.01)] = 1.0
@@ -157,15 +158,11 @@ class Align(Task[State]):
         """The pairs, held at some scales."""
         raise NotImplementedError
 
-    def largest_shift(self) -> float:
-        """Largest random shift of a start along each axis, in the unit of places."""
-        raise NotImplementedError
-
     def largest_offsets(self) -> np.ndarray:
         """(k,) largest random change of each number of the true map."""
         turns = self.axes * (self.axes - 1) // 2
         others = self.moves.count - self.axes - turns  # stretches and shears
-        shift, turn = self.largest_shift(), self.offset_deg
+        shift, turn = self.offset or (0.0, 0.0)
         return np.array([shift] * self.axes + [turn] * turns + [turn / 3] * others)
 
     def make_proposer(self, bank: Bank) -> GaussNewton:
@@ -198,7 +195,7 @@ class Align(Task[State]):
         if self.augment:
             share = share * rng.random() ** 2  # whoever comes near must also learn the last steps
         offset = rng.uniform(-1, 1, (1, self.moves.count)) * self.spread * share
-        if self.start == "own":
+        if self.offset is None:
             pose = transforms.compose(view_transform, self.bank.geometry.starts[item][None])
         else:
             pose = transforms.move(target, offset, self.transform)
@@ -244,7 +241,7 @@ class Align(Task[State]):
         )
 
     def view(self, which: int, pair: Array, pose: Array, levels: Sequence[int] | None = None) -> Array:
-        """Windows (B, levels, C, w, w) of the fixed (0) or the moving (1) images, at all scales unless some are named."""
+        """Windows (B, levels, C, w, w) of the fixed (0) or the moving (1) images, at all scales by default."""
         return self.bank.windows(which, pair, pose, self.levels if levels is None else levels, self.window)
 
     def reward(self, before: State, action: Array, after: State) -> Array:

@@ -35,8 +35,9 @@ class GaussNewton:
 
     At each scale the fixed grey is written as a cubic of the moving grey plus the fixed image's slopes times what a
     motion moves there, and both are solved for at once: one Gauss-Newton step of image alignment. For images of two
-    modalities the moving grey is also written as a broken line of the fixed grey, and what explains more of the variance counts. The fields are those
-    of the windows, seen at half their resolution, and one twice as wide. Pixels count that lie inside both images.
+    modalities the moving intensity is also written as a piecewise linear function of the fixed intensity, and the model
+    that explains more of the variance counts. The fields are those of the windows, seen at half their resolution, and
+    one twice as wide. Pixels count that lie inside both images.
 
     Source: Lucas & Kanade (1981); Baker & Matthews (2004) for the slopes of the fixed image.
 
@@ -79,7 +80,7 @@ class GaussNewton:
         self.known = tuple(map(DeviceTable, self.still(pairs))) if kept else None
 
     def still(self, pairs: int) -> list[np.ndarray]:
-        """``views`` of all fixed images as they are."""
+        """The ``views`` of all fixed images as they are."""
         eye = np.eye(self.axes, self.axes + 1)[None]
         rows = [self.views(np.array([pair]), eye) for pair in range(pairs)]
         return [np.concatenate(parts) for parts in zip(*rows, strict=True)]
@@ -105,7 +106,7 @@ class GaussNewton:
         return clip_proposals(motions(descent, grey, moving, weight, differ), self.largest)
 
     def views(self, pair: Array, view_transform: Array) -> tuple[Array, Array, Array]:
-        """Of fixed images: grey (B, F, n), how it changes with a motion (B, F, n, k), both float32, and (B, F, n) inside."""
+        """Intensities (B, F, n) of fixed images, their changes with a motion (B, F, n, k), and (B, F, n) inside."""
         xp = xp_of(view_transform)
         greys = xp.stack(
             [
@@ -130,12 +131,12 @@ class GaussNewton:
         return (ahead - behind) / (2 * pixel)
 
     def grey(self, which: int, pair: Array, pose: Array, levels: Sequence[int] | None = None) -> Array:
-        """(B, F, n) float32 in [-0.5, 0.5] of the fixed (0) or moving (1) images, at all scales unless some are named."""
+        """Intensities (B, F, n) in [-0.5, 0.5] of the fixed (0) or moving (1) images, at all scales by default."""
         windows = self.bank.windows(which, pair, pose, levels or self.levels, self.side)
         return grey(windows, self.bank.pictures) / 255 - 0.5
 
     def inside(self, which: int, pair: Array, pose: Array) -> Array:
-        """(B, F, n) bool, which pixels lie in the fixed (0) or the moving (1) image, a pixel from its border at least."""
+        """Whether pixels lie in the fixed (0) or moving (1) image, a pixel from its border at least, (B, F, n)."""
         there = within(self.grid, self.bank.sizes[which], pair, pose, self.margin.on(pose))
         return xp_of(pose).reshape(there, (-1, self.count, self.points))
 
@@ -170,8 +171,8 @@ def grey(windows: Array, pictures: int) -> Array:
 class PoseGaussNewton:
     """Motions by which renders would look like X-rays if they changed linearly with them.
 
-    The X-ray is written as a broken line of the render, so that tones may differ, both less their own blur; what the render
-    changes with each number of the motion is seen by six more renders.
+    The X-ray's intensity is written as a piecewise linear function of the render's, so that tones may differ, both less
+    their own blur; six more renders show how the render changes with each number of the motion.
 
     Source: Lucas & Kanade (1981).
 
@@ -234,6 +235,6 @@ def fit_scale(renders: Array, xray: Array, mean: Array) -> Array:
 
 
 def block_means(side: int, coarser: int) -> np.ndarray:
-    """(side // coarser, side), what takes the mean of every few pixels in a row; pixels that are left over count nowhere."""
+    """(side // coarser, side) matrix that averages every few pixels in a row; pixels left over count nowhere."""
     means = np.kron(np.eye(side // coarser), np.full((1, coarser), 1 / coarser))
     return np.pad(means, ((0, 0), (0, side % coarser)))

@@ -39,12 +39,12 @@ class Registration2D(Align):
 
     | Action | Meaning |
     |--------|---------|
-    | 0 | shift x, +1 pixel |
-    | 1 | shift x, -1 pixel |
-    | 2 | shift y, +1 pixel |
-    | 3 | shift y, -1 pixel |
-    | 4 | turn from x to y, +1 degree |
-    | 5 | turn from x to y, -1 degree |
+    | 0 | increase x shift, by 1 pixel |
+    | 1 | decrease x shift, by 1 pixel |
+    | 2 | increase y shift, by 1 pixel |
+    | 3 | decrease y shift, by 1 pixel |
+    | 4 | increase turn from x to y, by 1 degree |
+    | 5 | decrease turn from x to y, by 1 degree |
 
     Further actions: 6, 7: a stretch (exp of 1 degree: 1.8 %) with "similarity"; 6 to 11: two stretches and a shear with "affine".
 
@@ -57,8 +57,6 @@ class Registration2D(Align):
     Matthews (2004) for the proposals of "gauss_newton"; that an agent chooses among them is of no paper.
     """
 
-    offset_px: Annotated[float, Ge(0.0)] = 30.0
-    """Largest random shift of the start along each axis, pixels as held."""
     max_side: Annotated[int, Ge(1)] | None = 256
     """Longest side of a pair, pixels; larger ones are shrunk to it, None never."""
     channels: Literal[1, 3] | None = 1
@@ -76,9 +74,6 @@ class Registration2D(Align):
 
     def make_bank(self, scales: tuple[int, ...]) -> Bank:
         return pair_bank(self.samples, scales, self.transform, self.max_side, self.channels)
-
-    def largest_shift(self) -> float:
-        return self.offset_px
 
     @property
     def resolved_arguments(self) -> dict[str, Any]:
@@ -114,18 +109,18 @@ class Registration3D(Align):
 
     | Action | Meaning |
     |--------|---------|
-    | 0 | shift x, +1 millimetre |
-    | 1 | shift x, -1 millimetre |
-    | 2 | shift y, +1 millimetre |
-    | 3 | shift y, -1 millimetre |
-    | 4 | shift z, +1 millimetre |
-    | 5 | shift z, -1 millimetre |
-    | 6 | turn about x, +1 degree |
-    | 7 | turn about x, -1 degree |
-    | 8 | turn about y, +1 degree |
-    | 9 | turn about y, -1 degree |
-    | 10 | turn about z, +1 degree |
-    | 11 | turn about z, -1 degree |
+    | 0 | increase x shift, by 1 millimetre |
+    | 1 | decrease x shift, by 1 millimetre |
+    | 2 | increase y shift, by 1 millimetre |
+    | 3 | decrease y shift, by 1 millimetre |
+    | 4 | increase z shift, by 1 millimetre |
+    | 5 | decrease z shift, by 1 millimetre |
+    | 6 | increase turn about x, by 1 degree |
+    | 7 | decrease turn about x, by 1 degree |
+    | 8 | increase turn about y, by 1 degree |
+    | 9 | decrease turn about y, by 1 degree |
+    | 10 | increase turn about z, by 1 degree |
+    | 11 | decrease turn about z, by 1 degree |
 
     Further actions: 12, 13: a stretch (exp of 1 degree: 1.8 %) with "similarity"; 12 to 23: three stretches and three shears with "affine".
 
@@ -140,8 +135,6 @@ class Registration3D(Align):
     paper.
     """
 
-    offset_mm: Annotated[float, Ge(0.0)] = 30.0
-    """Largest random shift of the start along each axis, millimetres."""
     window: Annotated[int, Ge(16)] = 32
     scales: Annotated[Sequence[Annotated[int, Ge(1)]], MinLen(1)] = (2, 1)
     voxel_mm: Annotated[float, Ge(0.01)] = 3.0
@@ -162,9 +155,6 @@ class Registration3D(Align):
     def make_bank(self, scales: tuple[int, ...]) -> Bank:
         check_sides(self.samples, max(self.scales) * self.voxel_mm)
         return volume_pair_bank(self.samples, scales, self.transform, self.voxel_mm, self.lattice)
-
-    def largest_shift(self) -> float:
-        return self.offset_mm
 
     # -- edge ------------------------------------------------------------------------------------------------------
     def draw(self, state: State) -> np.ndarray:

@@ -42,7 +42,7 @@ class State:
         pose: (B, 3, 4) float64, the pose now.
         trail: (B, 20, 3, 4) float64, poses before this one, newest last; NaN before the start.
         start_error: (B,) float64, mean target registration error at the start, millimetres.
-        proposals: (B, F, 8) float64, what ``proposals.PoseGaussNewton`` propose now; (B, 0) without control "gauss_newton".
+        proposals: (B, F, 8) float64, what ``PoseGaussNewton`` proposes now; (B, 0) for other controls.
         finished: (B,) bool, the volume rests.
     """
 
@@ -69,9 +69,24 @@ class Registration2D3D(Task[State]):
     | Item        | Value |
     |-------------|-------|
     | Observation | ``xray`` (views, s, s) uint8; ``render`` (views, s, s) uint8: the volume as it lies now; ``pose`` (6,) in [-1, 1]: shifts and turns now, shares of 80 mm and 45 degrees; ``history`` (24,) in [-1, 1]: the way from each of the last 4 poses to this one, shares of the same; with "gauss_newton" also ``proposals`` (2 * 8,) float32: for each of two scales, coarse first, the six numbers of the motion that least squares propose, in ``max_step``, and the shares of the variance that is explained without and with it |
-    | Action      | "steps": one of 11 steps, coarse to fine, for each number at once: shift along x, y, z (0.25 to 20 mm to either side, or none) and turn about x, y, z (0.2 to 15 degrees); "unit": 2k + 0 / 1 one millimetre or degree more / less of number k; or "continuous"; or "gauss_newton": six numbers as in "continuous", then two: the proposal of the scale whose number is larger is made, if that is above 0, else the six |
+    | Action      | "steps": one of 11 steps, coarse to fine, for each number at once: shift along x, y, z (0.25 to 20 mm to either side, or none) and turn about x, y, z (0.2 to 15 degrees); "unit": Discrete(12), see below; or "continuous"; or "gauss_newton": six numbers as in "continuous", then two: the proposal of the scale whose number is larger is made, if that is above 0, else the six |
     | Reward      | mean target registration error gained, in multiples of ``success_radius`` |
     | Ends        | when the agent oscillates: the same pose 4 times in 20 steps, to a quarter of a millimetre or degree |
+
+    | Action | Meaning of an action of control "unit" |
+    |--------|---------|
+    | 0 | increase x shift, by 1 millimetre |
+    | 1 | decrease x shift, by 1 millimetre |
+    | 2 | increase y shift, by 1 millimetre |
+    | 3 | decrease y shift, by 1 millimetre |
+    | 4 | increase z shift, by 1 millimetre |
+    | 5 | decrease z shift, by 1 millimetre |
+    | 6 | increase turn about x, by 1 degree |
+    | 7 | decrease turn about x, by 1 degree |
+    | 8 | increase turn about y, by 1 degree |
+    | 9 | decrease turn about y, by 1 degree |
+    | 10 | increase turn about z, by 1 degree |
+    | 11 | decrease turn about z, by 1 degree |
 
     Axes are those of the room: x to the patient's left, y to the back, z to the head; the volume turns about its middle.
     A move beyond 80 mm or 45 degrees is not made. Each step renders the volume along the rays of a cone beam: see
@@ -90,10 +105,10 @@ class Registration2D3D(Task[State]):
     """Largest continuous move and proposal, millimetres and degrees."""
     views: Annotated[Sequence[float], MinLen(1)] = (0.0,)
     """Angles of the C-arm, degrees, one a picture: 0 from behind, 90 from the patient's left."""
-    offset_mm: Annotated[float, Interval(ge=0.0, le=REACH_MM - SPREAD)] = 20.0
-    """Largest random shift of the start along each axis, millimetres."""
-    offset_deg: Annotated[float, Interval(ge=0.0, le=15.0)] = 10.0
-    """Largest random turn of the start about each axis, degrees."""
+    offset: tuple[
+        Annotated[float, Interval(ge=0.0, le=REACH_MM - SPREAD)], Annotated[float, Interval(ge=0.0, le=15.0)]
+    ] = (20.0, 10.0)
+    """Largest random shift of the start along each axis, millimetres, and turn about each axis, degrees."""
     intensity_jitter: Annotated[float, Ge(0.0)] = 1.0
     """How much X-rays differ from renders in contrast, brightness, blur and noise; 0 not at all."""
     success_radius: Annotated[float, Ge(0.01)] = 5.0
@@ -126,7 +141,7 @@ class Registration2D3D(Task[State]):
         self.proposer = PoseGaussNewton(self.bank, self.max_step)
         self.moves = make_control(self.control, "rigid", 3, self.max_step, HALF, self.proposer)
         self.proposes = self.control == "gauss_newton"
-        self.offset = np.array([self.offset_mm] * 3 + [self.offset_deg] * 3)
+        self.spread = np.repeat(self.offset, 3)
         picture = Image(len(self.views), self.size)
         self.show(
             xray=picture,
@@ -141,7 +156,7 @@ class Registration2D3D(Task[State]):
     def sample(self, rng: np.random.Generator, item: int) -> State:
         share = EASY + (1 - EASY) * self.difficulty
         target = transforms.to_matrix(rng.uniform(-SPREAD, SPREAD, (1, 6)), "rigid", 3)
-        pose = move_pose(target, rng.uniform(-1, 1, (1, 6)) * self.offset * share)
+        pose = move_pose(target, rng.uniform(-1, 1, (1, 6)) * self.spread * share)
         image = np.array([item])
         xray = exposed(rng, self.bank.thickness(image, target)[0], self.intensity_jitter)
         return State(
