@@ -105,6 +105,7 @@ def test_embedded_by_name():
         load("scan-pairs", kind=PairSample, split="val", classes=["cat"])
 
 
+@pytest.mark.slow
 def test_strewn_pairs_are_more_for_training_and_the_same_for_the_rest():
     plain, strewn = (
         {split: load(name, kind=PairSample, split=split) for split in COUNTS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import warnings
 from dataclasses import replace
 
@@ -342,6 +343,7 @@ def test_a_header_without_spacing_is_refused(tmp_path):
 def write_series(folder, image, skip=None, uid="1.2.3"):
     """One DICOM file a slice, as ITK's example has it."""
     folder.mkdir(parents=True, exist_ok=True)
+    characters = locale.setlocale(locale.LC_CTYPE)
     writer = itk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
     direction = image.GetDirection()
@@ -367,6 +369,7 @@ def write_series(folder, image, skip=None, uid="1.2.3"):
         if k != skip:
             writer.SetFileName(str(folder / f"{uid}-{k:02d}.dcm"))
             writer.Execute(part)
+    locale.setlocale(locale.LC_CTYPE, characters)  # the writer leaves it at C, where files are read as ASCII
 
 
 @pytest.mark.parametrize("direction", [(1, 0, 0, 0, 1, 0, 0, 0, 1), (0, 0, 1, 1, 0, 0, 0, 1, 0)])

@@ -1,4 +1,4 @@
-"""A picture of what glimpses have shown so far: a memory for agents that have none; array-API code."""
+"""An image of what glimpses have shown so far: a memory for agents that have none; array-API code."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Mosaic:
         retina: side of the retina, pixels.
         scales: pixels of the image per pixel of the retina, finest first.
         max_side: images with a longer side are shrunk to it first; None never.
-        channels: of the pictures.
+        channels: of the images.
 
     Attributes:
-        shape: (channels + 1, H, W) of a picture; smaller images are padded with 0 at the right and below.
+        shape: (channels + 1, H, W) of an image; smaller images are padded with 0 at the right and below.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """The frames of one split's videos, held once for all episodes; episodes hold an index into them.
 
 As many as fit into ``visionrl.datasets.frames.memory_limit()`` bytes are decoded once and stay in memory; of more, each
-is decoded when it is looked at, and the ones looked at last are kept, as many as fit. The limit is that of one bank.
+is decoded on access, and those accessed last are kept, as many as fit. The limit is that of one bank.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class FrameBank:
 
 
 class VideoBank(FrameBank):
-    """The same with the box of one object in every frame.
+    """Frames of videos with the bounding box of one object in every frame.
 
     Attributes:
         boxes: (F, 4) float64 of all frames, lent to any array library; where the object is not seen, between the
@@ -82,7 +82,7 @@ class VideoBank(FrameBank):
 
 
 class Decoder:
-    """The frames of all videos by number, in the colours asked for: (C, H, W) uint8."""
+    """The frames of all videos by number, in the requested colours: (C, H, W) uint8."""
 
     def __init__(self, videos: Sequence[Frames], channels: int) -> None:
         self.videos, self.channels = videos, channels
@@ -96,7 +96,7 @@ class Decoder:
 
 
 class LazyPyramid:
-    """A ``Pyramid`` whose images are made when they are looked at, and kept within a limit; for the CPU alone."""
+    """A ``Pyramid`` whose images are made on access, and kept within a limit; for the CPU alone."""
 
     def __init__(self, frames: Decoder, shape: tuple[int, int, int, int], depth: int, limit: int) -> None:
         empty = Pyramid(np.empty(0, np.uint8), shape, depth)
@@ -153,5 +153,5 @@ def video_bank(samples: Sequence[VideoSample], window: int, channels: int | None
 
 
 def frame_bank(videos: Sequence[Frames], window: int, channels: int | None = None) -> FrameBank:
-    """The same for frames alone."""
+    """Returns the bank of frames without boxes; one bank for the same videos."""
     return shared(FrameBank, list(videos), videos, window, channels, memory_limit())

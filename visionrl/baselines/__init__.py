@@ -1,4 +1,4 @@
-"""What users would pick instead of an agent: classical methods; every module below registers its rows."""
+"""Classical methods that users would pick instead of an agent; every module below registers its baselines."""
 
 from importlib import import_module
 from pkgutil import walk_packages

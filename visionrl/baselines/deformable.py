@@ -1,4 +1,4 @@
-"""What a user would pick instead of an agent to bend images and volumes: SimpleITK, and least squares alone."""
+"""Baselines of deformable registration: SimpleITK, and Gauss-Newton proposals without an agent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from visionrl.envs.registration.deformable import DeformableRegistration, State
 from visionrl.ops.deform import lattice
 
 IMAGES, VOLUMES = "DeformableRegistration2D-v0", "DeformableRegistration3D-v0"
-SAMPLES = 4000  # pixels or voxels that the metric looks at
+SAMPLES = 4000  # pixels or voxels that the metric samples
 SHRINK = {2: (4, 2, 1), 3: (2, 1)}  # levels, by axes
 MESH = {2: 6, 3: 4}  # cells of the B-spline grid along each axis
 ITERATIONS = {2: 100, 3: 25}  # of the B-splines at each level
@@ -41,7 +41,7 @@ def affine(train: None) -> Run:
 @baseline(IMAGES, "SimpleITK, affine and B-spline", learns=False)
 @baseline(VOLUMES, "SimpleITK, affine and B-spline", learns=False)
 def bsplines(train: None) -> Run:
-    """An affine map, bent further by cubic B-splines (Rueckert et al., 1999), by L-BFGS-B.
+    """An affine map, then cubic B-splines (Rueckert et al., 1999), by L-BFGS-B.
 
     Raises:
         ImportError: SimpleITK is missing.
@@ -52,7 +52,9 @@ def bsplines(train: None) -> Run:
 @baseline(IMAGES, "Gauss-Newton", learns=False)
 @baseline(VOLUMES, "Gauss-Newton", learns=False)
 def gauss_newton(train: None) -> Run:
-    """Each control point once, in the task's order, by the proposal that leaves the smallest share unexplained, good or not.
+    """Moves each control point once, in the task's order, by the proposal with the smallest unexplained variance.
+
+    The proposal is accepted even where it explains little.
 
     Source: Lucas & Kanade (1981); Rueckert et al. (1999) for the splines.
     """

@@ -1,4 +1,4 @@
-"""What a user would pick instead of an agent: templates slid over the image, and regions that a linear model ranks."""
+"""Baselines of detection: template matching, and region proposals ranked by a linear model."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ def cut(image: np.ndarray, box: np.ndarray, side: int) -> np.ndarray:
 @baseline("Detection-v0", "sliding templates")
 @baseline("HierarchicalDetection-v0", "sliding templates")
 def sliding_templates(train: Any) -> Callable[[Any, State], State]:
-    """Windows of the class's usual sizes, slid over the image, and their correlation with its usual looks.
+    """Windows of the class's usual sizes, slid over the image, and their correlation with its usual appearances.
 
     Usual is what k-means finds among the training objects: eight widths and heights in sides of the image, and eight
-    pictures. The score is the largest normalised cross-correlation (Lewis, 1995).
+    images. The score is the largest normalised cross-correlation (Lewis, 1995).
     """
     found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     for number in range(len(train.names)):
@@ -90,7 +90,7 @@ def sliding_templates(train: Any) -> Callable[[Any, State], State]:
 def slide(
     usual: dict[int, tuple[np.ndarray, np.ndarray]], image: np.ndarray, category: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Every window of the class's usual sizes, and how well one of its usual looks fits."""
+    """Every window of the class's usual sizes, and how well one of its usual appearances matches."""
     if category not in usual:
         return np.zeros((0, 4)), np.zeros(0)
     sizes, looks = usual[category]
@@ -119,7 +119,7 @@ def typical(rows: np.ndarray, count: int) -> np.ndarray:
 
 
 def normalized(picture: np.ndarray) -> np.ndarray:
-    """A picture as one row of length 1 and mean 0."""
+    """An image as one row of length 1 and mean 0."""
     row = picture.ravel() - picture.mean()
     return row / (np.linalg.norm(row) + 1e-6)
 
@@ -167,7 +167,7 @@ def examples(train: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def describe(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Of each box: histograms of oriented gradients, 8 x 8 pixels a cell, and where and how large it is: (N, 333)."""
+    """Describes each box by HOG features, 8 x 8 pixels a cell, and by its position and size: (N, 333)."""
     from skimage.feature import hog
 
     unit = boxes / np.tile(image.shape[1::-1], 2)

@@ -26,7 +26,7 @@ REACH = 5  # how far from the place of the stage before a stage searches, pixels
 TEMPLATES = 128  # most per structure; more training images are thinned evenly
 # Chosen on the validation split of the embedded chest CT.
 MESH = 5  # cells of the B-spline grid along each axis
-SAMPLES = 8000  # voxels that the metric looks at
+SAMPLES = 8000  # voxels that the metric samples
 
 
 Points = dict[str, np.ndarray]
@@ -207,14 +207,17 @@ def atlas_affine(train: LandmarkLocalization3D) -> Run:
 
 @baseline("LandmarkLocalization3D-v0", "atlas, B-spline")
 def atlas_bspline(train: LandmarkLocalization3D) -> Run:
-    """The landmarks of the most typical scan, registered affinely and bent further by cubic B-splines (Rueckert et al., 1999); slower and better."""
+    """Transfers the landmarks of the most typical scan by affine and cubic B-spline registration; slower and better.
+
+    Source: Rueckert et al. (1999).
+    """
     return atlas_transfer(train, atlases=1, elastic=True)
 
 
 def atlas_transfer(train: LandmarkLocalization3D, atlases: int, elastic: bool) -> Run:
     """A fitted method; each scan is registered once, for all of its structures.
 
-    A structure that none of the atlases has is looked for where it is on average.
+    A structure that none of the atlases has is placed at its mean position.
 
     Args:
         train: has the training scans.
@@ -299,7 +302,7 @@ def affine(itk: Any, fixed: Any, moving: Any) -> Any:
 
 
 def bspline(itk: Any, fixed: Any, moving: Any, first: Any) -> Any:
-    """The bending of ``fixed`` that makes it fit best, by correlation, once ``first`` has followed."""
+    """B-spline transform of ``fixed`` of highest correlation, applied before ``first``."""
     bend = itk.BSplineTransformInitializer(fixed, [MESH] * 3)
     method = coarse_to_fine(itk, fixed, (2,), SAMPLES)
     method.SetMetricAsCorrelation()

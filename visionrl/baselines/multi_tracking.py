@@ -65,7 +65,7 @@ class RuleConfig:
 
 @baseline("MultiObjectTracking-v0", "greedy IoU", learns=False)
 def greedy_iou(train: Any, config: GreedyConfig = GreedyConfig()) -> Run:
-    """Every track goes on at the detection that overlaps its last box most, or ends.
+    """Every track continues at the detection that overlaps its last box most, or ends.
 
     Source: Bochinski, Eiselein & Sikora (2017), "High-speed tracking-by-detection without using image information".
     """
@@ -97,7 +97,7 @@ def greedy_iou(train: Any, config: GreedyConfig = GreedyConfig()) -> Run:
 
 @baseline("MultiObjectTracking-v0", "Hungarian and Kalman (SORT)", learns=False)
 def sort(train: Any, config: SortConfig = SortConfig()) -> Run:
-    """A Kalman filter of constant velocity predicts every track, and the pairs of most overlap in all go on.
+    """A Kalman filter of constant velocity predicts every track, and tracks continue by the assignment of most overlap.
 
     Source: Bewley et al. (2016), "Simple online and realtime tracking".
     """
@@ -130,7 +130,7 @@ def sort(train: Any, config: SortConfig = SortConfig()) -> Run:
 
 @baseline("MultiObjectTracking-v0", "rule on look and overlap", learns=False)
 def rule(train: Any, config: RuleConfig = RuleConfig()) -> Run:
-    """The task's own decisions by two thresholds: on look and overlap to go on, on the detector's score to begin."""
+    """The task's own decisions by two thresholds: on correlation and overlap, and for new tracks on detector score."""
 
     def run(task: MultiObjectTracking, state: State) -> State:
         while not state.finished[0]:
@@ -144,13 +144,13 @@ def rule(train: Any, config: RuleConfig = RuleConfig()) -> Run:
 
 
 def detections(state: State) -> list[np.ndarray]:
-    """What was detected in every frame of an episode, (M, 5) each."""
+    """Detections of every frame of an episode, (M, 5) each."""
     frames = state.detections[0, : state.length[0]]
     return [found[~np.isnan(found[:, 0])] for found in frames]
 
 
 def end_with(task: MultiObjectTracking, state: State, frames: Frames) -> State:
-    """The state in which these boxes were said."""
+    """Final state of an episode with these boxes as its tracks."""
     said = [
         (np.array(list(f), int), np.array([box[:4] for box in f.values()]).reshape(-1, 4)) for f in frames
     ]
@@ -199,7 +199,7 @@ class KalmanFilter:
         self.hits, self.missed = self.hits + 1, 0
 
     def box(self) -> np.ndarray:
-        """Where it is now: (4,) edges in pixels."""
+        """Bounding box by the present estimate: (4,) edges in pixels."""
         width = np.sqrt(max(self.mean[2] * self.mean[3], 1e-6))
         return ops.box_around(self.mean[:2], np.array([width, self.mean[2] / width]))
 

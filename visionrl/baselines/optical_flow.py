@@ -37,7 +37,7 @@ class FlowConfig:
 
 @baseline("Tracking-v0", "median flow", learns=False)
 def median_flow(train: Any, config: FlowConfig = FlowConfig()) -> Run:
-    """Lucas-Kanade flow of points on the box; the half that comes back best and looks most alike moves and scales it.
+    """Lucas-Kanade flow of points; those of low forward-backward error and high correlation move and scale the box.
 
     Source: Kalal, Mikolajczyk & Matas (2010), "Forward-backward error: automatic detection of tracking failures".
     """

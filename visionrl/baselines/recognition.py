@@ -58,7 +58,7 @@ def middle(task: GlimpseClassification, item: int) -> np.ndarray:
 
 
 def unit(pixels: np.ndarray) -> np.ndarray:
-    """The pixels as a vector of length 1, brightness taken off; of length 0 where all are alike."""
+    """The pixels as a vector of length 1, brightness taken off; of length 0 where all are equal."""
     flat = pixels.astype(np.float32).ravel()
     flat -= flat.mean()
     return flat / max(float(np.linalg.norm(flat)), 1e-6)

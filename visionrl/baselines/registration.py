@@ -1,7 +1,7 @@
-"""What a user would pick instead of an agent that registers rigidly: by intensity and by features, from the same starts.
+"""Baselines of rigid and affine registration, by intensity and by features.
 
-Every method but ORB and that from the moments begins at the episode's start. Images are seen as held, in grey, volumes at
-their own resolution, and X-rays beside renders of the CT.
+Every method but ORB and the one by image moments begins at the episode's start. Images are used at the size at which
+they are stored, as grey levels, volumes at their own resolution, and X-rays beside renderings of the CT.
 """
 
 from __future__ import annotations
@@ -250,7 +250,7 @@ def gauss_newton_xray(train: None) -> Run:
 def optimise(method: str, options: dict, compared: Callable[[np.ndarray], np.ndarray] = np.asarray) -> Run:
     """A method of ``scipy.optimize.minimize`` as one that solves an episode.
 
-    ``compared`` is what is compared of pictures (views, size, size).
+    ``compared`` is what is compared of images (views, size, size).
     """
     from scipy.optimize import minimize
 
@@ -270,13 +270,13 @@ def optimise(method: str, options: dict, compared: Callable[[np.ndarray], np.nda
 
 
 def sobel(pictures: np.ndarray) -> np.ndarray:
-    """(2 * views, size, size) float, Sobel's derivatives of pictures (views, size, size) along x and y."""
+    """(2 * views, size, size) float, Sobel's derivatives of images (views, size, size) along x and y."""
     return np.stack(
         [cv2.Sobel(part.astype(float), cv2.CV_64F, *way) for part in pictures for way in ((1, 0), (0, 1))]
     )
 
 
 def correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Normalised cross-correlation of pictures (views, size, size), the mean over the views; 0 for a plain one."""
+    """Normalised cross-correlation of images (views, size, size), the mean over the views; 0 for a plain one."""
     a, b = (pictures.reshape(len(pictures), -1) for pictures in (first, second))
     return float(ncc(a, b, np.ones(a.shape, bool)).mean())

@@ -13,7 +13,7 @@ __all__ = ["BINS", "coarse_to_fine", "descend", "package", "register_linear", "t
 
 SEED = 1
 SHRINK = (4, 2, 1)  # levels of ``register_linear``
-SAMPLES = 8000  # pixels that its metric looks at, at each level
+SAMPLES = 8000  # pixels that its metric samples, at each level
 BINS = 32
 
 
@@ -33,7 +33,7 @@ def coarse_to_fine(itk: Any, fixed: Any, shrink: Sequence[int], samples: int) ->
         itk: the package.
         fixed: the fixed image.
         shrink: by how much each level is shrunk; it is smoothed by half as many units of length.
-        samples: pixels that the metric looks at, at each level.
+        samples: pixels that the metric samples, at each level.
     """
     method = itk.ImageRegistrationMethod()
     method.SetNumberOfThreads(1)

@@ -248,7 +248,7 @@ def add_border(image: np.ndarray) -> np.ndarray:
 def find_template(
     image: np.ndarray, template: np.ndarray, center: np.ndarray, size: np.ndarray, config: MatchingConfig
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Where the template fits best: centre (x, y), size (width, height), both in pixels, and the correlation."""
+    """Finds the template's best match: centre (x, y), size (width, height), both in pixels, and the correlation."""
     shape = np.array(template.shape[1::-1])
     wide = np.rint(config.search * shape).astype(int)
     best: tuple[np.ndarray, np.ndarray, float] = (center, size, -np.inf)

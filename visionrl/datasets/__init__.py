@@ -1,4 +1,4 @@
-"""What environments look at: sample types, embedded sets of real pixels, readers of the user's own data."""
+"""Data sets of the environments: sample types, embedded sets of real pixels, readers of the user's own data."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _LAZY = {"ChestXray": "visionrl.datasets.embedded.chest", "CutoutVideos": "visio
 
 
 def __getattr__(name: str) -> Any:
-    """The embedded sets, imported when first asked for: they need OpenCV and scikit-image."""
+    """The embedded sets, imported on first access: they need OpenCV and scikit-image."""
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_LAZY[name]), name)

@@ -1,4 +1,4 @@
-"""What an image shows as a whole, and the list of what images may show: for classification."""
+"""Classes of whole images, and the list of class names, for classification."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ ReaderT = TypeVar("ReaderT", bound=Callable[..., Sequence[Any]])
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What a reader is told beside the path.
+    """Options of a reader beside the path.
 
     Attributes:
         split: "train", "val", "test" or "all". Only a reader of an embedded set must obey it (it never gets
@@ -37,7 +37,7 @@ class ReadOptions:
 class Entry:
     """A sample that is not read yet: enough to split by, and how to read it.
 
-    A reader of large files returns entries, so that only the samples of the split asked for are decoded.
+    A reader of large files returns entries, so that only the samples of the requested split are decoded.
 
     Attributes:
         name: unique within the data set.

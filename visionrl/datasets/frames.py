@@ -1,4 +1,4 @@
-"""Frames of videos, decoded when they are looked at, and kept within a stated amount of memory.
+"""Frames of videos, decoded on access, and kept within a stated amount of memory.
 
 ``MEMORY_LIMIT`` bytes is the limit unless the variable VISIONRL_FRAME_MEMORY gives another, in MiB.
 """
@@ -22,7 +22,7 @@ NEAR = 64  # frames that are passed one by one rather than by a jump to a key fr
 
 
 def memory_limit() -> int:
-    """How many bytes of decoded frames may be kept.
+    """Limit of the memory for decoded frames, in bytes.
 
     Raises:
         ValueError: VISIONRL_FRAME_MEMORY is no whole number of MiB, 1 or more.
@@ -36,14 +36,14 @@ def memory_limit() -> int:
 
 
 class Recent:
-    """What was read last, as long as it fits into so many bytes; the newest is kept in any case.
+    """Cache of the arrays read last, up to a number of bytes; the newest is kept in any case.
 
     Args:
         read: number -> arrays; called by one thread at a time.
         limit: bytes.
 
     Attributes:
-        bytes: of all that is held.
+        bytes: of all arrays in the cache.
     """
 
     def __init__(self, read: Callable[[int], tuple[np.ndarray, ...]], limit: int) -> None:
@@ -72,13 +72,13 @@ class Recent:
 
 
 class VideoFrames(Sequence[np.ndarray]):
-    """The frames of a video file, or of a folder of pictures in order of their numbers: (C, H, W) uint8, RGB or grey.
+    """The frames of a video file, or of a folder of images in order of their numbers: (C, H, W) uint8, RGB or grey.
 
     Frames in order cost one decoding each; a video file that is read out of order costs many, for it decodes from
     the last key frame on. All frames have the size of the first.
 
     Args:
-        path: a folder of pictures, or any file that OpenCV's FFmpeg reads (mp4, avi, webm, ...).
+        path: a folder of images, or any file that OpenCV's FFmpeg reads (mp4, avi, webm, ...).
         memory: bytes of decoded frames to keep; None is ``memory_limit()``.
 
     Raises:
@@ -129,7 +129,7 @@ class VideoFrames(Sequence[np.ndarray]):
 
 
 class _Pictures:
-    """A folder of pictures."""
+    """A folder of images."""
 
     def __init__(self, path: Path) -> None:
         self.files = list_images(path)

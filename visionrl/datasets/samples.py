@@ -1,4 +1,4 @@
-"""What a data set yields: images, videos, volumes and pairs, each with its labels.
+"""Types of samples: images, videos, volumes and pairs, each with its labels.
 
 Convention
     Images are channel-first, uint8, RGB or grey: (C, H, W) with C = 1 or 3. Points are (x, y) in pixels;
@@ -122,7 +122,7 @@ class VolumeSample:
 
 @dataclass(frozen=True, eq=False)
 class PairSample:
-    """Two images, or two volumes, of one thing, and how places in the one belong to places in the other.
+    """Two images, or two volumes, of one thing, and the map between their positions.
 
     d is the number of axes, 2 or 3. Images are (C, H, W), C = 1 or 3, volumes (1, D, H, W), both uint8.
 
@@ -133,7 +133,7 @@ class PairSample:
         moving_points: (N, d) float, the same places in pixels of ``moving``; they may lie outside.
         transform: (d, d + 1) float, takes (x, y, 1) or (x, y, z, 1) of ``fixed`` to ``moving``, pixels; None: unknown.
         start: (d, d + 1) float, likewise, from which a registration starts; None: the middles lie on each other.
-        modalities: what made ``fixed`` and ``moving``, such as ("mr", "ct"); equal words say that like looks alike.
+        modalities: of ``fixed`` and of ``moving``, such as ("mr", "ct"); equal words mean that intensities correspond.
         spacing_mm: millimetres per pixel of ``fixed`` and of ``moving``, (2,), or None where unknown; volumes must
             have (2, 3), each (x, y, z).
         fixed_mask: (H, W) or (D, H, W) integer labels on the grid of ``fixed``, 0 is background.

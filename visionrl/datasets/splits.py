@@ -1,19 +1,18 @@
-"""Which samples belong to train, val and test.
+"""Assignment of samples to train, val and test.
 
-The rule of the house: a split is by subject. All samples of one subject lie in one split, whatever the order
+Splits are by subject: all samples of one subject lie in one split, whatever the order
 of the files, the operating system or the process; only the set of subjects, the ratios and the seed matter.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
-from visionrl.datasets.table import read_rows
 
 SPLITS = ("train", "val", "test")
 DEFAULT_RATIOS = (0.6, 0.2, 0.2)
@@ -22,7 +21,7 @@ DEFAULT_SEED = 0
 
 @dataclass(frozen=True)
 class SplitRule:
-    """Which split is asked for, and how a data set without splits of its own is cut.
+    """Split to use, and the rule that cuts a data set without splits of its own.
 
     Attributes:
         split: "train", "val", "test", or "all" for the whole set.
@@ -50,16 +49,16 @@ class SplitRule:
 
     @property
     def has_default_cut(self) -> bool:
-        """Whether ratios and seed are untouched."""
+        """True if ratios and seed are the defaults."""
         return self.ratios == DEFAULT_RATIOS and self.seed == DEFAULT_SEED
 
     @property
     def given(self) -> bool:
-        """Whether a split file, ratios or a seed were asked for."""
+        """True if a split file, ratios or a seed were given."""
         return self.file is not None or not self.has_default_cut
 
     def refuse_cut(self, why: str) -> None:
-        """Raises a ValueError where a split file, ratios or a seed were given and nothing heeds them."""
+        """Raises a ValueError where a split file, ratios or a seed were given but are not used."""
         if self.given:
             raise ValueError(f"{why}: leave split_file, split_ratios and split_seed out")
 
@@ -96,7 +95,7 @@ def split_subjects(
 
 
 def _counts(total: int, ratios: Sequence[float]) -> list[int]:
-    """How many of ``total`` subjects each ratio gets."""
+    """Number of subjects of each ratio, out of ``total``."""
     exact = np.asarray(ratios, dtype=float) * total
     counts = np.floor(exact + 1e-9).astype(int)
     by_remainder = np.argsort(-(exact - counts), kind="stable")
@@ -133,6 +132,21 @@ def read_split_file(path: str | Path) -> dict[str, str]:
     return splits
 
 
+def read_rows(file: Path) -> list[tuple[int, list[str]]]:
+    """(line number, cells) of every row that is not empty; spaces around a cell are taken off.
+
+    Raises:
+        ValueError: the file is no UTF-8 text, or no CSV.
+    """
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.reader(stream)
+            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{file} must be a CSV file in UTF-8: {error}") from error
+    return [(line, row) for line, row in rows if any(row)]
+
+
 def _json_pairs(path: Path) -> list[tuple[str, str]]:
     """(name, split) pairs of a JSON split file."""
     try:
@@ -164,7 +178,7 @@ def assign(items: Sequence[tuple[str, str]], rule: SplitRule) -> list[str]:
 
     Args:
         items: (name, subject) pairs; names are unique.
-        rule: its ``split`` is not looked at.
+        rule: its ``split`` is not used.
 
     Raises:
         ValueError: see above; the message names the item.

@@ -1,16 +1,27 @@
-"""What a sample must be; a bad one raises one error that names the sample and the rule."""
+"""Rules for samples: an invalid one raises one error that names the sample and the rule."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from visionrl.datasets.arrays import (
+    as_array,
+    as_floats,
+    check_boxes,
+    check_image,
+    check_inside,
+    check_mask,
+    check_points,
+    check_volume,
+)
 from visionrl.datasets.samples import ImageSample, MotSample, PairSample, VideoSample, VolumeSample
 
 LARGEST_BOX = 10  # sides of the frame
+SMALLEST_DETERMINANT = 1e-6
 
 
 def validate(sample: Any, index: int, kind: type[Any] | None = None) -> Any:
@@ -29,11 +40,16 @@ def validate(sample: Any, index: int, kind: type[Any] | None = None) -> Any:
             in a volume three, likewise.
         labels: one a box, or none at all. mask: (H, W) integers >= 0. spacing_mm: finite and > 0.
         volume: (1, D, H, W) uint8, with three spacings; mask: (D, H, W), and not 0 everywhere.
-        pair: see ``datasets.pair_rules``.
+        pair: both images (C, H, W) uint8, C = 1 or 3, or both volumes (1, D, H, W) uint8.
+            points: as many of ``fixed`` as of ``moving``, (N, d) finite; those of ``fixed`` lie in it.
+            transform, start: (d, d + 1) finite, not singular and without a mirror. modalities: two words.
+            spacing_mm: finite and > 0; two numbers, or (2, 3) for volumes, which must have it.
+            masks: integers >= 0 on the grid of their image, and not 0 everywhere.
+            Points, a transform, or both masks are required: without them nothing could be measured.
 
     Args:
         sample: an ``ImageSample``, a ``VideoSample``, a ``MotSample``, a ``VolumeSample`` or a ``PairSample``.
-        index: its place in the data set, for the message.
+        index: its position in the data set, for the message.
         kind: where given, the type that it must have.
 
     Raises:
@@ -55,26 +71,26 @@ def validate(sample: Any, index: int, kind: type[Any] | None = None) -> Any:
 
 def _image_sample(sample: ImageSample, where: str) -> ImageSample:
     """The checked image with its labels."""
-    image = _picture(sample.image, where)
+    image = check_image(sample.image, where)
     _, height, width = image.shape
-    boxes = None if sample.boxes is None else _boxes(sample.boxes, where)
+    boxes = None if sample.boxes is None else check_boxes(sample.boxes, where)
     if boxes is not None:
-        _check_inside(boxes, width, height, where)
+        check_inside(boxes, width, height, where)
         if len(sample.labels) not in (0, len(boxes)):
             raise ValueError(
                 f"{where}: labels must be one a box, got {len(sample.labels)} for {len(boxes)} boxes"
             )
     if sample.spacing_mm is not None and not 0 < sample.spacing_mm < np.inf:
         raise ValueError(f"{where}: spacing_mm must be finite and > 0, got {sample.spacing_mm}")
-    points = _points(sample.points, (width, height), where)
-    mask = None if sample.mask is None else _mask(sample.mask, (height, width), where)
+    points = check_points(sample.points, (width, height), where)
+    mask = None if sample.mask is None else check_mask(sample.mask, (height, width), where)
     return replace(sample, image=image, boxes=boxes, labels=tuple(sample.labels), points=points, mask=mask)
 
 
 def _video_sample(sample: VideoSample, where: str) -> VideoSample:
     """The checked video with its boxes."""
     frames = _frames(sample.frames, where)
-    boxes = _boxes(sample.boxes, where, row="frame", gaps=True)
+    boxes = check_boxes(sample.boxes, where, row="frame", gaps=True)
     if len(boxes) != len(frames):
         raise ValueError(
             f"{where}: boxes must be one a frame, got {len(boxes)} boxes for {len(frames)} frames"
@@ -120,7 +136,7 @@ def _mot_sample(sample: MotSample, where: str) -> MotSample:
 
 def _mot_frame(rows: dict[str, Any], sides: tuple[int, int], where: str) -> dict[str, np.ndarray]:
     """The checked objects and detections of one frame."""
-    ids, boxes = _numbers(rows["ids"], f"{where}: ids").reshape(-1), _boxes(rows["boxes"], where)
+    ids, boxes = as_floats(rows["ids"], f"{where}: ids").reshape(-1), check_boxes(rows["boxes"], where)
     plain = {"ids": ids.astype(np.int64), "boxes": boxes}
     if len(ids) != len(boxes) or len(np.unique(ids)) < len(ids) or (ids != plain["ids"]).any():
         raise ValueError(f"{where}: ids must be whole, one a box and none twice, got {ids.tolist()}")
@@ -128,12 +144,12 @@ def _mot_frame(rows: dict[str, Any], sides: tuple[int, int], where: str) -> dict
     if lost.any():
         raise ValueError(f"{where}: boxes must overlap the frame of {sides}, got {boxes[lost][0].tolist()}")
     if "visibility" in rows:
-        part = plain["visibility"] = _numbers(rows["visibility"], f"{where}: visibility").reshape(-1)
+        part = plain["visibility"] = as_floats(rows["visibility"], f"{where}: visibility").reshape(-1)
         if len(part) != len(boxes) or not ((part >= 0) & (part <= 1)).all():
             raise ValueError(f"{where}: visibility must be in [0, 1], one a box, got {part.tolist()}")
     if "detections" in rows:
-        found = plain["detections"] = _numbers(rows["detections"], f"{where}: detections").reshape(-1, 5)
-        _boxes(found[:, :4], f"{where}, detections")
+        found = plain["detections"] = as_floats(rows["detections"], f"{where}: detections").reshape(-1, 5)
+        check_boxes(found[:, :4], f"{where}, detections")
         if not np.isfinite(found[:, 4]).all():
             raise ValueError(f"{where}: scores of detections must be finite, got {found[:, 4].tolist()}")
     return plain
@@ -145,14 +161,14 @@ def _frames(frames: Any, where: str) -> Any:
         raise ValueError(f"{where}: frames must have a length and items, got {type(frames).__name__}")
     if len(frames) == 0:
         raise ValueError(f"{where}: a video must have one frame or more, got 0")
-    return _array(frames) if hasattr(frames, "__array__") else frames
+    return as_array(frames) if hasattr(frames, "__array__") else frames
 
 
 def _frame_shape(frames: Sequence[Any], where: str) -> tuple[int, ...]:
     """The shape that all frames share; reads each once."""
     shape: tuple[int, ...] = ()
     for j in range(len(frames)):
-        frame = _picture(_read_frame(frames, j, where), f"{where}, frame {j}")
+        frame = check_image(_read_frame(frames, j, where), f"{where}, frame {j}")
         shape = shape or frame.shape
         if frame.shape != shape:
             file = f" ({frames.paths[j]})" if hasattr(frames, "paths") else ""
@@ -170,122 +186,136 @@ def _read_frame(frames: Sequence[Any], index: int, where: str) -> Any:
         raise ValueError(f"{where}, frame {index}: must be readable, got: {error}") from error
 
 
-def _array(value: Any) -> np.ndarray:
-    """A NumPy view of an array of any library on the CPU."""
-    return value if isinstance(value, np.ndarray) else np.asarray(value)
-
-
-def _picture(value: Any, where: str) -> np.ndarray:
-    """A (C, H, W) uint8 image."""
-    if not hasattr(value, "__array__"):
-        raise ValueError(f"{where}: an image must be an array, got {type(value).__name__}")
-    image = _array(value)
-    if image.dtype != np.uint8:
-        raise ValueError(f"{where}: images are uint8 0-255, got {image.dtype}")
-    if image.ndim != 3 or image.shape[0] not in (1, 3):
-        hint = "; move the channels to the front" if image.ndim == 3 and image.shape[2] in (1, 3) else ""
-        raise ValueError(f"{where}: images are (C, H, W) with C = 1 or 3, got shape {image.shape}{hint}")
-    if image.size == 0:
-        raise ValueError(f"{where}: an image must have one pixel or more, got shape {image.shape}")
-    return image
-
-
-def _numbers(value: Any, what: str) -> np.ndarray:
-    """A float64 array."""
-    try:
-        return np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{what} must be numbers, got {value!r}") from error
-
-
-def _boxes(value: Any, where: str, row: str = "box", gaps: bool = False) -> np.ndarray:
-    """(N, 4) finite boxes of positive area; with ``gaps``, rows of NaN may be among them."""
-    boxes = _numbers(value, f"{where}: boxes")
-    if boxes.size == 0:
-        boxes = boxes.reshape(0, 4)
-    if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise ValueError(f"{where}: boxes must have shape (N, 4), got {boxes.shape}")
-    bad = ~np.isfinite(boxes).all(axis=1) & ~(gaps & np.isnan(boxes).all(axis=1))
-    if bad.any():
-        raise ValueError(
-            f"{where}, {row} {np.argmax(bad)}: a box must be finite, got {boxes[np.argmax(bad)].tolist()}"
-        )
-    bad = (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
-    if bad.any():
-        j = int(np.argmax(bad))
-        raise ValueError(f"{where}, {row} {j}: a box must have x0 < x1 and y0 < y1, got {boxes[j].tolist()}")
-    return boxes
-
-
-def _check_inside(boxes: np.ndarray, width: int, height: int, where: str) -> None:
-    """Refuses a box that reaches out of the image."""
-    out = (boxes[:, :2] < 0).any(axis=1) | (boxes[:, 2:] > [width, height]).any(axis=1)
-    if out.any():
-        j = int(np.argmax(out))
-        raise ValueError(
-            f"{where}, box {j}: a box must lie inside the image of width {width} and height {height}, "
-            f"got {boxes[j].tolist()}"
-        )
-
-
-def _points(points: Any, sides: tuple[int, ...], where: str) -> dict[str, np.ndarray]:
-    """Point name -> (n,) float64 on the area of an image, or in a volume, with n sides (width, height, depth)."""
-    axes = f"({', '.join('xyz'[: len(sides)])})"
-    if not isinstance(points, Mapping):
-        raise ValueError(f"{where}: points must be a mapping of name to {axes}, got {type(points).__name__}")
-    checked = {}
-    for name, value in points.items():
-        point = _numbers(value, f"{where}: point {name!r}")
-        if point.shape != (len(sides),):
-            raise ValueError(f"{where}: point {name!r} must be {axes}, got shape {point.shape}")
-        if not np.isfinite(point).all():
-            raise ValueError(f"{where}: point {name!r} must be finite, got {point.tolist()}")
-        if (point < -0.5).any() or (point > np.subtract(sides, 0.5)).any():
-            what = "image of width {} and height {}" if len(sides) == 2 else "volume of {} x {} x {} voxels"
-            raise ValueError(
-                f"{where}: point {name!r} must lie inside the {what.format(*sides)}, got {point.tolist()}"
-            )
-        checked[name] = point
-    return checked
-
-
-def _mask(value: Any, shape: tuple[int, ...], where: str) -> np.ndarray:
-    """An integer array >= 0 of the image's or the volume's shape."""
-    mask = _array(value)
-    if mask.shape != shape or not np.issubdtype(mask.dtype, np.integer):
-        raise ValueError(
-            f"{where}: mask must be integers of shape {shape}, got {mask.dtype} of shape {mask.shape}"
-        )
-    if mask.min() < 0:
-        raise ValueError(f"{where}: mask must be >= 0, got {mask.min()}")
-    return mask
-
-
 def _volume_sample(sample: VolumeSample, where: str) -> VolumeSample:
     """The checked volume with its labels."""
-    if not hasattr(sample.volume, "__array__"):
-        raise ValueError(f"{where}: a volume must be an array, got {type(sample.volume).__name__}")
-    volume = _array(sample.volume)
-    if volume.dtype != np.uint8 or volume.ndim != 4 or volume.shape[0] != 1 or volume.size == 0:
-        raise ValueError(
-            f"{where}: volumes are (1, D, H, W) uint8 0-255, got {volume.dtype} of shape {volume.shape}"
-        )
-    spacing = _numbers(sample.spacing_mm, f"{where}: spacing_mm")
+    volume = check_volume(sample.volume, where)
+    spacing = as_floats(sample.spacing_mm, f"{where}: spacing_mm")
     if spacing.shape != (3,) or not ((spacing > 0) & (spacing < np.inf)).all():
         raise ValueError(f"{where}: spacing_mm must be (x, y, z), finite and > 0, got {sample.spacing_mm}")
     depth, height, width = volume.shape[1:]
-    points = _points(sample.points, (width, height, depth), where)
-    mask = None if sample.mask is None else _mask(sample.mask, (depth, height, width), where)
+    points = check_points(sample.points, (width, height, depth), where)
+    mask = None if sample.mask is None else check_mask(sample.mask, (depth, height, width), where)
     if mask is not None and not mask.any():
         raise ValueError(f"{where}: mask must have a voxel > 0, got none")
     return replace(sample, volume=volume, spacing_mm=spacing, points=points, mask=mask)
 
 
 def _pair_sample(sample: PairSample, where: str) -> PairSample:
-    """The checked pair."""
-    from visionrl.datasets.pair_rules import check_pair  # it uses what stands above
+    """The checked pair with its points, transforms and label maps."""
+    fixed, moving = _pair_images(sample, where)
+    axes = fixed.ndim - 1
+    points = _pair_points(sample, fixed, where)
+    maps = {
+        name: _pair_transform(getattr(sample, name), axes, f"{where}: {name}")
+        for name in ("transform", "start")
+        if getattr(sample, name) is not None
+    }
+    masks = {
+        name: _label_map(getattr(sample, name), image.shape[1:], f"{where}: {name}")
+        for name, image in (("fixed_mask", fixed), ("moving_mask", moving))
+        if getattr(sample, name) is not None
+    }
+    if points is None and "transform" not in maps and len(masks) < 2:
+        raise ValueError(
+            f"{where}: a pair must have points of both images, a transform, or label maps of both, got none"
+        )
+    ends = {} if points is None else {"fixed_points": points[0], "moving_points": points[1]}
+    plain: dict[str, Any] = {"fixed": fixed, "moving": moving, **ends, **maps, **masks}
+    spacing = _pair_spacing(sample.spacing_mm, axes, where)
+    return replace(sample, **plain, modalities=_modalities(sample.modalities, where), spacing_mm=spacing)
 
-    return check_pair(sample, where)
+
+def _pair_images(sample: PairSample, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """Both images, or both volumes."""
+    axes = [getattr(value, "ndim", 3) - 1 for value in (sample.fixed, sample.moving)]
+    if set(axes) == {2, 3}:
+        raise ValueError(
+            f"{where}: fixed and moving must be of one dimension, got a {axes[0]}D and a {axes[1]}D image"
+        )
+    check = check_volume if axes == [3, 3] else check_image
+    return check(sample.fixed, f"{where}: fixed"), check(sample.moving, f"{where}: moving")
+
+
+def _label_map(value: Any, shape: tuple[int, ...], where: str) -> np.ndarray:
+    """Checks a label map that has a label > 0."""
+    mask = check_mask(value, shape, where)
+    if not mask.any():
+        raise ValueError(f"{where}: mask must have a label > 0, got none")
+    return mask
+
+
+def _pair_points(sample: PairSample, fixed: np.ndarray, where: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """The points of both images, (N, d) each, or None where neither has any."""
+    given = [sample.fixed_points, sample.moving_points]
+    missing = [value is None for value in given]
+    if all(missing):
+        return None
+    if any(missing):
+        raise ValueError(
+            f"{where}: points must be given of both images, got none of {('fixed', 'moving')[missing.index(True)]}"
+        )
+    axes = fixed.ndim - 1
+    first, second = (as_floats(value, f"{where}: points") for value in given)
+    for points in (first, second):
+        if points.ndim != 2 or points.shape[1] != axes or not len(points):
+            raise ValueError(f"{where}: points must be (N, {axes}) with N >= 1, got shape {points.shape}")
+        if not np.isfinite(points).all():
+            raise ValueError(f"{where}: points must be finite, got {points[~np.isfinite(points).all(1)][0]}")
+    if len(first) != len(second):
+        raise ValueError(
+            f"{where}: fixed and moving must have the same points, got {len(first)} and {len(second)}"
+        )
+    size = np.array(fixed.shape[:0:-1])
+    outside = ((first < -0.5) | (first > size - 0.5)).any(axis=1)
+    if outside.any():
+        names = ("width", "height", "depth")
+        shape = ", ".join(f"{name} {side}" for name, side in zip(names, size, strict=False))
+        raise ValueError(
+            f"{where}: fixed points must lie inside the image of {shape}, got {first[outside][0].tolist()}"
+        )
+    return first, second
+
+
+def _pair_transform(value: Any, axes: int, where: str) -> np.ndarray:
+    """Checks a (d, d + 1) map: invertible, and without a mirror."""
+    matrix = as_floats(value, where)
+    if matrix.shape != (axes, axes + 1) or not np.isfinite(matrix).all():
+        raise ValueError(f"{where} must be {axes} x {axes + 1} finite numbers, got {matrix.tolist()}")
+    size = float(np.linalg.det(matrix[:, :axes]))
+    if size < SMALLEST_DETERMINANT:
+        raise ValueError(
+            f"{where} must not be singular nor mirror (determinant >= {SMALLEST_DETERMINANT}), "
+            f"got {matrix.tolist()} of determinant {size:.3g}"
+        )
+    return matrix
+
+
+def _modalities(value: Any, where: str) -> tuple[str, str]:
+    """The two modalities."""
+    words = (value,) if isinstance(value, str) else tuple(value)
+    if (
+        len(words) != 2
+        or not all(isinstance(word, str) for word in words)
+        or (not words[0]) != (not words[1])
+    ):
+        raise ValueError(
+            f"{where}: modalities must be two words, of fixed and of moving, or both empty, got {value!r}"
+        )
+    return words
+
+
+def _pair_spacing(value: Any, axes: int, where: str) -> np.ndarray | None:
+    """Two spacings, or two times three; images may have none."""
+    if value is None and axes == 2:
+        return None
+    shape = (2,) if axes == 2 else (2, 3)
+    spacing = as_floats(np.nan if value is None else value, f"{where}: spacing_mm")
+    if spacing.shape != shape or not ((spacing > 0) & (spacing < np.inf)).all():
+        what = "two numbers" if axes == 2 else "two times (x, y, z)"
+        raise ValueError(
+            f"{where}: spacing_mm must be {what}, of fixed and of moving, finite and > 0, got {value}"
+        )
+    return spacing
 
 
 _CHECKS: dict[type, Any] = {

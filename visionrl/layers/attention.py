@@ -1,4 +1,4 @@
-"""Attention over the places of a map: soft, hard, self and multi-head; each returns its weights too."""
+"""Attention over the positions of a map: soft, hard, self and multi-head; each returns its weights too."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch.nn import functional as F
 
 
 class Attended(NamedTuple):
-    """What was seen and where.
+    """Attended features and the attention weights.
 
     Attributes:
         features: the result; (B, C) for soft and hard attention, (B, C, h, w) for self-attention.
-        weights: where it came from; (B, h, w), sums to 1; for self-attention (B, heads, h*w, h*w), rows sum
+        weights: attention over positions, (B, h, w), sums to 1; for self-attention (B, heads, h*w, h*w), rows sum
             to 1.
         log_prob: (B,) log-probability of the place that hard attention drew, for REINFORCE; else None.
     """
@@ -41,7 +41,7 @@ class SoftAttention(nn.Module):
         self.score = nn.Conv2d(hidden, 1, 1, bias=False)
 
     def logits(self, features: Tensor, query: Tensor | None = None) -> Tensor:
-        """Relevance (B, h*w) of the places of (B, C, h, w), before the softmax."""
+        """Relevance (B, h*w) of the positions of (B, C, h, w), before the softmax."""
         keys = self.key(features)
         if (query is None) != (self.query is None):
             raise ValueError(f"query must be given exactly if query_features > 0, got {type(query).__name__}")
@@ -83,7 +83,7 @@ class HardAttention(SoftAttention):
         self.estimator, self.temperature = estimator, temperature
 
     def forward(self, features: Tensor, query: Tensor | None = None) -> Attended:
-        """The features (B, C) of the chosen place, its one-hot map (B, h, w), its log-probability (B,)."""
+        """The features (B, C) of the chosen position, its one-hot map (B, h, w), its log-probability (B,)."""
         logits = self.logits(features, query)
         if not self.training:
             weights = F.one_hot(logits.argmax(1), logits.shape[1]).to(logits)
@@ -133,7 +133,7 @@ class MultiHeadAttention(nn.Module):
             query: (B, n, features).
             key: (B, m, features).
             value: (B, m, features).
-            mask: bool, True where a query may look; broadcast to (B, heads, n, m).
+            mask: bool, True where a query may attend; broadcast to (B, heads, n, m).
 
         Returns:
             results: (B, n, features).
@@ -151,12 +151,12 @@ class MultiHeadAttention(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Every place of a map asks every other (Wang et al., 2018); added through a gate that starts at zero.
+    """Every position of a map attends to every other (Wang et al., 2018); added through a gate that starts at zero.
 
     Args:
         channels: channels of the map; with `positions` a multiple of 4.
         heads: number of heads, a divisor of `channels`.
-        positions: adds fixed sine positions to queries and keys, without which places are told apart by
+        positions: adds fixed sine positions to queries and keys, without which positions are distinguished by
             content only.
     """
 
@@ -168,7 +168,7 @@ class SelfAttention(nn.Module):
         self.gate = nn.Parameter(torch.zeros(1))
 
     def forward(self, features: Tensor) -> Attended:
-        """The map (B, C, h, w) with what its places saw, and the weights (B, heads, h*w, h*w)."""
+        """The map (B, C, h, w) of attended features, and the weights (B, heads, h*w, h*w)."""
         places = features.flatten(2).mT
         asking = places
         if self.positions:

@@ -81,7 +81,7 @@ class SpatialTransformer(nn.Module):
         return F.grid_sample(x, self.grid(x), align_corners=False)
 
     def grid(self, x: Tensor) -> Tensor:
-        """Where each output pixel comes from: (B, h, w, 2), (x, y) in [-1, 1]."""
+        """Sampling grid, the source of each output pixel: (B, h, w, 2), (x, y) in [-1, 1]."""
         theta = self.last(self.localisation(x))
         height, width = self.output_size or x.shape[2:]
         places = pixel_grid(height, width).to(theta)

@@ -1,4 +1,4 @@
-"""How the field measures success, as pure functions of arrays; each cites its source and its empty case."""
+"""Metrics of the field as pure functions of arrays; each cites its source and its empty case."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well objects were found: average precision and recall, of boxes by IoU.
+"""Metrics of detection: average precision and recall, of boxes by IoU.
 
 A box is (x0, y0, x1, y1), edges in pixels; the area of a box is (x1 - x0) (y1 - y0), without VOC's extra pixel.
 Everything is per class: the boxes and truths of one class go in together. Where there is no truth at all, average
@@ -19,7 +19,7 @@ RULES = ("voc", "coco")
 VOC_IOU = 0.5  # IoU of a detection that counts, VOC's
 COCO_IOUS = tuple(np.arange(50, 100, 5) / 100)  # the IoUs over which COCO averages
 NMS_IOU = 0.3  # visited boxes that overlap a better one more than this are dropped (Girshick et al., 2014)
-PROPOSALS = (10, 50, 200)  # counts of visited boxes at which recall is told
+PROPOSALS = (10, 50, 200)  # numbers of visited boxes at which recall is reported
 
 _STATS = ("ap", "ap_50", "ap_75", "ap_small", "ap_medium", "ap_large", "ar_1", "ar_10", "ar_100")
 
@@ -27,7 +27,7 @@ _STATS = ("ap", "ap_50", "ap_75", "ap_small", "ap_medium", "ap_large", "ar_1", "
 def match_detections(
     boxes: np.ndarray, scores: np.ndarray, truths: np.ndarray, threshold: float = 0.5, rule: str = "voc"
 ) -> np.ndarray:
-    """Which detections of one image and class are right: (N,) bool, in the order given.
+    """Marks the true positives among detections of one image and class: (N,) bool, in the order given.
 
     Detections are judged from the highest score down; equal scores in the order given. By the rule of Pascal VOC
     (Everingham et al., 2010) a detection belongs to the truth that it overlaps most, and is right if that overlap is

@@ -1,4 +1,4 @@
-"""How well many objects were followed through a video: HOTA, CLEAR MOT and identity scores, of boxes by IoU.
+"""Metrics of multi-object tracking: HOTA, CLEAR MOT and identity scores, of boxes by IoU.
 
 Everything is counted as the public evaluation kit TrackEval counts it (Luiten & Hoffhues, 2020), ties and empty
 cases included.
@@ -43,7 +43,7 @@ class Overlaps:
 
     @property
     def empty(self) -> bool:
-        """Whether there is no true box, or none was found."""
+        """True if there is no true box, or none was found."""
         return not self.objects or not self.tracks
 
 
@@ -192,7 +192,7 @@ def _lengths(seen: Overlaps) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _alignment(seen: Overlaps, true: np.ndarray, got: np.ndarray) -> np.ndarray:
-    """How well each track fits each object over the whole video, in [0, 1]: (objects, tracks)."""
+    """Similarity of each track to each object over the whole video, in [0, 1]: (objects, tracks)."""
     shared = np.zeros((seen.objects, seen.tracks))
     for a, b, iou in zip(seen.truth, seen.found, seen.iou, strict=True):
         either = iou.sum(axis=0) + iou.sum(axis=1)[:, None] - iou

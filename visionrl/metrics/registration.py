@@ -1,4 +1,4 @@
-"""How well images are registered: overlap of labels, and folding of displacement fields; array-API code."""
+"""Metrics of registration: overlap of labels, and folding of displacement fields; array-API code."""
 
 from __future__ import annotations
 

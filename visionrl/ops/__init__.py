@@ -1,4 +1,4 @@
-"""Array operations for B episodes at once; the only place that tells array libraries apart."""
+"""Array operations for B episodes at once; the only module that distinguishes array libraries."""
 
 from visionrl.ops.geometry import (
     area,

@@ -1,4 +1,4 @@
-"""Correlation filters that learn what an object looks like as it is followed; B episodes, array-API code.
+"""Correlation filters that learn an object's appearance as it is tracked; B episodes, array-API code.
 
 Their features are histograms of oriented gradients and of colour; a filter can also be slid over a wider window, to
 find an object that has left its own.
@@ -27,14 +27,14 @@ OBJECT_SIDES = 1.2  # side of the part of it that may have weights, in sides of 
 TARGET_SIGMA = 0.1  # standard deviation of the wanted response, in sides of the box
 LEARNING_RATE = 0.02  # share of the model that a frame replaces
 PENALTIES = (1.0, 10.0)  # of the two rounds in which a filter is solved
-SCALES = (1.0, 0.96, 1.04)  # sizes at which the filter looks for the object
+SCALES = (1.0, 0.96, 1.04)  # scales at which the filter searches for the object
 MAPS = len(SCALES) + 1  # responses: of the filter at each size, and of the first frame's filter at the first
 WIDE_SIDES = 3  # side of the wide window, in sides of the filter's own
 
 
 @dataclass(frozen=True)
 class FilterState:
-    """What filters have learnt, and how they respond in the present frame.
+    """State of correlation filters: their models, and their responses in the present frame.
 
     Attributes:
         model: (B, D, n, n//2 + 1) complex128, spectrum of the features of the object and its surroundings.
@@ -179,7 +179,7 @@ class WideSearch:
 
     def __init__(self, narrow: CorrelationFilter) -> None:
         self.narrow, self.cells = narrow, WIDE_SIDES * narrow.cells
-        self.far = narrow.cells + narrow.cells // 4  # cells in which peaks are looked for, either way
+        self.far = narrow.cells + narrow.cells // 4  # cells in which peaks are searched, either way
         self.scale = 2 * self.far / narrow.cells  # side of that area, in sides of the filter's own window
 
     def peak(self, pyramid: Any, filters: Array, frame: Array, box: Array) -> Array:
@@ -237,7 +237,7 @@ def find_peaks(maps: Array) -> tuple[Array, Array, Array, Array]:
 
 
 def subpixel_peak(before: Array, top: Array, after: Array) -> Array:
-    """Where a parabola through three neighbours is highest, in [-0.5, 0.5] from the middle one."""
+    """Peak of a parabola through three neighbours, in [-0.5, 0.5] from the middle one."""
     xp = xp_of(top)
     bend = 2 * top - before - after
     shift = 0.5 * (after - before) / xp.where(bend > 1e-12, bend, 1.0)

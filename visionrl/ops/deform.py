@@ -37,7 +37,7 @@ _CUTS = ((1, None), (None, -1))
 def gaussian_bumps(
     rng: np.random.Generator, places: np.ndarray, centres: np.ndarray, widths: np.ndarray
 ) -> np.ndarray:
-    """Random vectors at places (..., d): the sum of Gaussian pushes about centres (k, d), of widths (k,)."""
+    """Random vectors at positions (..., d): the sum of Gaussian pushes about centres (k, d), of widths (k,)."""
     gaps = ((places[..., None, :] - centres) ** 2).sum(axis=-1)
     return np.exp(-gaps / (2 * widths**2)) @ rng.normal(size=centres.shape)
 
@@ -45,7 +45,7 @@ def gaussian_bumps(
 def plane_waves(
     rng: np.random.Generator, places: np.ndarray, shortest: float, longest: float, count: int = 8
 ) -> np.ndarray:
-    """Random vectors at places (..., d): the sum of plane waves of lengths between two."""
+    """Random vectors at positions (..., d): the sum of plane waves of lengths between two."""
     axes = places.shape[-1]
     ways = rng.normal(size=(count, axes))
     ways *= (
@@ -129,7 +129,10 @@ def exponential(velocity: np.ndarray, step: float) -> np.ndarray:
 
 
 def interpolate(values: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Values (..., k) of a lattice, linearly, at places (..., d) in nodes, in the order of its axes; the border goes on."""
+    """Interpolates values (..., k) of a lattice linearly at positions (..., d) in nodes, in the order of its axes.
+
+    Outside, the border is extended.
+    """
     from scipy.ndimage import map_coordinates
 
     at = np.moveaxis(places, -1, 0)
@@ -155,7 +158,7 @@ def warp_image(image: np.ndarray, field: np.ndarray, order: int) -> np.ndarray:
 
 
 def lattice(nodes: int, axes: int) -> np.ndarray:
-    """(nodes, ..., nodes, axes) places from 0 to 1, (x, y) or (x, y, z)."""
+    """(nodes, ..., nodes, axes) positions from 0 to 1, (x, y) or (x, y, z)."""
     line = np.linspace(0, 1, nodes)
     return np.stack(np.meshgrid(*[line] * axes, indexing="ij")[::-1], axis=-1)
 
@@ -176,7 +179,7 @@ def perturb_intensity(rng: np.random.Generator, image: np.ndarray, jitter: float
 # -- scans -------------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Grid:
-    """Where the voxels of a scan are.
+    """Voxel grid of a scan.
 
     Attributes:
         shape: (3,) voxels.
@@ -202,7 +205,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class ScanDeformation:
-    """Which place of a source scan each place of a new scan shows.
+    """Map of positions from a new scan to the source scan that it is resampled from.
 
     Attributes:
         source: grid of the source.
@@ -242,11 +245,11 @@ def random_flow(
 ) -> Callable[[np.ndarray], np.ndarray]:
     """A random map from (..., 3) millimetres about a new scan's middle to voxels of the source.
 
-    It turns by up to 6 degrees, scales by up to 8 %, shifts by up to 10 mm and bends.
+    It turns by up to 6 degrees, scales by up to 8 %, shifts by up to 10 mm and deforms elastically.
 
     Args:
         rng: all chance.
-        family: kind of bending, one of ``FAMILIES``.
+        family: kind of elastic deformation, one of ``FAMILIES``.
         source: grid of the scan that is deformed.
         strength_mm: root mean square of the velocity.
 
@@ -310,12 +313,15 @@ def rotation_zyx(angles: np.ndarray) -> np.ndarray:
 
 
 def interpolate_vectors(field: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """(3, ...) vectors of a (D, H, W, 3) field at places (3, ...) in nodes; see ``interpolate_volume``."""
+    """(3, ...) vectors of a (D, H, W, 3) field at positions (3, ...) in nodes; see ``interpolate_volume``."""
     return np.stack([interpolate_volume(np.ascontiguousarray(field[..., k]), places) for k in range(3)])
 
 
 def interpolate_volume(values: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Values (D, H, W), linearly, at places (3, ...): (...); the border goes on. Faster than SciPy, and float32 stays."""
+    """Interpolates values (D, H, W) linearly at positions (3, ...): (...); the border is extended.
+
+    Faster than SciPy, and float32 is kept.
+    """
     tops = np.array(values.shape, np.int32).reshape(3, *[1] * (places.ndim - 1)) - 1
     places = np.clip(places, 0, tops.astype(places.dtype))
     low = np.minimum(places.astype(np.int32), tops - 1)
@@ -335,7 +341,7 @@ def interpolate_volume(values: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def sample_scan(volume: np.ndarray, labels: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values (linear, float32) and labels (nearest) at places of a scan; 0 outside.
+    """Values (linear, float32) and labels (nearest) at positions of a scan; 0 outside.
 
     Args:
         volume: (D, H, W) float32.

@@ -1,9 +1,9 @@
 """Displacement fields of B episodes on lattices of nodes, in 2D and 3D alike; array-API code.
 
 Convention
-    Fields are (B, n, ..., n, d), displacements in pixels, in the order (x, y) or (x, y, z); their lattice axes are in the
-    order of arrays, (y, x) or (z, y, x). Nodes lie evenly from an image's first pixel to its last; in between a field is
-    linear along each axis. Images are (N,) uint8, one after the other, each side^d pixels; outside they are 0.
+    Fields are (B, n, ..., n, d), displacements in pixels, in the order (x, y) or (x, y, z); their lattice axes are in
+    the order of arrays, (y, x) or (z, y, x). Nodes lie evenly from an image's first pixel to its last; in between a
+    field is linear along each axis. Images are (N,) uint8, one after the other, each side^d pixels; outside they are 0.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from visionrl.ops import Array, columns, const, xp_of
 
 
 def linear_basis(places: Array, nodes: int, step: float) -> Array:
-    """Weights of the nodes at places along one axis, piecewise linear: (..., w) pixels -> (..., w, nodes)."""
+    """Weights of the nodes at positions along one axis, piecewise linear: (..., w) pixels -> (..., w, nodes)."""
     xp = xp_of(places)
     line = const(tuple(float(k) for k in range(nodes)), places)
     at = xp.clip(places / step, 0.0, float(nodes - 1))
@@ -24,7 +24,7 @@ def linear_basis(places: Array, nodes: int, step: float) -> Array:
 
 
 def at_grid(field: Array, weights: Sequence[Array]) -> Array:
-    """A field (B, n, ..., n, d) at a grid of places: (B, w, ..., w, d), from weights (B, w, n) along each array axis."""
+    """Evaluates a field (B, n, ..., n, d) on a grid by weights (B, w, n) along each array axis: (B, w, ..., w, d)."""
     xp = xp_of(field)
     for axis, weight in enumerate(weights, start=1):
         order = (0, axis, *(k for k in range(1, field.ndim) if k != axis))
@@ -50,7 +50,7 @@ def at_points(field: Array, points: Array, step: float) -> Array:
 
 
 def mesh(places: Sequence[Array]) -> Array:
-    """(B, w, ..., w, d) places from those (B, w) along x, y (and z)."""
+    """(B, w, ..., w, d) positions from those (B, w) along x, y (and z)."""
     xp, axes, (rows, wide) = xp_of(places[0]), len(places), places[0].shape
     parts = []
     for k, line in enumerate(places):
@@ -61,7 +61,7 @@ def mesh(places: Sequence[Array]) -> Array:
 
 
 def sample_linear(images: Array, first: Array, places: Array, side: int) -> Array:
-    """Values of images at places, linearly: (B, ..., d) float64 -> (B, ...) uint8; outside is 0.
+    """Values of images at positions, linearly: (B, ..., d) float64 -> (B, ...) uint8; outside is 0.
 
     Args:
         images: (N,) uint8.
@@ -92,7 +92,7 @@ def sample_linear(images: Array, first: Array, places: Array, side: int) -> Arra
 
 
 def sample_nearest(images: Array, image: Array, places: list[Array], side: int) -> Array:
-    """Labels of images at the pixels nearest to places, (B, ...) along x, y (and z): (B, ...) uint8.
+    """Labels of images at the pixels nearest to positions, (B, ...) along x, y (and z): (B, ...) uint8.
 
     Args:
         images: (N,) uint8, each with a border of one pixel of 0, (side + 2)^d in all.

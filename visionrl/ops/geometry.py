@@ -120,12 +120,12 @@ CROSS_BAR = (
 
 
 def box_mask(boxes: Array, region: Array, side: int, cross: bool = False) -> Array:
-    """Which pixels of a square picture of a region lie in boxes: (B, K, 4), (B, 4) -> (B, side, side) bool.
+    """Mask of the pixels of a square crop that lie in boxes: (B, K, 4), (B, 4) -> (B, side, side) bool.
 
     Args:
         boxes: edges in pixels of the image; NaN where there is none.
-        region: edges of what the picture shows, likewise.
-        side: of the picture, in its own pixels.
+        region: edges of the crop, likewise.
+        side: width and height of the crop, in its own pixels.
         cross: not the whole boxes, but two bars across each that cover a third of it (Caicedo & Lazebnik, 2015).
     """
     xp = xp_of(boxes)

@@ -19,10 +19,11 @@ STIFF = DeviceTable(STIFFNESS * _STEPS.T @ _STEPS)
 
 
 def motions(descent: Array, fixed: Array, moving: Array, weight: Array, differ: Array | None) -> Array:
-    """Motions ``fit_polynomial_intensity``; of images of two modalities ``fit_spline_intensity`` where that explains more, (B, F, k + 2) float64.
+    """Motions by ``fit_polynomial_intensity``, (B, F, k + 2) float64.
 
-    ``differ``, (B,) bool, says which these are; None is none. The shares that are compared are of the fixed image's variance
-    and of the moving one's. See ``fit_polynomial_intensity`` for the rest.
+    Images of two modalities, (B,) bool ``differ`` (None is none), have those of ``fit_spline_intensity`` where that
+    explains more. The shares that are compared are of the fixed image's variance and of the moving one's. See
+    ``fit_polynomial_intensity`` for the rest.
     """
     found = fit_polynomial_intensity(descent, fixed, moving, weight)
     if differ is None:
@@ -56,8 +57,8 @@ def fit_polynomial_intensity(descent: Array, fixed: Array, moving: Array, weight
 def fit_spline_intensity(descent: Array, fixed: Array, moving: Array, weight: Array) -> Array:
     """Motions where the moving intensity is a piecewise linear function of the fixed one, (B, F, k + 2) float64.
 
-    Shares are of the moving variance. Fixed intensities are clipped to [-0.5, 0.5]. The line is found first; its slopes and those of the
-    fixed image say how the moving grey changes with a motion.
+    Shares are of the moving image's variance. Fixed intensities are clipped to [-0.5, 0.5]. The function is fitted
+    first; its slopes and those of the fixed image say how the moving intensity changes with a motion.
     """
     xp = xp_of(fixed)
     descent, fixed, moving, weight = (

@@ -1,8 +1,8 @@
 """Planes through volumes, in array-API code: one rule for every library.
 
 Convention
-    Volumes are uint8, axes (z, y, x); places are (x, y, z) in voxels, voxel centres at whole numbers. Interpolation is
-    trilinear; outside a volume everything is 0. Values are rounded.
+    Volumes are uint8, axes (z, y, x); positions are (x, y, z) in voxels, voxel centres at whole numbers. Interpolation
+    is trilinear; outside a volume everything is 0. Values are rounded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from visionrl.ops.geometry import columns, unit
 from visionrl.ops.xp import Array, DeviceTable, const, xp_of
 
-ACROSS = ((1, 2), (0, 2), (0, 1))  # axes that run right and down in a picture of the plane across x, y and z
+ACROSS = ((1, 2), (0, 2), (0, 1))  # axes that run right and down in an image of the plane across x, y and z
 
 
 class Volumes:
@@ -41,10 +41,10 @@ def plane(volumes: Volumes, index: Array, centre: Array, right: Array, down: Arr
     Args:
         volumes: what is cut.
         index: (B,) int64, volume of each cut.
-        centre: (B, 3) float64, (x, y, z) in voxels, what the middle of the picture shows.
+        centre: (B, 3) float64, (x, y, z) in voxels, what the middle of the image shows.
         right: (B, 3) float64, way from a pixel to the one on its right, voxels.
         down: (B, 3) float64, likewise to the one below.
-        size: side of the pictures, pixels.
+        size: side of the images, pixels.
 
     Returns:
         (B, size, size) uint8.
@@ -83,7 +83,7 @@ def plane_normal(angles: Array) -> Array:
 
 
 def picture_axes(normal: Array, across: int) -> tuple[Array, Array]:
-    """Directions of length 1, (B, 3) each, that run right and down in a picture of a plane across axis 0, 1 or 2."""
+    """Directions of length 1, (B, 3) each, that run right and down in an image of a plane across axis 0, 1 or 2."""
     xp = xp_of(normal)
     first, second = (const(tuple(float(k == axis) for k in range(3)), normal) for axis in ACROSS[across])
     right = unit(first - xp.sum(first * normal, axis=-1)[:, None] * normal)

@@ -82,7 +82,7 @@ def counts(numbers: Array, kinds: int) -> Array:
 
 
 class DeviceTable:
-    """An array of NumPy that is lent to any library and device; each copy is made once, when first asked for.
+    """An array of NumPy that is lent to any library and device; each copy is made once, on first access.
 
     Args:
         array: what is lent.

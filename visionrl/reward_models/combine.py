@@ -1,4 +1,4 @@
-"""How a score becomes a reward; the one rule behind the wrappers for one episode and for many."""
+"""Rewards from scores: the rule of the wrappers for one episode and for many."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from torch import nn
 
 
 class ClassifierConfidence:
-    """How sure a classifier is that the window shows a class: its softmax probability, in [0, 1].
+    """Confidence of a classifier that the window shows a class: its softmax probability, in [0, 1].
 
     The classifier is used as it is, in evaluation mode, on the device of its parameters; it learns nothing here.
 

@@ -65,7 +65,7 @@ class VecLearnedReward(VecEnvWrapper):
         return obs, learned.astype(np.float32), dones, infos
 
     def _end(self, row: int, info: dict[str, Any], score: float) -> None:
-        """Fill the info of a row that ended, and begin its count anew."""
+        """Fill the info of a row that ended, and restart its count."""
         info["score"] = float(score)
         if "episode" in info:
             info["task_return"] = info["episode"]["r"]

@@ -1,7 +1,7 @@
 """Frontal chest radiographs with exact landmarks, projected from one embedded CT.
 
 Every image is drawn from the CT's voxels by forward projection (splatting: Westover 1990): a smooth free-form
-deformation bends them (cubic B-splines: Rueckert et al. 1999), a rigid motion poses them, and each is dropped
+deformation displaces them (cubic B-splines: Rueckert et al. 1999), a rigid motion poses them, and each is dropped
 where the cone beam projects it. A landmark is the mean of the projected places of a structure's voxels, so it
 is exact for the image.
 
@@ -23,7 +23,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from visionrl.datasets.embedded.made import Made
+from visionrl.datasets.embedded.generated import GeneratedDataset
 from visionrl.datasets.samples import ImageSample
 from visionrl.datasets.splits import SPLITS
 
@@ -65,7 +65,7 @@ class ChestCT:
 
 @dataclass(frozen=True)
 class Projection:
-    """Where the voxels of the body land on the detector.
+    """Projection of the body's voxels onto the detector.
 
     Attributes:
         xy: (2, N) float32, (x, y) in pixels.
@@ -109,11 +109,11 @@ def chest_ct() -> ChestCT:
     return ChestCT(volume, labels, tuple(str(n) for n in names), (z, y, x))
 
 
-class ChestXray(Made[ImageSample]):
+class ChestXray(GeneratedDataset[ImageSample]):
     """A split of simulated frontal chest radiographs: (1, 160, 160) uint8 images with named points.
 
     Image ``i`` depends on the split and on ``i`` alone. It shows the chest turned by up to 15 degrees about
-    each axis, moved, scaled and bent, at 2.0 to 2.6 mm per pixel, with its own contrast, tone and noise.
+    each axis, moved, scaled and deformed, at 2.0 to 2.6 mm per pixel, with its own contrast, tone and noise.
     ``points`` holds those of ``STRUCTURES`` that lie ``EDGE_MARGIN`` pixels or more inside the image.
 
     Args:
@@ -125,7 +125,7 @@ class ChestXray(Made[ImageSample]):
     """
 
     def __init__(self, split: str = "train", count: int | None = None) -> None:
-        """Renders nothing yet: an image is rendered each time it is asked for."""
+        """Renders nothing yet: an image is rendered at each access."""
         super().__init__(split, count, COUNTS)
 
     def _make(self, number: int) -> ImageSample:
@@ -219,7 +219,7 @@ def develop(thickness: np.ndarray, spacing_mm: float, rng: np.random.Generator) 
 
 @lru_cache(maxsize=1)
 def _body() -> _Body:
-    """What the projections need of the CT, prepared once."""
+    """Prepares once the parts of the CT that the projections need."""
     ct = chest_ct()
     height, voxels, width = ct.volume.shape
     paired = (height, voxels // 2, 2, width)
@@ -273,5 +273,5 @@ def _rotation(angles: np.ndarray) -> np.ndarray:
 
 
 def _inside(point: np.ndarray) -> bool:
-    """Whether the point lies the margin or more inside the image."""
+    """True if the point lies inside the image by the margin or more."""
     return bool(np.all(point >= EDGE_MARGIN) and np.all(point <= IMAGE_SIZE - 1 - EDGE_MARGIN))

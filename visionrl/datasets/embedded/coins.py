@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from visionrl.datasets.embedded.cutouts import photograph
-from visionrl.datasets.embedded.made import Made
+from visionrl.datasets.embedded.generated import GeneratedDataset
 from visionrl.datasets.samples import ImageSample
 from visionrl.datasets.splits import SPLITS
 
@@ -27,7 +27,7 @@ _SEED = 24
 _OUTLINES = Path(__file__).parent / "data" / "cutouts.json"
 
 
-class Coins(Made[ImageSample]):
+class Coins(GeneratedDataset[ImageSample]):
     """The images of one split, (1, 70..151, 110..240) of differing sizes, each with one coin or more.
 
     ``boxes`` hold the coins, every one whole; all ``labels`` are "coin". Images are mirrored at random, and brighter

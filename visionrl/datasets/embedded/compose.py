@@ -85,7 +85,7 @@ def paste(canvas: np.ndarray, drawn: Layer, matrix: np.ndarray, kernel: np.ndarr
 
 
 def tint(rng: np.random.Generator, grey: bool) -> np.ndarray:
-    """(256, 1, 3) uint8 random colours: two tones for grey pictures, a mild jitter for coloured ones."""
+    """(256, 1, 3) uint8 random colours: two tones for grey images, a mild jitter for coloured ones."""
     level = np.linspace(0, 1, 256)[:, None] ** rng.uniform(0.75, 1.3)
     if grey:
         hue, shift = rng.uniform(0, 2 * np.pi), rng.uniform(-0.8, 0.8)
@@ -99,7 +99,7 @@ def tint(rng: np.random.Generator, grey: bool) -> np.ndarray:
 
 
 def is_grey(image: np.ndarray) -> bool:
-    """Whether the channels of a (3, H, W) image are the same."""
+    """True if the channels of a (3, H, W) image are equal."""
     return bool(np.array_equal(image[0], image[1]) and np.array_equal(image[0], image[2]))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from visionrl.datasets.embedded import videos
 from visionrl.datasets.embedded.compose import extent, poses
 from visionrl.datasets.embedded.cutouts import PHOTOGRAPHS, backgrounds, cutouts
-from visionrl.datasets.embedded.made import Made
+from visionrl.datasets.embedded.generated import GeneratedDataset
 from visionrl.datasets.embedded.videos import HEIGHT, WIDTH, Actor, Scene
 from visionrl.datasets.samples import MotSample
 from visionrl.datasets.splits import check_split
@@ -47,13 +47,13 @@ class Crowd:
     visibility: np.ndarray
 
 
-class CutoutCrowds(Made[MotSample]):
+class CutoutCrowds(GeneratedDataset[MotSample]):
     """Videos of 2 to 12 real objects that move over a real background.
 
     Frames are (3, 160, 208) uint8 RGB. Objects are 18 to 36 px large and move up to 0.35 sides a frame; they pass in
     front of each other, part of them leave the frame and come back, and in half of the videos one or two
-    upright bars stand in front of all. Item ``i`` depends on the split, ``i`` and ``length`` alone and is drawn
-    anew at each access.
+    upright bars stand in front of all. Item ``i`` depends on the split, ``i`` and ``length`` alone and is drawn at
+    each access.
 
     Args:
         split: ``"train"``, ``"val"`` or ``"test"``; no two share a photograph, of objects or backgrounds.
@@ -85,7 +85,7 @@ class CutoutCrowds(Made[MotSample]):
 
 
 def crowd(split: str, index: int, length: int) -> Crowd:
-    """What video ``index`` of a split shows: a pure function of its arguments."""
+    """Draws the scene of video ``index`` of a split: a pure function of its arguments."""
     rng = np.random.default_rng((_SEED, list(PHOTOGRAPHS).index(check_split(split)) + 1, index))
     places = backgrounds(split)
     place = places[index % len(places)]

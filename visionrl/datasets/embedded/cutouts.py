@@ -61,7 +61,7 @@ class Cutout:
     Attributes:
         name: what it is: ``"cat"``, ``"coin 3"``, ``"patch 2 of brick"``.
         photograph: file name of the photograph.
-        image: (3, H, W) uint8 RGB, read-only; the object's colours go on outside its edge.
+        image: (3, H, W) uint8 RGB, read-only; the object's colours are extended beyond its edge.
         alpha: (H, W) uint8 opacity, read-only; 255 inside, 0 outside, soft over about 2 px at the edge.
     """
 
@@ -141,7 +141,7 @@ def backgrounds(split: str) -> tuple[Background, ...]:
 
 
 def cut(image: np.ndarray, outline: np.ndarray, name: str, source: str, max_side: int = MAX_SIDE) -> Cutout:
-    """Cut-out of what lies inside an outline, its longer side brought down to ``max_side`` pixels.
+    """Cut-out of the inside of an outline, its longer side brought down to ``max_side`` pixels.
 
     Args:
         image: (H, W, 3) uint8.

@@ -18,7 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from visionrl.datasets.embedded.made import Made
+from visionrl.datasets.embedded.generated import GeneratedDataset
 from visionrl.datasets.samples import ImageSample
 from visionrl.datasets.splits import SPLITS, check_split
 
@@ -58,7 +58,7 @@ def _digit(number: int) -> np.ndarray:
     return digit
 
 
-class Digits(Made[ImageSample]):
+class Digits(GeneratedDataset[ImageSample]):
     """The digits of one split, (1, 28, 28) each; ``labels`` holds the digit's name, and there is no box.
 
     Args:
@@ -79,7 +79,7 @@ class Digits(Made[ImageSample]):
         return ImageSample(image, labels=(NAMES[archive["labels"][digit]],), name=f"digit-{digit:04d}")
 
 
-class ClutteredDigits(Made[ImageSample]):
+class ClutteredDigits(GeneratedDataset[ImageSample]):
     """Digits in clutter, (1, canvas, canvas) each, with the digit's box and its name.
 
     A training digit is on four canvases, a digit for validation on two, a test digit on one.

@@ -1,10 +1,10 @@
 """Embedded images for object detection: real cut-outs of five classes on real photographs, with exact boxes.
 
-Every pixel comes from a picture inside the installed scikit-image; what is made up is where the objects lie,
+Every pixel comes from an image inside the installed scikit-image; what is made up is where the objects lie,
 their scale, rotation, mirroring and light. What belongs to which split:
 
 * The objects: each brick, coin, face, galaxy and printed word lies in one split (a word by what it says). All
-  bricks come from one photograph, and so do all coins, galaxies and words; the faces are 100 pictures of
+  bricks come from one photograph, and so do all coins, galaxies and words; the faces are 100 images of
   people, of whom scikit-image does not say whether any is shown twice.
 * The backgrounds: each photograph lies in one split, as in ``cutouts``; three to five are few, so they are seen
   at many scales and orientations, blended, and with irregular patches of each other on them. None is one that
@@ -25,7 +25,7 @@ import numpy as np
 
 from visionrl.datasets.embedded.compose import blur, extent, is_grey, layer, paste, poses, tint
 from visionrl.datasets.embedded.cutouts import Cutout, backgrounds, cut, cutouts
-from visionrl.datasets.embedded.made import Made
+from visionrl.datasets.embedded.generated import GeneratedDataset
 from visionrl.datasets.readers.files import read_image
 from visionrl.datasets.samples import ImageSample
 from visionrl.datasets.splits import SPLITS, split_subjects
@@ -52,7 +52,7 @@ _OUTLINES = Path(__file__).parent / "data" / "objects.json"
 _FACES = "lfw_subset.npy"
 
 
-class Objects(Made[ImageSample]):
+class Objects(GeneratedDataset[ImageSample]):
     """The images of one split, (3, 120..192, 160..224) of differing sizes, each with none to four objects.
 
     ``boxes`` are the tight extents of the whole objects, to where the opacity is one half; an object lies inside
@@ -66,19 +66,19 @@ class Objects(Made[ImageSample]):
 
     Raises:
         ValueError: another split, or a count below 1.
-        FileNotFoundError: scikit-image, or a picture in it, is not installed.
+        FileNotFoundError: scikit-image, or an image in it, is not installed.
     """
 
     def __init__(self, split: str = "train", count: int | None = None) -> None:
         super().__init__(split, count, COUNTS)
-        members(split)  # a missing picture fails here
+        members(split)  # a missing image fails here
 
     def _make(self, number: int) -> ImageSample:
         return compose(self.split, number)
 
 
 def picture(name: str) -> np.ndarray:
-    """(3, H, W) uint8 picture of the installed scikit-image.
+    """(3, H, W) uint8 image of the installed scikit-image.
 
     Raises:
         FileNotFoundError: it is not installed.
@@ -121,7 +121,7 @@ def _all_members() -> dict[str, list[Cutout]]:
 
 
 def _subject(cutout: Cutout) -> str:
-    """What must not part over splits: a word by what it says, anything else by its name."""
+    """Subject of a cut-out, which lies in one split: the text of a word, the name of anything else."""
     return cutout.name.split()[0] if cutout.photograph == "page.png" else cutout.name
 
 

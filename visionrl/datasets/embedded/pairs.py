@@ -8,7 +8,7 @@ brain: each split has its own block of slices, with a gap between the blocks, bu
 Seven photographs are few to learn from: ``strewn_scene`` has more for training, and the same pairs for the rest.
 
 The views of a photograph differ in brightness, contrast and noise. Those of a scan are of two modalities: the T1 image
-and its tissue map, or the CT and a contrast in which bright and dark change places more than once.
+and its tissue map, or the CT and a contrast in which bright and dark are swapped more than once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 from visionrl.datasets.embedded.chest import chest_ct
 from visionrl.datasets.embedded.compose import blur, is_grey, layer, paste, poses, tint
 from visionrl.datasets.embedded.cutouts import backgrounds, cutouts
-from visionrl.datasets.embedded.made import Made
+from visionrl.datasets.embedded.generated import GeneratedDataset
 from visionrl.datasets.embedded.volumes import mni_scan
 from visionrl.datasets.samples import PairSample
 from visionrl.datasets.splits import SPLITS
@@ -46,7 +46,7 @@ _BLOCKS = {"train": (0.18, 0.48), "val": (0.53, 0.61), "test": (0.66, 0.84)}  # 
 
 @dataclass(frozen=True)
 class Scene:
-    """What the two views of a pair are taken from, pixel by pixel in register.
+    """Two aligned images that the views of a pair are cropped from.
 
     Attributes:
         fixed: (H, W, C) uint8.
@@ -66,7 +66,7 @@ class Scene:
 Scenes = Callable[[str, np.random.Generator], Scene]
 
 
-class Pairs(Made[PairSample]):
+class Pairs(GeneratedDataset[PairSample]):
     """A split of pairs of 192 x 192 pixels with 25 points each.
 
     Pair ``i`` depends on the split, the kind and on ``i`` alone. Its own map turns by up to 15 degrees about the middle
@@ -87,7 +87,7 @@ class Pairs(Made[PairSample]):
     def __init__(
         self, scenes: Scenes, name: str, split: str = "train", kind: str = "rigid", count: int | None = None
     ) -> None:
-        """Makes nothing yet: a pair is made each time it is asked for."""
+        """Generates nothing yet: a pair is generated at each access."""
         super().__init__(split, count, COUNTS)
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {KINDS}, got {kind!r}")

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from visionrl.datasets.embedded.made import Made
+from visionrl.datasets.embedded.generated import GeneratedDataset
 from visionrl.datasets.embedded.volumes import chest_scan
 from visionrl.datasets.samples import ImageSample
 
 BLOCKS = {"train": (10, 40), "val": (43, 51), "test": (54, 70)}  # of 83 slices, from the feet to the head
 
 
-class ChestSlices(Made[ImageSample]):
+class ChestSlices(GeneratedDataset[ImageSample]):
     """A split of slices: (1, 90, 90) uint8 images of 4 mm per pixel with a mask of 89 structures.
 
     Args:

@@ -26,7 +26,7 @@ from visionrl.datasets.embedded.compose import (
     wander,
 )
 from visionrl.datasets.embedded.cutouts import PHOTOGRAPHS, Background, Cutout, backgrounds, cut, cutouts
-from visionrl.datasets.embedded.made import Made
+from visionrl.datasets.embedded.generated import GeneratedDataset
 from visionrl.datasets.samples import VideoSample
 from visionrl.datasets.splits import check_split
 
@@ -89,14 +89,14 @@ class Scene:
     boxes: np.ndarray
 
 
-class CutoutVideos(Made[VideoSample]):
+class CutoutVideos(GeneratedDataset[VideoSample]):
     """Videos of one real object moving over a real background.
 
     Frames are (3, 160, 208) uint8 RGB. A box is the tight extent of the target's outline (opacity one half)
     to a fraction of a pixel, hidden parts included, clipped to the frame, as OTB annotates (Wu, Lim and Yang
     2013); at least half of the unclipped box lies inside the frame at any time. The box's side, the root of
     its area, is about 24 to 64 px; its middle moves 0.05 to 0.25 sides a frame as a rule and 0.35 at most.
-    Item ``i`` depends on the split, ``i`` and ``length`` alone and is drawn anew at each access.
+    Item ``i`` depends on the split, ``i`` and ``length`` alone and is drawn at each access.
 
     Args:
         split: ``"train"``, ``"val"`` or ``"test"``; no two share a photograph, of objects or backgrounds.
@@ -143,7 +143,7 @@ def targets(split: str) -> tuple[Cutout, ...]:
 
 
 def scene(split: str, index: int, length: int) -> Scene:
-    """What video ``index`` of a split shows: a pure function of its arguments."""
+    """Draws the scene of video ``index`` of a split: a pure function of its arguments."""
     rng = np.random.default_rng((_SEED, list(PHOTOGRAPHS).index(check_split(split)) + 1, index))
     choices = targets(split)
     cutout = choices[index % len(choices)]
@@ -221,7 +221,7 @@ def _distractors(rng: np.random.Generator, others: list[Cutout], length: int) ->
 def _occluders(
     rng: np.random.Generator, split: str, others: list[Cutout], target: Actor, length: int
 ) -> tuple[Actor, ...]:
-    """What crosses in front of the target once, in 40 % of the videos: an object or an upright bar."""
+    """Draws what crosses in front of the target once, in 40 % of the videos: an object or an upright bar."""
     if rng.random() >= 0.4:
         return ()
     boxes = extent(target.drawn, target.matrices)

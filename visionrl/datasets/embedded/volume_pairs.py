@@ -2,12 +2,12 @@
 
 A pair is one subject, that is the scan deformed as in ``datasets.volumes``, seen by two scanners: other voxels,
 contrast, bias field and noise, and moved by a rigid, similarity or affine map. The map is exact to 0.2 mm on average,
-since the bending is linear between nodes 9 to 18 mm apart. Pairs of the chest and of the brain take turns. Landmarks
+since the deformation is linear between nodes 9 to 18 mm apart. Pairs of the chest and of the brain alternate. Landmarks
 and labels are carried along. All subjects are ONE anatomy each; as there, the splits differ in the family of the
 deformations and in every seed, so a score on "test" says nothing about other people, and ``subject`` is left empty.
 
 Of "multimodal" pairs the moving volume is another modality: the tissue map of the brain's T1 image, or a contrast of
-the CT in which bright and dark change places more than once.
+the CT in which bright and dark are swapped more than once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from visionrl.datasets.embedded.made import Made
+from visionrl.datasets.embedded.generated import GeneratedDataset
 from visionrl.datasets.embedded.pairs import KINDS
 from visionrl.datasets.embedded.volumes import Scan, chest_scan, mni_scan
 from visionrl.datasets.samples import PairSample
@@ -49,7 +49,7 @@ Place = Callable[[np.ndarray], np.ndarray]
 """From millimetres about a new scan's middle to voxels of the source; see ``ops.deform.random_flow``."""
 
 
-class VolumePairs(Made[PairSample]):
+class VolumePairs(GeneratedDataset[PairSample]):
     """A split of pairs of volumes.
 
     Pair ``i`` depends on the split, the kind, the modalities and on ``i`` alone. Its own map turns by up to 12 degrees
@@ -69,7 +69,7 @@ class VolumePairs(Made[PairSample]):
     def __init__(
         self, multimodal: bool = False, split: str = "train", kind: str = "rigid", count: int | None = None
     ) -> None:
-        """Makes nothing yet: a pair is made each time it is asked for."""
+        """Generates nothing yet: a pair is generated at each access."""
         super().__init__(split, count, COUNTS)
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {KINDS}, got {kind!r}")

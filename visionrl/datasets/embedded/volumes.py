@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from visionrl.datasets.embedded.chest import chest_ct
-from visionrl.datasets.embedded.made import Made
+from visionrl.datasets.embedded.generated import GeneratedDataset
 from visionrl.datasets.samples import VolumeSample
 from visionrl.datasets.splits import SPLITS
 from visionrl.ops.deform import FAMILIES, Grid, ScanDeformation, random_flow, rescan, sample_scan
@@ -33,7 +33,7 @@ _TONE = ((-1024, 0), (-600, 50), (-150, 90), (250, 200), (1016, 255))  # Hounsfi
 
 @dataclass(frozen=True)
 class Scan:
-    """What subjects are made of.
+    """A scan that subjects are generated from.
 
     Attributes:
         name: of the scan.
@@ -86,7 +86,7 @@ def mni_scan() -> Scan:
     return Scan("mni", volume, labels, names, spacing, points, strength_mm=6.0, noise=8.0)
 
 
-class DeformedVolumes(Made[VolumeSample]):
+class DeformedVolumes(GeneratedDataset[VolumeSample]):
     """A split of subjects made of one scan.
 
     Subject ``i`` depends on the split and on ``i`` alone. Their sizes differ by up to 8 % and their spacings by up to
@@ -102,7 +102,7 @@ class DeformedVolumes(Made[VolumeSample]):
     """
 
     def __init__(self, scan: Callable[[], Scan], split: str = "train", count: int | None = None) -> None:
-        """Makes nothing yet: a subject is made each time it is asked for."""
+        """Generates nothing yet: a subject is generated at each access."""
         super().__init__(split, count, COUNTS)
         self.scan = scan
 
@@ -139,7 +139,7 @@ def centroids(labels: np.ndarray, names: Mapping[int, str], smallest: int = 1) -
 
     Args:
         labels: (D, H, W) integers >= 0, 0 is background.
-        names: the labels to look for.
+        names: the labels to find.
         smallest: labels with fewer voxels are left out.
     """
     flat = np.flatnonzero(labels)

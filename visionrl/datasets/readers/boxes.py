@@ -1,4 +1,4 @@
-"""What the readers of boxes share: where a box may lie, and folders that are splits."""
+"""Helpers of the readers of boxes: boxes beyond the image's border, and folders that are splits."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def split_folders(path: Path) -> dict[str, Path]:
 
 
 def check_size(width: float, height: float, shape: tuple[int, ...], where: str) -> None:
-    """Refuses a stated size that is not the picture's of (C, H, W), unless it is 0 (unknown)."""
+    """Refuses a stated size that is not the image's of (C, H, W), unless it is 0 (unknown)."""
     if width and height and (width, height) != shape[:0:-1]:
         raise ValueError(
             f"{where}: the stated size must be the picture's, {shape[2]} x {shape[1]}, got {width:g} x {height:g}; "

@@ -5,10 +5,10 @@ folders ``train``, ``val`` (or ``valid``) and ``test``, as in ``train/_annotatio
 has its split in its name or its folder's: ``instances_train2017.json``, ``valid/_annotations.coco.json``; these are
 the splits. A single file, or FILE, is cut by ratios or by a split file.
 
-The pictures lie beside the JSON file, in FOLDER, in ``images``, in a folder of the split's name, or in one of the last
+The images lie beside the JSON file, in FOLDER, in ``images``, in a folder of the split's name, or in one of the last
 word of the file's name (``train2017``); ``file_name`` may have folders. ``bbox`` is x, y, width, height from the
 image's top-left corner: the edges are x, y, x + width, y + height; width and height must be > 0. What reaches out of
-the picture by up to 2 pixels or 1 % is cut off. Regions with ``iscrowd`` 1 cover many objects and are no objects: they
+the image by up to 2 pixels or 1 % is cut off. Regions with ``iscrowd`` 1 cover many objects and are no objects: they
 are left out. An image without annotations is an image without objects. A sample is named by ``file_name`` without the
 suffix, with the split in front, and is a subject of its own.
 """
@@ -40,7 +40,7 @@ class Part:
     Attributes:
         file: its path.
         split: train, val or test; empty where the data set has no splits of its own.
-        places: where its pictures may lie.
+        places: where its images may lie.
     """
 
     file: Path
@@ -104,7 +104,7 @@ def _split(file: Path, root: Path) -> str:
 
 
 def _part(file: Path, root: Path, split: str) -> Part:
-    """The file with the places in which its pictures may lie."""
+    """The file with the places in which its images may lie."""
     last = file.stem.rpartition("_")[2]
     names = dict.fromkeys((last, split, *(("val", "valid") if split == "val" else ())))
     inside = [base / name for name in names if name for base in (root, root / "images")]
@@ -178,7 +178,7 @@ def _check(row: Any, where: str, images: Mapping[Any, str], classes: Mapping[Any
 
 
 def _read(part: Part, where: str, image: dict[str, Any], rows: Rows) -> ImageSample:
-    """A picture with its boxes."""
+    """An image with its boxes."""
     files = [place / image["file_name"] for place in part.places]
     file = next((file for file in files if file.is_file()), None)
     if file is None:

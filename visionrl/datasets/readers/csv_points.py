@@ -1,10 +1,10 @@
 """Landmarks in one CSV file: ``"csv:FOLDER"`` or ``"csv:FILE"``.
 
 In a folder it is ``points.csv``, or the only CSV file. The first line is a header. The first column is the
-picture's file name, sought beside the CSV file and in ``images`` beside it. The others are coordinates, two
+image's file name, sought beside the CSV file and in ``images`` beside it. The others are coordinates, two
 columns a point: either ``NAME_x`` and ``NAME_y``, or under any other header x0, y0, x1, y1, ..., and then the
 points are named "0", "1", ... Coordinates are in pixels from 0: whole numbers are pixel centres. A point
-whose two cells are empty is not in the picture.
+whose two cells are empty is not in the image.
 
 A sample is named by its file name without the suffix. Its subject stands in a column ``subject``; without one
 it is the name without a trailing ``_NUMBER`` (``Tom_Hanks_32`` and ``Tom_Hanks_51`` show one subject), unless
@@ -21,7 +21,7 @@ from pathlib import Path
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
 from visionrl.datasets.readers.files import IMAGE_SUFFIXES, numbers, read_image
 from visionrl.datasets.samples import ImageSample
-from visionrl.datasets.table import read_rows
+from visionrl.datasets.splits import read_rows
 
 Columns = dict[str, tuple[int, int]]
 
@@ -86,7 +86,7 @@ def guess(names: list[str]) -> list[str]:
 
 
 def _read(file: Path, line: int, row: list[str], columns: Columns) -> ImageSample:
-    """The picture of a row with its points."""
+    """The image of a row with its points."""
     where = f"{file}, line {line}"
     places = [file.parent / row[0], file.parent / "images" / row[0]]
     picture = next((place for place in places if place.is_file()), None)

@@ -16,7 +16,7 @@ frame. Nothing is known to be hidden, and there are no detections; the task draw
 
 Frames are grey. Those of 8 bit stay as they are. Those of 16 bit go by one line for the whole sequence, on which the
 first frame's 0.1st percentile becomes 0 and its 99.9th 255; what lies beyond is cut. Volumes, which have several
-pictures in a file, are refused.
+images in a file, are refused.
 """
 
 from __future__ import annotations
@@ -77,13 +77,13 @@ def numbered(folder: Path, stem: str) -> dict[int, Path]:
 
 @dataclass(frozen=True)
 class Tone:
-    """How greys of 8 or 16 bit become 8, by the first frame of a sequence; from a file to (1, H, W) uint8.
+    """Conversion of intensities of 8 or 16 bit to 8, by a sequence's first frame; from a file to (1, H, W) uint8.
 
     Attributes:
         shape: (H, W) of the first frame.
         dtype: of its pixels, and of all others.
-        low: grey that becomes black, where there are 16 bit.
-        scale: by which what is above it is multiplied.
+        low: intensity that becomes 0, for files of 16 bit.
+        scale: factor of the intensities above it.
     """
 
     shape: tuple[int, ...]

@@ -27,7 +27,7 @@ def read_davis(path: Path, options: ReadOptions) -> list[Entry]:
     """The sequences by name.
 
     Raises:
-        ValueError: there is none, or one has no pictures, or masks without an object.
+        ValueError: there is none, or one has no images, or masks without an object.
     """
     masks = check_folder(path) / "Annotations"
     if not masks.is_dir() or not (path / "JPEGImages").is_dir():
@@ -71,10 +71,10 @@ def _read(pictures: Path, masks: list[Path], label: int) -> VideoSample:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """(H, W) labels of a picture of palette indices or greys.
+    """(H, W) labels of an image of palette indices or greys.
 
     Raises:
-        ValueError: it is no such picture.
+        ValueError: it is no such image.
     """
     return read_greys(path, "mask").astype(np.int64)
 

@@ -26,7 +26,7 @@ def read_cutout_videos(path: None, options: ReadOptions) -> Sequence[VideoSample
 
 @register_format("long-cutout-videos", kind=VideoSample, embedded=True)
 def read_long_cutout_videos(path: None, options: ReadOptions) -> Sequence[VideoSample]:
-    """The same with 64 videos of 60 frames for training; the other splits are those of ``"cutout-videos"``."""
+    """``"cutout-videos"`` with 64 videos of 60 frames for training; the other splits are unchanged."""
     from visionrl.datasets.embedded.videos import CutoutVideos
 
     return CutoutVideos("train", 64, 60) if options.split == "train" else CutoutVideos(options.split)
@@ -60,7 +60,7 @@ def read_digits(path: None, options: ReadOptions) -> Sequence[ImageSample]:
 
 @register_format("cluttered-digits", kind=ImageSample, embedded=True)
 def read_cluttered_digits(path: None, options: ReadOptions) -> Sequence[ImageSample]:
-    """The same somewhere on a larger canvas, among fragments of others; see ``ClutteredDigits``."""
+    """Digits at random places of a larger canvas, among fragments of others; see ``ClutteredDigits``."""
     from visionrl.datasets.embedded.digits import ClutteredDigits
 
     return ClutteredDigits(options.split)

@@ -1,4 +1,4 @@
-"""What the readers share: image files as arrays, folders, numbers in text files."""
+"""Helpers of the readers: image files as arrays, folders, numbers in text files."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ PNG_END = b"IEND\xaeB`\x82"
 
 
 def read_image(path: Path) -> np.ndarray:
-    """The picture in a file as (C, H, W) uint8, C = 1 where the file is grey, else 3.
+    """The image in a file as (C, H, W) uint8, C = 1 where the file is grey, else 3.
 
-    The content decides, not the file's suffix. The picture is turned upright by its EXIF orientation; labels
-    refer to the upright picture. Transparency is dropped; palette, CMYK and other colours become RGB; black
-    and white becomes 0 and 255; of several pictures in a file the first is taken. 16-bit grey keeps its high
+    The content decides, not the file's suffix. The image is turned upright by its EXIF orientation; labels
+    refer to the upright image. Transparency is dropped; palette, CMYK and other colours become RGB; black
+    and white becomes 0 and 255; of several images in a file the first is taken. 16-bit grey keeps its high
     byte; where its brightest value is below 4,096 that would be almost black, so the file is refused.
 
     Raises:
@@ -45,7 +45,7 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def _to_array(picture: Picture, path: Path) -> np.ndarray:
-    """(C, H, W) uint8 of a picture of any mode."""
+    """(C, H, W) uint8 of an image of any mode."""
     if picture.mode == "F":
         raise ValueError(f"image file {path}: images are uint8 0-255, got float pixels")
     if picture.mode.startswith("I"):
@@ -72,7 +72,7 @@ def read_greys(path: Path, what: str = "image file") -> np.ndarray:
     """The greys or palette indices of a file as they stand there, (H, W) of any integer type.
 
     Raises:
-        ValueError: it is missing, truncated or no image, has several pictures, colours or float pixels; ``what`` says
+        ValueError: it is missing, truncated or no image, has several images, colours or float pixels; ``what`` says
             in the message what it is.
     """
     from PIL import Image
@@ -91,7 +91,7 @@ def read_greys(path: Path, what: str = "image file") -> np.ndarray:
 
 
 class ImageFiles(Sequence[np.ndarray]):
-    """Pictures that are read from their files when asked for, each time anew.
+    """Images that are read from their files at each access.
 
     Args:
         paths: the files; none is opened yet.
@@ -112,7 +112,7 @@ class ImageFiles(Sequence[np.ndarray]):
     def __getitem__(self, index: slice) -> ImageFiles: ...
 
     def __getitem__(self, index: int | slice) -> np.ndarray | ImageFiles:
-        """One picture; for a slice, the files of the slice."""
+        """One image; for a slice, the files of the slice."""
         chosen = self.paths[index]
         return self.read(chosen) if isinstance(chosen, Path) else ImageFiles(chosen, self.read)
 

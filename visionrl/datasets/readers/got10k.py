@@ -1,9 +1,9 @@
 """Sequences of GOT-10k (Huang, Zhao, Huang, 2021): ``"got10k:FOLDER"``.
 
 FOLDER is a sequence, or holds sequences; where it holds ``train``, ``val`` or ``test`` instead, these are the splits. A
-sequence has pictures ``00000001.jpg`` and so on, and ``groundtruth.txt`` with one line a frame: x, y, width, height, of
+sequence has images ``00000001.jpg`` and so on, and ``groundtruth.txt`` with one line a frame: x, y, width, height, of
 which the edges are x, x + width, y, y + height. ``absence.label`` has one number a frame, 1 where the object is not
-in the picture, and ``cover.label`` one from 0, wholly hidden, to 8, wholly seen. Frames with absence 1 or cover 0, and
+in the image, and ``cover.label`` one from 0, wholly hidden, to 8, wholly seen. Frames with absence 1 or cover 0, and
 lines of four NaN or four 0, have no box; they stay in the video, but for those before the first box.
 The public ``test`` part has the first box alone and is refused.
 """

@@ -1,7 +1,7 @@
 """Images in one folder a class, as torchvision's ``ImageFolder`` has them: ``"imagefolder:FOLDER"``.
 
 FOLDER holds ``cat/1.jpg``, ``cat/more/2.png``, ``dog/3.jpg``, ...: the name of the folder is the class of all
-pictures in it and below it. Where FOLDER holds ``train``, ``val`` or ``test`` instead, and these the classes, they
+images in it and below it. Where FOLDER holds ``train``, ``val`` or ``test`` instead, and these the classes, they
 are the splits. A sample is named by its path in FOLDER, and is a subject of its own.
 """
 
@@ -17,10 +17,10 @@ from visionrl.datasets.samples import ImageSample
 
 @register_format("imagefolder", kind=ImageSample)
 def read_imagefolder(path: Path, options: ReadOptions) -> list[Entry]:
-    """The pictures by class and path; ``labels`` is the class.
+    """The images by class and path; ``labels`` is the class.
 
     Raises:
-        ValueError: there is no folder of a class, or one without pictures.
+        ValueError: there is no folder of a class, or one without images.
     """
     children = sorted(check_folder(path).iterdir())
     folders = [child for child in children if child.is_dir() and not child.name.startswith(".")]
@@ -30,7 +30,7 @@ def read_imagefolder(path: Path, options: ReadOptions) -> list[Entry]:
 
 
 def _entries(folder: Path) -> list[Entry]:
-    """The pictures of one class."""
+    """The images of one class."""
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
     files = [file for file in files if not file.name.startswith(".")]
     if not files:
@@ -44,5 +44,5 @@ def _entries(folder: Path) -> list[Entry]:
 
 
 def _read(file: Path, label: str) -> ImageSample:
-    """A picture with its class."""
+    """An image with its class."""
     return ImageSample(read_image(file), labels=(label,))

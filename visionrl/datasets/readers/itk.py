@@ -192,7 +192,7 @@ def _voxels(reader: Any) -> np.ndarray:
 
 
 def _side(file: Path) -> bool:
-    """Whether a file is no part of a series."""
+    """True if a file is no part of a series."""
     return file.name.lower().endswith((*POINT_SUFFIXES, *SUFFIXES["nrrd"], *SUFFIXES["mha"], ".json"))
 
 

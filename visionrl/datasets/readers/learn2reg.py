@@ -98,7 +98,7 @@ def _cells(folder: Path, pair: dict[str, str], known: dict[str, dict[str, str]])
 
 
 def _file(folder: Path, image: str, kind: str, listed: dict[str, str]) -> str | None:
-    """What of a kind belongs to an image, or None."""
+    """File of a kind that belongs to an image, or None."""
     if kind in listed and (folder / listed[kind]).is_file():
         return listed[kind]
     beside = Path(re.sub(r"images(?=T[rs]/)", FOLDERS[kind], Path(image).as_posix()))

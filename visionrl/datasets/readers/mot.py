@@ -1,7 +1,7 @@
 """Sequences of the MOTChallenge (Leal-Taixé et al., 2015; Milan et al., 2016): ``"mot:FOLDER"``.
 
 FOLDER is a sequence, or holds sequences; where it holds ``train``, ``val`` or ``test`` instead, these are the splits.
-A sequence has pictures in ``img1`` (or where ``imDir`` in ``seqinfo.ini`` says), ``gt/gt.txt`` and, if a detector ran,
+A sequence has images in ``img1`` (or where ``imDir`` in ``seqinfo.ini`` says), ``gt/gt.txt`` and, if a detector ran,
 ``det/det.txt``:
 
 * a line of ``gt.txt`` is one box: frame, identity, x, y, width, height, then a flag, a class and a visibility, which
@@ -9,7 +9,7 @@ A sequence has pictures in ``img1`` (or where ``imDir`` in ``seqinfo.ini`` says)
 * a line of ``det.txt`` is one detection: frame, -1, x, y, width, height, score.
 
 Frames, identities and pixels count from 1: the edges are x0 = x - 1, x1 = x - 1 + width, and likewise in y. A frame
-without a line has no object. Boxes wholly outside the picture are left out. The public ``test`` parts have no
+without a line has no object. Boxes wholly outside the image are left out. The public ``test`` parts have no
 ``gt.txt`` and are refused.
 """
 
@@ -74,7 +74,7 @@ def _read(folder: Path) -> MotSample:
 
 
 def _info(folder: Path) -> tuple[str, int | None]:
-    """The folder of the pictures, and the number of frames where ``seqinfo.ini`` says it."""
+    """The folder of the images, and the number of frames where ``seqinfo.ini`` says it."""
     parser = ConfigParser()
     try:
         parser.read(folder / INFO)

@@ -1,11 +1,11 @@
 """Sequences of the Object Tracking Benchmark, OTB (Wu, Lim, Yang, 2013): ``"otb:FOLDER"``.
 
-FOLDER is a sequence, or holds sequences. A sequence has ``img/`` with one picture a frame, in order of the
+FOLDER is a sequence, or holds sequences. A sequence has ``img/`` with one image a frame, in order of the
 numbers in their names, and ``groundtruth_rect.txt`` with one line a frame: x, y, width, height, apart by
 comma, tab or space. OTB counts pixels from 1, so the box's edges are x0 = x - 1, x1 = x - 1 + width, and
 likewise in y. A line of four NaN or four 0 says that the object is not seen; such frames stay in the video,
 without a box, and those before the first box are left out. Where there are ``groundtruth_rect.1.txt`` and so on,
-each is a video of its own, ``Jogging.1``, of one subject. Frames are read from their files when asked for.
+each is a video of its own, ``Jogging.1``, of one subject. Frames are read from their files on access.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ def read_otb(path: Path, options: ReadOptions) -> list[Entry]:
     """The sequences of a folder by name.
 
     Raises:
-        ValueError: there is none, or one lacks its pictures or its boxes.
+        ValueError: there is none, or one lacks its images or its boxes.
     """
     folders = sequences(path, _is_sequence, "img/*.jpg (or .png) with groundtruth_rect.txt")
     return [entry for folder in folders for entry in _entries(folder)]
 
 
 def _is_sequence(folder: Path) -> bool:
-    """Whether a folder has a sequence's pictures or boxes."""
+    """True if a folder has the images or the boxes of a sequence."""
     return (folder / "img").is_dir() or any(folder.glob(TRUTH))
 
 

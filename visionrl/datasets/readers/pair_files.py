@@ -40,7 +40,7 @@ from visionrl.datasets.readers.scan_points import SYSTEMS, PointsFile
 from visionrl.datasets.readers.scan_points import read_points as read_scan_points
 from visionrl.datasets.readers.scans import place
 from visionrl.datasets.samples import PairSample
-from visionrl.datasets.table import read_rows
+from visionrl.datasets.splits import read_rows
 
 VOLUMES = (*NIFTI, ".mha", ".mhd", ".nrrd", ".nhdr")
 SIDES = ("fixed", "moving")
@@ -49,7 +49,7 @@ Named = tuple[list[str], np.ndarray]  # names, empty where there are none, and p
 
 
 def is_volume(file: Path) -> bool:
-    """Whether a file is a volume, by its name."""
+    """True if a file is a volume, by its name."""
     return file.name.lower().endswith(VOLUMES)
 
 

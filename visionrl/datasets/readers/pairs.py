@@ -35,7 +35,7 @@ from visionrl.datasets.readers.pair_files import SIDES, VOLUMES, Cells, is_volum
 from visionrl.datasets.readers.scan_points import SUFFIXES as POINTS
 from visionrl.datasets.readers.scans import LABEL_ENDS, goes_on, match, stem
 from visionrl.datasets.samples import PairSample
-from visionrl.datasets.table import read_rows
+from visionrl.datasets.splits import read_rows
 
 TABLE = "pairs.csv"
 COLUMNS = (
@@ -94,7 +94,7 @@ def list_pictures(folder: Path) -> list[Path]:
 
 
 def _of_two(folder: Path, pictures: list[Path], name: str) -> Entry:
-    """The pair of a folder with two pictures and nothing else to say which is which."""
+    """The pair of a folder with two images and nothing else to say which is which."""
     files = sorted(folder.iterdir())
     labels = {stem(file, PICTURES): file.name for file in list_pictures(folder) if file not in pictures}
     points = {stem(file, POINTS): file.name for file in files if file.name.endswith(POINTS)}
@@ -111,7 +111,7 @@ def _of_two(folder: Path, pictures: list[Path], name: str) -> Entry:
 
 
 def _is_parallel(folder: Path) -> bool:
-    """Whether a folder has the layout of parallel folders."""
+    """True if a folder has the layout of parallel folders."""
     return all((folder / name).is_dir() for name in FOLDERS)
 
 

@@ -1,6 +1,6 @@
-"""Landmarks in .pts files beside the pictures, as in 300-W (Sagonas et al., 2013): ``"pts:FOLDER"``.
+"""Landmarks in .pts files beside the images, as in 300-W (Sagonas et al., 2013): ``"pts:FOLDER"``.
 
-FOLDER and the folders in it hold pictures with a .pts file of the same stem each::
+FOLDER and the folders in it hold images with a .pts file of the same stem each::
 
     version: 1
     n_points: 2
@@ -11,7 +11,7 @@ FOLDER and the folders in it hold pictures with a .pts file of the same stem eac
 
 300-W counts pixels from 1, so 1 is taken off: (1, 1) is the centre of the top-left pixel, which is (0, 0)
 here. Points are named by their place from 0: "0", "1", ... A sample is named by its path in FOLDER without
-the suffix, and is a subject of its own. Pictures without a .pts file are left out.
+the suffix, and is a subject of its own. Images without a .pts file are left out.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _LAYOUT = re.compile(r"\s*(?:version:\s*\S+\s+)?n_points:\s*(\d+)\s*\{(.*)\}\s*"
 
 @register_format("pts", kind=ImageSample)
 def read_pts_folder(path: Path, options: ReadOptions) -> list[Entry]:
-    """The pictures of a folder that have a .pts file, by path.
+    """The images of a folder that have a .pts file, by path.
 
     Raises:
-        ValueError: there is none, one lacks its picture, is malformed, or has another number of points than
+        ValueError: there is none, one lacks its image, is malformed, or has another number of points than
             the first.
     """
     files = sorted(file for file in check_folder(path).rglob("*.pts") if not file.name.startswith("."))
@@ -56,7 +56,7 @@ def read_pts_folder(path: Path, options: ReadOptions) -> list[Entry]:
 
 
 def _picture_of(file: Path) -> Path:
-    """The one picture that has the stem of a .pts file."""
+    """The one image that has the stem of a .pts file."""
     beside = sorted(other for other in file.parent.iterdir() if other.stem == file.stem)
     pictures = [other for other in beside if other.suffix.lower() in IMAGE_SUFFIXES]
     if len(pictures) != 1:
@@ -66,7 +66,7 @@ def _picture_of(file: Path) -> Path:
 
 
 def _read(picture: Path, points: np.ndarray) -> ImageSample:
-    """The picture with its points."""
+    """The image with its points."""
     return ImageSample(read_image(picture), points={str(j): point for j, point in enumerate(points)})
 
 

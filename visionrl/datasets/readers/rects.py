@@ -1,4 +1,4 @@
-"""What the readers of videos share: folders of sequences, lines of boxes, and the checks of both together.
+"""Helpers of the readers of videos: folders of sequences, lines of boxes, and checks of both together.
 
 A row in which the object is not seen (the formats say how they mark it) stays a frame of the video, without a box.
 Frames before the object is first seen are left out: a tracker starts from a box.
@@ -35,7 +35,7 @@ def sequences(path: Path, is_sequence: Callable[[Path], bool], looked_for: str) 
 
 
 def rows_of(file: Path) -> list[tuple[str, list[str]]]:
-    """Of every line that is not empty: the place, for messages, and the cells, apart by comma, tab or space."""
+    """Reads every line that is not empty: its place, for messages, and its cells, separated by comma, tab or space."""
     lines = enumerate(file.read_text(encoding="latin-1").splitlines(), 1)
     return [
         (f"{file}, line {number}", re.split(r"\s*,\s*|\s+", line.strip()))
@@ -66,7 +66,7 @@ def video(files: Sequence[Path], boxes: Sequence[Box], places: Sequence[str], tr
     """The frames and boxes of a sequence, checked against each other; the frames stay on the disk.
 
     Args:
-        files: one picture a frame.
+        files: one image a frame.
         boxes: one a frame, ``GONE`` where the object is not seen.
         places: where each box is written, for messages.
         truth: the file or folder of the boxes, likewise.

@@ -1,4 +1,4 @@
-"""Where the voxels of a scan are in the patient, and how every scan is brought into one orientation.
+"""Positions of a scan's voxels in the patient, and reorientation of every scan to LPS.
 
 Convention
     An affine is (4, 4) and takes (i, j, k, 1) of the file's array to millimetres towards the patient's right, front

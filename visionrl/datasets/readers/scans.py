@@ -5,7 +5,7 @@ Layouts
       (_labels, _seg, _segmentation, _mask), or both;
     * in folders: ``images/`` with ``landmarks/`` (``points/``), or with ``labels/`` (``masks/``), or both, and also
       ``imagesTr/`` with ``labelsTr/``. The files of a scan have its name, with or without something after ``_``, ``-``
-      or ``.`` ("a.nii.gz" and "a_points.csv"), or the name of the scan goes on after that of its file.
+      or ``.`` ("a.nii.gz" and "a_points.csv"), or the scan's name continues that of its file.
 
 Every scan must have one of the two. Landmarks are those of the landmark file, else the centroids of the labels, named
 by ``labels.csv`` (``id,name``), ``labels.json`` or ``dataset.json`` (nnU-Net) in the folder, else "label_1", ... All
@@ -144,7 +144,7 @@ def place(
 
 
 def _system(pairs: list[tuple[Grid, PointsFile]], world: str) -> str:
-    """What the numbers of files are that do not say it; see the module."""
+    """Infers the coordinate system of files that do not state it; see the module."""
     fits = {
         system: all(_inside(grid, to_voxels(grid, points.shown, system)).all() for grid, points in pairs)
         for system in ("voxel", world)
@@ -222,7 +222,7 @@ def find_cases(folder: Path, suffixes: Sequence[str]) -> list[Case]:
 
 
 def match(names: Sequence[str], files: Sequence[str]) -> dict[str, str]:
-    """Name of a scan -> name of its file: the same, else the closest that goes on after a ``_``, ``-`` or ``.``."""
+    """Name of a scan -> name of its file: equal, else the closest that continues after a ``_``, ``-`` or ``.``."""
     found = {name: name for name in names if name in files}
     rest = sorted(set(files) - set(found), key=len)
     for name in names:
@@ -233,7 +233,7 @@ def match(names: Sequence[str], files: Sequence[str]) -> dict[str, str]:
 
 
 def goes_on(longer: str, shorter: str) -> bool:
-    """Whether a name is another one and more, after a ``_``, ``-`` or ``.``."""
+    """True if a name continues another one after a ``_``, ``-`` or ``.``."""
     return longer.startswith(shorter) and longer[len(shorter) :][:1] in ("_", "-", ".")
 
 

@@ -2,21 +2,21 @@
 
 FOLDER is one of
 
-* ``annotations/*.xml`` (or ``Annotations``, ``annots``, ``xmls``, ``annotations/xmls``, ``labels``) with the pictures
-  in ``images`` or ``JPEGImages``, or the XML files beside their pictures;
+* ``annotations/*.xml`` (or ``Annotations``, ``annots``, ``xmls``, ``annotations/xmls``, ``labels``) with the images
+  in ``images`` or ``JPEGImages``, or the XML files beside their images;
 * a year of the VOCdevkit: ``Annotations``, ``JPEGImages`` and ``ImageSets/Main``. The lists train.txt, val.txt and
   test.txt there are the splits; where train.txt and val.txt are missing, trainval.txt is train. What is in none of
-  them is left out. Other lists are not heeded;
+  them is left out. Other lists are ignored;
 * folders ``train``, ``val`` (or ``valid``) and ``test``, which hold one of these each and are the splits;
 * folders of other names, such as ``VOC2007`` and ``VOC2012``, that hold ``Annotations``: read together.
 
-The picture of an XML file is the one of the same stem, else the one that it names in ``<filename>``. A picture
+The image of an XML file is the one of the same stem, else the one that it names in ``<filename>``. An image
 without an XML file is left out. A sample is named by the stem, with the folders in front, and is a subject of its own.
 
 VOC counts pixels from 1, and its xmax and ymax are the last pixels inside: the edges are x0 = xmin - 1, x1 = xmax,
-and likewise in y. xmin < xmax and ymin < ymax must hold. What reaches out of the picture by up to 2 pixels or 1 % is
+and likewise in y. xmin < xmax and ymin < ymax must hold. What reaches out of the image by up to 2 pixels or 1 % is
 cut off. Objects marked ``difficult``, ``truncated`` or ``occluded`` are objects like any others; the ``<part>`` of an
-object is not looked at. An XML file without objects is an image without objects.
+object is not read. An XML file without objects is an image without objects.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _listed(file: Path, known: dict[str, Entry]) -> list[str]:
 
 
 def _read(file: Path, places: list[Path]) -> ImageSample:
-    """The picture of an XML file with its boxes."""
+    """The image of an XML file with its boxes."""
     root = read_xml(file)
     if root.tag != "annotation":
         raise ValueError(f"{root.where}: the root must be <annotation>, got <{root.tag}>")
@@ -120,7 +120,7 @@ def _read(file: Path, places: list[Path]) -> ImageSample:
 
 
 def _picture(file: Path, root: Node, places: list[Path]) -> Path:
-    """The picture of an XML file: the same stem, else its <filename>."""
+    """The image of an XML file: the same stem, else its <filename>."""
     for place in places:
         for suffix in IMAGE_SUFFIXES:
             for picture in (place / f"{file.stem}{suffix}", place / f"{file.stem}{suffix.upper()}"):

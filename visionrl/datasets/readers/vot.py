@@ -1,6 +1,6 @@
 """Sequences of the Visual Object Tracking challenges, VOT (Kristan et al., 2013 to 2023): ``"vot:FOLDER"``.
 
-FOLDER is a sequence, or holds sequences. A sequence has pictures ``00000001.jpg`` and so on, beside
+FOLDER is a sequence, or holds sequences. A sequence has images ``00000001.jpg`` and so on, beside
 ``groundtruth.txt`` or, in newer years, in ``color``. A line of ``groundtruth.txt`` is one frame's
 
 * rectangle: x, y, width, height;

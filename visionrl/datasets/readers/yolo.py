@@ -1,13 +1,13 @@
 """Boxes in text files as YOLO has them (Redmon et al., 2016): ``"yolo:FOLDER"``.
 
-Pictures lie in ``images`` and their text files in ``labels`` (the last ``images`` of a picture's path replaced), or
-beside the pictures. A line of a text file is one object: the number of its class from 0, then x and y of the box's
+Images lie in ``images`` and their text files in ``labels`` (the last ``images`` of an image's path replaced), or
+beside the images. A line of a text file is one object: the number of its class from 0, then x and y of the box's
 middle, width and height, all as shares of the image's sides; or the class and the corners x y x y ... of an outline
 (three or more), whose extent is the box. A text file that is empty or missing is an image without objects; but a folder
-without any text file is refused, and so is a text file without its picture.
+without any text file is refused, and so is a text file without its image.
 
-* ``data.yaml`` in FOLDER, or its only .yaml file, has the class names in ``names`` and the pictures of each split in
-  ``train``, ``val`` (or ``valid``) and ``test``: folders, or text files that list pictures, from ``path``, else from
+* ``data.yaml`` in FOLDER, or its only .yaml file, has the class names in ``names`` and the images of each split in
+  ``train``, ``val`` (or ``valid``) and ``test``: folders, or text files that list images, from ``path``, else from
   the yaml's own folder. Where such a path is not there (it was another machine's), the folders below are tried.
 * Without it the splits are ``images/train``, ``images/val`` (or ``valid``) and ``images/test``, or ``train/images``
   and so on; where there are none of these, all of ``images``, ``obj_train_data`` or FOLDER is cut by ratios or a
@@ -15,7 +15,7 @@ without any text file is refused, and so is a text file without its picture.
 * Class names without a yaml are the lines of ``classes.txt``, ``labels/classes.txt``, ``obj.names`` or the only
   *.names; without any, the numbers are the names.
 
-What reaches out of the picture by up to 2 pixels or 1 % is cut off. A sample is named by its path below its folder
+What reaches out of the image by up to 2 pixels or 1 % is cut off. A sample is named by its path below its folder
 without the suffix, with the split in front, and is a subject of its own.
 """
 
@@ -40,7 +40,7 @@ NOT_LABELS = ("classes.txt", "train.txt", "val.txt", "valid.txt", "test.txt")
 
 @register_format("yolo", kind=ImageSample, own_splits=True)
 def read_yolo(path: Path, options: ReadOptions) -> list[Entry]:
-    """The pictures of a folder by path.
+    """The images of a folder by path.
 
     Raises:
         ValueError: there is none, or a file breaks a rule; the message names file and line.
@@ -58,7 +58,7 @@ def read_yolo(path: Path, options: ReadOptions) -> list[Entry]:
 
 
 def _yaml(path: Path) -> dict[str, Any]:
-    """What data.yaml says; nothing where there is none."""
+    """Reads data.yaml; an empty dictionary if there is none."""
     import yaml
 
     files = [path / "data.yaml"] if (path / "data.yaml").is_file() else sorted(path.glob("*.y*ml"))
@@ -127,7 +127,7 @@ def _inner(folder: Path) -> Path:
 
 
 def _pictures(place: Path) -> list[Path]:
-    """The pictures of a folder and the folders in it, or of a list."""
+    """The images of a folder and the folders in it, or of a list."""
     if place.is_file():
         lines = [line.strip() for line in place.read_text(encoding="utf-8").splitlines()]
         return [place.parent / line for line in lines if line]
@@ -139,7 +139,7 @@ def _pictures(place: Path) -> list[Path]:
 
 
 def _label(picture: Path) -> Path:
-    """The text file of a picture."""
+    """The text file of an image."""
     places = [picture.with_suffix(".txt")]
     parts = picture.parts
     if "images" in parts[:-1]:
@@ -149,7 +149,7 @@ def _label(picture: Path) -> Path:
 
 
 def _entries(place: Path, split: str, names: tuple[str, ...] | None) -> list[Entry]:
-    """The pictures of one split."""
+    """The images of one split."""
     pictures = _pictures(place)
     if not pictures:
         raise ValueError(f"{place} must hold pictures: looked for {', '.join(IMAGE_SUFFIXES)}")
@@ -170,7 +170,7 @@ def _entries(place: Path, split: str, names: tuple[str, ...] | None) -> list[Ent
 
 
 def _refuse_orphans(labels: Sequence[Path]) -> None:
-    """Refuses text files without a picture, in the folders of the others."""
+    """Refuses text files without an image, in the folders of the others."""
     known = set(labels)
     for folder in sorted({label.parent for label in labels}):
         for file in sorted(folder.glob("*.txt")):
@@ -183,7 +183,7 @@ def _refuse_orphans(labels: Sequence[Path]) -> None:
 
 
 def _read(picture: Path, label: Path, names: tuple[str, ...] | None) -> ImageSample:
-    """A picture with its boxes."""
+    """An image with its boxes."""
     image = read_image(picture)
     lines = label.read_text(encoding="latin-1").splitlines() if label.is_file() else []
     rows = [

@@ -1,4 +1,4 @@
-"""The decision that detection tasks share: a box is changed until it fits an object, reported, and begun anew."""
+"""Base of detection by a sequence of decisions: a box is changed until it fits an object, reported, and restarted."""
 
 from __future__ import annotations
 
@@ -267,7 +267,7 @@ class BoxSearch(Task[State]):
 
     # -- rules -----------------------------------------------------------------------------------------------------
     def match(self, state: State) -> tuple[Array, Array]:
-        """Whether the box fits an object that is sought, (B,) bool, and which it overlaps most, (B,) int64."""
+        """Matches the box with the sought objects: success, (B,) bool, and the one it overlaps most, (B,) int64."""
         xp = xp_of(state.box)
         overlap = ops.iou_or_distance(state.box[:, None, :], self.objects(state))
         overlap = xp.where(state.sought, overlap, xp.full_like(overlap, -xp.inf))
@@ -306,7 +306,7 @@ class BoxSearch(Task[State]):
 
 
 def is_number(number: Array, count: int) -> Array:
-    """Which of the numbers 0, 1, ... each row has: (B,) int64 -> (B, count) bool."""
+    """One-hot encoding of numbers: (B,) int64 -> (B, count) bool."""
     return const(tuple(range(count)), number)[None, :] == number[:, None]
 
 

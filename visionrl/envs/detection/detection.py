@@ -42,7 +42,7 @@ class Detection(BoxSearch):
     | 8 | report |
     | continuous (dx, dy, dw, dh, r) | shift and growth of both sides, 1 is ``step_size``, and a report where r exceeds 0 |
 
-    A report paints a black cross over its box (inhibition of return) and the search begins anew, as it does after 40
+    A report paints a black cross over its box (inhibition of return) and the search restarts, as it does after 40
     steps without one: first from the whole image, then from its four corners, three quarters wide and high, in turn.
     Boxes do not leave the image: an edge that would is stopped at the border. No side becomes shorter than 8 pixels.
 
@@ -63,7 +63,7 @@ class Detection(BoxSearch):
     iou_threshold: Annotated[float, Interval(ge=0.05, le=0.95)] = 0.6
     """IoU with an object from which a report is correct."""
     patience: Annotated[int, Ge(1)] = 40
-    """Steps without a report after which the search begins anew."""
+    """Steps without a report after which the search restarts."""
     trigger_after: Annotated[int, Ge(0)] = 0
     """Steps of a search before which action masks allow no report."""
 

@@ -51,7 +51,7 @@ class HierarchicalDetection(BoxSearch):
     | tree 12 | lower |
     | tree 13 | report |
 
-    A report paints its box black, and the search begins anew from the whole image, as it does after 10 steps without
+    A report paints its box black, and the search restarts from the whole image, as it does after 10 steps without
     one. Zooming alone reaches few shapes: with objects much wider than high, or small, even the expert misses many
     (the paper's own bound on recall is below one half; on the embedded photographs it finds all in four episodes of five).
 
@@ -63,7 +63,7 @@ class HierarchicalDetection(BoxSearch):
     iou_threshold: Annotated[float, Interval(ge=0.05, le=0.95)] = 0.5
     """IoU with an object from which a report is correct."""
     patience: Annotated[int, Ge(1)] = 10
-    """Steps without a report after which the search begins anew."""
+    """Steps without a report after which the search restarts."""
 
     history_length, context, restart_boxes, cross = 4, 1.0, WHOLE_AND_CORNERS[:1], False
 

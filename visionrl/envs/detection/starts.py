@@ -35,7 +35,7 @@ def sought_classes(labels: Sequence[Sequence[str]], category: str | Sequence[str
     """The classes that are sought, in order; a warning names those that no image of the split has.
 
     Raises:
-        ValueError: there is none, or none that is asked for is in the data, or one is asked for twice.
+        ValueError: there is none, or no requested class is in the data, or one is requested twice.
     """
     known = sorted({name for some in labels for name in some})
     names = known if category is None else [category] if isinstance(category, str) else list(category)

@@ -13,7 +13,7 @@ from visionrl.ops import Array
 
 @dataclass(frozen=True)
 class State:
-    """Where the box is, and what was reported so far; B episodes, at most N objects an image, K reports.
+    """Present box and reports so far; B episodes, at most N objects an image, K reports.
 
     Attributes:
         image: (B,) int64, index into the bank.
@@ -27,7 +27,7 @@ class State:
         reported_boxes: (B, K, 4) float64, the boxes reported, in order; NaN where there is none yet.
         scores: (B, K) float64, the confidence of each.
         steps_to_report: (B, K) float64, boxes visited for each, those since the report before it.
-        steps_since_restart: (B,) int64, steps since the search began anew.
+        steps_since_restart: (B,) int64, steps since the search restarted.
         steps_since_report: (B,) int64, steps since the last report.
         next_restart: (B,) int64, number of the box from which it begins next.
         actions: (B, H) int64, newest last, -1 before the start; (B, H, 5) float64 with continuous control.

@@ -1,4 +1,4 @@
-"""How the agent of glimpses looks and answers: by numbers, or by a place and scores; array-API code."""
+"""Controls of glimpses and answers, discrete or by a position and scores; array-API code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from visionrl.ops import Array, const, one_hot, xp_of
 
 
 class DiscreteGlimpses:
-    """A look at a cell of a grid, or an answer, which ends the episode.
+    """A glimpse at a cell of a grid, or an answer, which ends the episode.
 
     Args:
         side: cells of the grid along each side.
@@ -30,11 +30,11 @@ class DiscreteGlimpses:
         self.space: Space = spaces.Discrete(len(self.cells) + classes)
 
     def random_places(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """(count, 2) places in [-1, 1]: middles of random cells."""
+        """(count, 2) positions in [-1, 1]: middles of random cells."""
         return np.array(self.cells)[rng.integers(0, len(self.cells), count)]
 
     def motion(self, action: Array, like: Array) -> tuple[Array, Array]:
-        """The place that an action looks at, (B, 2) in [-1, 1], and the class that it answers, (B,), or -1."""
+        """The position of an action's glimpse, (B, 2) in [-1, 1], and the class that it answers, (B,), or -1."""
         xp, count = xp_of(like), len(self.cells)
         place = xp.take(const(self.cells, like), xp.minimum(action, count - 1), axis=0)
         return place, xp.where(action >= count, action - count, -1)
@@ -61,7 +61,7 @@ class DiscreteGlimpses:
 
 
 class ContinuousGlimpses:
-    """A place to look at next and a score for each class; the highest after the last glimpse is the answer.
+    """A position of the next glimpse and a score for each class; the highest after the last glimpse is the answer.
 
     Source: Mnih et al. (2014), "Recurrent models of visual attention".
 
@@ -76,12 +76,12 @@ class ContinuousGlimpses:
         self.answer_shown: Observable | None = OneHot(classes)
 
     def random_places(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """(count, 2) places in [-1, 1]."""
+        """(count, 2) positions in [-1, 1]."""
         rng.integers(0, self.side**2, count)  # as many draws as discrete control takes
         return rng.uniform(-1, 1, (count, 2))
 
     def motion(self, action: Array, like: Array) -> tuple[Array, Array]:
-        """The place that an action looks at, (B, 2) in [-1, 1], and the class of its highest score, (B,)."""
+        """The position of an action's glimpse, (B, 2) in [-1, 1], and the class of its highest score, (B,)."""
         xp = xp_of(like)
         return xp.clip(xp.astype(action[:, :2], xp.float64), -1, 1), xp.argmax(action[:, 2:], axis=-1)
 

@@ -23,7 +23,7 @@ MNIH = {"retina": 8, "scales": (1, 2, 4), "glimpses": 6, "control": "continuous"
 
 @dataclass(frozen=True)
 class State:
-    """Where the agent has looked, and what it has answered; B episodes.
+    """Positions of the glimpses and answers so far; B episodes.
 
     Attributes:
         image: (B,) int64, index into the bank.

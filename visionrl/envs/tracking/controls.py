@@ -1,4 +1,4 @@
-"""How the agent of tracking moves its box: by steps, by one free move, or to a peak of a filter; array-API code."""
+"""Controls of the tracked box: by steps, by one continuous move, or to a peak of a filter; array-API code."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MIN_GAIN_WIDE = 0.1  # and where one may be the wide window's: smaller gains can
 
 
 class BoxControl:
-    """How an agent moves its box; the base of the controls below, for one move a frame.
+    """Base of the controls of a box below, for one move a frame.
 
     Attributes:
         space: the action space.

@@ -23,7 +23,7 @@ PREDICTED, NONE = (
 )  # candidates that are no detection: the box predicted by the track's motion, and none
 
 CANDIDATES = 3  # detections that a track is offered, best first
-SEARCH_RADIUS = 1.5  # how far from its prediction a track looks for detections, in its own sides
+SEARCH_RADIUS = 1.5  # how far from its prediction a track searches for detections, in its own sides
 RADIUS_GROWTH = 0.5  # and how much farther for every frame without one
 MAX_COAST = 4  # frames without a detection in which a tracked track is offered its prediction
 FEATURES = 19
@@ -174,7 +174,7 @@ def window_correlation(one: np.ndarray, many: np.ndarray) -> np.ndarray:
 
 
 def overlaps_frame(box: np.ndarray, sides: np.ndarray) -> bool:
-    """Whether a box overlaps a frame of (width, height)."""
+    """True if a box overlaps a frame of (width, height)."""
     return bool((box[:2] < sides).all() and (box[2:] > 0).all())
 
 
@@ -200,7 +200,7 @@ def action_labels(row: Row, task: Any) -> tuple[float, float, float, float]:
 
 
 def shows_object(row: Row, task: Any, rank: int, owner: int) -> bool:
-    """Whether a candidate shows the object that the track is on."""
+    """True if a candidate shows the object that the track is on."""
     number = row.candidates[rank]
     if owner < 0 or number == NONE:
         return False

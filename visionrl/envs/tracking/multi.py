@@ -26,7 +26,7 @@ GOOD_HOTA = 0.5  # HOTA that counts as success
 
 @dataclass(frozen=True)
 class State:
-    """What the tracker knows and whose turn it is; B episodes of T frames, with M detections, K tracks, Q candidates.
+    """Tracks, candidates and the present decision; B episodes of T frames, with M detections, K tracks, Q candidates.
 
     Attributes:
         item: (B,) int64, the video.

@@ -13,7 +13,7 @@ from visionrl.ops import Array
 
 @dataclass(frozen=True)
 class State:
-    """Where the box is and which frame is on; B episodes. The defaults are those of one episode's start.
+    """Present box and frame; B episodes. The defaults are those of one episode's start.
 
     Attributes:
         image: (B,) int64, the video, by which evaluation groups episodes.

@@ -232,14 +232,14 @@ class Tracking(Task[State]):
         return xp.where(sure, xp.full_like(best, UPDATE), best)
 
     def templates(self, state: State, action: Array, box: Array) -> Array:
-        """What the template shows after an action."""
+        """Template after an action, (B, C, w, w)."""
         if not self.controller.template:
             return state.template
         renew = (action == UPDATE)[:, None, None, None]
         return xp_of(box).where(renew, self.look(state.frame, box), state.template)
 
     def look(self, frame: Array, box: Array) -> Array:
-        """What the window shows of frames around boxes, (B, C, w, w)."""
+        """Resamples the window around boxes of frames, (B, C, w, w)."""
         seen = ops.box_around(ops.center(box), self.context * ops.size(box))
         return ops.resize(self.bank.pyramid, frame, seen, self.window)
 

@@ -1,4 +1,4 @@
-"""What the embedded sets have in common: samples that are made when they are asked for."""
+"""Base of the embedded sets: samples that are generated when they are accessed."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import TypeVar, overload
 
 from visionrl.datasets.splits import check_split
 
-MadeT = TypeVar("MadeT")
+SampleT = TypeVar("SampleT")
 
 
-class Made(Sequence[MadeT]):
-    """A split's samples, each made anew by its number at each access.
+class GeneratedDataset(Sequence[SampleT]):
+    """Samples of a split, each generated from its number at each access.
 
     Args:
         split: "train", "val" or "test".
-        count: how many; None takes the split's of ``counts``.
-        counts: split -> how many there are by default.
+        count: number of samples; None takes the split's of ``counts``.
+        counts: split -> default number of samples.
 
     Raises:
         ValueError: another split, or a count below 1; IndexError where an index is outside.
@@ -31,20 +31,20 @@ class Made(Sequence[MadeT]):
             raise ValueError(f"count must be >= 1, got {count}")
 
     @abstractmethod
-    def _make(self, number: int) -> MadeT:
+    def _make(self, number: int) -> SampleT:
         """Sample ``number`` of the split, in [0, len)."""
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Number of samples."""
         return self._count
 
     @overload
-    def __getitem__(self, index: int) -> MadeT: ...
+    def __getitem__(self, index: int) -> SampleT: ...
 
     @overload
-    def __getitem__(self, index: slice) -> list[MadeT]: ...
+    def __getitem__(self, index: slice) -> list[SampleT]: ...
 
-    def __getitem__(self, index: int | slice) -> MadeT | list[MadeT]:
+    def __getitem__(self, index: int | slice) -> SampleT | list[SampleT]:
         """One sample, or a list of them for a slice."""
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(self._count))]
