@@ -26,8 +26,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from visionrl.core import make_task  # noqa: E402
-from visionrl.ops import radiograph_torch  # noqa: E402
-from visionrl.ops.radiograph import Beam, render  # noqa: E402
+from visionrl.ops.radiograph import Beam, render, render_torch  # noqa: E402
 
 torch.set_num_threads(1)
 cv2.setNumThreads(1)
@@ -36,7 +35,7 @@ FIELD_MM = 409.6  # side of the detector
 
 def contenders(size: int, batch: int, device: str) -> dict[str, Callable[[], Any]]:
     """Calls that render a batch, by the name of their kernel."""
-    task: Any = make_task("visionrl/Registration2D3D-v0", size=size, pixel_mm=FIELD_MM / size, spacing=4.0)
+    task: Any = make_task("visionrl/Registration2D3D-v0", size=size, pixel_mm=FIELD_MM / size, spacing_mm=4.0)
     rng = np.random.default_rng(0)
     states = [task.sample(rng, int(rng.integers(task.items))) for _ in range(batch)]
     index, pose = np.array([s.image for s in states]), np.array([s.pose for s in states])
@@ -46,7 +45,7 @@ def contenders(size: int, batch: int, device: str) -> dict[str, Callable[[], Any
     rays = Beam(*(torch.asarray(way, device=device) for way in beam))
 
     def by_torch() -> None:
-        radiograph_torch.render(densities, there, rays, size)
+        render_torch(densities, there, rays, size)
         if device != "cpu":
             torch.cuda.synchronize()
 

@@ -77,14 +77,14 @@ def test_motions_and_distances(axes):
         transforms.to_matrix(rng.uniform(-9, 9, (8, transforms.count(kind, axes))), kind, axes) for _ in "ab"
     )
     missing = transforms.residual(pose, target, kind)
-    np.testing.assert_allclose(transforms.moved(pose, missing, kind), target)
+    np.testing.assert_allclose(transforms.move(pose, missing, kind), target)
     for number in range(axes + axes * (axes - 1) // 2):
         step = np.zeros((8, transforms.count("rigid", axes)))
         step[:, number] = 1.0
         rigid = transforms.to_matrix(rng.uniform(-9, 9, step.shape), "rigid", axes)
-        gap = transforms.distance(rigid, transforms.moved(rigid, step, "rigid"))
+        gap = transforms.distance(rigid, transforms.move(rigid, step, "rigid"))
         np.testing.assert_allclose(gap, 1.0, rtol=1e-4, err_msg="a pixel counts as much as a degree")
-    turned = transforms.moved(rigid, step, "rigid")
+    turned = transforms.move(rigid, step, "rigid")
     np.testing.assert_allclose(turned[:, :, axes], rigid[:, :, axes], err_msg="a turn leaves the middle")
 
 
@@ -105,7 +105,7 @@ def test_too_few_points():
 
 
 def test_unit_moves():
-    made = task(offset_px=0.0, offset_deg=0.0)
+    made = task(offset=(0.0, 0.0))
     for action, change in enumerate([(1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)]):
         after, reward = act(made, start(made), action)
         got = transforms.to_numbers(after.pose, "rigid")[0]
@@ -123,7 +123,7 @@ def test_other_controls():
     np.testing.assert_allclose(after.pose[0, :, 2], (0.27 * 32, 0))
     after, _ = act(shift, start(shift), [5, 5, 2])
     assert transforms.to_numbers(after.pose, "rigid")[0, 2] == pytest.approx(-np.degrees(0.03))
-    free = task(control="continuous", step=4.0, transform="similarity")
+    free = task(control="continuous", max_step=4.0, transform="similarity")
     after, _ = act(free, start(free), [0.5, -1.0, 0.25, 1.0])
     got = transforms.to_numbers(after.pose, "similarity")[0]
     np.testing.assert_allclose(got, (2, -4, 1, 4), atol=1e-9)
@@ -149,15 +149,15 @@ def test_rest_ends_and_pays():
 def test_close_ends_only_where_asked():
     near = np.add(IDENTITY, [[0, 0, 1.4], [0, 0, 0]])
     for ends, over in (("close", True), ("rest", False)):
-        made = task(ends=ends)
+        made = task(termination=ends)
         after, reward = act(made, start(made, near), 1)
         assert bool(after.finished[0]) == over
         assert reward == pytest.approx(1 + 10 * over)
-    assert made.evaluation == {"ends": "rest", "augment": False}
+    assert made.evaluation == {"termination": "rest", "augment": False}
 
 
 def test_moves_that_lose_the_image_are_not_made():
-    made = task(control="continuous", transform="similarity", step=60.0)
+    made = task(control="continuous", transform="similarity", max_step=60.0)
     for action in ([1.0, 0, 0, 0], [0, 0, 0, 1.0]):
         state = start(made)
         after, reward = act(made, state, action)
@@ -170,7 +170,7 @@ def test_moves_that_lose_the_image_are_not_made():
 
 
 def test_verdicts():
-    made = task(control="continuous", verdicts=(0.5, -0.1, -0.6))
+    made = task(control="continuous", reward_levels=(0.5, -0.1, -0.6))
     state = start(made, np.add(IDENTITY, [[0, 0, 9], [0, 0, 0]]))
     assert [act(made, state, [x, 0.0, 0.0])[1] for x in (-0.5, 0.0, 0.5)] == [0.5, -0.1, -0.6]
 
@@ -179,7 +179,7 @@ def test_inliers_are_the_matches_that_a_map_agrees_with():
     image = np.random.default_rng(0).integers(0, 256, (1, 20, 24), np.uint8).repeat(6, 1).repeat(6, 2)
     truth = np.array([[1.0, 0, 5], [0, 1, -4]])
     moved = PairSample(image, np.roll(image, (-4, 5), (1, 2)), transform=truth, modalities=("a", "a"))
-    made = task(moved, reward="inliers", max_side=None)
+    made = task(moved, reward_type="inliers", max_side=None)
     state = start(made, truth)
     found = [
         float(made.inliers.share(state.pair, truth[None] + np.array([[0, 0, x], [0, 0, 0]]))[0])
@@ -188,27 +188,27 @@ def test_inliers_are_the_matches_that_a_map_agrees_with():
     assert found[0] > 0.8 and found[1] > 0.8 and found[2] < 0.2
     there = made.inliers.share(torch.as_tensor(state.pair), torch.as_tensor(truth[None]))
     assert float(there[0]) == pytest.approx(found[0])
-    with pytest.raises(ValueError, match="reward must be one of"):
-        make_task("visionrl/Registration3D-v0", reward="inliers")
+    with pytest.raises(ValueError, match="reward_type must be one of"):
+        make_task("visionrl/Registration3D-v0", reward_type="inliers")
     away = replace(state, pose=truth[None] + np.array([[0, 0, 4.0], [0, 0, 0]]))
-    away = replace(away, score=made.alike(away.pair, away.frame, away.pose))
+    away = replace(away, score=made.similarity(away.pair, away.view_transform, away.pose))
     assert act(made, away, 1)[1] > 1  # a pixel back, ten times the share gained
     blank = replace(moved, fixed=0 * image, moving=0 * image)
-    bare = task(blank, reward="inliers", max_side=None)
-    assert bare.alike(state.pair, state.frame, state.pose)[0] == 0
+    bare = task(blank, reward_type="inliers", max_side=None)
+    assert bare.similarity(state.pair, state.view_transform, state.pose)[0] == 0
 
 
 @pytest.mark.parametrize("reward", ["ncc", "mi"])
 def test_likeness_peaks_at_the_truth(reward):
-    made = task(pair(transforms.to_matrix(np.array([[5.0, -3, 8]]), "rigid", 2)[0]), reward=reward)
+    made = task(pair(transforms.to_matrix(np.array([[5.0, -3, 8]]), "rigid", 2)[0]), reward_type=reward)
     state = start(made)
     state = replace(state, pose=state.target)
-    best = float(made.alike(state.pair, state.frame, state.pose)[0])
+    best = float(made.similarity(state.pair, state.view_transform, state.pose)[0])
     for change in np.vstack([3 * np.eye(3), -3 * np.eye(3)]):
-        other = transforms.moved(state.pose, change[None], "rigid")
-        assert best > float(made.alike(state.pair, state.frame, other)[0]) + 0.02
-    away = replace(state, pose=transforms.moved(state.pose, np.array([[4.0, 0, 0]]), "rigid"))
-    away = replace(away, score=made.alike(away.pair, away.frame, away.pose))
+        other = transforms.move(state.pose, change[None], "rigid")
+        assert best > float(made.similarity(state.pair, state.view_transform, other)[0]) + 0.02
+    away = replace(state, pose=transforms.move(state.pose, np.array([[4.0, 0, 0]]), "rigid"))
+    away = replace(away, score=made.similarity(away.pair, away.view_transform, away.pose))
     assert act(made, away, 1)[1] > 0 > act(made, away, 0)[1]
 
 
@@ -262,10 +262,10 @@ def test_starts():
     own = transforms.to_matrix(np.array([[3.0, 1, 5]]), "rigid", 2)[0]
     home = np.full(2, 47.5)
     placed = np.column_stack([own[:, :2], own[:, 2] + home - own[:, :2] @ home])
-    made = task(replace(pair(), start=placed), pair(), start="own")
+    made = task(replace(pair(), start=placed), pair(), offset=None)
     for item, wanted in enumerate((own, IDENTITY)):
         np.testing.assert_allclose(made.sample(np.random.default_rng(0), item).pose, wanted, atol=1e-9)
-    made = task(offset_px=10.0, offset_deg=20.0)
+    made = task(offset=(10.0, 20.0))
     drawn = [made.sample(np.random.default_rng(seed), 0) for seed in range(200)]
     numbers = transforms.to_numbers(np.stack([state.pose for state in drawn]), "rigid")
     np.testing.assert_allclose(np.abs(numbers).max(0), (10, 10, 20), rtol=0.05)
@@ -294,13 +294,13 @@ def test_maps_that_the_kind_cannot_make_are_fitted():
     [
         ({"transform": "bent"}, "transform must be one of"),
         ({"control": "mind"}, "control must be one of"),
-        ({"reward": "ssd"}, "reward must be one of"),
+        ({"reward_type": "ssd"}, "reward_type must be one of"),
         ({"scales": (1, 2)}, "scales must be whole numbers >= 1, falling"),
         ({"scales": ()}, "scales must be"),
-        ({"verdicts": (1, 2)}, "verdicts must be three"),
-        ({"offset_deg": 200.0}, r"offset_deg must be in \[0.0, 120.0\]"),
+        ({"reward_levels": (1, 2)}, "reward_levels must be 3 values"),
+        ({"offset": (30.0, 200.0)}, r"offset must be .*\[0.0, 120.0\]"),
         ({"window": 4}, "window must be"),
-        ({"step": 0.0}, "step must be"),
+        ({"max_step": 0.0}, "max_step must be"),
     ],
 )
 def test_arguments(kwargs, rule):
@@ -310,9 +310,11 @@ def test_arguments(kwargs, rule):
 
 def test_cross_correlation_of_two_modalities_is_refused():
     mixed = replace(pair(), modalities=("ct", "mr"), name="x")
-    with pytest.raises(ValueError, match="reward 'ncc' needs images of one modality, pair 'x' has ct and mr"):
-        task(mixed, reward="ncc")
-    task(mixed, reward="mi")
+    with pytest.raises(
+        ValueError, match="reward_type 'ncc' needs images of one modality, pair 'x' has ct and mr"
+    ):
+        task(mixed, reward_type="ncc")
+    task(mixed, reward_type="mi")
 
 
 OFF = {
@@ -334,7 +336,7 @@ def test_classical_methods(name, kind):
     offset = np.zeros((1, transforms.count(kind, 2)))
     offset[0, :3] = numbers
     state = start(made)
-    state = replace(state, pose=transforms.moved(state.target, offset, kind))
+    state = replace(state, pose=transforms.move(state.target, offset, kind))
     end = BASELINES[ID][name].fit(None)(made, state)
     error = float(made.metrics(end)["tre_px"][0])
     if limit is None:
@@ -352,14 +354,14 @@ def test_a_blank_image_keeps_the_start():
 
 
 def test_the_picture():
-    made = task(offset_px=0.0, offset_deg=0.0)
+    made = task(offset=(0.0, 0.0))
     shown = made.draw(made.sample(np.random.default_rng(0), 0))
     assert shown.dtype == np.uint8 and shown.shape[1] == 2 * shown.shape[0]
 
 
 def test_two_stains_of_a_kidney(shared_data):
     path = f"pairs:{shared_data / 'registration2d'}"
-    made = make_task(ID, data=path, split="all", transform="affine", start="own")
+    made = make_task(ID, data=path, split="all", transform="affine", offset=None)
     fitted = batch.stack([made.sample(np.random.default_rng(0), item) for item in range(made.items)])
     before = made.metrics(fitted)["tre_px"]
     after = made.metrics(replace(fitted, pose=fitted.target))["tre_px"]

@@ -12,9 +12,9 @@ from visionrl.banks.c_arm import Geometry, exposed
 from visionrl.baselines.registration import correlation
 from visionrl.core import BASELINES, batch, make_task
 from visionrl.datasets import VolumeSample
-from visionrl.envs.registration.pose_fits import block_means
+from visionrl.envs.registration.proposals import block_means
 from visionrl.ops import transforms
-from visionrl.ops.poses import missing, shifted, within_reach
+from visionrl.ops.transforms import move_pose, pose_in_reach, pose_residual
 
 ID = "visionrl/Registration2D3D-v0"
 REST = np.eye(3, 4)[None]
@@ -42,19 +42,19 @@ def test_moves_add_up_and_turn_about_the_middle():
     rng = np.random.default_rng(0)
     pose = transforms.to_matrix(rng.uniform(-15, 15, (32, 6)), "rigid", 3)
     numbers = rng.uniform(-15, 15, (32, 6))
-    after = shifted(pose, numbers)
-    np.testing.assert_allclose(missing(pose, after), numbers, atol=1e-9)
+    after = move_pose(pose, numbers)
+    np.testing.assert_allclose(pose_residual(pose, after), numbers, atol=1e-9)
     np.testing.assert_allclose(after[:, :, 3] - pose[:, :, 3], numbers[:, :3], atol=1e-12)
     np.testing.assert_allclose(np.linalg.det(after[:, :, :3]), 1.0)
-    assert within_reach(pose).all()
-    assert not within_reach(shifted(REST, np.array([[0.0, 0, 81, 0, 0, 0]])))[0]
-    assert not within_reach(shifted(REST, np.array([[0.0, 0, 0, 0, 46, 0]])))[0]
+    assert pose_in_reach(pose).all()
+    assert not pose_in_reach(move_pose(REST, np.array([[0.0, 0, 81, 0, 0, 0]])))[0]
+    assert not pose_in_reach(move_pose(REST, np.array([[0.0, 0, 0, 0, 46, 0]])))[0]
 
 
 @pytest.mark.parametrize("view", [0, 1, 2])
 def test_a_ball_is_seen_where_it_is_projected(view):
     made = task(views=(0.0, 90.0, -30.0))
-    pose = shifted(REST, np.array([[10.0, -15, 5, 10, -5, 8]]))
+    pose = move_pose(REST, np.array([[10.0, -15, 5, 10, -5, 8]]))
     seen = made.bank.thickness(np.array([0]), pose)[0, view]
     sample = body()
     plain = replace(sample, volume=np.minimum(sample.volume, 200))
@@ -80,25 +80,25 @@ def test_sides_of_the_picture():
 def test_errors_and_rewards_by_hand():
     made = task(control="unit")
     state = replace(start(made), target=REST, pose=REST)
-    moved = replace(state, pose=shifted(REST, np.array([[0.0, 30, 0, 0, 0, 0]])))
+    moved = replace(state, pose=move_pose(REST, np.array([[0.0, 30, 0, 0, 0, 0]])))
     found = made.metrics(moved)
     assert found["mtre_mm"][0] == pytest.approx(30)
     assert found["reprojection_mm"][0] < 5  # mostly depth
     assert not found["is_success"][0]
-    across = replace(state, pose=shifted(REST, np.array([[0.0, 0, 4, 0, 0, 0]])))
+    across = replace(state, pose=move_pose(REST, np.array([[0.0, 0, 4, 0, 0, 0]])))
     assert made.metrics(across)["reprojection_mm"][0] == pytest.approx(4, abs=0.1)
     assert made.metrics(across)["is_success"][0]
     closer = np.array([3])  # back along y by a millimetre
     after = made.step(moved, closer)
-    assert made.reward(moved, closer, after)[0] == pytest.approx(1 / made.radius)
+    assert made.reward(moved, closer, after)[0] == pytest.approx(1 / made.success_radius)
     assert made.expert(moved)[0] == 3
 
 
 def test_x_rays_are_renders_where_nothing_changes():
-    made = task(change=0.0)
+    made = task(intensity_jitter=0.0)
     state = start(made)
     np.testing.assert_array_equal(state.xray, made.bank.renders(state.image, state.target))
-    other = start(task(change=1.0))
+    other = start(task(intensity_jitter=1.0))
     assert np.abs(other.xray.astype(int) - state.xray).mean() > 2
     rng, thickness = np.random.default_rng(0), np.full((2, 16, 16), 0.5)
     assert exposed(rng, thickness, 1.0).std() > exposed(rng, thickness, 0.0).std() == 0
@@ -106,7 +106,7 @@ def test_x_rays_are_renders_where_nothing_changes():
 
 @pytest.mark.parametrize("name", sorted(BASELINES[ID]))
 def test_optimisers_find_the_pose(name):
-    made = task(change=0.0, views=(0.0, 90.0), offset_mm=8.0, offset_deg=4.0, size=32, pixel_mm=12.0)
+    made = task(intensity_jitter=0.0, views=(0.0, 90.0), offset=(8.0, 4.0), size=32, pixel_mm=12.0)
     state = start(made)
     before, after = (float(made.metrics(s)["mtre_mm"][0]) for s in (state, _run(name, made, state)))
     assert after == before if name == "identity" else after < min(2.0, before)
@@ -136,11 +136,11 @@ def test_volumes_without_points_have_a_lattice_of_fiducials():
     ("kwargs", "rule"),
     [
         ({"control": "all"}, "control must be one of"),
-        ({"control": "fits", "size": 24}, "size must be a whole number >= 32"),
-        ({"views": ()}, "views must be one angle or more"),
-        ({"views": (np.nan,)}, "views must be one angle or more"),
+        ({"control": "gauss_newton", "size": 24}, "size must be >= 32 with control"),
+        ({"views": ()}, "views must be 1 or more values, each a number"),
+        ({"views": (np.nan,)}, "views must be 1 or more values, each a number"),
         ({"source_mm": 100.0}, "source_mm must be"),
-        ({"offset_deg": 40.0}, "offset_deg must be"),
+        ({"offset": (20.0, 40.0)}, "offset must be"),
         ({"tone": ((0, 0),)}, "tone must be two knots"),
         ({"tone": ((0, 0), (0, 1))}, "tone must be two knots"),
         ({"tone": ((0, 0), (255, -1))}, "tone must be two knots"),
@@ -156,27 +156,29 @@ def test_refusals(kwargs, rule):
 @pytest.mark.parametrize("change", [0.0, 1.0])
 def test_the_motion_that_is_missing_is_proposed(views, change):
     """As far as can be seen: one view hardly shows the depth."""
-    made = task(views=views, change=change, control="fits")
+    made = task(views=views, intensity_jitter=change, control="gauss_newton")
     state = start(made)
-    state = replace(state, pose=shifted(state.target, np.array([[4.0, -3, 5, 2, -3, 2]])))
-    fits = made.proposed(state.image, state.xray, state.pose)
+    state = replace(state, pose=move_pose(state.target, np.array([[4.0, -3, 5, 2, -3, 2]])))
+    fits = made.moves.propose(state.image, state.xray, state.pose)
     before = made.metrics(state)["reprojection_mm"][0]
     for look in range(made.proposer.count):
-        after = replace(state, pose=shifted(state.pose, fits[:, look, :6]))
+        after = replace(state, pose=move_pose(state.pose, fits[:, look, :6]))
         assert made.metrics(after)["reprojection_mm"][0] < 0.5 * before
     assert (fits[0, :, 7] > fits[0, :, 6]).all()
-    still = made.proposed(state.image, state.xray, state.target)[0, :, :6]
+    still = made.moves.propose(state.image, state.xray, state.target)[0, :, :6]
     shown = still if len(views) > 1 else np.delete(still, 1, axis=1)
     assert np.abs(shown).max() < (2.5 if change else 1.0)
 
 
 def test_a_proposal_is_made_where_it_is_trusted():
-    made = task(control="fits")
+    made = task(control="gauss_newton")
     state, action = start(made), np.full((1, 8), -1, np.float32)
     action[0, :6] = 0.5
-    np.testing.assert_allclose(made.step(state, action).pose, shifted(state.pose, np.full((1, 6), 5.0)))
+    np.testing.assert_allclose(made.step(state, action).pose, move_pose(state.pose, np.full((1, 6), 5.0)))
     action[0, 7] = 0.1
-    np.testing.assert_allclose(made.step(state, action).pose, shifted(state.pose, state.fits[:, 1, :6]))
+    np.testing.assert_allclose(
+        made.step(state, action).pose, move_pose(state.pose, state.proposals[:, 1, :6])
+    )
     for _ in range(2):
         after = made.step(state, made.expert(state))
         assert made.metrics(after)["mtre_mm"][0] < 0.9 * made.metrics(state)["mtre_mm"][0]
@@ -184,10 +186,10 @@ def test_a_proposal_is_made_where_it_is_trusted():
 
 
 def test_numpy_and_torch_propose_the_same_motions():
-    made = task(views=(0.0, 90.0), control="fits")
+    made = task(views=(0.0, 90.0), control="gauss_newton")
     state = start(made)
-    there = made.proposed(*(torch.as_tensor(part) for part in (state.image, state.xray, state.pose)))
-    np.testing.assert_allclose(there.numpy(), state.fits, atol=1e-3)
+    there = made.moves.propose(*(torch.as_tensor(part) for part in (state.image, state.xray, state.pose)))
+    np.testing.assert_allclose(there.numpy(), state.proposals, atol=1e-3)
 
 
 def test_means_of_blocks_leave_the_last_pixels_out():

@@ -9,7 +9,7 @@ import pytest
 
 from visionrl.core import BASELINES, batch, make_task
 from visionrl.datasets import PairSample
-from visionrl.envs.registration.base import from_fixed
+from visionrl.envs.registration.align import from_fixed
 from visionrl.ops import transforms
 from visionrl.ops.deform import interpolate_volume
 
@@ -57,7 +57,7 @@ def start(made, pose=IDENTITY, item=0):
 
 
 def test_unit_moves_are_millimetres_and_degrees():
-    made = task(offset_mm=0.0, offset_deg=0.0)
+    made = task(offset=(0.0, 0.0))
     for number in range(6):
         state = start(made)
         after = made.step(state, np.array([2 * number]))
@@ -113,26 +113,26 @@ def test_volumes_of_other_spacings():
     made = task(sample)
     state = start(made)
     np.testing.assert_allclose(state.target[0][:, :3], np.eye(3), atol=1e-9)
-    aside = replace(state, pose=transforms.moved(state.target, np.array([[0, 0, 4.0, 0, 0, 0]]), "rigid"))
+    aside = replace(state, pose=transforms.move(state.target, np.array([[0, 0, 4.0, 0, 0, 0]]), "rigid"))
     assert float(made.metrics(aside)["tre_mm"][0]) == pytest.approx(4.0)
     assert "dice" not in made.metrics(state)
 
 
 def test_label_maps_alone_say_how_a_pair_lies():
     shifted = pair((6.0, 0, -3, 0, 0, 0), transform=None)
-    made = task(shifted, reward="dice")
+    made = task(shifted, reward_type="dice")
     state = start(made)
     np.testing.assert_allclose(transforms.to_numbers(state.target, "rigid")[0], (6, 0, -3, 0, 0, 0), atol=0.6)
     lower, upper = (
         float(made.metrics(replace(state, pose=pose))["dice"][0]) for pose in (IDENTITY[None], state.target)
     )
     assert upper > 0.9 > lower
-    state = replace(state, score=made.alike(state.pair, state.frame, state.pose))
+    state = replace(state, score=made.similarity(state.pair, state.view_transform, state.pose))
     after = made.step(state, np.array([0]))
     gained = float(made.reward(state, np.array([0]), after)[0])
     assert gained == pytest.approx(10 * float(after.score[0] - state.score[0]))
-    with pytest.raises(ValueError, match="reward 'dice' needs label maps"):
-        task(replace(pair(), fixed_mask=None), reward="dice")
+    with pytest.raises(ValueError, match="reward_type 'dice' needs label maps"):
+        task(replace(pair(), fixed_mask=None), reward_type="dice")
 
 
 def test_dice_of_single_labels():
@@ -154,21 +154,23 @@ def _masks_and_volumes(both):
 
 @pytest.mark.parametrize("reward", ["ncc", "mi", "dice"])
 def test_likeness_peaks_at_the_truth(reward):
-    made = task(pair((5.0, -3, 4, 6, -4, 8)), reward=reward)
+    made = task(pair((5.0, -3, 4, 6, -4, 8)), reward_type=reward)
     state = start(made)
-    best = float(made.alike(state.pair, state.frame, state.target)[0])
+    best = float(made.similarity(state.pair, state.view_transform, state.target)[0])
     for change in np.vstack([9 * np.eye(6), -9 * np.eye(6)]):
-        other = transforms.moved(state.target, change[None], "rigid")
-        assert best > float(made.alike(state.pair, state.frame, other)[0])
+        other = transforms.move(state.target, change[None], "rigid")
+        assert best > float(made.similarity(state.pair, state.view_transform, other)[0])
 
 
 def test_augmented_views_are_of_the_same_pair():
     plain, wild = (task(pair((5.0, -3, 4, 6, -4, 8)), augment=augment) for augment in (False, True))
     state = batch.stack([wild.sample(np.random.default_rng(seed), 0) for seed in range(4)])
-    assert np.abs(state.frame - IDENTITY).max() > 0.05
+    assert np.abs(state.view_transform - IDENTITY).max() > 0.05
     there = replace(state, pose=state.target)
     assert (wild.metrics(there)["tre_mm"] < 1e-6).all()
-    np.testing.assert_allclose(from_fixed(state.frame, state.target)[1], start(plain).target[0], atol=1e-9)
+    np.testing.assert_allclose(
+        from_fixed(state.view_transform, state.target)[1], start(plain).target[0], atol=1e-9
+    )
     seen = wild.observe(there)["window"].astype(float)
     assert all(np.abs(seen[:, 2 * k] - seen[:, 2 * k + 1]).mean() < 5 for k in range(6))
     assert wild.evaluation["augment"] is False
@@ -199,9 +201,9 @@ def test_the_picture():
     [
         ({"voxel_mm": 0.0}, "voxel_mm must be"),
         ({"lattice": 1}, "lattice must be"),
-        ({"offset_mm": -1.0}, "offset_mm must be"),
+        ({"offset": (-1.0, 30.0)}, "offset must be"),
         ({"scales": (40, 1)}, r"volumes must have sides >= 120 mm, the largest scale, got \[120"),
-        ({"reward": "ssd"}, "reward must be one of"),
+        ({"reward_type": "ssd"}, "reward_type must be one of"),
     ],
 )
 def test_arguments(kwargs, rule):
@@ -219,5 +221,7 @@ def test_pairs_of_another_dimension_are_refused():
     with pytest.raises(ValueError, match="must be of 2D images, got 3D ones; Registration3D-v0 is for those"):
         make_task("visionrl/Registration2D-v0", data=[pair()])
     mixed = replace(pair(), modalities=("ct", "mr"), name="x")
-    with pytest.raises(ValueError, match="reward 'ncc' needs images of one modality, pair 'x' has ct and mr"):
-        task(mixed, reward="ncc")
+    with pytest.raises(
+        ValueError, match="reward_type 'ncc' needs images of one modality, pair 'x' has ct and mr"
+    ):
+        task(mixed, reward_type="ncc")

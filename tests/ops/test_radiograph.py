@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from visionrl.ops import radiograph_torch, reference, to_numpy
-from visionrl.ops.radiograph import AXES, Beam, Densities, render
+from visionrl.ops import reference, to_numpy
+from visionrl.ops.radiograph import AXES, Beam, Densities, render, render_torch
 
 RNG = np.random.default_rng(8)
 HELD = [RNG.random(shape).astype(np.float32) for shape in ((9, 11, 13), (14, 7, 10))]
@@ -42,7 +42,7 @@ def test_renders_agree_with_the_plain_rule(across):
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, want, atol=2e-3)
     tensors = Beam(*map(torch.asarray, beam))
-    for run in (render, radiograph_torch.render):
+    for run in (render, render_torch):
         there = run(densities, torch.asarray(index), tensors, size)
         assert there.dtype == torch.float32
         np.testing.assert_allclose(there.numpy(), want, atol=2e-3)

@@ -9,7 +9,7 @@ import numpy as np
 
 from visionrl import ops
 from visionrl.banks.label_maps import label_maps
-from visionrl.banks.pair_geometry import Places, Ruler
+from visionrl.banks.pair_geometry import PairGeometry, PixelToWorld
 from visionrl.banks.patches import allocate, colored, shared
 from visionrl.datasets import PairSample
 from visionrl.ops import Array, DeviceTable, const, xp_of
@@ -35,9 +35,9 @@ class PairBank:
         channels: 1 holds all grey, 3 all in RGB; None is RGB if an image is.
 
     Attributes:
-        places: points and true maps; errors are in pixels of the original moving image.
+        geometry: points and true maps; errors are in pixels of the original moving image.
         masks: label maps, or None where a pair has none.
-        rooms: (M,) float64, half the shorter side of the fixed images.
+        half_extent: (M,) float64, half the shorter side of the fixed images.
         fixed, moving: M images (H, W, C) uint8, as held.
 
     Raises:
@@ -59,13 +59,13 @@ class PairBank:
         units = np.array([pixel_size(sample, longest) for sample in samples])  # of both images
         self.fixed = [held(s.fixed, self.channels, unit[0]) for s, unit in zip(samples, units, strict=True)]
         self.moving = [held(s.moving, self.channels, unit[1]) for s, unit in zip(samples, units, strict=True)]
-        self.rulers = [
-            (ruler(first, unit[0]), ruler(second, unit[1]))
+        self.to_world = [
+            (pixel_to_world(first, unit[0]), pixel_to_world(second, unit[1]))
             for first, second, unit in zip(self.fixed, self.moving, units, strict=True)
         ]
-        self.places = Places(samples, self.rulers, kind, units[:, 1])
-        self.masks = label_maps(samples, self.rulers, LATTICE)
-        self.rooms = np.array([min(image.shape[:2]) / 2 for image in self.fixed])
+        self.geometry = PairGeometry(samples, self.to_world, kind, units[:, 1])
+        self.masks = label_maps(samples, self.to_world, LATTICE)
+        self.half_extent = np.array([min(image.shape[:2]) / 2 for image in self.fixed])
         self.sizes = tuple(
             DeviceTable(np.array([image.shape[1::-1] for image in images], float))
             for images in (self.fixed, self.moving)
@@ -162,9 +162,9 @@ def middle(image: np.ndarray) -> np.ndarray:
     return (np.array(image.shape[1::-1]) - 1) / 2
 
 
-def ruler(image: np.ndarray, unit: float) -> Ruler:
+def pixel_to_world(image: np.ndarray, unit: float) -> PixelToWorld:
     """How pixels of the original become places, for an image (H, W, C) as held, ``unit`` times smaller."""
-    return Ruler(np.full(2, 1 / unit), 0.5 / unit - 0.5 - middle(image))
+    return PixelToWorld(np.full(2, 1 / unit), 0.5 / unit - 0.5 - middle(image))
 
 
 def pair_bank(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from visionrl import ops
-from visionrl.banks.pair_geometry import Places, Ruler
+from visionrl.banks.pair_geometry import PairGeometry, PixelToWorld
 from visionrl.banks.patches import colored, shared
 from visionrl.datasets import ImageSample, PairSample, VolumeSample, list_formats
 from visionrl.datasets.formats import parse
@@ -237,21 +237,22 @@ class PairFields:
         ways = [
             pixels_to_grid(each, unit, bank.side) for each, unit in zip(both, bank.units.array, strict=True)
         ]
-        rulers = [(ways[len(samples) + k], ways[k]) for k in range(len(samples))]
-        self.places = Places(samples, rulers, "affine", np.ones(len(samples)))
+        to_world = [(ways[len(samples) + k], ways[k]) for k in range(len(samples))]
+        self.geometry = PairGeometry(samples, to_world, "affine", np.ones(len(samples)))
         self.targets = np.stack([self._target(sample, k) for k, sample in enumerate(samples)])
 
     def _target(self, sample: PairSample, number: int) -> np.ndarray:
         """The true field of one pair."""
         from scipy.interpolate import RBFInterpolator
 
-        matrix, known = self.places.truth[number], self.places.weights.array[number] > 0
+        matrix, known = self.geometry.truth[number], self.geometry.weights.array[number] > 0
         axes = len(matrix)
         nodes = lattice(self.nodes, axes).reshape(-1, axes) * self.gap * (self.nodes - 1)
         field = nodes @ matrix[:, :axes].T + matrix[:, axes] - nodes
         if sample.transform is None:
             first, second = (
-                table.array[number][known] for table in (self.places.fixed_points, self.places.moving_points)
+                table.array[number][known]
+                for table in (self.geometry.fixed_points, self.geometry.moving_points)
             )
             left = second - first @ matrix[:, :axes].T - matrix[:, axes]
             field += RBFInterpolator(first, left, kernel="linear", smoothing=SMOOTHING)(nodes)
@@ -265,7 +266,7 @@ class PairFields:
 
     def error(self, pair: Array, field: Array, target: Array, weight: Array) -> Array:
         """Mean distance of the points of pairs from where fields take them, (B,) float64 pixels held."""
-        tables = (self.places.fixed_points, self.places.moving_points, self.places.weights)
+        tables = (self.geometry.fixed_points, self.geometry.moving_points, self.geometry.weights)
         first, second, share = (xp_of(field).take(table.on(pair), pair, axis=0) for table in tables)
         moved = first + fields.at_points(field, first, self.gap)
         return xp_of(field).sum(share * ops.norm(moved - second), axis=-1)
@@ -287,11 +288,11 @@ def _side(sample: PairSample, which: int, masked: bool) -> Shape:
     return ImageSample(image, mask=mask, spacing_mm=None if spacing is None else float(spacing))
 
 
-def pixels_to_grid(shape: Shape, unit: float, side: int) -> Ruler:
+def pixels_to_grid(shape: Shape, unit: float, side: int) -> PixelToWorld:
     """How pixels of an image become pixels held, for a bank of a side; ``unit`` is the size of the latter."""
     image = shape.volume if isinstance(shape, VolumeSample) else shape.image
     gain = spacing_of(shape)[::-1] / unit
-    return Ruler(gain, (side - 1) / 2 - gain * (np.array(image.shape[:0:-1]) - 1) / 2)
+    return PixelToWorld(gain, (side - 1) / 2 - gain * (np.array(image.shape[:0:-1]) - 1) / 2)
 
 
 def holds_pairs(data: Any) -> bool:

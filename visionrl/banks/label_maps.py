@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from visionrl import ops
-from visionrl.banks.pair_geometry import Rulers
+from visionrl.banks.pair_geometry import PixelToWorldPair
 from visionrl.datasets import PairSample
 from visionrl.ops import Array, DeviceTable, const, xp_of
 from visionrl.ops.transforms import carry
@@ -18,17 +18,19 @@ class LabelMaps:
 
     Args:
         samples: the pairs; each has both masks.
-        rulers: of each.
+        to_world: of each.
         lattice: places along each side.
 
     Attributes:
         known: all labels of the pairs, in order, without the background.
     """
 
-    def __init__(self, samples: Sequence[PairSample], rulers: Sequence[Rulers], lattice: int) -> None:
+    def __init__(
+        self, samples: Sequence[PairSample], to_world: Sequence[PixelToWorldPair], lattice: int
+    ) -> None:
         places, found, first = [], [], 0
         layout, blocks = [], []
-        for sample, (fixed, _) in zip(samples, rulers, strict=True):
+        for sample, (fixed, _) in zip(samples, to_world, strict=True):
             there, here = np.asarray(sample.moving_mask), np.asarray(sample.fixed_mask)
             lines = [(np.arange(lattice) + 0.5) / lattice * side - 0.5 for side in here.shape[::-1]]
             pixels = np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1).reshape(-1, here.ndim)
@@ -40,8 +42,8 @@ class LabelMaps:
             self.axes = here.ndim
         self.known = sorted(set(np.unique(np.concatenate([*found, *blocks])).tolist()) - {0})
         self.places, self.labels = DeviceTable(np.array(places)), DeviceTable(np.array(found, np.int32))
-        self.gains = DeviceTable(np.array([moving.gain for _, moving in rulers]))
-        self.shifts = DeviceTable(np.array([moving.shift for _, moving in rulers]))
+        self.gains = DeviceTable(np.array([moving.gain for _, moving in to_world]))
+        self.shifts = DeviceTable(np.array([moving.shift for _, moving in to_world]))
         self.layout, self.voxels = DeviceTable(np.array(layout)), DeviceTable(np.concatenate(blocks))
 
     def dice(self, pair: Array, matrix: Array) -> Array:
@@ -95,7 +97,9 @@ def check_labels(labels: Sequence[int], known: Sequence[int]) -> None:
         raise ValueError(f"dice_of must be labels of the split's label maps ({among}), got {unknown[0]!r}")
 
 
-def label_maps(samples: Sequence[PairSample], rulers: Sequence[Rulers], lattice: int) -> LabelMaps | None:
+def label_maps(
+    samples: Sequence[PairSample], to_world: Sequence[PixelToWorldPair], lattice: int
+) -> LabelMaps | None:
     """The label maps, or None where a pair has not both."""
     masked = all(sample.fixed_mask is not None and sample.moving_mask is not None for sample in samples)
-    return LabelMaps(samples, rulers, lattice) if masked else None
+    return LabelMaps(samples, to_world, lattice) if masked else None

@@ -13,13 +13,13 @@ import numpy as np
 from visionrl import ops
 from visionrl.datasets import PairSample
 from visionrl.ops import Array, DeviceTable, xp_of
-from visionrl.ops.transforms import KINDS, carry, determined, fit
+from visionrl.ops.transforms import KINDS, carry, fit, is_determined
 
 GRID = 5  # points along each side of a pair that has a map but no points
 
 
 @dataclass(frozen=True)
-class Ruler:
+class PixelToWorld:
     """How pixels of an image become places: ``pixels * gain + shift``.
 
     Attributes:
@@ -39,15 +39,15 @@ class Ruler:
         return (places - self.shift) / self.gain
 
 
-Rulers = tuple[Ruler, Ruler]  # of the fixed and of the moving image
+PixelToWorldPair = tuple[PixelToWorld, PixelToWorld]  # of the fixed and of the moving image
 
 
-class Places:
+class PairGeometry:
     """The points and true maps of some pairs.
 
     Args:
         samples: the pairs.
-        rulers: of each.
+        to_world: of each.
         kind: of the true maps: "rigid", "similarity" or "affine".
         factors: (M,) by which errors are multiplied.
 
@@ -61,14 +61,18 @@ class Places:
     """
 
     def __init__(
-        self, samples: Sequence[PairSample], rulers: Sequence[Rulers], kind: str, factors: np.ndarray
+        self,
+        samples: Sequence[PairSample],
+        to_world: Sequence[PixelToWorldPair],
+        kind: str,
+        factors: np.ndarray,
     ) -> None:
         axes = samples[0].fixed.ndim - 1
         ends = [ends_of(sample) for sample in samples]
         most = max(len(first) for first, _ in ends)
         points, weights = np.zeros((2, len(samples), most, axes)), np.zeros((len(samples), most))
         truth, starts = [], []
-        for n, (sample, pair, both) in enumerate(zip(samples, ends, rulers, strict=True)):
+        for n, (sample, pair, both) in enumerate(zip(samples, ends, to_world, strict=True)):
             for which in (0, 1):
                 points[which, n, : len(pair[which])] = both[which].place(pair[which])
             weights[n, : len(pair[0])] = 1 / len(pair[0])
@@ -89,14 +93,14 @@ class Places:
 
 
 def true_map(
-    sample: PairSample, rulers: Rulers, kind: str, source: np.ndarray, goal: np.ndarray
+    sample: PairSample, to_world: PixelToWorldPair, kind: str, source: np.ndarray, goal: np.ndarray
 ) -> np.ndarray:
     """(d, d + 1) how a pair truly lies, of a kind; ``source`` and ``goal`` are the places of its points."""
     if sample.transform is not None:
-        return fit(kind, *spread(sample, rulers, sample.transform))
+        return fit(kind, *spread(sample, to_world, sample.transform))
     if sample.fixed_points is None:  # centroids of labels: rough, so that few say nothing about turns
         for some in KINDS[KINDS.index(kind) :: -1]:
-            if determined(some, source, twice=True):
+            if is_determined(some, source, twice=True):
                 return fit(some, source, goal)
         return np.column_stack([np.eye(source.shape[1]), goal.mean(axis=0) - source.mean(axis=0)])
     try:
@@ -111,10 +115,12 @@ def inner_grid(shape: Sequence[int]) -> np.ndarray:
     return np.stack(np.meshgrid(*lines), axis=-1).reshape(-1, len(lines))
 
 
-def spread(sample: PairSample, rulers: Rulers, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def spread(
+    sample: PairSample, to_world: PixelToWorldPair, matrix: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Places spread over the fixed image, and where a map from pixels to pixels takes them."""
     grid = inner_grid(sample.fixed.shape)
-    return rulers[0].place(grid), rulers[1].place(grid @ matrix[:, :-1].T + matrix[:, -1])
+    return to_world[0].place(grid), to_world[1].place(grid @ matrix[:, :-1].T + matrix[:, -1])
 
 
 def ends_of(sample: PairSample) -> tuple[np.ndarray, np.ndarray]:

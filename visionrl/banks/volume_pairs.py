@@ -8,7 +8,7 @@ import numpy as np
 
 from visionrl.banks.image_pairs import HELD
 from visionrl.banks.label_maps import label_maps
-from visionrl.banks.pair_geometry import Places, Ruler
+from visionrl.banks.pair_geometry import PairGeometry, PixelToWorld
 from visionrl.banks.patches import shared
 from visionrl.banks.volumes import block_mean, to_spacing
 from visionrl.datasets import PairSample
@@ -34,9 +34,9 @@ class VolumePairBank:
         lattice: places along each side at which labels are compared.
 
     Attributes:
-        places: points and true maps; errors are in millimetres.
+        geometry: points and true maps; errors are in millimetres.
         masks: label maps, or None where a pair has none.
-        rooms: (M,) float64, half the shortest side of the fixed volumes, millimetres.
+        half_extent: (M,) float64, half the shortest side of the fixed volumes, millimetres.
 
     Raises:
         ValueError: a pair has too few points for the kind.
@@ -53,13 +53,16 @@ class VolumePairBank:
         lattice: int,
     ) -> None:
         self.scales, self.voxel_mm = tuple(scales), voxel_mm
-        self.rulers = [(ruler(s.fixed, s.spacing_mm[0]), ruler(s.moving, s.spacing_mm[1])) for s in samples]
-        self.places = Places(samples, self.rulers, kind, np.ones(len(samples)))
-        self.masks = label_maps(samples, self.rulers, lattice)
+        self.to_world = [
+            (pixel_to_world(s.fixed, s.spacing_mm[0]), pixel_to_world(s.moving, s.spacing_mm[1]))
+            for s in samples
+        ]
+        self.geometry = PairGeometry(samples, self.to_world, kind, np.ones(len(samples)))
+        self.masks = label_maps(samples, self.to_world, lattice)
         extents = np.array(
             [[extent(s.fixed, s.spacing_mm[0]), extent(s.moving, s.spacing_mm[1])] for s in samples]
         )
-        self.rooms = extents[:, 0].min(axis=1) / 2
+        self.half_extent = extents[:, 0].min(axis=1) / 2
         self.sizes = tuple(DeviceTable(extents[:, which]) for which in (0, 1))
         self._stores = tuple(
             self._store([getattr(s, name) for s in samples], [s.spacing_mm[which] for s in samples])
@@ -144,10 +147,10 @@ def check_sides(samples: Sequence[PairSample], least_mm: float) -> None:
                 )
 
 
-def ruler(volume: np.ndarray, spacing_mm: np.ndarray) -> Ruler:
+def pixel_to_world(volume: np.ndarray, spacing_mm: np.ndarray) -> PixelToWorld:
     """How voxels become places."""
     spacing = np.asarray(spacing_mm, float)
-    return Ruler(spacing, -(np.array(volume.shape[:0:-1]) - 1) / 2 * spacing)
+    return PixelToWorld(spacing, -(np.array(volume.shape[:0:-1]) - 1) / 2 * spacing)
 
 
 def volume_pair_bank(

@@ -18,14 +18,14 @@ from visionrl.banks.pair_geometry import inner_grid
 from visionrl.baselines.simple_itk import package, register_linear, to_image
 from visionrl.core import baseline
 from visionrl.core.registry import Run
-from visionrl.envs.registration.base import Registration, State
+from visionrl.envs.registration.align import Align, State
 from visionrl.envs.registration.inliers import grey, matched
 from visionrl.envs.registration.registration2d3d import Registration2D3D
 from visionrl.envs.registration.registration2d3d import State as XrayState
 from visionrl.metrics.similarity import ncc
 from visionrl.ops import transforms
 from visionrl.ops.least_squares import ROUNDS, STILL
-from visionrl.ops.poses import shifted, within_reach
+from visionrl.ops.transforms import move_pose, pose_in_reach
 
 IMAGES, VOLUMES, XRAYS = "Registration2D-v0", "Registration3D-v0", "Registration2D3D-v0"
 SEED = 1
@@ -112,15 +112,15 @@ def itk_moments(train: None) -> Run:
 def gauss_newton(train: None) -> Run:
     """Up to ten proposals at each scale, the widest field first: what an agent that chooses among them must beat.
 
-    Its fields and the largest of its motions are those of the environment's ``window``, ``scales`` and ``step``.
+    Its fields and the largest of its motions are those of the environment's ``window``, ``scales`` and ``max_step``.
 
     Source: Lucas & Kanade (1981); Baker & Matthews (2004).
     """
 
-    def trial(task: Registration, state: State, scale: int) -> tuple[np.ndarray, bool, float]:
+    def trial(task: Align, state: State, scale: int) -> tuple[np.ndarray, bool, float]:
         proposer = task.proposer
-        motion = proposer.made(state.pair, state.frame, state.pose)[:, scale, : proposer.numbers]
-        pose = transforms.moved(state.pose, motion, task.kind)
+        motion = proposer.propose(state.pair, state.view_transform, state.pose)[:, scale, : proposer.numbers]
+        pose = transforms.move(state.pose, motion, task.transform)
         length = transforms.distance(pose, state.pose)[0]
         return pose, task.allowed(pose, state.pose)[0], length
 
@@ -131,7 +131,7 @@ def by_mutual_information(moments: bool) -> Run:
     """SimpleITK as a method that solves an episode."""
     itk = package()
 
-    def run(task: Registration, state: State) -> State:
+    def run(task: Align, state: State) -> State:
         pair = int(state.pair[0])
         if task.axes == 2:
             images, spacing = (
@@ -142,7 +142,7 @@ def by_mutual_information(moments: bool) -> Run:
             sample = task.samples[pair]
             images, spacing = [sample.fixed[0], sample.moving[0]], sample.spacing_mm
         fixed, moving = (to_image(itk, *both) for both in zip(images, spacing, strict=True))
-        found = register_linear(itk, fixed, moving, state.pose[0], task.kind, moments)
+        found = register_linear(itk, fixed, moving, state.pose[0], task.transform, moments)
         return replace(state, pose=found[None], finished=np.ones(1, bool))
 
     return run
@@ -151,13 +151,13 @@ def by_mutual_information(moments: bool) -> Run:
 def in_pixels(method: Method) -> Run:
     """A method on two images as one that solves an episode."""
 
-    def run(task: Registration, state: State) -> State:
+    def run(task: Align, state: State) -> State:
         pair = int(state.pair[0])
         fixed, moving = (images[pair] for images in (task.bank.fixed, task.bank.moving))
         home, there = middle(fixed), middle(moving)
         pose = state.pose[0]
         start = np.column_stack([pose[:, :2], pose[:, 2] + there - pose[:, :2] @ home])
-        found = method(grey(fixed), grey(moving), start, task.kind)
+        found = method(grey(fixed), grey(moving), start, task.transform)
         inner = np.column_stack([found[:, :2], found[:, :2] @ home + found[:, 2] - there])
         return replace(state, pose=inner[None], finished=np.ones(1, bool))
 
@@ -240,9 +240,9 @@ def gauss_newton_xray(train: None) -> Run:
     """
 
     def trial(task: Registration2D3D, state: XrayState, scale: int) -> tuple[np.ndarray, bool, float]:
-        motion = task.proposer.made(state.image, state.xray, state.pose)[:, scale, :6]
-        pose = shifted(state.pose, motion)
-        return pose, within_reach(pose)[0], np.abs(motion).max()
+        motion = task.proposer.propose(state.image, state.xray, state.pose)[:, scale, :6]
+        pose = move_pose(state.pose, motion)
+        return pose, pose_in_reach(pose)[0], np.abs(motion).max()
 
     return follow_proposals(trial)
 
@@ -258,7 +258,7 @@ def optimise(method: str, options: dict, compared: Callable[[np.ndarray], np.nda
         xray = compared(state.xray[0])
 
         def pose_of(numbers: np.ndarray) -> np.ndarray:
-            return shifted(state.pose, UNIT * numbers[None])
+            return move_pose(state.pose, UNIT * numbers[None])
 
         def cost(numbers: np.ndarray) -> float:
             return -correlation(compared(task.bank.thickness(state.image, pose_of(numbers))[0]), xray)

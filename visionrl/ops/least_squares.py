@@ -7,11 +7,11 @@ import numpy as np
 from visionrl.ops import Array, DeviceTable, const, xp_of
 
 POWERS = 4  # of the moving grey, from 0 on: contrasts may differ by a cubic
-KNOTS = 8  # of a broken line from the fixed grey to the moving one, for contrasts that turn over
+KNOTS = 8  # of a piecewise linear function from the fixed intensity to the moving one, for contrasts that turn over
 DAMPING = 1e-3  # share by which the diagonal of the normal equations is raised; a hundredth for the contrast
-STIFFNESS = 1e-3  # of the broken line, a pixel: what keeps its knots level where no pixel has their grey
+STIFFNESS = 1e-3  # of that function, a pixel: what keeps its knots level where no pixel has their grey
 ENOUGH = 4  # pixels that must count for each number that is solved for
-TOLD = 2  # numbers beside a motion: the shares of the variance that are explained without and with it
+NUM_SCORES = 2  # numbers beside a motion: the shares of the variance that are explained without and with it
 ROUNDS = 10  # most motions one after the other at a scale, where no agent chooses
 STILL = 0.05  # a motion of less, pixels (millimetres) and degrees, ends them
 _STEPS = np.diff(np.eye(KNOTS), axis=0)
@@ -19,20 +19,21 @@ STIFF = DeviceTable(STIFFNESS * _STEPS.T @ _STEPS)
 
 
 def motions(descent: Array, fixed: Array, moving: Array, weight: Array, differ: Array | None) -> Array:
-    """Motions ``by_powers``; of images of two modalities ``by_knots`` where that explains more, (B, F, k + 2) float64.
+    """Motions by ``fit_polynomial_intensity``, (B, F, k + 2) float64.
 
-    ``differ``, (B,) bool, says which these are; None is none. The shares that are compared are of the fixed image's variance
-    and of the moving one's. See ``by_powers`` for the rest.
+    Images of two modalities, (B,) bool ``differ`` (None is none), have those of ``fit_spline_intensity`` where that
+    explains more. The shares that are compared are of the fixed image's variance and of the moving one's. See
+    ``fit_polynomial_intensity`` for the rest.
     """
-    found = by_powers(descent, fixed, moving, weight)
+    found = fit_polynomial_intensity(descent, fixed, moving, weight)
     if differ is None:
         return found
-    other = by_knots(descent, fixed, moving, weight)
+    other = fit_spline_intensity(descent, fixed, moving, weight)
     better = (other[..., -1] > found[..., -1]) & differ[:, None]
     return xp_of(found).where(better[..., None], other, found)
 
 
-def by_powers(descent: Array, fixed: Array, moving: Array, weight: Array) -> Array:
+def fit_polynomial_intensity(descent: Array, fixed: Array, moving: Array, weight: Array) -> Array:
     """Motions after which a cubic of the moving grey is the fixed one, (B, F, k + 2) float64.
 
     Args:
@@ -50,14 +51,14 @@ def by_powers(descent: Array, fixed: Array, moving: Array, weight: Array) -> Arr
     )
     square = moving * moving
     powers = xp.stack([xp.ones_like(moving), moving, square, square * moving], axis=-1)
-    return solved(descent, powers, fixed, weight)
+    return solve(descent, powers, fixed, weight)
 
 
-def by_knots(descent: Array, fixed: Array, moving: Array, weight: Array) -> Array:
-    """The same where the moving grey is a function of the fixed one, a broken line; shares are of the moving image's variance.
+def fit_spline_intensity(descent: Array, fixed: Array, moving: Array, weight: Array) -> Array:
+    """Motions where the moving intensity is a piecewise linear function of the fixed one, (B, F, k + 2) float64.
 
-    The fixed grey counts as what it is nearest to in [-0.5, 0.5]. The line is found first; its slopes and those of the
-    fixed image say how the moving grey changes with a motion.
+    Shares are of the moving image's variance. Fixed intensities are clipped to [-0.5, 0.5]. The function is fitted
+    first; its slopes and those of the fixed image say how the moving intensity changes with a motion.
     """
     xp = xp_of(fixed)
     descent, fixed, moving, weight = (
@@ -72,10 +73,10 @@ def by_knots(descent: Array, fixed: Array, moving: Array, weight: Array) -> Arra
     line = xp.linalg.solve(xp.matmul(weighed, hats) + stiff, xp.matmul(weighed, moving[..., None]))[..., 0]
     piece = xp.astype(xp.clip(at, 0, KNOTS - 2), xp.int64)
     slope = xp.take_along_axis((line[..., 1:] - line[..., :-1]) * (KNOTS - 1), piece, axis=-1)
-    return solved(-slope[..., None] * descent, hats, moving, weight, stiff)
+    return solve(-slope[..., None] * descent, hats, moving, weight, stiff)
 
 
-def solved(ways: Array, terms: Array, aim: Array, weight: Array, stiff: Array | None = None) -> Array:
+def solve(ways: Array, terms: Array, aim: Array, weight: Array, stiff: Array | None = None) -> Array:
     """The motions and other coefficients of the least squares ``ways @ motion + terms @ others = aim``.
 
     Args:

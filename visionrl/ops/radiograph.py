@@ -13,13 +13,16 @@ Convention
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 
 from visionrl.ops.resample import _spread
 from visionrl.ops.xp import Array, DeviceTable, is_torch, like, to_numpy
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 AXES = {
     "x": (0, 1),
@@ -86,9 +89,7 @@ def render(densities: Densities, index: Array, beam: Beam, size: int) -> Array:
         (B, size, size) float32, density times millimetres.
     """
     if is_torch(index) and index.device.type != "cpu":
-        from visionrl.ops import radiograph_torch
-
-        return radiograph_torch.render(densities, index, beam, size)
+        return render_torch(densities, index, beam, size)
     rows, rays = to_numpy(index), Beam(*map(to_numpy, beam))
     out = np.empty((len(rows), size, size), np.float32)
 
@@ -136,3 +137,41 @@ def _stride(densities: Densities, index: int, beam: Beam, size: int) -> np.ndarr
     ]
     length = np.sqrt(rays[0] ** 2 + rays[1] ** 2 + rays[2] ** 2)
     return (densities.spacings.array[index, 0] * length / np.abs(rays[densities.axes[0]])).astype(np.float32)
+
+
+def render_torch(densities: Densities, index: Tensor, beam: Beam, size: int) -> Tensor:
+    """The same by ``grid_sample``, on any device; see ``render``."""
+    import torch
+    from torch.nn import functional as F
+
+    store = densities.slices.on(index)
+    sides, spacing = densities.sizes.on(index)[index], densities.spacings.on(index)[index]
+    order = torch.tensor(densities.axes, device=index.device)
+    rays = _torch_rays(beam, size)[:, order]  # (B, 3, size, size), along K, U, Z
+    source = beam.source[:, order]
+    sides, spacing = (part[:, :, None, None] for part in (sides, spacing))
+    slope, middle = (
+        rays[:, 1:] / rays[:, :1] * spacing[:, :1] / spacing[:, 1:],
+        (sides - 1) / 2,
+    )  # voxels a slice
+    ahead = (
+        source[:, :1, None, None] / spacing[:, :1] + middle[:, :1]
+    )  # slices from the first one to the source
+    first = source[:, 1:, None, None] / spacing[:, 1:] + middle[:, 1:] - ahead * slope
+    ends = torch.tensor(store.shape[:1:-1], device=index.device).clamp(min=2) - 1  # of U and Z
+    start, step = ((2 * way.permute(0, 2, 3, 1) / ends).float() for way in (first, slope))
+    total = torch.zeros((len(index), size, size), device=index.device)
+    for number in range(store.shape[1]):  # slices beyond a smaller volume are 0
+        seen = F.grid_sample(store[index, number][:, None], start + number * step - 1, align_corners=True)
+        total = total + seen[:, 0]
+    stride = spacing[:, 0] * rays.square().sum(dim=1).sqrt() / rays[:, 0].abs()
+    return total * stride.float()
+
+
+def _torch_rays(beam: Beam, size: int) -> Tensor:
+    """(B, 3, size, size) ways from the source to every pixel."""
+    import torch
+
+    line = torch.arange(size, device=beam.source.device, dtype=beam.source.dtype)
+    start, right, down = (way[:, :, None, None] for way in (beam.corner - beam.source, beam.right, beam.down))
+    return start + right * line + down * line[:, None]

@@ -11,7 +11,7 @@ Convention
 
 from __future__ import annotations
 
-from math import pi
+from math import cos, pi, radians
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from visionrl.ops import Array, columns, xp_of
 KINDS = ("rigid", "similarity", "affine")
 DEGREE = pi / 180
 _CHORD = 1 / (DEGREE * 2**0.5)  # two turns that differ by one degree are 1 / _CHORD apart, entry by entry
+
+REACH_MM, REACH_DEG = 80.0, 45.0  # of poses in a room; those beyond are not taken
 
 
 def count(kind: str, axes: int) -> int:
@@ -87,13 +89,13 @@ def determinant(matrix: Array) -> Array:
     return way[0][0] * across[0] + way[0][1] * across[1] + way[0][2] * across[2]
 
 
-def moved(pose: Array, numbers: Array, kind: str) -> Array:
-    """Maps after a further motion, which comes first: what is shifted and turned is the grid of the fixed image."""
+def move(pose: Array, numbers: Array, kind: str) -> Array:
+    """Maps after a further motion, which comes first: what is move_pose and turned is the grid of the fixed image."""
     return compose(to_matrix(numbers, kind, pose.shape[1]), pose)
 
 
 def residual(pose: Array, target: Array, kind: str) -> Array:
-    """The numbers (B, k) of the motion that makes the target of a pose: ``moved(pose, residual) == target``."""
+    """The numbers (B, k) of the motion that makes the target of a pose: ``move(pose, residual) == target``."""
     return to_numbers(compose(target, invert(pose)), kind)
 
 
@@ -151,7 +153,7 @@ def fit(kind: str, source: np.ndarray, goal: np.ndarray) -> np.ndarray:
     Source: Umeyama (1991) for rigid and similarity maps.
     """
     axes = source.shape[1]
-    if not determined(kind, source):
+    if not is_determined(kind, source):
         needed = axes + 1 if kind == "affine" else axes
         raise ValueError(f"{kind} needs {needed} points or more that span it, got {len(source)} points")
     start, end = source.mean(axis=0), goal.mean(axis=0)
@@ -168,12 +170,33 @@ def fit(kind: str, source: np.ndarray, goal: np.ndarray) -> np.ndarray:
     return np.column_stack([linear, end - linear @ start])
 
 
-def determined(kind: str, source: np.ndarray, twice: bool = False) -> bool:
+def is_determined(kind: str, source: np.ndarray, twice: bool = False) -> bool:
     """Whether points (P, d) leave one map of a kind that fits best; ``twice``: and are twice as many as it needs."""
     axes = source.shape[1]
     needed = axes + 1 if kind == "affine" else axes
     spans = np.linalg.matrix_rank(source - source.mean(axis=0), tol=1e-6) >= needed - 1
     return bool(spans and len(source) >= needed * (1 + twice))
+
+
+def move_pose(pose: Array, numbers: Array) -> Array:
+    """Poses (B, 3, 4) after shifts and turns (B, 6) along the axes of the room, the turn about the volume's middle."""
+    xp, motion = xp_of(pose), to_matrix(numbers, "rigid", 3)
+    linear = xp.matmul(motion[:, :, :3], pose[:, :, :3])
+    return xp.concat([linear, pose[:, :, 3:] + motion[:, :, 3:]], axis=-1)
+
+
+def pose_residual(pose: Array, target: Array) -> Array:
+    """The shifts and turns (B, 6) from poses to others: ``move_pose(pose, pose_residual) == target``."""
+    xp = xp_of(pose)
+    linear = xp.matmul(target[:, :, :3], xp.matrix_transpose(pose[:, :, :3]))
+    return to_numbers(xp.concat([linear, target[:, :, 3:] - pose[:, :, 3:]], axis=-1), "rigid")
+
+
+def pose_in_reach(pose: Array) -> Array:
+    """Whether poses are neither too far nor turned too far, (B,) bool."""
+    trace = pose[:, 0, 0] + pose[:, 1, 1] + pose[:, 2, 2]
+    near = ops.every(xp_of(pose).abs(pose[:, :, 3]) <= REACH_MM)
+    return near & (trace >= 1 + 2 * cos(radians(REACH_DEG)))
 
 
 def _turn_and_rest(linear: Array) -> tuple[Array, Array]:

@@ -6,17 +6,20 @@ Fields are those of ``ops.fields``; a row of a batch moves one control point at 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from gymnasium import Space, spaces
 
 from visionrl import ops
-from visionrl.core.observables import Vector
-from visionrl.envs.registration.choice import chosen, cut, told, trusted
+from visionrl.envs.registration.controls import (
+    Proposals,
+    clip_proposals,
+    proposal_quality,
+    select_proposal,
+)
 from visionrl.ops import Array, DeviceTable, columns, fields, xp_of
 from visionrl.ops.deform import interpolate, lattice
-from visionrl.ops.least_squares import TOLD, motions
+from visionrl.ops.least_squares import NUM_SCORES, motions
 
 MAX_STEP = 0.1  # share of the side, the largest move along each axis
 STEPS = (0.002, 0.005, 0.015, 0.04, MAX_STEP)  # shares of the side
@@ -161,7 +164,7 @@ class BSplineProposals:
         descent = xp.stack([part * reach for part in slopes], axis=-1)
         fixed, moving = (xp.reshape(part, (rows, self.count, -1)) for part in (fixed, moving))
         multimodal = None if self.multimodal is None else xp.take(self.multimodal.on(image), image, axis=0)
-        return cut(motions(descent, fixed, moving, weight, multimodal), self.largest)
+        return clip_proposals(motions(descent, fixed, moving, weight, multimodal), self.largest)
 
 
 def gradient(values: Array, axis: int) -> Array:
@@ -178,21 +181,6 @@ def gradient(values: Array, axis: int) -> Array:
 
 
 # -- controls ----------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Proposals(Vector):
-    """Proposals (B, F, k + 2) as the agent sees them: motions in the largest ones, and the explained shares.
-
-    Args:
-        largest: motion.
-    """
-
-    largest: float = 1.0
-
-    def encode(self, value: Array) -> Array:
-        """(B, F, k + 2) float64 -> (B, F * (k + 2)) float32 in [-1, 1]."""
-        return told(value, self.largest)
-
-
 class ContinuousMoves:
     """A control point is moved by up to a tenth of the side along each axis.
 
@@ -246,17 +234,17 @@ class GaussNewtonMoves(ContinuousMoves):
 
     def __init__(self, proposer: BSplineProposals) -> None:
         super().__init__(proposer)
-        self.proposals = Proposals(proposer.count * (self.axes + TOLD), largest=self.largest)
+        self.proposals = Proposals(proposer.count * (self.axes + NUM_SCORES), largest=self.largest)
         self.space = spaces.Box(-1, 1, (self.axes + proposer.count,), np.float32)
 
     def motion(self, action: Array, proposals: Array) -> Array:
         """What actions add at the control point, (B, d) float64 pixels."""
-        return chosen(action[:, self.axes :], super().motion(action, proposals), proposals)
+        return select_proposal(action[:, self.axes :], super().motion(action, proposals), proposals)
 
     def toward(self, missing: Array, proposals: Array) -> Array:
         """The actions that come nearest to missing motions, (B, d) pixels."""
         ends = missing[:, None, :] - proposals[..., : self.axes]
-        quality = trusted(ops.norm(missing), ops.norm(ends), CLOSE * self.side)
+        quality = proposal_quality(ops.norm(missing), ops.norm(ends), CLOSE * self.side)
         return xp_of(missing).concat([super().toward(missing, proposals), quality], axis=1)
 
 

@@ -15,7 +15,7 @@ from visionrl.banks.label_maps import check_labels
 from visionrl.core import Task, arguments, batch, register
 from visionrl.core.observables import Image, OneHot, Vector
 from visionrl.datasets import ImageSample, PairSample, VolumeSample
-from visionrl.envs.registration.base import check_axes
+from visionrl.envs.registration.align import check_axes
 from visionrl.envs.registration.control_points import ControlPoints, make_moves
 from visionrl.envs.registration.controls import two_modalities
 from visionrl.envs.registration.overlay import overlay_bent

@@ -30,7 +30,7 @@ def overlay(bank: PairBank, pair: int, pose: np.ndarray) -> np.ndarray:
     y, x = np.mgrid[:height, :width] // side
     board = np.where(((x + y) % 2 == 0)[..., None], fixed, seen)
     canvas = Canvas(np.concatenate([board, fixed], axis=1).transpose(2, 0, 1))
-    places = bank.places
+    places = bank.geometry
     number = int((places.weights.array[pair] > 0).sum())
     points, goals = (table.array[pair, :number] for table in (places.fixed_points, places.moving_points))
     found = carry(invert(pose[None]), goals[None])[0]

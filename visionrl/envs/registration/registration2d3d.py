@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from gymnasium import spaces
+from annotated_types import Ge, Interval, MinLen
 
 from visionrl import ops, rewards
 from visionrl.banks.c_arm import CHEST_TONE, PLAIN_TONE, Geometry, c_arm, exposed
-from visionrl.core import Task, check_choice, check_range, register
-from visionrl.datasets import VolumeSample, load
-from visionrl.envs.registration.choice import chosen, told, trusted
-from visionrl.envs.registration.controls import CONTROLS, Controls, rests
-from visionrl.envs.registration.pose_fits import PoseFits
+from visionrl.core import Task, arguments, register
+from visionrl.core.observables import Image, Vector
+from visionrl.datasets import VolumeSample
+from visionrl.envs.registration.controls import make_control, oscillates, proposal_quality
+from visionrl.envs.registration.proposals import PoseGaussNewton
 from visionrl.ops import Array, const, transforms, xp_of
-from visionrl.ops.poses import REACH_DEG, REACH_MM, missing, shifted, within_reach
+from visionrl.ops.transforms import REACH_DEG, REACH_MM, move_pose, pose_in_reach, pose_residual
 from visionrl.rendering import Canvas
 
 MEMORY = 20  # steps that are looked back on for rest
@@ -41,8 +41,8 @@ class State:
         target: (B, 3, 4) float64, the true pose.
         pose: (B, 3, 4) float64, the pose now.
         trail: (B, 20, 3, 4) float64, poses before this one, newest last; NaN before the start.
-        first: (B,) float64, mean target registration error at the start, millimetres.
-        fits: (B, F, 8) float64, what ``pose_fits.PoseFits`` propose now; (B, 0) without control "fits".
+        start_error: (B,) float64, mean target registration error at the start, millimetres.
+        proposals: (B, F, 8) float64, what ``PoseGaussNewton`` proposes now; (B, 0) for other controls.
         finished: (B,) bool, the volume rests.
     """
 
@@ -51,8 +51,8 @@ class State:
     target: Array
     pose: Array
     trail: Array
-    first: Array
-    fits: Array
+    start_error: Array
+    proposals: Array
     finished: Array
 
 
@@ -60,17 +60,33 @@ class State:
     "Registration2D3D-v0",
     max_steps=100,
     tags=("registration", "2d", "3d", "discrete", "continuous"),
-    presets={"fits": {"control": "fits"}},
+    presets={"gauss_newton": {"control": "gauss_newton"}},
 )
+@arguments
 class Registration2D3D(Task[State]):
     """The agent moves a CT under a rendered C-arm until what it renders looks like an X-ray of the same body.
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``xray`` (views, s, s) uint8; ``render`` (views, s, s) uint8: the volume as it lies now; ``pose`` (6,) in [-1, 1]: shifts and turns now, shares of 80 mm and 45 degrees; ``history`` (24,) in [-1, 1]: the way from each of the last 4 poses to this one, shares of the same; with "fits" also ``fits`` (2 * 8,) float32: for each of two scales, coarse first, the six numbers of the motion that least squares propose, in ``step``, and the shares of the variance that is explained without and with it |
-    | Action      | "steps": one of 11 steps, coarse to fine, for each number at once: shift along x, y, z (0.25 to 20 mm to either side, or none) and turn about x, y, z (0.2 to 15 degrees); "unit": 2k + 0 / 1 one millimetre or degree more / less of number k; or "continuous"; or "fits": six numbers as in "continuous", then two: the proposal of the scale whose number is larger is made, if that is above 0, else the six |
-    | Reward      | mean target registration error gained, in multiples of ``radius`` |
-    | Ends        | when the agent rests: it is for the 4th time in 20 steps where it was, to a quarter of a millimetre or degree |
+    | Observation | ``xray`` (views, s, s) uint8; ``render`` (views, s, s) uint8: the volume as it lies now; ``pose`` (6,) in [-1, 1]: shifts and turns now, shares of 80 mm and 45 degrees; ``history`` (24,) in [-1, 1]: the way from each of the last 4 poses to this one, shares of the same; with "gauss_newton" also ``proposals`` (2 * 8,) float32: for each of two scales, coarse first, the six numbers of the motion that least squares propose, in ``max_step``, and the shares of the variance that is explained without and with it |
+    | Action      | "steps": one of 11 steps, coarse to fine, for each number at once: shift along x, y, z (0.25 to 20 mm to either side, or none) and turn about x, y, z (0.2 to 15 degrees); "unit": Discrete(12), see below; or "continuous"; or "gauss_newton": six numbers as in "continuous", then two: the proposal of the scale whose number is larger is made, if that is above 0, else the six |
+    | Reward      | mean target registration error gained, in multiples of ``success_radius`` |
+    | Ends        | when the agent oscillates: the same pose 4 times in 20 steps, to a quarter of a millimetre or degree |
+
+    | Action | Meaning of an action of control "unit" |
+    |--------|---------|
+    | 0 | increase x shift, by 1 millimetre |
+    | 1 | decrease x shift, by 1 millimetre |
+    | 2 | increase y shift, by 1 millimetre |
+    | 3 | decrease y shift, by 1 millimetre |
+    | 4 | increase z shift, by 1 millimetre |
+    | 5 | decrease z shift, by 1 millimetre |
+    | 6 | increase turn about x, by 1 degree |
+    | 7 | decrease turn about x, by 1 degree |
+    | 8 | increase turn about y, by 1 degree |
+    | 9 | decrease turn about y, by 1 degree |
+    | 10 | increase turn about z, by 1 degree |
+    | 11 | decrease turn about z, by 1 degree |
 
     Axes are those of the room: x to the patient's left, y to the back, z to the head; the volume turns about its middle.
     A move beyond 80 mm or 45 degrees is not made. Each step renders the volume along the rays of a cone beam: see
@@ -79,143 +95,113 @@ class Registration2D3D(Task[State]):
     ``mtre_start_mm``, and ``reprojection_mm``, their mean distance from the rays through where they truly are, which
     leaves out what one view can hardly tell: the depth. An episode succeeds below 5 mm of the first.
 
-    Args:
-        data: None for the embedded chest CT, "FORMAT:PATH", or a sequence of ``VolumeSample``. Their points are the
-            fiducials; without any, 27 places on a lattice are.
-        split: "train", "val" or "test".
-        control: "steps", "unit", "continuous": every number by up to ``step``; or "fits": this, or one of the motions
-            that a Gauss-Newton step proposes, for which each step makes seven renders more.
-        step: largest continuous move and proposal, millimetres and degrees.
-        views: degrees by which the C-arm is turned, one a picture: 0 from behind, 90 from the patient's left.
-        offset_mm: largest random shift of the start along each axis.
-        offset_deg: largest random turn of it about each axis.
-        change: how much X-rays differ from renders; 0 not at all.
-        radius: an episode succeeds below this error, millimetres.
-        size: pixels along each side of the detector, 32 or more with "fits".
-        pixel_mm: side of its pixels.
-        source_mm: from the source to the origin.
-        detector_mm: from the origin to the detector.
-        spacing: side of the voxels held, millimetres.
-        tone: knots (grey level, attenuation; 1 is water's) that turn voxels into attenuation; None is the embedded
-            set's own, and a straight line from 0 to 2 for other data.
-        loading: ``split_file``, ``split_ratios``, ``split_seed``; see ``visionrl.datasets.load``.
-
     Source: Miao et al. (2018), "Dilated FCN for multi-agent 2D/3D medical image registration", for the task; there many
-    agents with steps of 1 mm and 1 degree. The 11 steps are of Bauer et al. (2021), "ReAgent". Lucas & Kanade (1981) for "fits".
+    agents with steps of 1 mm and 1 degree. The 11 steps are of Bauer et al. (2021), "ReAgent". Lucas & Kanade (1981) for "gauss_newton".
     """
 
-    primary_metric = ("mtre_mm", False)
-    difficulty: float = 1.0
+    control: Literal["steps", "unit", "continuous", "gauss_newton"] = "steps"
+    """"steps" changes each number by one of 11 steps, "unit" one number by 1, "continuous" each by up to ``max_step``; "gauss_newton" offers also the motions that a Gauss-Newton step proposes, for which each step makes seven renders more."""
+    max_step: Annotated[float, Ge(0.5)] = 10.0
+    """Largest continuous move and proposal, millimetres and degrees."""
+    views: Annotated[Sequence[float], MinLen(1)] = (0.0,)
+    """Angles of the C-arm, degrees, one a picture: 0 from behind, 90 from the patient's left."""
+    offset: tuple[
+        Annotated[float, Interval(ge=0.0, le=REACH_MM - SPREAD)], Annotated[float, Interval(ge=0.0, le=15.0)]
+    ] = (20.0, 10.0)
+    """Largest random shift of the start along each axis, millimetres, and turn about each axis, degrees."""
+    intensity_jitter: Annotated[float, Ge(0.0)] = 1.0
+    """How much X-rays differ from renders in contrast, brightness, blur and noise; 0 not at all."""
+    success_radius: Annotated[float, Ge(0.01)] = 5.0
+    """An episode succeeds below this mean target registration error, millimetres."""
+    size: Annotated[int, Ge(16)] = 64
+    """Pixels along each side of the detector, 32 or more with "gauss_newton"."""
+    pixel_mm: Annotated[float, Ge(0.01)] = 6.4
+    """Side of the detector's pixels, millimetres."""
+    source_mm: Annotated[float, Ge(400.0)] = 700.0
+    """Distance from the source to the origin, millimetres."""
+    detector_mm: Annotated[float, Ge(0.0)] = 300.0
+    """Distance from the origin to the detector, millimetres."""
+    spacing_mm: Annotated[float, Ge(0.1)] = 5.0
+    """Side of the cubic voxels held, millimetres."""
+    tone: Sequence[Sequence[float]] | None = None
+    """Knots (intensity, attenuation; 1 is water's) that turn voxels into attenuation; None is the embedded set's own, and a straight line from 0 to 2 for other data."""
 
-    def __init__(
-        self,
-        data: Any = None,
-        split: str = "train",
-        control: Literal["steps", "unit", "continuous", "fits"] = "steps",
-        step: float = 10.0,
-        views: Sequence[float] = (0.0,),
-        offset_mm: float = 20.0,
-        offset_deg: float = 10.0,
-        change: float = 1.0,
-        radius: float = 5.0,
-        size: int = 64,
-        pixel_mm: float = 6.4,
-        source_mm: float = 700.0,
-        detector_mm: float = 300.0,
-        spacing: float = 5.0,
-        tone: Sequence[Sequence[float]] | None = None,
-        **loading: Any,
-    ) -> None:
-        check_choice("control", control, (*CONTROLS, "fits"))
-        for name, number, low in (
-            *(("step", step, 0.5), ("change", change, 0.0), ("radius", radius, 0.01)),
-            *(("pixel_mm", pixel_mm, 0.01), ("source_mm", source_mm, 400.0), ("spacing", spacing, 0.1)),
-            ("detector_mm", detector_mm, 0.0),
-        ):
-            check_range(name, number, low)
-        check_range("offset_mm", offset_mm, 0.0, REACH_MM - SPREAD)
-        check_range("offset_deg", offset_deg, 0.0, 15.0)
-        check_range("size", size, 32 if control == "fits" else 16)
-        check_views(views)
-        self.samples = load(data, kind=VolumeSample, default="chest-ct-volumes", split=split, **loading)
-        if tone is None:
-            tone = CHEST_TONE if data in (None, "chest-ct-volumes") else PLAIN_TONE
-        geometry = Geometry(source_mm, detector_mm, pixel_mm, size, tuple(map(float, views)))
-        self.bank = c_arm(self.samples, geometry, spacing, checked_tone(tone))
-        self.items, self.change, self.radius = len(self.samples), change, radius
-        self.controls = Controls("continuous" if control == "fits" else control, "rigid", 3, step, HALF)
-        self.proposer = PoseFits(self.bank, step)
-        self.offset = np.array([offset_mm] * 3 + [offset_deg] * 3)
-        self.proposes = control == "fits"
-        self.set_spaces()
+    sample_type, embedded, primary_metric = VolumeSample, "chest-ct-volumes", ("mtre_mm", False)
+    difficulty = 1.0
 
-    def set_spaces(self) -> None:
-        """What an agent is shown, and what it can do."""
-        geometry = self.bank.geometry
-        picture = spaces.Box(0, 255, (len(geometry.views), geometry.size, geometry.size), np.uint8)
-        boxes: dict[str, spaces.Space] = {
-            "xray": picture,
-            "render": picture,
-            "pose": spaces.Box(-1, 1, (6,), np.float32),
-            "history": spaces.Box(-1, 1, (SHOWN * 6,), np.float32),
-        }
-        self.action_space = self.controls.space
-        if self.proposes:
-            boxes["fits"] = spaces.Box(-1, 1, (self.proposer.size,), np.float32)
-            self.action_space = spaces.Box(-1, 1, (6 + self.proposer.count,), np.float32)
-        self.observation_space = spaces.Dict(boxes)
+    def setup(self) -> None:
+        if self.control == "gauss_newton" and self.size < 32:
+            raise ValueError(f"size must be >= 32 with control 'gauss_newton', got {self.size}")
+        self.samples = self.load()
+        self.items = len(self.samples)
+        plain = CHEST_TONE if self.data in (None, self.embedded) else PLAIN_TONE
+        tone = plain if self.tone is None else checked_tone(self.tone)
+        geometry = Geometry(self.source_mm, self.detector_mm, self.pixel_mm, self.size, tuple(self.views))
+        self.bank = c_arm(self.samples, geometry, self.spacing_mm, tone)
+        self.proposer = PoseGaussNewton(self.bank, self.max_step)
+        self.moves = make_control(self.control, "rigid", 3, self.max_step, HALF, self.proposer)
+        self.proposes = self.control == "gauss_newton"
+        self.spread = np.repeat(self.offset, 3)
+        picture = Image(len(self.views), self.size)
+        self.show(
+            xray=picture,
+            render=picture,
+            pose=Vector(6),
+            history=Vector(SHOWN * 6),
+            proposals=self.moves.proposals,
+        )
+        self.action_space = self.moves.space
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
         share = EASY + (1 - EASY) * self.difficulty
         target = transforms.to_matrix(rng.uniform(-SPREAD, SPREAD, (1, 6)), "rigid", 3)
-        pose = shifted(target, rng.uniform(-1, 1, (1, 6)) * self.offset * share)
+        pose = move_pose(target, rng.uniform(-1, 1, (1, 6)) * self.spread * share)
         image = np.array([item])
-        xray = exposed(rng, self.bank.thickness(image, target)[0], self.change)
+        xray = exposed(rng, self.bank.thickness(image, target)[0], self.intensity_jitter)
         return State(
             image=np.int64(item),
             xray=xray,
             target=target[0],
             pose=pose[0],
             trail=np.full((MEMORY, 3, 4), np.nan),
-            first=self.error(image, pose, target)[0],
-            fits=self.proposed(image, xray[None], pose)[0],
+            start_error=self.error(image, pose, target)[0],
+            proposals=self.moves.propose(image, xray[None], pose)[0],
             finished=np.False_,
         )
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
     def step(self, state: State, action: Array) -> State:
         xp = xp_of(state.pose)
-        motion = self.controls.motion(action[:, :6] if self.proposes else action, state.pose)
-        if self.proposes:
-            motion = chosen(action[:, 6:], motion, state.fits)
-        pose = shifted(state.pose, motion)
-        pose = xp.where(within_reach(pose)[:, None, None], pose, state.pose)
+        motion = self.moves.motion(action, state.pose, state.proposals)
+        pose = move_pose(state.pose, motion)
+        pose = xp.where(pose_in_reach(pose)[:, None, None], pose, state.pose)
         trail = xp.concat([state.trail[:, 1:, ...], state.pose[:, None, ...]], axis=1)
-        fits = self.proposed(state.image, state.xray, pose)
-        return replace(state, pose=pose, trail=trail, fits=fits, finished=rests(pose, state.trail))
+        proposals = self.moves.propose(state.image, state.xray, pose)
+        return replace(
+            state, pose=pose, trail=trail, proposals=proposals, finished=oscillates(pose, state.trail)
+        )
 
     def observe(self, state: State) -> dict[str, Array]:
         xp, rows = xp_of(state.pose), state.pose.shape[0]
         limits = const((REACH_MM,) * 3 + (REACH_DEG,) * 3, state.pose)
         ways = []
         for number in range(MEMORY - SHOWN, MEMORY):
-            way = missing(state.trail[:, number, ...], state.pose) / limits
+            way = pose_residual(state.trail[:, number, ...], state.pose) / limits
             ways.append(xp.where(xp.isnan(way), 0.0, way))
-        numbers = {
-            "pose": transforms.to_numbers(state.pose, "rigid") / limits,
-            "history": xp.reshape(xp.stack(ways, axis=1), (rows, -1)),
-        }
-        seen = {
-            "xray": xp.asarray(state.xray, copy=True),
-            "render": self.bank.renders(state.image, state.pose),
-            **{key: xp.astype(xp.clip(value, -1.0, 1.0), xp.float32) for key, value in numbers.items()},
-        }
-        return seen | {"fits": told(state.fits, self.proposer.largest)} if self.proposes else seen
+        pose = transforms.to_numbers(state.pose, "rigid") / limits
+        history = xp.reshape(xp.stack(ways, axis=1), (rows, -1))
+        return self.seen(
+            xray=xp.asarray(state.xray, copy=True),
+            render=self.bank.renders(state.image, state.pose),
+            pose=xp.clip(pose, -1.0, 1.0),
+            history=xp.clip(history, -1.0, 1.0),
+            proposals=state.proposals,
+        )
 
     def reward(self, before: State, action: Array, after: State) -> Array:
         first, last = (self.error(state.image, state.pose, state.target) for state in (before, after))
-        return rewards.progress(first, last, scale=self.radius)
+        return rewards.progress(first, last, scale=self.success_radius)
 
     def terminated(self, state: State) -> Array:
         return state.finished
@@ -226,25 +212,19 @@ class Registration2D3D(Task[State]):
         there, here = (transforms.carry(pose, points) for pose in (state.target, state.pose))
         return {
             "mtre_mm": error,
-            "mtre_start_mm": state.first + 0.0,
+            "mtre_start_mm": state.start_error + 0.0,
             "reprojection_mm": xp_of(error).sum(weights * self.bank.reprojection(there, here), axis=-1),
-            "is_success": error < self.radius,
+            "is_success": error < self.success_radius,
         }
 
     def expert(self, state: State) -> Array:
-        own = self.controls.towards(missing(state.pose, state.target))
-        if not self.proposes:
-            return own
-        xp, (pose, target) = xp_of(own), (state.pose, state.target)
-        ends = [shifted(pose, state.fits[:, look, :6]) for look in range(self.proposer.count)]
-        after = xp.stack([self.error(state.image, end, target) for end in ends], axis=-1)
-        return xp.concat([own, trusted(self.error(state.image, pose, target), after, CLOSE_MM)], axis=1)
-
-    def proposed(self, image: Array, xray: Array, pose: Array) -> Array:
-        """What the fits propose, see ``State``."""
-        return (
-            self.proposer.made(image, xray, pose) if self.proposes else xp_of(pose).zeros_like(pose[:, 0, :0])
-        )
+        pose, target = state.pose, state.target
+        quality = state.proposals
+        if self.proposes:
+            ends = [move_pose(pose, quality[:, look, :6]) for look in range(self.proposer.count)]
+            after = xp_of(pose).stack([self.error(state.image, end, target) for end in ends], axis=-1)
+            quality = proposal_quality(self.error(state.image, pose, target), after, CLOSE_MM)
+        return self.moves.toward(pose_residual(pose, target), quality)
 
     def error(self, image: Array, pose: Array, target: Array) -> Array:
         """Mean target registration error, (B,) millimetres."""
@@ -273,16 +253,6 @@ def chequered(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """(size, size) uint8, two pictures in the squares of a chequerboard."""
     y, x = np.indices(first.shape) // max(len(first) // 6, 1)
     return np.where((x + y) % 2 == 0, first, second)
-
-
-def check_views(views: Sequence[float]) -> None:
-    """Refuse what are no angles.
-
-    Raises:
-        ValueError: there is none, or one is not finite.
-    """
-    if isinstance(views, str) or not len(views) or not np.isfinite(np.asarray(views, float)).all():
-        raise ValueError(f"views must be one angle or more, degrees, got {views!r}")
 
 
 def checked_tone(tone: Sequence[Sequence[float]]) -> tuple[tuple[float, float], ...]:
