@@ -51,7 +51,20 @@ def test_the_backbone_of_the_page_is_one():
         _registry._BUILDERS.pop("tiny", None)
 
 
-@pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
+PAGES = sorted([*DOCS.rglob("*.md"), *DOCS.parent.glob("*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(DOCS.parent)))
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", (DOCS / page).read_text()):
-        assert target.startswith("http") or (DOCS / target).exists(), target
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        assert target.startswith("http") or (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("task_id", sorted(TASKS))
+def test_the_readme_names_every_task_and_preset(task_id):
+    text = (DOCS.parent / "README.md").read_text()
+    name = task_id.removeprefix("visionrl/")
+    row = next(
+        line for line in text.splitlines() if line.startswith("|") and f"environments/{name}.md" in line
+    )
+    assert all(f"`{preset}`" in row for preset in TASKS[task_id].presets)

@@ -151,7 +151,9 @@ def rule_of(hint: Any) -> str:
         return f"{('; ' if many else ', ').join(most)}{'; or' if many else ' or'} {last}"
     if origin is tuple and inner[-1:] != (...,):
         rules = list(dict.fromkeys(map(rule_of, inner)))
-        return f"{len(inner)} values, {', then '.join(map(rule_of, inner)) if rules[1:] else f'each {rules[0]}'}"
+        return (
+            f"{len(inner)} values, {', then '.join(map(rule_of, inner)) if rules[1:] else f'each {rules[0]}'}"
+        )
     if _is_sequence(origin):
         return f"values, each {rule_of(inner[0])}"
     if hint is None or hint is type(None):
