@@ -78,30 +78,39 @@ class Align(Task[State]):
     transform: Literal["rigid", "similarity", "affine"] = "rigid"
     """Kind of the map: shifts and turns, with one stretch, or with all stretches and shears."""
     control: Literal["unit", "steps", "continuous", "gauss_newton"] = "unit"
-    """"unit" changes one number by 1, "steps" each number by one of 11 steps (the largest 0.27 of half the field and of a radian), "continuous" each by up to ``max_step``; "gauss_newton" offers also the motions that a Gauss-Newton step proposes."""
+    """"unit" changes one number by 1, "steps" each number by one of 11 steps (the largest 0.27 of half the field and
+    of a radian), "continuous" each by up to ``max_step``; "gauss_newton" offers also the motions that a Gauss-Newton
+    step proposes."""
     max_step: Annotated[float, Interval(ge=0.5, le=1000.0)] = 10.0
     """Largest continuous move and proposal, in pixels (millimetres in 3D) and degrees."""
     reward_type: Literal["truth", "ncc", "mi", "dice", "inliers"] = "truth"
-    """"truth", or 10 times the gain of a similarity that needs no truth: "ncc" (cross-correlation), "mi" (mutual information), "dice" (overlap of label maps), in 2D "inliers" (share of ORB's matches that the map agrees with, to 3 pixels)."""
+    """"truth", or 10 times the gain of a similarity that needs no truth: "ncc" (cross-correlation), "mi" (mutual
+    information), "dice" (overlap of label maps), in 2D "inliers" (share of ORB's matches that the map agrees with, to
+    3 pixels)."""
     reward_levels: tuple[float, float, float] | None = None
     """Rewards of a better, an equal and a worse map, in place of the amount that was gained."""
     offset: tuple[Annotated[float, Ge(0.0)], Annotated[float, Interval(ge=0.0, le=120.0)]] | None = (
         30.0,
         30.0,
     )
-    """Largest random shift of the start along each axis, pixels as held (millimetres in 3D), and turn about each axis, degrees; stretches and shears are up to a third of the latter. None begins where the pair says, or middle on middle."""
+    """Largest random shift of the start along each axis, pixels as held (millimetres in 3D), and turn about each
+    axis, degrees; stretches and shears are up to a third of the latter. None begins where the pair says, or middle on
+    middle."""
     termination: Literal["rest", "close"] = "rest"
     """"rest" ends where the agent oscillates; "close" within ``epsilon`` of the truth, for training alone."""
     epsilon: Annotated[float, Ge(0.01)] = 1.0
-    """Distance to the true map that earns the 10 at the end, pixels (millimetres) and degrees; within twice of it the expert trusts proposals."""
+    """Distance to the true map that earns the 10 at the end, pixels (millimetres) and degrees; within twice of it the
+    expert trusts proposals."""
     success_radius: Annotated[float, Ge(0.01)] = 2.0
-    """An episode succeeds below this target registration error, pixels of the original moving image (millimetres in 3D)."""
+    """An episode succeeds below this target registration error, pixels of the original moving image (millimetres in
+    3D)."""
     window: Annotated[int, Ge(16)] = 48
     """Side of the windows (cuts in 3D), pixels; even with "gauss_newton"."""
     scales: Annotated[Sequence[Annotated[int, Ge(1)]], MinLen(1)] = (4, 2, 1)
     """Pixels (voxels) of the image per pixel of a window, at each scale, falling."""
     augment: bool = False
-    """Views the fixed image from random directions and off its middle, from starts at any distance up to the offsets; for training alone, against few pairs learnt by heart."""
+    """Views the fixed image from random directions and off its middle, from starts at any distance up to the offsets;
+    for training alone, against few pairs learnt by heart."""
     dice_of: Sequence[int] = ()
     """Labels whose overlap ``info`` also has by itself, as ``dice_LABEL``, such as one organ among landmarks."""
 

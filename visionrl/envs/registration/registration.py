@@ -46,15 +46,19 @@ class Registration2D(Align):
     | 4 | increase turn from x to y, by 1 degree |
     | 5 | decrease turn from x to y, by 1 degree |
 
-    Further actions: 6, 7: a stretch (exp of 1 degree: 1.8 %) with "similarity"; 6 to 11: two stretches and a shear with "affine".
+    Further actions: 6, 7: a stretch (exp of 1 degree: 1.8 %) with "similarity"; 6 to 11: two stretches and a shear
+    with "affine".
 
-    A move is made in the grid of the fixed image, about its middle: a turn does not shift the middle. A move that would
-    take the middle out of the field, or farther out, or shrink or stretch the image beyond a half or two, is not made. ``info`` has the target registration error ``tre_px``, the mean distance of the pair's points from where the
-    map puts them, in pixels of the original moving image, and ``tre_start_px``; where all pairs have label maps, also ``dice``, labels together. An episode succeeds below 2 pixels.
+    A move is made in the grid of the fixed image, about its middle: a turn does not shift the middle. A move that
+    would take the middle out of the field, or farther out, or shrink or stretch the image beyond a half or two, is
+    not made. ``info`` has the target registration error ``tre_px``, the mean distance of the pair's points from where
+    the map puts them, in pixels of the original moving image, and ``tre_start_px``; where all pairs have label maps,
+    also ``dice``, labels together. An episode succeeds below 2 pixels.
 
-    Source: Liao et al. (2017) for "unit"; there six numbers, and the action of the largest value, until 0.5 is reached;
-    Bauer et al. (2021), "ReAgent", for "steps" and the reward levels; there point clouds. Lucas & Kanade (1981), Baker &
-    Matthews (2004) for the proposals of "gauss_newton"; that an agent chooses among them is of no paper.
+    Source: Liao et al. (2017) for "unit"; there six numbers, and the action of the largest value, until 0.5 is
+    reached; Bauer et al. (2021), "ReAgent", for "steps" and the reward levels; there point clouds. Lucas & Kanade
+    (1981), Baker & Matthews (2004) for the proposals of "gauss_newton"; that an agent chooses among them is of no
+    paper.
     """
 
     max_side: Annotated[int, Ge(1)] | None = 256
@@ -122,17 +126,19 @@ class Registration3D(Align):
     | 10 | increase turn about z, by 1 degree |
     | 11 | decrease turn about z, by 1 degree |
 
-    Further actions: 12, 13: a stretch (exp of 1 degree: 1.8 %) with "similarity"; 12 to 23: three stretches and three shears with "affine".
+    Further actions: 12, 13: a stretch (exp of 1 degree: 1.8 %) with "similarity"; 12 to 23: three stretches and three
+    shears with "affine".
 
-    A move is made in the grid of the fixed volume, about its middle: a turn does not shift the middle. A move that would
-    take the middle out of the field, or farther out, or shrink or stretch the volume beyond a half or two, is not made. ``info`` has the target registration error ``tre_mm``, the mean distance of the pair's points from where the
-    map puts them, and ``tre_start_mm``; where all pairs have label maps, also ``dice``, labels together. An episode
-    succeeds below 2 millimetres. Cuts have a tenth of the pixels of a cube of the same field.
+    A move is made in the grid of the fixed volume, about its middle: a turn does not shift the middle. A move that
+    would take the middle out of the field, or farther out, or shrink or stretch the volume beyond a half or two, is
+    not made. ``info`` has the target registration error ``tre_mm``, the mean distance of the pair's points from where
+    the map puts them, and ``tre_start_mm``; where all pairs have label maps, also ``dice``, labels together. An
+    episode succeeds below 2 millimetres. Cuts have a tenth of the pixels of a cube of the same field.
 
     Source: Liao et al. (2017) for "unit"; there the network sees the difference of the volumes, and the action of the
-    largest value, until 0.5 is reached; Bauer et al. (2021), "ReAgent", for "steps" and the reward levels; there point clouds.
-    Lucas & Kanade (1981), Baker & Matthews (2004) for the proposals of "gauss_newton"; that an agent chooses among them is of no
-    paper.
+    largest value, until 0.5 is reached; Bauer et al. (2021), "ReAgent", for "steps" and the reward levels; there
+    point clouds. Lucas & Kanade (1981), Baker & Matthews (2004) for the proposals of "gauss_newton"; that an agent
+    chooses among them is of no paper.
     """
 
     window: Annotated[int, Ge(16)] = 32

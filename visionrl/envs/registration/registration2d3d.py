@@ -88,19 +88,22 @@ class Registration2D3D(Task[State]):
     | 10 | increase turn about z, by 1 degree |
     | 11 | decrease turn about z, by 1 degree |
 
-    Axes are those of the room: x to the patient's left, y to the back, z to the head; the volume turns about its middle.
-    A move beyond 80 mm or 45 degrees is not made. Each step renders the volume along the rays of a cone beam: see
-    ``visionrl.ops.radiograph``. The X-ray is a render of the true pose with a contrast, brightness, heel effect, blur
-    and noise of its own. ``info`` has ``mtre_mm``, the mean distance of the fiducials from where they truly are,
+    Axes are those of the room: x to the patient's left, y to the back, z to the head; the volume turns about its
+    middle. A move beyond 80 mm or 45 degrees is not made. Each step renders the volume along the rays of a cone beam:
+    see ``visionrl.ops.radiograph``. The X-ray is a render of the true pose with a contrast, brightness, heel effect,
+    blur and noise of its own. ``info`` has ``mtre_mm``, the mean distance of the fiducials from where they truly are,
     ``mtre_start_mm``, and ``reprojection_mm``, their mean distance from the rays through where they truly are, which
     leaves out what one view can hardly tell: the depth. An episode succeeds below 5 mm of the first.
 
-    Source: Miao et al. (2018), "Dilated FCN for multi-agent 2D/3D medical image registration", for the task; there many
-    agents with steps of 1 mm and 1 degree. The 11 steps are of Bauer et al. (2021), "ReAgent". Lucas & Kanade (1981) for "gauss_newton".
+    Source: Miao et al. (2018), "Dilated FCN for multi-agent 2D/3D medical image registration", for the task; there
+    many agents with steps of 1 mm and 1 degree. The 11 steps are of Bauer et al. (2021), "ReAgent". Lucas & Kanade
+    (1981) for "gauss_newton".
     """
 
     control: Literal["steps", "unit", "continuous", "gauss_newton"] = "steps"
-    """"steps" changes each number by one of 11 steps, "unit" one number by 1, "continuous" each by up to ``max_step``; "gauss_newton" offers also the motions that a Gauss-Newton step proposes, for which each step makes seven renders more."""
+    """"steps" changes each number by one of 11 steps, "unit" one number by 1, "continuous" each by up to
+    ``max_step``; "gauss_newton" offers also the motions that a Gauss-Newton step proposes, for which each step makes
+    seven renders more."""
     max_step: Annotated[float, Ge(0.5)] = 10.0
     """Largest continuous move and proposal, millimetres and degrees."""
     views: Annotated[Sequence[float], MinLen(1)] = (0.0,)
@@ -124,7 +127,8 @@ class Registration2D3D(Task[State]):
     spacing_mm: Annotated[float, Ge(0.1)] = 5.0
     """Side of the cubic voxels held, millimetres."""
     tone: Sequence[Sequence[float]] | None = None
-    """Knots (intensity, attenuation; 1 is water's) that turn voxels into attenuation; None is the embedded set's own, and a straight line from 0 to 2 for other data."""
+    """Knots (intensity, attenuation; 1 is water's) that turn voxels into attenuation; None is the embedded set's own,
+    and a straight line from 0 to 2 for other data."""
 
     sample_type, embedded, primary_metric = VolumeSample, "chest-ct-volumes", ("mtre_mm", False)
     difficulty = 1.0
