@@ -79,7 +79,7 @@ class TrainConfig:
     features_dim: Annotated[int, Ge(1)] | None = None
     """Length of the vector of features that the policy gets, by default the recipe's or 256."""
     fusion: Literal["concat", "film"] | None = None
-    """Fusion of numbers and images: "concat" beside their features, or "film", which scales and shifts these; by default
+    """Fusion of numbers: "concat" beside their features, or "film", which scales and shifts them, by default
     the recipe's or "concat"."""
     communication: Literal["none", "mean", "attention"] | None = None
     """In tasks of several agents: one network for all, and the messages between them; by default the recipe's."""
