@@ -286,11 +286,11 @@ class Images:
     names: tuple[str, ...]
 
     def to(self, device: str) -> Images:
-        """The same on a device."""
+        """Copy of the images on a device."""
         return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device))
 
     def about(self) -> dict[str, Any]:
-        """What a network must know of them, as plain values."""
+        """Metadata that a network needs, as plain values."""
         return {
             "in_channels": self.pixels.shape[1],
             "side": self.pixels.shape[-1],

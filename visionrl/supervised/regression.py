@@ -1,4 +1,4 @@
-"""What labels alone buy: a network that says where a landmark is, from the windows that an agent would see there."""
+"""Supervised regression of landmarks: a network predicts the offset to a landmark from an agent's windows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HIDDEN = 64
 
 
 class Regressor(nn.Module):
-    """The features of ``VisionExtractor`` and two layers behind them: the way to the landmark, in steps of the stage.
+    """``VisionExtractor`` and two layers that regress the offset to the landmark, in steps of the stage.
 
     Args:
         space: of the observations.
@@ -68,7 +68,7 @@ def fit_regression(
         features: arguments of ``VisionExtractor``.
 
     Returns:
-        What solves an episode, see ``visionrl.agents.compare(..., methods=)``.
+        A function that solves an episode, see ``visionrl.agents.compare(..., methods=)``.
     """
     torch.manual_seed(seed)
     rng = np_random(seed)[0]
@@ -87,7 +87,7 @@ def fit_regression(
 
 
 def walker(net: Regressor) -> Run:
-    """What goes where a network says."""
+    """Greedy localization that moves by the offsets a network predicts."""
 
     @torch.no_grad()
     def run(task: Any, state: Any) -> Any:
@@ -102,7 +102,7 @@ def walker(net: Regressor) -> Run:
 
 
 def draw(task: Any, rng: np.random.Generator, count: int) -> tuple[Any, np.ndarray]:
-    """States to learn from, and the way to the landmark in each, (count, axes), in steps of its stage."""
+    """Training states, and the offset to the landmark in each, (count, axes), in steps of its stage."""
     items = rng.integers(task.items, size=count).tolist()
     state = batch.stack([task.sample(rng, item) for item in items])
     stage = rng.integers(len(task.steps), size=count)
@@ -114,7 +114,7 @@ def draw(task: Any, rng: np.random.Generator, count: int) -> tuple[Any, np.ndarr
 
 
 def placed(state: Any, place: np.ndarray, stage: np.ndarray) -> Any:
-    """A state elsewhere, inside the image or volume, without a past."""
+    """Move a state to a position, clipped to the image or volume, without its trail."""
     least, most = state.low, state.high
     place = np.clip(place, least, most)
     trail = np.full_like(state.trail, np.nan)

@@ -26,7 +26,7 @@ NOTES = ("epoch", "step", "curve", "best", "seconds")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerConfig:
-    """What every supervised training run is made of."""
+    """Configuration that all supervised training runs share."""
 
     epochs: Annotated[int, Ge(1)] = 30
     """At most so many passes over the training split."""
@@ -113,14 +113,14 @@ class Trainer(ABC):
                 yield f"epoch {self.epoch}: loss {loss:.4f}, validation {self.score_name} {score:.2%}"
 
     def keep(self, loss: float, score: float) -> None:
-        """Note an epoch, and its weights if none were better; among equals the later ones."""
+        """Record an epoch, and its weights if none were better; among equals the later ones."""
         self.epoch += 1
         if score >= max((row[self.score_name] for row in self.curve), default=-math.inf):
             self.best = {key: x.detach().cpu().clone() for key, x in self.model.state_dict().items()}
         self.curve.append({"epoch": self.epoch, "loss": loss, self.score_name: score})
 
     def stale(self) -> bool:
-        """Whether the last ``patience`` epochs brought nothing better."""
+        """Tell if the validation score has not improved for ``patience`` epochs."""
         scores = [row[self.score_name] for row in self.curve]
         return bool(scores) and len(scores) - 1 - int(np.argmax(scores)) >= self.config.patience
 

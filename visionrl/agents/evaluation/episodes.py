@@ -23,7 +23,7 @@ ENGINE = ("backend", "device", "num_envs", "render_mode", "split")
 
 @dataclass(frozen=True)
 class Episodes:
-    """Which episodes an evaluation consists of.
+    """The episodes of an evaluation.
 
     Attributes:
         items: (N,) the task's item that each starts from.
@@ -55,7 +55,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Result:
-    """What came out.
+    """Result of an evaluated method.
 
     Attributes:
         values: name -> (N,) numbers at each episode's end.

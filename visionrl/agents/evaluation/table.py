@@ -1,4 +1,4 @@
-"""What an evaluation found: estimates with intervals, and the table of all methods."""
+"""Results of an evaluation: estimates with intervals, and the table of all methods."""
 
 from __future__ import annotations
 
@@ -271,7 +271,7 @@ def _short(x: float) -> str:
 
 
 def _plain(x: Any) -> Any:
-    """The same of Python's own types, NaN as None."""
+    """Convert to Python's own types, NaN to None."""
     if isinstance(x, Mapping):
         return {str(key): _plain(value) for key, value in x.items()}
     if isinstance(x, (list, tuple)):

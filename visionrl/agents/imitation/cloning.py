@@ -81,7 +81,7 @@ def batch_size(actions: spaces.Space) -> int:
 
 
 class Memory:
-    """What the agent sees and what is to be learnt there; the oldest make room beyond 1 GB.
+    """Ring buffer of observations and imitation targets, of at most 1 GB.
 
     Args:
         env: where it is met.
@@ -152,7 +152,7 @@ def update(
 
 
 def answers(model: Any, wanted: np.ndarray, try_actions: bool = True) -> np.ndarray:
-    """(B, n) float32, what there is to learn in the present states, where the expert wants such actions (B, ...).
+    """(B, n) float32 imitation targets in the present states, given the expert's actions (B, ...).
 
     For values of actions: the expert's (``action_values``). For actors: its action, and behind it, where there is a
     critic of states, what the state is worth to it (``state_values``). Its action alone without ``try_actions``, or
@@ -168,7 +168,7 @@ def answers(model: Any, wanted: np.ndarray, try_actions: bool = True) -> np.ndar
 
 
 def pays_task_rewards(env: Any) -> bool:
-    """Whether no wrapper of an environment changes the rewards, so that the task says what its actions earn."""
+    """Tell if no wrapper of an environment changes the rewards, so that the agent earns the task's own."""
     while isinstance(env, VecEnvWrapper):
         if not isinstance(env, KEEP_REWARDS):
             return False
@@ -177,7 +177,7 @@ def pays_task_rewards(env: Any) -> bool:
 
 
 def imitation_loss(model: Any, obs: dict[str, Tensor], answer: Tensor) -> Tensor:
-    """How far a model is from the expert, (B, n) ``answers``.
+    """Loss of a model on imitation targets, (B, n), see ``answers``.
 
     * Values of actions: Huber's loss, which sets their scale, and the divergence of softmax(values / 0.2), which ranks
       them: where several actions are as good, any of them will do. Of the expert's action alone, the negative
@@ -219,7 +219,7 @@ def critic_value(policy: Any, obs: dict[str, Tensor]) -> Tensor:
 
 
 def settle_targets(model: Any) -> None:
-    """Bring target networks of what was cloned to where it is."""
+    """Copy the cloned networks into their target networks."""
     policy = model.policy
     for name in ("q_net", "quantile_net", "actor"):
         target = getattr(policy, f"{name}_target", None)

@@ -37,11 +37,11 @@ class DoubleDQN(DQN):
         self.logger.record("train/loss", np.mean(losses))
 
     def loss(self, batch_size: int) -> Tensor:
-        """What a step of the optimizer makes smaller, on a new batch."""
+        """Loss on a new batch from the replay buffer."""
         return self.surprise(self.replay_buffer.sample(batch_size))[0]  # type: ignore[union-attr]
 
     def surprise(self, batch: Any) -> tuple[Tensor, Tensor]:
-        """The Huber loss of the values' temporal differences on a batch, and the values of all actions, (B, n)."""
+        """Huber loss of the temporal-difference errors on a batch, and the Q-values of all actions, (B, n)."""
         with torch.no_grad():
             best = self.q_net(batch.next_observations).argmax(1, keepdim=True)
             following = self.q_net_target(batch.next_observations).gather(1, best)
@@ -106,7 +106,7 @@ class DQfD(DoubleDQN):
 
 
 def margin_loss(values: Tensor, wanted: Tensor, margin: float) -> Tensor:
-    """By how much the expert's action fails to be worth ``margin`` more than the best of the others.
+    """Large-margin loss: the shortfall of the expert action's value to the best other plus ``margin``.
 
     Args:
         values: (B, n) of the actions.

@@ -13,7 +13,7 @@ from visionrl.ops import to_numpy
 
 
 class _Guided:
-    """What ``guided`` puts in front of an algorithm."""
+    """Mixin by which ``guided`` replaces the random actions of an algorithm."""
 
     def _sample_action(self: Any, learning_starts: int, action_noise: Any = None, n_envs: int = 1) -> Any:
         """The actions of all rows, and the same for the replay buffer."""

@@ -50,7 +50,7 @@ def init_from_teacher(policy: TeamPolicy, single: Any, goals: Sequence[int]) -> 
 
 
 def number_columns(look: VisionExtractor) -> dict[str, slice]:
-    """Where each entry that is no image lies among the numbers of an extractor."""
+    """Columns of each non-image entry among the numeric inputs of an extractor."""
     sizes = [get_flattened_obs_dim(look._observation_space[key]) for key in look.others]  # type: ignore[index]
     ends = np.cumsum([0, *sizes]).tolist()
     return {key: slice(*ends[k : k + 2]) for k, key in enumerate(look.others)}

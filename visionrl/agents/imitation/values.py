@@ -1,4 +1,4 @@
-"""What the expert makes of a state: the returns of its actions, found by trying them."""
+"""Returns of actions under the expert, computed by simulating each action."""
 
 from __future__ import annotations
 

@@ -200,7 +200,7 @@ _KINDS: dict[str, Any] = {
 
 
 def is_volume_space(space: Space) -> bool:
-    """Whether a space holds volumes, (C, D, H, W) uint8 from 0 to 255."""
+    """Tell if a space holds volumes, (C, D, H, W) uint8 from 0 to 255."""
     if not (isinstance(space, spaces.Box) and len(space.shape) == 4 and space.dtype == np.uint8):
         return False
     return bool((space.low == 0).all() and (space.high == 255).all())
@@ -262,7 +262,7 @@ def _transformers(stacked: Mapping[str, list[Any]]) -> nn.ModuleDict:
 
 
 def _attentions(kind: Attention, nets: nn.ModuleDict, stacked: Mapping[str, list[Any]]) -> nn.ModuleDict:
-    """What looks at each backbone's map; nothing for "none"."""
+    """Attention modules over the feature map of each backbone; empty for "none"."""
     looks = nn.ModuleDict()
     for key, shapes in stacked.items() if kind != "none" else ():
         net: Any = nets[key]

@@ -83,7 +83,7 @@ class FeatureEncoder(nn.Module):
 
     @property
     def bytes_per_transition(self) -> int:
-        """What a replay buffer keeps of one step: the observation before and the one after."""
+        """Bytes that a replay buffer needs per transition: the observation before and the one after."""
         boxes = self.space.spaces.values()
         return 2 * sum(np.dtype(box.dtype).itemsize * prod(box.shape or ()) for box in boxes)
 
@@ -137,7 +137,7 @@ class CachedFeatures(VecEnvWrapper):
 
 
 class FeatureHead(BaseFeaturesExtractor):
-    """What a ``VisionExtractor`` puts behind its backbones: all entries joined, a linear layer, ReLU.
+    """Layers of a ``VisionExtractor`` behind its backbones: concatenation of all entries, a linear layer, ReLU.
 
     Args:
         observation_space: a Dict of features and numbers.

@@ -1,4 +1,4 @@
-"""What goes into a trained model and what comes out: its observations, and the scores of its actions."""
+"""Input and output of a trained model: its observation space, and the scores of its actions."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ class EachAgent(nn.Module):
         self.bias = nn.Parameter(torch.zeros(team, outputs))
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """What each agent's vector gives, one after the other."""
+        """Apply the network to the vector of each agent, one after the other."""
         return (self.layers(vectors.unflatten(1, (self.team, -1))) + self.bias).flatten(1)
 
 
@@ -182,7 +182,7 @@ class MeanAgent(nn.Module):
         self.team, self.layer = team, layer
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """What the mean gives."""
+        """Apply the network to the mean over agents."""
         return self.layer(vectors.unflatten(1, (self.team, -1)).mean(dim=1))
 
 

@@ -1,4 +1,4 @@
-"""Following one object through a video of one's own: the boxes as a table, and a film of them."""
+"""Tracking of one object in a video file: the boxes as a table, and a film of them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Track:
     """Show each frame in a window as it is done, and where the agent looked; Escape ends."""
 
     def run(self) -> None:
-        """Do it, with a progress bar; say what was written."""
+        """Track with a progress bar; print the files that were written."""
         from rich.console import Console
         from rich.progress import Progress
 
@@ -129,7 +129,7 @@ def track(
 
 
 class Ended(Exception):
-    """The user has seen enough."""
+    """Raised when the user closes the live window."""
 
 
 def on_video(video: str | Path, box: Sequence[float], kwargs: dict[str, Any]) -> tuple[Task, int]:
@@ -150,7 +150,7 @@ def on_video(video: str | Path, box: Sequence[float], kwargs: dict[str, Any]) ->
 
 
 def tracker(agent: str | Path, device: str) -> tuple[Follow, dict[str, Any]]:
-    """Who follows, and the task's arguments for it.
+    """Tracking function of an agent or a classical method, and the task's arguments for it.
 
     Raises:
         ValueError: the folder holds an agent of another task, or there is neither such a folder nor such a method.
@@ -176,12 +176,12 @@ def tracker(agent: str | Path, device: str) -> tuple[Follow, dict[str, Any]]:
 
 
 def plain(name: str) -> str:
-    """A method's name as people type it: "Median-Flow" is "median flow"."""
+    """Normalize the name of a method: "Median-Flow" becomes "median flow"."""
     return name.lower().replace("-", " ").replace("_", " ")
 
 
 def by_policy(policy: Any) -> Follow:
-    """One episode of a policy."""
+    """Turn a policy into a function that tracks one episode."""
 
     def follow(task: Any, state: Any) -> Any:
         policy.reset()
@@ -193,7 +193,7 @@ def by_policy(policy: Any) -> Follow:
 
 
 def parse_box(text: str) -> list[float]:
-    """The four numbers of "x,y,w,h".
+    """Parse the four numbers of "x,y,w,h".
 
     Raises:
         ValueError: they are not four numbers.

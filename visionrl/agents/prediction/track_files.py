@@ -1,4 +1,4 @@
-"""What following an object through a video writes: its boxes as a table, and a film."""
+"""Output files of tracking in a video: a table of boxes, and a film."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LONGEST_SIDE = 480  # of their pictures, pixels
 
 @contextmanager
 def boxes_file(path: Path) -> Iterator[Callable[[int, np.ndarray], None]]:
-    """What writes boxes, one a line, as they come."""
+    """Open a CSV file of boxes; yields a function that appends one line per frame."""
     with replacing(path) as partial, partial.open("w") as file:
         file.write("frame,x,y,w,h\n")
 
@@ -30,7 +30,7 @@ def boxes_file(path: Path) -> Iterator[Callable[[int, np.ndarray], None]]:
 
 @contextmanager
 def film_file(path: Path, count: int, fps: float) -> Iterator[Callable[[np.ndarray, Looked], None]]:
-    """What draws on a frame, (H, W, C), what was looked at, and adds it to a film of ``count`` frames."""
+    """Open a film of ``count`` frames; yields a function that draws a view on a frame, (H, W, C), and appends it."""
     whole = path.suffix.lower() == ".mp4"
     kept = (
         np.linspace(0, count - 1, count if whole else min(count, MOST_PICTURES)).round().astype(int).tolist()
@@ -48,7 +48,7 @@ def film_file(path: Path, count: int, fps: float) -> Iterator[Callable[[np.ndarr
 
 @contextmanager
 def pictures_file(path: Path, fps: float) -> Iterator[Callable[[np.ndarray], None]]:
-    """What adds pictures to a GIF or WebP, written at the end."""
+    """Open a GIF or WebP, written at the end; yields a function that appends a picture."""
     from PIL import Image
 
     from visionrl.rendering import write_gif
@@ -65,7 +65,7 @@ def pictures_file(path: Path, fps: float) -> Iterator[Callable[[np.ndarray], Non
 
 @contextmanager
 def mp4_file(path: Path, fps: float) -> Iterator[Callable[[np.ndarray], None]]:
-    """What adds pictures to an mp4, encoded as they come."""
+    """Open an mp4, encoded frame by frame; yields a function that appends a picture."""
     from fractions import Fraction
 
     import av

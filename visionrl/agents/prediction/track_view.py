@@ -1,4 +1,4 @@
-"""Where an agent looked in a video: noted frame by frame, drawn, and shown in a window as it goes."""
+"""Views of a tracker in a video: recorded frame by frame, drawn, and shown in a live window."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STRONG = 3  # width of the box's line, in thin lines
 
 @dataclass(frozen=True)
 class Looked:
-    """What was looked at in a frame that is done.
+    """Everything that a tracker looked at in a finished frame.
 
     Attributes:
         number: of the frame.
@@ -44,9 +44,9 @@ Show = Callable[[np.ndarray, Looked], bool]  # (H, W, C) frame, what was looked 
 
 @dataclass
 class Watched:
-    """A tracking task, one episode, that notes what is observed and tells of every frame that is done.
+    """Tracking task, one episode, that records observations and reports every finished frame.
 
-    It is the task otherwise. What an agent sees is a look; classical methods place the box without one.
+    Everything else is the task's. Each observation counts as a view; classical methods place the box without one.
     """
 
     task: Task
@@ -59,7 +59,7 @@ class Watched:
         return getattr(self.task, name)
 
     def observe(self, state: Any) -> Any:
-        """The task's, noted."""
+        """Observe as the task does, and record the view."""
         seen = self.task.observe(state)
         self.looks = {
             "boxes": [*self.looks.get("boxes", ()), state.box[0]],
@@ -69,7 +69,7 @@ class Watched:
         return seen
 
     def step(self, state: Any, action: Any) -> Any:
-        """The task's; the next frame has its own looks."""
+        """Step as the task does; report the view when the frame is finished."""
         after = self.task.step(state, action)
         if after.finished[0] or after.frame[0] != state.frame[0]:
             looks, self.looks = self.looks, {}
@@ -119,7 +119,7 @@ def inset(picture: np.ndarray, looked: Looked, wide: int) -> np.ndarray:
 
 
 def fitting(shape: Sequence[int], room: Sequence[float]) -> float:
-    """By how much a frame (height, width) is enlarged, a whole number, or shrunk to fit into (width, height)."""
+    """Zoom at which a frame (height, width) fits into (width, height): a whole number, or below 1."""
     wanted = max(-(-SMALLEST // max(shape)), 1)
     most = min(room[0] / shape[1], room[1] / shape[0])
     return min(wanted, int(most)) if most >= 1 else most
@@ -127,7 +127,7 @@ def fitting(shape: Sequence[int], room: Sequence[float]) -> float:
 
 @contextmanager
 def live_window(fps: float) -> Iterator[Show]:
-    """What shows frames in a window, at most ``fps`` a second, and says no once Escape is hit or the window closed.
+    """Open a window; yields a function that shows a frame, at most ``fps`` a second, False once closed.
 
     Raises:
         ValueError: no window can be opened.

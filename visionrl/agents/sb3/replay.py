@@ -36,7 +36,7 @@ class StateRenderer:
 
     @property
     def bytes_per_state(self) -> int:
-        """What a state takes."""
+        """Bytes of a state."""
         return sum(value.nbytes for value in self.fields.values())
 
     def zeros(self, *lengths: int) -> dict[str, np.ndarray]:
@@ -148,7 +148,7 @@ class StateReplayBuffer(ReplayBuffer):
         )
 
     def _views(self, rows: dict[str, np.ndarray], actions: np.ndarray) -> tuple[dict, dict]:
-        """What is seen in states, and after an action in each."""
+        """Observations of states, and of their successors after an action in each."""
         renderer = self._seen()
         state = renderer.state(rows)
         shape, home = self.action_space.shape or (), next(iter(vars(state).values()))
@@ -167,6 +167,6 @@ class StateReplayBuffer(ReplayBuffer):
 
 
 def bytes_of(space: Any) -> int:
-    """What an observation takes."""
+    """Bytes of an observation."""
     boxes = getattr(space, "spaces", {}).values()
     return sum(box.dtype.itemsize * math.prod(box.shape) for box in boxes)

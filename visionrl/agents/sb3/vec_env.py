@@ -178,6 +178,6 @@ def split_info(info: dict[str, Any], rows: np.ndarray) -> list[dict[str, Any]]:
 
 
 def looks_channel_last(env: VecEnv) -> bool:
-    """Whether Stable-Baselines3 would transpose an image: it takes the smallest side for the channels."""
+    """Tell if Stable-Baselines3 would transpose an image: it takes the smallest side for the channels."""
     spaces = getattr(env.observation_space, "spaces", {}).values()
     return any(is_image_space(space) and np.argmin(space.shape) != 0 for space in spaces)

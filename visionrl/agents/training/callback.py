@@ -1,4 +1,4 @@
-"""What happens beside training: evaluation, checkpoints, the progress bar, and stopping when asked to."""
+"""Callback of training: evaluation, checkpoints, the progress bar, and stopping when asked to."""
 
 from __future__ import annotations
 

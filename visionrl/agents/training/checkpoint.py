@@ -101,7 +101,7 @@ def _plain_state(model: Any) -> dict[str, Any]:
 
 
 def _variables(model: Any) -> dict[str, torch.Tensor]:
-    """What a model learns outside of its networks: SAC's weight of the entropy."""
+    """Learnt parameters outside of the networks: SAC's entropy coefficient."""
     return {name: getattr(model, name) for name in model._get_torch_save_params()[1]}
 
 

@@ -1,4 +1,4 @@
-"""What a training run is made of: one dataclass, which the command line and ``config.json`` both show."""
+"""Configuration of a training run: one dataclass, shared by the command line and ``config.json``."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ DEFAULTS: Mapping[str, Any] = {
 class TrainConfig:
     """One training run.
 
-    What is None, and every argument of the algorithm that is not given, comes from the recipe, else from the defaults
+    Fields that are None and arguments of the algorithm that are not given come from the recipe, else the defaults
     of the task and the algorithm.
     """
 
@@ -79,7 +79,7 @@ class TrainConfig:
     features_dim: Annotated[int, Ge(1)] | None = None
     """Length of the vector of features that the policy gets, by default the recipe's or 256."""
     fusion: Literal["concat", "film"] | None = None
-    """How numbers join the images: "concat" beside their features, or "film", which scales and shifts these; by default
+    """Fusion of numbers: "concat" beside their features, or "film", which scales and shifts them, by default
     the recipe's or "concat"."""
     communication: Literal["none", "mean", "attention"] | None = None
     """In tasks of several agents: one network for all, and the messages between them; by default the recipe's."""

@@ -163,7 +163,7 @@ def given(config: TrainConfig, *names: str) -> dict[str, Any]:
 
 
 def falling(rate: str) -> LinearSchedule:
-    """The learning rate "linear 1e-3": from 1e-3 to 0 over the run.
+    """Schedule of the learning rate "linear 1e-3": from 1e-3 to 0 over the run.
 
     Raises:
         ValueError: it is written otherwise.

@@ -152,7 +152,7 @@ def check_folder(config: TrainConfig) -> TrainConfig | None:
 
 
 def finished(run: Path, timesteps: int) -> bool:
-    """Whether a run has all its results after so many steps."""
+    """Tell if a run has all its results after so many steps."""
     metrics = run / "metrics.json"
     return metrics.is_file() and json.loads(metrics.read_text())["timesteps"] >= timesteps
 

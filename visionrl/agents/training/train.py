@@ -91,7 +91,7 @@ def train(config: TrainConfig) -> Path:
 
 
 def settle(config: TrainConfig, task: Task) -> TrainConfig:
-    """The config with what the training split decided, so that the other splits are seen in the same way.
+    """Write the arguments that the training split decided into the config, so that the other splits look the same.
 
     Raises:
         ValueError: the validation or test split cannot be had, or looks otherwise.
@@ -107,7 +107,7 @@ def settle(config: TrainConfig, task: Task) -> TrainConfig:
 
 
 def start_from_teacher(model: Any, teacher: str) -> None:
-    """Let the agents of a team begin as a trained agent that looks for one thing at a time.
+    """Initialize the agents of a team from a trained agent that looks for one target at a time.
 
     Raises:
         ValueError: there is no team, or the agent does not look for what a team's agent does.
@@ -194,7 +194,7 @@ class CachedCallback(RunCallback):
     """Evaluates an agent that learns on features by showing it images."""
 
     def init_callback(self, model: Any) -> None:
-        """Take the model, with the eyes of its environment."""
+        """Take the model, behind the feature encoder of its environment."""
         super().init_callback(on_images(model))
 
 

@@ -100,7 +100,7 @@ def _host_guard() -> Any:
 
 
 def _asked_by_a_kernel() -> bool:
-    """Whether a kernel of ``visionrl.ops`` asks, which on the CPU may be one of OpenCV; it chooses by the device."""
+    """Tell if a kernel of ``visionrl.ops`` asks, which on the CPU may be one of OpenCV; it chooses by the device."""
     frame: Any = sys._getframe(2)
     while frame.f_globals["__name__"].startswith(LIBRARIES) or frame.f_code.co_name == "to_numpy":
         frame = frame.f_back

@@ -77,5 +77,5 @@ def _earned(task: Any, state: Any, action: np.ndarray) -> np.ndarray:
 
 
 def _is_ahead(gap: np.ndarray) -> bool:
-    """Whether the mean difference of paired episodes is above 0 by some standard errors."""
+    """Tell if the mean difference of paired episodes is above 0 by some standard errors."""
     return bool(gap.mean() > ERRORS * gap.std() / np.sqrt(EPISODES))

@@ -95,5 +95,5 @@ def _swap(state: Any, name: str) -> Any:
 
 
 def _rows(a: np.ndarray, b: np.ndarray) -> list[bool]:
-    """Which rows of two arrays differ."""
+    """Mask of the rows in which two arrays differ."""
     return [not same(x, y) for x, y in zip(a, b, strict=True)]

@@ -29,7 +29,7 @@ OTHER = {
 
 
 def check_new_process(*task_ids: str, **kwargs: Any) -> None:
-    """The same episodes come in a new process with another hash seed and more threads; one process for all ids."""
+    """Check that a new process with another hash seed and more threads repeats the episodes; one for all ids."""
     try:
         asked = json.dumps([_modules(task_ids), task_ids, kwargs])
     except TypeError:

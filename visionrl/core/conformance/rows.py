@@ -48,7 +48,7 @@ def check_rows_replay_single(
 
 
 def check_rows_replay_on_torch(task_id: str, **kwargs: Any) -> None:
-    """The same on torch, on the CPU."""
+    """Check that rows replay their episodes on torch, on the CPU."""
     if "torch" in entry_of(task_id).task.backends:
         check_rows_replay_single(task_id, backend="torch", **kwargs)
 

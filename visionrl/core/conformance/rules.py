@@ -22,12 +22,12 @@ def close(got: Any, wanted: Any, name: str) -> None:
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two arrays are equal; NaN equals NaN."""
+    """Tell if two arrays are equal; NaN equals NaN."""
     return np.array_equal(a, b, equal_nan=np.asarray(a).dtype.kind == "f")
 
 
 def equal(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    """Whether two dictionaries hold equal arrays."""
+    """Tell if two dictionaries hold equal arrays."""
     return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
 
 
