@@ -1,8 +1,8 @@
 """A C-arm that looks at CT volumes: where its rays are, what it renders, and how its X-rays differ from renders.
 
 Convention
-    Places are (x, y, z) in millimetres, towards the patient's left, back and head; the C-arm turns about the origin, and
-    so does what lies on its table. Seen from the front (0 degrees), the source is behind the patient and the
+    Places are (x, y, z) in millimetres, towards the patient's left, back and head; the C-arm turns about the origin,
+    and so does what lies on its table. Seen from the front (0 degrees), the source is behind the patient and the
     detector before him: the head is up, the patient's left on the viewer's right. A pose (B, 3, 4) takes places of a
     volume, from its middle, to places in the room.
 """
@@ -30,7 +30,7 @@ SHARES = (0.2, 0.5, 0.8)  # where the fiducials lie along each side of a volume 
 
 
 class Geometry(NamedTuple):
-    """Where source and detector are.
+    """Geometry of a C-arm: places of source and detector.
 
     Attributes:
         source_mm: from the source to the origin.
@@ -52,7 +52,7 @@ class Geometry(NamedTuple):
         return "y" if abs(back[1]) >= abs(back[0]) else "x"
 
     def ways(self, view: int) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
-        """Of length 1: towards the source, and right and down on the detector."""
+        """Directions of length 1: towards the source, and right and down on the detector."""
         angle = np.radians(self.views[view])
         sine, cosine = float(np.sin(angle)), float(np.cos(angle))
         return (sine, cosine, 0.0), (cosine, -sine, 0.0), (0.0, 0.0, -1.0)
@@ -127,7 +127,7 @@ class CArm:
         self.full = DeviceTable(np.maximum(HEADROOM * most.astype(float), 1e-3))
 
     def thickness(self, image: Array, pose: Array) -> Array:
-        """How much lies in the way of each ray, 1 being white: (B, views, size, size) float32."""
+        """Attenuation along each ray, 1 being white: (B, views, size, size) float32."""
         xp, geometry = xp_of(pose), self.geometry
         shown = [
             render(self.densities[geometry.across(v)], image, geometry.beam(v, pose), geometry.size)

@@ -129,7 +129,7 @@ class PairBank:
 def within(
     grid: DeviceTable, sizes: DeviceTable, pair: Array, pose: Array, margin: Array | float = 0.0
 ) -> Array:
-    """Which places (P, d) maps (B, d, d + 1) take into images whose sides are ``sizes`` (M, d): (B, P) bool.
+    """Mask (B, P) of the places (P, d) that maps (B, d, d + 1) take into images whose sides are ``sizes`` (M, d).
 
     The margin, a number or (P, 1), is how far from the border places must lie.
     """
@@ -163,7 +163,7 @@ def middle(image: np.ndarray) -> np.ndarray:
 
 
 def pixel_to_world(image: np.ndarray, unit: float) -> PixelToWorld:
-    """How pixels of the original become places, for an image (H, W, C) as held, ``unit`` times smaller."""
+    """Conversion of original pixels to places, for an image (H, W, C) as held, ``unit`` times smaller."""
     return PixelToWorld(np.full(2, 1 / unit), 0.5 / unit - 0.5 - middle(image))
 
 

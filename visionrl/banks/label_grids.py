@@ -32,7 +32,7 @@ class LabelGrids:
     Args:
         samples: images or volumes; images are held grey.
         side: pixels along each axis.
-        paired: the second half shows what the first half shows; of each two, the larger one decides how both are scaled,
+        paired: the second half shows what the first half shows; of each two, the larger decides how both are scaled,
             and the outermost pixels go on: a border of the smaller one's own would say where it is.
 
     Attributes:
@@ -178,7 +178,7 @@ def largest_labels(samples: Sequence[Shape]) -> list[int]:
 
 
 def body_mask(image: np.ndarray) -> np.ndarray:
-    """Where an image shows something, bool; everywhere if it shows nothing."""
+    """Mask of an image's foreground, bool; everywhere if it shows nothing."""
     from scipy.ndimage import gaussian_filter
 
     some = gaussian_filter(image.astype(np.float32), image.shape[0] / 24) > DARK
@@ -215,7 +215,7 @@ class RandomFields:
 
 
 class PairFields:
-    """Where the points of some pairs are on a bank's grid, and a field that takes them where they belong.
+    """Points of some pairs on a bank's grid, and a field that takes them where they belong.
 
     Args:
         samples: the pairs.
@@ -289,14 +289,14 @@ def _side(sample: PairSample, which: int, masked: bool) -> Shape:
 
 
 def pixels_to_grid(shape: Shape, unit: float, side: int) -> PixelToWorld:
-    """How pixels of an image become pixels held, for a bank of a side; ``unit`` is the size of the latter."""
+    """Conversion of image pixels to pixels held, for a bank of a side; ``unit`` is the size of the latter."""
     image = shape.volume if isinstance(shape, VolumeSample) else shape.image
     gain = spacing_of(shape)[::-1] / unit
     return PixelToWorld(gain, (side - 1) / 2 - gain * (np.array(image.shape[:0:-1]) - 1) / 2)
 
 
 def holds_pairs(data: Any) -> bool:
-    """Whether what the user gives as ``data`` is of pairs: a format that yields them, or a sequence of them."""
+    """True where ``data`` is of pairs: a format that yields them, or a sequence of them."""
     if isinstance(data, str):
         return parse(data)[0] in {form.name for form in list_formats(PairSample)}
     listed = hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, Mapping)

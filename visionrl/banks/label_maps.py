@@ -1,4 +1,4 @@
-"""How well the labels of two images lie on each other, without knowing how they ought to."""
+"""Overlap of the labels of two images under a map."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class LabelMaps:
         return overlap((here == there) & (here > 0), here > 0, there > 0)
 
     def dice_of(self, pair: Array, matrix: Array, labels: Sequence[int]) -> dict[str, Array]:
-        """The same of single labels, each alone: "dice_LABEL" -> (B,) in [0, 1]."""
+        """Dice of single labels, each alone: "dice_LABEL" -> (B,) in [0, 1]."""
         here, there = self.seen(pair, matrix)
         alone = {f"dice_{label}": (here == label, there == label) for label in labels}
         return {name: overlap(a & b, a, b) for name, (a, b) in alone.items()}

@@ -1,4 +1,4 @@
-"""Where the points of pairs are and how each pair truly lies, in two or three axes.
+"""Geometry of pairs in two or three axes: points and true maps.
 
 Places are (x, y) or (x, y, z) from the middle of their image, in the unit that the environment counts in.
 """
@@ -20,7 +20,7 @@ GRID = 5  # points along each side of a pair that has a map but no points
 
 @dataclass(frozen=True)
 class PixelToWorld:
-    """How pixels of an image become places: ``pixels * gain + shift``.
+    """Conversion of an image's pixels to places: ``pixels * gain + shift``.
 
     Attributes:
         gain: (d,) units per pixel.

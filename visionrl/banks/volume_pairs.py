@@ -148,7 +148,7 @@ def check_sides(samples: Sequence[PairSample], least_mm: float) -> None:
 
 
 def pixel_to_world(volume: np.ndarray, spacing_mm: np.ndarray) -> PixelToWorld:
-    """How voxels become places."""
+    """Conversion of voxels to places."""
     spacing = np.asarray(spacing_mm, float)
     return PixelToWorld(spacing, -(np.array(volume.shape[:0:-1]) - 1) / 2 * spacing)
 

@@ -1,4 +1,4 @@
-"""How alike two pictures are, without knowing how they ought to lie: B pairs at once, array-API code.
+"""Similarity of images without a true map: B pairs at once, array-API code.
 
 Pictures are (B, N) uint8, N pixels each; ``inside`` (B, N) bool says which pixels count. Where none does, or a picture
 is of one grey level, pictures are not alike: 0.
@@ -27,7 +27,7 @@ def ncc(a: Array, b: Array, inside: Array) -> Array:
 
 
 def mutual_information(a: Array, b: Array, inside: Array) -> Array:
-    """What the grey of one pixel tells about the other, of 16 levels each, in nats: (B,) float64, at least 0.
+    """Mutual information of two intensities, of 16 levels each, in nats: (B,) float64, at least 0.
 
     Source: Viola & Wells (1997).
     """
@@ -46,6 +46,6 @@ def mutual_information(a: Array, b: Array, inside: Array) -> Array:
 
 
 def entropy(share: Array) -> Array:
-    """Of shares (B, n) that add up to 1, in nats: (B,); 0 where all are 0."""
+    """Entropy of shares (B, n) that add up to 1, in nats: (B,); 0 where all are 0."""
     xp = xp_of(share)
     return -xp.sum(share * xp.log(xp.where(share > 0, share, 1.0)), axis=-1)

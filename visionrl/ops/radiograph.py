@@ -140,7 +140,7 @@ def _stride(densities: Densities, index: int, beam: Beam, size: int) -> np.ndarr
 
 
 def render_torch(densities: Densities, index: Tensor, beam: Beam, size: int) -> Tensor:
-    """The same by ``grid_sample``, on any device; see ``render``."""
+    """Render by ``grid_sample``, on any device; see ``render``."""
     import torch
     from torch.nn import functional as F
 

@@ -1,7 +1,7 @@
 """Rigid, similarity and affine maps in two or three axes, as B matrices or as B rows of numbers; array-API code.
 
 Convention
-    A map (B, d, d + 1), d = 2 or 3, takes a place x to A x + t. Places are seen from the middle of their image, so a turn
+    A map (B, d, d + 1), d = 2 or 3, takes a place x to A x + t. Places are relative to the image's middle, so a turn
     leaves the middle where it is. Its numbers (B, k) are d shifts (in the unit of the places), turns in degrees (one in
     2D, positive from x to y; a rotation vector in 3D), and, for more than a rigid map, stretches and shears in degrees
     too: a stretch of u multiplies by exp(u pi / 180), a shear of u moves by u pi / 180 of the other coordinate.
@@ -26,7 +26,7 @@ REACH_MM, REACH_DEG = 80.0, 45.0  # of poses in a room; those beyond are not tak
 
 
 def count(kind: str, axes: int) -> int:
-    """How many numbers a map has: 3, 4 or 6 in 2D, 6, 7 or 12 in 3D."""
+    """Number of parameters of a map: 3, 4 or 6 in 2D, 6, 7 or 12 in 3D."""
     turns = axes * (axes - 1) // 2
     return axes + turns + {"rigid": 0, "similarity": 1, "affine": axes + turns}[kind]
 
@@ -81,7 +81,7 @@ def invert(matrix: Array) -> Array:
 
 
 def determinant(matrix: Array) -> Array:
-    """By how much maps (B, d, d + 1) enlarge areas or volumes: (B,); negative where they mirror."""
+    """Factor by which maps (B, d, d + 1) enlarge areas or volumes: (B,); negative where they mirror."""
     way = [columns(matrix[:, :, j]) for j in range(matrix.shape[1])]
     if len(way) == 2:
         return way[0][0] * way[1][1] - way[0][1] * way[1][0]
@@ -100,7 +100,7 @@ def residual(pose: Array, target: Array, kind: str) -> Array:
 
 
 def distance(a: Array, b: Array) -> Array:
-    """How far maps lie apart, (B,): a unit of shift counts as much as a degree of turn."""
+    """Distance of maps, (B,): a unit of shift counts as much as a degree of turn."""
     xp, axes = xp_of(a), a.shape[1]
     squares = (a - b) ** 2
     return xp.sqrt(
@@ -109,7 +109,7 @@ def distance(a: Array, b: Array) -> Array:
 
 
 def carry(matrix: Array, places: Array) -> Array:
-    """Where maps (B, d, d + 1) take places (B, P, d)."""
+    """Places (B, P, d) carried by maps (B, d, d + 1)."""
     xp, axes = xp_of(matrix), matrix.shape[1]
     return xp.matmul(places, xp.matrix_transpose(matrix[:, :, :axes])) + matrix[:, :, axes][:, None, :]
 
@@ -171,7 +171,7 @@ def fit(kind: str, source: np.ndarray, goal: np.ndarray) -> np.ndarray:
 
 
 def is_determined(kind: str, source: np.ndarray, twice: bool = False) -> bool:
-    """Whether points (P, d) leave one map of a kind that fits best; ``twice``: and are twice as many as it needs."""
+    """True where points (P, d) leave one map of a kind that fits best; ``twice``: and are twice as many as it needs."""
     axes = source.shape[1]
     needed = axes + 1 if kind == "affine" else axes
     spans = np.linalg.matrix_rank(source - source.mean(axis=0), tol=1e-6) >= needed - 1
@@ -193,7 +193,7 @@ def pose_residual(pose: Array, target: Array) -> Array:
 
 
 def pose_in_reach(pose: Array) -> Array:
-    """Whether poses are neither too far nor turned too far, (B,) bool."""
+    """True where poses are within reach, (B,) bool."""
     trace = pose[:, 0, 0] + pose[:, 1, 1] + pose[:, 2, 2]
     near = ops.every(xp_of(pose).abs(pose[:, :, 3]) <= REACH_MM)
     return near & (trace >= 1 + 2 * cos(radians(REACH_DEG)))

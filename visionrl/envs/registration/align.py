@@ -242,7 +242,7 @@ class Align(Task[State]):
         return self.seen(window=xp_of(state.pose).stack([fixed, moving], axis=3), proposals=state.proposals)
 
     def fixed(self, pair: Array, view_transform: Array) -> Array:
-        """What the windows show of the fixed images, (B, scales, C, w, w)."""
+        """Windows of the fixed images, (B, scales, C, w, w)."""
         return (
             self.view(0, pair, view_transform)
             if self.augment
@@ -286,7 +286,7 @@ class Align(Task[State]):
         return self.moves.toward(missing, quality)
 
     def allowed(self, pose: Array, before: Array) -> Array:
-        """Whether maps, made of those before, neither lose the image nor shrink or stretch it too much, (B,) bool."""
+        """True where maps neither lose the image nor shrink or stretch it too much, given those before, (B,) bool."""
         xp, axes = xp_of(pose), self.axes
         size = transforms.determinant(pose)
         longest = xp.sum(pose[:, :, :axes] ** 2, axis=(1, 2))

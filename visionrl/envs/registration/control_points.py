@@ -59,7 +59,7 @@ class ControlPoints:
         return len(self.widths.array)
 
     def plan(self, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-        """What an episode visits: the points within half a width of a body, and all points of the first stage.
+        """Plan of the visits of an episode: the points within half a width of a body, and all points of the first stage.
 
         Args:
             mask: (side, ..., side) bool, where the body is.
@@ -201,7 +201,7 @@ class ContinuousMoves:
         self.space = spaces.Box(-1, 1, (self.axes,), np.float32)
 
     def motion(self, action: Array, proposals: Array) -> Array:
-        """What actions add at the control point, (B, d) float64 pixels."""
+        """Displacement that actions add at the control point, (B, d) float64 pixels."""
         return xp_of(proposals).astype(action[:, : self.axes], proposals.dtype) * self.largest
 
     def toward(self, missing: Array, proposals: Array) -> Array:
@@ -219,7 +219,7 @@ class StepMoves(ContinuousMoves):
         self.table = DeviceTable(np.array([share * self.side for share in TABLE]))
 
     def motion(self, action: Array, proposals: Array) -> Array:
-        """What actions add at the control point, (B, d) float64 pixels."""
+        """Displacement that actions add at the control point, (B, d) float64 pixels."""
         xp = xp_of(proposals)
         return xp.reshape(xp.take(self.table.on(proposals), xp.reshape(action, (-1,)), axis=0), action.shape)
 
@@ -238,7 +238,7 @@ class GaussNewtonMoves(ContinuousMoves):
         self.space = spaces.Box(-1, 1, (self.axes + proposer.count,), np.float32)
 
     def motion(self, action: Array, proposals: Array) -> Array:
-        """What actions add at the control point, (B, d) float64 pixels."""
+        """Displacement that actions add at the control point, (B, d) float64 pixels."""
         return select_proposal(action[:, self.axes :], super().motion(action, proposals), proposals)
 
     def toward(self, missing: Array, proposals: Array) -> Array:

@@ -175,7 +175,7 @@ def make_control(
 
 
 def oscillates(pose: Array, trail: Array) -> Array:
-    """Whether maps (B, d, d + 1) are near 3 or more of the last ones (B, n, d, d + 1), NaN being none: (B,) bool."""
+    """True where maps (B, d, d + 1) are near 3 or more of the last ones (B, n, d, d + 1), NaN being none: (B,) bool."""
     xp, (rows, steps) = xp_of(pose), trail.shape[:2]
     now = xp.reshape(xp.broadcast_to(pose[:, None, ...], trail.shape), (rows * steps, *pose.shape[1:]))
     gaps = xp.reshape(transforms.distance(now, xp.reshape(trail, now.shape)), (rows, steps))
@@ -194,7 +194,7 @@ def select_proposal(trust: Array, own: Array, proposals: Array) -> Array:
 
 
 def proposal_quality(before: Array, after: Array, close: float) -> Array:
-    """How near each proposal would bring maps to the truth, (B, F) float32, from distances to it, (B,) and (B, F).
+    """Quality of each proposal, the higher the nearer it brings maps to the truth, (B, F) float32, from distances to it, (B,) and (B, F).
 
     1 is onto it; 0 leaves nine tenths of the distance, or ``close`` where that is more; -1 twice as much. What
     ends within ``close`` so counts as well, even if it was nearer before: no agent can tell.

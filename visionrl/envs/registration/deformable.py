@@ -28,7 +28,7 @@ PROPOSED = {"control": "gauss_newton"}
 
 @dataclass(frozen=True)
 class State:
-    """How the moving image is bent, and how it ought to be; B episodes of d axes. See ``ops.fields`` for the convention.
+    """Deformation of the moving image, and the true one; B episodes of d axes. See ``ops.fields`` for the convention.
 
     Attributes:
         image: (B,) int64, index of the moving image.

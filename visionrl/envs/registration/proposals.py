@@ -1,4 +1,4 @@
-"""Which small motions would bring two images into line, by least squares at several resolutions; array-API code."""
+"""Gauss-Newton proposals: small motions that align two images, at several resolutions; array-API code."""
 
 from __future__ import annotations
 
@@ -136,12 +136,12 @@ class GaussNewton:
         return grey(windows, self.bank.pictures) / 255 - 0.5
 
     def inside(self, which: int, pair: Array, pose: Array) -> Array:
-        """Whether pixels lie in the fixed (0) or moving (1) image, a pixel from its border at least, (B, F, n)."""
+        """True where pixels lie in the fixed (0) or moving (1) image, a pixel from its border at least, (B, F, n)."""
         there = within(self.grid, self.bank.sizes[which], pair, pose, self.margin.on(pose))
         return xp_of(pose).reshape(there, (-1, self.count, self.points))
 
     def quality(self, pose: Array, target: Array, proposals: Array, close: float) -> Array:
-        """How near each proposal would bring maps to the truth, see ``proposal_quality``."""
+        """Quality of each proposal, see ``proposal_quality``."""
         ways = [proposals[:, look, : self.numbers] for look in range(self.count)]
         after = [transforms.distance(transforms.move(pose, some, self.kind), target) for some in ways]
         return proposal_quality(transforms.distance(pose, target), xp_of(pose).stack(after, axis=-1), close)

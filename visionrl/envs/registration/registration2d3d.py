@@ -30,7 +30,7 @@ CLOSE_MM = 1.0  # error within which the expert trusts proposals
 
 @dataclass(frozen=True)
 class State:
-    """How the CT lies under the C-arm, and how it lay when the X-ray was taken; B episodes.
+    """Pose of the CT under the C-arm, and its pose when the X-ray was taken; B episodes.
 
     Poses take places (x, y, z) of the volume, in millimetres from its middle, to places in the room, whose origin the
     C-arm turns about.
