@@ -9,6 +9,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+from visionrl.datasets.disk_cache import stored
 from visionrl.datasets.formats import Entry, Format, ReadOptions, Sample, check_path, find_format, parse
 from visionrl.datasets.samples import ImageSample, MotSample, PairSample, VideoSample, VolumeSample
 from visionrl.datasets.splits import DEFAULT_RATIOS, DEFAULT_SEED, SPLITS, SplitRule, assign
@@ -79,8 +80,9 @@ def _load_string(
 ) -> tuple[Any, ...]:
     """The samples of a format and a path."""
     where = check_path(form, path)
-    entries = _embedded(form, rule) if where is None else _from_path(form, where, rule)
-    samples = _unique([_read(entry, index, form.kind) for index, entry in enumerate(entries)])
+    samples = _unique(
+        _embedded(form, rule) if where is None else _checked(form, _from_path(form, where, rule))
+    )
     recipe = (form.name, form.kind, path, rule, classes, negatives)
     return Loaded(_keep(samples, classes, negatives), recipe)
 
@@ -132,11 +134,25 @@ def _load_sequence(data: Any, kind: type, rule: SplitRule) -> list[Any]:
     return [_read(Entry("", "", partial(data.__getitem__, index)), index, kind) for index in range(len(data))]
 
 
-def _embedded(form: Format, rule: SplitRule) -> list[Entry]:
-    """The entries of an embedded set; "all" is its three splits one after another."""
+def _embedded(form: Format, rule: SplitRule) -> list[Any]:
+    """The samples of an embedded set; "all" is its three splits one after another."""
     rule.refuse_cut(f"the embedded data set {form.name!r} has splits of its own")
-    splits = SPLITS if rule.split == "all" else (rule.split,)
-    return [entry for split in splits for entry in _entries(form, None, split)]
+    samples = []
+    for split in SPLITS if rule.split == "all" else (rule.split,):
+        make = partial(_made, form, split)
+        own = form.read.__module__.startswith("visionrl.")  # the cache knows when these change
+        samples += stored(form.name, split, form.kind, make) if own else make()
+    return samples
+
+
+def _made(form: Format, split: str) -> list[Any]:
+    """The checked samples of an embedded set's split."""
+    return _checked(form, _entries(form, None, split))
+
+
+def _checked(form: Format, entries: list[Entry]) -> list[Any]:
+    """The checked samples of some entries."""
+    return [_read(entry, index, form.kind) for index, entry in enumerate(entries)]
 
 
 def _from_path(form: Format, path: Path, rule: SplitRule) -> list[Entry]:
