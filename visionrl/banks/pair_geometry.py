@@ -12,7 +12,7 @@ import numpy as np
 
 from visionrl import ops
 from visionrl.datasets import PairSample
-from visionrl.ops import Array, DeviceTable, xp_of
+from visionrl.ops import Array, DeviceTable, Recalled, xp_of
 from visionrl.ops.transforms import KINDS, carry, determined, fit
 
 GRID = 5  # points along each side of a pair that has a map but no points
@@ -42,7 +42,7 @@ class Ruler:
 Rulers = tuple[Ruler, Ruler]  # of the fixed and of the moving image
 
 
-class Places:
+class Places(Recalled):
     """The points and true maps of some pairs.
 
     Args:

@@ -83,7 +83,7 @@ def _load_string(
     samples = _unique(
         _embedded(form, rule) if where is None else _checked(form, _from_path(form, where, rule))
     )
-    recipe = (form.name, form.kind, path, rule, classes, negatives)
+    recipe = (_load_again, (form.name, form.kind, path, rule, classes, negatives))
     return Loaded(_keep(samples, classes, negatives), recipe)
 
 
@@ -91,16 +91,17 @@ class Loaded(tuple[Any, ...]):
     """The samples of a format and a path; copies share them, and a pickle holds how to load them again."""
 
     recipe: tuple[Any, ...]
+    parts: dict[tuple[int, ...], Loaded]
 
     def __new__(cls, samples: Sequence[Any], recipe: tuple[Any, ...]) -> Loaded:
-        """Keep the samples and the arguments of their loading."""
+        """Keep the samples, and a function with the arguments that give them again."""
         loaded = super().__new__(cls, samples)
-        loaded.recipe = recipe
+        loaded.recipe, loaded.parts = recipe, {}
         return loaded
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the arguments of the loading, not the samples."""
-        return _load_again, self.recipe
+        return self.recipe
 
     def __copy__(self) -> Loaded:
         """Share the samples, which are never written."""
@@ -109,6 +110,14 @@ class Loaded(tuple[Any, ...]):
     def __deepcopy__(self, memo: dict[int, Any]) -> Loaded:
         """Share the samples, which are never written."""
         return self
+
+
+def choose(samples: Sequence[Any], numbers: Sequence[int]) -> tuple[Any, ...]:
+    """Some of the samples, by number; of loaded ones they are the same object each time, and pickled as little."""
+    chosen = [samples[number] for number in numbers]
+    if not isinstance(samples, Loaded):
+        return tuple(chosen)
+    return samples.parts.setdefault(tuple(numbers), Loaded(chosen, (choose, (samples, tuple(numbers)))))
 
 
 def _load_again(name: str, kind: type, *rest: Any) -> tuple[Any, ...]:

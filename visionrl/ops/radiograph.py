@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from visionrl.ops.resample import _spread
-from visionrl.ops.xp import Array, DeviceTable, is_torch, like, to_numpy
+from visionrl.ops.xp import Array, DeviceTable, Recalled, is_torch, like, to_numpy
 
 AXES = {
     "x": (0, 1),
@@ -43,7 +43,7 @@ class Beam(NamedTuple):
     down: Array
 
 
-class Densities:
+class Densities(Recalled):
     """Volumes as slices across the beam, lent to any array library.
 
     Args:

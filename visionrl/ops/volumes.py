@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from visionrl.ops.geometry import columns
-from visionrl.ops.xp import Array, DeviceTable, xp_of
+from visionrl.ops.xp import Array, DeviceTable, Recalled, xp_of
 
 
-class Volumes:
+class Volumes(Recalled):
     """Volumes of any size with a border of zeros, one after the other in one block, lent to any array library.
 
     Args:
