@@ -11,6 +11,11 @@ from pathlib import Path  # noqa: E402
 
 import pytest  # noqa: E402
 
+_CACHE = Path(__file__).resolve().parents[1] / ".pytest_cache" / "visionrl"
+os.environ.setdefault(
+    "VISIONRL_CACHE", str(_CACHE)
+)  # of embedded samples; workers and subprocesses inherit it
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

@@ -19,7 +19,7 @@ from visionrl import ops
 from visionrl.banks.patches import shared
 from visionrl.banks.volumes import to_spacing
 from visionrl.datasets import VolumeSample
-from visionrl.ops import Array, DeviceTable, const, xp_of
+from visionrl.ops import Array, DeviceTable, Recalled, const, xp_of
 from visionrl.ops.radiograph import Beam, Densities, render
 
 # How much thicker than seen from the front at the origin a volume may look before it is all white
@@ -86,7 +86,7 @@ class Geometry(NamedTuple):
         return np.stack([ray @ way * zoom for way in flat], axis=-1) + (self.size - 1) / 2
 
 
-class CArm:
+class CArm(Recalled):
     """The volumes of one split under a C-arm.
 
     Args:

@@ -12,7 +12,7 @@ from visionrl.banks.label_maps import label_maps
 from visionrl.banks.pair_geometry import PairGeometry, PixelToWorld
 from visionrl.banks.patches import allocate, colored, shared
 from visionrl.datasets import PairSample
-from visionrl.ops import Array, DeviceTable, const, xp_of
+from visionrl.ops import Array, DeviceTable, Recalled, const, xp_of
 from visionrl.ops.transforms import carry
 
 LATTICE = 64  # places along each side at which labels are compared
@@ -21,7 +21,7 @@ _IMAGES, _MAPS = ("fixed", "moving", "fixed_mask", "moving_mask"), ("transform",
 HELD = (*_IMAGES, "fixed_points", "moving_points", *_MAPS)
 
 
-class PairBank:
+class PairBank(Recalled):
     """Images of one pixel size a pair, smoothed once for every scale, with points and the true maps.
 
     A window of scale s shows every s-th pixel of the image that was averaged over s x s pixels. Places are (x, y) in

@@ -8,13 +8,13 @@ import numpy as np
 
 from visionrl.banks.patches import allocate, colored, shared, shrink
 from visionrl.datasets.samples import ImageSample
-from visionrl.ops import DeviceTable, Pyramid
+from visionrl.ops import DeviceTable, Pyramid, Recalled
 from visionrl.ops.pyramid import level_shapes
 
 UNNAMED = "object"
 
 
-class ImageBank:
+class ImageBank(Recalled):
     """Every image with its halvings, and its boxes, padded to the most that an image has.
 
     Args:

@@ -13,7 +13,7 @@ from visionrl.banks.patches import colored, shared
 from visionrl.datasets import ImageSample, PairSample, VolumeSample, list_formats
 from visionrl.datasets.formats import parse
 from visionrl.metrics.registration import mean_dice
-from visionrl.ops import Array, DeviceTable, const, fields, xp_of
+from visionrl.ops import Array, DeviceTable, Recalled, const, fields, xp_of
 from visionrl.ops.deform import lattice, perturb_intensity, random_deformation, warp_image
 
 STRIDE = 2  # pixels along each axis from place to place where overlap is measured
@@ -24,7 +24,7 @@ SMOOTHING = 1e-3  # of the true field of pairs, against points that lie on each 
 Shape = ImageSample | VolumeSample
 
 
-class LabelGrids:
+class LabelGrids(Recalled):
     """Images or volumes scaled to a square or cube of ``side`` pixels, the longest side filling it, the rest 0.
 
     Fields are (B, n, ..., n, d) displacements in pixels held, see ``ops.fields``.

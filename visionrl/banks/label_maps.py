@@ -9,11 +9,11 @@ import numpy as np
 from visionrl import ops
 from visionrl.banks.pair_geometry import PixelToWorldPair
 from visionrl.datasets import PairSample
-from visionrl.ops import Array, DeviceTable, const, xp_of
+from visionrl.ops import Array, DeviceTable, Recalled, const, xp_of
 from visionrl.ops.transforms import carry
 
 
-class LabelMaps:
+class LabelMaps(Recalled):
     """The label maps of some pairs, compared at places spread evenly over the fixed image.
 
     Args:

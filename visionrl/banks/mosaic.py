@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
-from visionrl.banks.patches import allocate, block_mean, shrink
+from visionrl.banks.patches import allocate, block_mean, shared, shrink
 from visionrl.datasets import ImageSample
-from visionrl.ops import Array, DeviceTable, const, xp_of
+from visionrl.ops import Array, DeviceTable, Recalled, const, xp_of
 
 
-class Mosaic:
+class Mosaic(Recalled):
     """Images at several scales, all at full size, uncovered where a retina has been; an observable.
 
     Args:
@@ -44,6 +45,11 @@ class Mosaic:
                 full = block_mean(image, scale).repeat(scale, axis=1).repeat(scale, axis=2)
                 level[:, : full.shape[1], : full.shape[2]] = full
         self.planes, self.shape = DeviceTable(planes), (channels + 1, high, wide)
+
+    @classmethod
+    def of(cls, samples: Sequence[ImageSample], *args: Any) -> Mosaic:
+        """The mosaic of some images; environments over the same arrays share it."""
+        return shared(cls, [sample.image for sample in samples], samples, *args)
 
     @property
     def space(self) -> spaces.Box:

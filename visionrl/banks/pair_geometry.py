@@ -12,7 +12,7 @@ import numpy as np
 
 from visionrl import ops
 from visionrl.datasets import PairSample
-from visionrl.ops import Array, DeviceTable, xp_of
+from visionrl.ops import Array, DeviceTable, Recalled, xp_of
 from visionrl.ops.transforms import KINDS, carry, fit, is_determined
 
 GRID = 5  # points along each side of a pair that has a map but no points
@@ -42,7 +42,7 @@ class PixelToWorld:
 PixelToWorldPair = tuple[PixelToWorld, PixelToWorld]  # of the fixed and of the moving image
 
 
-class PairGeometry:
+class PairGeometry(Recalled):
     """The points and true maps of some pairs.
 
     Args:

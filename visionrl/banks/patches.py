@@ -13,13 +13,14 @@ import cv2
 import numpy as np
 
 from visionrl import ops
+from visionrl.datasets.load import Loaded
 from visionrl.datasets.samples import ImageSample
-from visionrl.ops import Array, DeviceTable, xp_of
+from visionrl.ops import Array, DeviceTable, Recalled, xp_of
 
 MEMORY_LIMIT = 1 << 30  # bytes of one block; a larger one lies in a temporary file and is paged in
 
 
-class PatchBank:
+class PatchBank(Recalled):
     """Images at a few fixed scales, side by side in one padded block: a window is a plain copy.
 
     The image at scale s is the mean of blocks of s x s pixels. A window's centre is rounded to the pixel grid of
@@ -128,21 +129,57 @@ def patch_bank(
 ) -> PatchBank:
     """The bank of some images; environments over the same arrays share it."""
     images = [sample.image for sample in samples]
-    return shared(PatchBank, images, images, size, scales, longest, channels)
+    return shared(_patches, images, samples, size, scales, longest, channels)
+
+
+def _patches(samples: Sequence[ImageSample], *args: Any) -> PatchBank:
+    """The bank of the images of some samples."""
+    return PatchBank([sample.image for sample in samples], *args)
 
 
 _BANKS: OrderedDict[Any, tuple[Any, Any]] = OrderedDict()  # the newest four, with the pixels that they are of
 
 
 def shared(build: Callable[..., Any], pixels: list[Any], *args: Any) -> Any:
-    """What ``build`` makes of pixels, made once for the same objects."""
-    key = (build, tuple(map(id, pixels)), args[1:])
+    """A bank that ``build`` makes of samples, made once for the same pixels.
+
+    A bank of loaded samples, and each table in it, is pickled as how to make it again.
+
+    Args:
+        build: a function or class at the top of a module.
+        pixels: the arrays of the samples; banks of the same ones are the same.
+        args: of ``build``: the samples, then what can be hashed.
+    """
+    held = [args[0]] if isinstance(args[0], Loaded) else pixels
+    key = (build, tuple(map(id, held)), args[1:])
     if key not in _BANKS:
-        _BANKS[key] = (pixels, build(*args))  # holding the pixels keeps their ids their own
+        _BANKS[key] = (held, build(*args))  # holding the pixels keeps their ids their own
+        if held is not pixels:
+            _give_recipes(_BANKS[key][1], (build, args), ())
     _BANKS.move_to_end(key)
     while len(_BANKS) > 4:
         _BANKS.popitem(last=False)
     return _BANKS[key][1]
+
+
+def _give_recipes(thing: Any, made: tuple[Any, ...], path: tuple[Any, ...]) -> None:
+    """Give a part of a bank, and its own parts, the recipe "make the bank, follow the path"."""
+    if isinstance(thing, Recalled):
+        if thing.recipe is None:
+            thing.recipe = _part, (*made, path)
+            for name, value in list(vars(thing).items()):
+                _give_recipes(value, made, (*path, name))
+    elif isinstance(thing, tuple | list | dict):
+        for place, value in thing.items() if isinstance(thing, dict) else enumerate(thing):
+            _give_recipes(value, made, (*path, place))
+
+
+def _part(build: Callable[..., Any], args: tuple[Any, ...], path: tuple[Any, ...]) -> Any:
+    """The part of a bank at the end of a path of attributes, keys and numbers."""
+    thing = shared(build, [], *args)
+    for step in path:
+        thing = vars(thing)[step] if isinstance(thing, Recalled) else thing[step]
+    return thing
 
 
 def colored(image: np.ndarray, channels: int) -> np.ndarray:

@@ -13,14 +13,14 @@ import numpy as np
 
 from visionrl.banks.patches import colored, shared
 from visionrl.datasets.frames import Recent, memory_limit
-from visionrl.datasets.samples import VideoSample
-from visionrl.ops import DeviceTable, Pyramid
+from visionrl.datasets.samples import MotSample, VideoSample
+from visionrl.ops import DeviceTable, Pyramid, Recalled
 from visionrl.ops.pyramid import level_shapes
 
 Frames = Sequence[np.ndarray] | np.ndarray
 
 
-class FrameBank:
+class FrameBank(Recalled):
     """Every frame of every video with its halvings.
 
     Args:
@@ -152,6 +152,12 @@ def video_bank(samples: Sequence[VideoSample], window: int, channels: int | None
     return shared(VideoBank, [sample.frames for sample in samples], samples, window, channels, memory_limit())
 
 
-def frame_bank(videos: Sequence[Frames], window: int, channels: int | None = None) -> FrameBank:
+def frame_bank(samples: Sequence[MotSample], window: int, channels: int | None = None) -> FrameBank:
     """Returns the bank of frames without boxes; one bank for the same videos."""
-    return shared(FrameBank, list(videos), videos, window, channels, memory_limit())
+    frames = [sample.frames for sample in samples]
+    return shared(_frames, frames, samples, window, channels, memory_limit())
+
+
+def _frames(samples: Sequence[MotSample], *args: Any) -> FrameBank:
+    """Make the bank of the frames of some samples."""
+    return FrameBank([sample.frames for sample in samples], *args)

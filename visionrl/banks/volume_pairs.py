@@ -12,14 +12,14 @@ from visionrl.banks.pair_geometry import PairGeometry, PixelToWorld
 from visionrl.banks.patches import shared
 from visionrl.banks.volumes import block_mean, to_spacing
 from visionrl.datasets import PairSample
-from visionrl.ops import Array, DeviceTable, const, xp_of
+from visionrl.ops import Array, DeviceTable, Recalled, const, xp_of
 from visionrl.ops.volumes import Volumes, plane
 
 # Axis to the right, axis down, its sign: axial, coronal, sagittal.
 PLANES = ((0, 1, 1.0), (0, 2, -1.0), (1, 2, -1.0))
 
 
-class VolumePairBank:
+class VolumePairBank(Recalled):
     """Volumes of one voxel size, averaged once for every scale, with points and the true maps.
 
     A window is three cuts at right angles through the middle, axial, coronal and sagittal; at scale s its pixels are s

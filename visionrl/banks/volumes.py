@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from visionrl import ops
 from visionrl.banks.patches import allocate, shared
 from visionrl.datasets.samples import VolumeSample
-from visionrl.ops import Array, DeviceTable, xp_of
+from visionrl.ops import Array, DeviceTable, Recalled, xp_of
+from visionrl.ops.volumes import Volumes
 
 
-class VolumeBank:
+class VolumeBank(Recalled):
     """Volumes of any size at a few scales, one under the other in one padded block: a window is a plain copy.
 
     The volume at scale s is the mean of blocks of s x s x s voxels. A window's centre is rounded to the voxel grid of
@@ -153,7 +155,7 @@ def _resampling(old: int, new: int) -> np.ndarray:
     return np.maximum(1 - np.abs(centre - np.arange(old)), 0).astype(np.float32)
 
 
-class Held:
+class Held(Recalled):
     """The volumes of some samples as an environment holds them.
 
     Args:
@@ -190,4 +192,19 @@ def volume_bank(
     """The volumes of some samples; environments over the same arrays share them."""
     volumes = [sample.volume for sample in samples]
     spacings = tuple(tuple(float(s) for s in sample.spacing_mm) for sample in samples)
-    return shared(Held, volumes, volumes, spacings, size, scales, wanted_mm)
+    return shared(_held, volumes, samples, spacings, size, scales, wanted_mm)
+
+
+def _held(samples: Sequence[VolumeSample], *args: Any) -> Held:
+    """The volumes of some samples as an environment holds them."""
+    return Held([sample.volume for sample in samples], *args)
+
+
+def cut_volumes(samples: Sequence[VolumeSample]) -> Volumes:
+    """The volumes of some samples, to be cut at any angle; environments over the same arrays share them."""
+    return shared(_volumes, [sample.volume for sample in samples], samples)
+
+
+def _volumes(samples: Sequence[VolumeSample]) -> Volumes:
+    """The volumes of some samples."""
+    return Volumes([sample.volume[0] for sample in samples])

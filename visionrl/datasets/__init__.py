@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from visionrl.datasets import readers as readers
 from visionrl.datasets.formats import Entry, Format, ReadOptions, list_formats, register_format
-from visionrl.datasets.load import clear_cache, load
+from visionrl.datasets.load import choose, clear_cache, load
 from visionrl.datasets.samples import (
     Dataset,
     ImageSample,
@@ -36,6 +36,7 @@ __all__ = [
     "ReadOptions",
     "VideoSample",
     "VolumeSample",
+    "choose",
     "clear_cache",
     "list_formats",
     "load",

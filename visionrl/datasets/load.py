@@ -9,6 +9,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+from visionrl.datasets.disk_cache import stored
 from visionrl.datasets.formats import Entry, Format, ReadOptions, Sample, check_path, find_format, parse
 from visionrl.datasets.samples import ImageSample, MotSample, PairSample, VideoSample, VolumeSample
 from visionrl.datasets.splits import DEFAULT_RATIOS, DEFAULT_SEED, SPLITS, SplitRule, assign
@@ -79,9 +80,10 @@ def _load_string(
 ) -> tuple[Any, ...]:
     """The samples of a format and a path."""
     where = check_path(form, path)
-    entries = _embedded(form, rule) if where is None else _from_path(form, where, rule)
-    samples = _unique([_read(entry, index, form.kind) for index, entry in enumerate(entries)])
-    recipe = (form.name, form.kind, path, rule, classes, negatives)
+    samples = _unique(
+        _embedded(form, rule) if where is None else _checked(form, _from_path(form, where, rule))
+    )
+    recipe = (_load_again, (form.name, form.kind, path, rule, classes, negatives))
     return Loaded(_keep(samples, classes, negatives), recipe)
 
 
@@ -89,16 +91,17 @@ class Loaded(tuple[Any, ...]):
     """The samples of a format and a path; copies share them, and a pickle holds how to load them again."""
 
     recipe: tuple[Any, ...]
+    parts: dict[tuple[int, ...], Loaded]
 
     def __new__(cls, samples: Sequence[Any], recipe: tuple[Any, ...]) -> Loaded:
-        """Keep the samples and the arguments of their loading."""
+        """Keep the samples, and a function with the arguments that give them again."""
         loaded = super().__new__(cls, samples)
-        loaded.recipe = recipe
+        loaded.recipe, loaded.parts = recipe, {}
         return loaded
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the arguments of the loading, not the samples."""
-        return _load_again, self.recipe
+        return self.recipe
 
     def __copy__(self) -> Loaded:
         """Share the samples, which are never written."""
@@ -107,6 +110,14 @@ class Loaded(tuple[Any, ...]):
     def __deepcopy__(self, memo: dict[int, Any]) -> Loaded:
         """Share the samples, which are never written."""
         return self
+
+
+def choose(samples: Sequence[Any], numbers: Sequence[int]) -> tuple[Any, ...]:
+    """Some of the samples, by number; of loaded ones they are the same object each time, and pickled as little."""
+    chosen = [samples[number] for number in numbers]
+    if not isinstance(samples, Loaded):
+        return tuple(chosen)
+    return samples.parts.setdefault(tuple(numbers), Loaded(chosen, (choose, (samples, tuple(numbers)))))
 
 
 def _load_again(name: str, kind: type, *rest: Any) -> tuple[Any, ...]:
@@ -132,11 +143,25 @@ def _load_sequence(data: Any, kind: type, rule: SplitRule) -> list[Any]:
     return [_read(Entry("", "", partial(data.__getitem__, index)), index, kind) for index in range(len(data))]
 
 
-def _embedded(form: Format, rule: SplitRule) -> list[Entry]:
-    """The entries of an embedded set; "all" is its three splits one after another."""
+def _embedded(form: Format, rule: SplitRule) -> list[Any]:
+    """The samples of an embedded set; "all" is its three splits one after another."""
     rule.refuse_cut(f"the embedded data set {form.name!r} has splits of its own")
-    splits = SPLITS if rule.split == "all" else (rule.split,)
-    return [entry for split in splits for entry in _entries(form, None, split)]
+    samples = []
+    for split in SPLITS if rule.split == "all" else (rule.split,):
+        make = partial(_made, form, split)
+        own = form.read.__module__.startswith("visionrl.")  # the cache knows when these change
+        samples += stored(form.name, split, form.kind, make) if own else make()
+    return samples
+
+
+def _made(form: Format, split: str) -> list[Any]:
+    """The checked samples of an embedded set's split."""
+    return _checked(form, _entries(form, None, split))
+
+
+def _checked(form: Format, entries: list[Entry]) -> list[Any]:
+    """The checked samples of some entries."""
+    return [_read(entry, index, form.kind) for index, entry in enumerate(entries)]
 
 
 def _from_path(form: Format, path: Path, rule: SplitRule) -> list[Entry]:
@@ -192,7 +217,7 @@ def _of_own_split(path: Path, entries: list[Entry], rule: SplitRule) -> list[Ent
 
 
 def _entries(form: Format, path: Path | None, split: str) -> list[Entry]:
-    """What the reader found, samples wrapped as entries."""
+    """Entries of the reader; samples are wrapped as entries."""
     found = form.read(path, ReadOptions(split))
     if len(found) == 0:
         raise ValueError(
@@ -250,7 +275,7 @@ def _keep(samples: Sequence[Any], classes: tuple[str, ...] | None, negatives: bo
 
 
 def _has_something(sample: Any, negatives: bool) -> bool:
-    """Whether a sample has a point or a class; with ``negatives``, also whether it could have boxes."""
+    """True where a sample has a point or a class; with ``negatives``, also whether it could have boxes."""
     named = sample.points or getattr(sample, "labels", ())
     return bool(named) or (negatives and getattr(sample, "boxes", None) is not None)
 

@@ -22,6 +22,7 @@ from visionrl.ops.resample import patch, resize, warp, windows
 from visionrl.ops.xp import (
     Array,
     DeviceTable,
+    Recalled,
     const,
     counts,
     is_torch,
@@ -36,6 +37,7 @@ __all__ = [
     "Array",
     "DeviceTable",
     "Pyramid",
+    "Recalled",
     "area",
     "box_around",
     "box_mask",

@@ -9,10 +9,10 @@ import numpy as np
 
 from visionrl.ops.geometry import columns
 from visionrl.ops.geometry import size as box_size
-from visionrl.ops.xp import Array, DeviceTable, xp_of
+from visionrl.ops.xp import Array, DeviceTable, Recalled, xp_of
 
 
-class Pyramid:
+class Pyramid(Recalled):
     """M images of one size and their halvings, channel-last uint8 (OpenCV scales 3 channels faster so).
 
     Level ``k`` is 2^k times smaller, made by averaging, so a window out of it is not aliased

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from visionrl.ops.resample import _spread
-from visionrl.ops.xp import Array, DeviceTable, is_torch, like, to_numpy
+from visionrl.ops.xp import Array, DeviceTable, Recalled, is_torch, like, to_numpy
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +46,7 @@ class Beam(NamedTuple):
     down: Array
 
 
-class Densities:
+class Densities(Recalled):
     """Volumes as slices across the beam, lent to any array library.
 
     Args:

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from visionrl.ops.geometry import columns, unit
-from visionrl.ops.xp import Array, DeviceTable, const, xp_of
+from visionrl.ops.xp import Array, DeviceTable, Recalled, const, xp_of
 
 ACROSS = ((1, 2), (0, 2), (0, 1))  # axes that run right and down in an image of the plane across x, y and z
 
 
-class Volumes:
+class Volumes(Recalled):
     """Volumes of any size with a border of zeros, one after the other in one block, lent to any array library.
 
     Args:

@@ -81,7 +81,25 @@ def counts(numbers: Array, kinds: int) -> Array:
     return like(np.stack(found), numbers)
 
 
-class DeviceTable:
+class Recalled:
+    """An object that may have a recipe to make it again: its pickle then holds the recipe alone; deep copies share it.
+
+    Attributes:
+        recipe: a function and its arguments; None pickles the object itself.
+    """
+
+    recipe: tuple[Callable[..., Any], tuple[Any, ...]] | None = None
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickle the recipe where there is one."""
+        return self.recipe or super().__reduce_ex__(protocol)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """Share the object, which nobody writes to."""
+        return self
+
+
+class DeviceTable(Recalled):
     """An array of NumPy that is lent to any library and device; each copy is made once, on first access.
 
     Args:
@@ -107,10 +125,6 @@ class DeviceTable:
 
     def __getstate__(self) -> dict:
         return {"array": self.array, "view": self.view, "_copies": {}}
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> DeviceTable:
-        """Share the array, which nobody writes to."""
-        return self
 
 
 @functools.lru_cache(maxsize=512)

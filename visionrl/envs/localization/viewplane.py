@@ -10,13 +10,13 @@ import numpy as np
 from annotated_types import Ge, Interval, MinLen
 
 from visionrl import ops, rewards
-from visionrl.banks.patches import shared
+from visionrl.banks.volumes import cut_volumes
 from visionrl.core import arguments, register
 from visionrl.core.observables import Image, OneHot, Vector
-from visionrl.datasets import VolumeSample
+from visionrl.datasets import VolumeSample, choose
 from visionrl.envs.localization.walk import Walk
 from visionrl.ops import Array, const, xp_of
-from visionrl.ops.volumes import Volumes, picture_axes, plane, plane_normal, plane_through
+from visionrl.ops.volumes import picture_axes, plane, plane_normal, plane_through
 from visionrl.rendering import Canvas
 
 # degrees that an angle to a volume's axis across the view may have; 60 around the view's own
@@ -116,12 +116,12 @@ class ViewPlane3D(Walk[State]):
             raise ValueError(f"landmarks must be three different names, got {self.landmarks!r}")
         steps = zip(self.angle_steps, self.shift_steps, strict=True)
         self.strides = tuple((angle, angle, angle, shift) for angle, shift in steps)  # type: ignore[misc]
-        self.samples = [sample for sample in self.load() if set(self.landmarks) <= set(sample.points)]
+        samples, asked = self.load(), set(self.landmarks)
+        self.samples = choose(samples, [n for n, sample in enumerate(samples) if asked <= set(sample.points)])
         if not self.samples:
             raise ValueError(f"landmarks must be in a sample or more, none has {', '.join(self.landmarks)}")
         self.items = len(self.samples)
-        volumes = [sample.volume[0] for sample in self.samples]
-        self.bank: Volumes = shared(Volumes, [sample.volume for sample in self.samples], volumes)
+        self.bank = cut_volumes(self.samples)
         normals = [np.abs(plane_through(in_mm(sample, self.landmarks))[0]) for sample in self.samples]
         self.across = int(np.mean(normals, axis=0).argmax()) if self.axis is None else self.axis
         self.show(

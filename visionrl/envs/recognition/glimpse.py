@@ -118,7 +118,7 @@ class GlimpseClassification(Task[State]):
             window=Image(self.bank.channels * len(self.scales), self.retina),
             position=Vector(2),
             glimpses=OneHot(self.glimpses),
-            mosaic=Mosaic(self.samples, *retina, self.bank.channels) if self.memory else None,
+            mosaic=Mosaic.of(self.samples, *retina, self.bank.channels) if self.memory else None,
             answer=self.controller.answer_shown,
         )
 

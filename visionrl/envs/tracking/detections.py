@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -46,7 +46,11 @@ class VideoDetections:
     """
 
     def __init__(self, sample: MotSample, sides: np.ndarray, detector: Detector) -> None:
-        self.sample, self.sides, self.detector = sample, sides, detector
+        self.sample, self.sides, self.detector = (
+            replace(sample, frames=()),
+            sides,
+            detector,
+        )  # the bank has the pixels
         known = np.unique(np.concatenate(list(sample.ids)))
         self.truth = np.full((len(sample.frames), max(len(known), 1), 4), np.nan)
         self.parts = np.full(self.truth.shape[:2], np.nan)

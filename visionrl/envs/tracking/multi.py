@@ -138,7 +138,7 @@ class MultiObjectTracking(Task[State]):
 
     def setup(self) -> None:
         samples = self.load()
-        self.bank = frame_bank([sample.frames for sample in samples], self.window, self.channels)
+        self.bank = frame_bank(samples, self.window, self.channels)
         detector = Detector(self.miss_rate, self.false_positives, self.jitter)
         sides = self.bank.sizes.array[self.bank.first]
         self.videos = [VideoDetections(*given, detector) for given in zip(samples, sides, strict=True)]
