@@ -26,3 +26,20 @@ def test_the_task_of_a_recipe_is_that_of_gym_make(task_id):
     config = resolve(TrainConfig(env=task_id))
     task, made = make_task(task_id, **config.env_kwargs), make_task(task_id, preset=config.preset)
     assert task.observation_space == made.observation_space and task.action_space == made.action_space
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[dqn.clonned]\ngamma = 1", "has 'clonned'"),
+        ("dqn = 3", "has 'dqn'"),
+        ("[presets.smal]\nclone_steps = 1", "presets of visionrl/Detection-v0, .* has 'smal'"),
+        ('preset = "big"', "has 'big'"),
+        ("[env]\nwindow = 3", "has 'env'; arguments of a task are a preset's"),
+        ("x = [", "is not"),
+    ],
+)
+def test_a_misspelt_recipe_is_refused(tmp_path, text, words):
+    (tmp_path / "r.toml").write_text(text)
+    with pytest.raises(ValueError, match=words):
+        load_recipe("Detection-v0", str(tmp_path / "r.toml"))

@@ -20,7 +20,7 @@ def commands():
     """(page, words) of every `visionrl train` and `visionrl evaluate` in the Markdown of the project."""
     found = []
     for page in sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]):
-        text = re.sub(r"\\\n\s*", " ", page.read_text())
+        text = re.sub(r"\\\n\s*", " ", page.read_text(encoding="utf-8"))
         for line in re.findall(r"visionrl (?:train|evaluate) [^\n`|]*", text):
             words = line.split("#")[0].split("; do")[0].split(" && ")[0]
             try:

@@ -11,7 +11,7 @@ def test_environment_pages_are_up_to_date():
     make_docs = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(make_docs)
     for name, text in make_docs.pages().items():
-        kept = (make_docs.FOLDER / name).read_text()
+        kept = (make_docs.FOLDER / name).read_text(encoding="utf-8")
         assert kept == text, f"run `python scripts/make_docs.py`: docs/environments/{name} is out of date"
 
 

@@ -17,7 +17,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 def blocks(page):
     """The Python blocks of a page."""
-    return re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+    return re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
 
 
 @pytest.fixture
@@ -56,13 +56,13 @@ PAGES = sorted([*DOCS.rglob("*.md"), *DOCS.parent.glob("*.md")])
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(DOCS.parent)))
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
         assert target.startswith("http") or (page.parent / target).exists(), target
 
 
 @pytest.mark.parametrize("task_id", sorted(TASKS))
 def test_the_readme_names_every_task_and_preset(task_id):
-    text = (DOCS.parent / "README.md").read_text()
+    text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
     name = task_id.removeprefix("visionrl/")
     row = next(
         line for line in text.splitlines() if line.startswith("|") and f"environments/{name}.md" in line

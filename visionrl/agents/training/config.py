@@ -15,6 +15,7 @@ from annotated_types import Ge, Interval
 
 from visionrl.core import entry_of
 from visionrl.core.arguments import check_arguments
+from visionrl.core.registry import Entry
 
 Algo = Literal["dqn", "ddqn", "qrdqn", "ppo", "a2c", "sac", "td3"]
 EPSILON_GREEDY = ("dqn", "ddqn", "qrdqn")
@@ -264,7 +265,7 @@ def load_recipe(env_id: str, recipe: str | None = None) -> dict[str, Any]:
     A recipe is a TOML file of hyper-parameters. At its top are ``algo``, the default ``preset`` and fields of
     ``TrainConfig`` for every algorithm (those in ``DECIDED``). The table of an algorithm, ``[dqn]``, has such fields,
     a ``preset``, and arguments of the algorithm; double DQN has the table of DQN. ``[dqn.cloned]`` replaces what that
-    table says where a run begins with cloning, ``[presets.NAME]`` where that preset is played. ``[train]`` has
+    table says where a run begins with cloning, ``[presets.NAME]`` where that preset is used. ``[train]`` has
     arguments of the task in training alone.
 
     Args:
@@ -288,14 +289,35 @@ def load_recipe(env_id: str, recipe: str | None = None) -> dict[str, Any]:
     if unknown := sorted(set(tables) - {"algo", "preset", "train", "presets", *get_args(Algo), *DECIDED}):
         rule = "recipe must have only algorithms, presets, [train] and fields of TrainConfig"
         raise ValueError(f"{rule}, {path} has {unknown[0]!r}; arguments of a task are a preset's")
+    check_tables(tables, entry_of(env_id), path)
     return tables
+
+
+def check_tables(tables: Mapping[str, Any], entry: Entry, path: Any) -> None:
+    """Refuse a recipe whose tables are misspelt.
+
+    Raises:
+        ValueError: names the file and the table.
+    """
+    for algo in get_args(Algo):
+        table = tables.get(algo, {})
+        inner = (
+            [key for key, value in table.items() if isinstance(value, dict)]
+            if isinstance(table, dict)
+            else [algo]
+        )
+        if wrong := [key for key in inner if key != "cloned"]:
+            raise ValueError(f"recipe must have tables [{algo}] and [{algo}.cloned], {path} has {wrong[0]!r}")
+    named = [*tables.get("presets", {}), *filter(None, [tables.get("preset")])]
+    if wrong := [name for name in named if name not in (*entry.presets, "none")]:
+        raise ValueError(f"recipe must name presets of {entry.id}, {path} has {wrong[0]!r}")
 
 
 def resolve(config: TrainConfig) -> TrainConfig:
     """The config with everything written out that the recipe and the defaults decide; see ``load_recipe``.
 
     The recipe's ``[train]`` table and its cloning are made for the preset that it names, and hold for the task's own
-    defaults too; another preset, a paper's constants, learns by reward alone and in the game that it is evaluated in.
+    defaults too; another preset, a paper's constants, learns by reward alone and in the task that it is evaluated in.
     """
     tables = load_recipe(config.env, config.recipe)
     algo = config.algo or tables.get("algo", ALGO)
@@ -343,7 +365,7 @@ def choose_steps(config: TrainConfig, chosen: dict[str, Any], usual: int) -> Non
         chosen["eval_every"] = min(chosen["eval_every"] or rare, rare)
 
 
-def describe_game(config: TrainConfig) -> str:
+def describe_task(config: TrainConfig) -> str:
     """The task of a resolved config, such as "visionrl/Detection-v0, preset small: window=48"."""
     text = f"{config.env}, "
     if config.preset:

@@ -23,7 +23,7 @@ from visionrl.agents.networks.frozen_features import on_images
 from visionrl.agents.networks.team import TeamPolicy
 from visionrl.agents.training.callback import RunCallback, Stopped
 from visionrl.agents.training.checkpoint import last_checkpoint
-from visionrl.agents.training.config import TrainConfig, describe_game, format_args, parse_args, resolve
+from visionrl.agents.training.config import TrainConfig, describe_task, format_args, parse_args, resolve
 from visionrl.agents.training.curriculum import Curriculum
 from visionrl.agents.training.models import build_model, eyes, fit_buffer, make_training_env
 from visionrl.agents.training.run_files import (
@@ -72,7 +72,7 @@ def train(config: TrainConfig) -> Path:
     if earlier is not None and finished(run, wanted.timesteps or 0):
         console.print(f"{run} is finished; it goes on if it is given more timesteps")
         return run
-    console.print(describe_game(wanted), markup=False, highlight=False, soft_wrap=True)
+    console.print(describe_task(wanted), markup=False, highlight=False, soft_wrap=True)
     with console.status("loading the data"):
         env = make_training_env(wanted)
         if earlier is None:
