@@ -12,8 +12,8 @@ from stable_baselines3.common.vec_env import VecNormalize, VecTransposeImage
 from visionrl.agents import TrainConfig, clone, make_vec_env
 from visionrl.agents.imitation.cloning import (
     Memory,
-    answers,
     expert_actions,
+    imitation_targets,
     mixed_actions,
     pays_task_rewards,
 )
@@ -102,7 +102,7 @@ def test_what_there_is_to_learn(algo: str) -> None:
     env = model.get_env()
     env.reset()
     wanted = expert_actions(env)
-    found = answers(model, wanted)
+    found = imitation_targets(model, wanted)
     if algo == "dqn":
         assert found.shape == (8, env.action_space.n)
         np.testing.assert_allclose(found[np.arange(8), wanted], found.max(1), atol=0.05)
@@ -111,7 +111,7 @@ def test_what_there_is_to_learn(algo: str) -> None:
         np.testing.assert_allclose(
             found[:, 1], state_values(env.unwrapped.venv.task, env.unwrapped.venv.state, 0.5)
         )
-    np.testing.assert_array_equal(answers(model, wanted, try_actions=False), wanted[:, None])
+    np.testing.assert_array_equal(imitation_targets(model, wanted, try_actions=False), wanted[:, None])
     clone(model, 16, try_actions=False)
 
 

@@ -11,7 +11,7 @@ from sb3_contrib import QRDQN
 from stable_baselines3 import DQN, PPO
 
 from visionrl.agents import TrainConfig, VisionExtractor, guided, make_vec_env
-from visionrl.agents.imitation.guided import draw_good
+from visionrl.agents.imitation.guided import sample_good_actions
 from visionrl.agents.training.models import algorithm_of
 from visionrl.core.capabilities import rewarded_actions
 
@@ -54,7 +54,7 @@ def test_good_actions_have_equal_chances() -> None:
     good = np.array([[True, False, True, False], [False, False, False, False]])
     env.unwrapped.venv.task.good_actions = lambda state: good
     np.random.seed(0)  # noqa: NPY002
-    drawn = np.array([draw_good(env) for _ in range(400)])
+    drawn = np.array([sample_good_actions(env) for _ in range(400)])
     counts = np.stack([np.bincount(column, minlength=4) for column in drawn.T])
     assert counts[0, 1] == counts[0, 3] == 0 and counts[0, 0] > 160 and counts[0, 2] > 160
     assert (counts[1] > 60).all()  # none is good: all may be drawn

@@ -14,7 +14,7 @@ import torch
 from visionrl.agents import TrainConfig, load_agent, train
 from visionrl.agents.evaluation.policies import ScoredPolicy, agent_policy
 from visionrl.agents.imitation.scorer import fit_scorer
-from visionrl.agents.training.models import build_model, eyes, make_training_env
+from visionrl.agents.training.models import build_model, extractor_kwargs, make_training_env
 from visionrl.cli import main as cli
 from visionrl.ops import to_numpy
 
@@ -35,7 +35,7 @@ def test_what_it_says_goes_with_the_overlap(tmp_path: Path) -> None:
     model = build_model(tiny, env)
     losses: list[float] = []
     scorer = fit_scorer(
-        model, tiny.scorer_steps, on_step=lambda done, loss: losses.append(loss), **eyes(tiny)
+        model, tiny.scorer_steps, on_step=lambda done, loss: losses.append(loss), **extractor_kwargs(tiny)
     )
     assert not scorer.training and "history" not in scorer.space.spaces
     obs, said, true = env.reset(), [], []
@@ -45,7 +45,9 @@ def test_what_it_says_goes_with_the_overlap(tmp_path: Path) -> None:
         true.append(to_numpy(venv.task.detection_quality(venv.state)))
         obs = env.step(to_numpy(venv.task.expert(venv.state)))[0]
     assert np.corrcoef(np.concatenate(said), np.concatenate(true))[0, 1] > 0.5
-    again = fit_scorer(build_model(tiny, make_training_env(tiny)), tiny.scorer_steps, **eyes(tiny))
+    again = fit_scorer(
+        build_model(tiny, make_training_env(tiny)), tiny.scorer_steps, **extractor_kwargs(tiny)
+    )
     assert all(map(torch.equal, again.state_dict().values(), scorer.state_dict().values()))
 
 

@@ -13,7 +13,7 @@ import torch
 
 from visionrl.agents import TrainConfig, agent_policy, evaluate, load_agent, train
 from visionrl.agents.shipped import HOME
-from visionrl.agents.training.saving import completed, folder_of, ship
+from visionrl.agents.training.saving import fill_state_dict, folder_of, ship
 
 NAMES = sorted(path.name for path in HOME.iterdir() if (path / "config.json").is_file())
 
@@ -58,8 +58,8 @@ def test_a_run_is_shipped_and_loaded(tmp_path: Path) -> None:
 def test_target_networks_are_what_they_follow() -> None:
     state = {"q_net.a": torch.ones(1)}
     wanted = {"q_net.a": None, "q_net_target.a": None}
-    assert completed(state, wanted) == {"q_net.a": state["q_net.a"], "q_net_target.a": state["q_net.a"]}
-    assert completed({"actor.a": 1}, {"actor.a": None}) == {"actor.a": 1}
+    assert fill_state_dict(state, wanted) == {"q_net.a": state["q_net.a"], "q_net_target.a": state["q_net.a"]}
+    assert fill_state_dict({"actor.a": 1}, {"actor.a": None}) == {"actor.a": 1}
 
 
 def test_a_run_of_the_same_name_goes_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Where the agent looked in a video: noted, drawn, shown in a window that can be closed."""
+"""Where the agent looked in a video: noted, draw_view, shown in a window that can be closed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 from visionrl.agents.prediction import track as module
 from visionrl.agents.prediction.track import Watched, by_policy, track
-from visionrl.agents.prediction.track_view import Looked, drawn, fitting, inset, live_window
+from visionrl.agents.prediction.track_view import FrameView, draw_view, fit_zoom, inset, live_window
 from visionrl.cli import main as cli
 from visionrl.core import batch, make_task
 from visionrl.datasets import VideoSample
@@ -78,11 +78,11 @@ def near(picture: np.ndarray, colour: str, tolerance: int = 0) -> np.ndarray:
     return np.abs(picture.astype(int) - PALETTE[colour]).max(axis=-1) <= tolerance
 
 
-def watched(choices: int, kwargs: dict[str, Any]) -> list[Looked]:
+def watched(choices: int, kwargs: dict[str, Any]) -> list[FrameView]:
     """What is noted of the script on the pictures."""
     sample = VideoSample(pictures(), np.tile(BOX, (LENGTH, 1)))
     task = make_task(TRACKING, data=[sample], clip=None, split="test", **kwargs)
-    told: list[Looked] = []
+    told: list[FrameView] = []
     start = batch.stack([task.sample(np.random.default_rng(0), 0)])
     by_policy(Right(choices))(Watched(task, told.append), start)
     assert [looked.number for looked in told] == list(range(LENGTH))
@@ -124,8 +124,8 @@ def test_a_classical_method_has_no_looks(video: Path, tmp_path: Path, monkeypatc
 
 
 def test_the_drawing_has_thin_looks_and_a_strong_box() -> None:
-    looked = Looked(3, np.array([60.0, 20, 90, 50]), [BOX], [np.array([5.0, 5, 120, 70])])
-    picture = drawn(pictures()[0].transpose(1, 2, 0), looked, 3)
+    looked = FrameView(3, np.array([60.0, 20, 90, 50]), [BOX], [np.array([5.0, 5, 120, 70])])
+    picture = draw_view(pictures()[0].transpose(1, 2, 0), looked, 3)
     assert picture.shape == (240, 480, 3)
     blue, orange = near(picture, "look"), near(picture, "agent")
     assert blue[60:132, 30].all() and not blue[64:128, 31:101].any(), "the look's left edge, one pixel wide"
@@ -138,11 +138,13 @@ def test_the_drawing_has_thin_looks_and_a_strong_box() -> None:
 @pytest.mark.parametrize(("factor", "thin", "strong"), [(1, 1, 3), (4, 5, 13)])
 def test_lines_keep_their_strength_in_large_frames(factor: int, thin: int, strong: int) -> None:
     image = np.full((480 * factor, 640 * factor, 3), 90, np.uint8)
-    looked = Looked(0, factor * np.array([300.0, 100, 400, 200]), [factor * np.array([100.0, 100, 200, 200])])
-    picture = drawn(image, looked, 1)
+    looked = FrameView(
+        0, factor * np.array([300.0, 100, 400, 200]), [factor * np.array([100.0, 100, 200, 200])]
+    )
+    picture = draw_view(image, looked, 1)
     row = 150 * factor
     assert [near(picture, colour)[row].sum() for colour in ("look", "agent")] == [2 * thin, 2 * strong]
-    small = drawn(image, looked, 480 / (640 * factor))
+    small = draw_view(image, looked, 480 / (640 * factor))
     assert small.shape == (360, 480, 3)
     assert near(small, "look")[112].sum() == 2 and near(small, "agent")[112].sum() == 6
 
@@ -163,13 +165,13 @@ def test_the_film_shows_the_trail(video: Path, tmp_path: Path, scripted: None) -
 def test_the_inset_keeps_away_from_the_box() -> None:
     frame = np.full((80, 160, 3), 90, np.uint8)
     for x, corner in ((10, slice(-60, None)), (100, slice(0, 60))):
-        looked = Looked(0, np.array([x, 20.0, x + 30, 50]), window=np.full((3, 24, 24), 200, np.uint8))
-        bare = drawn(frame, looked, 3)
+        looked = FrameView(0, np.array([x, 20.0, x + 30, 50]), window=np.full((3, 24, 24), 200, np.uint8))
+        bare = draw_view(frame, looked, 3)
         shown = inset(bare, looked, 160)
         assert (shown[-59:-1, corner][:, 1:-1] == 200).all()
         assert near(shown[-60:, corner][[0, -1]], "look").all()
         assert (shown != bare).any(axis=-1).sum() <= 60 * 60
-    plain = Looked(0, BOX)
+    plain = FrameView(0, BOX)
     assert inset(bare, plain, 160) is bare
 
 
@@ -184,7 +186,7 @@ def test_the_inset_keeps_away_from_the_box() -> None:
     ],
 )
 def test_frames_fit_the_screen(shape: tuple[int, int], room: tuple[int, int], zoom: float) -> None:
-    assert fitting(shape, room) == pytest.approx(zoom)
+    assert fit_zoom(shape, room) == pytest.approx(zoom)
 
 
 @pytest.mark.parametrize("how", ["escape", "close"])
@@ -234,16 +236,16 @@ def test_the_window_shows_the_frame_the_looks_and_the_agents_view(
     looks = watched(STEPS + 1, PIXELS)
     for number, picture in enumerate(shown):
         frame = pictures()[number].transpose(1, 2, 0)
-        np.testing.assert_array_equal(picture, inset(drawn(frame, looks[number], 3), looks[number], 160))
+        np.testing.assert_array_equal(picture, inset(draw_view(frame, looks[number], 3), looks[number], 160))
     assert near(shown[1], "look")[96, 3 * 22] and near(shown[1], "agent")[96, 3 * 30]
 
 
 def test_other_keys_do_not_end_it(pygame: Any) -> None:
     frame = np.full((80, 160, 3), 90, np.uint8)
     with live_window(1000) as show:
-        assert show(frame, Looked(0, BOX))
+        assert show(frame, FrameView(0, BOX))
         pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=pygame.K_SPACE))
-        assert show(frame, Looked(1, BOX))
+        assert show(frame, FrameView(1, BOX))
         assert pygame.display.get_surface().get_size() == (480, 240)
 
 

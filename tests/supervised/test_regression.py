@@ -10,7 +10,7 @@ import torch
 
 from visionrl.agents import compare
 from visionrl.core import batch, make_task
-from visionrl.supervised.regression import draw, fit_regression, placed, walker
+from visionrl.supervised.regression import draw, fit_regression, move_to, regression_policy
 
 FLAT, DEEP = "visionrl/LandmarkLocalization-v0", "visionrl/LandmarkLocalization3D-v0"
 
@@ -37,7 +37,7 @@ def test_one_that_knows_the_way_arrives(env_id: str) -> None:
         at = (seen["position"] + 1) / 2 * (state.high)
         return torch.as_tensor(0.8 * (state.landmark - at) / task.steps[asked[-1]])
 
-    end = walker(net)(task, state)  # type: ignore[arg-type]
+    end = regression_policy(net)(task, state)  # type: ignore[arg-type]
     assert asked == [0, 0, 1, 1, 2, 2] and end.finished[0]
     assert np.linalg.norm(end.position - state.landmark) < 1
 
@@ -45,7 +45,7 @@ def test_one_that_knows_the_way_arrives(env_id: str) -> None:
 def test_places_outside_are_brought_inside() -> None:
     task: Any = make_task(DEEP, target="heart")
     state = batch.stack([task.sample(np.random.default_rng(0), 0)])
-    moved = placed(state, state.position + 1000, state.stage)
+    moved = move_to(state, state.position + 1000, state.stage)
     np.testing.assert_array_equal(moved.position, state.high)
     np.testing.assert_array_equal(moved.trail[:, -1], state.high)
 

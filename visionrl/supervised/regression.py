@@ -83,19 +83,19 @@ def fit_regression(
         loss.backward()
         optimizer.step()
         on_update(done + 1, loss.item())
-    return walker(net.eval())
+    return regression_policy(net.eval())
 
 
-def walker(net: Regressor) -> Run:
+def regression_policy(net: Regressor) -> Run:
     """Greedy localization that moves by the offsets a network predicts."""
 
     @torch.no_grad()
     def run(task: Any, state: Any) -> Any:
         for stage, step in enumerate(task.steps):
             for _ in range(LOOKS):
-                state = placed(state, np.rint(state.position), np.full_like(state.stage, stage))
+                state = move_to(state, np.rint(state.position), np.full_like(state.stage, stage))
                 way = net(task.observe(state)).double().numpy()
-                state = placed(state, state.position + way * step, state.stage)
+                state = move_to(state, state.position + way * step, state.stage)
         return replace(state, finished=np.ones_like(state.finished))
 
     return run
@@ -109,11 +109,11 @@ def draw(task: Any, rng: np.random.Generator, count: int) -> tuple[Any, np.ndarr
     steps = np.array(task.steps, float)
     spread = rng.normal(size=state.position.shape) * steps[np.maximum(stage - 1, 0)][:, None]
     place = np.where(stage[:, None] > 0, np.rint(state.landmark + spread), state.position)
-    state = placed(state, place, stage)
+    state = move_to(state, place, stage)
     return state, (state.landmark - state.position) / steps[stage][:, None]
 
 
-def placed(state: Any, place: np.ndarray, stage: np.ndarray) -> Any:
+def move_to(state: Any, place: np.ndarray, stage: np.ndarray) -> Any:
     """Move a state to a position, clipped to the image or volume, without its trail."""
     least, most = state.low, state.high
     place = np.clip(place, least, most)

@@ -64,14 +64,14 @@ def clone(
     obs, done, updates, loss = env.reset(), 0, 0, float("nan")
     while done < steps:
         wanted = expert_actions(env)
-        memory.add(obs, answers(model, wanted, try_actions))
+        memory.add(obs, imitation_targets(model, wanted, try_actions))
         obs = env.step(mixed_actions(model, obs, wanted, (done / steps, chance), rng))[0]
         done += env.num_envs
         optimizer.param_groups[0]["lr"] = first * max(1 - done / steps, 0.0)
         while updates * batch < done * REPEATS:
             loss, updates = update(model, optimizer, memory.draw(rng, batch)), updates + 1
         on_step(min(done, steps), loss)
-    settle_targets(model)
+    sync_target_networks(model)
     model._last_obs = None  # learning begins with new episodes
 
 
@@ -151,7 +151,7 @@ def update(
     return loss.item()
 
 
-def answers(model: Any, wanted: np.ndarray, try_actions: bool = True) -> np.ndarray:
+def imitation_targets(model: Any, wanted: np.ndarray, try_actions: bool = True) -> np.ndarray:
     """(B, n) float32 imitation targets in the present states, given the expert's actions (B, ...).
 
     For values of actions: the expert's (``action_values``). For actors: its action, and behind it, where there is a
@@ -177,7 +177,7 @@ def pays_task_rewards(env: Any) -> bool:
 
 
 def imitation_loss(model: Any, obs: dict[str, Tensor], answer: Tensor) -> Tensor:
-    """Loss of a model on imitation targets, (B, n), see ``answers``.
+    """Loss of a model on imitation targets, (B, n), see ``imitation_targets``.
 
     * Values of actions: Huber's loss, which sets their scale, and the divergence of softmax(values / 0.2), which ranks
       them: where several actions are as good, any of them will do. Of the expert's action alone, the negative
@@ -218,7 +218,7 @@ def critic_value(policy: Any, obs: dict[str, Tensor]) -> Tensor:
     return policy.value_net(policy.mlp_extractor.forward_critic(seen))
 
 
-def settle_targets(model: Any) -> None:
+def sync_target_networks(model: Any) -> None:
     """Copy the cloned networks into their target networks."""
     policy = model.policy
     for name in ("q_net", "quantile_net", "actor"):

@@ -18,7 +18,7 @@ class _Guided:
     def _sample_action(self: Any, learning_starts: int, action_noise: Any = None, n_envs: int = 1) -> Any:
         """The actions of all rows, and the same for the replay buffer."""
         if self.num_timesteps < learning_starts or np.random.rand() < self.exploration_rate:  # noqa: NPY002
-            actions = draw_good(self.env)
+            actions = sample_good_actions(self.env)
         else:
             actions, _ = self.predict(self._last_obs, deterministic=True)
         return actions, actions
@@ -41,7 +41,7 @@ def guided(algorithm: type) -> type:
     return type(f"Guided{algorithm.__name__}", (_Guided, algorithm), {})
 
 
-def draw_good(env: Any) -> np.ndarray:
+def sample_good_actions(env: Any) -> np.ndarray:
     """(B,) int64 actions, drawn from the good ones of each row's state; from all where none is good."""
     venv = env.unwrapped.venv
     good = to_numpy(good_actions(venv.task, venv.state))

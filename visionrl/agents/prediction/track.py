@@ -13,7 +13,7 @@ import numpy as np
 import tyro
 
 from visionrl.agents.prediction.track_files import boxes_file, film_file
-from visionrl.agents.prediction.track_view import Looked, Watched, live_window
+from visionrl.agents.prediction.track_view import FrameView, TrackedTask, live_window
 from visionrl.core import BASELINES, Task, batch, make_task
 
 TASK = "visionrl/Tracking-v0"
@@ -115,7 +115,7 @@ def track(
         film = stack.enter_context(film_file(film_path, count, fps)) if film_path else None
         image = task.bank.image  # type: ignore[attr-defined]
 
-        def frame_done(looked: Looked) -> None:
+        def frame_done(looked: FrameView) -> None:
             table(looked.number, looked.box)
             if film:
                 film(image(looked.number), looked)
@@ -124,7 +124,7 @@ def track(
                 raise Ended
 
         with suppress(Ended):
-            follow(Watched(task, frame_done), batch.stack([task.sample(np.random.default_rng(0), 0)]))
+            follow(TrackedTask(task, frame_done), batch.stack([task.sample(np.random.default_rng(0), 0)]))
     return [path for path in (table_path, film_path) if path]
 
 

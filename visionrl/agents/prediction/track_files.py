@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from visionrl.agents.prediction.track_view import Looked, drawn
+from visionrl.agents.prediction.track_view import FrameView, draw_view
 from visionrl.rendering import replacing, usual_zoom
 
 MOST_PICTURES = 150  # of a GIF or WebP, which is held in memory until it is written
@@ -29,7 +29,7 @@ def boxes_file(path: Path) -> Iterator[Callable[[int, np.ndarray], None]]:
 
 
 @contextmanager
-def film_file(path: Path, count: int, fps: float) -> Iterator[Callable[[np.ndarray, Looked], None]]:
+def film_file(path: Path, count: int, fps: float) -> Iterator[Callable[[np.ndarray, FrameView], None]]:
     """Open a film of ``count`` frames; yields a function that draws a view on a frame, (H, W, C), and appends it."""
     whole = path.suffix.lower() == ".mp4"
     kept = (
@@ -38,10 +38,14 @@ def film_file(path: Path, count: int, fps: float) -> Iterator[Callable[[np.ndarr
     wanted = set(kept)
     with (mp4_file if whole else pictures_file)(path, fps) as add:
 
-        def draw(image: np.ndarray, looked: Looked) -> None:
+        def draw(image: np.ndarray, looked: FrameView) -> None:
             if looked.number in wanted:
                 usual = usual_zoom(image.shape[:2])
-                add(drawn(image, looked, usual if whole else min(usual, LONGEST_SIDE / max(image.shape[:2]))))
+                add(
+                    draw_view(
+                        image, looked, usual if whole else min(usual, LONGEST_SIDE / max(image.shape[:2]))
+                    )
+                )
 
         yield draw
 

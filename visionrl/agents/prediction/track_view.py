@@ -21,7 +21,7 @@ STRONG = 3  # width of the box's line, in thin lines
 
 
 @dataclass(frozen=True)
-class Looked:
+class FrameView:
     """Everything that a tracker looked at in a finished frame.
 
     Attributes:
@@ -39,18 +39,18 @@ class Looked:
     window: np.ndarray | None = None
 
 
-Show = Callable[[np.ndarray, Looked], bool]  # (H, W, C) frame, what was looked at -> whether to go on
+Show = Callable[[np.ndarray, FrameView], bool]  # (H, W, C) frame, what was looked at -> whether to go on
 
 
 @dataclass
-class Watched:
+class TrackedTask:
     """Tracking task, one episode, that records observations and reports every finished frame.
 
     Everything else is the task's. Each observation counts as a view; classical methods place the box without one.
     """
 
     task: Task
-    tell: Callable[[Looked], None]
+    tell: Callable[[FrameView], None]
     looks: dict[str, Any] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> Any:
@@ -73,11 +73,11 @@ class Watched:
         after = self.task.step(state, action)
         if after.finished[0] or after.frame[0] != state.frame[0]:
             looks, self.looks = self.looks, {}
-            self.tell(Looked(int(state.frame[0]), after.box[0], **looks))
+            self.tell(FrameView(int(state.frame[0]), after.box[0], **looks))
         return after
 
 
-def drawn(image: np.ndarray, looked: Looked, zoom: float | None = None) -> np.ndarray:
+def draw_view(image: np.ndarray, looked: FrameView, zoom: float | None = None) -> np.ndarray:
     """A frame, (H, W, C) uint8, with what was looked at in thin lines and the box that it ended with in a strong one.
 
     Args:
@@ -97,11 +97,11 @@ def drawn(image: np.ndarray, looked: Looked, zoom: float | None = None) -> np.nd
     return canvas.pixels
 
 
-def inset(picture: np.ndarray, looked: Looked, wide: int) -> np.ndarray:
+def inset(picture: np.ndarray, looked: FrameView, wide: int) -> np.ndarray:
     """A picture, (H', W', 3), with the agent's own view in a lower corner, away from the box.
 
     Args:
-        picture: of ``drawn``.
+        picture: of ``draw_view``.
         looked: in the frame.
         wide: width of the frame, in its own pixels.
     """
@@ -118,7 +118,7 @@ def inset(picture: np.ndarray, looked: Looked, wide: int) -> np.ndarray:
     return both
 
 
-def fitting(shape: Sequence[int], room: Sequence[float]) -> float:
+def fit_zoom(shape: Sequence[int], room: Sequence[float]) -> float:
     """Zoom at which a frame (height, width) fits into (width, height): a whole number, or below 1."""
     wanted = max(-(-SMALLEST // max(shape)), 1)
     most = min(room[0] / shape[1], room[1] / shape[0])
@@ -134,8 +134,8 @@ def live_window(fps: float) -> Iterator[Show]:
     """
     pygame = display()
 
-    def show(image: np.ndarray, looked: Looked) -> bool:
-        picture = inset(drawn(image, looked, fitting(image.shape[:2], room)), looked, image.shape[1])
+    def show(image: np.ndarray, looked: FrameView) -> bool:
+        picture = inset(draw_view(image, looked, fit_zoom(image.shape[:2], room)), looked, image.shape[1])
         size = picture.shape[1::-1]
         screen = pygame.display.get_surface() or pygame.display.set_mode(size)
         screen.blit(pygame.image.frombuffer(picture.tobytes(), size, "RGB"), (0, 0))

@@ -141,28 +141,28 @@ def model_kwargs(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     """Arguments of the algorithm, and of its policy."""
     kwargs = config.algo_kwargs
     if isinstance(rate := kwargs.get("learning_rate"), str):
-        kwargs["learning_rate"] = falling(rate)
+        kwargs["learning_rate"] = linear_schedule(rate)
     if config.clone_steps and config.algo in EPSILON_GREEDY:
         kwargs.setdefault("exploration_initial_eps", kwargs.get("exploration_final_eps", 0.05))
     policy = {name: kwargs.pop(name) for name in POLICY_ARGS if name in kwargs}
     policy["features_extractor_class"] = FeatureHead if config.cache else VisionExtractor
     if config.communication:
         policy["communication"] = config.communication
-    trunk = {} if config.cache else {**eyes(config), **given(config, "fusion")}
-    return kwargs, {**policy, "features_extractor_kwargs": {**given(config, "features_dim"), **trunk}}
+    trunk = {} if config.cache else {**extractor_kwargs(config), **fields_given(config, "fusion")}
+    return kwargs, {**policy, "features_extractor_kwargs": {**fields_given(config, "features_dim"), **trunk}}
 
 
-def eyes(config: TrainConfig) -> dict[str, Any]:
+def extractor_kwargs(config: TrainConfig) -> dict[str, Any]:
     """The backbone of a config and its surroundings, as arguments of ``VisionExtractor``."""
-    return given(config, "backbone", "pretrained", "frozen", "weights", "stn", "attention")
+    return fields_given(config, "backbone", "pretrained", "frozen", "weights", "stn", "attention")
 
 
-def given(config: TrainConfig, *names: str) -> dict[str, Any]:
+def fields_given(config: TrainConfig, *names: str) -> dict[str, Any]:
     """Some fields of a config, those that are not None."""
     return {name: value for name in names if (value := getattr(config, name)) is not None}
 
 
-def falling(rate: str) -> LinearSchedule:
+def linear_schedule(rate: str) -> LinearSchedule:
     """Schedule of the learning rate "linear 1e-3": from 1e-3 to 0 over the run.
 
     Raises:

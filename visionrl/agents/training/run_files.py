@@ -151,7 +151,7 @@ def check_folder(config: TrainConfig) -> TrainConfig | None:
     return None
 
 
-def finished(run: Path, timesteps: int) -> bool:
+def is_finished(run: Path, timesteps: int) -> bool:
     """Tell if a run has all its results after so many steps."""
     metrics = run / "metrics.json"
     return metrics.is_file() and json.loads(metrics.read_text())["timesteps"] >= timesteps

@@ -18,7 +18,7 @@ from visionrl.agents.training.config import TrainConfig
 from visionrl.agents.training.models import (
     REPLAYING,
     algorithm_of,
-    eyes,
+    extractor_kwargs,
     feature_encoder,
     model_kwargs,
     policy_of,
@@ -70,7 +70,7 @@ def load_agent(run: str | Path, device: str = "auto") -> tuple[Any, TrainConfig]
         scores = take_prefixed(state, SCORER)
         model = empty_model(bare, observations, actions, state)
         if scores:
-            model.scorer = Scorer(observations, **eyes(bare)).to(model.device).eval()
+            model.scorer = Scorer(observations, **extractor_kwargs(bare)).to(model.device).eval()
             model.scorer.load_state_dict(scores)
         return model, config
     encoder = feature_encoder(bare, observations)
@@ -96,7 +96,7 @@ def empty_model(config: TrainConfig, observations: Space, actions: Space, state:
     model.__dict__.update(kwargs, policy_kwargs=policy_kwargs, seed=None, n_envs=1)
     model.observation_space, model.action_space = observations, actions
     model._setup_model()
-    model.policy.load_state_dict(completed(state, model.policy.state_dict()))
+    model.policy.load_state_dict(fill_state_dict(state, model.policy.state_dict()))
     model.policy.set_training_mode(False)
     return model
 
@@ -120,7 +120,7 @@ def ship(run: str | Path, name: str, home: Path = HOME) -> Path:
     return folder
 
 
-def completed(state: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+def fill_state_dict(state: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
     """The tensors of a policy with those of its target networks, which begin as what they follow."""
     missing = {key: key.replace(TARGET, ".") for key in wanted if key not in state and TARGET in key}
     return {**state, **{key: state[twin] for key, twin in missing.items() if twin in state}}

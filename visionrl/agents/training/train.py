@@ -25,11 +25,11 @@ from visionrl.agents.training.callback import RunCallback, Stopped
 from visionrl.agents.training.checkpoint import last_checkpoint
 from visionrl.agents.training.config import TrainConfig, describe_task, format_args, parse_args, resolve
 from visionrl.agents.training.curriculum import Curriculum
-from visionrl.agents.training.models import build_model, eyes, fit_buffer, make_training_env
+from visionrl.agents.training.models import build_model, extractor_kwargs, fit_buffer, make_training_env
 from visionrl.agents.training.run_files import (
     check_folder,
-    finished,
     inherit,
+    is_finished,
     plot_curve,
     write_config,
     write_json,
@@ -69,14 +69,14 @@ def train(config: TrainConfig) -> Path:
     earlier = check_folder(config)
     torch.set_num_threads(config.threads)
     wanted = resolve(config) if earlier is None else inherit(config, earlier)
-    if earlier is not None and finished(run, wanted.timesteps or 0):
+    if earlier is not None and is_finished(run, wanted.timesteps or 0):
         console.print(f"{run} is finished; it goes on if it is given more timesteps")
         return run
     console.print(describe_task(wanted), markup=False, highlight=False, soft_wrap=True)
     with console.status("loading the data"):
         env = make_training_env(wanted)
         if earlier is None:
-            wanted = settle(wanted, env.get_attr("task")[0])
+            wanted = resolve_env_args(wanted, env.get_attr("task")[0])
     wanted = fit_buffer(wanted, env, given="buffer_size" in config.algo_kwargs)
     model = build_model(wanted, env)
     if wanted.teacher:
@@ -90,7 +90,7 @@ def train(config: TrainConfig) -> Path:
     return run
 
 
-def settle(config: TrainConfig, task: Task) -> TrainConfig:
+def resolve_env_args(config: TrainConfig, task: Task) -> TrainConfig:
     """Write the arguments that the training split decided into the config, so that the other splits look the same.
 
     Raises:
@@ -140,7 +140,7 @@ def learn(model: Any, config: TrainConfig, run: Path, console: Console) -> RunCa
         with callback.listening():
             if config.clone_steps and not checkpoint:
                 clone_first(model, config, callback)
-            learn_on(model, config, callback)
+            continue_training(model, config, callback)
             if callback.stop:  # asked to during the last evaluation, after which the checkpoint is written
                 raise Stopped(callback.stop)
     except Stopped as stopped:
@@ -174,13 +174,13 @@ def clone_first(model: Any, config: TrainConfig, callback: RunCallback) -> None:
         rerender=config.rerender,
         try_actions=config.clone_action_values is not False,
     )
-    learn_on(model, replace(config, timesteps=0), callback)
+    continue_training(model, replace(config, timesteps=0), callback)
     bar.remove_task(bar.task_ids[-1])  # that of no steps
     if callback.stop:
         raise Stopped(callback.stop)
 
 
-def learn_on(model: Any, config: TrainConfig, callback: RunCallback) -> None:
+def continue_training(model: Any, config: TrainConfig, callback: RunCallback) -> None:
     """Let the model learn until it has taken the config's steps."""
     steps, callbacks = config.timesteps or 0, [cast(BaseCallback, callback)]
     if config.curriculum:
@@ -241,5 +241,5 @@ def score_reports(model: Any, config: TrainConfig, console: Console) -> Scorer:
             on_step=lambda done, loss: bar.update(
                 task, completed=done, description=f"scorer, loss {loss:.3f}"
             ),
-            **eyes(config),
+            **extractor_kwargs(config),
         )
