@@ -1,4 +1,4 @@
-"""Where the agent looked in a video: noted, draw_view, shown in a window that can be closed."""
+"""Where the agent looked in a video: recorded, drawn, shown in a window that can be closed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from visionrl.agents.prediction import track as module
-from visionrl.agents.prediction.track import Watched, by_policy, track
+from visionrl.agents.prediction.track import TrackedTask, by_policy, track
 from visionrl.agents.prediction.track_view import FrameView, draw_view, fit_zoom, inset, live_window
 from visionrl.cli import main as cli
 from visionrl.core import batch, make_task
@@ -84,7 +84,7 @@ def watched(choices: int, kwargs: dict[str, Any]) -> list[FrameView]:
     task = make_task(TRACKING, data=[sample], clip=None, split="test", **kwargs)
     told: list[FrameView] = []
     start = batch.stack([task.sample(np.random.default_rng(0), 0)])
-    by_policy(Right(choices))(Watched(task, told.append), start)
+    by_policy(Right(choices))(TrackedTask(task, told.append), start)
     assert [looked.number for looked in told] == list(range(LENGTH))
     return told
 
@@ -116,7 +116,7 @@ def test_a_filter_searches_a_square_of_four_sides() -> None:
 def test_a_classical_method_has_no_looks(video: Path, tmp_path: Path, monkeypatch: Any) -> None:
     told = []
     monkeypatch.setattr(
-        module, "Watched", lambda task, tell: Watched(task, lambda at: (told.append(at), tell(at)))
+        module, "TrackedTask", lambda task, tell: TrackedTask(task, lambda at: (told.append(at), tell(at)))
     )
     track("template matching", video, (10, 20, 24, 24), tmp_path / "a.csv")
     assert len(told) == LENGTH
