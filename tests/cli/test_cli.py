@@ -182,9 +182,11 @@ def test_without_a_display_play_writes_a_film(points, tmp_path):
 
 
 WAITING = """
-import sys, time
+import signal, sys, time
 import visionrl.agents.evaluation.compare
 from visionrl.cli import main as cli
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background ignores it
 
 def wait(*args, **kwargs):
     print("ready", flush=True)

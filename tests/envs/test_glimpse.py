@@ -227,7 +227,7 @@ def test_colour_images_of_different_sizes():
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"glimpses": 0}, "glimpses must be a whole number >= 1, got 0"),
+        ({"glimpses": 0}, r"glimpses must be a whole number in \[1, 20\], got 0"),
         ({"retina": 0}, "retina must be a whole number >= 1, got 0"),
         ({"retina": 2.5}, "retina must be a whole number >= 1, got 2.5"),
         ({"places": True}, "places must be a whole number >= 1, got True"),

@@ -178,7 +178,7 @@ def test_expert_follows_a_jump_that_leaves_no_overlap():
             {"control": "update", "views": ["window"]},
             "views must have 'template' with control 'update', got \\('window',\\)",
         ),
-        ({"views": ["depth"]}, "views must be values, each one of"),
+        ({"views": ["depth"]}, "views must be 1 or more values, each one of"),
         ({"step_size": 2}, r"step_size must be a number in \[0.001, 1.0\]"),
         ({"min_size": 0}, "min_size must be a number >= 1.0"),
         ({"window": 0}, "window must be a whole number >= 8"),

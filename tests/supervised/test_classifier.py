@@ -145,7 +145,7 @@ def test_a_run_is_not_overwritten_nor_resumed_as_another(config):
     ("change", "message"),
     [
         ({"epochs": 0}, "epochs must be a whole number >= 1, got 0"),
-        ({"mixup": -1}, "mixup must be a number >= 0, got -1"),
+        ({"mixup": -1}, "mixup must be a number >= 0.0, got -1"),
         ({"augment": "all"}, "augment must be one of"),
     ],
 )
