@@ -164,7 +164,7 @@ def test_a_cached_agent_is_the_one_that_was_trained(tmp_path: Path) -> None:
         ({"algo": "a2c", "guided": True}, "guided must be off for a2c"),
         ({"algo": "qrdqn", "demo_steps": 10}, "demo_steps must be 0 for qrdqn, got 10"),
         ({"clone_steps": -1}, "clone_steps must be a whole number >= 0 or None, got -1"),
-        ({"curriculum": 1.5}, r"curriculum must be a number in \[0, 1\], got 1.5"),
+        ({"curriculum": 1.5}, r"curriculum must be a number in \[0.0, 1.0\], got 1.5"),
         ({"timesteps": 0}, "timesteps must be >= 1 without clone_steps, got 0"),
         ({"attention": "cross"}, "attention must be one of 'none', 'soft'"),
     ],

@@ -22,7 +22,7 @@ from stable_baselines3 import DQN, PPO
 import visionrl
 from visionrl.agents import TrainConfig, load_agent, make_vec_env, train
 from visionrl.agents.training.callback import RunCallback
-from visionrl.agents.training.config import describe_game, load_recipe, parse_args, resolve
+from visionrl.agents.training.config import describe_task, load_recipe, parse_args, resolve
 from visionrl.agents.training.models import ALGORITHMS, FITS, build_model, fit_buffer
 from visionrl.agents.training.run_files import space_from_json, space_to_json
 from visionrl.core import TASKS
@@ -312,17 +312,17 @@ def test_a_recipe_plays_what_gym_make_gives(env_id: str) -> None:
     for algo in (None, *load_recipe(env_id).keys() & ALGORITHMS.keys()):
         config = resolve(TrainConfig(env=env_id, algo=algo))
         assert config.env_kwargs == ({"preset": config.preset} if config.preset else {})
-        assert describe_game(config).startswith(f"{env_id}, {'preset' if config.preset else 'no preset'}")
+        assert describe_task(config).startswith(f"{env_id}, {'preset' if config.preset else 'no preset'}")
         plain = resolve(TrainConfig(env=env_id, algo=algo, preset="none"))
-        assert plain.env_kwargs == {} and describe_game(plain).startswith(f"{env_id}, no preset")
+        assert plain.env_kwargs == {} and describe_task(plain).startswith(f"{env_id}, no preset")
         assert plain.clone_steps == config.clone_steps and plain.train_args == config.train_args
 
 
 def test_the_game_is_described() -> None:
     run = resolve(TrainConfig(env="Detection-v0", env_args=("step=0.1",), train_args=("window=40",)))
     game = "visionrl/Detection-v0, preset small: window=48; with step=0.1; in training also termination="
-    assert describe_game(run).startswith(game) and describe_game(run).endswith("window=40")
-    assert describe_game(resolve(TrainConfig(recipe="none"))) == f"{LANDMARK}, no preset"
+    assert describe_task(run).startswith(game) and describe_task(run).endswith("window=40")
+    assert describe_task(resolve(TrainConfig(recipe="none"))) == f"{LANDMARK}, no preset"
 
 
 def test_a_recipe_of_ones_own(tmp_path: Path) -> None:

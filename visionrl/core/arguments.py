@@ -141,7 +141,7 @@ def rule_of(hint: Any) -> str:
         least = [bound.min_length for bound in extras if isinstance(bound, at.MinLen)]
         if least and rule_of(base).startswith("values"):
             return f"{least[0]} or more {rule_of(base)}"
-        return " ".join([rule_of(base), *_bounds(extras)])
+        return " ".join([rule_of(base), *_bounds(extras, float if base is float else None)])
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Literal:
         return f"one of {', '.join(map(repr, inner))}"
@@ -257,20 +257,23 @@ def _check_bounds(extras: Sequence[Any], value: Any) -> None:
             raise TypeError(f"bounds must be Ge, Gt, Le, Lt, Interval, MinLen or MaxLen, got {bound!r}")
 
 
-def _bounds(extras: Sequence[Any]) -> list[str]:
+def _bounds(extras: Sequence[Any], kind: type[float] | None) -> list[str]:
     """The bounds in words: ">= 8", "in [0, 1]", "one or more"; a string among them stands as it is."""
+    shown: Callable[[Any], Any] = kind or (
+        lambda number: number
+    )  # typing takes [0, 1] and [0.0, 1.0] for one annotation
     low: tuple[str, Any] | None = None
     high: tuple[str, Any] | None = None
     words: list[str] = []
     for bound in _flat(extras):
         if isinstance(bound, at.Ge):
-            low = "[", bound.ge
+            low = "[", shown(bound.ge)
         elif isinstance(bound, at.Gt):
-            low = "(", bound.gt
+            low = "(", shown(bound.gt)
         elif isinstance(bound, at.Le):
-            high = "]", bound.le
+            high = "]", shown(bound.le)
         elif isinstance(bound, at.Lt):
-            high = ")", bound.lt
+            high = ")", shown(bound.lt)
         elif isinstance(bound, at.MinLen):
             words.append(f"of {bound.min_length} or more")
         elif isinstance(bound, str):
