@@ -11,7 +11,7 @@ from visionrl.core.registry import (
     make_task,
     register,
 )
-from visionrl.core.task import Task, check_choice, check_range
+from visionrl.core.task import Task, check_choice
 from visionrl.core.vector_env import TaskVectorEnv
 
 __all__ = [
@@ -24,7 +24,6 @@ __all__ = [
     "arguments",
     "baseline",
     "check_choice",
-    "check_range",
     "checked",
     "describe_arguments",
     "entry_of",

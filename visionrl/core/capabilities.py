@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from gymnasium import Space, spaces
+from gymnasium import spaces
 
 from visionrl.ops import Array, like, one_hot, xp_of
 
@@ -103,24 +103,6 @@ class DatasetMetrics(Protocol):
     """
 
     dataset_metrics: Sequence[DatasetMetric]
-
-
-class Control(Protocol):
-    """A way to act: the action space, the history of actions, what an action does, and what the expert does.
-
-    Discrete and continuous control of one task are two controls. What ``motion`` and ``toward`` take and give is the
-    family's; see ``envs/<family>``.
-
-    Attributes:
-        space: the action space.
-        blank: the history of actions at the start of one episode.
-    """
-
-    space: Space
-    blank: np.ndarray
-
-    def push(self, history: Array, action: Array) -> Array:
-        """The history (B, n, ...) with the newest action at its end."""
 
 
 def record_all(task: Any, ends: Any) -> dict[str, np.ndarray]:

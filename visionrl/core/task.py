@@ -144,19 +144,6 @@ class Task(ABC, Generic[StateT]):
         """A picture of one row of a NumPy state (fields without the axis B): (H, W, 3) uint8 RGB."""
 
 
-def check_range(name: str, value: Any, low: float, high: float = float("inf")) -> None:
-    """Refuse a number outside [low, high]; a whole ``low`` asks for a whole number.
-
-    Raises:
-        ValueError: names the argument, the rule, and the value.
-    """
-    kind = int if isinstance(low, int) else (int, float)
-    whole = isinstance(value, kind) and not isinstance(value, bool)
-    if not whole or not low <= value <= high:
-        rule = f"in [{low}, {high}]" if high < float("inf") else f">= {low}"
-        raise ValueError(f"{name} must be {'a whole number ' if kind is int else ''}{rule}, got {value!r}")
-
-
 def check_choice(name: str, value: Any, allowed: tuple) -> None:
     """Refuse a constructor argument that is not one of a few.
 
