@@ -65,7 +65,7 @@ def error(model: Any) -> float:
 @pytest.mark.parametrize("algo", ["dqn", "ddqn", "qrdqn", "ppo", "a2c"])
 def test_numbered_actions(algo: str) -> None:
     """Where what is sought is always the same, the position says roughly what to do."""
-    model = model_of(algo, LANDMARK, window=12, target="heart", steps=(4,), scales=(4,))
+    model = model_of(algo, LANDMARK, window=12, target="heart", step_sizes=(4,), scales=(4,))
     model.lr_schedule = lambda left: 1e-3
     before = agreement(model)
     clone(model, 1600)
@@ -116,7 +116,7 @@ def test_what_there_is_to_learn(algo: str) -> None:
 
 
 def test_a_critic_learns_what_states_are_worth() -> None:
-    model = model_of("ppo", LANDMARK, window=12, target="heart", steps=(4,), scales=(4,))
+    model = model_of("ppo", LANDMARK, window=12, target="heart", step_sizes=(4,), scales=(4,))
     model.lr_schedule = lambda left: 1e-3
 
     def miss() -> float:

@@ -35,7 +35,7 @@ def test_the_one_for_the_chest_is_as_good_as_stated() -> None:
 
 
 def test_a_run_is_shipped_and_loaded(tmp_path: Path) -> None:
-    args: dict[str, Any] = {"env_args": ("window=24", "scales=[2]", "steps=[4]", "max_episode_steps=10")}
+    args: dict[str, Any] = {"env_args": ("window=24", "scales=[2]", "step_sizes=[4]", "max_episode_steps=10")}
     sizes: dict[str, Any] = {"num_envs": 2, "eval_episodes": 2, "test_episodes": 2, "eval_every": 32}
     config = TrainConfig(
         timesteps=32,

@@ -19,7 +19,7 @@ from visionrl.agents.training.models import build_model
 from visionrl.agents.training.train import start_from_teacher
 
 ID = "visionrl/MultiLandmarkLocalization3D-v0"
-SMALL: dict[str, Any] = {"window": 5, "scales": (4,), "steps": (4,)}
+SMALL: dict[str, Any] = {"window": 5, "scales": (4,), "step_sizes": (4,)}
 
 
 def space(team: int) -> spaces.Dict:
@@ -78,7 +78,7 @@ def test_the_network_hardly_grows_with_the_team(algo: Any) -> None:
 @pytest.mark.slow
 def test_a_team_learns_from_the_experts() -> None:
     torch.manual_seed(0)
-    env = make_vec_env(ID, 8, seed=0, target=["heart", "trachea"], window=8, scales=(4,), steps=(4,))
+    env = make_vec_env(ID, 8, seed=0, target=["heart", "trachea"], window=8, scales=(4,), step_sizes=(4,))
     args: dict[str, Any] = {"learning_rate": 2e-3, "n_steps": 8, "batch_size": 32, "n_epochs": 1, "seed": 0}
     model = PPO(TeamPolicy, env, policy_kwargs={"communication": "mean"}, device="cpu", **args)
 
@@ -138,7 +138,7 @@ def test_a_batch_holds_as_many_decisions_for_a_team() -> None:
 
 
 def test_a_run_of_a_team_is_loaded_again(tmp_path: Any) -> None:
-    args = ("window=5", "scales=[4]", "steps=[4]", "team=2", "max_episode_steps=10")
+    args = ("window=5", "scales=[4]", "step_sizes=[4]", "team=2", "max_episode_steps=10")
     sizes: dict[str, Any] = {"num_envs": 2, "eval_episodes": 2, "test_episodes": 2, "eval_every": 64}
     config = TrainConfig(
         env=ID,
