@@ -33,7 +33,7 @@ def test_the_task_of_a_recipe_is_that_of_gym_make(task_id):
     [
         ("[dqn.clonned]\ngamma = 1", "has 'clonned'"),
         ("dqn = 3", "has 'dqn'"),
-        ("[presets.smal]\nclone_steps = 1", "presets of visionrl/Detection-v0, .* has 'smal'"),
+        ("[presets.cpus]\nclone_steps = 1", "presets of visionrl/Detection-v0, .* has 'cpus'"),
         ('preset = "big"', "has 'big'"),
         ("[env]\nwindow = 3", "has 'env'; arguments of a task are a preset's"),
         ("x = [", "is not"),

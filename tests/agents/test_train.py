@@ -244,9 +244,23 @@ def test_bad_data_leave_no_folder(tmp_path: Path) -> None:
 
 
 def test_parse_args() -> None:
-    pairs = ("window=45", "views=stage", "steps=[9,3]", "clip=null", "margin=0.1", 'target="heart"')
+    pairs = (
+        "window=45",
+        "shown_scales=stage",
+        "step_sizes=[9,3]",
+        "clip=null",
+        "margin=0.1",
+        'target="heart"',
+    )
     parsed = parse_args(pairs)
-    values = {"window": 45, "views": "stage", "steps": [9, 3], "clip": None, "margin": 0.1, "target": "heart"}
+    values = {
+        "window": 45,
+        "shown_scales": "stage",
+        "step_sizes": [9, 3],
+        "clip": None,
+        "margin": 0.1,
+        "target": "heart",
+    }
     assert parsed == values
     for bad in ("window", "=3", "two words=3"):
         with pytest.raises(ValueError, match="name=value"):
@@ -286,7 +300,7 @@ def test_recipes_may_learn_otherwise_after_cloning() -> None:
 def test_what_is_given_wins_over_the_recipe() -> None:
     table = load_recipe(LANDMARK)
     plain = resolve(TrainConfig(env=LANDMARK))
-    assert plain.num_envs == table["dqn"]["num_envs"] and plain.env_kwargs == {"preset": "small"}
+    assert plain.num_envs == table["dqn"]["num_envs"] and plain.env_kwargs == {"preset": "cpu"}
     assert plain.algo_kwargs["gamma"] == table["dqn"]["gamma"] and "num_envs" not in plain.algo_kwargs
     given = resolve(TrainConfig(env=LANDMARK, num_envs=3, env_args=("window=40",), algo_args=("gamma=0.5",)))
     assert given.num_envs == 3 and given.env_kwargs["window"] == 40 and given.algo_kwargs["gamma"] == 0.5
@@ -320,7 +334,7 @@ def test_a_recipe_plays_what_gym_make_gives(env_id: str) -> None:
 
 def test_the_game_is_described() -> None:
     run = resolve(TrainConfig(env="Detection-v0", env_args=("step=0.1",), train_args=("window=40",)))
-    game = "visionrl/Detection-v0, preset small: window=48; with step=0.1; in training also termination="
+    game = "visionrl/Detection-v0, preset cpu: window=48; with step=0.1; in training also mode="
     assert describe_task(run).startswith(game) and describe_task(run).endswith("window=40")
     assert describe_task(resolve(TrainConfig(recipe="none"))) == f"{LANDMARK}, no preset"
 
@@ -333,8 +347,7 @@ def test_a_recipe_of_ones_own(tmp_path: Path) -> None:
         preset = "liao2017"
         fusion = "film"
         clone_steps = 7
-        [train]
-        augment = true
+        train_preset = "training"
         [ppo]
         gamma = 0.3
         [ppo.cloned]

@@ -24,6 +24,7 @@ from visionrl.envs.registration.proposals import Bank
         "liao2017": {"control": "unit", "termination": "close", "epsilon": 0.5},
         "bauer2021": {"control": "steps", "reward_levels": (0.5, -0.1, -0.6)},
         "gauss_newton": {"control": "gauss_newton"},
+        "training": {"augment": True},
     },
 )
 @arguments
@@ -98,6 +99,7 @@ class Registration2D(Align):
         "liao2017": {"control": "unit", "termination": "close", "epsilon": 0.5},
         "bauer2021": {"control": "steps", "reward_levels": (0.5, -0.1, -0.6)},
         "gauss_newton": {"control": "gauss_newton"},
+        "training": {"augment": True},
     },
 )
 @arguments

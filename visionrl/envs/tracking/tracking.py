@@ -35,7 +35,7 @@ FOLLOW = {"control": "follow", "views": ("response",), "reward_type": "overlap",
         "ren2018": {"control": "update"},
         "follow": FOLLOW,
         "redetect": FOLLOW | {"control": "redetect"},
-        "small": {"window": 32, "context": 1.6},
+        "cpu": {"window": 32, "context": 1.6},
     },
     expert_success_rate={"follow": 0.9, "redetect": 0.9},  # no peak may be on the object
 )
