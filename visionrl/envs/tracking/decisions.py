@@ -101,7 +101,7 @@ class Turn:
         subject: (B,) int64, number of the track or detection.
         rank: (B,) int64, candidates that were passed over.
         candidates: (B, Q) int64, detections that it may go on with; -1 its predicted box, -2 none.
-        scores: (B, Q) float64, their correlation with its template, -1 to 1.
+        correlations: (B, Q) float64, their correlation with its template, -1 to 1.
         predicted: (B, 4) float64, the box of the track by its motion, in pixels; 0 for a detection.
     """
 
@@ -111,7 +111,7 @@ class Turn:
     subject: Array = 0
     rank: Array = 0
     candidates: Array = field(default_factory=lambda: np.full(CANDIDATES + 1, NONE))
-    scores: Array = field(default_factory=lambda: np.zeros(CANDIDATES + 1))
+    correlations: Array = field(default_factory=lambda: np.zeros(CANDIDATES + 1))
     predicted: Array = field(default_factory=lambda: np.zeros(4))
 
 
@@ -222,7 +222,7 @@ class Episode:
     def turn_of(self, phase: int, subject: int) -> Turn:
         """A turn with its candidates, best first, and their correlation with the template."""
         turn = Turn(self.time, False, phase, subject)
-        chosen, scores = turn.candidates, turn.scores
+        chosen, alike = turn.candidates, turn.correlations
         if phase == NEW:
             chosen[0] = subject
             return turn
@@ -235,10 +235,10 @@ class Episode:
         free, boxes = free[near], boxes[near]
         similar = window_correlation(template, self.found.windows[free])
         order = np.argsort(-similar - ops.iou(boxes, guess), kind="stable")[:CANDIDATES]
-        chosen[: len(order)], scores[: len(order)] = free[order], similar[order]
+        chosen[: len(order)], alike[: len(order)] = free[order], similar[order]
         if phase == 0 and late <= MAX_COAST and overlaps_frame(guess, self.clip.sides):
             chosen[len(order)] = PREDICTED
-            scores[len(order)] = window_correlation(template, self.clip.look(self.time, guess[None]))[0]
+            alike[len(order)] = window_correlation(template, self.clip.look(self.time, guess[None]))[0]
         return replace(turn, predicted=guess)
 
     def frames_unseen(self, track: int) -> int:
@@ -305,7 +305,8 @@ class Episode:
             values[5] = ops.iou(edges, guess)
             values[6] = ops.norm(ops.center(edges) - ops.center(guess)) / np.sqrt(ops.area(guess)) / 3
             values[7:9] = np.log(ops.size(edges) / ops.size(guess))
-            values[9:11] = turn.scores[rank], turn.scores[rank] - np.append(turn.scores, 0)[rank + 1]
+            alike = np.append(turn.correlations, 0)
+            values[9:11] = alike[rank], alike[rank] - alike[rank + 1]
             values[11] = (self.time - self.tracks.born[turn.subject]) / 20
             values[12] = self.frames_unseen(turn.subject) / self.clip.patience
         others = self.tracks.boxes[self.time, self.tracks.status == TRACKED]

@@ -15,7 +15,7 @@ from visionrl.core import Task, arguments, batch, register
 from visionrl.core.observables import Image, Vector
 from visionrl.datasets import MotSample
 from visionrl.envs.tracking.decisions import ACTIONS, FEATURES, Clip, Detections, Episode, Tracks, Turn
-from visionrl.envs.tracking.detections import SCORES, Detector, VideoDetections
+from visionrl.envs.tracking.detections import CLIP_METRICS, Detector, VideoDetections
 from visionrl.metrics.mot import boxes_per_frame
 from visionrl.ops import Array
 from visionrl.rendering import Canvas
@@ -32,7 +32,7 @@ class State(Turn, Tracks, Detections):
         start: (B,) int64, its frame with which the clip begins.
         length: (B,) int64, frames of the clip; T in all but short videos.
         action_labels: (B, 4) float64, of each action by the truth: 1 right, 0 neutral, -1 wrong.
-        result: (B, 6) float64, ``SCORES`` of the clip; 0 until it is over.
+        result: (B, 6) float64, ``CLIP_METRICS`` of the clip; 0 until it is over.
     """
 
     item: Array
@@ -163,7 +163,7 @@ class MultiObjectTracking(Task[State]):
         return state.finished
 
     def metrics(self, state: State) -> dict[str, Array]:
-        found = {name: state.result[:, k].copy() for k, name in enumerate(SCORES)}
+        found = {name: state.result[:, k].copy() for k, name in enumerate(CLIP_METRICS)}
         return {**found, "is_success": found["hota"] >= GOOD_HOTA}
 
     def expert(self, state: State) -> Array:
@@ -186,9 +186,9 @@ class MultiObjectTracking(Task[State]):
         return Clip(truth, video.sides, self.patience, lambda time, boxes: self.look(begins + time, boxes))
 
     def result(self, item: int, start: int, episode: Episode) -> np.ndarray:
-        """``SCORES`` of an episode, (6,); 0 until it is over."""
+        """``CLIP_METRICS`` of an episode, (6,); 0 until it is over."""
         if not episode.turn.finished:
-            return np.zeros(len(SCORES))
+            return np.zeros(len(CLIP_METRICS))
         length = len(episode.clip.truth)
         return self.videos[item].score(start, length, boxes_per_frame(episode.tracks.boxes[:length]))
 
