@@ -6,6 +6,7 @@ import json
 import pickle
 import resource
 import tracemalloc
+from dataclasses import dataclass
 from pathlib import Path
 
 import gymnasium as gym
@@ -272,6 +273,21 @@ def test_joined_states_hold_the_rows_of_both():
     for field, value in vars(both).items():
         np.testing.assert_array_equal(value[:2], vars(one)[field])
         np.testing.assert_array_equal(value[2:], vars(two)[field])
+
+
+def test_a_part_of_a_row_shares_the_arrays_of_the_state():
+    @dataclass(frozen=True)
+    class Part:
+        status: np.ndarray
+        boxes: np.ndarray
+
+    task = make_task("visionrl/MultiObjectTracking-v0", window=8, max_tracks=3)
+    state = batch.stack([task.sample(np.random.default_rng(k), k) for k in (0, 1)])
+    batch.part(state, Part, 1).status[2] = 7
+    assert state.status[:, 2].tolist() == [0, 7]
+    whole = batch.part(state, Part)
+    batch.put(whole, 0, batch.part(state, Part, 1))
+    np.testing.assert_array_equal(state.boxes[0], state.boxes[1])
 
 
 def test_the_end_and_the_beginning_of_a_row_are_told_apart():

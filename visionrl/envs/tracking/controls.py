@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import reduce
 from typing import Any
 
@@ -30,8 +31,8 @@ MIN_GAIN = 0.03  # overlap that the expert must gain to choose another peak than
 MIN_GAIN_WIDE = 0.1  # and where one may be the wide window's: smaller gains cannot be seen in the peaks
 
 
-class BoxControl:
-    """Base of the controls of a box below, for one move a frame.
+class TrackControl(ABC):
+    """How an agent moves the box that follows an object; one move a frame, unless a control says otherwise.
 
     Attributes:
         space: the action space.
@@ -52,8 +53,8 @@ class BoxControl:
     def __init__(self, min_size: float) -> None:
         self.min_size = min_size
 
-    def discrete(self, count: int) -> None:
-        """Make the space and the history those of so many actions."""
+    def number_actions(self, count: int) -> None:
+        """Set the space and the history to those of so many discrete actions."""
         self.space, self.history = spaces.Discrete(count), (kept := ActionHistory(count, KEPT))
         self.blank = kept.blank
 
@@ -69,6 +70,7 @@ class BoxControl:
         """(B,) bool, whether the filter learns from where an action puts the box."""
         return every_row(action)
 
+    @abstractmethod
     def motion(
         self, box: Array, limit: Array, action: Array, peaks: Array = None, frame_box: Array = None
     ) -> Array:
@@ -81,14 +83,13 @@ class BoxControl:
             peaks: (B, 4, 5), see ``CorrelationFilter.peaks``, or (B, 5, 5) with that of the wide window, the last.
             frame_box: (B, 4) the box with which the frame began; a restart goes back to it.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def toward(self, box: Array, limit: Array, target: Array, peaks: Array = None) -> Array:
         """The action after which a box fits best to the target (B, 4)."""
-        raise NotImplementedError
 
 
-class DiscreteMotion(BoxControl):
+class DiscreteMotion(TrackControl):
     """Steps, several a frame, and ``STOP``.
 
     Source: Yun et al. (2017), "Action-decision networks for visual tracking with deep reinforcement learning".
@@ -104,7 +105,7 @@ class DiscreteMotion(BoxControl):
     def __init__(self, min_size: float, step_size: float, max_moves: int) -> None:
         super().__init__(min_size)
         self.step_size, self.max_moves = step_size, max_moves
-        self.discrete(len(self.moves))
+        self.number_actions(len(self.moves))
         self.hold = np.array([STOP])
 
     def motion(
@@ -158,7 +159,7 @@ class TemplateMotion(DiscreteMotion):
         return (action == STOP) | (action == UPDATE)
 
 
-class ContinuousMotion(BoxControl):
+class ContinuousMotion(TrackControl):
     """One move a frame: (dx, dy) in sides of the box, and the share by which it grows, at most ``MAX_GROWTH``.
 
     Source: Chen et al. (2018), "Real-time 'actor-critic' tracking".
@@ -192,7 +193,7 @@ class ContinuousMotion(BoxControl):
         return xp.astype(xp.concat([shift, growth[:, None]], axis=1), xp.float32)
 
 
-class PeakSelection(BoxControl):
+class PeakSelection(TrackControl):
     """One choice a frame: to which filter's peak the box goes, and whether the filter learns from what is there.
 
     After Choi, Kwon & Lee (2018), "Real-time visual tracking by deep reinforced decision making", whose policy chooses
@@ -213,7 +214,7 @@ class PeakSelection(BoxControl):
         super().__init__(min_size)
         self.wide, self.choices = wide, MAPS + 1 + wide
         self.stay, self.min_gain = 2 * self.choices, MIN_GAIN_WIDE if wide else MIN_GAIN
-        self.discrete(self.stay + 1)
+        self.number_actions(self.stay + 1)
         self.hold = np.array([self.stay])
 
     def motion(
@@ -248,7 +249,7 @@ class PeakSelection(BoxControl):
         return xp.where(best == self.choices, still + self.stay, moving)
 
 
-def make_control(name: str, min_size: float, step_size: float, max_moves: int) -> BoxControl:
+def make_control(name: str, min_size: float, step_size: float, max_moves: int) -> TrackControl:
     """The control that an argument names; each takes the numbers that concern it."""
     if name == "continuous":
         return ContinuousMotion(min_size)
