@@ -182,7 +182,7 @@ def _scalar_arguments(name: str) -> dict[str, Any]:
         }
     images = [np.ascontiguousarray(s.image.transpose(1, 2, 0)).squeeze() for s in task.samples]
     pairs = [(i, k, tuple(map(float, task.samples[i].points[task.names[k]]))) for i, k in task.pairs]
-    sizes = {"window": task.bank.size, "steps": task.step_sizes, "scales": task.bank.scales}
+    sizes = {"window": task.bank.size, "step_sizes": task.step_sizes, "scales": task.bank.scales}
     return {"images": images, "pairs": pairs, "goals": len(task.names), **sizes}
 
 

@@ -72,6 +72,7 @@ def test_numbered_actions(algo: str) -> None:
     assert before < 0.5 and agreement(model) > 0.6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algo", ["ppo", "a2c", "sac", "td3"])
 def test_actions_in_a_box(algo: str) -> None:
     model = model_of(algo, GLIMPSE, control="continuous", retina=8)
@@ -115,6 +116,7 @@ def test_what_there_is_to_learn(algo: str) -> None:
     clone(model, 16, try_actions=False)
 
 
+@pytest.mark.slow
 def test_a_critic_learns_what_states_are_worth() -> None:
     model = model_of("ppo", LANDMARK, window=12, target="heart", step_sizes=(4,), scales=(4,))
     model.lr_schedule = lambda left: 1e-3

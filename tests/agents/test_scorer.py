@@ -29,6 +29,7 @@ def config(out: Path, **changes: object) -> TrainConfig:
     return TrainConfig(**(sizes | env | plain | changes))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_what_it_says_goes_with_the_overlap(tmp_path: Path) -> None:
     tiny = config(tmp_path, scorer_steps=1600, num_envs=16)
     env = make_training_env(tiny)

@@ -137,6 +137,7 @@ def test_a_batch_holds_as_many_decisions_for_a_team() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_run_of_a_team_is_loaded_again(tmp_path: Any) -> None:
     args = ("window=5", "scales=[4]", "step_sizes=[4]", "team=2", "max_episode_steps=10")
     sizes: dict[str, Any] = {"num_envs": 2, "eval_episodes": 2, "test_episodes": 2, "eval_every": 64}

@@ -80,6 +80,7 @@ def stop_at(patch: pytest.MonkeyPatch, steps: int) -> None:
     patch.setattr(RunCallback, "_on_step", step)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("easy")
 @pytest.mark.parametrize("algo", RUNS)
 def test_a_stopped_run_goes_on_exactly_and_loads(
@@ -103,6 +104,7 @@ def test_a_stopped_run_goes_on_exactly_and_loads(
     np.testing.assert_allclose(one, actions[0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_stopped_while_cloning_it_begins_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
@@ -124,6 +126,7 @@ def test_stopped_while_cloning_it_begins_anew(
     assert all(map(torch.equal, weights(train(replace(cut, resume=True))), weights(whole)))
 
 
+@pytest.mark.slow
 def test_cloning_alone_then_both(tmp_path: Path) -> None:
     """``timesteps=0`` is the supervised row; more steps go on from there as if they had been asked for at once."""
     config = tiny("dqn", tmp_path, timesteps=0, eval_every=None, name="alone")

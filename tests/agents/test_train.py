@@ -137,6 +137,7 @@ def test_load_agent_acts_like_the_zip(whole: TrainConfig) -> None:
         obs = env.step(actions)[0]
 
 
+@pytest.mark.slow
 def test_the_same_config_gives_the_same_agent(whole: TrainConfig, tmp_path: Path) -> None:
     saved = json.loads((whole.folder / "config.json").read_text())["config"]
     again = train(TrainConfig.from_dict({**saved, "out": str(tmp_path)}))
@@ -158,6 +159,7 @@ train(TrainConfig.from_dict(json.loads(sys.argv[1])))
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_exactly(whole: TrainConfig, tmp_path: Path) -> None:
     config = replace(whole, out=str(tmp_path))
     env = {**os.environ, "PYTHONPATH": str(Path(visionrl.__file__).parents[1])}
@@ -211,6 +213,7 @@ def test_another_config_is_not_resumed(whole: TrainConfig, change: dict, field: 
         train(config)
 
 
+@pytest.mark.slow
 def test_more_timesteps_continue_a_finished_run(tmp_path: Path, photos: str) -> None:
     config = tiny(tmp_path, photos, timesteps=128, eval_every=None, eval_episodes=2, test_episodes=2)
     train(config)

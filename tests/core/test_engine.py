@@ -65,6 +65,7 @@ def grows(env, measure, steps):
     return min(after - before for before, after in itertools.pairwise(found))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task_id", IDS)
 def test_arrays_and_objects_do_not_pile_up(task_id):
     env = vector(task_id, 4, max_episode_steps=9, **SMALL.get(task_id, {}))
@@ -87,6 +88,7 @@ def test_resident_memory_does_not_grow(task_id):
     assert grown < 4e6, f"resident memory grew by {grown} bytes"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task_id", IDS)
 @pytest.mark.parametrize("backend", ["numpy", "torch"])
 def test_a_snapshot_goes_on_exactly(task_id, backend, tmp_path):

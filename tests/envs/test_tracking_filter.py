@@ -191,6 +191,7 @@ def test_wrong_arguments_are_named(wrong, rule):
         make_task(ID, data=[video([(0, 0)] * 2)], **wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rule",
     [

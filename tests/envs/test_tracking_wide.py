@@ -203,6 +203,7 @@ def test_numpy_and_torch_agree():
     assert abs(expected[1, 0]) > 45 > abs(expected[0, 0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rule",
     ["rows_replay_single", "rows_replay_on_torch", "no_device_leak", "state_untouched", "rows_independent"],

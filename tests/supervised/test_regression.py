@@ -50,6 +50,7 @@ def test_places_outside_are_brought_inside() -> None:
     np.testing.assert_array_equal(moved.trail[:, -1], state.high)
 
 
+@pytest.mark.slow
 def test_it_learns_and_is_a_row() -> None:
     given: dict[str, Any] = {"target": "heart", "window": 24, "scales": (4,), "step_sizes": (4,)}
     losses: list[float] = []
