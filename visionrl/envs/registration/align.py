@@ -16,7 +16,13 @@ from visionrl.banks.label_maps import check_labels
 from visionrl.core import Task, arguments
 from visionrl.core.observables import Image
 from visionrl.datasets import PairSample
-from visionrl.envs.registration.controls import check_modalities, make_control, oscillates, two_modalities
+from visionrl.envs.registration.controls import (
+    check_modalities,
+    make_control,
+    oscillates,
+    remember,
+    two_modalities,
+)
 from visionrl.envs.registration.inliers import Inliers
 from visionrl.envs.registration.proposals import COARSER, Bank, GaussNewton, grey, proposal_scales
 from visionrl.metrics.similarity import mutual_information, ncc
@@ -233,11 +239,9 @@ class Align(Task[State]):
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
     def step(self, state: State, action: Array) -> State:
         xp = xp_of(state.pose)
-        pose = transforms.move(
-            state.pose, self.moves.motion(action, state.pose, state.proposals), self.transform
-        )
+        pose = transforms.move(state.pose, self.moves.motion(action, state.proposals), self.transform)
         pose = xp.where(self.allowed(pose, state.pose)[:, None, None], pose, state.pose)
-        trail = xp.concat([state.trail[:, 1:, ...], state.pose[:, None, ...]], axis=1)
+        trail = remember(state.trail, state.pose)
         if self.stop_distance:
             finished = transforms.distance(pose, state.target) <= self.stop_distance
         else:
@@ -291,7 +295,7 @@ class Align(Task[State]):
 
     def expert(self, state: State) -> Array:
         missing = transforms.residual(state.pose, state.target, self.transform)
-        quality = self.moves.quality(state.pose, state.target, state.proposals, 2 * self.arrived)
+        quality = self.moves.quality(state.proposals, state.pose, state.target, 2 * self.arrived)
         return self.moves.toward(missing, quality)
 
     def allowed(self, pose: Array, before: Array) -> Array:

@@ -16,7 +16,7 @@ from visionrl.core import Task, arguments, batch, register
 from visionrl.core.observables import Image, OneHot, Vector
 from visionrl.datasets import ImageSample, PairSample, VolumeSample
 from visionrl.envs.registration.align import check_axes
-from visionrl.envs.registration.control_points import ControlPoints, make_moves
+from visionrl.envs.registration.control_points import BSplineProposals, ControlPoints, make_control
 from visionrl.envs.registration.controls import two_modalities
 from visionrl.envs.registration.overlay import overlay_bent
 from visionrl.metrics.registration import folded_percent
@@ -112,7 +112,8 @@ class DeformableRegistration(Task[State]):
         check_labels(self.dice_of, [int(name) for name in self.bank.names])
         self.points = ControlPoints(self.control_points, self.axes, self.side, self.nodes)
         multimodal = two_modalities(self.samples) if paired else None
-        self.moves = make_moves(self.control, self.scales, self.window, self.axes, self.side, multimodal)
+        self.proposer = BSplineProposals(self.scales, self.window, self.axes, self.side, multimodal)
+        self.moves = make_control(self.control, self.proposer)
         self.show(
             window=Image(2 * len(self.scales), self.window, axes=self.axes),
             stage=OneHot(len(self.control_points)),
@@ -157,10 +158,10 @@ class DeformableRegistration(Task[State]):
         return self.with_field(state, field, state.visited + 1)
 
     def observe(self, state: State) -> dict[str, Array]:
-        xp, present = xp_of(state.field), self.present(state)
+        present = self.present(state)
         return self.seen(
             window=self.windows(state),
-            stage=xp.take(self.points.stages.on(present), present, axis=0),
+            stage=self.points.stages.rows(present),
             position=2 * self.points.at(present) / (self.side - 1) - 1,
             proposals=state.proposals,
         )
@@ -192,7 +193,7 @@ class DeformableRegistration(Task[State]):
 
     def expert(self, state: State) -> Array:
         missing = self.points.values(self.present(state), state.target - state.field)
-        return self.moves.toward(missing, state.proposals)
+        return self.moves.toward(missing, self.moves.quality(state.proposals, missing))
 
     def with_field(self, state: State, field: Array, visited: Array) -> State:
         """The state with another field (B, n, ..., n, d)."""
@@ -210,7 +211,7 @@ class DeformableRegistration(Task[State]):
     def propose(self, state: State) -> Array:
         """Moves of the control point by least squares, whatever the control, (B, scales, d + 2) float64."""
         now, windows = self.present(state), self.windows(state)
-        return self.moves.proposer.propose(state.image, windows, self.points.at(now), self.points.width(now))
+        return self.proposer.propose(state.image, windows, self.points.at(now), self.points.width(now))
 
     def windows(self, state: State) -> Array:
         """Fixed and moving image about the control points, (B, 2 * scales, w, ..., w) uint8."""
@@ -223,8 +224,7 @@ class DeformableRegistration(Task[State]):
 
     def error_mm(self, state: State) -> Array:
         """The error in millimetres (pixels of the image where it has no spacing), (B,)."""
-        units = self.bank.units.on(state.image)
-        return self.error(state) * xp_of(units).take(units, state.image, axis=0)
+        return self.error(state) * self.bank.units.rows(state.image)
 
 
 @register(
