@@ -10,7 +10,7 @@ import numpy as np
 from visionrl.baselines.simple_itk import BINS, coarse_to_fine, descend, package
 from visionrl.core import baseline
 from visionrl.core.registry import Run
-from visionrl.envs.registration.deformable import DeformableRegistration, State
+from visionrl.envs.registration.free_form import FreeForm, State
 from visionrl.ops.deform import lattice
 
 IMAGES, VOLUMES = "DeformableRegistration2D-v0", "DeformableRegistration3D-v0"
@@ -59,7 +59,7 @@ def gauss_newton(train: None) -> Run:
     Source: Lucas & Kanade (1981); Rueckert et al. (1999) for the splines.
     """
 
-    def run(task: DeformableRegistration, state: State) -> State:
+    def run(task: FreeForm, state: State) -> State:
         while not task.terminated(state)[0]:
             proposals = task.propose(state)[0]
             before, after = 1 - proposals[:, -2], 1 - proposals[:, -1]
@@ -76,7 +76,7 @@ def by_mutual_information(elastic: bool) -> Run:
     """SimpleITK as a method that solves an episode; ``elastic`` for B-splines after the affine map."""
     itk = package()
 
-    def run(task: DeformableRegistration, state: State) -> State:
+    def run(task: FreeForm, state: State) -> State:
         shape = (task.side,) * task.axes
         images = state.fixed[0].reshape(shape), task.bank.grey[int(state.image[0])]
         fixed, moving = (itk.GetImageFromArray(image.astype(np.float32)) for image in images)
