@@ -142,3 +142,36 @@ def ends_of(sample: PairSample) -> tuple[np.ndarray, np.ndarray]:
         np.array([np.argwhere(mask == label).mean(axis=0)[::-1] for label in labels]) for mask in masks
     )
     return first, second
+
+
+def two_modalities(samples: Sequence[PairSample]) -> DeviceTable | None:
+    """(M,) bool, which pairs are of two modalities; None where none are."""
+    differ = np.array([sample.modalities[0] != sample.modalities[1] for sample in samples])
+    return DeviceTable(differ) if differ.any() else None
+
+
+def check_modalities(samples: Sequence[PairSample], reward: str) -> None:
+    """Refuse to compare intensities of different modalities as if they were alike.
+
+    Raises:
+        ValueError: names the pair.
+    """
+    for sample in samples:
+        if reward == "ncc" and sample.modalities[0] != sample.modalities[1]:
+            raise ValueError(
+                f"reward_type 'ncc' needs images of one modality, pair {sample.name!r} has "
+                f"{' and '.join(sample.modalities)}; take 'mi', 'dice' or 'truth'"
+            )
+
+
+def check_axes(samples: Sequence[PairSample], axes: int, other: str) -> None:
+    """Refuse pairs of another dimension.
+
+    Raises:
+        ValueError: names the pair, and the task for it.
+    """
+    for sample in samples:
+        if (found := sample.fixed.ndim - 1) != axes:
+            raise ValueError(
+                f"pair {sample.name!r} must be of {axes}D images, got {found}D ones; {other} is for those"
+            )

@@ -13,16 +13,11 @@ from annotated_types import Ge, Interval, MinLen
 from visionrl import ops, rewards
 from visionrl.banks.image_pairs import within
 from visionrl.banks.label_maps import check_labels
+from visionrl.banks.pair_geometry import check_axes, check_modalities, two_modalities
 from visionrl.core import Task, arguments
 from visionrl.core.observables import Image
 from visionrl.datasets import PairSample
-from visionrl.envs.registration.controls import (
-    check_modalities,
-    make_control,
-    oscillates,
-    remember,
-    two_modalities,
-)
+from visionrl.envs.registration.controls import make_control, oscillates, remember
 from visionrl.envs.registration.inliers import Inliers
 from visionrl.envs.registration.proposals import COARSER, Bank, GaussNewton, grey, proposal_scales
 from visionrl.metrics.similarity import mutual_information, ncc
@@ -325,16 +320,3 @@ class Align(Task[State]):
 def from_fixed(view_transform: Array, pose: Array) -> Array:
     """The maps (B, d, d + 1) from the fixed to the moving image, of those from the view to both."""
     return transforms.compose(transforms.invert(view_transform), pose)
-
-
-def check_axes(samples: Sequence[PairSample], axes: int, other: str) -> None:
-    """Refuse pairs of another dimension.
-
-    Raises:
-        ValueError: names the pair, and the task for it.
-    """
-    for sample in samples:
-        if (found := sample.fixed.ndim - 1) != axes:
-            raise ValueError(
-                f"pair {sample.name!r} must be of {axes}D images, got {found}D ones; {other} is for those"
-            )

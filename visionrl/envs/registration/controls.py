@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from gymnasium import Space, spaces
 
-from visionrl.datasets import PairSample
-from visionrl.ops import Array, DeviceTable, const, one_hot, transforms, xp_of
+from visionrl.ops import Array, const, one_hot, transforms, xp_of
 from visionrl.ops.least_squares import NUM_SCORES
 
 STEPS = (0.0033, 0.01, 0.03, 0.09, 0.27)  # of half the field and of a radian (Bauer et al., 2021)
@@ -224,23 +222,3 @@ def clip_proposals(proposals: Array, largest: float) -> Array:
 def limits(proposals: Array, largest: float) -> Array:
     """(k + 2,) the largest number of a motion, and 1 for the shares."""
     return const((largest,) * (proposals.shape[-1] - NUM_SCORES) + (1.0,) * NUM_SCORES, proposals)
-
-
-def two_modalities(samples: Sequence[PairSample]) -> DeviceTable | None:
-    """(M,) bool, which pairs are of two modalities; None where none are."""
-    differ = np.array([sample.modalities[0] != sample.modalities[1] for sample in samples])
-    return DeviceTable(differ) if differ.any() else None
-
-
-def check_modalities(samples: Sequence[PairSample], reward: str) -> None:
-    """Refuse to compare intensities of different modalities as if they were alike.
-
-    Raises:
-        ValueError: names the pair.
-    """
-    for sample in samples:
-        if reward == "ncc" and sample.modalities[0] != sample.modalities[1]:
-            raise ValueError(
-                f"reward_type 'ncc' needs images of one modality, pair {sample.name!r} has "
-                f"{' and '.join(sample.modalities)}; take 'mi', 'dice' or 'truth'"
-            )

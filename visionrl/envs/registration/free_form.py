@@ -11,13 +11,13 @@ from annotated_types import Ge, Interval, MinLen
 
 from visionrl import rewards
 from visionrl.banks.label_maps import check_labels
+from visionrl.banks.pair_geometry import check_axes, two_modalities
 from visionrl.banks.true_fields import grids_with_truth, holds_pairs
 from visionrl.core import Task, arguments, batch
 from visionrl.core.observables import Image, OneHot, Vector
 from visionrl.datasets import PairSample
-from visionrl.envs.registration.align import EASY, check_axes
+from visionrl.envs.registration.align import EASY
 from visionrl.envs.registration.control_points import BSplineProposals, ControlPoints, make_control
-from visionrl.envs.registration.controls import two_modalities
 from visionrl.envs.registration.overlay import overlay_bent
 from visionrl.metrics.registration import folded_percent
 from visionrl.ops import Array, xp_of
