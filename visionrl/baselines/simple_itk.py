@@ -26,12 +26,14 @@ BINS = 32  # of the histograms of mutual information
 
 
 def package() -> Any:
-    """SimpleITK.
+    """SimpleITK, on one thread in all of this process: metrics sum on as many as the process may, whatever a method says.
 
     Raises:
         ImportError: it is missing; says how to get it.
     """
-    return simple_itk("registration needs")
+    itk = simple_itk("registration needs")
+    itk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    return itk
 
 
 def coarse_to_fine(itk: Any, fixed: Any, shrink: Sequence[int], samples: int) -> Any:
