@@ -1,4 +1,4 @@
-"""Geometry of pairs in two or three axes: points and true maps.
+"""Geometry of pairs in two or three axes: points and true maps; and checks of pairs.
 
 Places are (x, y) or (x, y, z) from the middle of their image, in the unit that the environment counts in.
 """
@@ -88,7 +88,7 @@ class PairGeometry(Recalled):
         """Target registration error of maps (B, d, d + 1) of pairs (B,): (B,) float64."""
         xp = xp_of(matrix)
         tables = (self.fixed_points, self.moving_points, self.weights, self.factors)
-        first, second, weight, factor = (xp.take(table.on(pair), pair, axis=0) for table in tables)
+        first, second, weight, factor = (table.rows(pair) for table in tables)
         return factor * xp.sum(weight * ops.norm(carry(matrix, first) - second), axis=-1)
 
 

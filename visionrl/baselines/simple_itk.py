@@ -26,7 +26,7 @@ BINS = 32  # of the histograms of mutual information
 
 
 def package() -> Any:
-    """SimpleITK, on one thread in all of this process: metrics sum on as many as the process may, whatever a method says.
+    """SimpleITK, on one thread in all of this process: metrics use as many as it may, whatever a method says.
 
     Raises:
         ImportError: it is missing; says how to get it.

@@ -251,11 +251,7 @@ class Align(Task[State]):
 
     def fixed(self, pair: Array, view_transform: Array) -> Array:
         """Windows of the fixed images, (B, scales, C, w, w)."""
-        return (
-            self.view(0, pair, view_transform)
-            if self.augment
-            else xp_of(pair).take(self.fixed_windows.on(pair), pair, axis=0)
-        )
+        return self.view(0, pair, view_transform) if self.augment else self.fixed_windows.rows(pair)
 
     def view(self, which: int, pair: Array, pose: Array, levels: Sequence[int] | None = None) -> Array:
         """Windows (B, levels, C, w, w) of the fixed (0) or the moving (1) images, at all scales by default."""

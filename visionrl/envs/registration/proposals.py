@@ -100,24 +100,20 @@ class GaussNewton:
         if self.known is None:
             grey, descent, inside = self.views(pair, view_transform)
         else:
-            grey, descent, inside = (xp.take(table.on(pair), pair, axis=0) for table in self.known)
+            grey, descent, inside = (table.rows(pair) for table in self.known)
         moving = self.grey(1, pair, pose)
         weight = xp.astype(inside & self.inside(1, pair, pose), descent.dtype)
-        differ = None if self.differ is None else xp.take(self.differ.on(pair), pair, axis=0)
+        differ = None if self.differ is None else self.differ.rows(pair)
         return clip_proposals(motions(descent, grey, moving, weight, differ), self.largest)
 
     def views(self, pair: Array, view_transform: Array) -> tuple[Array, Array, Array]:
         """Intensities (B, F, n) of fixed images, their changes with a motion (B, F, n, k), and (B, F, n) inside."""
         xp = xp_of(view_transform)
-        greys = xp.stack(
-            [
-                xp.stack(
-                    [self.beside(pair, view_transform, look, axis) for look in range(self.count)], axis=1
-                )
-                for axis in range(self.axes)
-            ],
-            axis=-1,
-        )
+        slopes = [
+            xp.stack([self.beside(pair, view_transform, look, axis) for look in range(self.count)], axis=1)
+            for axis in range(self.axes)
+        ]
+        greys = xp.stack(slopes, axis=-1)
         descent = xp.matmul(greys[..., None, :], self.ways.on(view_transform))[..., 0, :]
         return self.grey(0, pair, view_transform), descent, self.inside(0, pair, view_transform)
 
