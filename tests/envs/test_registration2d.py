@@ -345,6 +345,14 @@ def test_classical_methods(name, kind):
         assert error < limit
 
 
+def test_simpleitk_finds_the_same_map_again():
+    pytest.importorskip("SimpleITK")
+    made = make_task(ID, split="test")
+    state = batch.stack([made.sample(np.random.default_rng(0), 0)])
+    run = BASELINES[ID]["SimpleITK, mutual information"].fit(None)
+    np.testing.assert_array_equal(run(made, state).pose, run(made, state).pose)
+
+
 def test_a_blank_image_keeps_the_start():
     blank = replace(pair(), moving=np.zeros((1, 96, 96), np.uint8))
     for name in ("ECC", "ORB + RANSAC"):

@@ -134,7 +134,7 @@ def within(
     The margin, a number or (P, 1), is how far from the border places must lie.
     """
     xp, places = xp_of(pose), grid.on(pose)
-    half = xp.take(sizes.on(pair), pair, axis=0) / 2
+    half = sizes.rows(pair) / 2
     at = xp.abs(carry(pose, xp.broadcast_to(places[None, :, :], (pose.shape[0], *places.shape))))
     return ops.every(at <= half[:, None, :] - margin)
 

@@ -13,10 +13,11 @@ from annotated_types import Ge, Interval, MinLen
 from visionrl import ops, rewards
 from visionrl.banks.image_pairs import within
 from visionrl.banks.label_maps import check_labels
+from visionrl.banks.pair_geometry import check_axes, check_modalities, two_modalities
 from visionrl.core import Task, arguments
 from visionrl.core.observables import Image
 from visionrl.datasets import PairSample
-from visionrl.envs.registration.controls import check_modalities, make_control, oscillates, two_modalities
+from visionrl.envs.registration.controls import make_control, oscillates, remember
 from visionrl.envs.registration.inliers import Inliers
 from visionrl.envs.registration.proposals import COARSER, Bank, GaussNewton, grey, proposal_scales
 from visionrl.metrics.similarity import mutual_information, ncc
@@ -233,11 +234,9 @@ class Align(Task[State]):
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
     def step(self, state: State, action: Array) -> State:
         xp = xp_of(state.pose)
-        pose = transforms.move(
-            state.pose, self.moves.motion(action, state.pose, state.proposals), self.transform
-        )
+        pose = transforms.move(state.pose, self.moves.motion(action, state.proposals), self.transform)
         pose = xp.where(self.allowed(pose, state.pose)[:, None, None], pose, state.pose)
-        trail = xp.concat([state.trail[:, 1:, ...], state.pose[:, None, ...]], axis=1)
+        trail = remember(state.trail, state.pose)
         if self.stop_distance:
             finished = transforms.distance(pose, state.target) <= self.stop_distance
         else:
@@ -252,11 +251,7 @@ class Align(Task[State]):
 
     def fixed(self, pair: Array, view_transform: Array) -> Array:
         """Windows of the fixed images, (B, scales, C, w, w)."""
-        return (
-            self.view(0, pair, view_transform)
-            if self.augment
-            else xp_of(pair).take(self.fixed_windows.on(pair), pair, axis=0)
-        )
+        return self.view(0, pair, view_transform) if self.augment else self.fixed_windows.rows(pair)
 
     def view(self, which: int, pair: Array, pose: Array, levels: Sequence[int] | None = None) -> Array:
         """Windows (B, levels, C, w, w) of the fixed (0) or the moving (1) images, at all scales by default."""
@@ -291,7 +286,7 @@ class Align(Task[State]):
 
     def expert(self, state: State) -> Array:
         missing = transforms.residual(state.pose, state.target, self.transform)
-        quality = self.moves.quality(state.pose, state.target, state.proposals, 2 * self.arrived)
+        quality = self.moves.quality(state.proposals, state.pose, state.target, 2 * self.arrived)
         return self.moves.toward(missing, quality)
 
     def allowed(self, pose: Array, before: Array) -> Array:
@@ -321,16 +316,3 @@ class Align(Task[State]):
 def from_fixed(view_transform: Array, pose: Array) -> Array:
     """The maps (B, d, d + 1) from the fixed to the moving image, of those from the view to both."""
     return transforms.compose(transforms.invert(view_transform), pose)
-
-
-def check_axes(samples: Sequence[PairSample], axes: int, other: str) -> None:
-    """Refuse pairs of another dimension.
-
-    Raises:
-        ValueError: names the pair, and the task for it.
-    """
-    for sample in samples:
-        if (found := sample.fixed.ndim - 1) != axes:
-            raise ValueError(
-                f"pair {sample.name!r} must be of {axes}D images, got {found}D ones; {other} is for those"
-            )
