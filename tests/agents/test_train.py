@@ -275,8 +275,8 @@ def test_parse_args() -> None:
     [
         ({"algo": "reinforce"}, "algo must be one of"),
         ({"env": "visionrl/Nothing-v0"}, "env must be one of"),
-        ({"num_envs": 0}, "num_envs must be a whole number >= 1 or None, got 0"),
-        ({"threads": True}, "threads must be a whole number >= 1, got True"),
+        ({"num_envs": 0}, r"num_envs must be a whole number in \[1, 65536\] or None, got 0"),
+        ({"threads": True}, r"threads must be a whole number in \[1, 1024\], got True"),
         ({"preset": "caicedo2015"}, "preset must be one of none, alansary2019, .* for visionrl/LandmarkLoc"),
         ({"fusion": "sum"}, "fusion must be one of 'concat', 'film' or None, got 'sum'"),
         ({"env_args": ("window",)}, "name=value"),
@@ -336,8 +336,8 @@ def test_a_recipe_plays_what_gym_make_gives(env_id: str) -> None:
 
 
 def test_the_game_is_described() -> None:
-    run = resolve(TrainConfig(env="Detection-v0", env_args=("step=0.1",), train_args=("window=40",)))
-    game = "visionrl/Detection-v0, preset cpu: window=48; with step=0.1; in training also mode="
+    run = resolve(TrainConfig(env="Detection-v0", env_args=("step_size=0.1",), train_args=("window=40",)))
+    game = "visionrl/Detection-v0, preset cpu: window=48; with step_size=0.1; in training also mode="
     assert describe_task(run).startswith(game) and describe_task(run).endswith("window=40")
     assert describe_task(resolve(TrainConfig(recipe="none"))) == f"{LANDMARK}, no preset"
 

@@ -101,7 +101,7 @@ def test_list_and_show_load_no_torch():
         ),
         (
             ["evaluate", "--env", "Tracking-v0", "--split", "val", "--episodes", "0"],
-            ["episodes must be >= 1, got 0"],
+            ["episodes must be a whole number >= 1 or None, got 0"],
         ),
     ],
 )

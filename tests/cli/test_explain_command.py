@@ -239,7 +239,7 @@ def test_the_template_is_part_of_what_a_tracker_sees(tmp_path: Path, capsys: Any
     (["chess"], "subject must be the folder of a run or one of alexnet"),
     (["small"], "image must be given"),
     (["small", "--image", "nowhere.png"], "nowhere.png"),
-    (["small", "--image", "PHOTO", "--size", "4"], "size must be >= 8, got 4"),
+    (["small", "--image", "PHOTO", "--size", "4"], "size must be a whole number in [8, 4096] or None, got 4"),
     (["small", "--image", "PHOTO", "--out", "a.jpg"], "out must end in .png, got a.jpg"),
     (["small", "--image", "PHOTO", "--layer", "conv9"], "layer must be one of conv1, conv2, got 'conv9'"),
     (["small", "--image", "PHOTO", "--target", "1024"], "target must be in [0, 1024), got 1024"),

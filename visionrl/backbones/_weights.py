@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,14 +28,38 @@ def read_weights(source: str | PathLike[str] | Mapping[str, Tensor] | None) -> d
     if not path.is_file():
         raise FileNotFoundError(f"weights must be a file, got {path}")
     if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    state = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            from safetensors import SafetensorError
+            from safetensors.torch import load_file
+        except ModuleNotFoundError:
+            raise ValueError(f"{path} needs a package to be read: pip install safetensors") from None
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f"{path} must be a file of safetensors: {error}") from None
+    state = read_tensors(path)
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"weights must hold a dict of tensors, got {type(state).__name__} in {path}")
     return state
+
+
+def read_tensors(path: str | PathLike[str], device: str = "cpu") -> Any:
+    """What a .pt file holds, tensors and plain values; nothing in it runs.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is damaged, or holds something else; names the file.
+    """
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there must be a file {path}, which is not there") from None
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # of the unpickler, the zip reader, and what they call
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path} must be a file of tensors that torch.save wrote whole: {why}") from None
 
 
 def published(name: str, parts: Parts, which: bool | str) -> dict[str, Tensor] | None:

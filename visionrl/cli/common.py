@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, Literal
 
-from visionrl.core import checked
-from visionrl.core.arguments import hints_of
+from visionrl.core import entry_of
+from visionrl.core.arguments import check_arguments
 
 Split = Literal["train", "val", "test", "all"]
 
@@ -29,11 +30,20 @@ class Data:
     """Further arguments of the task, each "name=value" with a JSON value or a word: target=heart."""
 
     def __post_init__(self) -> None:
-        """Check the bounds of the options."""
-        cls: Any = type(self)
-        for name in ("seed", "num_envs"):
-            if hint := hints_of(cls).get(name):
-                checked(name, hint, getattr(self, name))
+        """Check the kinds and bounds of the options."""
+        check_arguments(self)
+
+    def check_task(self, env_id: str) -> None:
+        """Refuse arguments that a task does not have.
+
+        Raises:
+            ValueError: no such task, or an argument that is an option of its own.
+            UnknownArgumentError: the task does not have it.
+        """
+        from visionrl.agents.training.config import TASK_FIELDS, check_env_args
+
+        options = {field.name for field in fields(self)} - TASK_FIELDS
+        check_env_args(entry_of(env_id), "env_args", self.env_args, options)
 
     @property
     def env_kwargs(self) -> dict[str, Any]:
@@ -42,4 +52,17 @@ class Data:
 
         named = ("preset", "data", "classes", "split_file", "split_ratios")
         given = {name: getattr(self, name) for name in named}
-        return {**{key: value for key, value in given.items() if value}, **parse_args(self.env_args)}
+        return {**{k: x for k, x in given.items() if x not in (None, ())}, **parse_args(self.env_args)}
+
+
+def check_out(path: Path) -> None:
+    """Refuse to write into a folder that cannot be: one of those above is a file.
+
+    Raises:
+        NotADirectoryError: names the file.
+    """
+    for above in (path, *path.parents):
+        if above.is_dir():
+            return
+        if above.exists():
+            raise NotADirectoryError(f"out must be in a folder, {above} is a file")

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from annotated_types import Ge
+from annotated_types import Ge, Interval
 
-from visionrl.cli.common import Data, Split
+from visionrl.cli.common import Data, Split, check_out
 from visionrl.core import entry_of
 
 
@@ -27,11 +27,11 @@ class Evaluate(Data):
     """Id of the task, where no run is given."""
     split: Split = "test"
     """Samples to evaluate on."""
-    episodes: int | None = None
+    episodes: Annotated[int, Ge(1)] | None = None
     """How many; default every item once, but at most 512."""
     seed: Annotated[int, Ge(0)] = 0
     """Seed of the first episode."""
-    num_envs: Annotated[int, Ge(1)] = 64
+    num_envs: Annotated[int, Interval(ge=1, le=65_536)] = 64
     """Episodes at a time."""
     device: str = "auto"
     """Where the network lives: "cpu", "cuda", or "auto"."""
@@ -43,8 +43,12 @@ class Evaluate(Data):
         from rich.console import Console
 
         from visionrl.agents.evaluation.compare import compare
+        from visionrl.agents.networks.device import check_device
         from visionrl.agents.training.run_files import write_json
 
+        check_device(self.device)
+        if self.out:
+            check_out(self.out)
         env_id, agents, film, kwargs, trained = self.subject()
         same: dict[str, Any] = {"split": self.split, "seed": self.seed, "env_kwargs": kwargs}
         counts: dict[str, Any] = {"episodes": self.episodes, "num_envs": self.num_envs}
@@ -66,11 +70,13 @@ class Evaluate(Data):
         if self.run_folder is None:
             from visionrl.agents.evaluation.policies import expert_policy
 
+            self.check_task(self.env or "")
             return entry_of(self.env or "").id, {}, expert_policy, self.env_kwargs, None
         from visionrl.agents.evaluation.policies import agent_policy, agent_rows
         from visionrl.agents.training.saving import load_agent
 
         model, config = load_agent(self.run_folder, self.device)
+        self.check_task(config.env)
         policy, given, trained = agent_policy(model), self.env_kwargs, config.env_kwargs
         if "data" in given:  # how the training data were split says nothing about other data
             kept = {key: value for key, value in trained.items() if key not in ("split_file", "split_ratios")}

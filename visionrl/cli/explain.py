@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 import tyro
+from annotated_types import Ge, Interval
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,7 +20,9 @@ from visionrl.agents.networks.model_io import action_scores
 from visionrl.backbones import Backbone, list_backbones, make_backbone, make_classifier
 from visionrl.backbones._weights import read_weights
 from visionrl.cli.play import action_names
-from visionrl.core import TaskVectorEnv, entry_of
+from visionrl.core import TaskVectorEnv, did_you_mean, entry_of
+from visionrl.core.arguments import check_arguments
+from visionrl.datasets.readers.files import read_image as read_image_file
 from visionrl.explain.deconv import deconvolve
 from visionrl.explain.saliency import grad_cam, occlusion_map, overlay
 from visionrl.rendering import write_png
@@ -38,7 +41,7 @@ class Explain:
     classifier by the class that it chooses, a backbone without a classifier by its strongest feature.
     """
 
-    subject: tyro.conf.Positional[str]
+    subject: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SUBJECT")]
     """Folder of an agent's or a classifier's run, or the name of a backbone."""
     image: Path | None = None
     """The image. An agent sees it resized to its window; without one it sees the first state of an episode."""
@@ -46,20 +49,24 @@ class Explain:
     """Gradients at a layer; the strongest activation, projected back (chains such as VGG); a square that hides."""
     layer: str | None = None
     """Stage of the backbone; default the last."""
-    target: int | None = None
+    target: Annotated[int, Ge(0)] | None = None
     """Number of the action, class or feature, for deconv of the channel; default what the network chooses."""
     weights: Path | None = None
     """File of weights for the backbone."""
     pretrained: bool = False
     """Give the backbone its published weights."""
-    size: int | None = None
+    size: Annotated[int, Interval(ge=8, le=4096)] | None = None
     """Shorter side, pixels, at which a backbone (default 224) or a classifier (as trained) sees the image."""
-    item: int = 0
+    item: Annotated[int, Ge(0)] = 0
     """Number of the item of the test split that an agent's episode starts from."""
-    seed: int = 0
+    seed: Annotated[int, Interval(ge=0, le=2**63 - 1)] = 0
     """Seed of the agent's first state, and of weights that are not given."""
     out: Path | None = None
     """The file, a PNG; default explain-<method>.png in the run's folder, or <backbone>-<method>.png."""
+
+    def __post_init__(self) -> None:
+        """Check the kinds and bounds of the options."""
+        check_arguments(self)
 
     def run(self) -> None:
         """Write the picture, say what it explains."""
@@ -102,8 +109,6 @@ def explain(options: Explain) -> tuple[Path, str]:
         ValueError: an option does not fit the subject.
         FileNotFoundError: there is no such image, or no such weights.
     """
-    if options.size is not None and options.size < 8:
-        raise ValueError(f"size must be >= 8, got {options.size}")
     if options.out is not None and options.out.suffix.lower() != ".png":
         raise ValueError(f"out must end in .png, got {options.out}")
     torch.manual_seed(options.seed)
@@ -131,7 +136,8 @@ def find(options: Explain) -> Subject:
         return (_classifier if (folder / "classifier.pt").is_file() else _agent)(folder, options)
     if options.subject not in list_backbones():
         names = ", ".join(list_backbones())
-        raise ValueError(f"subject must be the folder of a run or one of {names}, got {options.subject!r}")
+        rule = f"subject must be the folder of a run or one of {names}, got {options.subject!r}"
+        raise ValueError(rule + did_you_mean(options.subject, list_backbones()))
     return _backbone(options)
 
 
@@ -260,8 +266,9 @@ def read_image(path: Path, channels: int, *, short: int = 0, size: tuple[int, ..
         short: the shorter side after resizing, or
         size: (h, w).
     """
-    with Image.open(path) as file:
-        picture = file.convert("L" if channels % 3 else "RGB")
+    found = read_image_file(path)
+    picture = Image.fromarray(found[0] if len(found) == 1 else found.transpose(1, 2, 0))
+    picture = picture.convert("L" if channels % 3 else "RGB")
     factor = short / min(picture.size)
     height, width = size or (round(picture.height * factor), round(picture.width * factor))
     pixels = np.array(picture.resize((width, height), Image.Resampling.BILINEAR)).reshape(height, width, -1)

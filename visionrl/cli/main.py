@@ -7,9 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-import tyro
-
-from visionrl.core import UnknownArgumentError
+from visionrl.core import UnknownArgumentError, did_you_mean
 
 # name -> summary; each is a class of that name in a module of that name, imported when it is used
 COMMANDS = {
@@ -31,7 +29,8 @@ def command_of(name: str) -> type:
         ValueError: there is no such command.
     """
     if name not in COMMANDS:
-        raise ValueError(f"command must be one of {', '.join(COMMANDS)}, got {name!r}")
+        rule = f"command must be one of {', '.join(COMMANDS)}, got {name!r}"
+        raise ValueError(rule + did_you_mean(name, COMMANDS))
     return getattr(import_module(f"visionrl.cli.{name}"), name.capitalize())
 
 
@@ -74,18 +73,33 @@ def main(argv: Sequence[str] | None = None) -> None:
 def guarded(args: Sequence[str], debug: bool) -> None:
     """Run a command; errors of users become one line on stderr and exit code 2."""
     try:
+        from visionrl.cli.parsing import parse
+
         command = command_of(args[0])
-        tyro.cli(command, prog=f"visionrl {args[0]}", args=args[1:]).run()
+        parse(command, args[0], args[1:]).run()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except BrokenPipeError:  # whoever reads has read enough
         sys.stdout = None
         raise SystemExit(0) from None
-    except (ValueError, OSError, UnknownArgumentError) as error:
-        if debug:
+    except (ValueError, OSError, UnknownArgumentError, MemoryError, RuntimeError) as error:
+        if debug or (isinstance(error, RuntimeError) and not lacks_memory(error)):
             raise
         from rich.console import Console
 
         console = Console(stderr=True, soft_wrap=True)
-        console.print(f"error: {error}", style="red", markup=False, highlight=False)
+        console.print(f"error: {one_line(error)}", style="red", markup=False, highlight=False)
         raise SystemExit(2) from None
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Tell if memory ran out, the computer's or the GPU's; torch says so in words."""
+    said = str(error)
+    return isinstance(error, MemoryError) or "can't allocate memory" in said or "out of memory" in said
+
+
+def one_line(error: BaseException) -> str:
+    """An error in one line, and what to do where memory ran out."""
+    words = str(error).replace("\n", " ").strip() or type(error).__name__
+    help_ = "; a smaller --num-envs, buffer_size, image or network needs less" if lacks_memory(error) else ""
+    return words + help_

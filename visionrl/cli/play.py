@@ -26,11 +26,11 @@ LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
 class Play(Data):
     """Play a task by keyboard; without a display or pygame, write a film of the expert instead."""
 
-    id: tyro.conf.Positional[str]
+    id: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ID")]
     """Id of the task, with or without "visionrl/"."""
     split: Split = "train"
     """Samples to play on."""
-    item: int = 0
+    item: Annotated[int, Ge(0)] = 0
     """Number of the item that the expert's film starts from."""
     seed: Annotated[int, Ge(0)] = 0
     """Seed of the first state."""
@@ -40,6 +40,9 @@ class Play(Data):
     def run(self) -> None:
         """Open the window, or write the film."""
         entry = entry_of(self.id)
+        self.check_task(entry.id)
+        if self.out and self.out.suffix.lower() != ".gif":
+            raise ValueError(f"out must end in .gif, got {str(self.out)!r}")
         kwargs = {**self.env_kwargs, "split": self.split}
         if missing := why_no_window():
             path = self.out or Path(f"{entry.id.removeprefix('visionrl/')}-expert.gif")

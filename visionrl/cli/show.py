@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
@@ -15,7 +15,7 @@ from visionrl.core.registry import Entry
 class Show:
     """A task's rules, arguments, spaces, papers' presets and classical baselines."""
 
-    id: tyro.conf.Positional[str]
+    id: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ID")]
     """Id of the task, with or without "visionrl/"."""
 
     def run(self) -> None:

@@ -1,6 +1,6 @@
 """The engine: tasks, their adapters to Gymnasium, the registry, and the checks that every task must pass."""
 
-from visionrl.core.arguments import arguments, checked, describe_arguments
+from visionrl.core.arguments import arguments, checked, describe_arguments, did_you_mean
 from visionrl.core.env import TaskEnv
 from visionrl.core.registry import (
     BASELINES,
@@ -26,6 +26,7 @@ __all__ = [
     "check_choice",
     "checked",
     "describe_arguments",
+    "did_you_mean",
     "entry_of",
     "make_task",
     "register",

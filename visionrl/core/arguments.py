@@ -20,8 +20,9 @@ import inspect
 import math
 import textwrap
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from typing import (
     Annotated,
     Any,
@@ -109,6 +110,19 @@ def checked(name: str, hint: Any, value: Any) -> Any:
         return _convert(hint, value)
     except _Refused:
         raise ValueError(f"{name} must be {rule_of(hint)}, got {value!r}") from None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown word: "; did you mean 'dqn'?", or nothing where no known word is near.
+
+    Case, and what stands before a slash, do not count.
+    """
+    plain = {name.lower().rsplit("/", 1)[-1]: name for name in known}
+    near = get_close_matches(word.lower().rsplit("/", 1)[-1], plain, 1) if word else []
+    if not near:
+        return ""
+    found = plain[near[0]]
+    return f"; did you mean {found if found.startswith('-') else repr(found)}?"
 
 
 def describe_arguments(cls: type) -> list[Argument]:

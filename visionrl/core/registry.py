@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, TypeVar
 
 import gymnasium as gym
 
+from visionrl.core.arguments import did_you_mean
 from visionrl.core.task import Task
 from visionrl.datasets import load
 
@@ -144,7 +144,10 @@ def entry_of(task_id: str) -> Entry:
     short = task_id.rsplit(":", 1)[-1]
     found = TASKS.get(short) or TASKS.get(f"visionrl/{short}")
     if found is None:
-        raise ValueError(f"env must be one of {', '.join(sorted(TASKS))}, got {task_id!r}")
+        names = sorted(TASKS)
+        raise ValueError(
+            f"env must be one of {', '.join(names)}, got {task_id!r}{did_you_mean(short, names)}"
+        )
     return found
 
 
@@ -158,12 +161,24 @@ def make_task(task_id: str, preset: str | None = None, **kwargs: Any) -> Task:
     entry = entry_of(task_id)
     preset = None if preset == "none" else preset
     if preset is not None and preset not in entry.presets:
-        raise ValueError(f"preset must be one of {sorted(entry.presets)} for {entry.id}, got {preset!r}")
-    if unknown := sorted(set(kwargs) - (known := argument_names(entry.task))):
-        near = get_close_matches(unknown[0], known, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(known))}"
-        raise UnknownArgumentError(f"{entry.id} got an unexpected keyword argument {unknown[0]!r}; {hint}")
+        names = sorted(entry.presets)
+        raise ValueError(
+            f"preset must be one of {names} for {entry.id}, got {preset!r}{did_you_mean(preset, names)}"
+        )
+    check_argument_names(entry, kwargs)
     return entry.task(**{**(entry.presets[preset] if preset else {}), **kwargs})
+
+
+def check_argument_names(entry: Entry, names: Iterable[str]) -> None:
+    """Refuse names that are no arguments of a task.
+
+    Raises:
+        UnknownArgumentError: names one, and what may be meant.
+    """
+    known = sorted(argument_names(entry.task))
+    if unknown := sorted(set(names) - set(known)):
+        hint = did_you_mean(unknown[0], known) or f"; it has {', '.join(known)}"
+        raise UnknownArgumentError(f"{entry.id} got an unexpected keyword argument {unknown[0]!r}{hint}")
 
 
 def argument_names(task: type[Task]) -> set[str]:

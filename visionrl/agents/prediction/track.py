@@ -7,14 +7,15 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
 
+from visionrl.agents.networks.device import check_device
 from visionrl.agents.prediction.track_files import boxes_file, film_file
 from visionrl.agents.prediction.track_view import FrameView, TrackedTask, live_window
-from visionrl.core import BASELINES, Task, batch, make_task
+from visionrl.core import BASELINES, Task, batch, did_you_mean, make_task
 
 TASK = "visionrl/Tracking-v0"
 FILMS = (".gif", ".webp", ".mp4")
@@ -31,9 +32,9 @@ class Track:
     in pixels, (0, 0) the frame's own.
     """
 
-    agent: tyro.conf.Positional[str]
+    agent: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="AGENT")]
     """Folder of an agent's run on Tracking-v0, or a classical method: "median flow", "template matching", ..."""
-    video: tyro.conf.Positional[Path]
+    video: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="VIDEO")]
     """The video, a file or a folder of pictures."""
     box: str
     """Where the object is in the first frame: x,y,w,h in pixels."""
@@ -51,7 +52,8 @@ class Track:
         from rich.console import Console
         from rich.progress import Progress
 
-        with Progress(console=Console(stderr=True)) as shown:
+        console = Console(stderr=True)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as shown:
             bar = shown.add_task("reading", total=None)
 
             def tell(done: int, total: int) -> None:
@@ -105,6 +107,7 @@ def track(
     """
     if not 0 < fps <= 1000:
         raise ValueError(f"fps must be in (0, 1000], got {fps}")
+    check_device(device)
     film_path, table_path = outputs(Path(video), out)
     with ExitStack() as stack:
         show = stack.enter_context(live_window(fps)) if live else None
@@ -158,9 +161,8 @@ def tracker(agent: str | Path, device: str) -> tuple[Follow, dict[str, Any]]:
     if not Path(agent).is_dir():
         methods = {plain(name): method for name, method in BASELINES[TASK].items()}
         if plain(str(agent)) not in methods:
-            raise ValueError(
-                f"agent must be a run's folder or one of {', '.join(BASELINES[TASK])}, got {str(agent)!r}"
-            )
+            rule = f"agent must be a run's folder or one of {', '.join(BASELINES[TASK])}, got {str(agent)!r}"
+            raise ValueError(rule + did_you_mean(plain(str(agent)), methods))
         return methods[plain(str(agent))].fit(None), {"views": ("window",)}
     from visionrl.agents.training.run_files import read_config
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -13,9 +12,11 @@ from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import Ge, Interval
 
-from visionrl.core import entry_of
-from visionrl.core.arguments import check_arguments
-from visionrl.core.registry import Entry
+from visionrl.agents.networks.device import check_device_name
+from visionrl.core import checked, did_you_mean, entry_of
+from visionrl.core.arguments import check_arguments, hints_of
+from visionrl.core.door import check_engine
+from visionrl.core.registry import Entry, check_argument_names
 
 Algo = Literal["dqn", "ddqn", "qrdqn", "ppo", "a2c", "sac", "td3"]
 EPSILON_GREEDY = ("dqn", "ddqn", "qrdqn")
@@ -35,6 +36,9 @@ DECIDED = (
     "eval_every",
     "eval_episodes",
 )
+# fields that are arguments of the task too, and may be given as such
+TASK_FIELDS = {"data", "classes", "split_file", "split_ratios", "device"}
+LARGEST_SEED = 2**32 - 1  # of NumPy's global generator, from which Stable-Baselines3 draws
 ALGO, BACKBONE = "dqn", "small"  # where neither the user nor a recipe says another
 DEFAULTS: Mapping[str, Any] = {
     "backbone": BACKBONE,
@@ -78,7 +82,7 @@ class TrainConfig:
     """Put a spatial transformer in front of the backbone."""
     attention: Literal["none", "soft", "self", "multihead", "hard"] = "none"
     """Attention that pools the backbone's map instead of the backbone's own pooling."""
-    features_dim: Annotated[int, Ge(1)] | None = None
+    features_dim: Annotated[int, Interval(ge=1, le=65_536)] | None = None
     """Length of the vector of features that the policy gets, by default the recipe's or 256."""
     fusion: Literal["concat", "film"] | None = None
     """Fusion of numbers: "concat" beside their features, or "film", which scales and shifts them, by default
@@ -96,7 +100,7 @@ class TrainConfig:
     clone_steps: Annotated[int, Ge(0)] | None = None
     """Steps in which the policy first learns from the expert; 0 is none. Exploration starts low afterwards. By default
     the recipe's number, but no more than the ``timesteps`` that are given."""
-    clone_rate: Annotated[float, Ge(0)] | None = None
+    clone_rate: Annotated[float, Interval(ge=0, le=1)] | None = None
     """First learning rate of the cloning, which falls to 0; by default the recipe's or the algorithm's."""
     clone_action_values: bool | None = None
     """Clone the returns of all actions, which are found by trying each, and not the expert's action alone; by default
@@ -107,15 +111,15 @@ class TrainConfig:
     """Share of the run in which the difficulty of the starts rises from 0 to 1; 0 is full difficulty at once."""
     scorer_steps: Annotated[int, Ge(0)] = 0
     """Steps, after training, in which a second network learns how right a report is, to rank reports by; 0 is none."""
-    num_envs: Annotated[int, Ge(1)] | None = None
+    num_envs: Annotated[int, Interval(ge=1, le=65_536)] | None = None
     """Episodes that run at a time."""
     device: str = "auto"
     """Where the networks live: "cpu", "cuda", or "auto"."""
-    threads: Annotated[int, Ge(1)] = 1
+    threads: Annotated[int, Interval(ge=1, le=1024)] = 1
     """CPU threads of torch. More pay for large backbones on idle cores; where cores are shared they cost dearly."""
     timesteps: Annotated[int, Ge(0)] | None = None
     """Steps of training, all episodes together, without the cloning; 0 is cloning alone."""
-    seed: Annotated[int, Ge(0)] = 0
+    seed: Annotated[int, Interval(ge=0, le=LARGEST_SEED)] = 0
     """Seed of everything."""
     data: str | None = None
     """Your own data, "FORMAT:PATH"; None for the embedded set."""
@@ -149,15 +153,17 @@ class TrainConfig:
     def __post_init__(self) -> None:
         """Refuse values that no run can have."""
         check_arguments(self)
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", self.device):
-            raise ValueError(f"device must be auto, cpu, cuda, cuda:N or mps, got {self.device!r}")
+        check_device_name(self.device)
         entry = entry_of(self.env)
         object.__setattr__(self, "env", entry.id)
         if self.preset not in (None, "none", *entry.presets):
             names = ", ".join(["none", *entry.presets])
-            raise ValueError(f"preset must be one of {names} for {entry.id}, got {self.preset!r}")
-        for pairs in (self.env_args, self.train_args, self.algo_args):
-            parse_args(pairs)
+            hint = did_you_mean(str(self.preset), entry.presets)
+            raise ValueError(f"preset must be one of {names} for {entry.id}, got {self.preset!r}{hint}")
+        options = {field.name for field in fields(self)} - TASK_FIELDS
+        for name in ("env_args", "train_args"):
+            check_env_args(entry, name, getattr(self, name), options)
+        parse_args(self.algo_args)
         check_tools(self)
 
     @property
@@ -182,7 +188,7 @@ class TrainConfig:
             "split_file": self.split_file,
             "split_ratios": self.split_ratios,
         }
-        return {**{key: value for key, value in given.items() if value}, **parse_args(self.env_args)}
+        return {**{k: x for k, x in given.items() if x not in (None, ())}, **parse_args(self.env_args)}
 
     @property
     def train_kwargs(self) -> dict[str, Any]:
@@ -237,20 +243,49 @@ def check_tools(config: TrainConfig) -> None:
         raise ValueError("cache must be off with stn and attention, which need the images or their maps")
 
 
+def check_env_args(entry: Entry, field: str, pairs: Iterable[str], options: Iterable[str]) -> None:
+    """Refuse arguments of a task that it does not have, or that are options of the command.
+
+    Args:
+        entry: the task.
+        field: what holds the arguments, "env_args" or "train_args".
+        pairs: the arguments, as ``parse_args`` reads them.
+        options: names of the options.
+
+    Raises:
+        ValueError: names an argument.
+        UnknownArgumentError: the task does not have it.
+    """
+    given = parse_args(pairs)
+    for name in sorted(set(given) & {*options, "split", "preset"}):
+        how = (
+            f"an option of its own: --{name.replace('_', '-')}"
+            if name in options
+            else "which the run decides"
+        )
+        raise ValueError(f"{field} must not have {name}, {how}")
+    check_engine(None, given.get("max_episode_steps"))
+    check_argument_names(entry, set(given) - {"max_episode_steps", "backend", "device"})
+
+
 def parse_args(pairs: Iterable[str]) -> dict[str, Any]:
     """``("window=45", "control=unit")`` as ``{"window": 45, "control": "unit"}``; values are JSON, else words.
 
     Raises:
-        ValueError: a pair without a name or an equals sign.
+        ValueError: a pair without a name or an equals sign, a name that is given twice, or a value nested too deeply.
     """
-    parsed = {}
+    parsed: dict[str, Any] = {}
     for pair in pairs:
         name, sign, value = pair.partition("=")
         if not (name.isidentifier() and sign):
             raise ValueError(f"arguments must look like name=value, got {pair!r}")
+        if name in parsed:
+            raise ValueError(f"arguments must be given once, got {name!r} twice")
         try:
             parsed[name] = json.loads(value)
-        except json.JSONDecodeError:
+        except RecursionError:
+            raise ValueError(f"{name} must be a value of a few levels, got {value[:20]}...") from None
+        except ValueError:  # a word, or a number of more digits than Python reads
             parsed[name] = value
     return parsed
 
@@ -309,11 +344,27 @@ def check_tables(tables: Mapping[str, Any], entry: Entry, path: Any) -> None:
         )
         if wrong := [key for key in inner if key != "cloned"]:
             raise ValueError(f"recipe must have tables [{algo}] and [{algo}.cloned], {path} has {wrong[0]!r}")
-    asked = [tables[key] for key in ("preset", "train_preset") if key in tables]
-    if wrong := [
-        name for name in (*tables.get("presets", {}), *asked) if name not in (*entry.presets, "none")
-    ]:
+    presets = tables.get("presets", {})
+    for table in (tables, *(tables.get(algo, {}) for algo in get_args(Algo)), *presets.values()):
+        for where in (table, table.get("cloned", {})):
+            check_decided(where, path)
+    named = [*presets, *(tables[key] for key in ("preset", "train_preset") if key in tables)]
+    if wrong := [name for name in named if name not in (*entry.presets, "none")]:
         raise ValueError(f"recipe must name presets of {entry.id}, {path} has {wrong[0]!r}")
+
+
+def check_decided(table: Mapping[str, Any], path: Any) -> None:
+    """Refuse fields of ``TrainConfig`` in a recipe's table that no run can have.
+
+    Raises:
+        ValueError: names the file, the field, the rule and the value.
+    """
+    for name in ("algo", *DECIDED):
+        if name in table:
+            try:
+                checked(name, hints_of(TrainConfig)[name], table[name])
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from None
 
 
 def resolve(config: TrainConfig) -> TrainConfig:

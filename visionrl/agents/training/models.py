@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from inspect import signature
 from typing import Any
 
 from gymnasium import spaces
@@ -16,11 +15,13 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from visionrl.agents.imitation.demonstrations import DoubleDQN, DQfD
 from visionrl.agents.imitation.guided import guided
+from visionrl.agents.networks.device import check_device
 from visionrl.agents.networks.extractor import VisionExtractor
 from visionrl.agents.networks.frozen_features import CachedFeatures, FeatureEncoder, FeatureHead
 from visionrl.agents.networks.team import TeamPolicy
 from visionrl.agents.sb3.replay import StateRenderer, StateReplayBuffer, bytes_of
 from visionrl.agents.sb3.vec_env import make_vec_env
+from visionrl.agents.training.algo_args import POLICY_ARGS, check_algo_args, start_of_schedule
 from visionrl.agents.training.config import (
     ALGO,
     BACKBONE,
@@ -30,6 +31,10 @@ from visionrl.agents.training.config import (
     format_args,
 )
 from visionrl.agents.training.curriculum import check_eased
+from visionrl.agents.training.run_files import folder_of, read_config
+from visionrl.backbones import list_backbones
+from visionrl.backbones._weights import read_weights
+from visionrl.core import did_you_mean
 from visionrl.core.capabilities import Reports
 
 ALGORITHMS: Mapping[str, type[BaseAlgorithm]] = {
@@ -52,9 +57,37 @@ FITS: Mapping[str, tuple[type[spaces.Space], ...]] = {
     "sac": (spaces.Box,),
     "td3": (spaces.Box,),
 }
-# of ``algo_args``, those that shape the policy's networks
-POLICY_ARGS = ("net_arch", "n_quantiles", "log_std_init")
 REPLAY_BYTES = 1_000_000_000
+
+
+def check_before_loading(config: TrainConfig) -> None:
+    """Refuse what a resolved config asks for and what is not there, before its data are loaded.
+
+    Raises:
+        ValueError: names the field, the rule and the value.
+        FileNotFoundError: there are no such weights, or no such teacher.
+    """
+    check_device(config.device)
+    check_backbone("backbone", BACKBONE if config.backbone is None else config.backbone)
+    check_algo_args(config, algorithm_of(config))
+    read_weights(config.weights)
+    if config.pretrained and config.weights:
+        raise ValueError("pretrained must be off with weights, a file of one's own")
+    if config.teacher:
+        read_config(folder_of(config.teacher))
+
+
+def check_backbone(field: str, name: str) -> None:
+    """Refuse the name of no backbone.
+
+    Raises:
+        ValueError: names the backbones, and the one that may be meant.
+    """
+    names = list_backbones()
+    if name not in names:
+        raise ValueError(
+            f"{field} must be one of {', '.join(names)}, got {name!r}{did_you_mean(name, names)}"
+        )
 
 
 def make_training_env(config: TrainConfig) -> VecEnv:
@@ -84,8 +117,8 @@ def feature_encoder(config: TrainConfig, space: spaces.Space) -> FeatureEncoder:
 
 def build_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
     """The algorithm of a resolved config, untrained."""
+    check_algo_args(config, algorithm_of(config))
     kwargs, policy_kwargs = model_kwargs(config)
-    check_algo_args(config, kwargs)
     again = config.rerender and config.algo in REPLAYING
     if again:
         kwargs["replay_buffer_class"] = StateReplayBuffer
@@ -111,19 +144,6 @@ def check_actions(algo: str, space: spaces.Space) -> None:
     if not isinstance(space, FITS[algo]):
         fitting = [name for name, kinds in FITS.items() if isinstance(space, kinds)]
         raise ValueError(f"algo must be one of {', '.join(fitting)} for actions in {space}, got {algo!r}")
-
-
-def check_algo_args(config: TrainConfig, kwargs: Mapping[str, Any]) -> None:
-    """Refuse arguments that the algorithm does not have.
-
-    Raises:
-        ValueError: names one.
-    """
-    algorithm = algorithm_of(config)
-    inits = [base.__init__ for base in algorithm.__mro__ if "__init__" in vars(base)]
-    known = {name for init in inits for name in signature(init).parameters}
-    if unknown := sorted(set(kwargs) - known):
-        raise ValueError(f"algo_args must be arguments of {algorithm.__name__}, got {unknown[0]!r}")
 
 
 def algorithm_of(config: TrainConfig) -> Any:
@@ -168,11 +188,7 @@ def linear_schedule(rate: str) -> LinearSchedule:
     Raises:
         ValueError: it is written otherwise.
     """
-    kind, _, start = rate.partition(" ")
-    try:
-        return LinearSchedule(float(start if kind == "linear" else "none"), 0.0, 1.0)
-    except ValueError:
-        raise ValueError(f"learning_rate must be a number or like 'linear 1e-3', got {rate!r}") from None
+    return LinearSchedule(start_of_schedule(rate), 0.0, 1.0)
 
 
 def fit_buffer(config: TrainConfig, env: VecEnv, given: bool) -> TrainConfig:

@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 from gymnasium import Space, spaces
 
+from visionrl.agents.shipped import HOME
 from visionrl.agents.training.config import DECIDED, TrainConfig, format_args, parse_args
+from visionrl.core import did_you_mean
 from visionrl.rendering import replacing
 
 PACKAGES = ("gymnasium", "numpy", "opencv-python-headless", "sb3-contrib", "stable-baselines3", "torch")
@@ -33,6 +35,26 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write plain values for people and programs."""
     write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object of a JSON file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no JSON, no object, or nested too deeply; names the file.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"a run must have {path}, which is not there") from None
+    except NotADirectoryError:
+        raise NotADirectoryError(f"a run must be a folder, got {path.parent}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} must be a JSON file: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} must hold a JSON object, got {type(found).__name__}")
+    return found
 
 
 def write_config(run: Path, config: TrainConfig, observations: Space, actions: Space) -> None:
@@ -52,6 +74,12 @@ def write_config(run: Path, config: TrainConfig, observations: Space, actions: S
     )
 
 
+def folder_of(run: str | Path) -> Path:
+    """The folder of a run, or of an agent that comes with the library where there is no run of this name."""
+    own, known = Path(run), HOME / Path(run).name
+    return known if str(run) == known.name and not (own / "config.json").is_file() and known.is_dir() else own
+
+
 def read_config(run: Path) -> tuple[TrainConfig, spaces.Dict, Space]:
     """The config and the spaces of a run.
 
@@ -59,7 +87,11 @@ def read_config(run: Path) -> tuple[TrainConfig, spaces.Dict, Space]:
         FileNotFoundError: the folder holds no run.
         ValueError: the file is not as ``write_config`` writes it.
     """
-    found = json.loads((run / "config.json").read_text())
+    path = run / "config.json"
+    if not path.is_file():
+        hint = "" if run.exists() else did_you_mean(run.name, [home.name for home in HOME.iterdir()])
+        raise FileNotFoundError(f"a run's folder must have config.json, {run} has none{hint}")
+    found = read_json(path)
     if missing := {"config", "observation_space", "action_space"} - set(found):
         raise ValueError(
             f"{run / 'config.json'} must have {', '.join(sorted(missing))}; is it of a training run?"

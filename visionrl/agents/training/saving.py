@@ -12,6 +12,7 @@ from gymnasium import Space
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from visionrl.agents.imitation.scorer import Scorer
+from visionrl.agents.networks.device import check_device
 from visionrl.agents.networks.frozen_features import OnImages, on_images
 from visionrl.agents.shipped import HOME
 from visionrl.agents.training.config import TrainConfig
@@ -23,7 +24,7 @@ from visionrl.agents.training.models import (
     model_kwargs,
     policy_of,
 )
-from visionrl.agents.training.run_files import read_config, write_json
+from visionrl.agents.training.run_files import folder_of, read_config, write_json
 from visionrl.rendering import replacing
 
 ENCODER = "encoder."  # in front of a frozen backbone's tensors in ``policy.pt``
@@ -60,8 +61,9 @@ def load_agent(run: str | Path, device: str = "auto") -> tuple[Any, TrainConfig]
 
     Raises:
         FileNotFoundError: the folder holds no finished run.
-        ValueError: ``config.json`` is not one of a run.
+        ValueError: ``config.json`` is not one of a run, or the device is not here.
     """
+    check_device(device)
     run = folder_of(run)
     config, observations, actions = read_config(run)
     state = torch.load(run / "policy.pt", map_location="cpu", weights_only=True)
@@ -99,12 +101,6 @@ def empty_model(config: TrainConfig, observations: Space, actions: Space, state:
     model.policy.load_state_dict(fill_state_dict(state, model.policy.state_dict()))
     model.policy.set_training_mode(False)
     return model
-
-
-def folder_of(run: str | Path) -> Path:
-    """The folder of a run, or of an agent that comes with the library where there is no run of this name."""
-    own, known = Path(run), HOME / Path(run).name
-    return known if str(run) == known.name and not (own / "config.json").is_file() and known.is_dir() else own
 
 
 def ship(run: str | Path, name: str, home: Path = HOME) -> Path:

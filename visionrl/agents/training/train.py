@@ -25,7 +25,13 @@ from visionrl.agents.training.callback import RunCallback, Stopped
 from visionrl.agents.training.checkpoint import last_checkpoint
 from visionrl.agents.training.config import TrainConfig, describe_task, format_args, parse_args, resolve
 from visionrl.agents.training.curriculum import Curriculum
-from visionrl.agents.training.models import build_model, extractor_kwargs, fit_buffer, make_training_env
+from visionrl.agents.training.models import (
+    build_model,
+    check_before_loading,
+    extractor_kwargs,
+    fit_buffer,
+    make_training_env,
+)
 from visionrl.agents.training.run_files import (
     check_folder,
     inherit,
@@ -72,6 +78,7 @@ def train(config: TrainConfig) -> Path:
     if earlier is not None and is_finished(run, wanted.timesteps or 0):
         console.print(f"{run} is finished; it goes on if it is given more timesteps")
         return run
+    check_before_loading(wanted)
     console.print(describe_task(wanted), markup=False, highlight=False, soft_wrap=True)
     with console.status("loading the data"):
         env = make_training_env(wanted)

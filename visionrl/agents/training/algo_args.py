@@ -1,0 +1,192 @@
+"""What ``algo_args`` may say: the arguments of the algorithms of Stable-Baselines3, with their kinds and bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from inspect import signature
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Interval, Le
+
+from visionrl.agents.training.config import TrainConfig
+from visionrl.core import checked, did_you_mean
+
+# of ``algo_args``, those that shape the policy's networks, and the algorithms that have them
+POLICY_ARGS: Mapping[str, tuple[str, ...]] = {
+    "net_arch": ("dqn", "ddqn", "qrdqn", "ppo", "a2c", "sac", "td3"),
+    "n_quantiles": ("qrdqn",),
+    "log_std_init": ("ppo", "a2c", "sac"),
+}
+# arguments of the algorithms that a run decides itself
+DECIDED_BY_RUN = (
+    "policy",
+    "env",
+    "policy_kwargs",
+    "tensorboard_log",
+    "verbose",
+    "replay_buffer_class",
+    "replay_buffer_kwargs",
+    "rollout_buffer_class",
+    "rollout_buffer_kwargs",
+    "optimize_memory_usage",
+    "action_noise",
+    "monitor_wrapper",
+    "support_multi_env",
+    "supported_action_spaces",
+    "_init_setup_model",
+)
+Share = Annotated[float, Interval(ge=0, le=1)]
+NotNegative = Annotated[float, Ge(0)]
+Count = Annotated[int, Interval(ge=1, le=1_000_000)]
+Widths = tuple[Annotated[int, Interval(ge=1, le=65_536)], ...]
+RULES: Mapping[str, Any] = {
+    "learning_rate": Annotated[float, Gt(0)],
+    "gamma": Share,
+    "tau": Annotated[float, Interval(gt=0, le=1)],
+    "gae_lambda": Share,
+    "batch_size": Count,
+    "buffer_size": Annotated[int, Interval(ge=1, le=1_000_000_000)],
+    "learning_starts": Annotated[int, Ge(0)],
+    "train_freq": Count | tuple[Count, Literal["step", "episode"]],
+    "gradient_steps": Annotated[int, Interval(ge=-1, le=1_000_000)],
+    "n_steps": Count,
+    "n_epochs": Count,
+    "target_update_interval": Annotated[int, Ge(1)],
+    "exploration_fraction": Annotated[float, Interval(gt=0, le=1)],
+    "exploration_initial_eps": Share,
+    "exploration_final_eps": Share,
+    "max_grad_norm": Annotated[float, Gt(0)] | None,
+    "stats_window_size": Count,
+    "clip_range": Annotated[float, Gt(0)],
+    "clip_range_vf": Annotated[float, Gt(0)] | None,
+    "normalize_advantage": bool,
+    "ent_coef": NotNegative,
+    "vf_coef": NotNegative,
+    "target_kl": Annotated[float, Gt(0)] | None,
+    "use_sde": bool,
+    "use_sde_at_warmup": bool,
+    "sde_sample_freq": Annotated[int, Ge(-1)],
+    "rms_prop_eps": Annotated[float, Gt(0)],
+    "use_rms_prop": bool,
+    "policy_delay": Count,
+    "target_policy_noise": NotNegative,
+    "target_noise_clip": NotNegative,
+    "target_entropy": float | Literal["auto"],
+    "demo_share": Annotated[float, Interval(gt=0, lt=1)],
+    "margin": NotNegative,
+    "net_arch": Widths,
+    "n_quantiles": Annotated[int, Interval(ge=1, le=10_000)],
+    "log_std_init": Annotated[float, Le(20)],
+}
+LARGEST_NET = 2**28  # parameters between the layers of ``net_arch``
+
+
+def check_algo_args(config: TrainConfig, algorithm: type) -> None:
+    """Refuse arguments that an algorithm does not have, that a run decides itself, or of a wrong kind or size.
+
+    Args:
+        config: resolved.
+        algorithm: its class.
+
+    Raises:
+        ValueError: names one, the rule and the value.
+    """
+    algo, given = str(config.algo), config.algo_kwargs
+    known = arguments_of(algorithm) | {name for name, algos in POLICY_ARGS.items() if algo in algos}
+    options = {field.name for field in fields(TrainConfig)}
+    for name, value in sorted(given.items()):
+        if name in options:
+            option = name.replace("_", "-")
+            raise ValueError(f"algo_args must not have {name}, an option of its own: --{option}")
+        if name in DECIDED_BY_RUN:
+            raise ValueError(f"algo_args must not have {name}, which the run decides")
+        if name not in known:
+            rule = f"algo_args must be arguments of {algorithm.__name__}, got {name!r}"
+            raise ValueError(rule + (did_you_mean(name, known) or f"; it has {', '.join(sorted(known))}"))
+        check_value(name, value, algo)
+    if algo == "ppo" and given.get("n_steps") == 1 and config.num_envs == 1:
+        raise ValueError("n_steps must be >= 2 for ppo where num_envs is 1, got 1")
+
+
+def arguments_of(algorithm: type) -> set[str]:
+    """Names of an algorithm's arguments that a config may give."""
+    inits = [base.__init__ for base in algorithm.__mro__ if "__init__" in vars(base)]  # type: ignore[misc]
+    found = {name for init in inits for name in signature(init).parameters}
+    return found & set(RULES) - set(POLICY_ARGS)
+
+
+def check_value(name: str, value: Any, algo: str) -> None:
+    """Hold one argument against its rule.
+
+    Raises:
+        ValueError: names the argument, the rule and the value.
+    """
+    if name == "learning_rate" and isinstance(value, str):
+        start_of_schedule(value)
+    elif name == "ent_coef" and algo == "sac" and isinstance(value, str):
+        check_entropy(value)
+    elif name == "net_arch" and isinstance(value, dict):
+        check_branches(value, algo)
+    else:
+        checked(name, RULES[name], value)
+        if name == "net_arch":
+            check_size(value)
+
+
+def start_of_schedule(rate: str) -> float:
+    """The first learning rate of the schedule "linear 1e-3".
+
+    Raises:
+        ValueError: it is written otherwise.
+    """
+    kind, _, start = rate.partition(" ")
+    try:
+        found = float(start if kind == "linear" else "none")
+    except ValueError:
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise ValueError(f"learning_rate must be a number > 0 or like 'linear 1e-3', got {rate!r}")
+    return found
+
+
+def check_entropy(value: str) -> None:
+    """Refuse a coefficient of the entropy of SAC that is a word other than "auto" and "auto_0.1".
+
+    Raises:
+        ValueError: names the value.
+    """
+    word, sign, start = value.partition("_")
+    try:
+        right = word == "auto" and (not sign or 0 < float(start) < float("inf"))
+    except ValueError:
+        right = False
+    if not right:
+        raise ValueError(f"ent_coef must be a number >= 0, 'auto' or like 'auto_0.1' for sac, got {value!r}")
+
+
+def check_branches(value: Mapping[str, Any], algo: str) -> None:
+    """Refuse widths by branch, ``{"pi": [64], "vf": [64]}``, that an algorithm does not have.
+
+    Raises:
+        ValueError: names the branch.
+    """
+    branches = {"ppo": ("pi", "vf"), "a2c": ("pi", "vf"), "sac": ("pi", "qf"), "td3": ("pi", "qf")}.get(algo)
+    if not branches:
+        raise ValueError(f"net_arch must be a list of widths for {algo}, got {value!r}")
+    if wrong := sorted(set(value) - set(branches)):
+        raise ValueError(f"net_arch must have branches {' and '.join(branches)} for {algo}, got {wrong[0]!r}")
+    for branch, widths in value.items():
+        checked(f"net_arch[{branch!r}]", Widths, widths)
+        check_size(widths)
+
+
+def check_size(widths: Any) -> None:
+    """Refuse layers that nobody has the memory for.
+
+    Raises:
+        ValueError: names the limit.
+    """
+    if sum(a * b for a, b in pairwise(widths)) > LARGEST_NET:
+        raise ValueError(f"net_arch must have at most {LARGEST_NET} parameters between layers, got {widths}")
