@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+EMPTY = ("", "nan", "na", "n/a", "none", "null")
 PNG_END = b"IEND\xaeB`\x82"
 
 
@@ -134,6 +135,11 @@ def check_folder(path: Path) -> Path:
     if not path.is_dir():
         raise ValueError(f"the path must be a folder, got the file {path}")
     return path
+
+
+def is_empty(cells: Sequence[str]) -> bool:
+    """True if every cell is empty, or says that there is no number."""
+    return all(cell.strip().lower() in EMPTY for cell in cells)
 
 
 def numbers(cells: Sequence[str], count: int, where: str) -> list[float]:

@@ -32,6 +32,7 @@ from visionrl.datasets.readers.boxes import Box, check_size, fit_box, split_fold
 from visionrl.datasets.readers.files import IMAGE_SUFFIXES, check_folder, read_image
 from visionrl.datasets.readers.xml_tree import Node, read_xml
 from visionrl.datasets.samples import ImageSample
+from visionrl.datasets.text import read_lines
 
 FOLDERS = ("Annotations", "annotations/xmls", "annotations", "annots", "xmls", "labels")
 PICTURES = ("JPEGImages", "images", "Images")
@@ -96,11 +97,11 @@ def _lists(folder: Path) -> dict[str, Path]:
 def _listed(file: Path, known: dict[str, Entry]) -> list[str]:
     """The names in a list, one a line."""
     names = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-        name = line.split()[0] if line.split() else ""
-        if name and name not in known:
+    for number, line in read_lines(file):
+        name = line if line in known else line.split()[0]
+        if name not in known:
             raise ValueError(f"{file}, line {number}: {name!r} must have an XML file in Annotations")
-        names += [name] if name else []
+        names.append(name)
     if not names:
         raise ValueError(f"{file} must name one picture or more, got none")
     return names

@@ -33,6 +33,7 @@ from visionrl.datasets.readers.boxes import FOLDERS, Box, fit_box, split_folders
 from visionrl.datasets.readers.files import IMAGE_SUFFIXES, check_folder, numbers, read_image
 from visionrl.datasets.samples import ImageSample
 from visionrl.datasets.splits import SPLITS
+from visionrl.datasets.text import read_lines, read_text
 
 NAMES = ("classes.txt", "labels/classes.txt", "obj.names")
 NOT_LABELS = ("classes.txt", "train.txt", "val.txt", "valid.txt", "test.txt")
@@ -65,8 +66,8 @@ def _yaml(path: Path) -> dict[str, Any]:
     if len(files) != 1:
         return {}
     try:
-        content = yaml.safe_load(files[0].read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = yaml.safe_load(read_text(files[0]))
+    except yaml.YAMLError as error:
         raise ValueError(f"{files[0]} must be valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{files[0]} must be a mapping with names, train and val, got {content!r:.200}")
@@ -89,7 +90,7 @@ def _names(path: Path, about: dict[str, Any]) -> tuple[str, ...] | None:
     file = others[0] if file is None and len(others) == 1 else file
     if file is None:
         return None
-    lines = tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
+    lines = tuple(line for _, line in read_lines(file))
     if not lines or len(set(lines)) < len(lines):
         raise ValueError(f"{file} must have one class name a line, none twice, got {list(lines)}")
     return lines
@@ -129,8 +130,7 @@ def _inner(folder: Path) -> Path:
 def _pictures(place: Path) -> list[Path]:
     """The images of a folder and the folders in it, or of a list."""
     if place.is_file():
-        lines = [line.strip() for line in place.read_text(encoding="utf-8").splitlines()]
-        return [place.parent / line for line in lines if line]
+        return [place.parent / line for _, line in read_lines(place)]
     return sorted(
         file
         for file in _inner(place).rglob("*")
@@ -185,12 +185,8 @@ def _refuse_orphans(labels: Sequence[Path]) -> None:
 def _read(picture: Path, label: Path, names: tuple[str, ...] | None) -> ImageSample:
     """An image with its boxes."""
     image = read_image(picture)
-    lines = label.read_text(encoding="latin-1").splitlines() if label.is_file() else []
-    rows = [
-        _row(line.split(), names, image.shape, f"{label}, line {number}")
-        for number, line in enumerate(lines, 1)
-        if line.strip()
-    ]
+    lines = read_lines(label, numeric=True) if label.is_file() else []
+    rows = [_row(line.split(), names, image.shape, f"{label}, line {number}") for number, line in lines]
     return ImageSample(
         image, np.reshape(np.array([box for _, box in rows]), (-1, 4)), [name for name, _ in rows]
     )
