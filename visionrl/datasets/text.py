@@ -25,7 +25,7 @@ MARKS = (  # the longer first: UTF-32's begins with UTF-16's
 )
 DELIMITERS = (",", ";", "\t")
 LONGEST_CELL = 131_072  # characters; the csv module's own limit
-DEEPEST = 64  # levels of a JSON file
+DEEPEST = 64  # levels of a JSON or YAML file
 
 
 def read_text(file: Path, numeric: bool = False) -> str:
@@ -101,6 +101,30 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key in keys if keys.count(key) > 1)
         raise ValueError(f"an object must have each key once, got {twice!r:.100} twice")
     return found
+
+
+def read_yaml(file: Path) -> Any:
+    """The content of a YAML file, without anchors and aliases, which can stand for more than memory holds.
+
+    Raises:
+        ValueError: it is no YAML, has an anchor or an alias, or is nested deeper than 64 levels.
+    """
+    import yaml
+
+    text = read_text(file)
+    try:
+        depth = 0
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+                raise ValueError(
+                    f"{file}, line {event.start_mark.line + 1}: anchors and aliases are not read"
+                )
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEEPEST:
+                raise ValueError(f"{file}: YAML must be nested at most {DEEPEST} levels deep")
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, TypeError) as error:
+        raise ValueError(f"{file} must be valid YAML: {' '.join(str(error).split())}") from error
 
 
 def read_rows(file: Path) -> list[tuple[int, list[str]]]:

@@ -15,7 +15,6 @@ suffix, with the split in front, and is a subject of its own.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -25,9 +24,10 @@ from typing import Any
 import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
-from visionrl.datasets.readers.boxes import check_size, fit_box, split_folders, split_of
+from visionrl.datasets.readers.boxes import check_size, fit_box
 from visionrl.datasets.readers.files import read_image
 from visionrl.datasets.samples import ImageSample
+from visionrl.datasets.stated_splits import split_folders, split_of
 from visionrl.datasets.text import read_json
 
 Rows = list[tuple[str, Any, str]]  # place, bbox, class
@@ -99,8 +99,7 @@ def _split(file: Path, root: Path) -> str:
     """The split that a file's folder or name states, or nothing."""
     if file.parent not in (root, root / "annotations"):
         return split_of(file.parent.name)
-    words = re.findall("[a-z]+", file.stem.lower())
-    return next((split_of(word) for word in words if split_of(word)), "")
+    return split_of(file.stem, among_others=True)
 
 
 def _part(file: Path, root: Path, split: str) -> Part:

@@ -136,13 +136,11 @@ def place(
                 "give one that is not in the scan empty cells"
             )
     unknown = _system([(grid, points) for grid, points in pairs if points.system is None], world)
-    systems = [
-        points and {"mm": world}.get(points.system or unknown, points.system or unknown) for points in found
-    ]
-    return [
-        _placed(grid, points, system) if points and system else None
-        for grid, points, system in zip(grids, found, systems, strict=True)
-    ]
+    placed: list[dict[str, np.ndarray] | None] = []
+    for grid, file in zip(grids, found, strict=True):
+        system = (file.system or unknown) if file else ""
+        placed.append(_placed(grid, file, world if system == "mm" else system) if file else None)
+    return placed
 
 
 def _system(pairs: list[tuple[Grid, PointsFile]], world: str) -> str:
