@@ -163,7 +163,7 @@ def test_trainval_is_train_where_there_is_neither(vocdevkit):
     with pytest.raises(ValueError, match="must have a split 'val', it has train, test"):
         read(f"voc:{vocdevkit / 'VOC2007'}", split="val")
     write(main / "test.txt", "p2\n\np77\n")
-    with pytest.raises(ValueError, match=r"test.txt, line 3: 'p77' must have an XML file in Annotations"):
+    with pytest.raises(ValueError, match=r"test.txt, line 3: 'p77' must be a sample of the data set"):
         read(f"voc:{vocdevkit / 'VOC2007'}", split="test")
 
 
@@ -477,7 +477,7 @@ BAD_YAML = {
     r"data.yaml: names must be a list, .* got \{0: 'cat', 2: 'dog'\}": "names: {0: cat, 2: dog}",
     r"data.yaml: names must be a list, .* got \['cat', 'cat'\]": "names: [cat, cat]",
     r"data.yaml: the pictures of 'val' must be there, looked in .*/nowhere": "names: [a, b]\nval: nowhere",
-    r"data.yaml: train, val and test must be one path each, got \['images'\]": "names: [a, b]\ntrain: [images]",
+    r"data.yaml: train, val and test must be paths, got \[5\]": "names: [a, b]\ntrain: [5]",
     r"no two splits may have the same pictures, got train: ": "names: [a, b]\ntrain: images\nval: images",
 }
 

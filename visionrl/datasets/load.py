@@ -13,6 +13,7 @@ from visionrl.datasets.disk_cache import stored
 from visionrl.datasets.formats import Entry, Format, ReadOptions, Sample, check_path, find_format, parse
 from visionrl.datasets.samples import ImageSample, MotSample, PairSample, VideoSample, VolumeSample
 from visionrl.datasets.splits import DEFAULT_RATIOS, DEFAULT_SEED, SPLITS, SplitRule, assign
+from visionrl.datasets.stated_splits import listed_splits, split_folders
 from visionrl.datasets.validate import validate
 
 
@@ -34,10 +35,11 @@ def load(
     (``clear_cache`` forgets them, after files have changed). Which samples belong to the split:
 
     * an embedded set has splits of its own;
-    * a folder with ``train``, ``val`` or ``test`` folders inside: those, and the names get ``train/`` etc. in
-      front;
-    * a folder whose format states splits (COCO's file names, VOC's lists, YOLO's yaml): those, unless
-      ``split_file``, other ``split_ratios`` or another ``split_seed`` cut it anew;
+    * a folder with ``train``, ``val`` or ``test`` folders inside, in any usual spelling (``stated_splits``): those, and
+      the names get ``train/`` etc. in front;
+    * a folder whose format states splits (COCO's file names, YOLO's yaml), or with lists of the samples of each
+      split (``train.txt``, ``ImageSets/Main/val.txt``, ...): those, unless ``split_file``, other ``split_ratios`` or
+      another ``split_seed`` cut it anew;
     * any other path: by ``split_file``, else by ``split_ratios`` and ``split_seed`` over its subjects;
     * a sequence *is* the split asked for and is used whole, whatever ``split`` says.
 
@@ -166,10 +168,14 @@ def _checked(form: Format, entries: list[Entry]) -> list[Any]:
 
 def _from_path(form: Format, path: Path, rule: SplitRule) -> list[Entry]:
     """The entries of one split of a path."""
-    folders = [] if form.own_splits else [split for split in SPLITS if (path / split).is_dir()]
+    folders = split_folders(path) if path.is_dir() and not form.own_splits else {}
     if folders:
         return _from_split_folders(form, path, folders, rule)
     entries = _unique(_entries(form, path, "all" if rule.given else rule.split))
+    if path.is_dir() and not rule.given and not any(entry.split for entry in entries):
+        stated = listed_splits(path, [(entry.name, entry.subject) for entry in entries])
+        listed = [replace(entry, split=stated[entry.name]) for entry in entries if entry.name in stated]
+        entries = listed or entries
     if any(entry.split for entry in entries) and not rule.given:
         return _of_own_split(path, entries, rule)
     if rule.split == "all" and rule.file is None:
@@ -187,18 +193,17 @@ def _from_path(form: Format, path: Path, rule: SplitRule) -> list[Entry]:
     return chosen
 
 
-def _from_split_folders(form: Format, path: Path, folders: list[str], rule: SplitRule) -> list[Entry]:
+def _from_split_folders(form: Format, path: Path, folders: dict[str, Path], rule: SplitRule) -> list[Entry]:
     """The entries of the folders that bear the split's name."""
-    rule.refuse_cut(f"{path} has split folders of its own ({', '.join(folders)})")
+    listed = ", ".join(folder.name for folder in folders.values())
+    rule.refuse_cut(f"{path} has split folders of its own ({listed})")
     if rule.split not in (*folders, "all"):
-        raise ValueError(
-            f"{path} must have a folder {rule.split!r} for that split, it has {', '.join(folders)}"
-        )
-    asked = folders if rule.split == "all" else [rule.split]
+        raise ValueError(f"{path} must have a folder {rule.split!r} for that split, it has {listed}")
+    asked = list(folders) if rule.split == "all" else [rule.split]
     return [
         replace(entry, name=f"{split}/{entry.name}", subject=f"{split}/{entry.subject}")
         for split in asked
-        for entry in _entries(form, path / split, split)
+        for entry in _entries(form, folders[split], split)
     ]
 
 

@@ -15,8 +15,6 @@ suffix, with the split in front, and is a subject of its own.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -26,9 +24,11 @@ from typing import Any
 import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
-from visionrl.datasets.readers.boxes import check_size, fit_box, split_folders, split_of
+from visionrl.datasets.readers.boxes import check_size, fit_box
 from visionrl.datasets.readers.files import read_image
 from visionrl.datasets.samples import ImageSample
+from visionrl.datasets.stated_splits import split_folders, split_of
+from visionrl.datasets.text import read_json
 
 Rows = list[tuple[str, Any, str]]  # place, bbox, class
 
@@ -99,8 +99,7 @@ def _split(file: Path, root: Path) -> str:
     """The split that a file's folder or name states, or nothing."""
     if file.parent not in (root, root / "annotations"):
         return split_of(file.parent.name)
-    words = re.findall("[a-z]+", file.stem.lower())
-    return next((split_of(word) for word in words if split_of(word)), "")
+    return split_of(file.stem, among_others=True)
 
 
 def _part(file: Path, root: Path, split: str) -> Part:
@@ -133,12 +132,7 @@ def _entries(part: Part) -> list[Entry]:
 
 def _content(file: Path) -> dict[str, Any]:
     """The JSON of a file, with its three lists."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{file}, line {error.lineno}: must be valid JSON: {error}") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file} must be JSON in UTF-8: {error}") from error
+    content = read_json(file)
     for key in ("images", "categories", "annotations"):
         rows = content.get(key) if isinstance(content, dict) else None
         if not isinstance(rows, list) or not rows:

@@ -21,7 +21,7 @@ from pathlib import Path
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
 from visionrl.datasets.readers.files import IMAGE_SUFFIXES, numbers, read_image
 from visionrl.datasets.samples import ImageSample
-from visionrl.datasets.splits import read_rows
+from visionrl.datasets.text import read_rows
 
 Columns = dict[str, tuple[int, int]]
 

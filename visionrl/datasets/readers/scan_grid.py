@@ -19,6 +19,26 @@ SIGNS = np.array([-1.0, -1.0, 1.0])  # of RAS, in which x, y and z of a volume g
 PERCENTILES = (0.5, 99.5)
 
 
+UNITS_MM = {
+    **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre", "millimetres"), 1.0),
+    **dict.fromkeys(("cm", "centimeter", "centimeters", "centimetre", "centimetres"), 10.0),
+    **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), 1000.0),
+    **dict.fromkeys(("um", "µm", "μm", "micron", "microns", "micrometer", "micrometers", "micrometre"), 1e-3),
+    **dict.fromkeys(("nm", "nanometer", "nanometers", "nanometre", "nanometres"), 1e-6),
+}
+
+
+def unit_mm(unit: str, where: object) -> float:
+    """Millimetres in a unit of length.
+
+    Raises:
+        ValueError: it is not known; ``where`` names the file.
+    """
+    if unit.strip().lower() not in UNITS_MM:
+        raise ValueError(f"{where}: the unit of length must be one of mm, um, cm, m, nm, got {unit!r:.50}")
+    return UNITS_MM[unit.strip().lower()]
+
+
 @dataclass(frozen=True)
 class Grid:
     """The voxels of one file.
