@@ -305,14 +305,14 @@ class Episode:
             values[5] = ops.iou(edges, guess)
             values[6] = ops.norm(ops.center(edges) - ops.center(guess)) / np.sqrt(ops.area(guess)) / 3
             values[7:9] = np.log(ops.size(edges) / ops.size(guess))
-            alike = np.append(turn.correlations, 0)
-            values[9:11] = alike[rank], alike[rank] - alike[rank + 1]
+            alike, runner_up = turn.correlations[rank], turn.correlations[rank + 1] if len(left) else 0.0
+            values[9], values[10] = alike, alike - runner_up
             values[11] = (self.time - self.tracks.born[turn.subject]) / 20
             values[12] = self.frames_unseen(turn.subject) / self.clip.patience
         others = self.tracks.boxes[self.time, self.tracks.status == TRACKED]
         values[13] = np.nan_to_num(ops.iou(others, edges)).max(initial=0)
         values[14] = (left != NONE).mean() if len(left) else 0
-        values[15:] = np.concatenate([ops.center(edges), ops.size(edges)]) / np.tile(self.clip.sides, 2)
+        values[15:17], values[17:] = ops.center(edges) / self.clip.sides, ops.size(edges) / self.clip.sides
         return np.clip(values, -1, 1).astype(np.float32)
 
 

@@ -181,9 +181,12 @@ class MultiObjectTracking(Task[State]):
 
     def clip_of(self, item: int, start: int, length: int) -> Clip:
         """Some frames of a video."""
-        video, begins = self.videos[item], self.bank.first[item] + start
-        truth = video.truth[start : start + length]
-        return Clip(truth, video.sides, self.patience, lambda time, boxes: self.look(begins + time, boxes))
+        video, first = self.videos[item], self.bank.first[item] + start
+
+        def look(time: int, boxes: np.ndarray) -> np.ndarray:
+            return self.bank.windows(np.full(len(boxes), first + time), boxes, self.context)
+
+        return Clip(video.truth[start : start + length], video.sides, self.patience, look)
 
     def result(self, item: int, start: int, episode: Episode) -> np.ndarray:
         """``CLIP_METRICS`` of an episode, (6,); 0 until it is over."""
@@ -191,11 +194,6 @@ class MultiObjectTracking(Task[State]):
             return np.zeros(len(CLIP_METRICS))
         length = len(episode.clip.truth)
         return self.videos[item].score(start, length, boxes_per_frame(episode.tracks.boxes[:length]))
-
-    def look(self, frame: int, boxes: np.ndarray) -> np.ndarray:
-        """The windows of boxes (N, 4) in a frame, (N, C, w, w)."""
-        around = ops.box_around(ops.center(boxes), self.context * ops.size(boxes))
-        return ops.resize(self.bank.pyramid, np.full(len(boxes), frame), around, self.window)
 
     # -- edge ------------------------------------------------------------------------------------------------------
     def draw(self, state: State) -> np.ndarray:
