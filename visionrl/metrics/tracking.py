@@ -95,9 +95,8 @@ def score_boxes(box: Array, truth: Array, first: Array) -> tuple[Array, Array, A
 
 def mean_scores(scores: Array, frames: Array) -> dict[str, Array]:
     """The mean of each of ``SCORES``, (B,), of (B, 6) sums over so many (B,) frames; 0 where none counted."""
-    xp = xp_of(scores)
-    counts = [xp.maximum(frames, 1.0)] * 3 + [xp.maximum(frames - 1, 1.0)] * 3
-    return {name: scores[:, k] / count for k, (name, count) in enumerate(zip(SCORES, counts, strict=True))}
+    counts = xp_of(scores).maximum(frames[:, None] - const(SKIPS_FIRST, frames), 1.0)
+    return dict(zip(SCORES, ops.columns(scores / counts), strict=True))
 
 
 def norm_precision(apart: Array) -> Array:

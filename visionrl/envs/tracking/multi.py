@@ -120,15 +120,8 @@ class MultiObjectTracking(Task[State]):
         start = int(rng.integers(int(self.bank.lengths[item]) - length + 1))
         shape = (self.length, self.max_detections)
         detections, source = self.videos[item].draw_clip(rng, start, length, shape)
-        window = (self.bank.channels, self.window, self.window)
-        episode = Episode(
-            self.clip_of(item, start, length),
-            Detections.of(detections, source, window),
-            Tracks.none(self.length, self.max_tracks, window),
-            Turn(),
-        )
-        episode.show_frame(0)
-        episode.advance()
+        window, clip = (self.bank.channels, self.window, self.window), self.clip_of(item, start, length)
+        episode = Episode.begin(clip, detections, source, window, self.max_tracks)
         return State(
             item=np.int64(item),
             start=np.int64(start),
@@ -198,9 +191,8 @@ class MultiObjectTracking(Task[State]):
     # -- edge ------------------------------------------------------------------------------------------------------
     def draw(self, state: State) -> np.ndarray:
         (episode,) = self.episodes(batch.stack([state]))
-        canvas = Canvas(
-            self.bank.image(self.bank.first[state.item] + state.start + state.time).transpose(2, 0, 1)
-        )
+        frame = int(self.bank.first[state.item] + state.start + state.time)
+        canvas = Canvas(self.bank.image(frame).transpose(2, 0, 1))
         for meaning, boxes in (
             ("truth", episode.clip.truth[episode.time]),
             ("agent", state.boxes[episode.time]),

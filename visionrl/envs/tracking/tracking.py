@@ -190,15 +190,15 @@ class Tracking(Task[State]):
         return self.seen(history=state.actions, **seen)
 
     def reward(self, before: State, action: Array, after: State) -> Array:
-        xp, iou, steps = xp_of(after.reached_iou), after.reached_iou, self.reward_type == "sign"
-        gain = rewards.improved(before.iou, iou) if steps else iou
-        if steps and not self.controller.template:
-            return gain * before.seen
-        verdict = 2 * xp.astype(iou > GOOD_IOU, iou.dtype) - 1
-        if steps:
-            return xp.where(self.controller.updates(action), verdict, gain) * before.seen
-        over = after.finished | (after.frame != before.frame) & (self.reward_type != "clip")
-        return xp.where(over, iou if self.reward_type == "overlap" else verdict, 0.0) * before.seen
+        xp, iou = xp_of(after.reached_iou), after.reached_iou
+        if self.reward_type == "sign":
+            earned = rewards.improved(before.iou, iou)
+            if self.controller.template:
+                earned = xp.where(self.controller.updates(action), verdict(iou), earned)
+        else:
+            over = after.finished | (after.frame != before.frame) & (self.reward_type != "clip")
+            earned = xp.where(over, iou if self.reward_type == "overlap" else verdict(iou), 0.0)
+        return earned * before.seen
 
     def terminated(self, state: State) -> Array:
         return state.finished
@@ -230,3 +230,8 @@ class Tracking(Task[State]):
         canvas.box(self.bank.boxes.array[frame], "truth")
         canvas.box(state.box, "agent")
         return canvas.pixels
+
+
+def verdict(iou: Array) -> Array:
+    """1.0 where an overlap exceeds ``GOOD_IOU``, else -1.0: (B,) -> (B,)."""
+    return 2 * xp_of(iou).astype(iou > GOOD_IOU, iou.dtype) - 1
