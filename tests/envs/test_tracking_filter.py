@@ -54,7 +54,7 @@ def begin(task):
 
 
 def peaks_of(task, state):
-    return task.responses.peaks(state.maps, state.wide, state.box)[0]
+    return task.responses.peaks(state, state.box)[0]
 
 
 def act(task, state, action):

@@ -157,6 +157,11 @@ def held(image: np.ndarray, channels: int, unit: float) -> np.ndarray:
     return np.ascontiguousarray(planes.transpose(1, 2, 0))
 
 
+def pixel_map(pose: np.ndarray, fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
+    """Map (2, 3) from pixels of the fixed image (H, W, C) to those of the moving one, of one from middle to middle."""
+    return np.column_stack([pose[:, :2], pose[:, 2] + middle(moving) - pose[:, :2] @ middle(fixed)])
+
+
 def middle(image: np.ndarray) -> np.ndarray:
     """(2,) float64, (x, y) of the middle of an (H, W, C) image."""
     return (np.array(image.shape[1::-1]) - 1) / 2

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from visionrl.banks.c_arm import CArm
-from visionrl.banks.image_pairs import PairBank, middle
+from visionrl.banks.image_pairs import PairBank, middle, pixel_map
 from visionrl.ops.deform import lattice
 from visionrl.ops.transforms import carry, invert
 from visionrl.rendering import Canvas
@@ -22,11 +22,10 @@ def overlay(bank: PairBank, pair: int, pose: np.ndarray) -> np.ndarray:
     Green crosses are points of the fixed image, orange ones where the map says that they are.
     """
     fixed, moving = bank.fixed[pair], bank.moving[pair]
-    height, width = fixed.shape[:2]
-    home, there = middle(fixed), middle(moving)
-    matrix = np.column_stack([pose[:, :2], pose[:, 2] + there - pose[:, :2] @ home])
+    (height, width), home = fixed.shape[:2], middle(fixed)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    seen = cv2.warpAffine(moving, matrix, (width, height), flags=flags).reshape(height, width, -1)
+    seen = cv2.warpAffine(moving, pixel_map(pose, fixed, moving), (width, height), flags=flags)
+    seen = seen.reshape(height, width, -1)
     fixed, seen = fixed.transpose(2, 0, 1), seen.transpose(2, 0, 1)
     canvas = Canvas(np.concatenate([chequered(fixed, seen), fixed], axis=2))
     places = bank.geometry

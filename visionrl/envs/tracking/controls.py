@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from functools import reduce
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from gymnasium import Space, spaces
@@ -21,6 +20,7 @@ MOVES = (
 )
 STOP = len(MOVES) - 1
 UPDATE, RESTART = STOP + 1, STOP + 2  # of template control; neither moves the box by a step
+EDGE_PLACES = (2**48, 2**32, 2**16, 1)  # of the edges of a box in one number
 KEPT = 10  # past actions in the observation
 MAX_GROWTH = 0.05  # larger changes of size in one frame are not made
 STOP_IOU = 0.93  # overlap at which the expert stops
@@ -29,6 +29,25 @@ SIZE_DISCOUNT = 0.98  # what a peak counts at another size than the present one
 LEARN_IOU = 0.5  # overlap from which the expert has the filter learn
 MIN_GAIN = 0.03  # overlap that the expert must gain to choose another peak than the strongest,
 MIN_GAIN_WIDE = 0.1  # and where one may be the wide window's: smaller gains cannot be seen in the peaks
+
+
+@dataclass(frozen=True)
+class BoxMoves:
+    """A box and how it came where it is; B episodes.
+
+    Attributes:
+        box: (B, 4) float64, (x0, y0, x1, y1) edges in pixels.
+        frame_box: (B, 4) float64, the box with which this frame began.
+        moves: (B,) int64, moves made in this frame.
+        visited: (B, moves + 1) int64, the boxes of this frame, ``pack_box``, newest last; -1 where there is none yet.
+        actions: (B, 10) int64, newest last, -1 before the start; with continuous control (B, 10, 3) float64, 0.
+    """
+
+    box: Array
+    frame_box: Array
+    moves: Array
+    visited: Array
+    actions: Array
 
 
 class TrackControl(ABC):
@@ -58,22 +77,53 @@ class TrackControl(ABC):
         self.space, self.history = spaces.Discrete(count), (kept := ActionHistory(count, KEPT))
         self.blank = kept.blank
 
-    def push(self, history: Array, action: Array) -> Array:
-        """The history (B, 10, ...) with the newest action at its end."""
-        return push(history, xp_of(history).astype(action, history.dtype))
+    def start(self, box: np.ndarray) -> BoxMoves:
+        """A box (4,) before its first move, in one episode."""
+        visited = np.full(self.max_moves + 1, -1)
+        visited[-1] = pack_box(box)
+        return BoxMoves(box.copy(), box.copy(), np.int64(0), visited, self.blank.copy())
+
+    def move(
+        self, before: BoxMoves, limit: Array, action: Array, peaks: Array = None
+    ) -> tuple[BoxMoves, Array]:
+        """The box after an action, and whether the frame is over, (B,) bool; for the arguments see ``motion``.
+
+        A frame is over at an action that ends it, after ``max_moves``, and where a box comes back to where it was.
+        """
+        xp, restarts = xp_of(before.box), self.restarts(action)
+        moved = self.motion(before.box, limit, action, peaks)
+        box = xp.where(restarts[:, None], before.frame_box, moved)
+        place, moves = pack_box(box)[:, None], before.moves + 1
+        back = xp.any(before.visited == place, axis=-1) & ~restarts
+        over = self.ends_frame(action) | back | (moves >= self.max_moves)
+        past = xp.where((over | restarts)[:, None], -1, before.visited[:, 1:])
+        after = BoxMoves(
+            box=box,
+            frame_box=xp.where(over[:, None], box, before.frame_box),
+            moves=xp.where(over, 0, moves),
+            visited=xp.concat([past, place], axis=1),
+            actions=push(before.actions, xp.astype(action, before.actions.dtype)),
+        )
+        return after, over
 
     def ends_frame(self, action: Array) -> Array:
         """(B,) bool, whether an action ends the frame."""
         return every_row(action)
+
+    def restarts(self, action: Array) -> Array:
+        """(B,) bool, whether an action goes back to the box with which the frame began."""
+        return no_row(action)
+
+    def updates(self, action: Array) -> Array:
+        """(B,) bool, whether an action updates the template."""
+        return no_row(action)
 
     def learns(self, action: Array) -> Array:
         """(B,) bool, whether the filter learns from where an action puts the box."""
         return every_row(action)
 
     @abstractmethod
-    def motion(
-        self, box: Array, limit: Array, action: Array, peaks: Array = None, frame_box: Array = None
-    ) -> Array:
+    def motion(self, box: Array, limit: Array, action: Array, peaks: Array = None) -> Array:
         """The box after an action, (B, 4); its aspect ratio stays as it is.
 
         Args:
@@ -81,8 +131,11 @@ class TrackControl(ABC):
             limit: (B, 2) width and height of the frames, pixels.
             action: (B, ...).
             peaks: (B, 4, 5), see ``CorrelationFilter.peaks``, or (B, 5, 5) with that of the wide window, the last.
-            frame_box: (B, 4) the box with which the frame began; a restart goes back to it.
         """
+
+    def with_updates(self, action: Array, sure: Array) -> Array:
+        """The actions (B,), with an update in the place of a stop where the box is right, ``sure`` (B,) bool."""
+        return action
 
     @abstractmethod
     def toward(self, box: Array, limit: Array, target: Array, peaks: Array = None) -> Array:
@@ -108,9 +161,7 @@ class DiscreteMotion(TrackControl):
         self.number_actions(len(self.moves))
         self.hold = np.array([STOP])
 
-    def motion(
-        self, box: Array, limit: Array, action: Array, peaks: Array = None, frame_box: Array = None
-    ) -> Array:
+    def motion(self, box: Array, limit: Array, action: Array, peaks: Array = None) -> Array:
         """The box after a step, of ``step_size`` and at least a pixel."""
         xp = xp_of(box)
         move = xp.take(const(self.moves, box), action, axis=0)
@@ -145,18 +196,21 @@ class TemplateMotion(DiscreteMotion):
     template = True
     moves = (*MOVES, (0, 0, 0), (0, 0, 0))
 
-    def motion(
-        self, box: Array, limit: Array, action: Array, peaks: Array = None, frame_box: Array = None
-    ) -> Array:
-        """The box after a step or a restart."""
-        after = super().motion(box, limit, action)
-        if frame_box is None:
-            return after
-        return xp_of(box).where((action == RESTART)[:, None], frame_box, after)
-
     def ends_frame(self, action: Array) -> Array:
         """(B,) bool, whether an action is stop or update."""
         return (action == STOP) | (action == UPDATE)
+
+    def restarts(self, action: Array) -> Array:
+        """(B,) bool, whether an action is restart."""
+        return action == RESTART
+
+    def updates(self, action: Array) -> Array:
+        """(B,) bool, whether an action is update."""
+        return action == UPDATE
+
+    def with_updates(self, action: Array, sure: Array) -> Array:
+        """The actions with an update in the place of a stop where the box is right."""
+        return xp_of(action).where((action == STOP) & sure, UPDATE, action)
 
 
 class ContinuousMotion(TrackControl):
@@ -175,9 +229,7 @@ class ContinuousMotion(TrackControl):
         self.blank = np.zeros((KEPT, 3))
         self.hold = np.zeros((1, 3), np.float32)
 
-    def motion(
-        self, box: Array, limit: Array, action: Array, peaks: Array = None, frame_box: Array = None
-    ) -> Array:
+    def motion(self, box: Array, limit: Array, action: Array, peaks: Array = None) -> Array:
         """The box after a move (B, 3)."""
         xp = xp_of(box)
         move, size = xp.astype(action, box.dtype), ops.size(box)
@@ -217,9 +269,7 @@ class PeakSelection(TrackControl):
         self.number_actions(self.stay + 1)
         self.hold = np.array([self.stay])
 
-    def motion(
-        self, box: Array, limit: Array, action: Array, peaks: Array = None, frame_box: Array = None
-    ) -> Array:
+    def motion(self, box: Array, limit: Array, action: Array, peaks: Array = None) -> Array:
         """The box at the peak chosen."""
         xp = xp_of(box)
         choice = action % self.choices
@@ -264,6 +314,12 @@ def every_row(action: Array) -> Array:
     return xp.ones_like(flat, dtype=xp.bool)
 
 
+def no_row(action: Array) -> Array:
+    """(B,) bool, all False."""
+    xp, flat = xp_of(action), action if action.ndim == 1 else action[:, 0]
+    return xp.zeros_like(flat, dtype=xp.bool)
+
+
 def strongest(peaks: Array) -> Array:
     """(B,) which of the filter's own peaks, (B, 4, 5), is highest; another size than the present one counts less."""
     xp = xp_of(peaks)
@@ -282,5 +338,5 @@ def place_box(box: Array, shift: Array, wanted: Array, limit: Array, min_size: f
 def pack_box(box: Array) -> Array:
     """Boxes rounded to whole pixels, each as one number, 16 bits an edge: (..., 4) -> (...) int64."""
     xp = xp_of(box)
-    edges: Any = ops.columns(xp.astype(xp.round(box), xp.int64))
-    return reduce(lambda code, edge: code * 2**16 + edge, edges)
+    edges = xp.astype(xp.round(box), xp.int64)
+    return xp.sum(edges * const(EDGE_PLACES, edges), axis=-1)

@@ -47,12 +47,6 @@ class Detections:
     windows: Array
     assigned: Array
 
-    @classmethod
-    def of(cls, detections: np.ndarray, source: np.ndarray, window: tuple[int, ...]) -> Detections:
-        """Those of one episode before its first frame is shown; ``window`` is (C, w, w)."""
-        count = source.shape[1]
-        return cls(detections, source, np.zeros((count, *window), np.uint8), np.ones(count, bool))
-
 
 @dataclass(frozen=True)
 class Tracks:
@@ -75,19 +69,6 @@ class Tracks:
     last_seen: Array
     owner: Array
     templates: Array
-
-    @classmethod
-    def none(cls, length: int, count: int, window: tuple[int, ...]) -> Tracks:
-        """Room for ``count`` tracks in one episode of ``length`` frames; ``window`` is (C, w, w)."""
-        return cls(
-            boxes=np.full((length, count, 4), np.nan),
-            status=np.full(count, FREE),
-            decided=np.zeros(count, bool),
-            born=np.zeros(count, int),
-            last_seen=np.zeros(count, int),
-            owner=np.full(count, -1),
-            templates=np.zeros((count, *window), np.uint8),
-        )
 
 
 @dataclass(frozen=True)
@@ -140,6 +121,35 @@ class Episode:
     found: Detections
     tracks: Tracks
     turn: Turn
+
+    @classmethod
+    def begin(
+        cls, clip: Clip, detections: np.ndarray, source: np.ndarray, window: tuple[int, ...], max_tracks: int
+    ) -> Episode:
+        """An episode at its first decision.
+
+        Args:
+            clip: what it is about.
+            detections: (T, M, 5), see ``Detections``.
+            source: (T, M), likewise.
+            window: (C, w, w), the shape of a window.
+            max_tracks: room for tracks, K.
+        """
+        length, count = source.shape
+        found = Detections(detections, source, np.zeros((count, *window), np.uint8), np.ones(count, bool))
+        tracks = Tracks(
+            boxes=np.full((length, max_tracks, 4), np.nan),
+            status=np.full(max_tracks, FREE),
+            decided=np.zeros(max_tracks, bool),
+            born=np.zeros(max_tracks, int),
+            last_seen=np.zeros(max_tracks, int),
+            owner=np.full(max_tracks, -1),
+            templates=np.zeros((max_tracks, *window), np.uint8),
+        )
+        episode = cls(clip, found, tracks, Turn())
+        episode.show_frame(0)
+        episode.advance()
+        return episode
 
     @property
     def time(self) -> int:
@@ -305,14 +315,14 @@ class Episode:
             values[5] = ops.iou(edges, guess)
             values[6] = ops.norm(ops.center(edges) - ops.center(guess)) / np.sqrt(ops.area(guess)) / 3
             values[7:9] = np.log(ops.size(edges) / ops.size(guess))
-            alike = np.append(turn.correlations, 0)
-            values[9:11] = alike[rank], alike[rank] - alike[rank + 1]
+            alike, runner_up = turn.correlations[rank], turn.correlations[rank + 1] if len(left) else 0.0
+            values[9], values[10] = alike, alike - runner_up
             values[11] = (self.time - self.tracks.born[turn.subject]) / 20
             values[12] = self.frames_unseen(turn.subject) / self.clip.patience
         others = self.tracks.boxes[self.time, self.tracks.status == TRACKED]
         values[13] = np.nan_to_num(ops.iou(others, edges)).max(initial=0)
         values[14] = (left != NONE).mean() if len(left) else 0
-        values[15:] = np.concatenate([ops.center(edges), ops.size(edges)]) / np.tile(self.clip.sides, 2)
+        values[15:17], values[17:] = ops.center(edges) / self.clip.sides, ops.size(edges) / self.clip.sides
         return np.clip(values, -1, 1).astype(np.float32)
 
 

@@ -120,15 +120,8 @@ class MultiObjectTracking(Task[State]):
         start = int(rng.integers(int(self.bank.lengths[item]) - length + 1))
         shape = (self.length, self.max_detections)
         detections, source = self.videos[item].draw_clip(rng, start, length, shape)
-        window = (self.bank.channels, self.window, self.window)
-        episode = Episode(
-            self.clip_of(item, start, length),
-            Detections.of(detections, source, window),
-            Tracks.none(self.length, self.max_tracks, window),
-            Turn(),
-        )
-        episode.show_frame(0)
-        episode.advance()
+        window, clip = (self.bank.channels, self.window, self.window), self.clip_of(item, start, length)
+        episode = Episode.begin(clip, detections, source, window, self.max_tracks)
         return State(
             item=np.int64(item),
             start=np.int64(start),
@@ -181,9 +174,12 @@ class MultiObjectTracking(Task[State]):
 
     def clip_of(self, item: int, start: int, length: int) -> Clip:
         """Some frames of a video."""
-        video, begins = self.videos[item], self.bank.first[item] + start
-        truth = video.truth[start : start + length]
-        return Clip(truth, video.sides, self.patience, lambda time, boxes: self.look(begins + time, boxes))
+        video, first = self.videos[item], self.bank.first[item] + start
+
+        def look(time: int, boxes: np.ndarray) -> np.ndarray:
+            return self.bank.windows(np.full(len(boxes), first + time), boxes, self.context)
+
+        return Clip(video.truth[start : start + length], video.sides, self.patience, look)
 
     def result(self, item: int, start: int, episode: Episode) -> np.ndarray:
         """``CLIP_METRICS`` of an episode, (6,); 0 until it is over."""
@@ -192,17 +188,11 @@ class MultiObjectTracking(Task[State]):
         length = len(episode.clip.truth)
         return self.videos[item].score(start, length, boxes_per_frame(episode.tracks.boxes[:length]))
 
-    def look(self, frame: int, boxes: np.ndarray) -> np.ndarray:
-        """The windows of boxes (N, 4) in a frame, (N, C, w, w)."""
-        around = ops.box_around(ops.center(boxes), self.context * ops.size(boxes))
-        return ops.resize(self.bank.pyramid, np.full(len(boxes), frame), around, self.window)
-
     # -- edge ------------------------------------------------------------------------------------------------------
     def draw(self, state: State) -> np.ndarray:
         (episode,) = self.episodes(batch.stack([state]))
-        canvas = Canvas(
-            self.bank.image(self.bank.first[state.item] + state.start + state.time).transpose(2, 0, 1)
-        )
+        frame = int(self.bank.first[state.item] + state.start + state.time)
+        canvas = Canvas(self.bank.image(frame).transpose(2, 0, 1))
         for meaning, boxes in (
             ("truth", episode.clip.truth[episode.time]),
             ("agent", state.boxes[episode.time]),
