@@ -49,7 +49,7 @@ def test_a_keypoint_shape_that_is_none_is_refused(tmp_path, shape):
 def test_keypoints_without_a_stated_shape_are_refused_where_they_look_like_it(tmp_path):
     with pytest.raises(ValueError, match=r"looks like a box and 4 keypoints .* kpt_shape: \[4, 3\]"):
         read(folder(tmp_path, BOX + " 0.45 0.4 1" * 4, ""))
-    with pytest.raises(ValueError, match="must stand in data.yaml"):
+    with pytest.raises(ValueError, match=r"must stand in data\.yaml"):
         read(folder(tmp_path / "b", BOX + " 0.45 0.4 1" * 3, ""))
 
 
@@ -76,7 +76,7 @@ def test_two_yaml_files_about_the_data_are_refused_and_others_are_not_looked_at(
 
 
 BOMB = "a: &a [x, x]\n" + "".join(
-    f"{q}: &{q} [{', '.join(['*' + p] * 10)}]\n" for p, q in zip("abcdefg", "bcdefgh")
+    f"{q}: &{q} [{', '.join(['*' + p] * 10)}]\n" for p, q in zip("abcdefg", "bcdefgh", strict=True)
 )
 
 
