@@ -156,9 +156,9 @@ def check_inside(path: Path, *roots: Path) -> Path:
 
 def plain_names(paths: Sequence[Path]) -> list[str]:
     """The paths without suffix; those that would then be alike (``a.png`` and ``a.jpg``) keep it."""
-    plain = [path.with_suffix("").as_posix() for path in paths]
-    count = Counter(plain)
-    return [name if count[name] == 1 else path.as_posix() for name, path in zip(plain, paths, strict=True)]
+    plain = [(path.with_suffix("") if path.name else path).as_posix() for path in paths]
+    kinds = Counter(name for name, _ in {*zip(plain, paths, strict=True)})
+    return [name if kinds[name] == 1 else path.as_posix() for name, path in zip(plain, paths, strict=True)]
 
 
 def check_folder(path: Path) -> Path:
