@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import field
+from functools import partial
 from os import PathLike
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
@@ -14,11 +15,13 @@ from gymnasium import Space, spaces
 
 from visionrl.core.arguments import arguments, check_arguments, check_fields
 from visionrl.core.observables import Observable
+from visionrl.core.results import Result
 from visionrl.datasets import load
 from visionrl.datasets.splits import DEFAULT_RATIOS, DEFAULT_SEED
 from visionrl.ops import Array
 
 StateT = TypeVar("StateT")
+NEED_TRUTH = ("reward", "metrics", "expert")  # methods that a task without labels refuses
 
 
 @arguments
@@ -73,12 +76,18 @@ class Task(ABC, Generic[StateT]):
 
     classes: Sequence[str] | None = None
     """Keeps only the points, boxes or images of these names, in this order; None keeps all."""
+    truth: bool = True
+    """False takes samples without labels, as they are when an agent is used: rewards are 0, there are no metrics and
+    no expert."""
 
     def __post_init__(self) -> None:
         """Check the arguments, then set the task up."""
         check_fields(type(self))
         check_arguments(self)
         self.setup()
+        if not self.truth:
+            for name in NEED_TRUTH:
+                setattr(self, name, partial(refuse_without_truth, name))
 
     def setup(self) -> None:
         """Load the data, make a bank of their pixels, state the spaces."""
@@ -93,7 +102,7 @@ class Task(ABC, Generic[StateT]):
         }
         given |= {
             "split_seed": self.split_seed,
-            "classes": self.classes,
+            "classes": self.classes if self.truth else None,
             "kind": self.sample_type,
             "default": self.embedded,
         }
@@ -139,9 +148,25 @@ class Task(ABC, Generic[StateT]):
     def expert(self, state: StateT) -> Array:
         """(B, ...) actions of a policy that may look at the truth."""
 
+    def result(self, state: StateT) -> Result:
+        """What the last state of one episode says about its file, in the file's own coordinates.
+
+        Like ``draw`` it gets one row of a NumPy state. It must not use the truth.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define result() to be used on new files")
+
     @abstractmethod
     def draw(self, state: StateT) -> np.ndarray:
         """A picture of one row of a NumPy state (fields without the axis B): (H, W, 3) uint8 RGB."""
+
+
+def refuse_without_truth(method: str, *_: Any) -> Any:
+    """Stand for a method that needs labels, in a task that was made without them.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError(f"{method} needs samples with labels; this task was made with truth=False")
 
 
 def check_choice(name: str, value: Any, allowed: tuple) -> None:

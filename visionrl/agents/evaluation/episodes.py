@@ -13,7 +13,7 @@ from gymnasium.utils.seeding import np_random
 
 from visionrl.agents.evaluation.policies import Policy
 from visionrl.core import Task, batch, entry_of, make_task
-from visionrl.core.capabilities import Reports, record_all
+from visionrl.core.capabilities import Reports, record_all, rewards_of
 from visionrl.core.registry import Run
 
 MOST_EPISODES = 512  # of an evaluation that is not told how many
@@ -151,7 +151,7 @@ def rollout(plan: Plan, policy: Policy, starts: list[Any]) -> tuple[Any, dict[st
         if (confidence := getattr(policy, "confidence", None)) is not None and isinstance(task, Reports):
             state = task.with_confidence(state, confidence)
         after = task.step(state, actions)
-        total[left] += task.reward(state, actions, after)
+        total[left] += rewards_of(task, state, actions, after)
         length[left] += 1
         ended = task.terminated(after) | (length[left] >= plan.limit)
         if ended.any():

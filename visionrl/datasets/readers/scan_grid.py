@@ -106,6 +106,17 @@ def volume_spacing(grid: Grid) -> np.ndarray:
     return grid.spacing_mm[list(_order(grid)[0])]
 
 
+def volume_affine(grid: Grid) -> np.ndarray:
+    """(4, 4), takes (x, y, z, 1) in voxels of ``to_volume`` to millimetres in LPS."""
+    axes, flips = _order(grid)
+    to_file = np.zeros((4, 4))  # (x, y, z, 1) -> (i, j, k, 1)
+    for k, axis in enumerate(axes):
+        to_file[axis, k] = -1.0 if flips[k] else 1.0
+        to_file[axis, 3] = grid.shape[axis] - 1.0 if flips[k] else 0.0
+    to_file[3, 3] = 1.0
+    return np.diag([*SIGNS, 1.0]) @ grid.affine @ to_file
+
+
 def to_voxels(grid: Grid, points: np.ndarray, system: str) -> np.ndarray:
     """Points as (x, y, z) in voxels of ``to_volume``.
 

@@ -41,6 +41,7 @@ from visionrl.datasets.readers.scan_grid import (
     to_labels,
     to_volume,
     to_voxels,
+    volume_affine,
     volume_spacing,
 )
 from visionrl.datasets.readers.scan_points import SUFFIXES, PointsFile, read_points
@@ -115,6 +116,7 @@ def read_case(
         points=points or {},
         mask=mask,
         names=known if mask is not None else {},
+        affine=volume_affine(grid),
     )
 
 

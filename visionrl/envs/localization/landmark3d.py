@@ -10,6 +10,7 @@ from annotated_types import Interval
 
 from visionrl import ops
 from visionrl.core import arguments, register
+from visionrl.core.results import Points
 from visionrl.envs.localization.landmark_walk import State, VolumeLandmark
 from visionrl.ops import Array, xp_of
 
@@ -64,9 +65,14 @@ class LandmarkLocalization3D(VolumeLandmark):
     def bounds(
         self, rng: np.random.Generator, landmark: np.ndarray, size: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        if self.absent_share and rng.random() < self.absent_share:
+        if self.absent_share and self.truth and rng.random() < self.absent_share:
             return without_landmark(rng, landmark, size)
         return super().bounds(rng, landmark, size)
+
+    def result(self, state: State) -> Points:
+        if self.absent_share and state.outside:
+            return Points.at(self.names[int(state.goal)], None)
+        return super().result(state)
 
     def step(self, state: State, action: Array) -> State:
         after = super().step(state, action)

@@ -14,6 +14,7 @@ from visionrl.banks.patches import targets
 from visionrl.banks.volumes import volume_bank
 from visionrl.core import arguments
 from visionrl.core.observables import Image, OneHot, Vector
+from visionrl.core.results import Points
 from visionrl.datasets import VolumeSample
 from visionrl.envs.localization.walk import Walk, WalkState
 from visionrl.metrics import success_detection_rates
@@ -80,7 +81,7 @@ class Landmark(Walk[State]):
                 f"frames must be <= {self.oscillation[1]}, the trail's length, got {self.frames}"
             )
         self.samples, self.strides = self.load(), self.step_sizes  # type: ignore[misc]
-        self.names, self.pairs = targets(self.samples, self.target)
+        self.names, self.pairs = targets(self.samples, self.target, self.truth)
         self.items = len(self.pairs)
         self.hold()
         shown = self.frames * (len(self.step_sizes) if self.shown_scales == "all" else 1)
@@ -104,7 +105,8 @@ class Landmark(Walk[State]):
     def sample(self, rng: np.random.Generator, item: int) -> State:
         image, goal = self.pairs[item]
         factor, size = self.factors[image], self.bank.sizes[image]
-        landmark = (np.asarray(self.samples[image].points[self.names[goal]], float) + 0.5) / factor - 0.5
+        point = self.samples[image].points[self.names[goal]] if self.truth else np.full(self.axes, np.nan)
+        landmark = (np.asarray(point, float) + 0.5) / factor - 0.5
         low, high = self.bounds(rng, landmark, size)
         start = np.floor(low + rng.uniform(self.margin, 1 - self.margin, self.axes) * (high - low + 1))
         return State(
@@ -123,6 +125,11 @@ class Landmark(Walk[State]):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Least and largest place, (d,) each, of one episode in an image of a size."""
         return np.zeros(self.axes), size - 1.0
+
+    def result(self, state: State) -> Points:
+        place = (state.position + 0.5) * state.factor - 0.5
+        sample = self.samples[int(state.image)]
+        return Points.at(self.names[int(state.goal)], place, getattr(sample, "affine", None))
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
     def observe(self, state: State) -> dict[str, Array]:
