@@ -58,6 +58,7 @@ class TrackControl(ABC):
         history: the observable of the last actions.
         blank: the history of actions at the start of one episode.
         hold: (1, ...) the action that leaves the box where it is and ends the frame.
+        view: what the agent must be shown to use the control; None is nothing in particular.
         template: whether the agent decides when the template is updated.
         wide: whether the control needs the peak of a wide window.
         max_moves: most moves in a frame.
@@ -67,6 +68,7 @@ class TrackControl(ABC):
     history: Observable
     blank: np.ndarray
     hold: np.ndarray
+    view: str | None = None
     template, wide, max_moves = False, False, 1
 
     def __init__(self, min_size: float) -> None:
@@ -193,7 +195,7 @@ class TemplateMotion(DiscreteMotion):
     Source: Ren et al. (2018), "Deep reinforcement learning with iterative shift for visual tracking".
     """
 
-    template = True
+    view, template = "template", True
     moves = (*MOVES, (0, 0, 0), (0, 0, 0))
 
     def ends_frame(self, action: Array) -> Array:
@@ -261,6 +263,8 @@ class PeakSelection(TrackControl):
         stay: the action that neither moves nor learns.
         min_gain: overlap that the expert must gain to choose another peak than the strongest.
     """
+
+    view = "response"
 
     def __init__(self, min_size: float, wide: bool = False) -> None:
         super().__init__(min_size)

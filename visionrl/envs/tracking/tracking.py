@@ -118,25 +118,25 @@ class Tracking(Task[State]):
     evaluation: ClassVar[dict[str, Any]] = {"clip": None}
 
     def setup(self) -> None:
-        needed = {"update": "template", "follow": "response", "redetect": "response"}.get(self.control)
-        if needed and needed not in self.views:
-            raise ValueError(f"views must have {needed!r} with control {self.control!r}, got {self.views}")
+        control = make_control(self.control, self.min_size, self.step_size, self.max_moves)
+        self.controller, self.hold, self.action_space = control, control.hold, control.space
+        if control.view and control.view not in self.views:
+            raise ValueError(
+                f"views must have {control.view!r} with control {self.control!r}, got {self.views}"
+            )
         if self.response_side % 2:
             raise ValueError(f"response_side must be even, got {self.response_side}")
-        self.controller = make_control(self.control, self.min_size, self.step_size, self.max_moves)
-        self.hold = self.controller.hold
         self.bank = video_bank(self.load(), self.window, self.channels)
         side = self.response_side * ("response" in self.views)
-        self.responses = Responses(side, self.bank.pyramid, self.controller.wide)
+        self.responses = Responses(side, self.bank.pyramid, control.wide)
         self.items = len(self.bank.first) * STARTS[self.start]
         image = Image(self.bank.channels, self.window)
         self.show(
             window=image if "window" in self.views else None,
             template=image if "template" in self.views else None,
-            history=self.controller.history,
+            history=control.history,
             **self.responses.observables(),
         )
-        self.action_space = self.controller.space
 
     @property
     def resolved_arguments(self) -> dict[str, Any]:
@@ -146,9 +146,8 @@ class Tracking(Task[State]):
     def sample(self, rng: np.random.Generator, item: int) -> State:
         video, part = divmod(int(item), STARTS[self.start])
         first, length = int(self.bank.first[video]), int(self.bank.lengths[video])
-        begins, ends = episode_span(
-            rng, self.bank.seen.array[first : first + length], self.clip, self.start, part
-        )
+        seen = self.bank.seen.array[first : first + length]
+        begins, ends = episode_span(rng, seen, self.clip, self.start, part)
         truth = self.bank.boxes.array[first + begins]
         box = perturb_box(truth, part) if self.start == "spatial" else truth
         frame = np.array([first + begins])
