@@ -12,7 +12,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3 import A2C, PPO
 
-from visionrl.agents import TrainConfig, clone, load_agent, make_vec_env, train
+from visionrl.agents import TrainConfig, clone, load_model, make_vec_env, train
 from visionrl.agents.imitation.cloning import TEMPERATURE, batch_size, expert_actions
 from visionrl.agents.networks.team import KINDS, TeamExtractor, TeamPolicy
 from visionrl.agents.training.models import build_model
@@ -102,7 +102,7 @@ def test_a_team_begins_as_the_single_agent_that_taught_it() -> None:
     env = make_vec_env(ID, 4, seed=0, target=names)
     model: Any = build_model(TrainConfig(env=ID, algo="ppo", recipe="none", device="cpu", **args), env)
     start_from_teacher(model, "landmarks3d-chest")
-    single, config = load_agent("landmarks3d-chest", "cpu")
+    single, config = load_model("landmarks3d-chest", "cpu")
     obs = env.reset()
     logits = model.policy.get_distribution(model.policy.obs_to_tensor(obs)[0]).distribution
     for k, name in enumerate(names):
@@ -150,7 +150,7 @@ def test_a_run_of_a_team_is_loaded_again(tmp_path: Any) -> None:
         out=str(tmp_path),
         **sizes,
     )
-    model, again = load_agent(train(config))
+    model, again = load_model(train(config))
     assert isinstance(model.policy, TeamPolicy) and again.env_kwargs["target"]
     env = gym.make(ID, **again.env_kwargs)
     action = model.predict(env.reset(seed=0)[0], deterministic=True)[0]

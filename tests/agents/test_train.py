@@ -20,7 +20,7 @@ import torch
 from stable_baselines3 import DQN, PPO
 
 import visionrl
-from visionrl.agents import TrainConfig, load_agent, make_vec_env, train
+from visionrl.agents import TrainConfig, load_model, make_vec_env, train
 from visionrl.agents.training.callback import RunCallback
 from visionrl.agents.training.config import describe_task, load_recipe, parse_args, resolve
 from visionrl.agents.training.models import ALGORITHMS, FITS, build_model, fit_buffer
@@ -123,7 +123,7 @@ def test_the_best_agent_by_validation_is_kept(whole: TrainConfig) -> None:
 
 
 def test_load_agent_acts_like_the_zip(whole: TrainConfig) -> None:
-    model, config = load_agent(whole.folder, device="cpu")
+    model, config = load_model(whole.folder, device="cpu")
     asked = resolve(whole)
     assert config == replace(asked, algo_args=config.algo_args, env_args=config.env_args)
     assert config.algo_kwargs == asked.algo_kwargs
@@ -237,7 +237,7 @@ def test_nothing_to_resume(tmp_path: Path, photos: str) -> None:
 def test_the_engines_arguments_are_not_the_tasks(tmp_path: Path, photos: str) -> None:
     args = ("max_episode_steps=40", "backend=torch")
     run = train(tiny(tmp_path, photos, timesteps=64, eval_every=64, env_args=args))
-    assert (run / "metrics.json").is_file() and load_agent(run, "cpu")[1].env_kwargs["backend"] == "torch"
+    assert (run / "metrics.json").is_file() and load_model(run, "cpu")[1].env_kwargs["backend"] == "torch"
 
 
 def test_bad_data_leave_no_folder(tmp_path: Path) -> None:

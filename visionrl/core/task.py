@@ -21,7 +21,7 @@ from visionrl.datasets.splits import DEFAULT_RATIOS, DEFAULT_SEED
 from visionrl.ops import Array
 
 StateT = TypeVar("StateT")
-NEED_TRUTH = ("reward", "metrics", "expert")  # methods that a task without labels refuses
+NEED_LABELS = ("reward", "metrics", "expert")  # methods that a task without labels refuses
 
 
 @arguments
@@ -76,7 +76,7 @@ class Task(ABC, Generic[StateT]):
 
     classes: Sequence[str] | None = None
     """Keeps only the points, boxes or images of these names, in this order; None keeps all."""
-    truth: bool = True
+    labelled: bool = True
     """False takes samples without labels, as they are when an agent is used: rewards are 0, there are no metrics and
     no expert."""
 
@@ -85,9 +85,9 @@ class Task(ABC, Generic[StateT]):
         check_fields(type(self))
         check_arguments(self)
         self.setup()
-        if not self.truth:
-            for name in NEED_TRUTH:
-                setattr(self, name, partial(refuse_without_truth, name))
+        if not self.labelled:
+            for name in NEED_LABELS:
+                setattr(self, name, partial(refuse_without_labels, name))
 
     def setup(self) -> None:
         """Load the data, make a bank of their pixels, state the spaces."""
@@ -102,7 +102,7 @@ class Task(ABC, Generic[StateT]):
         }
         given |= {
             "split_seed": self.split_seed,
-            "classes": self.classes if self.truth else None,
+            "classes": self.classes if self.labelled else None,
             "kind": self.sample_type,
             "default": self.embedded,
         }
@@ -160,13 +160,13 @@ class Task(ABC, Generic[StateT]):
         """A picture of one row of a NumPy state (fields without the axis B): (H, W, 3) uint8 RGB."""
 
 
-def refuse_without_truth(method: str, *_: Any) -> Any:
+def refuse_without_labels(method: str, *_: Any) -> Any:
     """Stand for a method that needs labels, in a task that was made without them.
 
     Raises:
         ValueError: always.
     """
-    raise ValueError(f"{method} needs samples with labels; this task was made with truth=False")
+    raise ValueError(f"{method} needs samples with labels; this task was made with labelled=False")
 
 
 def check_choice(name: str, value: Any, allowed: tuple) -> None:

@@ -171,7 +171,12 @@ def task_kwargs(kwargs: Mapping[str, Any], split: str) -> dict[str, Any]:
 def run_baseline(plan: Plan, run: Run) -> Result:
     """A classical method through all episodes, one by one."""
     began = perf_counter()
-    ends = [run(plan.task, batch.stack([start])) for start in plan.chosen.starts]
+    ends = run_each(plan.task, run, plan.chosen.starts)
     seconds = perf_counter() - began
-    whole = batch.stack([batch.take(end, 0) for end in ends])
-    return Result(plan.task.metrics(whole), record_all(plan.task, whole), seconds)
+    return Result(plan.task.metrics(ends), record_all(plan.task, ends), seconds)
+
+
+def run_each(task: Task, run: Run, starts: list[Any]) -> Any:
+    """The last states of a classical method that goes through episodes one by one."""
+    ends = [run(task, batch.stack([start])) for start in starts]
+    return batch.stack([batch.take(end, 0) for end in ends])

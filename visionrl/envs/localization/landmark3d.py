@@ -65,7 +65,7 @@ class LandmarkLocalization3D(VolumeLandmark):
     def bounds(
         self, rng: np.random.Generator, landmark: np.ndarray, size: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        if self.absent_share and self.truth and rng.random() < self.absent_share:
+        if self.absent_share and self.labelled and rng.random() < self.absent_share:
             return without_landmark(rng, landmark, size)
         return super().bounds(rng, landmark, size)
 

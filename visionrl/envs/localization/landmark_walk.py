@@ -81,7 +81,7 @@ class Landmark(Walk[State]):
                 f"frames must be <= {self.oscillation[1]}, the trail's length, got {self.frames}"
             )
         self.samples, self.strides = self.load(), self.step_sizes  # type: ignore[misc]
-        self.names, self.pairs = targets(self.samples, self.target, self.truth)
+        self.names, self.pairs = targets(self.samples, self.target, self.labelled)
         self.items = len(self.pairs)
         self.hold()
         shown = self.frames * (len(self.step_sizes) if self.shown_scales == "all" else 1)
@@ -105,7 +105,7 @@ class Landmark(Walk[State]):
     def sample(self, rng: np.random.Generator, item: int) -> State:
         image, goal = self.pairs[item]
         factor, size = self.factors[image], self.bank.sizes[image]
-        point = self.samples[image].points[self.names[goal]] if self.truth else np.full(self.axes, np.nan)
+        point = self.samples[image].points[self.names[goal]] if self.labelled else np.full(self.axes, np.nan)
         landmark = (np.asarray(point, float) + 0.5) / factor - 0.5
         low, high = self.bounds(rng, landmark, size)
         start = np.floor(low + rng.uniform(self.margin, 1 - self.margin, self.axes) * (high - low + 1))

@@ -127,7 +127,7 @@ class MultiObjectTracking(Task[State]):
             start=np.int64(start),
             length=np.int64(length),
             action_labels=np.array(episode.action_labels(), float),
-            result=self.result(item, start, episode),
+            result=self.outcome(item, start, episode),
             **vars(episode.found),
             **vars(episode.tracks),
             **vars(episode.turn),
@@ -142,7 +142,7 @@ class MultiObjectTracking(Task[State]):
                 episode.decide(int(action[row]))
                 batch.put(turns, row, episode.turn)
                 after.action_labels[row] = episode.action_labels()
-                after.result[row] = self.result(state.item[row], state.start[row], episode)
+                after.result[row] = self.outcome(state.item[row], state.start[row], episode)
         return after
 
     def observe(self, state: State) -> dict[str, Array]:
@@ -181,7 +181,7 @@ class MultiObjectTracking(Task[State]):
 
         return Clip(video.truth[start : start + length], video.sides, self.patience, look)
 
-    def result(self, item: int, start: int, episode: Episode) -> np.ndarray:
+    def outcome(self, item: int, start: int, episode: Episode) -> np.ndarray:
         """``CLIP_METRICS`` of an episode, (6,); 0 until it is over."""
         if not episode.turn.finished:
             return np.zeros(len(CLIP_METRICS))
