@@ -22,6 +22,7 @@ from visionrl.ops import Array
 
 StateT = TypeVar("StateT")
 NEED_LABELS = ("reward", "metrics", "expert")  # methods that a task without labels refuses
+NAMES = {"target", "classes"}  # arguments that name things of a data set; 13 means "13"
 
 
 @arguments
@@ -83,6 +84,8 @@ class Task(ABC, Generic[StateT]):
     def __post_init__(self) -> None:
         """Check the arguments, then set the task up."""
         check_fields(type(self))
+        for name in NAMES & set(vars(self)):
+            setattr(self, name, _as_names(getattr(self, name)))
         check_arguments(self)
         self.setup()
         if not self.labelled:
@@ -177,3 +180,10 @@ def check_choice(name: str, value: Any, allowed: tuple) -> None:
     """
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+
+
+def _as_names(value: Any) -> Any:
+    """Whole numbers as the names that they spell, alone or in a list; anything else as it is."""
+    if isinstance(value, list | tuple):
+        return tuple(map(_as_names, value))
+    return str(value) if type(value) is int else value
