@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,8 +15,9 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from visionrl.agents.training.run_files import check_new, check_same, write_json
+from visionrl.agents.training.run_files import check_new, check_same, read_json, write_json
 from visionrl.backbones import Classifier, make_classifier
+from visionrl.backbones._weights import read_tensors
 from visionrl.datasets import ImageSample, load
 from visionrl.datasets.classes import class_names, image_class
 from visionrl.layers.stn import SpatialTransformer
@@ -119,7 +119,7 @@ def check_run(config: ClassifierConfig) -> None:
 
 def read_run(run: Path) -> tuple[ClassifierConfig, dict[str, Any]]:
     """The config of a run, and what its images are like."""
-    found = json.loads((run / "config.json").read_text())
+    found = read_json(run / "config.json")
     return ClassifierConfig(**found.pop("config")), found
 
 
@@ -131,7 +131,7 @@ def load_classifier(run: str | Path, device: str = "cpu") -> tuple[Reader, tuple
     """
     config, about = read_run(Path(run))
     reader = build_reader(replace(config, pretrained=False), about)
-    reader.load_state_dict(torch.load(Path(run) / "classifier.pt", map_location="cpu", weights_only=True))
+    reader.load_state_dict(read_tensors(Path(run) / "classifier.pt"))
     return reader.to(device).eval(), tuple(about["classes"])
 
 
