@@ -166,7 +166,7 @@ def test_a_damaged_file_is_refused_by_its_name(tmp_path: Path, model: DQN, name:
     else:
         middle = len(content) // 2
         content[middle] ^= 1
-        path.write_bytes({"flipped": content, "truncated": content[:middle], "empty": b""}[damage])
+        path.write_bytes(bytes({"flipped": content, "truncated": content[:middle], "empty": b""}[damage]))
     with pytest.raises(ValueError, match=name.replace(".", r"\.")):
         note(tmp_path, model)
 

@@ -8,12 +8,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
+class WriteError(OSError):
+    """A file that cannot be written, in one sentence; ``errno`` is the system's."""
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside a file, which takes the file's place at the end; after an error it is gone.
 
     Raises:
-        OSError: the file cannot be written: the disk is full, read-only, ...; the file is as it was.
+        WriteError: the file cannot be written: the disk is full, read-only, ...; the file is as it was.
     """
     partial = path.with_name(f".{path.name}.part")
     try:
@@ -42,16 +46,20 @@ def writing(path: Path) -> Iterator[None]:
     """What is written inside names ``path`` if it fails, also where a library hides the system's error.
 
     Raises:
-        OSError: with the file and the reason.
+        WriteError: with the file and the reason.
     """
     try:
         yield
+    except WriteError:
+        raise
     except (OSError, RuntimeError) as error:
         found = cause_of(error)
         if found is None:
             raise
         reason = found.strerror or "fewer bytes were written than given; is the disk full?"
-        raise OSError(found.errno or 0, f"{path} cannot be written: {reason}") from error
+        failed = WriteError(f"{path} cannot be written: {reason}")
+        failed.errno = found.errno
+        raise failed from error
 
 
 def cause_of(error: BaseException) -> OSError | None:

@@ -15,6 +15,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from visionrl.agents.training.lock import locked
 from visionrl.agents.training.run_files import check_new, check_same, read_json, write_json
 from visionrl.backbones import Classifier, make_classifier
 from visionrl.backbones._weights import read_tensors
@@ -75,8 +76,8 @@ def train_classifier(config: ClassifierConfig) -> Path:
         The run's folder.
 
     Raises:
-        ValueError: the folder holds a run already and ``resume`` is off, or the config differs from that of the
-            run to resume.
+        ValueError: the folder holds a run already and ``resume`` is off, another process has it, or the config
+            differs from that of the run to resume.
     """
     console, run = Console(), config.folder
     check_run(config)
@@ -85,7 +86,20 @@ def train_classifier(config: ClassifierConfig) -> Path:
     train, val = (load_images(config.data, split, config.canvas) for split in ("train", "val"))
     work = ClassifierTrainer(config, train, val)
     run.mkdir(parents=True, exist_ok=True)
-    write_json(run / "config.json", {"config": asdict(config), **train.about()})
+    with locked(run):
+        check_run(config)  # another process may have begun it in the meantime
+        learn(config, work, console)
+    return run
+
+
+def learn(config: ClassifierConfig, work: ClassifierTrainer, console: Console) -> None:
+    """Train to the end, and write it all into the run's folder.
+
+    Raises:
+        SystemExit: Ctrl-C ended it, with code 130.
+    """
+    run = config.folder
+    write_json(run / "config.json", {"config": asdict(config), **work.train.about()})
     if config.resume:
         work.restore(run / "checkpoint.pt")
         console.print(f"resumed {run} after epoch {work.epoch}")
@@ -99,7 +113,6 @@ def train_classifier(config: ClassifierConfig) -> Path:
         raise SystemExit(130) from None
     write_weights(run, work.best)
     report(config, work, console)
-    return run
 
 
 def check_run(config: ClassifierConfig) -> None:
