@@ -419,10 +419,13 @@ def test_the_replay_buffer_stays_below_a_gigabyte() -> None:
 
 def test_an_argument_that_the_algorithm_does_not_have_is_refused() -> None:
     env = make_vec_env(LANDMARK, 1)
-    for algo, name in (("dqn", "n_steps2"), ("ppo", "fusion")):
+    for algo, name in (("dqn", "n_steps2"), ("ppo", "buffer_size")):
         config = resolve(TrainConfig(algo=algo, num_envs=1, algo_args=(f"{name}=3",), recipe="none"))  # type: ignore[arg-type]
         with pytest.raises(ValueError, match=f"algo_args must be arguments of .*, got '{name}'"):
             build_model(config, env)
+    config = resolve(TrainConfig(algo="ppo", algo_args=("fusion=film",), recipe="none"))
+    with pytest.raises(ValueError, match="algo_args must not have fusion, an option of its own: --fusion"):
+        build_model(config, env)
 
 
 def test_spaces_as_json() -> None:

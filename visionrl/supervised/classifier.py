@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,8 +15,10 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from visionrl.agents.training.run_files import check_new, check_same, write_json
+from visionrl.agents.training.lock import locked
+from visionrl.agents.training.run_files import check_new, check_same, read_json, write_json
 from visionrl.backbones import Classifier, make_classifier
+from visionrl.backbones._weights import read_tensors
 from visionrl.datasets import ImageSample, load
 from visionrl.datasets.classes import class_names, image_class
 from visionrl.layers.stn import SpatialTransformer
@@ -75,8 +76,8 @@ def train_classifier(config: ClassifierConfig) -> Path:
         The run's folder.
 
     Raises:
-        ValueError: the folder holds a run already and ``resume`` is off, or the config differs from that of the
-            run to resume.
+        ValueError: the folder holds a run already and ``resume`` is off, another process has it, or the config
+            differs from that of the run to resume.
     """
     console, run = Console(), config.folder
     check_run(config)
@@ -85,7 +86,20 @@ def train_classifier(config: ClassifierConfig) -> Path:
     train, val = (load_images(config.data, split, config.canvas) for split in ("train", "val"))
     work = ClassifierTrainer(config, train, val)
     run.mkdir(parents=True, exist_ok=True)
-    write_json(run / "config.json", {"config": asdict(config), **train.about()})
+    with locked(run):
+        check_run(config)  # another process may have begun it in the meantime
+        learn(config, work, console)
+    return run
+
+
+def learn(config: ClassifierConfig, work: ClassifierTrainer, console: Console) -> None:
+    """Train to the end, and write it all into the run's folder.
+
+    Raises:
+        SystemExit: Ctrl-C ended it, with code 130.
+    """
+    run = config.folder
+    write_json(run / "config.json", {"config": asdict(config), **work.train.about()})
     if config.resume:
         work.restore(run / "checkpoint.pt")
         console.print(f"resumed {run} after epoch {work.epoch}")
@@ -99,7 +113,6 @@ def train_classifier(config: ClassifierConfig) -> Path:
         raise SystemExit(130) from None
     write_weights(run, work.best)
     report(config, work, console)
-    return run
 
 
 def check_run(config: ClassifierConfig) -> None:
@@ -119,7 +132,7 @@ def check_run(config: ClassifierConfig) -> None:
 
 def read_run(run: Path) -> tuple[ClassifierConfig, dict[str, Any]]:
     """The config of a run, and what its images are like."""
-    found = json.loads((run / "config.json").read_text())
+    found = read_json(run / "config.json")
     return ClassifierConfig(**found.pop("config")), found
 
 
@@ -131,7 +144,7 @@ def load_classifier(run: str | Path, device: str = "cpu") -> tuple[Reader, tuple
     """
     config, about = read_run(Path(run))
     reader = build_reader(replace(config, pretrained=False), about)
-    reader.load_state_dict(torch.load(Path(run) / "classifier.pt", map_location="cpu", weights_only=True))
+    reader.load_state_dict(read_tensors(Path(run) / "classifier.pt"))
     return reader.to(device).eval(), tuple(about["classes"])
 
 

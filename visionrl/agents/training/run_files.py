@@ -221,12 +221,12 @@ def inherit(config: TrainConfig, earlier: TrainConfig) -> TrainConfig:
 
 
 def check_new(run: Path) -> None:
-    """Refuse to write into a folder that holds something.
+    """Refuse to write into a folder that holds something; what a killed process left, ".config.json.part", is nothing.
 
     Raises:
         ValueError: it does.
     """
-    if run.exists() and (not run.is_dir() or any(run.iterdir())):
+    if run.exists() and (not run.is_dir() or any(not path.name.startswith(".") for path in run.iterdir())):
         raise ValueError(
             f"{run} exists; continue it with --resume, or give the new run another --name or --seed"
         )

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from gymnasium import Space
 from stable_baselines3.common.base_class import BaseAlgorithm
 
@@ -25,6 +24,7 @@ from visionrl.agents.training.models import (
     policy_of,
 )
 from visionrl.agents.training.run_files import folder_of, read_config, write_json
+from visionrl.backbones._weights import read_tensors, write_tensors
 from visionrl.rendering import replacing
 
 ENCODER = "encoder."  # in front of a frozen backbone's tensors in ``policy.pt``
@@ -46,7 +46,7 @@ def save_agent(model: BaseAlgorithm, run: Path, scorer: Scorer | None = None) ->
     if scorer:
         state |= {f"{SCORER}{key}": value for key, value in scorer.state_dict().items()}
     with replacing(run / "policy.pt") as part:
-        torch.save(state, part)
+        write_tensors(part, state)
 
 
 def load_model(run: str | Path, device: str = "auto") -> tuple[Any, TrainConfig]:
@@ -66,7 +66,7 @@ def load_model(run: str | Path, device: str = "auto") -> tuple[Any, TrainConfig]
     check_device(device)
     run = folder_of(run)
     config, observations, actions = read_config(run)
-    state = torch.load(run / "policy.pt", map_location="cpu", weights_only=True)
+    state = read_tensors(run / "policy.pt")
     bare = replace(config, pretrained=False, weights=None, device=device)
     if not config.cache:
         scores = take_prefixed(state, SCORER)
@@ -106,13 +106,13 @@ def empty_model(config: TrainConfig, observations: Space, actions: Space, state:
 def ship(run: str | Path, name: str, home: Path = HOME) -> Path:
     """Write a finished run as an agent to come with the library; returns its folder. The command stays the run's."""
     about = json.loads((Path(run) / "config.json").read_text())
-    state = torch.load(Path(run) / "policy.pt", map_location="cpu", weights_only=True)
+    state = read_tensors(Path(run) / "policy.pt")
     folder = home / name
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", {**about, "config": {**about["config"], "name": name, "out": "runs"}})
     kept = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
     with replacing(folder / "policy.pt") as part:
-        torch.save({key: value for key, value in kept.items() if TARGET not in key}, part)
+        write_tensors(part, {key: value for key, value in kept.items() if TARGET not in key})
     return folder
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -25,6 +26,7 @@ from visionrl.agents.training.callback import RunCallback, Stopped
 from visionrl.agents.training.checkpoint import last_checkpoint
 from visionrl.agents.training.config import TrainConfig, describe_task, format_args, parse_args, resolve
 from visionrl.agents.training.curriculum import Curriculum
+from visionrl.agents.training.lock import locked
 from visionrl.agents.training.models import (
     build_model,
     check_before_loading,
@@ -34,6 +36,7 @@ from visionrl.agents.training.models import (
 )
 from visionrl.agents.training.run_files import (
     check_folder,
+    check_new,
     inherit,
     is_finished,
     plot_curve,
@@ -67,33 +70,40 @@ def train(config: TrainConfig) -> Path:
         The run's folder.
 
     Raises:
-        ValueError: the folder holds a run already and ``resume`` is off, or the config differs from that of
-            the run to resume.
+        ValueError: the folder holds a run already and ``resume`` is off, another process has it, or the config
+            differs from that of the run to resume.
+        OSError: the disk is full or read-only; the last checkpoint is whole.
         SystemExit: it was stopped by a signal; the code is 128 + its number (130 for Ctrl-C).
     """
     run, console = config.folder, Console()
-    earlier = check_folder(config)
-    torch.set_num_threads(config.threads)
-    wanted = resolve(config) if earlier is None else inherit(config, earlier)
-    if earlier is not None and is_finished(run, wanted.timesteps or 0):
-        console.print(f"{run} is finished; it goes on if it is given more timesteps")
-        return run
-    check_before_loading(wanted)
-    console.print(describe_task(wanted), markup=False, highlight=False, soft_wrap=True)
-    with console.status("loading the data"):
-        env = make_training_env(wanted)
+    with ExitStack() as stack:
+        if check_folder(config) is not None:
+            stack.enter_context(locked(run))
+        earlier = check_folder(config)
+        torch.set_num_threads(config.threads)
+        wanted = resolve(config) if earlier is None else inherit(config, earlier)
+        if earlier is not None and is_finished(run, wanted.timesteps or 0):
+            console.print(f"{run} is finished; it goes on if it is given more timesteps")
+            return run
+        check_before_loading(wanted)
+        console.print(describe_task(wanted), markup=False, highlight=False, soft_wrap=True)
+        with console.status("loading the data"):
+            env = make_training_env(wanted)
+        stack.callback(env.close)
         if earlier is None:
             wanted = resolve_env_args(wanted, env.get_attr("task")[0])
-    wanted = fit_buffer(wanted, env, given="buffer_size" in config.algo_kwargs)
-    model = build_model(wanted, env)
-    if wanted.teacher:
-        start_from_teacher(model, wanted.teacher)
-    run.mkdir(parents=True, exist_ok=True)
-    write_config(run, replace(wanted, resume=False), env.unwrapped.observation_space, env.action_space)
-    model.set_logger(configure(str(run / "tensorboard"), ["tensorboard"]))
-    callback = learn(model, wanted, run, console)
-    finish(model, wanted, run, callback, console)
-    env.close()
+        wanted = fit_buffer(wanted, env, given="buffer_size" in config.algo_kwargs)
+        model = build_model(wanted, env)
+        if wanted.teacher:
+            start_from_teacher(model, wanted.teacher)
+        if earlier is None:
+            run.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(run))
+            check_new(run)  # another process may have begun it in the meantime
+        write_config(run, replace(wanted, resume=False), env.unwrapped.observation_space, env.action_space)
+        model.set_logger(configure(str(run / "tensorboard"), ["tensorboard"]))
+        callback = learn(model, wanted, run, console)
+        finish(model, wanted, run, callback, console)
     return run
 
 
@@ -227,11 +237,10 @@ def finish(model: Any, config: TrainConfig, run: Path, callback: RunCallback, co
             say=status.update,
         )
     best = {key: None if math.isnan(value) else value for key, value in callback.best_row.items()}
-    write_json(
-        run / "metrics.json", {"timesteps": model.num_timesteps, "validation": best, "test": table.to_dict()}
-    )
     record(config.env, agent_policy(model), run / "episode.gif", split="test", env_kwargs=config.env_kwargs)
     gallery(config.env, agent_policy(model), run / "ends.png", split="test", env_kwargs=config.env_kwargs)
+    found = {"timesteps": model.num_timesteps, "validation": best, "test": table.to_dict()}
+    write_json(run / "metrics.json", found)  # the last: a run with this file is finished
     table.print(brief=True)
     console.print(f"saved in {run}; metrics.json has every metric")
 
