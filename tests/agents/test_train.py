@@ -22,8 +22,9 @@ from stable_baselines3 import DQN, PPO
 import visionrl
 from visionrl.agents import TrainConfig, load_agent, make_vec_env, train
 from visionrl.agents.training.callback import RunCallback
-from visionrl.agents.training.config import describe_task, load_recipe, parse_args, resolve
+from visionrl.agents.training.config import describe_task, load_recipe, resolve
 from visionrl.agents.training.models import ALGORITHMS, FITS, build_model, fit_buffer
+from visionrl.agents.training.pairs import parse_args
 from visionrl.agents.training.run_files import space_from_json, space_to_json
 from visionrl.core import TASKS
 

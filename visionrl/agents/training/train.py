@@ -24,7 +24,7 @@ from visionrl.agents.networks.frozen_features import on_images
 from visionrl.agents.networks.team import TeamPolicy
 from visionrl.agents.training.callback import RunCallback, Stopped
 from visionrl.agents.training.checkpoint import last_checkpoint
-from visionrl.agents.training.config import TrainConfig, describe_task, format_args, parse_args, resolve
+from visionrl.agents.training.config import TrainConfig, describe_task, resolve
 from visionrl.agents.training.curriculum import Curriculum
 from visionrl.agents.training.lock import locked
 from visionrl.agents.training.models import (
@@ -34,6 +34,7 @@ from visionrl.agents.training.models import (
     fit_buffer,
     make_training_env,
 )
+from visionrl.agents.training.pairs import format_args, parse_args
 from visionrl.agents.training.run_files import (
     check_folder,
     check_new,
