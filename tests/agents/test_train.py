@@ -92,13 +92,14 @@ def whole(
 
 def test_the_runs_folder(whole: TrainConfig) -> None:
     run = whole.folder
-    assert run.name == f"LandmarkLocalization-v0-{whole.algo}-small-s0"
+    assert run.name == f"LandmarkLocalization-v0-small-{whole.algo}-small-s0"
     found = {path.name for path in run.iterdir()}
     assert found == {
         *(
             "agent.zip",
             "policy.pt",
             "config.json",
+            "splits.json",
             "metrics.json",
             "curve.csv",
             "curve.png",

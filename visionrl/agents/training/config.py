@@ -142,7 +142,7 @@ class TrainConfig:
     out: str = "runs"
     """Folder of the runs."""
     name: str | None = None
-    """Name of the run's own folder; made of task, algorithm, backbone and seed by default."""
+    """Name of the run's own folder; made of task, preset, algorithm, backbone and seed by default."""
     resume: bool = False
     """Continue the run from its last checkpoint."""
 
@@ -170,9 +170,9 @@ class TrainConfig:
         used = [name.removesuffix("_steps") for name in switches if getattr(run, name)]
         if self.attention != "none":
             used.append(self.attention)
-        return Path(self.out) / (
-            self.name or "-".join([task, str(run.algo), str(run.backbone), *used, f"s{self.seed}"])
-        )
+        preset = [run.preset] if run.preset else []
+        names = [task, *preset, str(run.algo), str(run.backbone), *used, f"s{self.seed}"]
+        return Path(self.out) / (self.name or "-".join(names))
 
     @property
     def env_kwargs(self) -> dict[str, Any]:

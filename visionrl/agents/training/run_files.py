@@ -260,12 +260,15 @@ def inherit(config: TrainConfig, earlier: TrainConfig) -> TrainConfig:
 
 
 def check_new(run: Path) -> None:
-    """Refuse to write into a folder that holds something; what a killed process left, ".config.json.part", is nothing.
+    """Refuse to write into a folder that holds something.
+
+    What a process left that was killed before it wrote its config does not count.
 
     Raises:
         ValueError: it does.
     """
-    if run.exists() and (not run.is_dir() or any(not path.name.startswith(".") for path in run.iterdir())):
+    held = [path.name for path in run.iterdir()] if run.is_dir() else []
+    if [name for name in held if not name.startswith(".") and name != "splits.json"] or run.is_file():
         raise ValueError(
             f"{run} exists; continue it with --resume, or give the new run another --name or --seed"
         )
