@@ -9,10 +9,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from annotated_types import Ge, Interval
+from annotated_types import Ge, Interval, MinLen
 
 from visionrl.agents.networks.device import check_device_name
-from visionrl.agents.training.pairs import TASK_FIELDS, check_env_args, format_args, parse_args
+from visionrl.agents.training.pairs import ENGINE, TASK_FIELDS, check_env_args, format_args, parse_args
 from visionrl.core import checked, did_you_mean, entry_of
 from visionrl.core.arguments import check_arguments, hints_of
 from visionrl.core.registry import Entry
@@ -60,7 +60,7 @@ class TrainConfig:
     """Id of the task, with or without "visionrl/"."""
     preset: str | None = None
     """Name of a preset of the task, "none" for the task's own defaults; by default the recipe's choice."""
-    recipe: str | None = None
+    recipe: Annotated[str, MinLen(1)] | None = None
     """TOML file of hyper-parameters for what is not given, "none" for none; by default the task's own
     (visionrl/agents/recipes)."""
     algo: Algo | None = None
@@ -139,9 +139,9 @@ class TrainConfig:
     """Episodes of the evaluation on the test split at the end; None lets the task's data decide."""
     checkpoint_every: Annotated[int, Ge(1)] = 50_000
     """Steps between checkpoints."""
-    out: str = "runs"
+    out: Annotated[str, MinLen(1)] = "runs"
     """Folder of the runs."""
-    name: str | None = None
+    name: Annotated[str, MinLen(1)] | None = None
     """Name of the run's own folder; made of task, preset, algorithm, backbone and seed by default."""
     resume: bool = False
     """Continue the run from its last checkpoint."""
@@ -156,9 +156,9 @@ class TrainConfig:
             names = ", ".join(["none", *entry.presets])
             hint = did_you_mean(str(self.preset), entry.presets)
             raise ValueError(f"preset must be one of {names} for {entry.id}, got {self.preset!r}{hint}")
-        options = {field.name for field in fields(self)} - TASK_FIELDS
+        options = {field.name for field in fields(self)} - TASK_FIELDS - set(ENGINE)
         for name in ("env_args", "train_args"):
-            check_env_args(entry, name, getattr(self, name), options)
+            check_env_args(entry, name, getattr(self, name), options, ENGINE)
         parse_args(self.algo_args)
         check_tools(self)
 

@@ -10,10 +10,14 @@ from visionrl.core.door import check_engine
 from visionrl.core.registry import Entry, check_argument_names
 
 # options of commands that are arguments of the task too, and may be given as such
-TASK_FIELDS = {"data", "classes", "split_file", "split_ratios", "device"}
+TASK_FIELDS = {"data", "classes", "split_file", "split_ratios"}
+# arguments of the engine that an environment of a training run may have
+ENGINE = ("backend", "device")
 
 
-def check_env_args(entry: Entry, field: str, pairs: Iterable[str], options: Iterable[str]) -> None:
+def check_env_args(
+    entry: Entry, field: str, pairs: Iterable[str], options: Iterable[str], engine: Iterable[str] = ()
+) -> None:
     """Refuse arguments of a task that it does not have, or that are options of the command.
 
     Args:
@@ -21,6 +25,7 @@ def check_env_args(entry: Entry, field: str, pairs: Iterable[str], options: Iter
         field: what holds the arguments, "env_args" or "train_args".
         pairs: the arguments, as ``parse_args`` reads them.
         options: names of the options.
+        engine: arguments of the engine that may be among them, beside ``max_episode_steps``.
 
     Raises:
         ValueError: names an argument.
@@ -35,7 +40,7 @@ def check_env_args(entry: Entry, field: str, pairs: Iterable[str], options: Iter
         )
         raise ValueError(f"{field} must not have {name}, {how}")
     check_engine(None, given.get("max_episode_steps"))
-    check_argument_names(entry, set(given) - {"max_episode_steps", "backend", "device"})
+    check_argument_names(entry, set(given) - {"max_episode_steps", *engine})
 
 
 def parse_args(pairs: Iterable[str]) -> dict[str, Any]:
