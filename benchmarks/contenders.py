@@ -52,7 +52,7 @@ class Setup:
         return "Landmark" in self.task
 
 
-LANDMARK_84: dict[str, Any] = {"data": "bench-photographs", "window": 84, "steps": (1,), "scales": (1,)}
+LANDMARK_84: dict[str, Any] = {"data": "bench-photographs", "window": 84, "step_sizes": (1,), "scales": (1,)}
 SETUPS = (
     Setup(
         "landmark",
@@ -182,7 +182,7 @@ def _scalar_arguments(name: str) -> dict[str, Any]:
         }
     images = [np.ascontiguousarray(s.image.transpose(1, 2, 0)).squeeze() for s in task.samples]
     pairs = [(i, k, tuple(map(float, task.samples[i].points[task.names[k]]))) for i, k in task.pairs]
-    sizes = {"window": task.bank.size, "steps": task.steps, "scales": task.bank.scales}
+    sizes = {"window": task.bank.size, "step_sizes": task.step_sizes, "scales": task.bank.scales}
     return {"images": images, "pairs": pairs, "goals": len(task.names), **sizes}
 
 

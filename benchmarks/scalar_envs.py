@@ -47,7 +47,7 @@ class ScalarLandmark(gym.Env):
         pairs: the items: (number of the image, number of the structure, (x, y) of the landmark).
         goals: number of structures.
         window: side of the window, pixels.
-        steps: pixels per move of each stage.
+        step_sizes: pixels per move of each stage.
         scales: pixels of the image per pixel of the window, one a view.
     """
 
@@ -57,16 +57,16 @@ class ScalarLandmark(gym.Env):
         pairs: Sequence[tuple[int, int, tuple[float, float]]],
         goals: int,
         window: int,
-        steps: Sequence[int],
+        step_sizes: Sequence[int],
         scales: Sequence[int],
     ) -> None:
         self.images, self.pairs, self.goals = images, pairs, goals
-        self.window, self.steps, self.scales = window, steps, scales
+        self.window, self.step_sizes, self.scales = window, step_sizes, scales
         self.channels = 1 if images[0].ndim == 2 else images[0].shape[2]
         keys = {
             "window": spaces.Box(0, 255, (len(scales) * self.channels, window, window), np.uint8),
             "position": spaces.Box(-1, 1, (2,), np.float32),
-            "stage": spaces.Box(0, 1, (len(steps),), np.float32),
+            "stage": spaces.Box(0, 1, (len(step_sizes),), np.float32),
             "history": spaces.Box(0, 1, (ACTIONS_KEPT * 4,), np.float32),
             "goal": spaces.Box(0, 1, (goals,), np.float32),
         }
@@ -87,7 +87,7 @@ class ScalarLandmark(gym.Env):
 
     def step(self, action: int) -> tuple[dict, float, bool, bool, dict]:
         """Move, notice an oscillation, look."""
-        stride, before = self.steps[self.stage], self._distance()
+        stride, before = self.step_sizes[self.stage], self._distance()
         dx, dy = LANDMARK_MOVES[action]
         x, y = self.x + dx * stride, self.y + dy * stride
         inside = 0 <= x <= self.width - 1 and 0 <= y <= self.height - 1
@@ -107,8 +107,8 @@ class ScalarLandmark(gym.Env):
         self.x, self.y = (float(round(sum(place[axis] for place in last) / 4)) for axis in (0, 1))
         self.trail.clear()
         self.trail.append((self.x, self.y))
-        finished = self.stage == len(self.steps) - 1
-        self.stage = min(self.stage + 1, len(self.steps) - 1)
+        finished = self.stage == len(self.step_sizes) - 1
+        self.stage = min(self.stage + 1, len(self.step_sizes) - 1)
         return finished
 
     def _observe(self) -> dict[str, np.ndarray]:
@@ -116,7 +116,7 @@ class ScalarLandmark(gym.Env):
         seen = {
             "window": self._windows(),
             "position": np.array([2 * self.x / ends[0] - 1, 2 * self.y / ends[1] - 1], np.float32),
-            "stage": one_hot(self.stage, len(self.steps)),
+            "stage": one_hot(self.stage, len(self.step_sizes)),
             "history": history(self.actions, 4),
             "goal": one_hot(self.goal, self.goals),
         }

@@ -13,7 +13,7 @@ import numpy as np
 
 from visionrl.agents.evaluation.policies import agent_policy
 from visionrl.agents.prediction.track import by_policy
-from visionrl.agents.training.saving import load_agent
+from visionrl.agents.training.saving import load_model
 from visionrl.core import BASELINES, batch, make_task
 from visionrl.datasets import VideoSample, load
 
@@ -75,7 +75,7 @@ def main() -> None:
     rows |= {name: (run, {}) for name, run in contributed().items()}
     rows = {name: row for name, row in rows.items() if asked.rows is None or name in asked.rows}
     for folder in asked.agents:
-        agent, config = load_agent(folder)
+        agent, config = load_model(folder)
         kwargs = {key: value for key, value in config.env_kwargs.items() if key != "data"}
         rows[folder] = (by_policy(agent_policy(agent)), kwargs)
     for name, (run, kwargs) in rows.items():

@@ -14,7 +14,7 @@ import re
 from pathlib import Path
 
 from visionrl.core import BASELINES, TASKS, describe_arguments, make_task
-from visionrl.core.registry import Entry, argument_names
+from visionrl.core.registry import Entry
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "environments"
 
@@ -91,13 +91,8 @@ def main() -> None:
         from visionrl.agents.evaluation.record import record
 
         for entry in TASKS.values():
-            short = (
-                {"termination": "found", "keep_visited_boxes": False}
-                if "termination" in argument_names(entry.task)
-                else {}
-            )  # not the idle rest
             name = f"{entry.id.removeprefix('visionrl/')}.gif"
-            record(entry.id, expert_policy, FOLDER / name, env_kwargs=short)
+            record(entry.id, expert_policy, FOLDER / name, until_success="detection" in entry.tags)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from visionrl import (  # registers every task in Gymnasium, and the classical m
 )
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "baselines", "envs", "make_vec_env"]
+__all__ = ["__version__", "baselines", "envs", "load_agent", "make_vec_env"]
 
 
 def make_vec_env(env_id: str, n_envs: int = 1, **kwargs: Any) -> Any:
@@ -16,3 +16,10 @@ def make_vec_env(env_id: str, n_envs: int = 1, **kwargs: Any) -> Any:
     from visionrl.agents import make_vec_env as make
 
     return make(env_id, n_envs, **kwargs)
+
+
+def load_agent(run: str, device: str = "auto") -> Any:
+    """A trained agent, ready for new files; see ``visionrl.agents.load_agent``."""
+    from visionrl.agents import load_agent as load
+
+    return load(run, device)

@@ -65,13 +65,14 @@ def error(model: Any) -> float:
 @pytest.mark.parametrize("algo", ["dqn", "ddqn", "qrdqn", "ppo", "a2c"])
 def test_numbered_actions(algo: str) -> None:
     """Where what is sought is always the same, the position says roughly what to do."""
-    model = model_of(algo, LANDMARK, window=12, target="heart", steps=(4,), scales=(4,))
+    model = model_of(algo, LANDMARK, window=12, target="heart", step_sizes=(4,), scales=(4,))
     model.lr_schedule = lambda left: 1e-3
     before = agreement(model)
     clone(model, 1600)
     assert before < 0.5 and agreement(model) > 0.6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algo", ["ppo", "a2c", "sac", "td3"])
 def test_actions_in_a_box(algo: str) -> None:
     model = model_of(algo, GLIMPSE, control="continuous", retina=8)
@@ -115,8 +116,9 @@ def test_what_there_is_to_learn(algo: str) -> None:
     clone(model, 16, try_actions=False)
 
 
+@pytest.mark.slow
 def test_a_critic_learns_what_states_are_worth() -> None:
-    model = model_of("ppo", LANDMARK, window=12, target="heart", steps=(4,), scales=(4,))
+    model = model_of("ppo", LANDMARK, window=12, target="heart", step_sizes=(4,), scales=(4,))
     model.lr_schedule = lambda left: 1e-3
 
     def miss() -> float:

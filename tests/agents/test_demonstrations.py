@@ -62,6 +62,7 @@ def test_demonstrations_are_the_experts_and_stay() -> None:
     assert np.array_equal(demos.actions, before[1])
 
 
+@pytest.mark.slow
 def test_demonstrated_actions_become_the_best() -> None:
     """The share of demonstrations where the best action is the expert's, with and without the margin."""
     shares = []

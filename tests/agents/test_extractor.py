@@ -110,6 +110,7 @@ def test_backbones_see_images_between_0_and_1(algo: str) -> None:
 PRESETS = [(task, preset) for task, entry in TASKS.items() for preset in (None, *entry.presets)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("env_id", "preset"), PRESETS)
 def test_every_preset_of_every_task_trains(env_id: str, preset: str | None) -> None:
     env = make_vec_env(env_id, 2, preset=preset)
@@ -163,6 +164,7 @@ def test_a_module_is_copied_for_each_network() -> None:
     assert len({kept[0][weight].data_ptr(), kept[1][weight].data_ptr(), net.body[0].weight.data_ptr()}) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algo", ALGOS)
 @pytest.mark.parametrize("backbone", ["small", "resnet18"])
 def test_saved_agents_load_and_act_alike(algo: str, backbone: str, tmp_path: Path) -> None:
@@ -240,6 +242,7 @@ KINDS = ("soft", "self", "multihead", "hard")
     *((algo, KINDS[k % 4]) for k, algo in enumerate(EVERY)),
     *(("ppo", kind) for kind in ("soft", "self", "multihead")),
 ])  # fmt: skip
+@pytest.mark.slow
 def test_every_algorithm_learns_around_a_frozen_trunk(
     algo: str, attention: str, small_weights: tuple[str, dict[str, torch.Tensor]]
 ) -> None:

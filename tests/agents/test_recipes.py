@@ -21,6 +21,7 @@ def test_a_recipe_resolves_and_names_a_preset_of_the_task(task_id):
     assert set(config.train_kwargs) <= argument_names(TASKS[task_id].task) | {"preset", "max_episode_steps"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task_id", [name for name in WITH_RECIPE if "3D" not in name])
 def test_the_task_of_a_recipe_is_that_of_gym_make(task_id):
     config = resolve(TrainConfig(env=task_id))
@@ -33,7 +34,7 @@ def test_the_task_of_a_recipe_is_that_of_gym_make(task_id):
     [
         ("[dqn.clonned]\ngamma = 1", "has 'clonned'"),
         ("dqn = 3", "has 'dqn'"),
-        ("[presets.smal]\nclone_steps = 1", "presets of visionrl/Detection-v0, .* has 'smal'"),
+        ("[presets.cpus]\nclone_steps = 1", "presets of visionrl/Detection-v0, .* has 'cpus'"),
         ('preset = "big"', "has 'big'"),
         ("[env]\nwindow = 3", "has 'env'; arguments of a task are a preset's"),
         ("x = [", "is not"),

@@ -83,6 +83,7 @@ def test_an_agent_learns_the_same() -> None:
     assert all(torch.equal(found[0][key], found[1][key]) for key in found[0])
 
 
+@pytest.mark.slow
 def test_cloning_is_the_same() -> None:
     found = []
     for rerender in (False, True):

@@ -32,6 +32,7 @@ def without_time(episode: dict) -> dict:
     return {key: value for key, value in episode.items() if key != "t"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("env_id", "limit"), [(LANDMARK, 40), (TRACKING, 70)])
 def test_rows_are_those_of_dummy_vec_env(env_id: str, limit: int) -> None:
     rows, kwargs = 5, {"window": 32, "max_episode_steps": limit}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from visionrl.agents import TrainConfig, load_agent, train
+from visionrl.agents import TrainConfig, load_model, train
 from visionrl.agents.evaluation.policies import ScoredPolicy, agent_policy
 from visionrl.agents.imitation.scorer import fit_scorer
 from visionrl.agents.training.models import build_model, extractor_kwargs, make_training_env
@@ -29,6 +29,7 @@ def config(out: Path, **changes: object) -> TrainConfig:
     return TrainConfig(**(sizes | env | plain | changes))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_what_it_says_goes_with_the_overlap(tmp_path: Path) -> None:
     tiny = config(tmp_path, scorer_steps=1600, num_envs=16)
     env = make_training_env(tiny)
@@ -57,7 +58,7 @@ def test_it_is_a_row_of_the_run_and_of_a_later_evaluation(
     run = train(config(tmp_path))
     rows = {row["name"] for row in json.loads((run / "metrics.json").read_text())["test"]["rows"]}
     assert {"DQN", "DQN, scored", "random", "expert"} <= rows
-    model, _ = load_agent(run, device="cpu")
+    model, _ = load_model(run, device="cpu")
     policy = agent_policy(model)
     assert isinstance(policy, ScoredPolicy)
     stored = torch.load(run / "policy.pt", weights_only=True)

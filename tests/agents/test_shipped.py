@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from visionrl.agents import TrainConfig, agent_policy, evaluate, load_agent, train
+from visionrl.agents import TrainConfig, agent_policy, evaluate, load_model, train
 from visionrl.agents.shipped import HOME
 from visionrl.agents.training.saving import fill_state_dict, folder_of, ship
 
@@ -28,14 +28,14 @@ def test_each_is_small_and_carries_no_code(name: str) -> None:
 
 def test_the_one_for_the_chest_is_as_good_as_stated() -> None:
     """On validation scans: docs/results/landmarks3d.md has 3.6 mm on average, voxels have 4."""
-    model, config = load_agent("landmarks3d-chest", "cpu")
+    model, config = load_model("landmarks3d-chest", "cpu")
     found = evaluate(config.env, agent_policy(model), split="val", episodes=32, env_kwargs=config.env_kwargs)
     assert np.median(found["error_mm"]) < 4 and found["error_mm"].mean() < 4.5
     assert found["is_success"].mean() > 0.95
 
 
 def test_a_run_is_shipped_and_loaded(tmp_path: Path) -> None:
-    args: dict[str, Any] = {"env_args": ("window=24", "scales=[2]", "steps=[4]", "max_episode_steps=10")}
+    args: dict[str, Any] = {"env_args": ("window=24", "scales=[2]", "step_sizes=[4]", "max_episode_steps=10")}
     sizes: dict[str, Any] = {"num_envs": 2, "eval_episodes": 2, "test_episodes": 2, "eval_every": 32}
     config = TrainConfig(
         timesteps=32,
@@ -48,8 +48,8 @@ def test_a_run_is_shipped_and_loaded(tmp_path: Path) -> None:
     )
     run = train(config)
     folder = ship(run, "own", tmp_path / "home")
-    (one, _), (other, again) = load_agent(run, "cpu"), load_agent(folder, "cpu")
-    assert again.name == "own" and again.env_args == load_agent(run, "cpu")[1].env_args
+    (one, _), (other, again) = load_model(run, "cpu"), load_model(folder, "cpu")
+    assert again.name == "own" and again.env_args == load_model(run, "cpu")[1].env_args
     for key, value in one.policy.state_dict().items():
         if "target" not in key:
             torch.testing.assert_close(other.policy.state_dict()[key], value, atol=1e-3, rtol=1e-3)
@@ -70,7 +70,7 @@ def test_a_run_of_the_same_name_goes_before(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "landmarks3d-chest" / "config.json").write_text("{}")
     assert folder_of("landmarks3d-chest") == Path("landmarks3d-chest")
     with pytest.raises(FileNotFoundError):
-        load_agent("nothing-of-this-name")
+        load_model("nothing-of-this-name")
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from gymnasium import spaces
 from visionrl.agents.training import saving
 from visionrl.agents.training.config import TrainConfig, resolve
 from visionrl.agents.training.run_files import read_config, write_config
-from visionrl.agents.training.saving import empty_model, load_agent
+from visionrl.agents.training.saving import empty_model, load_model
 from visionrl.cli import main as cli
 from visionrl.supervised.classifier import ClassifierConfig, build_reader, load_classifier
 
@@ -75,7 +75,7 @@ def largest_memory() -> int:
 
 @pytest.mark.parametrize("algo", ACTIONS)
 def test_a_sound_run_is_loaded(tmp_path: Path, algo: str) -> None:
-    model, config = load_agent(write_run(tmp_path, algo), "cpu")
+    model, config = load_model(write_run(tmp_path, algo), "cpu")
     seen = {key: np.zeros((1, *(box.shape or ())), box.dtype) for key, box in SEEN.items()}
     action, _ = model.predict(seen)
     assert ACTIONS[algo].contains(action[0]) and config.algo == algo
@@ -152,7 +152,7 @@ def test_a_hostile_config_is_one_line_and_takes_no_memory(
     change(run, place, value)
     before = largest_memory()
     with pytest.raises(ValueError, match=words) as refused:
-        load_agent(run, "cpu")
+        load_model(run, "cpu")
     assert "config.json" in str(refused.value) or "policy.pt" in str(refused.value)
     assert largest_memory() - before < 400
     with pytest.raises(SystemExit) as stop:
@@ -176,7 +176,7 @@ def test_a_config_that_is_no_json_object_is_named(run: Path, content: bytes) -> 
 def test_tensors_of_something_else_are_refused(run: Path, content: Any) -> None:
     torch.save(content, run / "policy.pt")
     with pytest.raises(ValueError, match=r"policy\.pt must hold"):
-        load_agent(run, "cpu")
+        load_model(run, "cpu")
 
 
 def test_damaged_tensors_are_refused(run: Path) -> None:
@@ -188,7 +188,7 @@ def test_damaged_tensors_are_refused(run: Path) -> None:
     with pytest.raises(
         ValueError, match=r"policy\.pt must be a file of tensors .* the checksum of .* is wrong"
     ):
-        load_agent(run, "cpu")
+        load_model(run, "cpu")
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,14 @@ import torch
 from gymnasium import spaces
 from stable_baselines3 import A2C, PPO
 
-from visionrl.agents import TrainConfig, clone, load_agent, make_vec_env, train
+from visionrl.agents import TrainConfig, clone, load_model, make_vec_env, train
 from visionrl.agents.imitation.cloning import TEMPERATURE, batch_size, expert_actions
 from visionrl.agents.networks.team import KINDS, TeamExtractor, TeamPolicy
 from visionrl.agents.training.models import build_model
 from visionrl.agents.training.train import start_from_teacher
 
 ID = "visionrl/MultiLandmarkLocalization3D-v0"
-SMALL: dict[str, Any] = {"window": 5, "scales": (4,), "steps": (4,)}
+SMALL: dict[str, Any] = {"window": 5, "scales": (4,), "step_sizes": (4,)}
 
 
 def space(team: int) -> spaces.Dict:
@@ -78,7 +78,7 @@ def test_the_network_hardly_grows_with_the_team(algo: Any) -> None:
 @pytest.mark.slow
 def test_a_team_learns_from_the_experts() -> None:
     torch.manual_seed(0)
-    env = make_vec_env(ID, 8, seed=0, target=["heart", "trachea"], window=8, scales=(4,), steps=(4,))
+    env = make_vec_env(ID, 8, seed=0, target=["heart", "trachea"], window=8, scales=(4,), step_sizes=(4,))
     args: dict[str, Any] = {"learning_rate": 2e-3, "n_steps": 8, "batch_size": 32, "n_epochs": 1, "seed": 0}
     model = PPO(TeamPolicy, env, policy_kwargs={"communication": "mean"}, device="cpu", **args)
 
@@ -102,7 +102,7 @@ def test_a_team_begins_as_the_single_agent_that_taught_it() -> None:
     env = make_vec_env(ID, 4, seed=0, target=names)
     model: Any = build_model(TrainConfig(env=ID, algo="ppo", recipe="none", device="cpu", **args), env)
     start_from_teacher(model, "landmarks3d-chest")
-    single, config = load_agent("landmarks3d-chest", "cpu")
+    single, config = load_model("landmarks3d-chest", "cpu")
     obs = env.reset()
     logits = model.policy.get_distribution(model.policy.obs_to_tensor(obs)[0]).distribution
     for k, name in enumerate(names):
@@ -137,8 +137,9 @@ def test_a_batch_holds_as_many_decisions_for_a_team() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_run_of_a_team_is_loaded_again(tmp_path: Any) -> None:
-    args = ("window=5", "scales=[4]", "steps=[4]", "team=2", "max_episode_steps=10")
+    args = ("window=5", "scales=[4]", "step_sizes=[4]", "team=2", "max_episode_steps=10")
     sizes: dict[str, Any] = {"num_envs": 2, "eval_episodes": 2, "test_episodes": 2, "eval_every": 64}
     config = TrainConfig(
         env=ID,
@@ -149,7 +150,7 @@ def test_a_run_of_a_team_is_loaded_again(tmp_path: Any) -> None:
         out=str(tmp_path),
         **sizes,
     )
-    model, again = load_agent(train(config))
+    model, again = load_model(train(config))
     assert isinstance(model.policy, TeamPolicy) and again.env_kwargs["target"]
     env = gym.make(ID, **again.env_kwargs)
     action = model.predict(env.reset(seed=0)[0], deterministic=True)[0]

@@ -15,7 +15,7 @@ import pytest
 import torch
 import tyro
 
-from visionrl.agents import TrainConfig, load_agent, make_vec_env, train
+from visionrl.agents import TrainConfig, load_model, make_vec_env, train
 from visionrl.agents.imitation import cloning as cloning_module
 from visionrl.agents.networks.frozen_features import OnImages
 from visionrl.agents.training.callback import RunCallback
@@ -80,6 +80,7 @@ def stop_at(patch: pytest.MonkeyPatch, steps: int) -> None:
     patch.setattr(RunCallback, "_on_step", step)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("easy")
 @pytest.mark.parametrize("algo", RUNS)
 def test_a_stopped_run_goes_on_exactly_and_loads(
@@ -94,7 +95,7 @@ def test_a_stopped_run_goes_on_exactly_and_loads(
     run = train(replace(cut, resume=True))
     assert all(map(torch.equal, weights(run), weights(whole)))
     assert (run / "curve.csv").read_text() == (whole / "curve.csv").read_text()
-    model, config = load_agent(whole, device="cpu")
+    model, config = load_model(whole, device="cpu")
     env = make_vec_env(config.env, 3, seed=3, split="val", **config.env_kwargs)
     obs = env.reset()
     actions = model.predict(obs, deterministic=True)[0]
@@ -103,6 +104,7 @@ def test_a_stopped_run_goes_on_exactly_and_loads(
     np.testing.assert_allclose(one, actions[0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_stopped_while_cloning_it_begins_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
@@ -124,6 +126,7 @@ def test_stopped_while_cloning_it_begins_anew(
     assert all(map(torch.equal, weights(train(replace(cut, resume=True))), weights(whole)))
 
 
+@pytest.mark.slow
 def test_cloning_alone_then_both(tmp_path: Path) -> None:
     """``timesteps=0`` is the supervised row; more steps go on from there as if they had been asked for at once."""
     config = tiny("dqn", tmp_path, timesteps=0, eval_every=None, name="alone")
@@ -143,9 +146,9 @@ def test_cloning_alone_then_both(tmp_path: Path) -> None:
 def test_a_cached_agent_is_the_one_that_was_trained(tmp_path: Path) -> None:
     """Evaluated on images it does as in its last evaluation, with the backbone that it had."""
     run = train(tiny("ddqn", tmp_path))
-    model, config = load_agent(run, device="cpu")
+    model, config = load_model(run, device="cpu")
     assert isinstance(model, OnImages) and config.cache
-    other, _ = load_agent(run, device="cpu")
+    other, _ = load_model(run, device="cpu")
     obs = make_vec_env(config.env, 3, seed=3, split="val", **config.env_kwargs).reset()
     features = model.encoder(obs)["window"]
     np.testing.assert_array_equal(features, other.encoder(obs)["window"])

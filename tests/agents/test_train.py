@@ -20,7 +20,7 @@ import torch
 from stable_baselines3 import DQN, PPO
 
 import visionrl
-from visionrl.agents import TrainConfig, load_agent, make_vec_env, train
+from visionrl.agents import TrainConfig, load_model, make_vec_env, train
 from visionrl.agents.training.callback import RunCallback
 from visionrl.agents.training.config import describe_task, load_recipe, resolve
 from visionrl.agents.training.models import ALGORITHMS, FITS, build_model, fit_buffer
@@ -125,7 +125,7 @@ def test_the_best_agent_by_validation_is_kept(whole: TrainConfig) -> None:
 
 
 def test_load_agent_acts_like_the_zip(whole: TrainConfig) -> None:
-    model, config = load_agent(whole.folder, device="cpu")
+    model, config = load_model(whole.folder, device="cpu")
     asked = resolve(whole)
     assert config == replace(asked, algo_args=config.algo_args, env_args=config.env_args)
     assert config.algo_kwargs == asked.algo_kwargs
@@ -139,6 +139,7 @@ def test_load_agent_acts_like_the_zip(whole: TrainConfig) -> None:
         obs = env.step(actions)[0]
 
 
+@pytest.mark.slow
 def test_the_same_config_gives_the_same_agent(whole: TrainConfig, tmp_path: Path) -> None:
     saved = json.loads((whole.folder / "config.json").read_text())["config"]
     again = train(TrainConfig.from_dict({**saved, "out": str(tmp_path)}))
@@ -160,6 +161,7 @@ train(TrainConfig.from_dict(json.loads(sys.argv[1])))
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_exactly(whole: TrainConfig, tmp_path: Path) -> None:
     config = replace(whole, out=str(tmp_path))
     env = {**os.environ, "PYTHONPATH": str(Path(visionrl.__file__).parents[1])}
@@ -213,6 +215,7 @@ def test_another_config_is_not_resumed(whole: TrainConfig, change: dict, field: 
         train(config)
 
 
+@pytest.mark.slow
 def test_more_timesteps_continue_a_finished_run(tmp_path: Path, photos: str) -> None:
     config = tiny(tmp_path, photos, timesteps=128, eval_every=None, eval_episodes=2, test_episodes=2)
     train(config)
@@ -236,7 +239,7 @@ def test_nothing_to_resume(tmp_path: Path, photos: str) -> None:
 def test_the_engines_arguments_are_not_the_tasks(tmp_path: Path, photos: str) -> None:
     args = ("max_episode_steps=40", "backend=torch")
     run = train(tiny(tmp_path, photos, timesteps=64, eval_every=64, env_args=args))
-    assert (run / "metrics.json").is_file() and load_agent(run, "cpu")[1].env_kwargs["backend"] == "torch"
+    assert (run / "metrics.json").is_file() and load_model(run, "cpu")[1].env_kwargs["backend"] == "torch"
 
 
 def test_bad_data_leave_no_folder(tmp_path: Path) -> None:
@@ -246,9 +249,23 @@ def test_bad_data_leave_no_folder(tmp_path: Path) -> None:
 
 
 def test_parse_args() -> None:
-    pairs = ("window=45", "views=stage", "steps=[9,3]", "clip=null", "margin=0.1", 'target="heart"')
+    pairs = (
+        "window=45",
+        "shown_scales=stage",
+        "step_sizes=[9,3]",
+        "clip=null",
+        "margin=0.1",
+        'target="heart"',
+    )
     parsed = parse_args(pairs)
-    values = {"window": 45, "views": "stage", "steps": [9, 3], "clip": None, "margin": 0.1, "target": "heart"}
+    values = {
+        "window": 45,
+        "shown_scales": "stage",
+        "step_sizes": [9, 3],
+        "clip": None,
+        "margin": 0.1,
+        "target": "heart",
+    }
     assert parsed == values
     for bad in ("window", "=3", "two words=3"):
         with pytest.raises(ValueError, match="name=value"):
@@ -288,7 +305,7 @@ def test_recipes_may_learn_otherwise_after_cloning() -> None:
 def test_what_is_given_wins_over_the_recipe() -> None:
     table = load_recipe(LANDMARK)
     plain = resolve(TrainConfig(env=LANDMARK))
-    assert plain.num_envs == table["dqn"]["num_envs"] and plain.env_kwargs == {"preset": "small"}
+    assert plain.num_envs == table["dqn"]["num_envs"] and plain.env_kwargs == {"preset": "cpu"}
     assert plain.algo_kwargs["gamma"] == table["dqn"]["gamma"] and "num_envs" not in plain.algo_kwargs
     given = resolve(TrainConfig(env=LANDMARK, num_envs=3, env_args=("window=40",), algo_args=("gamma=0.5",)))
     assert given.num_envs == 3 and given.env_kwargs["window"] == 40 and given.algo_kwargs["gamma"] == 0.5
@@ -322,7 +339,7 @@ def test_a_recipe_plays_what_gym_make_gives(env_id: str) -> None:
 
 def test_the_game_is_described() -> None:
     run = resolve(TrainConfig(env="Detection-v0", env_args=("step_size=0.1",), train_args=("window=40",)))
-    game = "visionrl/Detection-v0, preset small: window=48; with step_size=0.1; in training also termination="
+    game = "visionrl/Detection-v0, preset cpu: window=48; with step_size=0.1; in training also mode="
     assert describe_task(run).startswith(game) and describe_task(run).endswith("window=40")
     assert describe_task(resolve(TrainConfig(recipe="none"))) == f"{LANDMARK}, no preset"
 
@@ -335,8 +352,7 @@ def test_a_recipe_of_ones_own(tmp_path: Path) -> None:
         preset = "liao2017"
         fusion = "film"
         clone_steps = 7
-        [train]
-        augment = true
+        train_preset = "training"
         [ppo]
         gamma = 0.3
         [ppo.cloned]

@@ -57,9 +57,9 @@ def test_torch_gives_the_same() -> None:
 
 def test_an_end_is_an_end() -> None:
     """A report that ends the episode is worth its reward alone."""
-    task, first = states("visionrl/Detection-v0", termination="trigger")
+    task, first = states("visionrl/Detection-v0", max_reports=1)
     report = action_values(task, first, 0.9)[:, task.report]
-    np.testing.assert_array_equal(report, [-task.trigger_reward] * 3)
+    np.testing.assert_array_equal(report, [-task.false_positive_cost] * 3)
 
 
 @pytest.mark.parametrize(

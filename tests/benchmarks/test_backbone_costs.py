@@ -30,6 +30,7 @@ def test_it_measures_and_writes(tmp_path: Path) -> None:
     assert "| `small` | 64 | 1024 | 0.02 |" in page.read_text()
 
 
+@pytest.mark.slow
 def test_the_page_has_every_backbone() -> None:
     code = "from visionrl.backbones import list_backbones; print(*list_backbones())"
     names = subprocess.run(

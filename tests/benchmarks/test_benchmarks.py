@@ -52,7 +52,7 @@ def test_scalar_landmark_plays_by_the_rules(scalar_envs):
         ImageSample(i, points={"a": p}, name=str(k))
         for k, (i, p) in enumerate(zip(images, points, strict=True))
     ]
-    sizes = {"window": 16, "steps": (3, 1), "scales": (1, 1)}
+    sizes = {"window": 16, "step_sizes": (3, 1), "scales": (1, 1)}
     task = gym.make("visionrl/LandmarkLocalization-v0", data=samples, **sizes).unwrapped
     pairs = [(k, 0, point) for k, point in enumerate(points)]
     plain = scalar_envs.ScalarLandmark([i.transpose(1, 2, 0).copy() for i in images], pairs, 1, **sizes)

@@ -17,7 +17,7 @@ from visionrl.agents import TrainConfig, VisionExtractor, make_vec_env
 from visionrl.agents.training.config import resolve
 from visionrl.agents.training.models import build_model
 from visionrl.agents.training.run_files import write_config
-from visionrl.agents.training.saving import load_agent
+from visionrl.agents.training.saving import load_model
 from visionrl.backbones import make_backbone, make_classifier
 from visionrl.cli import main as cli
 from visionrl.cli.explain import GAP, read_image
@@ -172,7 +172,7 @@ def test_an_agent_is_explained_by_the_action_it_chooses(
     run = run_folder(tmp_path / "run", algo)
     explain(run, "--method", method, "--item", 3, "--seed", 5)
     said = capsys.readouterr().out
-    model, _ = load_agent(run, "cpu")
+    model, _ = load_model(run, "cpu")
     env: Any = make_vec_env(LANDMARK, 1, split="test", window=32).unwrapped
     obs, _ = env.venv.reset(seed=[5], options={"item": [3]})
     shown, heated, _ = panels(run / f"explain-{method}.png")
@@ -209,7 +209,7 @@ def test_a_classifiers_run_is_explained_by_a_class_of_its_own(
 def test_the_heat_is_where_the_agent_looks(tmp_path: Path, photo: Path) -> None:
     """An agent whose values hang on the map's upper left cell alone."""
     run = run_folder(tmp_path / "run", "dqn")
-    model, _ = load_agent(run, "cpu")
+    model, _ = load_model(run, "cpu")
     extractor = next(m for m in model.policy.modules() if isinstance(m, VisionExtractor))
     trunk: Any = extractor.backbones["window"]
     with torch.no_grad():

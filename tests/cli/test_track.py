@@ -20,7 +20,7 @@ from visionrl.agents.prediction.track import edges_within, outputs, parse_box, t
 from visionrl.agents.training.config import resolve
 from visionrl.agents.training.models import build_model
 from visionrl.agents.training.run_files import write_config
-from visionrl.agents.training.saving import load_agent
+from visionrl.agents.training.saving import load_model
 from visionrl.banks import videos as video_bank
 from visionrl.cli import main as cli
 from visionrl.core import batch, make_task
@@ -117,7 +117,7 @@ def test_an_agents_boxes_are_those_of_its_episode(video: Path, tmp_path: Path) -
     )
     sample = VideoSample(pictures, np.tile([20.0, 30, 44, 54], (LENGTH, 1)))
     task = make_task(TRACKING, data=[sample], window=24, clip=None)
-    policy = agent_policy(load_agent(run, "cpu")[0])
+    policy = agent_policy(load_model(run, "cpu")[0])
     state = batch.stack([task.sample(np.random.default_rng(0), 0)])
     wanted = []
     while not state.finished[0]:

@@ -271,6 +271,25 @@ PPO_ARGS = {
     "use_sde=1": "use_sde must be",
     "buffer_size=10": "algo_args must be arguments of PPO",
 }
+PREDICT = {
+    "predict": "agent must be given",
+    "predict landmarks3d-chest": "files must be one or more",
+    "predict {home}/nowhere {home}/image.png": "nowhere",
+    "predict {home}/empty {home}/image.png": "config.json",
+    "predict {home}/half_run {home}/image.png": "policy.pt",
+    "predict landmarks3d-chset {home}/image.png": "did you mean 'landmarks3d-chest'?",
+    "predict landmarks3d-chest {home}/nowhere.nii": "nowhere.nii",
+    "predict landmarks3d-chest {home}/empty": "empty",
+    "predict landmarks3d-chest nope:{home}/points": "nope",
+    "predict landmarks3d-chest {home}/image.png --device cuda": "device must be",
+    "predict landmarks3d-chest {home}/image.png --device moon": "device must be",
+    "predict landmarks3d-chest {home}/image.png --seed -1": "seed must be",
+    "predict landmarks3d-chest {home}/image.png --out {home}/text.txt": "text.txt",
+    "predict landmarks3d-chest {home}/image.png --out {home}/text.txt/deeper": "text.txt",
+    "predict nothing {home}/image.png --env LandmarkLocalization-v0": "'nothing'",
+    "predict nothing {home}/image.png --env Landmark-v0": "env must be one of",
+    "predict --bogus": "agent must be given",
+}
 TRACK = {
     "track": "agent",
     "track 'median flow'": "video",
@@ -333,6 +352,7 @@ LINES = {
     **TRAINING,
     **{f"{TRAIN} --algo dqn --algo-args {pair}": words for pair, words in DQN_ARGS.items()},
     **{f"{TRAIN} --algo ppo --algo-args {pair}": words for pair, words in PPO_ARGS.items()},
+    **PREDICT,
     **TRACK,
     **EXPLAIN,
 }

@@ -6,6 +6,7 @@ import json
 import pickle
 import resource
 import tracemalloc
+from dataclasses import dataclass
 from pathlib import Path
 
 import gymnasium as gym
@@ -64,6 +65,7 @@ def grows(env, measure, steps):
     return min(after - before for before, after in itertools.pairwise(found))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task_id", IDS)
 def test_arrays_and_objects_do_not_pile_up(task_id):
     env = vector(task_id, 4, max_episode_steps=9, **SMALL.get(task_id, {}))
@@ -86,6 +88,7 @@ def test_resident_memory_does_not_grow(task_id):
     assert grown < 4e6, f"resident memory grew by {grown} bytes"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task_id", IDS)
 @pytest.mark.parametrize("backend", ["numpy", "torch"])
 def test_a_snapshot_goes_on_exactly(task_id, backend, tmp_path):
@@ -272,6 +275,21 @@ def test_joined_states_hold_the_rows_of_both():
     for field, value in vars(both).items():
         np.testing.assert_array_equal(value[:2], vars(one)[field])
         np.testing.assert_array_equal(value[2:], vars(two)[field])
+
+
+def test_a_part_of_a_row_shares_the_arrays_of_the_state():
+    @dataclass(frozen=True)
+    class Part:
+        status: np.ndarray
+        boxes: np.ndarray
+
+    task = make_task("visionrl/MultiObjectTracking-v0", window=8, max_tracks=3)
+    state = batch.stack([task.sample(np.random.default_rng(k), k) for k in (0, 1)])
+    batch.part(state, Part, 1).status[2] = 7
+    assert state.status[:, 2].tolist() == [0, 7]
+    whole = batch.part(state, Part)
+    batch.put(whole, 0, batch.part(state, Part, 1))
+    np.testing.assert_array_equal(state.boxes[0], state.boxes[1])
 
 
 def test_the_end_and_the_beginning_of_a_row_are_told_apart():

@@ -163,7 +163,7 @@ def test_trainval_is_train_where_there_is_neither(vocdevkit):
     with pytest.raises(ValueError, match="must have a split 'val', it has train, test"):
         read(f"voc:{vocdevkit / 'VOC2007'}", split="val")
     write(main / "test.txt", "p2\n\np77\n")
-    with pytest.raises(ValueError, match=r"test.txt, line 3: 'p77' must have an XML file in Annotations"):
+    with pytest.raises(ValueError, match=r"test.txt, line 3: 'p77' must be a sample of the data set"):
         read(f"voc:{vocdevkit / 'VOC2007'}", split="test")
 
 
@@ -299,7 +299,7 @@ BAD_COCO = {
     r"line 1: must be valid JSON": "",
     r"line 2: must be valid JSON": '{"images":\n oops}',
     r" must be a JSON object with a list 'images' of one entry": "[]",
-    r" must be a JSON object with a list 'annotations' of one entry": {**coco(), "annotations": []},
+    r" must be a JSON object with a list 'annotations' of one entry": {**coco(), "annotations": 5},
     r" must be a JSON object with a list 'categories'": {"images": [{}], "annotations": [{}]},
     r"annotations\[1\]: category_id must be among those of the file \(3, 7\), got 4": changed(
         "annotations", 1, category_id=4
@@ -477,7 +477,7 @@ BAD_YAML = {
     r"data.yaml: names must be a list, .* got \{0: 'cat', 2: 'dog'\}": "names: {0: cat, 2: dog}",
     r"data.yaml: names must be a list, .* got \['cat', 'cat'\]": "names: [cat, cat]",
     r"data.yaml: the pictures of 'val' must be there, looked in .*/nowhere": "names: [a, b]\nval: nowhere",
-    r"data.yaml: train, val and test must be one path each, got \['images'\]": "names: [a, b]\ntrain: [images]",
+    r"data.yaml: train, val and test must be paths, got \[5\]": "names: [a, b]\ntrain: [5]",
     r"no two splits may have the same pictures, got train: ": "names: [a, b]\ntrain: images\nval: images",
 }
 

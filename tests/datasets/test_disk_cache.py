@@ -85,6 +85,7 @@ def assert_same(first: Any, second: Any) -> None:
         assert first == second
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SETS)
 def test_samples_are_the_same_without_the_cache_when_stored_and_when_read(
     name: str, folder: Path, monkeypatch: pytest.MonkeyPatch

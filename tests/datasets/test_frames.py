@@ -182,6 +182,7 @@ def test_frames_held_in_part_serve_torch_on_the_cpu_alone(banks):
         ops.resize(lazy.pyramid, frame.to("meta"), box.to("meta"), 16)
 
 
+@pytest.mark.slow
 def test_ten_thousand_frames_stay_within_the_limit():
     frames, limit = Made(10_000), 16 * MIB  # 122 MiB with their halvings
     before = resident()
@@ -206,6 +207,7 @@ def test_frames_looked_at_again_are_not_decoded_again():
     assert frames.made == 21  # and the first, for its size
 
 
+@pytest.mark.slow
 def test_a_video_of_ten_thousand_files_stays_within_the_limit(tmp_path, monkeypatch):
     monkeypatch.setenv("VISIONRL_FRAME_MEMORY", "16")
     images = tmp_path / "Long" / "img"

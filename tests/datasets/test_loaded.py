@@ -74,6 +74,7 @@ def test_a_bank_of_the_users_own_samples_is_pickled_whole() -> None:
     assert again is not bank and (again.image(0) == 7).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task_id", sorted(name for name in gym.registry if name.startswith("visionrl/")))
 def test_an_environment_is_pickled_without_pixels_and_copied_without_new_ones(task_id: str) -> None:
     env = gym.make(task_id)

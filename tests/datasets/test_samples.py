@@ -364,7 +364,7 @@ def test_a_bad_split_file_is_explained(message, content, tmp_path):
     ("name", "content", "message"),
     [
         ("split.csv", "a,train,x\n", "line 1: must be name,split, got 'a,train,x'"),
-        ("split.json", "{", "not valid JSON"),
+        ("split.json", "{", "must be valid JSON"),
         ("split.txt", "a train", "must end in .json or .csv"),
         ("gone/split.csv", None, "split_file must exist"),
     ],

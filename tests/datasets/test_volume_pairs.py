@@ -221,7 +221,7 @@ def test_learn2reg_lists_that_name_files(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "rule"),
-    [("{", "must be a JSON file"), ("[]", "must hold a JSON object"), ("{}", "it lists none")],
+    [("{", "must be valid JSON"), ("[]", "must hold a JSON object"), ("{}", "it lists none")],
 )
 def test_bad_learn2reg(tmp_path, text, rule):
     write(tmp_path / "a.json", text)

@@ -11,7 +11,6 @@ from skimage.filters import gaussian
 
 from visionrl.core import BASELINES, batch, make_task
 from visionrl.datasets import ImageSample, PairSample, VolumeSample
-from visionrl.envs.registration.control_points import gradient
 from visionrl.metrics.registration import folded_percent, jacobian_determinants, mean_dice
 from visionrl.ops import deform, fields
 
@@ -101,9 +100,9 @@ def test_a_move_displaces_its_control_point(axes):
     moved = made.points.values(made.present(state), after.field)[
         0
     ]  # beside a node, where the field is linear and the spline is not
-    np.testing.assert_allclose(moved, action[0] * made.moves.largest, rtol=0.2)
+    np.testing.assert_allclose(moved, action[0] * made.proposer.largest, rtol=0.2)
     furthest = after.field[0][(-1,) * axes]
-    assert np.abs(furthest).max() < 0.2 * made.moves.largest  # the other corner moves little
+    assert np.abs(furthest).max() < 0.2 * made.proposer.largest  # the other corner moves little
     gained = (made.error(state) - made.error(after))[0]
     assert made.reward(state, action, after)[0] == pytest.approx(gained)
 
@@ -320,7 +319,7 @@ def cloudy(axes, **kwargs):
 def test_slopes_are_those_of_numpy():
     values = np.random.default_rng(0).normal(size=(2, 3, 5, 6))
     for axis in (-1, -2):
-        np.testing.assert_allclose(gradient(values, axis), np.gradient(values, axis=axis))
+        np.testing.assert_allclose(fields.gradient(values, axis), np.gradient(values, axis=axis))
 
 
 @pytest.mark.parametrize("axes", [2, 3])
@@ -338,7 +337,7 @@ def test_the_move_that_is_missing_is_proposed(axes):
     assert np.linalg.norm(found[:, :axes] - motion, axis=-1).min() < 0.3 * np.linalg.norm(motion)
     assert (found[:, -1] > found[:, -2]).all()
     shown = made.observe(replace(state, proposals=found[None]))["proposals"].reshape(found.shape)
-    np.testing.assert_allclose(shown[:, :axes] * made.moves.largest, found[:, :axes], rtol=1e-5)
+    np.testing.assert_allclose(shown[:, :axes] * made.proposer.largest, found[:, :axes], rtol=1e-5)
     again = made.with_field(state, bent, state.visited)
     assert np.abs(made.propose(again)[0, :, :axes]).max() < 0.1
 
@@ -388,7 +387,7 @@ def test_a_proposal_is_made_where_it_is_trusted():
     made = cloudy(2, deformation_rms=0.02)
     state, action = start(made), np.array([[0.5, 0, -1, -1]], np.float32)
     motion = made.moves.motion(action, state.proposals)
-    np.testing.assert_allclose(motion, [[0.5 * made.moves.largest, 0]])
+    np.testing.assert_allclose(motion, [[0.5 * made.proposer.largest, 0]])
     action[0, 3] = 0.1
     proposals = made.propose(state)
     np.testing.assert_allclose(made.moves.motion(action, state.proposals), proposals[:, 1, :2])

@@ -137,11 +137,14 @@ def test_the_window_shows_the_mark():
     assert shown[:, 2, 2].any()
 
 
-@pytest.mark.parametrize(("termination", "steps"), [("trigger", 1), ("found", 2), ("horizon", 20)])
-def test_when_an_episode_ends(termination, steps):
-    env = gym.make(DETECTION, data=[TWO], termination=termination)
+@pytest.mark.parametrize(
+    ("arguments", "steps"), [({"max_reports": 1}, 1), ({"mode": "training"}, 2), ({}, 20)]
+)
+def test_when_an_episode_ends(arguments, steps):
+    env = gym.make(DETECTION, data=[TWO], **arguments)
     env.reset(seed=0)
     inner = env.unwrapped
+    inner.state = at(make_task(DETECTION, data=[TWO], **(arguments | {"mode": "search"})), [0, 0, 100, 80])
     boxes = [[10, 10, 50, 50], [60, 20, 90, 70]]
     for step in range(1, 200):
         inner.state = replace(inner.state, box=np.array([boxes[min(step, 2) - 1]], float))
@@ -161,7 +164,7 @@ def test_an_episode_is_cut_after_200_steps():
 
 def test_only_classes_of_the_image_are_asked_for_unless_absent_ones_are_wanted():
     assert make_task(DETECTION, data=DATA).items == 2
-    task = make_task(DETECTION, data=DATA, include_absent_classes=True)
+    task = make_task(DETECTION, data=DATA, mode="evaluation")
     assert task.items == 6
     state = at(task, [0, 0, 50, 50], item=5)
     assert act(task, state, REPORT)[1] == -3
@@ -235,7 +238,7 @@ def test_a_zooming_search_begins_anew_after_10_steps_and_covers_what_it_reports(
 
 
 def test_average_precision_ranks_reports_by_confidence():
-    task = make_task(DETECTION, data=[TWO], keep_visited_boxes=True)
+    task = make_task(DETECTION, data=[TWO], mode="evaluation")
     state = at(task, [0, 0, 100, 80])
     boxes = [[10, 10, 50, 50], [0, 60, 20, 80], [60, 20, 90, 70]]
     for box, sure in zip(boxes, (0.9, 0.8, 0.1), strict=True):
@@ -255,7 +258,7 @@ def test_cocos_average_precision_is_that_of_the_library():
     data = [
         picture(k, [[10, 10, 50, 50], [60, 20, 90, 70], [5, 60, 30, 78]], ("a", "b", "a")) for k in range(4)
     ]
-    task = make_task(DETECTION, data=data, include_absent_classes=True)
+    task = make_task(DETECTION, data=data, mode="evaluation")
     rng, ends = np.random.default_rng(0), []
     images: dict[int, list] = {k: [[], [], []] for k in range(4)}
     for item in range(task.items):
@@ -315,16 +318,13 @@ def test_the_table_has_precision_with_an_interval_and_both_classical_rows():
     assert best["random"].low <= best["random"].value <= best["random"].high
 
 
-def test_augmented_starts_have_no_false_positives_and_are_not_for_evaluation():
-    task = make_task(DETECTION, data=[TWO], augment=True)
+def test_starts_in_training_have_no_false_positives_and_are_not_for_evaluation():
+    task = make_task(DETECTION, data=[TWO], mode="training")
     starts = batch.stack([task.sample(np.random.default_rng(seed), seed % 2) for seed in range(60)])
     assert (starts.reports > 0).any()
     assert not task.metrics(starts)["false_positives"].any()
     assert (task.metrics(starts)["missed"] == starts.sought.sum(axis=1)).all()
-    with pytest.raises(ValueError, match="augment must be off in evaluation"):
-        measure(DETECTION, expert_policy, env_kwargs={"data": [TWO], "augment": True})
-    with pytest.raises(ValueError, match="termination must not be 'found' in evaluation"):
-        measure(DETECTION, expert_policy, env_kwargs={"data": [TWO], "termination": "found"})
+    assert make_task(DETECTION, data=[TWO], **(task.evaluation | {"split": "all"})).visited
 
 
 def test_a_class_that_a_split_lacks_is_named_in_a_warning():
@@ -339,10 +339,10 @@ def test_a_class_that_a_split_lacks_is_named_in_a_warning():
         ({"step_size": 0}, "step_size must be"),
         ({"control": "mouse"}, "control must be one of"),
         ({"reward_type": "iou"}, "reward_type must be one of"),
-        ({"termination": "never"}, "termination must be one of"),
+        ({"mode": "play"}, "mode must be one of"),
         ({"category": "bird"}, "category must be among cat, dog; got bird"),
         ({"category": ["cat", "cat"]}, "category must name each class once"),
-        ({"patience": 0}, "patience must be a whole number >= 1"),
+        ({"max_reports": 0}, "max_reports must be a whole number >= 1"),
         ({"data": [picture(2, [], ())]}, "data must have boxes"),
     ],
 )
@@ -353,10 +353,12 @@ def test_a_wrong_argument_is_named(arguments, message):
 
 @settings(max_examples=30, deadline=None)
 @given(
-    st.integers(0, 2**31), st.sampled_from([DETECTION, HIERARCHICAL]), st.sampled_from(["horizon", "found"])
+    st.integers(0, 2**31),
+    st.sampled_from([DETECTION, HIERARCHICAL]),
+    st.sampled_from(["evaluation", "training"]),
 )
-def test_boxes_never_leave_the_image_and_found_never_exceeds_present(seed, name, termination):
-    env = TaskVectorEnv(3, name, data=DATA, include_absent_classes=True, termination=termination)
+def test_boxes_never_leave_the_image_and_found_never_exceeds_present(seed, name, mode):
+    env = TaskVectorEnv(3, name, data=DATA, mode=mode)
     env.reset(seed=seed)
     env.action_space.seed(seed)
     for _ in range(60):

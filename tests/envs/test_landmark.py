@@ -133,9 +133,9 @@ def test_items_are_the_structures_that_are_in_an_image():
     ("wrong", "words"),
     [
         ({"target": "liver"}, "target must be among a; got liver"),
-        ({"views": "some"}, "views must be one of 'all', 'stage', got 'some'"),
+        ({"shown_scales": "some"}, "shown_scales must be one of 'all', 'stage', got 'some'"),
         ({"reward_unit": "px"}, "reward_unit must be one of"),
-        ({"steps": (3, 1)}, "scales must have one entry a step size"),
+        ({"step_sizes": (3, 1)}, "scales must have one entry a step size"),
         ({"frames": 0}, "frames must be a whole number >= 1, got 0"),
         ({"frames": 21}, "frames must be <= 20, the trail's length, got 21"),
         ({"oscillation": (3, 20)}, "oscillation must be 2 values, each a whole number >= 4, got"),
@@ -143,8 +143,8 @@ def test_items_are_the_structures_that_are_in_an_image():
         ({"window": 0}, "window must be a whole number >= 8, got 0"),
         ({"margin": 0.5}, r"margin must be a number in \[0.0, 0.49\], got 0.5"),
         ({"success_radius": -1}, "success_radius must be a number >= 0.0, got -1"),
-        ({"steps": (9, 3, 0.5)}, "steps must be 1 or more values, each a whole number >= 1, got"),
-        ({"steps": 5}, "steps must be 1 or more values, each a whole number >= 1, got 5"),
+        ({"step_sizes": (9, 3, 0.5)}, "step_sizes must be 1 or more values, each a whole number >= 1, got"),
+        ({"step_sizes": 5}, "step_sizes must be 1 or more values, each a whole number >= 1, got 5"),
         ({"target": ["a", "a"]}, "target must name each structure once"),
         ({"max_side": 30}, r"max_side must be >= window \(40\), got 30"),
         ({"max_side": 4}, "max_side must be a whole number >= 8 or None, got 4"),
@@ -157,7 +157,7 @@ def test_wrong_arguments_are_named(wrong, words):
 
 def test_past_places_are_shown_when_asked_for():
     task = make_task(
-        ID, data=[ImageSample(image(), points={"a": (60.0, 40.0)})], window=8, frames=2, views="stage"
+        ID, data=[ImageSample(image(), points={"a": (60.0, 40.0)})], window=8, frames=2, shown_scales="stage"
     )
     state = start(task, 50, 40)
     first = task.observe(state)["window"][0]

@@ -124,7 +124,7 @@ def test_the_window_shows_the_volume_around_the_position(task):
 
 
 def test_past_places_are_shown_when_asked_for():
-    task = make_task(ID, data=[sample()], window=5, frames=2, views="stage")
+    task = make_task(ID, data=[sample()], window=5, frames=2, shown_scales="stage")
     state = start(task, 30, 40, 20)
     first = task.observe(state)["window"][0]
     second = task.observe(act(task, state, LEFT)[0])["window"][0]
@@ -230,9 +230,9 @@ def test_cuts_lie_on_every_side():
     ("wrong", "words"),
     [
         ({"target": "liver"}, "target must be among a; got liver"),
-        ({"views": "some"}, "views must be one of 'all', 'stage', got 'some'"),
+        ({"shown_scales": "some"}, "shown_scales must be one of 'all', 'stage', got 'some'"),
         ({"reward_unit": "px"}, "reward_unit must be one of"),
-        ({"steps": (3, 1)}, "scales must have one entry a step size"),
+        ({"step_sizes": (3, 1)}, "scales must have one entry a step size"),
         ({"frames": 0}, "frames must be a whole number >= 1, got 0"),
         ({"frames": 21}, "frames must be <= 20, the trail's length, got 21"),
         ({"oscillation": (3, 20)}, "oscillation must be 2 values, each a whole number >= 4, got"),
@@ -241,7 +241,7 @@ def test_cuts_lie_on_every_side():
         ({"success_radius": -1}, "success_radius must be a number >= 0.0, got -1"),
         ({"absent_share": 1.5}, r"absent_share must be a number in \[0.0, 1.0\], got 1.5"),
         ({"spacing_mm": 0}, "spacing_mm must be a number >= 0.01 or None, got 0"),
-        ({"steps": (9, 3, 0)}, "steps must be 1 or more values, each a whole number >= 1, got"),
+        ({"step_sizes": (9, 3, 0)}, "step_sizes must be 1 or more values, each a whole number >= 1, got"),
         ({"scales": (60, 2, 1)}, "volume 0 must have sides >= 60"),
     ],
 )
@@ -253,7 +253,7 @@ def test_wrong_arguments_are_named(wrong, words):
 def test_presets_have_the_papers_constants():
     paper = make_task(ID, "alansary2019", data=[sample()])
     assert paper.observation_space["window"].shape == (4, 45, 45, 45)
-    assert (paper.steps, paper.bank.scales) == ((9, 3, 1), (3, 2, 1))
+    assert (paper.step_sizes, paper.bank.scales) == ((9, 3, 1), (3, 2, 1))
     assert make_task(ID, "ghesu2016", data=[sample()]).observation_space["window"].shape == (1, 26, 26, 26)
 
 

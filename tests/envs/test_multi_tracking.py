@@ -10,7 +10,7 @@ from visionrl.core import BASELINES, batch, make_task
 from visionrl.datasets import MotSample, VideoSample, load, validate
 from visionrl.datasets.embedded.crowds import CutoutCrowds, crowd, seen
 from visionrl.datasets.embedded.cutouts import PHOTOGRAPHS
-from visionrl.envs.tracking.decisions import window_correlation
+from visionrl.envs.tracking.decisions import predict_box, window_correlation
 from visionrl.envs.tracking.detections import Detector, match_objects, simulate_detections
 
 ID = "visionrl/MultiObjectTracking-v0"
@@ -210,6 +210,14 @@ def test_correlation_is_that_of_the_pixels():
     wanted = [np.corrcoef(one.ravel(), other.ravel())[0, 1] for other in many]
     np.testing.assert_allclose(window_correlation(one, many), wanted, atol=1e-5)
     assert window_correlation(np.zeros((1, 2, 2)), np.ones((1, 1, 2, 2)))[0] == 0
+
+
+def test_motion_is_that_of_the_last_five_frames():
+    nothing = [np.nan] * 4
+    path = np.array([box(0), *(box(50 + 2 * t) for t in range(5)), nothing, nothing], float)
+    np.testing.assert_allclose(predict_box(path), box(58 + 3 * 2))
+    np.testing.assert_allclose(predict_box(path[:1]), box(0))
+    np.testing.assert_allclose(predict_box(np.array([*path[:6], *[nothing] * 20])), box(58 + 5 * 2))
 
 
 def test_the_drawn_detector_errs_as_often_as_it_is_told():

@@ -146,14 +146,14 @@ def test_rest_ends_and_pays():
     assert far.finished[0] and reward == 0
 
 
-def test_close_ends_only_where_asked():
+def test_nearness_to_the_truth_ends_an_episode_only_where_asked():
     near = np.add(IDENTITY, [[0, 0, 1.4], [0, 0, 0]])
-    for ends, over in (("close", True), ("rest", False)):
-        made = task(termination=ends)
+    for distance, over in ((0.5, True), (0.3, False), (None, False)):
+        made = task(stop_distance=distance)
         after, reward = act(made, start(made, near), 1)
         assert bool(after.finished[0]) == over
         assert reward == pytest.approx(1 + 10 * over)
-    assert made.evaluation == {"termination": "rest", "augment": False}
+    assert made.evaluation == {"stop_distance": None, "augment": False}
 
 
 def test_moves_that_lose_the_image_are_not_made():
@@ -169,8 +169,8 @@ def test_moves_that_lose_the_image_are_not_made():
         assert bool((after.pose != outside.pose).any()) == moves
 
 
-def test_verdicts():
-    made = task(control="continuous", reward_levels=(0.5, -0.1, -0.6))
+def test_levels_say_whether_a_map_is_better_equal_or_worse():
+    made = task(control="continuous", reward_type="levels")
     state = start(made, np.add(IDENTITY, [[0, 0, 9], [0, 0, 0]]))
     assert [act(made, state, [x, 0.0, 0.0])[1] for x in (-0.5, 0.0, 0.5)] == [0.5, -0.1, -0.6]
 
@@ -297,7 +297,7 @@ def test_maps_that_the_kind_cannot_make_are_fitted():
         ({"reward_type": "ssd"}, "reward_type must be one of"),
         ({"scales": (1, 2)}, "scales must be whole numbers >= 1, falling"),
         ({"scales": ()}, "scales must be"),
-        ({"reward_levels": (1, 2)}, "reward_levels must be 3 values"),
+        ({"stop_distance": 0.0}, "stop_distance must be a number >= 0.01 or None, got 0.0"),
         ({"offset": (30.0, 200.0)}, r"offset must be .*\[0.0, 120.0\]"),
         ({"window": 4}, "window must be"),
         ({"max_step": 0.0}, "max_step must be"),
@@ -343,6 +343,14 @@ def test_classical_methods(name, kind):
         np.testing.assert_array_equal(end.pose, state.pose)
     else:
         assert error < limit
+
+
+def test_simpleitk_finds_the_same_map_again():
+    pytest.importorskip("SimpleITK")
+    made = make_task(ID, split="test")
+    state = batch.stack([made.sample(np.random.default_rng(0), 0)])
+    run = BASELINES[ID]["SimpleITK, mutual information"].fit(None)
+    np.testing.assert_array_equal(run(made, state).pose, run(made, state).pose)
 
 
 def test_a_blank_image_keeps_the_start():

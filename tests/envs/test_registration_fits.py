@@ -250,7 +250,7 @@ def test_trust_is_one_onto_the_truth_and_none_where_too_little_is_gained():
     fits = np.zeros((1, made.proposer.count, gap.size + NUM_SCORES))
     fits[0, 0, : gap.size], fits[0, 1, : gap.size], fits[0, 2, : gap.size] = gap, 0.1 * gap, -0.8 * gap
     np.testing.assert_allclose(
-        made.proposer.quality(state.pose, state.target, fits, 1.0)[0], [1, 0, -1], atol=0.02
+        made.proposer.quality(fits, state.pose, state.target, 1.0)[0], [1, 0, -1], atol=0.02
     )
 
 

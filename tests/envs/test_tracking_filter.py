@@ -54,7 +54,7 @@ def begin(task):
 
 
 def peaks_of(task, state):
-    return task.responses.peaks(state.maps, state.wide, state.box)[0]
+    return task.responses.peaks(state, state.box)[0]
 
 
 def act(task, state, action):
@@ -191,6 +191,7 @@ def test_wrong_arguments_are_named(wrong, rule):
         make_task(ID, data=[video([(0, 0)] * 2)], **wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rule",
     [

@@ -85,7 +85,7 @@ def test_heights_are_those_of_the_narrow_window_if_it_were_there():
 def test_the_wide_peak_tells_where_the_object_jumped(x):
     task = made(video([100, x, x]))
     state = act(task, begin(task), STAY)
-    peaks = task.responses.peaks(state.maps, state.wide, state.box)
+    peaks = task.responses.peaks(state, state.box)
     assert peaks.shape == (1, 5, 5)
     np.testing.assert_allclose(peaks[0, WIDE - 1, :3], [x - 100, 0, 1], atol=1.1)
     assert peaks[0, WIDE - 1, 3] > 1.5 * peaks[0, 0, 3] or abs(x - 100) < 32
@@ -203,6 +203,7 @@ def test_numpy_and_torch_agree():
     assert abs(expected[1, 0]) > 45 > abs(expected[0, 0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rule",
     ["rows_replay_single", "rows_replay_on_torch", "no_device_leak", "state_untouched", "rows_independent"],

@@ -41,6 +41,7 @@ def by_autograd(backbone, images, projection, depth):
     ("alexnet2012", "conv4", 4),
     ("vgg11_bn", "conv3", 3),
 ])  # fmt: skip
+@pytest.mark.slow
 def test_deconvolution_is_backpropagation_with_rectified_gradients(name, stage, depth):
     torch.manual_seed(0)
     options = {} if name.startswith("vgg") else {"lrn": False}

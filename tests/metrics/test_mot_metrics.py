@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from visionrl import ops
-from visionrl.metrics.mot import mot_scores
+from visionrl.metrics.mot import boxes_per_frame, mot_scores
 
 NAMES = {
     "hota": "HOTA",
@@ -185,3 +185,11 @@ def test_wrong_input_is_named():
         ValueError, match=r"truth must have one identity a box .* got \[3\] for 2 boxes in frame 0"
     ):
         mot_scores([(np.array([3]), np.array([box(0), box(1)]))], truth)
+
+
+def test_tracks_are_listed_frame_by_frame():
+    nothing = [np.nan] * 4
+    first, second = boxes_per_frame(np.array([[box(0), nothing, box(5)], [nothing] * 3], float))
+    assert first[0].tolist() == [0, 2]
+    np.testing.assert_array_equal(first[1], [box(0), box(5)])
+    assert (second[0].tolist(), second[1].shape) == ([], (0, 4))

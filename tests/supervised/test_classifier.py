@@ -58,6 +58,7 @@ def test_a_run_leaves_weights_metrics_and_a_picture(config):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["small", "impala", "resnet18"])
 def test_the_weights_are_those_of_a_backbone(config, backbone):
     run = train_classifier(replace(config, backbone=backbone, epochs=1))

@@ -19,7 +19,7 @@ FLAT, DEEP = "visionrl/LandmarkLocalization-v0", "visionrl/LandmarkLocalization3
 def test_it_learns_the_way_in_steps_of_the_stage(env_id: str) -> None:
     task: Any = make_task(env_id, target="heart")
     state, way = draw(task, np.random.default_rng(0), 300)
-    steps = np.array(task.steps)[state.stage][:, None]
+    steps = np.array(task.step_sizes)[state.stage][:, None]
     np.testing.assert_allclose(state.position + way * steps, state.landmark)
     assert set(state.stage.tolist()) == {0, 1, 2} and (state.position == np.rint(state.position)).all()
     far = [np.abs(state.position - state.landmark)[state.stage == k].mean() for k in range(3)]
@@ -35,7 +35,7 @@ def test_one_that_knows_the_way_arrives(env_id: str) -> None:
     def net(seen: dict[str, np.ndarray]) -> torch.Tensor:
         asked.append(int(seen["stage"][0].argmax()))
         at = (seen["position"] + 1) / 2 * (state.high)
-        return torch.as_tensor(0.8 * (state.landmark - at) / task.steps[asked[-1]])
+        return torch.as_tensor(0.8 * (state.landmark - at) / task.step_sizes[asked[-1]])
 
     end = regression_policy(net)(task, state)  # type: ignore[arg-type]
     assert asked == [0, 0, 1, 1, 2, 2] and end.finished[0]
@@ -50,8 +50,9 @@ def test_places_outside_are_brought_inside() -> None:
     np.testing.assert_array_equal(moved.trail[:, -1], state.high)
 
 
+@pytest.mark.slow
 def test_it_learns_and_is_a_row() -> None:
-    given: dict[str, Any] = {"target": "heart", "window": 24, "scales": (4,), "steps": (4,)}
+    given: dict[str, Any] = {"target": "heart", "window": 24, "scales": (4,), "step_sizes": (4,)}
     losses: list[float] = []
     run = fit_regression(make_task(FLAT, **given), 120, on_update=lambda done, loss: losses.append(loss))
     table = compare(FLAT, methods={"regression": run}, split="val", episodes=8, env_kwargs=given)

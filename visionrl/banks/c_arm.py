@@ -21,6 +21,7 @@ from visionrl.banks.volumes import to_spacing
 from visionrl.datasets import VolumeSample
 from visionrl.ops import Array, DeviceTable, Recalled, const, xp_of
 from visionrl.ops.radiograph import Beam, Densities, render
+from visionrl.ops.transforms import carry
 
 # How much thicker than seen from the front at the origin a volume may look before it is all white
 HEADROOM = 1.15
@@ -133,7 +134,7 @@ class CArm(Recalled):
             render(self.densities[geometry.across(v)], image, geometry.beam(v, pose), geometry.size)
             for v in range(len(geometry.views))
         ]
-        full = xp.astype(xp.take(self.full.on(image), image, axis=0), shown[0].dtype)
+        full = xp.astype(self.full.rows(image), shown[0].dtype)
         return xp.stack(shown, axis=1) / full[:, None, None, None]
 
     def renders(self, image: Array, pose: Array) -> Array:
@@ -143,15 +144,24 @@ class CArm(Recalled):
 
     def fiducials(self, image: Array) -> tuple[Array, Array]:
         """Points (B, P, 3) and weights (B, P)."""
-        xp = xp_of(image)
-        points, weights = (xp.take(table.on(image), image, axis=0) for table in (self.points, self.weights))
-        return points, weights
+        return self.points.rows(image), self.weights.rows(image)
 
-    def reprojection(self, there: Array, here: Array) -> Array:
-        """From places (B, P, 3) to the rays through others, the mean over the views: (B, P) millimetres.
+    def error(self, image: Array, pose: Array, target: Array) -> Array:
+        """Mean target registration error of poses (B, 3, 4), the mean over the fiducials: (B,) millimetres."""
+        points, weights = self.fiducials(image)
+        return xp_of(pose).sum(weights * ops.norm(carry(pose, points) - carry(target, points)), axis=-1)
+
+    def reprojection_error(self, image: Array, pose: Array, target: Array) -> Array:
+        """From the fiducials to the rays through where they truly are, the mean of all views: (B,) millimetres.
 
         Source: van de Kraats et al. (2005), "Standardized evaluation methodology for 2-D-3-D registration".
         """
+        points, weights = self.fiducials(image)
+        distances = self.ray_distances(carry(target, points), carry(pose, points))
+        return xp_of(pose).sum(weights * distances, axis=-1)
+
+    def ray_distances(self, there: Array, here: Array) -> Array:
+        """From places (B, P, 3) to the rays through others, the mean over the views: (B, P) millimetres."""
         xp, total = xp_of(here), 0.0
         for view in range(len(self.geometry.views)):
             source = const(self.geometry.source(view), here)
@@ -175,6 +185,21 @@ def fiducials_of(sample: VolumeSample) -> np.ndarray:
     if len(voxels) < 4:
         voxels = np.stack(np.meshgrid(*[SHARES] * 3), axis=-1).reshape(-1, 3) * (size - 1)
     return (voxels - (size - 1) / 2) * np.asarray(sample.spacing_mm, float)
+
+
+def checked_tone(tone: Sequence[Sequence[float]]) -> tuple[tuple[float, float], ...]:
+    """Knots (grey level, attenuation).
+
+    Raises:
+        ValueError: there are fewer than two, grey levels do not rise, or an attenuation is negative.
+    """
+    knots = np.asarray(tone, float)
+    good = knots.ndim == 2 and knots.shape[1:] == (2,) and len(knots) > 1 and np.isfinite(knots).all()
+    if not good or (np.diff(knots[:, 0]) <= 0).any() or (knots[:, 1] < 0).any():
+        raise ValueError(
+            f"tone must be two knots (grey level, attenuation >= 0) or more, grey levels rising, got {tone!r}"
+        )
+    return tuple((float(grey), float(value)) for grey, value in knots)
 
 
 def exposed(rng: np.random.Generator, thickness: np.ndarray, change: float) -> np.ndarray:

@@ -134,7 +134,7 @@ def within(
     The margin, a number or (P, 1), is how far from the border places must lie.
     """
     xp, places = xp_of(pose), grid.on(pose)
-    half = xp.take(sizes.on(pair), pair, axis=0) / 2
+    half = sizes.rows(pair) / 2
     at = xp.abs(carry(pose, xp.broadcast_to(places[None, :, :], (pose.shape[0], *places.shape))))
     return ops.every(at <= half[:, None, :] - margin)
 
@@ -155,6 +155,11 @@ def held(image: np.ndarray, channels: int, unit: float) -> np.ndarray:
         way = cv2.INTER_AREA if unit > 1 else cv2.INTER_LINEAR
         planes = np.stack([cv2.resize(plane, sides, interpolation=way) for plane in planes])
     return np.ascontiguousarray(planes.transpose(1, 2, 0))
+
+
+def pixel_map(pose: np.ndarray, fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
+    """Map (2, 3) from pixels of the fixed image (H, W, C) to those of the moving one, of one from middle to middle."""
+    return np.column_stack([pose[:, :2], pose[:, 2] + middle(moving) - pose[:, :2] @ middle(fixed)])
 
 
 def middle(image: np.ndarray) -> np.ndarray:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from visionrl import ops
-from visionrl.banks.pair_geometry import PairGeometry, PixelToWorld
 from visionrl.banks.patches import colored, shared
-from visionrl.datasets import ImageSample, PairSample, VolumeSample, list_formats
-from visionrl.datasets.formats import parse
+from visionrl.datasets import ImageSample, VolumeSample
 from visionrl.metrics.registration import mean_dice
 from visionrl.ops import Array, DeviceTable, Recalled, const, fields, xp_of
-from visionrl.ops.deform import lattice, perturb_intensity, random_deformation, warp_image
 
 STRIDE = 2  # pixels along each axis from place to place where overlap is measured
 LABELS = 12  # whose overlap is measured, the largest of a split
@@ -175,129 +171,3 @@ def largest_labels(samples: Sequence[Shape]) -> list[int]:
             counts[int(label)] = counts.get(int(label), 0) + int(count)
     counts.pop(0, None)
     return sorted(counts, key=lambda label: (-counts[label], label))[:LABELS]
-
-
-def body_mask(image: np.ndarray) -> np.ndarray:
-    """Mask of an image's foreground, bool; everywhere if it shows nothing."""
-    from scipy.ndimage import gaussian_filter
-
-    some = gaussian_filter(image.astype(np.float32), image.shape[0] / 24) > DARK
-    return some if some.any() else np.ones_like(some)
-
-
-class RandomFields:
-    """Random deformations of the images of a bank, so that the true field is exact.
-
-    Args:
-        bank: the images.
-        split: decides the family of the deformations.
-        nodes: of fields, along each axis.
-        rms: root mean square velocity of the deformations, a share of the side.
-        jitter: how much the fixed image differs in contrast, brightness and noise, in [0, 1].
-    """
-
-    def __init__(self, bank: LabelGrids, split: str, nodes: int, rms: float, jitter: float) -> None:
-        self.bank, self.split, self.nodes, self.rms, self.jitter = bank, split, nodes, rms, jitter
-
-    def draw(self, rng: np.random.Generator, item: int, share: float) -> tuple[np.ndarray, ...]:
-        """A true field (n, ..., n, d), scaled by ``share``; the fixed image, its labels, and where its body is."""
-        image, labels = self.bank.grey[item].astype(np.float32), self.bank.labels[item]
-        field = random_deformation(rng, self.split, self.nodes, image.ndim, self.bank.side, self.rms)
-        target = share * field
-        plain = warp_image(image, target, 1)
-        body, seen = body_mask(plain), warp_image(labels, target, 0)
-        return target, perturb_intensity(rng, plain, self.jitter), seen, body
-
-    def error(self, image: Array, field: Array, target: Array, weight: Array) -> Array:
-        """Mean distance, by weights (B, n^d), of where two fields take the nodes, (B,) float64 pixels held."""
-        xp, gaps = xp_of(field), ops.norm(field - target)
-        return xp.sum(weight * xp.reshape(gaps, weight.shape), axis=-1)
-
-
-class PairFields:
-    """Points of some pairs on a bank's grid, and a field that takes them where they belong.
-
-    Args:
-        samples: the pairs.
-        bank: of what ``moving_then_fixed`` makes of them.
-        nodes: of fields, along each axis.
-
-    Attributes:
-        targets: (M, nodes, ..., nodes, d) float64: the pair's own map, or the affine map that fits its points best (the
-            centroids of its labels where it has none; a rigid map or a shift where these are few), and what is left
-            over at the points, spread by radial splines.
-
-    Raises:
-        ValueError: a pair has too few points for an affine map, or its label maps share no label.
-    """
-
-    def __init__(self, samples: Sequence[PairSample], bank: LabelGrids, nodes: int) -> None:
-        self.bank, self.nodes, self.gap = bank, nodes, (bank.side - 1) / (nodes - 1)
-        both = moving_then_fixed(samples)
-        ways = [
-            pixels_to_grid(each, unit, bank.side) for each, unit in zip(both, bank.units.array, strict=True)
-        ]
-        to_world = [(ways[len(samples) + k], ways[k]) for k in range(len(samples))]
-        self.geometry = PairGeometry(samples, to_world, "affine", np.ones(len(samples)))
-        self.targets = np.stack([self._target(sample, k) for k, sample in enumerate(samples)])
-
-    def _target(self, sample: PairSample, number: int) -> np.ndarray:
-        """The true field of one pair."""
-        from scipy.interpolate import RBFInterpolator
-
-        matrix, known = self.geometry.truth[number], self.geometry.weights.array[number] > 0
-        axes = len(matrix)
-        nodes = lattice(self.nodes, axes).reshape(-1, axes) * self.gap * (self.nodes - 1)
-        field = nodes @ matrix[:, :axes].T + matrix[:, axes] - nodes
-        if sample.transform is None:
-            first, second = (
-                table.array[number][known]
-                for table in (self.geometry.fixed_points, self.geometry.moving_points)
-            )
-            left = second - first @ matrix[:, :axes].T - matrix[:, axes]
-            field += RBFInterpolator(first, left, kernel="linear", smoothing=SMOOTHING)(nodes)
-        return field.reshape(*[self.nodes] * axes, axes)
-
-    def draw(self, rng: np.random.Generator, item: int, share: float) -> tuple[np.ndarray, ...]:
-        """The true field (n, ..., n, d) of a pair; the fixed image, its labels, and where its body is."""
-        fixed = len(self.targets) + item
-        image = self.bank.grey[fixed]
-        return self.targets[item], image, self.bank.labels[fixed], body_mask(image)
-
-    def error(self, pair: Array, field: Array, target: Array, weight: Array) -> Array:
-        """Mean distance of the points of pairs from where fields take them, (B,) float64 pixels held."""
-        tables = (self.geometry.fixed_points, self.geometry.moving_points, self.geometry.weights)
-        first, second, share = (xp_of(field).take(table.on(pair), pair, axis=0) for table in tables)
-        moved = first + fields.at_points(field, first, self.gap)
-        return xp_of(field).sum(share * ops.norm(moved - second), axis=-1)
-
-
-def moving_then_fixed(samples: Sequence[PairSample]) -> list[Shape]:
-    """The moving images or volumes of some pairs, then the fixed ones; without masks if a pair has not both."""
-    masked = all(sample.fixed_mask is not None and sample.moving_mask is not None for sample in samples)
-    return [_side(sample, which, masked) for which in (1, 0) for sample in samples]
-
-
-def _side(sample: PairSample, which: int, masked: bool) -> Shape:
-    """The fixed (0) or the moving (1) side of a pair."""
-    image = (sample.fixed, sample.moving)[which]
-    mask = (sample.fixed_mask, sample.moving_mask)[which] if masked else None
-    spacing = None if sample.spacing_mm is None else np.asarray(sample.spacing_mm, float)[which]
-    if image.ndim == 4 and spacing is not None:
-        return VolumeSample(image, tuple(spacing.tolist()), mask=mask)
-    return ImageSample(image, mask=mask, spacing_mm=None if spacing is None else float(spacing))
-
-
-def pixels_to_grid(shape: Shape, unit: float, side: int) -> PixelToWorld:
-    """Conversion of image pixels to pixels held, for a bank of a side; ``unit`` is the size of the latter."""
-    image = shape.volume if isinstance(shape, VolumeSample) else shape.image
-    gain = spacing_of(shape)[::-1] / unit
-    return PixelToWorld(gain, (side - 1) / 2 - gain * (np.array(image.shape[:0:-1]) - 1) / 2)
-
-
-def holds_pairs(data: Any) -> bool:
-    """True where ``data`` is of pairs: a format that yields them, or a sequence of them."""
-    if isinstance(data, str):
-        return parse(data)[0] in {form.name for form in list_formats(PairSample)}
-    listed = hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, Mapping)
-    return listed and len(data) > 0 and isinstance(data[0], PairSample)

@@ -64,7 +64,7 @@ class LabelMaps(Recalled):
         """The labels of both images at the places, (B, P) each; what the moving one does not cover is background."""
         xp = xp_of(matrix)
         tables = (self.places, self.labels, self.gains, self.shifts, self.layout)
-        places, here, gain, shift, layout = (xp.take(table.on(pair), pair, axis=0) for table in tables)
+        places, here, gain, shift, layout = (table.rows(pair) for table in tables)
         pixels = xp.round((carry(matrix, places) - shift[:, None, :]) / gain[:, None, :])
         first, *sides = ops.columns(layout)
         size = xp.astype(layout[:, 1:], pixels.dtype)[:, None, :]

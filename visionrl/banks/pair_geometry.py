@@ -1,4 +1,4 @@
-"""Geometry of pairs in two or three axes: points and true maps.
+"""Geometry of pairs in two or three axes: points and true maps; and checks of pairs.
 
 Places are (x, y) or (x, y, z) from the middle of their image, in the unit that the environment counts in.
 """
@@ -88,7 +88,7 @@ class PairGeometry(Recalled):
         """Target registration error of maps (B, d, d + 1) of pairs (B,): (B,) float64."""
         xp = xp_of(matrix)
         tables = (self.fixed_points, self.moving_points, self.weights, self.factors)
-        first, second, weight, factor = (xp.take(table.on(pair), pair, axis=0) for table in tables)
+        first, second, weight, factor = (table.rows(pair) for table in tables)
         return factor * xp.sum(weight * ops.norm(carry(matrix, first) - second), axis=-1)
 
 
@@ -142,3 +142,36 @@ def ends_of(sample: PairSample) -> tuple[np.ndarray, np.ndarray]:
         np.array([np.argwhere(mask == label).mean(axis=0)[::-1] for label in labels]) for mask in masks
     )
     return first, second
+
+
+def two_modalities(samples: Sequence[PairSample]) -> DeviceTable | None:
+    """(M,) bool, which pairs are of two modalities; None where none are."""
+    differ = np.array([sample.modalities[0] != sample.modalities[1] for sample in samples])
+    return DeviceTable(differ) if differ.any() else None
+
+
+def check_modalities(samples: Sequence[PairSample], reward: str) -> None:
+    """Refuse to compare intensities of different modalities as if they were alike.
+
+    Raises:
+        ValueError: names the pair.
+    """
+    for sample in samples:
+        if reward == "ncc" and sample.modalities[0] != sample.modalities[1]:
+            raise ValueError(
+                f"reward_type 'ncc' needs images of one modality, pair {sample.name!r} has "
+                f"{' and '.join(sample.modalities)}; take 'mi', 'dice' or 'truth'"
+            )
+
+
+def check_axes(samples: Sequence[PairSample], axes: int, other: str) -> None:
+    """Refuse pairs of another dimension.
+
+    Raises:
+        ValueError: names the pair, and the task for it.
+    """
+    for sample in samples:
+        if (found := sample.fixed.ndim - 1) != axes:
+            raise ValueError(
+                f"pair {sample.name!r} must be of {axes}D images, got {found}D ones; {other} is for those"
+            )

@@ -192,21 +192,25 @@ def colored(image: np.ndarray, channels: int) -> np.ndarray:
 
 
 def targets(
-    samples: Sequence[ImageSample], asked: str | Sequence[str] | None
+    samples: Sequence[ImageSample], asked: str | Sequence[str] | None, labelled: bool = True
 ) -> tuple[tuple[str, ...], list[tuple[int, int]]]:
     """The structures to be found, and every (image, structure) in which one is there, by number.
 
-    A structure that is asked for may be missing from a split; a warning says so.
+    A structure that is asked for may be missing from a split; a warning says so. Samples that are not ``labelled`` are
+    searched for all that are asked for.
 
     Raises:
         ValueError: no sample has points, or none has a structure that is asked for, or one is asked for twice.
     """
     known = sorted({name for sample in samples for name in sample.points})
     names = known if asked is None else [asked] if isinstance(asked, str) else list(asked)
-    if not names:
-        raise ValueError("data must have points to look for, got samples without any")
+    if not names or (asked is None and not labelled):
+        rule = "have points to look for" if labelled else "name a target where it has no labels"
+        raise ValueError(f"data must {rule}, got samples without any")
     if len(set(names)) < len(names):
         raise ValueError(f"target must name each structure once, got {', '.join(names)}")
+    if not labelled:
+        return tuple(names), [(i, k) for i in range(len(samples)) for k in range(len(names))]
     if missing := [name for name in names if name not in known]:
         if len(missing) == len(names):
             raise ValueError(f"target must be among {', '.join(known)}; got {', '.join(missing)}")

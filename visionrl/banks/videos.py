@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from visionrl import ops
 from visionrl.banks.patches import colored, shared
 from visionrl.datasets.frames import Recent, memory_limit
 from visionrl.datasets.samples import MotSample, VideoSample
-from visionrl.ops import DeviceTable, Pyramid, Recalled
+from visionrl.ops import Array, DeviceTable, Pyramid, Recalled
 from visionrl.ops.pyramid import level_shapes
 
 Frames = Sequence[np.ndarray] | np.ndarray
@@ -39,7 +40,7 @@ class FrameBank(Recalled):
     def __init__(
         self, videos: Sequence[Frames], window: int, channels: int | None = None, memory: int | None = None
     ) -> None:
-        self.lengths = np.array([len(frames) for frames in videos])
+        self.window, self.lengths = window, np.array([len(frames) for frames in videos])
         self.first = np.cumsum(self.lengths) - self.lengths
         shapes = np.array([np.asarray(frames[0]).shape for frames in videos])
         most, high, wide = (int(n) for n in shapes.max(0))
@@ -52,6 +53,11 @@ class FrameBank(Recalled):
         self.pyramid: Any = (whole if fits else LazyPyramid)(
             Decoder(videos, self.channels), shape, depth, limit
         )
+
+    def windows(self, frame: Array, box: Array, context: float) -> Array:
+        """What frames (B,) show around boxes (B, 4): squares ``context`` sides of the box wide, (B, C, w, w) uint8."""
+        shown = ops.box_around(ops.center(box), context * ops.size(box))
+        return ops.resize(self.pyramid, frame, shown, self.window)
 
     def image(self, frame: int) -> np.ndarray:
         """One frame as (H, W, C) uint8, without the padding."""

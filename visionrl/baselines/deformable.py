@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from visionrl.baselines.simple_itk import BINS, coarse_to_fine, descend, package
+from visionrl.baselines.registration import identity
+from visionrl.baselines.simple_itk import BINS, coarse_to_fine, descend_mutual_information, package
 from visionrl.core import baseline
 from visionrl.core.registry import Run
-from visionrl.envs.registration.deformable import DeformableRegistration, State
+from visionrl.envs.registration.free_form import FreeForm, State
 from visionrl.ops.deform import lattice
 
 IMAGES, VOLUMES = "DeformableRegistration2D-v0", "DeformableRegistration3D-v0"
@@ -20,11 +20,8 @@ MESH = {2: 6, 3: 4}  # cells of the B-spline grid along each axis
 ITERATIONS = {2: 100, 3: 25}  # of the B-splines at each level
 
 
-@baseline(IMAGES, "identity", learns=False)
-@baseline(VOLUMES, "identity", learns=False)
-def identity(train: None) -> Run:
-    """The start, as it is."""
-    return lambda task, state: replace(state, visited=state.count + 0)
+for _task in (IMAGES, VOLUMES):
+    baseline(_task, "identity", learns=False)(identity)
 
 
 @baseline(IMAGES, "SimpleITK, affine", learns=False)
@@ -59,7 +56,7 @@ def gauss_newton(train: None) -> Run:
     Source: Lucas & Kanade (1981); Rueckert et al. (1999) for the splines.
     """
 
-    def run(task: DeformableRegistration, state: State) -> State:
+    def run(task: FreeForm, state: State) -> State:
         while not task.terminated(state)[0]:
             proposals = task.propose(state)[0]
             before, after = 1 - proposals[:, -2], 1 - proposals[:, -1]
@@ -76,7 +73,7 @@ def by_mutual_information(elastic: bool) -> Run:
     """SimpleITK as a method that solves an episode; ``elastic`` for B-splines after the affine map."""
     itk = package()
 
-    def run(task: DeformableRegistration, state: State) -> State:
+    def run(task: FreeForm, state: State) -> State:
         shape = (task.side,) * task.axes
         images = state.fixed[0].reshape(shape), task.bank.grey[int(state.image[0])]
         fixed, moving = (itk.GetImageFromArray(image.astype(np.float32)) for image in images)
@@ -92,29 +89,20 @@ def by_mutual_information(elastic: bool) -> Run:
 
 
 def find_affine(itk: Any, fixed: Any, moving: Any, axes: int) -> Any:
-    """The affine map of the largest mutual information, coarse to fine."""
+    """The affine map of the largest mutual information; the identity where the images do not meet."""
     transform = itk.AffineTransform(axes)
     transform.SetCenter([(n - 1) / 2 for n in fixed.GetSize()])
-    method = by_levels(itk, fixed, axes)
-    descend(method)
-    method.SetInitialTransform(transform, inPlace=True)
-    method.Execute(fixed, moving)
-    return transform
+    meet = descend_mutual_information(itk, fixed, moving, transform, SHRINK[axes], SAMPLES)
+    return transform if meet else itk.AffineTransform(axes)
 
 
 def find_bspline(itk: Any, fixed: Any, moving: Any, start: Any, axes: int) -> Any:
     """B-splines, then the affine map."""
     bent = itk.BSplineTransformInitializer(fixed, [MESH[axes]] * axes)
-    method = by_levels(itk, fixed, axes)
+    method = coarse_to_fine(itk, fixed, SHRINK[axes], SAMPLES)
+    method.SetMetricAsMattesMutualInformation(BINS)
     method.SetOptimizerAsLBFGSB(gradientConvergenceTolerance=1e-5, numberOfIterations=ITERATIONS[axes])
     method.SetMovingInitialTransform(start)
     method.SetInitialTransform(bent, inPlace=True)
     method.Execute(fixed, moving)
     return itk.CompositeTransform([start, bent])
-
-
-def by_levels(itk: Any, fixed: Any, axes: int) -> Any:
-    """A registration by mutual information, coarse to fine, without an optimizer."""
-    method = coarse_to_fine(itk, fixed, SHRINK[axes], SAMPLES)
-    method.SetMetricAsMattesMutualInformation(BINS)
-    return method

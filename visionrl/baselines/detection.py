@@ -38,7 +38,7 @@ def reporting(find: Find) -> Callable[[Any, State], State]:
 
     def run(task: Any, state: State) -> State:
         boxes, scores = find(task.bank.image(int(state.image[0])), int(state.category[0]))
-        kept = suppress(boxes, scores, APART, task.report_limit)
+        kept = suppress(boxes, scores, APART, task.max_reports)
         for box, score in zip(boxes[kept], scores[kept], strict=True):
             sure = np.array([score])
             action = task.controller.report_action(sure)

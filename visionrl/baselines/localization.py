@@ -13,10 +13,10 @@ from visionrl.baselines.simple_itk import coarse_to_fine, descend, package
 from visionrl.core import baseline
 from visionrl.core.registry import Run
 from visionrl.datasets import VolumeSample
-from visionrl.envs.localization.landmark import LandmarkLocalization, State
+from visionrl.envs.localization.landmark import LandmarkLocalization
 from visionrl.envs.localization.landmark3d import LandmarkLocalization3D
+from visionrl.envs.localization.landmark_walk import State
 from visionrl.envs.localization.team import MultiLandmarkLocalization3D
-from visionrl.envs.localization.team import State as TeamState
 
 # Chosen on the validation split of the embedded chest X-rays, from sides of 15 to 81 pixels and 1 to 10 votes.
 COARSEST = (
@@ -187,7 +187,7 @@ def mean_positions(train: MultiLandmarkLocalization3D) -> Run:
     """Mean positions of the structures in the training scans, in sides of the scan."""
     means = mean_points(train.samples, train.agents)
 
-    def run(task: MultiLandmarkLocalization3D, state: TeamState) -> TeamState:
+    def run(task: MultiLandmarkLocalization3D, state: State) -> State:
         sides = task.samples[int(state.image[0])].volume.shape[:0:-1]
         position = np.stack([means[name] * sides for name in task.agents]) / state.factor - 0.5
         inside = np.clip(position, 0, state.high)

@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from visionrl.banks.image_pairs import middle
+from visionrl.banks.image_pairs import middle, pixel_map
 from visionrl.banks.pair_geometry import inner_grid
 from visionrl.baselines.simple_itk import package, register_linear, to_image
 from visionrl.core import baseline
@@ -154,11 +154,10 @@ def in_pixels(method: Method) -> Run:
     def run(task: Align, state: State) -> State:
         pair = int(state.pair[0])
         fixed, moving = (images[pair] for images in (task.bank.fixed, task.bank.moving))
-        home, there = middle(fixed), middle(moving)
-        pose = state.pose[0]
-        start = np.column_stack([pose[:, :2], pose[:, 2] + there - pose[:, :2] @ home])
+        start = pixel_map(state.pose[0], fixed, moving)
         found = method(grey(fixed), grey(moving), start, task.transform)
-        inner = np.column_stack([found[:, :2], found[:, :2] @ home + found[:, 2] - there])
+        shift = found[:, :2] @ middle(fixed) + found[:, 2] - middle(moving)
+        inner = np.column_stack([found[:, :2], shift])
         return replace(state, pose=inner[None], finished=np.ones(1, bool))
 
     return run

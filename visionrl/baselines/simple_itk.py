@@ -9,21 +9,31 @@ import numpy as np
 
 from visionrl.datasets.readers.itk import simple_itk
 
-__all__ = ["BINS", "coarse_to_fine", "descend", "package", "register_linear", "to_image"]
+__all__ = [
+    "BINS",
+    "coarse_to_fine",
+    "descend",
+    "descend_mutual_information",
+    "package",
+    "register_linear",
+    "to_image",
+]
 
 SEED = 1
 SHRINK = (4, 2, 1)  # levels of ``register_linear``
 SAMPLES = 8000  # pixels that its metric samples, at each level
-BINS = 32
+BINS = 32  # of the histograms of mutual information
 
 
 def package() -> Any:
-    """SimpleITK.
+    """SimpleITK, on one thread in all of this process: metrics use as many as it may, whatever a method says.
 
     Raises:
         ImportError: it is missing; says how to get it.
     """
-    return simple_itk("registration needs")
+    itk = simple_itk("registration needs")
+    itk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    return itk
 
 
 def coarse_to_fine(itk: Any, fixed: Any, shrink: Sequence[int], samples: int) -> Any:
@@ -53,6 +63,28 @@ def descend(method: Any, step: float = 2.0, least: float = 1e-3, steps: int = 10
     method.SetOptimizerScalesFromPhysicalShift()
 
 
+def descend_mutual_information(
+    itk: Any, fixed: Any, moving: Any, transform: Any, shrink: Sequence[int], samples: int
+) -> bool:
+    """Change a linear transform, in place, down the gradient of Mattes' mutual information; see ``coarse_to_fine``.
+
+    Returns:
+        False where the images do not meet; the transform is of no use then.
+    """
+    method = coarse_to_fine(itk, fixed, shrink, samples)
+    method.SetMetricAsMattesMutualInformation(BINS)
+    method.SetSmoothingSigmasAreSpecifiedInPhysicalUnits(False)
+    descend(method)
+    method.SetInitialTransform(transform, inPlace=True)
+    try:
+        method.Execute(fixed, moving)
+    except RuntimeError as error:
+        if "samples map outside" not in str(error):
+            raise
+        return False
+    return True
+
+
 def register_linear(
     itk: Any, fixed: Any, moving: Any, start: np.ndarray, kind: str, moments: bool = False
 ) -> np.ndarray:
@@ -74,16 +106,7 @@ def register_linear(
     else:
         transform.SetMatrix(start[:, :axes].ravel().tolist(), *(() if kind == "affine" else (1e-6,)))
         transform.SetTranslation(start[:, axes].tolist())
-    method = coarse_to_fine(itk, fixed, SHRINK, SAMPLES)
-    method.SetMetricAsMattesMutualInformation(BINS)
-    method.SetSmoothingSigmasAreSpecifiedInPhysicalUnits(False)
-    descend(method)
-    method.SetInitialTransform(transform, inPlace=True)
-    try:
-        method.Execute(fixed, moving)
-    except RuntimeError as error:
-        if "samples map outside" not in str(error):
-            raise
+    if not descend_mutual_information(itk, fixed, moving, transform, SHRINK, SAMPLES):
         return start
     linear = np.array(transform.GetMatrix()).reshape(axes, axes)
     home = np.array(transform.GetCenter())

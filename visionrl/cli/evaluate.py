@@ -73,9 +73,9 @@ class Evaluate(Data):
             self.check_task(self.env or "")
             return entry_of(self.env or "").id, {}, expert_policy, self.env_kwargs, None
         from visionrl.agents.evaluation.policies import agent_policy, agent_rows
-        from visionrl.agents.training.saving import load_agent
+        from visionrl.agents.training.saving import load_model
 
-        model, config = load_agent(self.run_folder, self.device)
+        model, config = load_model(self.run_folder, self.device)
         self.check_task(config.env)
         policy, given, trained = agent_policy(model), self.env_kwargs, config.env_kwargs
         if "data" in given:  # how the training data were split says nothing about other data

@@ -226,9 +226,9 @@ def _classifier(folder: Path, options: Explain) -> Subject:
 
 def _agent(folder: Path, options: Explain) -> Subject:
     """The agent of a run before the image, or in the first state of an episode of the test split."""
-    from visionrl.agents.training.saving import load_agent
+    from visionrl.agents.training.saving import load_model
 
-    model, config = load_agent(folder, "cpu")
+    model, config = load_model(folder, "cpu")
     if config.cache:
         raise ValueError("explain needs an agent that sees images, this one learnt on cached features")
     extractor = next(m for m in model.policy.modules() if isinstance(m, VisionExtractor))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,7 +16,7 @@ StateT = TypeVar("StateT")
 
 def stack(states: Sequence[StateT], like: Array = None) -> StateT:
     """One state with a leading batch axis, on the device of ``like`` (default: NumPy)."""
-    names = [f.name for f in fields(states[0])]  # type: ignore[arg-type]
+    names = names_of(states[0])
     batched = {name: np.array([getattr(state, name) for state in states]) for name in names}
     if like is not None:
         batched = {name: ops.like(value, like) for name, value in batched.items()}
@@ -25,7 +25,7 @@ def stack(states: Sequence[StateT], like: Array = None) -> StateT:
 
 def each(state: StateT, change: Callable[[Array], Array]) -> StateT:
     """The state with every field changed by a function."""
-    return replace(state, **{f.name: change(getattr(state, f.name)) for f in fields(state)})  # type: ignore[type-var, arg-type]
+    return replace(state, **{name: change(getattr(state, name)) for name in names_of(state)})  # type: ignore[type-var]
 
 
 def take(state: StateT, rows: Any) -> StateT:
@@ -35,11 +35,24 @@ def take(state: StateT, rows: Any) -> StateT:
 
 def join(first: StateT, second: StateT) -> StateT:
     """The rows of two states, one after the other, as new arrays."""
-    pairs = ((f.name, [getattr(first, f.name), getattr(second, f.name)]) for f in fields(first))  # type: ignore[arg-type]
+    pairs = ((name, [getattr(first, name), getattr(second, name)]) for name in names_of(first))
     return replace(first, **{name: ops.xp_of(pair[0]).concat(pair) for name, pair in pairs})  # type: ignore[type-var]
+
+
+def part(state: Any, kind: type[StateT], rows: Any = ...) -> StateT:
+    """The fields of a state that another dataclass groups, of some rows or one, as one of these.
+
+    Its arrays are views of the state's where ``rows`` is a number or a slice.
+    """
+    return kind(*[getattr(state, name)[rows] for name in names_of(kind)])
 
 
 def put(state: Any, rows: Any, new: Any) -> None:
     """Write ``new`` into some rows of a state, in place."""
-    for f in fields(state):
-        getattr(state, f.name)[rows] = getattr(new, f.name)
+    for name in names_of(state):
+        getattr(state, name)[rows] = getattr(new, name)
+
+
+def names_of(state: Any) -> tuple[str, ...]:
+    """The names of the fields of a dataclass, or of one of its instances, in order."""
+    return tuple(state.__dataclass_fields__)

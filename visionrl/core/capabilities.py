@@ -105,6 +105,19 @@ class DatasetMetrics(Protocol):
     dataset_metrics: Sequence[DatasetMetric]
 
 
+def rewards_of(task: Any, before: Any, action: Array, after: Any) -> Array:
+    """(B,) float64 rewards; zeros where the task was made without labels."""
+    if task.labelled:
+        return task.reward(before, action, after)
+    over = task.terminated(after)
+    return xp_of(over).zeros_like(over, dtype=xp_of(over).float64)
+
+
+def metrics_of(task: Any, state: Any) -> dict[str, Array]:
+    """The task's metrics, (B,) each; none where the task was made without labels."""
+    return task.metrics(state) if task.labelled else {}
+
+
 def record_all(task: Any, ends: Any) -> dict[str, np.ndarray]:
     """Records of N last states for the task's data-set metrics; empty where it has none."""
     if not isinstance(task, DatasetMetrics):

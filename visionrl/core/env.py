@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 
 from visionrl.core import batch
-from visionrl.core.capabilities import action_masks
+from visionrl.core.capabilities import action_masks, metrics_of, rewards_of
 from visionrl.core.door import (
     check_engine,
     check_seed,
@@ -65,7 +65,7 @@ class TaskEnv(gym.Env):
         need_reset(self, "step")
         before, actions = self.state, checked_actions(action, self.action_space, None, HOME)
         self.state = self.task.step(before, actions)
-        reward = float(self.task.reward(before, actions, self.state)[0])
+        reward = float(rewards_of(self.task, before, actions, self.state)[0])
         return self._observe(), reward, bool(self.task.terminated(self.state)[0]), False, self._info()
 
     def render(self) -> np.ndarray | None:
@@ -88,4 +88,4 @@ class TaskEnv(gym.Env):
         return {key: value[0] for key, value in self.task.observe(self.state).items()}
 
     def _info(self) -> dict[str, Any]:
-        return {key: value[0].item() for key, value in self.task.metrics(self.state).items()}
+        return {key: value[0].item() for key, value in metrics_of(self.task, self.state).items()}

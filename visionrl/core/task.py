@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import field
+from functools import partial
 from os import PathLike
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
@@ -14,11 +15,14 @@ from gymnasium import Space, spaces
 
 from visionrl.core.arguments import arguments, check_arguments, check_fields
 from visionrl.core.observables import Observable
+from visionrl.core.results import Result
 from visionrl.datasets import load
 from visionrl.datasets.splits import DEFAULT_RATIOS, DEFAULT_SEED
 from visionrl.ops import Array
 
 StateT = TypeVar("StateT")
+NEED_LABELS = ("reward", "metrics", "expert")  # methods that a task without labels refuses
+NAMES = {"target", "classes"}  # arguments that name things of a data set; 13 means "13"
 
 
 @arguments
@@ -75,12 +79,20 @@ class Task(ABC, Generic[StateT]):
 
     classes: Sequence[str] | None = None
     """Keeps only the points, boxes or images of these names, in this order; None keeps all."""
+    labelled: bool = True
+    """False takes samples without labels, as they are when an agent is used: rewards are 0, there are no metrics and
+    no expert."""
 
     def __post_init__(self) -> None:
         """Check the arguments, then set the task up."""
         check_fields(type(self))
+        for name in NAMES & set(vars(self)):
+            setattr(self, name, _as_names(getattr(self, name)))
         check_arguments(self)
         self.setup()
+        if not self.labelled:
+            for name in NEED_LABELS:
+                setattr(self, name, partial(refuse_without_labels, name))
 
     def setup(self) -> None:
         """Load the data, make a bank of their pixels, state the spaces."""
@@ -95,7 +107,7 @@ class Task(ABC, Generic[StateT]):
         }
         given |= {
             "split_seed": self.split_seed,
-            "classes": self.classes,
+            "classes": self.classes if self.labelled else None,
             "kind": self.sample_type,
             "default": self.embedded,
         }
@@ -143,9 +155,25 @@ class Task(ABC, Generic[StateT]):
     def expert(self, state: StateT) -> Array:
         """(B, ...) actions of a policy that may look at the truth."""
 
+    def result(self, state: StateT) -> Result:
+        """What the last state of one episode says about its file, in the file's own coordinates.
+
+        Like ``draw`` it gets one row of a NumPy state. It must not use the truth.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define result() to be used on new files")
+
     @abstractmethod
     def draw(self, state: StateT) -> np.ndarray:
         """A picture of one row of a NumPy state (fields without the axis B): (H, W, 3) uint8 RGB."""
+
+
+def refuse_without_labels(method: str, *_: Any) -> Any:
+    """Stand for a method that needs labels, in a task that was made without them.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError(f"{method} needs samples with labels; this task was made with labelled=False")
 
 
 def check_choice(name: str, value: Any, allowed: tuple) -> None:
@@ -156,3 +184,10 @@ def check_choice(name: str, value: Any, allowed: tuple) -> None:
     """
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+
+
+def _as_names(value: Any) -> Any:
+    """Whole numbers as the names that they spell, alone or in a list; anything else as it is."""
+    if isinstance(value, list | tuple):
+        return tuple(map(_as_names, value))
+    return str(value) if type(value) is int else value

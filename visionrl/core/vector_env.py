@@ -15,7 +15,7 @@ from gymnasium.vector.utils import batch_space
 from visionrl import ops
 from visionrl.core import batch
 from visionrl.core.arguments import checked
-from visionrl.core.capabilities import action_masks
+from visionrl.core.capabilities import action_masks, metrics_of, rewards_of
 from visionrl.core.door import (
     check_engine,
     check_seed,
@@ -107,7 +107,7 @@ class TaskVectorEnv(VectorEnv):
         before = self.state
         actions = checked_actions(actions, self.single_action_space, self.num_envs, self._home)
         state = self.state = self.task.step(before, actions)
-        reward = self.task.reward(before, actions, state)
+        reward = rewards_of(self.task, before, actions, state)
         terminated = self.xp.asarray(self.task.terminated(state), copy=True)  # not the state's own
         self.elapsed += 1
         over = self.elapsed >= self.limit
@@ -164,7 +164,7 @@ class TaskVectorEnv(VectorEnv):
 
     def _look(self) -> tuple[dict, dict]:
         """Observations and info of the present state."""
-        return self.task.observe(self.state), self._masked(self.task.metrics(self.state))
+        return self.task.observe(self.state), self._masked(metrics_of(self.task, self.state))
 
     def _restart(self, done: np.ndarray) -> tuple[dict, dict]:
         """Begin new episodes in the rows that ended; their ends and beginnings are looked at in one go."""
@@ -176,7 +176,7 @@ class TaskVectorEnv(VectorEnv):
         where, new, now = (ops.like(index, self._home) for index in (rows, order[rows], order))
         batch.put(self.state, where, fresh)
         self.elapsed[rows] = 0
-        obs, metrics = self.task.observe(both), self.task.metrics(both)
+        obs, metrics = self.task.observe(both), metrics_of(self.task, both)
         final = np.full(count, None, dtype=object)
         last = {key: value[where] for key, value in obs.items()}
         for k, row in enumerate(rows):

@@ -107,6 +107,7 @@ class VolumeSample:
         points: name -> (x, y, z) in voxels; a structure that is not in the volume is left out.
         mask: (D, H, W) integer labels, 0 is background.
         names: name of each label of the mask.
+        affine: (4, 4) float, takes (x, y, z, 1) in voxels to millimetres in LPS; None where unknown.
         name: what errors and tables call it.
         subject: who or what it shows; samples of one subject never part over splits. Empty: ``name``.
     """
@@ -116,6 +117,7 @@ class VolumeSample:
     points: Mapping[str, Any] = field(default_factory=dict)
     mask: np.ndarray | None = None
     names: Mapping[int, str] = field(default_factory=dict)
+    affine: Any = None
     name: str = ""
     subject: str = ""
 
@@ -138,6 +140,8 @@ class PairSample:
             have (2, 3), each (x, y, z).
         fixed_mask: (H, W) or (D, H, W) integer labels on the grid of ``fixed``, 0 is background.
         moving_mask: likewise of ``moving``.
+        affines: (2, 4, 4) float, of volumes, take (x, y, z, 1) in voxels of ``fixed`` and of ``moving`` to
+            millimetres in LPS; None where unknown.
         name: what errors and tables call it.
         subject: who or what it shows; samples of one subject never part over splits. Empty: ``name``.
     """
@@ -152,5 +156,6 @@ class PairSample:
     spacing_mm: Any = None
     fixed_mask: np.ndarray | None = None
     moving_mask: np.ndarray | None = None
+    affines: Any = None
     name: str = ""
     subject: str = ""

@@ -6,13 +6,13 @@ of the files, the operating system or the process; only the set of subjects, the
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from visionrl.datasets.text import read_json, read_rows
 
 SPLITS = ("train", "val", "test")
 DEFAULT_RATIOS = (0.6, 0.2, 0.2)
@@ -132,27 +132,9 @@ def read_split_file(path: str | Path) -> dict[str, str]:
     return splits
 
 
-def read_rows(file: Path) -> list[tuple[int, list[str]]]:
-    """(line number, cells) of every row that is not empty; spaces around a cell are taken off.
-
-    Raises:
-        ValueError: the file is no UTF-8 text, or no CSV.
-    """
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.reader(stream)
-            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{file} must be a CSV file in UTF-8: {error}") from error
-    return [(line, row) for line, row in rows if any(row)]
-
-
 def _json_pairs(path: Path) -> list[tuple[str, str]]:
     """(name, split) pairs of a JSON split file."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not valid JSON: {error}") from error
+    content = read_json(path)
     lists = content.values() if isinstance(content, dict) else [None]
     if not all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists):
         raise ValueError(

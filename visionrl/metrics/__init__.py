@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from visionrl.ops import Array, const, xp_of
+from visionrl.ops import Array, columns, const, xp_of
 
 OTB_THRESHOLDS = tuple(i / 20 for i in range(21))
+SDR_MM = (2, 2.5, 3, 4)  # radii of the success detection rates
+SDR_NAMES = tuple(f"sdr_{radius:g}mm" for radius in SDR_MM)
 
 
 def success_score(iou: Array) -> Array:
@@ -18,10 +20,16 @@ def success_score(iou: Array) -> Array:
     return xp.sum(passed, axis=-1) / len(OTB_THRESHOLDS)
 
 
-def within(distance: Array, radius: float) -> Array:
+def within(distance: Array, radius: float | Array) -> Array:
     """1.0 where a distance is at most ``radius`` (same unit), else 0.0; NaN counts as 0.
 
     Its mean is precision@20 px for tracking (Wu, Lim & Yang, 2013) and the success detection rate (SDR) at 2, 2.5,
     3 and 4 mm for landmarks (Wang et al., 2016).
     """
     return xp_of(distance).astype(distance <= radius, distance.dtype)
+
+
+def success_detection_rates(error_mm: Array) -> dict[str, Array]:
+    """Indicators of errors (B,) within 2, 2.5, 3 and 4 mm, by name (Wang et al., 2016)."""
+    rates = columns(within(error_mm[:, None], const(SDR_MM, error_mm)))
+    return dict(zip(SDR_NAMES, rates, strict=True))

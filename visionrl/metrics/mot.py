@@ -198,3 +198,9 @@ def _alignment(seen: Overlaps, true: np.ndarray, got: np.ndarray) -> np.ndarray:
         either = iou.sum(axis=0) + iou.sum(axis=1)[:, None] - iou
         shared[a[:, None], b] += np.divide(iou, either, out=np.zeros_like(iou), where=either > _EPS)
     return shared / (true[:, None] + got - shared)
+
+
+def boxes_per_frame(boxes: np.ndarray) -> Boxes:
+    """Identities and boxes of every frame of tracks (T, K, 4), NaN where one is not in a frame."""
+    there = [np.flatnonzero(~np.isnan(rows[:, 0])) for rows in boxes]
+    return [(ids, rows[ids]) for ids, rows in zip(there, boxes, strict=True)]

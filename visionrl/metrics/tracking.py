@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from visionrl import ops
@@ -12,6 +14,63 @@ SCORES = ("success_auc", "precision_20px", "norm_precision", "ao", "sr_50", "sr_
 RADII = tuple(k / 100 for k in range(51))
 RATES = (0.5, 0.75)
 SKIPS_FIRST = (False, False, False, True, True, True)  # scores that leave the first frame out
+
+
+@dataclass(frozen=True)
+class BoxScores:
+    """How well boxes follow an object, now and over the frames that are done in which it is seen; B episodes.
+
+    Attributes:
+        frames: (B,) float64, these frames.
+        scores: (B, 6) float64, sums of ``SCORES`` over them.
+        seen: (B,) float64, 1 if the object is seen in the present frame, else 0.
+        iou: (B,) float64, the box's overlap with the object in the present frame.
+        center_error: (B,) float64, pixels between their centres.
+        reached_iou: (B,) float64, the overlap after the last move, in the frame in which it was made.
+    """
+
+    frames: Array
+    scores: Array
+    seen: Array
+    iou: Array
+    center_error: Array
+    reached_iou: Array
+
+
+def start_scores(box: np.ndarray, truth: np.ndarray) -> BoxScores:
+    """The scores of one episode that begins with a box (4,) where the object is seen (4,)."""
+    error, iou = np.float64(ops.norm(ops.center(box) - ops.center(truth))), np.float64(ops.iou(box, truth))
+    return BoxScores(np.float64(0), np.zeros(len(SCORES)), np.float64(1), iou, error, iou)
+
+
+def update_scores(before: BoxScores, box: Array, truth: Array, over: Array, seen: Array) -> BoxScores:
+    """The scores once boxes are placed.
+
+    Args:
+        before: the scores so far.
+        box: (B, 4) edges in pixels.
+        truth: (2, B, 4) the object's in the frame in which the boxes are placed, and in the one that is then present.
+        over: (B,) bool, the first of them is done.
+        seen: (B,) bool, the object is seen in the second.
+    """
+    xp, counts = xp_of(box), xp_of(box).astype(over, box.dtype) * before.seen
+    scores, iou, error = score_boxes(box, truth, before.frames == 0)
+    return BoxScores(
+        frames=before.frames + counts,
+        scores=before.scores + counts[:, None] * scores,
+        seen=xp.astype(seen, box.dtype),
+        iou=iou[1, :],
+        center_error=error[1, :],
+        reached_iou=iou[0, :],
+    )
+
+
+def tracking_metrics(known: BoxScores) -> dict[str, Array]:
+    """``iou`` and ``center_error_px`` in the present frame, and the mean of each of ``SCORES``; (B,) new arrays."""
+    xp = xp_of(known.iou)
+    now = {"iou": known.iou, "center_error_px": known.center_error}
+    copies = {name: xp.asarray(value, copy=True) for name, value in now.items()}
+    return copies | mean_scores(known.scores, known.frames)
 
 
 def score_boxes(box: Array, truth: Array, first: Array) -> tuple[Array, Array, Array]:
@@ -36,9 +95,8 @@ def score_boxes(box: Array, truth: Array, first: Array) -> tuple[Array, Array, A
 
 def mean_scores(scores: Array, frames: Array) -> dict[str, Array]:
     """The mean of each of ``SCORES``, (B,), of (B, 6) sums over so many (B,) frames; 0 where none counted."""
-    xp = xp_of(scores)
-    counts = [xp.maximum(frames, 1.0)] * 3 + [xp.maximum(frames - 1, 1.0)] * 3
-    return {name: scores[:, k] / count for k, (name, count) in enumerate(zip(SCORES, counts, strict=True))}
+    counts = xp_of(scores).maximum(frames[:, None] - const(SKIPS_FIRST, frames), 1.0)
+    return dict(zip(SCORES, ops.columns(scores / counts), strict=True))
 
 
 def norm_precision(apart: Array) -> Array:

@@ -49,6 +49,19 @@ def at_points(field: Array, points: Array, step: float) -> Array:
     return found
 
 
+def gradient(values: Array, axis: int) -> Array:
+    """Central differences along an axis, counted from behind; one-sided at both ends, as in ``numpy.gradient``."""
+    xp = xp_of(values)
+    index = [slice(None)] * values.ndim
+
+    def part(start: int | None, stop: int | None) -> Array:
+        index[axis] = slice(start, stop)
+        return values[tuple(index)]
+
+    ends = part(1, 2) - part(0, 1), part(-1, None) - part(-2, -1)
+    return xp.concat([ends[0], (part(2, None) - part(None, -2)) / 2, ends[1]], axis=axis)
+
+
 def mesh(places: Sequence[Array]) -> Array:
     """(B, w, ..., w, d) positions from those (B, w) along x, y (and z)."""
     xp, axes, (rows, wide) = xp_of(places[0]), len(places), places[0].shape

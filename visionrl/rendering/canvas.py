@@ -37,12 +37,16 @@ class Canvas:
         self.pixels = cv2.resize(np.ascontiguousarray(rgb), (width, height), interpolation=cv2.INTER_AREA)
 
     def box(self, edges: Sequence[float] | np.ndarray, meaning: str, width: int = 2) -> None:
-        """The outline of (x0, y0, x1, y1), by lines of a width in the picture's pixels."""
+        """The outline of (x0, y0, x1, y1), by lines of a width in the picture's pixels; nothing for NaN."""
+        if np.isnan(np.asarray(edges, float)).any():
+            return
         x0, y0, x1, y1 = np.rint(np.asarray(edges, float) * self.zoom).astype(int).tolist()
         cv2.rectangle(self.pixels, (x0, y0), (x1 - 1, y1 - 1), PALETTE[meaning], width)
 
     def cross(self, point: Sequence[float] | np.ndarray, meaning: str) -> None:
-        """A cross at (x, y)."""
+        """A cross at (x, y); nothing for NaN."""
+        if np.isnan(np.asarray(point, float)).any():
+            return
         x, y = (np.asarray(point, float) * self.zoom).astype(int).tolist()
         cv2.drawMarker(self.pixels, (x, y), PALETTE[meaning], cv2.MARKER_CROSS, int(6 * max(self.zoom, 2)), 2)
 

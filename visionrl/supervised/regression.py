@@ -91,7 +91,7 @@ def regression_policy(net: Regressor) -> Run:
 
     @torch.no_grad()
     def run(task: Any, state: Any) -> Any:
-        for stage, step in enumerate(task.steps):
+        for stage, step in enumerate(task.step_sizes):
             for _ in range(LOOKS):
                 state = move_to(state, np.rint(state.position), np.full_like(state.stage, stage))
                 way = net(task.observe(state)).double().numpy()
@@ -105,8 +105,8 @@ def draw(task: Any, rng: np.random.Generator, count: int) -> tuple[Any, np.ndarr
     """Training states, and the offset to the landmark in each, (count, axes), in steps of its stage."""
     items = rng.integers(task.items, size=count).tolist()
     state = batch.stack([task.sample(rng, item) for item in items])
-    stage = rng.integers(len(task.steps), size=count)
-    steps = np.array(task.steps, float)
+    stage = rng.integers(len(task.step_sizes), size=count)
+    steps = np.array(task.step_sizes, float)
     spread = rng.normal(size=state.position.shape) * steps[np.maximum(stage - 1, 0)][:, None]
     place = np.where(stage[:, None] > 0, np.rint(state.landmark + spread), state.position)
     state = move_to(state, place, stage)

@@ -13,7 +13,7 @@ from gymnasium.utils.seeding import np_random
 
 from visionrl.agents.evaluation.policies import Policy
 from visionrl.core import Task, batch, entry_of, make_task
-from visionrl.core.capabilities import Reports, record_all
+from visionrl.core.capabilities import Reports, record_all, rewards_of
 from visionrl.core.registry import Run
 
 MOST_EPISODES = 512  # of an evaluation that is not told how many
@@ -151,7 +151,7 @@ def rollout(plan: Plan, policy: Policy, starts: list[Any]) -> tuple[Any, dict[st
         if (confidence := getattr(policy, "confidence", None)) is not None and isinstance(task, Reports):
             state = task.with_confidence(state, confidence)
         after = task.step(state, actions)
-        total[left] += task.reward(state, actions, after)
+        total[left] += rewards_of(task, state, actions, after)
         length[left] += 1
         ended = task.terminated(after) | (length[left] >= plan.limit)
         if ended.any():
@@ -171,7 +171,12 @@ def task_kwargs(kwargs: Mapping[str, Any], split: str) -> dict[str, Any]:
 def run_baseline(plan: Plan, run: Run) -> Result:
     """A classical method through all episodes, one by one."""
     began = perf_counter()
-    ends = [run(plan.task, batch.stack([start])) for start in plan.chosen.starts]
+    ends = run_each(plan.task, run, plan.chosen.starts)
     seconds = perf_counter() - began
-    whole = batch.stack([batch.take(end, 0) for end in ends])
-    return Result(plan.task.metrics(whole), record_all(plan.task, whole), seconds)
+    return Result(plan.task.metrics(ends), record_all(plan.task, ends), seconds)
+
+
+def run_each(task: Task, run: Run, starts: list[Any]) -> Any:
+    """The last states of a classical method that goes through episodes one by one."""
+    ends = [run(task, batch.stack([start])) for start in starts]
+    return batch.stack([batch.take(end, 0) for end in ends])

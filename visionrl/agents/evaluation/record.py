@@ -31,6 +31,7 @@ def record(
     seed: int = 0,
     env_kwargs: Mapping[str, Any] | None = None,
     fps: float = 8.0,
+    until_success: bool = False,
 ) -> Path:
     """Write one episode as a GIF, a frame per step.
 
@@ -46,6 +47,7 @@ def record(
         seed: of the first state.
         env_kwargs: constructor arguments of the task; ``Task.evaluation`` holds unless they say otherwise.
         fps: frames per second.
+        until_success: end the film where the task's ``is_success`` is true for the first time.
 
     Returns:
         The file.
@@ -54,6 +56,9 @@ def record(
         ValueError: an argument is out of range.
     """
     task, states = episode(env_id, policy, split=split, item=item, seed=seed, env_kwargs=env_kwargs or {})
+    if until_success:
+        solved = [bool(task.metrics(state)["is_success"][0]) for state in states]
+        states = states[: (solved.index(True) if any(solved) else len(states)) + 1]
     kept = np.unique(np.linspace(0, len(states) - 1, min(len(states), MOST_FRAMES)).round().astype(int))
     frames = [task.draw(batch.each(states[k], lambda x: x[0])) for k in kept]
     path = write_gif(path, frames, fps)

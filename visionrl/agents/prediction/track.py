@@ -170,11 +170,11 @@ def tracker(agent: str | Path, device: str) -> tuple[Follow, dict[str, Any]]:
     if config.env != TASK:
         raise ValueError(f"agent must be of {TASK}, {agent} is of {config.env}")
     from visionrl.agents.evaluation.policies import agent_policy
-    from visionrl.agents.training.saving import load_agent
+    from visionrl.agents.training.saving import load_model
 
     loading = ("data", "classes", "split_file", "split_ratios", "split_seed")
     kwargs = {key: value for key, value in config.env_kwargs.items() if key not in loading}
-    return by_policy(agent_policy(load_agent(agent, device)[0])), kwargs
+    return by_policy(agent_policy(load_model(agent, device)[0])), kwargs
 
 
 def plain(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Trained agents that come with the library: ``load_agent(NAME)``, ``visionrl evaluate NAME``.
+"""Trained agents that come with the library: ``visionrl.load_agent(NAME)``, ``visionrl evaluate NAME``.
 
 * ``landmarks3d-chest``: finds eight structures in chest CT (``visionrl/LandmarkLocalization3D-v0``); DQN after cloning,
   see docs/results/landmarks3d.md.

@@ -20,6 +20,7 @@ from visionrl.core.registry import Entry
 Algo = Literal["dqn", "ddqn", "qrdqn", "ppo", "a2c", "sac", "td3"]
 EPSILON_GREEDY = ("dqn", "ddqn", "qrdqn")
 REPLAYING = (*EPSILON_GREEDY, "sac", "td3")
+OF_THE_TASK = ("preset", "train_preset", "train_episode_steps")  # what a recipe says of its task
 # fields that a recipe may decide: at its top, in the table of an algorithm, or in that of a preset
 DECIDED = (
     "backbone",
@@ -126,7 +127,7 @@ class TrainConfig:
     split_ratios: tuple[float, float, float] | None = None
     """Shares of training, validation and test, where the data come without a split."""
     env_args: tuple[str, ...] = ()
-    """Further arguments of the task, each "name=value" with a JSON value or a word: window=45 views=stage."""
+    """Further arguments of the task, each "name=value" with a JSON value or a word: window=45 shown_scales=stage."""
     train_args: tuple[str, ...] = ()
     """Arguments of the task in training alone, in the same form: augment=true. Evaluation does without them."""
     algo_args: tuple[str, ...] = ()
@@ -247,8 +248,8 @@ def load_recipe(env_id: str, recipe: str | None = None) -> dict[str, Any]:
     A recipe is a TOML file of hyper-parameters. At its top are ``algo``, the default ``preset`` and fields of
     ``TrainConfig`` for every algorithm (those in ``DECIDED``). The table of an algorithm, ``[dqn]``, has such fields,
     a ``preset``, and arguments of the algorithm; double DQN has the table of DQN. ``[dqn.cloned]`` replaces what that
-    table says where a run begins with cloning, ``[presets.NAME]`` where that preset is used. ``[train]`` has
-    arguments of the task in training alone.
+    table says where a run begins with cloning, ``[presets.NAME]`` where that preset is used. ``train_preset`` names a
+    preset whose arguments hold in training too, ``train_episode_steps`` is the time limit of an episode there.
 
     Args:
         env_id: id of the task.
@@ -268,8 +269,8 @@ def load_recipe(env_id: str, recipe: str | None = None) -> dict[str, Any]:
         tables = tomllib.loads(path.read_text())
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"recipe must be a TOML file, {path} is not: {error}") from None
-    if unknown := sorted(set(tables) - {"algo", "preset", "train", "presets", *get_args(Algo), *DECIDED}):
-        rule = "recipe must have only algorithms, presets, [train] and fields of TrainConfig"
+    if unknown := sorted(set(tables) - {*OF_THE_TASK, "algo", "presets", *get_args(Algo), *DECIDED}):
+        rule = "recipe must have only algorithms, presets and fields of TrainConfig"
         raise ValueError(f"{rule}, {path} has {unknown[0]!r}; arguments of a task are a preset's")
     check_tables(tables, entry_of(env_id), path)
     return tables
@@ -294,7 +295,7 @@ def check_tables(tables: Mapping[str, Any], entry: Entry, path: Any) -> None:
     for table in (tables, *(tables.get(algo, {}) for algo in get_args(Algo)), *presets.values()):
         for where in (table, table.get("cloned", {})):
             check_decided(where, path)
-    named = [*presets, *filter(None, [tables.get("preset")])]
+    named = [*presets, *(tables[key] for key in ("preset", "train_preset") if key in tables)]
     if wrong := [name for name in named if name not in (*entry.presets, "none")]:
         raise ValueError(f"recipe must name presets of {entry.id}, {path} has {wrong[0]!r}")
 
@@ -316,7 +317,7 @@ def check_decided(table: Mapping[str, Any], path: Any) -> None:
 def resolve(config: TrainConfig) -> TrainConfig:
     """The config with everything written out that the recipe and the defaults decide; see ``load_recipe``.
 
-    The recipe's ``[train]`` table and its cloning are made for the preset that it names, and hold for the task's own
+    The recipe's ``train_preset`` and its cloning are made for the preset that it names, and hold for the task's own
     defaults too; another preset, a paper's constants, learns by reward alone and in the task that it is evaluated in.
     """
     tables = load_recipe(config.env, config.recipe)
@@ -325,7 +326,7 @@ def resolve(config: TrainConfig) -> TrainConfig:
     table |= tables.get("dqn" if algo == "ddqn" else algo, {})
     after, usual = table.pop("cloned", {}), table.pop("preset", None)
     preset = config.preset or usual
-    train = tables.get("train", {})
+    train = training_arguments(tables, config.env)
     if preset not in (usual, "none"):
         train = {}
         table.pop("clone_steps", None)
@@ -347,6 +348,13 @@ def resolve(config: TrainConfig) -> TrainConfig:
         train_args=format_args({**train, **parse_args(config.train_args)}),
         algo_args=format_args({**table, **parse_args(config.algo_args)}),
     )
+
+
+def training_arguments(tables: Mapping[str, Any], env_id: str) -> dict[str, Any]:
+    """Arguments that a recipe gives the task in training: those of a preset, and the time limit."""
+    train = dict(entry_of(env_id).presets[tables["train_preset"]]) if "train_preset" in tables else {}
+    limit = {"max_episode_steps": tables.get("train_episode_steps")}
+    return train | {key: value for key, value in limit.items() if value}
 
 
 def choose_steps(config: TrainConfig, chosen: dict[str, Any], usual: int) -> None:

@@ -44,7 +44,7 @@ def check_env_args(
 
 
 def parse_args(pairs: Iterable[str]) -> dict[str, Any]:
-    """``("window=45", "views=stage")`` as ``{"window": 45, "views": "stage"}``; values are JSON, else words.
+    """``("window=45", "control=unit")`` as ``{"window": 45, "control": "unit"}``; values are JSON, else words.
 
     Raises:
         ValueError: a pair without a name or an equals sign, a name that is given twice, or a value nested too deeply.

@@ -53,7 +53,7 @@ def save_agent(model: BaseAlgorithm, run: Path, scorer: Scorer | None = None) ->
         write_tensors(part, state)
 
 
-def load_agent(run: str | Path, device: str = "auto") -> tuple[Any, TrainConfig]:
+def load_model(run: str | Path, device: str = "auto") -> tuple[Any, TrainConfig]:
     """The agent of a run's folder, or of one of the names in ``visionrl.agents.shipped``, and the run's config.
 
     The model is built anew from ``config.json`` and gets the tensors of ``policy.pt``, which is read without

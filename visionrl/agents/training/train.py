@@ -46,7 +46,7 @@ from visionrl.agents.training.run_files import (
     write_config,
     write_json,
 )
-from visionrl.agents.training.saving import load_agent, save_agent
+from visionrl.agents.training.saving import load_model, save_agent
 from visionrl.core import Task, make_task
 from visionrl.core.capabilities import MultiAgent, ResolvedArguments
 
@@ -57,7 +57,7 @@ def train(config: TrainConfig) -> Path:
     The run's folder then holds
 
     * ``agent.zip``: the agent as Stable-Baselines3 saves it. Such files can carry code: load only your own;
-    * ``policy.pt``: its parameters alone, for ``load_agent``;
+    * ``policy.pt``: its parameters alone, for ``load_model``;
     * ``config.json``: the config that reproduces the run, the command, the versions;
     * ``splits.json``: the subjects of the three splits, which ``split_file`` takes too;
     * ``metrics.json``: the comparison on the test split; ``curve.csv`` and ``curve.png``: the validation
@@ -169,7 +169,7 @@ def start_from_teacher(model: Any, teacher: str) -> None:
     """
     if not isinstance(model.policy, TeamPolicy):
         raise ValueError("teacher must be None without communication, which makes the agents a team")
-    single, config = load_agent(teacher, "cpu")
+    single, config = load_model(teacher, "cpu")
     known = config.env_kwargs.get("target", [])
     task = model.get_env().get_attr("task")[0]
     names = task.agents if isinstance(task, MultiAgent) else ()

@@ -1,15 +1,8 @@
-"""Helpers of the readers of boxes: boxes beyond the image's border, and folders that are splits."""
+"""Helpers of the readers of boxes: boxes beyond the image's border, sizes that a file states."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-
-from visionrl.datasets.readers.files import check_folder
-from visionrl.datasets.splits import SPLITS
-
-FOLDERS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
-"""The folders in which a split may lie."""
 
 SLACK_PX = 2
 SLACK_SHARE = 0.01
@@ -38,29 +31,6 @@ def fit_box(box: Sequence[float], width: int, height: int, where: str) -> Box:
             f"got edges {x0:g}, {y0:g}, {x1:g}, {y1:g}"
         )
     return cut
-
-
-def split_of(word: str) -> str:
-    """The split that a folder's name stands for, or nothing: ``"valid"`` is ``"val"``."""
-    return next((split for split, names in FOLDERS.items() if word.lower() in names), "")
-
-
-def split_folders(path: Path) -> dict[str, Path]:
-    """The folders of a path that are splits: split -> folder.
-
-    Raises:
-        ValueError: two folders stand for one split.
-    """
-    found: dict[str, Path] = {}
-    for child in sorted(check_folder(path).iterdir()):
-        split = split_of(child.name) if child.is_dir() else ""
-        if split in found:
-            raise ValueError(
-                f"{path} must have one folder for the split {split!r}, got {found[split]} and {child}"
-            )
-        if split:
-            found[split] = child
-    return {split: found[split] for split in SPLITS if split in found}
 
 
 def check_size(width: float, height: float, shape: tuple[int, ...], where: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+EMPTY = ("", "nan", "na", "n/a", "none", "null")
 PNG_END = b"IEND\xaeB`\x82"
 
 
@@ -129,11 +132,45 @@ def list_images(folder: Path) -> list[Path]:
     return sorted((file for file in files if not file.name.startswith(".")), key=natural_key)
 
 
+OUTSIDE = "set VISIONRL_ALLOW_OUTSIDE=1 if you trust it"
+
+
+def stays_inside(path: Path, *roots: Path) -> bool:
+    """True if a path, links resolved, lies in one of the folders, or VISIONRL_ALLOW_OUTSIDE is 1."""
+    if os.environ.get("VISIONRL_ALLOW_OUTSIDE") == "1":
+        return True
+    real = path.resolve()
+    return any(real.is_relative_to(root.resolve()) for root in roots)
+
+
+def check_inside(path: Path, *roots: Path) -> Path:
+    """Checks a path that a file of a data set states.
+
+    Raises:
+        ValueError: it leads out of all the folders.
+    """
+    if not stays_inside(path, *roots):
+        raise ValueError(f"{path} must lie in the data set's folder {roots[0]}, it leads outside; {OUTSIDE}")
+    return path
+
+
+def plain_names(paths: Sequence[Path]) -> list[str]:
+    """The paths without suffix; those that would then be alike (``a.png`` and ``a.jpg``) keep it."""
+    plain = [(path.with_suffix("") if path.name else path).as_posix() for path in paths]
+    kinds = Counter(name for name, _ in {*zip(plain, paths, strict=True)})
+    return [name if kinds[name] == 1 else path.as_posix() for name, path in zip(plain, paths, strict=True)]
+
+
 def check_folder(path: Path) -> Path:
     """The path, once it is a folder."""
     if not path.is_dir():
         raise ValueError(f"the path must be a folder, got the file {path}")
     return path
+
+
+def is_empty(cells: Sequence[str]) -> bool:
+    """True if every cell is empty, or says that there is no number."""
+    return all(cell.strip().lower() in EMPTY for cell in cells)
 
 
 def numbers(cells: Sequence[str], count: int, where: str) -> list[float]:

@@ -10,7 +10,6 @@ the number that ends its name.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -20,6 +19,7 @@ from typing import Any
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
 from visionrl.datasets.readers.pair_files import SIDES, VOLUMES, Cells, read_pair
 from visionrl.datasets.samples import PairSample
+from visionrl.datasets.text import read_json
 
 LISTS = {
     "training_paired_images": "train",
@@ -43,10 +43,7 @@ def read_learn2reg(path: Path, options: ReadOptions) -> list[Entry]:
     """
     if path.is_dir():
         raise ValueError(f"the path of 'learn2reg' must be the JSON file of a task, got the folder {path}")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} must be a JSON file: {error}") from error
+    content = read_json(path)
     pairs = list(_pairs(content, path))
     if not pairs:
         raise ValueError(

@@ -40,7 +40,7 @@ from visionrl.datasets.readers.scan_points import SYSTEMS, PointsFile
 from visionrl.datasets.readers.scan_points import read_points as read_scan_points
 from visionrl.datasets.readers.scans import place
 from visionrl.datasets.samples import PairSample
-from visionrl.datasets.splits import read_rows
+from visionrl.datasets.text import read_rows, read_text
 
 VOLUMES = (*NIFTI, ".mha", ".mhd", ".nrrd", ".nhdr")
 SIDES = ("fixed", "moving")
@@ -273,8 +273,5 @@ def map_of_volumes(file: Path, fixed: Grid, moving: Grid) -> np.ndarray:
 
 
 def _lines(file: Path) -> list[str]:
-    """The lines of a text file."""
-    try:
-        return file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file} must be a text file in UTF-8: {error}") from error
+    """The lines of a file of numbers."""
+    return read_text(file, numeric=True).split("\n")

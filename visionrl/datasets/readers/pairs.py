@@ -35,7 +35,7 @@ from visionrl.datasets.readers.pair_files import SIDES, VOLUMES, Cells, is_volum
 from visionrl.datasets.readers.scan_points import SUFFIXES as POINTS
 from visionrl.datasets.readers.scans import LABEL_ENDS, goes_on, match, stem
 from visionrl.datasets.samples import PairSample
-from visionrl.datasets.splits import read_rows
+from visionrl.datasets.text import read_rows
 
 TABLE = "pairs.csv"
 COLUMNS = (

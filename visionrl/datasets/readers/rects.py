@@ -14,6 +14,7 @@ import numpy as np
 
 from visionrl.datasets.readers.files import ImageFiles, check_folder, numbers, read_image
 from visionrl.datasets.samples import VideoSample
+from visionrl.datasets.text import read_lines
 
 Box = tuple[float, float, float, float]
 GONE = (np.nan,) * 4
@@ -36,11 +37,9 @@ def sequences(path: Path, is_sequence: Callable[[Path], bool], looked_for: str) 
 
 def rows_of(file: Path) -> list[tuple[str, list[str]]]:
     """Reads every line that is not empty: its place, for messages, and its cells, separated by comma, tab or space."""
-    lines = enumerate(file.read_text(encoding="latin-1").splitlines(), 1)
     return [
-        (f"{file}, line {number}", re.split(r"\s*,\s*|\s+", line.strip()))
-        for number, line in lines
-        if line.strip()
+        (f"{file}, line {number}", [cell.strip('"') for cell in re.split(r"\s*[,;]\s*|\s+", line)])
+        for number, line in read_lines(file, numeric=True)
     ]
 
 

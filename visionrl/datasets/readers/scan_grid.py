@@ -19,6 +19,26 @@ SIGNS = np.array([-1.0, -1.0, 1.0])  # of RAS, in which x, y and z of a volume g
 PERCENTILES = (0.5, 99.5)
 
 
+UNITS_MM = {
+    **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre", "millimetres"), 1.0),
+    **dict.fromkeys(("cm", "centimeter", "centimeters", "centimetre", "centimetres"), 10.0),
+    **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), 1000.0),
+    **dict.fromkeys(("um", "µm", "μm", "micron", "microns", "micrometer", "micrometers", "micrometre"), 1e-3),
+    **dict.fromkeys(("nm", "nanometer", "nanometers", "nanometre", "nanometres"), 1e-6),
+}
+
+
+def unit_mm(unit: str, where: object) -> float:
+    """Millimetres in a unit of length.
+
+    Raises:
+        ValueError: it is not known; ``where`` names the file.
+    """
+    if unit.strip().lower() not in UNITS_MM:
+        raise ValueError(f"{where}: the unit of length must be one of mm, um, cm, m, nm, got {unit!r:.50}")
+    return UNITS_MM[unit.strip().lower()]
+
+
 @dataclass(frozen=True)
 class Grid:
     """The voxels of one file.
@@ -84,6 +104,17 @@ def to_volume(grid: Grid) -> np.ndarray:
 def volume_spacing(grid: Grid) -> np.ndarray:
     """(x, y, z) of ``to_volume``, millimetres."""
     return grid.spacing_mm[list(_order(grid)[0])]
+
+
+def volume_affine(grid: Grid) -> np.ndarray:
+    """(4, 4), takes (x, y, z, 1) in voxels of ``to_volume`` to millimetres in LPS."""
+    axes, flips = _order(grid)
+    to_file = np.zeros((4, 4))  # (x, y, z, 1) -> (i, j, k, 1)
+    for k, axis in enumerate(axes):
+        to_file[axis, k] = -1.0 if flips[k] else 1.0
+        to_file[axis, 3] = grid.shape[axis] - 1.0 if flips[k] else 0.0
+    to_file[3, 3] = 1.0
+    return np.diag([*SIGNS, 1.0]) @ grid.affine @ to_file
 
 
 def to_voxels(grid: Grid, points: np.ndarray, system: str) -> np.ndarray:

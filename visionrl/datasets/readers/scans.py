@@ -22,8 +22,6 @@ A sample is named by its scan. Its subject is BIDS' ``sub-...`` where names begi
 
 from __future__ import annotations
 
-import csv
-import json
 import re
 import warnings
 from collections.abc import Callable, Sequence
@@ -43,10 +41,12 @@ from visionrl.datasets.readers.scan_grid import (
     to_labels,
     to_volume,
     to_voxels,
+    volume_affine,
     volume_spacing,
 )
 from visionrl.datasets.readers.scan_points import SUFFIXES, PointsFile, read_points
 from visionrl.datasets.samples import VolumeSample
+from visionrl.datasets.text import read_json, read_rows
 
 LABEL_ENDS = ("_label", "_labels", "_seg", "_segmentation", "_mask")
 LABEL_FOLDERS = ("labels", "labelsTr", "masks")
@@ -116,6 +116,7 @@ def read_case(
         points=points or {},
         mask=mask,
         names=known if mask is not None else {},
+        affine=volume_affine(grid),
     )
 
 
@@ -137,10 +138,11 @@ def place(
                 "give one that is not in the scan empty cells"
             )
     unknown = _system([(grid, points) for grid, points in pairs if points.system is None], world)
-    return [
-        None if points is None else _placed(grid, points, points.system or unknown)
-        for grid, points in zip(grids, found, strict=True)
-    ]
+    placed: list[dict[str, np.ndarray] | None] = []
+    for grid, file in zip(grids, found, strict=True):
+        system = (file.system or unknown) if file else ""
+        placed.append(_placed(grid, file, world if system == "mm" else system) if file else None)
+    return placed
 
 
 def _system(pairs: list[tuple[Grid, PointsFile]], world: str) -> str:
@@ -268,11 +270,10 @@ def label_names(folder: Path) -> dict[int, str]:
     if file is None:
         return {}
     try:
-        text = file.read_text(encoding="utf-8-sig")
         if file.suffix == ".csv":
-            rows = [row for row in csv.reader(text.splitlines()) if row and row[0].strip().isdigit()]
-            return {int(row[0]): row[1].strip() for row in rows}
-        content = json.loads(text)
+            rows = [row for _, row in read_rows(file) if row[0].isdecimal()]
+            return {int(row[0]): row[1] for row in rows}
+        content = read_json(file)
         pairs = content.get("labels", content).items()
         return {
             int(k) if str(k).isdigit() else int(v): str(v) if str(k).isdigit() else str(k) for k, v in pairs

@@ -5,9 +5,9 @@ FOLDER is one of
 * ``annotations/*.xml`` (or ``Annotations``, ``annots``, ``xmls``, ``annotations/xmls``, ``labels``) with the images
   in ``images`` or ``JPEGImages``, or the XML files beside their images;
 * a year of the VOCdevkit: ``Annotations``, ``JPEGImages`` and ``ImageSets/Main``. The lists train.txt, val.txt and
-  test.txt there are the splits; where train.txt and val.txt are missing, trainval.txt is train. What is in none of
-  them is left out. Other lists are ignored;
-* folders ``train``, ``val`` (or ``valid``) and ``test``, which hold one of these each and are the splits;
+  test.txt there are the splits (see ``stated_splits``); where train.txt and val.txt are missing, trainval.txt is
+  train. What is in none of them is left out. Other lists are ignored;
+* folders ``train``, ``val`` and ``test`` (see ``stated_splits``), which hold one of these each and are the splits;
 * folders of other names, such as ``VOC2007`` and ``VOC2012``, that hold ``Annotations``: read together.
 
 The image of an XML file is the one of the same stem, else the one that it names in ``<filename>``. An image
@@ -28,10 +28,11 @@ from pathlib import Path
 import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
-from visionrl.datasets.readers.boxes import Box, check_size, fit_box, split_folders
+from visionrl.datasets.readers.boxes import Box, check_size, fit_box
 from visionrl.datasets.readers.files import IMAGE_SUFFIXES, check_folder, read_image
 from visionrl.datasets.readers.xml_tree import Node, read_xml
 from visionrl.datasets.samples import ImageSample
+from visionrl.datasets.stated_splits import listed_splits, split_folders
 
 FOLDERS = ("Annotations", "annotations/xmls", "annotations", "annots", "xmls", "labels")
 PICTURES = ("JPEGImages", "images", "Images")
@@ -76,34 +77,8 @@ def _set(path: Path, required: bool = False) -> list[Entry]:
         raise ValueError(f"{folder} must hold XML files, found none")
     places = [folder, *(path / name for name in PICTURES if (path / name).is_dir()), path]
     entries = [Entry(file.stem, file.stem, partial(_read, file, places)) for file in files]
-    lists = _lists(path / "ImageSets" / "Main")
-    if not lists:
-        return entries
-    known = {entry.name: entry for entry in entries}
-    return [
-        replace(known[name], split=split) for split, file in lists.items() for name in _listed(file, known)
-    ]
-
-
-def _lists(folder: Path) -> dict[str, Path]:
-    """The list of each split in an ImageSets/Main folder; none where there are none of these names."""
-    found = {split: folder / f"{split}.txt" for split in ("train", "val", "test")}
-    found = {split: file for split, file in found.items() if file.is_file()}
-    both = folder / "trainval.txt"
-    return found if {"train", "val"} & set(found) or not both.is_file() else {"train": both, **found}
-
-
-def _listed(file: Path, known: dict[str, Entry]) -> list[str]:
-    """The names in a list, one a line."""
-    names = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-        name = line.split()[0] if line.split() else ""
-        if name and name not in known:
-            raise ValueError(f"{file}, line {number}: {name!r} must have an XML file in Annotations")
-        names += [name] if name else []
-    if not names:
-        raise ValueError(f"{file} must name one picture or more, got none")
-    return names
+    stated = listed_splits(path, [(entry.name, entry.subject) for entry in entries])
+    return [replace(entry, split=stated[entry.name]) for entry in entries if entry.name in stated] or entries
 
 
 def _read(file: Path, places: list[Path]) -> ImageSample:

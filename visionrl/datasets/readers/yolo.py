@@ -3,15 +3,18 @@
 Images lie in ``images`` and their text files in ``labels`` (the last ``images`` of an image's path replaced), or
 beside the images. A line of a text file is one object: the number of its class from 0, then x and y of the box's
 middle, width and height, all as shares of the image's sides; or the class and the corners x y x y ... of an outline
-(three or more), whose extent is the box. A text file that is empty or missing is an image without objects; but a folder
-without any text file is refused, and so is a text file without its image.
+(three or more), whose extent is the box. Where ``kpt_shape: [K, D]`` stands in the yaml, the box is followed by K
+keypoints of D numbers, which are not used. A text file that is empty or missing is an image without objects; but a
+folder without any text file is refused, and so is a text file without its image.
 
-* ``data.yaml`` in FOLDER, or its only .yaml file, has the class names in ``names`` and the images of each split in
-  ``train``, ``val`` (or ``valid``) and ``test``: folders, or text files that list images, from ``path``, else from
-  the yaml's own folder. Where such a path is not there (it was another machine's), the folders below are tried.
-* Without it the splits are ``images/train``, ``images/val`` (or ``valid``) and ``images/test``, or ``train/images``
-  and so on; where there are none of these, all of ``images``, ``obj_train_data`` or FOLDER is cut by ratios or a
-  split file.
+* ``data.yaml`` in FOLDER, or its only .yaml file with ``names`` or ``train``, has the class names in ``names`` and the
+  images of each split in ``train``, ``val`` (or ``valid``) and ``test``: folders, or text files that list images, one
+  or a list of them, from ``path``, else from the yaml's own folder. Where such a path is not there (it was another
+  machine's) or outside FOLDER, the folders below are tried.
+* Without it the splits are what ``*.data`` (darknet, CVAT) says, else the lists ``train.txt``, ``valid.txt``, ... in
+  FOLDER, ``images/train``, ``images/val`` and so on, or ``train/images`` and so on, in any usual spelling (see
+  ``stated_splits``); where there are none of these, all of ``images``, ``obj_train_data`` or FOLDER is cut by ratios
+  or a split file.
 * Class names without a yaml are the lines of ``classes.txt``, ``labels/classes.txt``, ``obj.names`` or the only
   *.names; without any, the numbers are the names.
 
@@ -22,20 +25,45 @@ without the suffix, with the split in front, and is a subject of its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
-from visionrl.datasets.readers.boxes import FOLDERS, Box, fit_box, split_folders
-from visionrl.datasets.readers.files import IMAGE_SUFFIXES, check_folder, numbers, read_image
+from visionrl.datasets.readers.boxes import Box, fit_box
+from visionrl.datasets.readers.files import (
+    IMAGE_SUFFIXES,
+    OUTSIDE,
+    check_folder,
+    check_inside,
+    numbers,
+    plain_names,
+    read_image,
+    stays_inside,
+)
 from visionrl.datasets.samples import ImageSample
 from visionrl.datasets.splits import SPLITS
+from visionrl.datasets.stated_splits import split_folders, split_lists, split_of
+from visionrl.datasets.text import read_lines, read_yaml
 
 NAMES = ("classes.txt", "labels/classes.txt", "obj.names")
-NOT_LABELS = ("classes.txt", "train.txt", "val.txt", "valid.txt", "test.txt")
+LARGEST_KPT = 1000  # keypoints of an object
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a data set says about its lines.
+
+    Attributes:
+        names: of the classes by number; None where no file states them.
+        keypoints: (K, D), that many numbers follow a box; None where nothing says so.
+    """
+
+    names: tuple[str, ...] | None
+    keypoints: tuple[int, int] | None
 
 
 @register_format("yolo", kind=ImageSample, own_splits=True)
@@ -46,79 +74,146 @@ def read_yolo(path: Path, options: ReadOptions) -> list[Entry]:
         ValueError: there is none, or a file breaks a rule; the message names file and line.
     """
     about = _yaml(check_folder(path))
-    names = _names(path, about)
+    layout = Layout(_names(path, about), _keypoints(about))
     parts = _parts(path, about)
     if not parts:
         base = next((path / name for name in ("images", "obj_train_data") if (path / name).is_dir()), path)
-        parts = {"": base}
-    if len(set(parts.values())) < len(parts):
-        listed = ", ".join(f"{split}: {place}" for split, place in parts.items())
+        parts = {"": [base]}
+    every = [place for places in parts.values() for place in places]
+    if len(set(every)) < len(every):
+        listed = ", ".join(f"{split}: {place}" for split, places in parts.items() for place in places)
         raise ValueError(f"{path}: no two splits may have the same pictures, got {listed}")
-    return [entry for split, place in parts.items() for entry in _entries(place, split, names)]
+    return [
+        entry
+        for split, places in parts.items()
+        for place in places
+        for entry in _entries(place, path, split, layout)
+    ]
 
 
 def _yaml(path: Path) -> dict[str, Any]:
-    """Reads data.yaml; an empty dictionary if there is none."""
-    import yaml
+    """Reads data.yaml; an empty dictionary if there is none.
 
+    Raises:
+        ValueError: it is no mapping, or several files could be it.
+    """
     files = [path / "data.yaml"] if (path / "data.yaml").is_file() else sorted(path.glob("*.y*ml"))
-    if len(files) != 1:
-        return {}
-    try:
-        content = yaml.safe_load(files[0].read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{files[0]} must be valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{files[0]} must be a mapping with names, train and val, got {content!r:.200}")
-    return {**content, "yaml": files[0]}
+    found = []
+    for file in files:
+        content = read_yaml(file)
+        if not isinstance(content, dict):
+            raise ValueError(f"{file} must be a mapping with names, train and val, got {content!r:.200}")
+        if len(files) == 1 or {"names", "train"} & set(content):
+            found.append({**content, "yaml": file})
+    if len(found) > 1:
+        listed = ", ".join(about["yaml"].name for about in found)
+        raise ValueError(f"{path} must have one yaml file about its data, called data.yaml, got {listed}")
+    return found[0] if found else {}
 
 
 def _names(path: Path, about: dict[str, Any]) -> tuple[str, ...] | None:
     """The names of the classes by number; None where no file states them."""
     if "names" in about:
         names = about["names"]
-        numbered = isinstance(names, dict) and sorted(names, key=str) == sorted(range(len(names)), key=str)
-        listed = [names[j] for j in range(len(names))] if numbered else names
-        if not isinstance(listed, list) or not listed or len(set(map(str, listed))) < len(listed):
+        if isinstance(names, dict) and all(isinstance(key, int | str) for key in names):
+            keys = {str(key): name for key, name in names.items()}
+            names = [keys.get(str(j)) for j in range(len(names))]
+        plain = isinstance(names, list) and all(isinstance(name, str | int | float) for name in names)
+        if not plain or not names or len(set(map(str, names))) < len(names):
             raise ValueError(
-                f"{about['yaml']}: names must be a list, or 0: NAME, 1: NAME, ..., got {names!r:.200}"
+                f"{about['yaml']}: names must be a list, or 0: NAME, 1: NAME, ..., got {about['names']!r:.200}"
             )
-        return tuple(map(str, listed))
+        if about.get("nc") not in (None, len(names)):
+            raise ValueError(
+                f"{about['yaml']}: nc must be the number of names, {len(names)}, got {about['nc']!r:.50}"
+            )
+        return tuple(map(str, names))
     file = next((path / name for name in NAMES if (path / name).is_file()), None)
     others = sorted(path.glob("*.names"))
     file = others[0] if file is None and len(others) == 1 else file
     if file is None:
         return None
-    lines = tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
+    lines = tuple(line for _, line in read_lines(file))
     if not lines or len(set(lines)) < len(lines):
-        raise ValueError(f"{file} must have one class name a line, none twice, got {list(lines)}")
+        raise ValueError(f"{file} must have one class name a line, none twice, got {list(lines)!r:.200}")
     return lines
 
 
-def _parts(path: Path, about: dict[str, Any]) -> dict[str, Path]:
-    """The folder, or the list, of each split."""
-    found = {}
+def _keypoints(about: dict[str, Any]) -> tuple[int, int] | None:
+    """What ``kpt_shape`` says."""
+    shape = about.get("kpt_shape")
+    if shape is None:
+        return None
+    whole = isinstance(shape, list) and len(shape) == 2 and all(type(side) is int for side in shape)
+    if not whole or not 1 <= shape[0] <= LARGEST_KPT or shape[1] not in (2, 3):
+        raise ValueError(
+            f"{about['yaml']}: kpt_shape must be [K, 2] or [K, 3] with K in 1 to {LARGEST_KPT}, got {shape!r:.100}"
+        )
+    return shape[0], shape[1]
+
+
+def _parts(path: Path, about: dict[str, Any]) -> dict[str, list[Path]]:
+    """The folders, or the lists, of each split."""
     inside = split_folders(path / "images") if (path / "images").is_dir() else {}
-    outside = {split: folder for split, folder in split_folders(path).items() if _pictures(folder)}
+    outside = {split: folder for split, folder in split_folders(path).items() if _pictures(folder, path)}
+    folders = outside | inside
+    if len(folders) == 1 and folders.get("train") == path / "obj_train_data":
+        folders = {}  # darknet's only folder, whatever the splits
+    stated = {split: values for split in SPLITS if (values := _values(about, split))}
+    if not stated:
+        lists = _lists(path)
+        if len(lists) > 1 and folders.keys() <= lists.keys():
+            return {split: [lists[split]] for split in SPLITS if split in lists}
+    found = {}
     for split in SPLITS:
-        stated = [about[key] for key in FOLDERS[split] if about.get(key)]
-        places = [place for value in stated for place in _stated(path, about, value)]
-        places += [some[split] for some in (inside, outside) if split in some]
-        place = next((place for place in places if place.exists()), None)
-        if place is None and stated:
-            looked = ", ".join(map(str, places))
-            raise ValueError(f"{about['yaml']}: the pictures of {split!r} must be there, looked in {looked}")
-        if place is not None:
-            found[split] = _inner(place).resolve()
+        near = [folders[split]] if split in folders else []
+        places = [_place(path, about, split, value, near) for value in stated.get(split, ())] or near
+        if places:
+            found[split] = [_inner(place).resolve() for place in places]
     return found
 
 
-def _stated(path: Path, about: dict[str, Any], value: Any) -> list[Path]:
-    """The places that an entry of the yaml may mean."""
-    if not isinstance(value, str):
-        raise ValueError(f"{about['yaml']}: train, val and test must be one path each, got {value!r:.200}")
+def _values(about: dict[str, Any], split: str) -> list[str]:
+    """The paths that the yaml states for a split.
+
+    Raises:
+        ValueError: they are no paths.
+    """
+    found = [
+        value for key, value in about.items() if isinstance(key, str) and split_of(key) == split and value
+    ]
+    values = [one for value in found for one in (value if isinstance(value, list) else [value])]
+    if not all(isinstance(value, str) for value in values):
+        raise ValueError(f"{about['yaml']}: train, val and test must be paths, got {values!r:.200}")
+    return values
+
+
+def _place(path: Path, about: dict[str, Any], split: str, value: str, near: list[Path]) -> Path:
+    """The folder or list that an entry of the yaml means."""
     bases = [path / str(about.get("path") or ""), path]
-    return [base / part for part in (value, value.removeprefix("../")) for base in bases]
+    places = [base / part for part in (value, value.removeprefix("../")) for base in bases] + near
+    place = next((place for place in places if place.exists() and stays_inside(place, path)), None)
+    if place is None:
+        outside = [place for place in places if place.exists()]
+        why = (
+            f"{outside[0]} lies outside {path}, {OUTSIDE}"
+            if outside
+            else f"looked in {', '.join(map(str, places))}"
+        )
+        raise ValueError(f"{about['yaml']}: the pictures of {split!r} must be there, {why}")
+    return place
+
+
+def _lists(path: Path) -> dict[str, Path]:
+    """The lists of images of each split, by darknet's ``*.data`` or by their names."""
+    found: dict[str, Path] = {}
+    for file in sorted(path.glob("*.data")):
+        pairs = [line.partition("=") for _, line in read_lines(file) if "=" in line]
+        for split, name in ((split_of(key.strip()), value.strip()) for key, _, value in pairs):
+            near = [place for place in (path / name, path / Path(name).name) if place.is_file()]
+            if split and near and stays_inside(near[0], path):
+                found[split] = near[0]
+    return found or split_lists(path)
 
 
 def _inner(folder: Path) -> Path:
@@ -126,16 +221,24 @@ def _inner(folder: Path) -> Path:
     return folder / "images" if (folder / "images").is_dir() else folder
 
 
-def _pictures(place: Path) -> list[Path]:
+def _pictures(place: Path, root: Path) -> list[Path]:
     """The images of a folder and the folders in it, or of a list."""
     if place.is_file():
-        lines = [line.strip() for line in place.read_text(encoding="utf-8").splitlines()]
-        return [place.parent / line for line in lines if line]
+        return [_located(line, place, root) for _, line in read_lines(place)]
     return sorted(
         file
         for file in _inner(place).rglob("*")
         if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
     )
+
+
+def _located(line: str, file: Path, root: Path) -> Path:
+    """The image that a line of a list means; its path may begin with folders of another machine."""
+    parts = PurePosixPath(line.replace("\\", "/")).parts
+    tails = [Path(*parts[k:]) for k in range(len(parts))]
+    options = [base / tail for tail in tails for base in (file.parent, root)]
+    near = (option for option in options if option.is_file() and stays_inside(option, root))
+    return next(near, root / line)
 
 
 def _label(picture: Path) -> Path:
@@ -148,9 +251,9 @@ def _label(picture: Path) -> Path:
     return next((place for place in places if place.is_file()), places[0])
 
 
-def _entries(place: Path, split: str, names: tuple[str, ...] | None) -> list[Entry]:
-    """The images of one split."""
-    pictures = _pictures(place)
+def _entries(place: Path, root: Path, split: str, layout: Layout) -> list[Entry]:
+    """The images of one folder or list of a split."""
+    pictures = _pictures(place, root)
     if not pictures:
         raise ValueError(f"{place} must hold pictures: looked for {', '.join(IMAGE_SUFFIXES)}")
     labels = [_label(picture) for picture in pictures]
@@ -161,12 +264,15 @@ def _entries(place: Path, split: str, names: tuple[str, ...] | None) -> list[Ent
     if not place.is_file():
         _refuse_orphans(labels)
     base = place.parent if place.is_file() else place
-    entries = []
-    for picture, label in zip(pictures, labels, strict=True):
-        inside = picture.relative_to(base) if picture.is_relative_to(base) else Path(picture.name)
-        name = "/".join(([split] if split else []) + [inside.with_suffix("").as_posix()])
-        entries.append(Entry(name, name, partial(_read, picture, label, names), split))
-    return entries
+    paths = [
+        Path(picture.relative_to(base) if picture.is_relative_to(base) else picture.name)
+        for picture in pictures
+    ]
+    names = ["/".join(([split] if split else []) + [name]) for name in plain_names(paths)]
+    return [
+        Entry(name, name, partial(_read, picture, label, layout, root), split)
+        for name, picture, label in zip(names, pictures, labels, strict=True)
+    ]
 
 
 def _refuse_orphans(labels: Sequence[Path]) -> None:
@@ -174,48 +280,72 @@ def _refuse_orphans(labels: Sequence[Path]) -> None:
     known = set(labels)
     for folder in sorted({label.parent for label in labels}):
         for file in sorted(folder.glob("*.txt")):
-            if (
-                file not in known
-                and file.name not in NOT_LABELS
-                and not file.name.upper().startswith("README")
-            ):
+            listed = (
+                file.name == "classes.txt" or split_of(file.stem) or file.name.upper().startswith("README")
+            )
+            if file not in known and not listed:
                 raise ValueError(f"{file} must have a picture of the same stem, found none")
 
 
-def _read(picture: Path, label: Path, names: tuple[str, ...] | None) -> ImageSample:
+def _read(picture: Path, label: Path, layout: Layout, root: Path) -> ImageSample:
     """An image with its boxes."""
+    check_inside(picture, root)
     image = read_image(picture)
-    lines = label.read_text(encoding="latin-1").splitlines() if label.is_file() else []
-    rows = [
-        _row(line.split(), names, image.shape, f"{label}, line {number}")
-        for number, line in enumerate(lines, 1)
-        if line.strip()
-    ]
+    lines = read_lines(label, numeric=True) if label.is_file() else []
+    rows = [_row(line.split(), layout, image.shape, f"{label}, line {number}") for number, line in lines]
     return ImageSample(
         image, np.reshape(np.array([box for _, box in rows]), (-1, 4)), [name for name, _ in rows]
     )
 
 
-def _row(
-    cells: list[str], names: tuple[str, ...] | None, shape: tuple[int, ...], where: str
-) -> tuple[str, Box]:
+def _row(cells: list[str], layout: Layout, shape: tuple[int, ...], where: str) -> tuple[str, Box]:
     """The class and the edges of a line."""
-    if len(cells) != 5 and (len(cells) < 7 or len(cells) % 2 == 0):
-        raise ValueError(
-            f"{where}: must be CLASS X Y WIDTH HEIGHT, or CLASS and three or more corners X Y, got {len(cells)} cells"
-        )
     shares = np.array(numbers(cells[1:], len(cells) - 1, where))
+    is_box = len(cells) == 5
+    if layout.keypoints and not is_box:
+        count, size = layout.keypoints
+        if len(cells) != 5 + count * size:
+            raise ValueError(
+                f"{where}: kpt_shape [{count}, {size}] says CLASS X Y WIDTH HEIGHT and {count} keypoints of {size} "
+                f"numbers, {5 + count * size} cells, got {len(cells)}"
+            )
+        is_box, shares = True, shares[:4]
+    elif not is_box:
+        _check_outline(cells, shares, where)
     if (np.abs(shares) > 2).any():
         raise ValueError(
             f"{where}: positions must be shares of the image's sides, 0 to 1, got {' '.join(cells[1:])}"
         )
-    if len(cells) == 5:
+    if is_box:
         low, high = shares[:2] - shares[2:] / 2, shares[:2] + shares[2:] / 2
     else:
         low, high = shares.reshape(-1, 2).min(0), shares.reshape(-1, 2).max(0)
     sides = np.array(shape[:0:-1])
     x0, y0, x1, y1 = np.concatenate([low * sides, high * sides]).tolist()
-    return _class(cells[0], names, where), fit_box((x0, y0, x1, y1), shape[2], shape[1], where)
+    return _class(cells[0], layout.names, where), fit_box((x0, y0, x1, y1), shape[2], shape[1], where)
+
+
+def _check_outline(cells: list[str], shares: np.ndarray, where: str) -> None:
+    """Refuses a line that is no outline, or looks like a box with keypoints (x, y, visibility).
+
+    Raises:
+        ValueError: it is so; the message says how keypoints are stated.
+    """
+    if len(cells) < 7 or len(cells) % 2 == 0:
+        more = "; with keypoints, kpt_shape must stand in data.yaml" if len(cells) > 7 else ""
+        raise ValueError(
+            f"{where}: must be CLASS X Y WIDTH HEIGHT, or CLASS and three or more corners X Y, got {len(cells)} "
+            f"cells{more}"
+        )
+    points = shares[4:].reshape(-1, 3) if len(shares) % 3 == 1 else np.zeros((0, 3))
+    seen = points[np.isin(points[:, 2], (1, 2))]
+    x, y, width, height = shares[:4]
+    fits = 0 < width <= 2 * min(x, 1 - x) + 0.1 and 0 < height <= 2 * min(y, 1 - y) + 0.1
+    if len(points) > 1 and np.isin(points[:, 2], (0, 1, 2)).all() and fits and (seen <= [1, 1, 2]).all():
+        raise ValueError(
+            f"{where}: looks like a box and {len(points)} keypoints (x, y, visibility); state kpt_shape: "
+            f"[{len(points)}, 3] in data.yaml"
+        )
 
 
 def _class(cell: str, names: tuple[str, ...] | None, where: str) -> str:

@@ -20,6 +20,7 @@ from visionrl.envs.detection.state import AveragePrecision, State
 from visionrl.ops import Array, const, one_hot, xp_of
 from visionrl.rendering import Canvas
 
+REPORT_REWARD = 3.0  # of a correct report (Caicedo & Lazebnik, 2015)
 MIN_INSIDE = 0.3  # share of an object that a box must hold for the expert to go for it
 VISITED = 200  # boxes of an episode that are kept for evaluation, the first
 
@@ -33,6 +34,7 @@ class BoxSearch(Task[State]):
         context: side of what the window shows, in sides of the box.
         restart_boxes: where searches begin in turn, (x0, y0, x1, y1) in sides of the image.
         cross: a reported box is painted over with a cross, not all of it.
+        patience: steps without a report after which a search restarts.
         difficulty: how far from an object episodes start, in [0, 1], for a curriculum.
     """
 
@@ -46,26 +48,18 @@ class BoxSearch(Task[State]):
     """1 shows all images grey, 3 in RGB; None is RGB if an image of the split is."""
     reward_type: Literal["sign", "delta", "giou"] = "sign"
     """Reward of a move: +1 where the IoU grows, else -1; the change of the IoU; or that of the generalised IoU."""
-    trigger_reward: Annotated[float, Ge(0.0)] = 3.0
-    """Reward of a correct report."""
-    false_positive_cost: Annotated[float, Ge(0.0)] | None = None
-    """Cost of a wrong report; None is the reward of a correct one. An agent reports what it is not sure of only where
-    this is less."""
-    termination: Literal["trigger", "found", "horizon"] = "horizon"
-    """"trigger" ends at the first report, "horizon" by the time limit or ``max_reports``; "found" also when no object
-    is left, and after ``patience`` steps where there was none, for training alone."""
+    false_positive_cost: Annotated[float, Ge(0.0)] = REPORT_REWARD
+    """Cost of a wrong report, where a correct one earns 3. An agent reports what it is not sure of only where this is
+    less."""
     max_reports: Annotated[int, Ge(1)] = 20
-    """Reports that end the episode."""
-    include_absent_classes: bool = False
-    """Also ask for classes that are not in the image, as evaluation does."""
-    keep_visited_boxes: bool = False
-    """Keep every box, for ``ap_50_visited`` and recall, as evaluation does."""
-    augment: bool = False
-    """Search random parts of the images, and mirrored ones too (twice the memory), with some objects reported
-    already: for training."""
+    """Reports that end the episode; 1 is a trigger that ends it."""
+    mode: Literal["search", "training", "evaluation"] = "search"
+    """"evaluation" also asks for classes that are not in the image, and keeps every box for ``ap_50_visited`` and
+    recall. "training" searches random parts of the images, and mirrored ones too (twice the memory), with some objects
+    reported already, and ends when no object is left, or after as many steps as restart a search where there was
+    none."""
 
     iou_threshold: float = field(init=False)
-    patience: int = field(init=False)
     trigger_after: int = field(init=False, default=0)
     difficulty: float = field(init=False, default=1.0)
 
@@ -73,30 +67,27 @@ class BoxSearch(Task[State]):
     context: ClassVar[float]
     restart_boxes: ClassVar[tuple[tuple[float, float, float, float], ...]]
     cross: ClassVar[bool]
+    patience: ClassVar[int]
     sample_type, embedded = ImageSample, "objects"
     primary_metric = ("ap_50", True)
-    evaluation: ClassVar[dict[str, Any]] = {"include_absent_classes": True, "keep_visited_boxes": True}
+    evaluation: ClassVar[dict[str, Any]] = {"mode": "evaluation"}
 
     def make_control(self) -> BoxControl:
         """The control by which the agent changes its box."""
         raise NotImplementedError(f"{type(self).__name__} must define make_control()")
 
     def setup(self) -> None:
-        if self.keep_visited_boxes and (self.augment or self.termination == "found"):
-            what = "augment must be off" if self.augment else "termination must not be 'found'"
-            raise ValueError(f"{what} in evaluation; --train-args holds in training alone")
         if self.max_side is not None and self.max_side < self.window:
             raise ValueError(f"max_side must be >= window, {self.window}, got {self.max_side}")
-        self.report_limit = 1 if self.termination == "trigger" else self.max_reports
-        self.visited = VISITED if self.keep_visited_boxes else 0
+        self.visited = VISITED if self.mode == "evaluation" else 0
         samples = self.load(negatives=True)
-        samples = (*samples, *map(starts.mirrored, samples)) if self.augment else samples
+        samples = (*samples, *map(starts.mirrored, samples)) if self.mode == "training" else samples
         self.bank = image_bank(samples, self.window, self.max_side, self.channels)
         self.names = starts.sought_classes(self.bank.labels, self.category)
         table = starts.label_table(self.bank.labels, self.names, self.bank.boxes.array.shape[1])
         self.labels = ops.DeviceTable(table)
         held = (table[:, None, :] == np.arange(len(self.names))[:, None]).any(-1)
-        self.pairs = np.concatenate([np.argwhere(held), np.argwhere(~held & self.include_absent_classes)])
+        self.pairs = np.concatenate([np.argwhere(held), np.argwhere(~held & (self.mode == "evaluation"))])
         if not len(self.pairs):
             raise ValueError(
                 f"data must have boxes of {', '.join(self.names)} in split {self.split!r}, got none"
@@ -120,11 +111,11 @@ class BoxSearch(Task[State]):
         image, category = self.pairs[item]
         size, boxes = self.bank.sizes.array[image], self.bank.boxes.array[image]
         sought = self.labels.array[image] == category
-        region, reported = np.concatenate([np.zeros(2), size]), np.full((self.report_limit, 4), np.nan)
-        if self.augment:
+        region, reported = np.concatenate([np.zeros(2), size]), np.full((self.max_reports, 4), np.nan)
+        if self.mode == "training":
             region = starts.random_crop(rng, size, boxes[sought])
             sought = sought & (starts.visible_share(boxes, region) >= starts.MIN_VISIBLE)
-            sought, known = starts.mark_some_found(rng, boxes, sought, self.report_limit - 1)
+            sought, known = starts.mark_some_found(rng, boxes, sought, self.max_reports - 1)
             reported[: len(known)] = known
         return State(
             image=np.int64(image),
@@ -136,8 +127,8 @@ class BoxSearch(Task[State]):
             found=np.float64(0),
             reports=np.int64((~np.isnan(reported[:, 0])).sum()),
             reported_boxes=reported,
-            scores=np.full(self.report_limit, np.nan),
-            steps_to_report=np.full(self.report_limit, np.nan),
+            scores=np.full(self.max_reports, np.nan),
+            steps_to_report=np.full(self.max_reports, np.nan),
             steps_since_restart=np.int64(0),
             steps_since_report=np.int64(0),
             next_restart=np.int64(1 % len(self.restart_boxes)),
@@ -152,7 +143,7 @@ class BoxSearch(Task[State]):
         xp, reports = xp_of(state.box), self.controller.reports(action)
         hit, target = self.match(state)
         hit = hit & reports
-        slot = reports[:, None] & is_number(state.reports, self.report_limit)
+        slot = reports[:, None] & is_number(state.reports, self.max_reports)
         since_restart, since_report = state.steps_since_restart + 1, state.steps_since_report + 1
         again = reports | (since_restart >= self.patience)
         place = xp.take(const(self.restart_boxes, state.box), state.next_restart, axis=0)
@@ -195,13 +186,12 @@ class BoxSearch(Task[State]):
         if self.reward_type == "sign":
             gained = xp.where(gained > 0, xp.ones_like(gained), -xp.ones_like(gained))
         gained = xp.where(none_left, xp.zeros_like(gained), gained)
-        cost = self.trigger_reward if self.false_positive_cost is None else self.false_positive_cost
-        reported = xp.where(hit, xp.full_like(gained, self.trigger_reward), xp.full_like(gained, -cost))
+        reported = xp.where(hit, REPORT_REWARD, xp.full_like(gained, -self.false_positive_cost))
         return xp.where(self.controller.reports(action), reported, gained)
 
     def terminated(self, state: State) -> Array:
-        over = state.reports >= self.report_limit
-        if self.termination == "found":
+        over = state.reports >= self.max_reports
+        if self.mode == "training":
             none_left = ~xp_of(state.box).any(state.sought, axis=-1)
             over = over | (none_left & ((state.present > 0) | (state.steps >= self.patience)))
         return over

@@ -16,7 +16,11 @@ from visionrl.envs.detection.starts import WHOLE_AND_CORNERS
     "Detection-v0",
     max_steps=200,
     tags=("detection", "discrete", "continuous"),
-    presets={"caicedo2015": {"window": 224}, "small": {"window": 48}},
+    presets={
+        "caicedo2015": {"window": 224},
+        "cpu": {"window": 48},
+        "training": {"mode": "training", "false_positive_cost": 1.0},
+    },
 )
 @arguments
 class Detection(BoxSearch):
@@ -62,12 +66,11 @@ class Detection(BoxSearch):
     """Length of a move of an edge, in sides of the box."""
     iou_threshold: Annotated[float, Interval(ge=0.05, le=0.95)] = 0.6
     """IoU with an object from which a report is correct."""
-    patience: Annotated[int, Ge(1)] = 40
-    """Steps without a report after which the search restarts."""
     trigger_after: Annotated[int, Ge(0)] = 0
     """Steps of a search before which action masks allow no report."""
 
     history_length, context, restart_boxes, cross = 10, 7 / 6, WHOLE_AND_CORNERS, True
+    patience = 40
 
     def make_control(self) -> BoxControl:
         if self.control == "continuous":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Interval
+from annotated_types import Interval
 
 from visionrl.core import arguments, register
 from visionrl.envs.detection.box_search import BoxSearch
@@ -19,9 +19,10 @@ from visionrl.envs.detection.starts import WHOLE_AND_CORNERS
     presets={
         "bellver2016": {"window": 224},
         "jie2016": {"moves": "tree", "window": 224},
-        "small": {"window": 48},
+        "cpu": {"window": 48},
+        "training": {"mode": "training"},
     },
-    expert_success_rate={None: 0.75, "bellver2016": 0.75, "small": 0.75},
+    expert_success_rate={None: 0.75, "bellver2016": 0.75, "cpu": 0.75, "training": 0.75},
 )
 @arguments
 class HierarchicalDetection(BoxSearch):
@@ -62,10 +63,9 @@ class HierarchicalDetection(BoxSearch):
     """Zooms alone (Bellver et al.), or zooms and local moves (Jie et al.)."""
     iou_threshold: Annotated[float, Interval(ge=0.05, le=0.95)] = 0.5
     """IoU with an object from which a report is correct."""
-    patience: Annotated[int, Ge(1)] = 10
-    """Steps without a report after which the search restarts."""
 
     history_length, context, restart_boxes, cross = 4, 1.0, WHOLE_AND_CORNERS[:1], False
+    patience = 10
 
     def make_control(self) -> BoxControl:
         return DiscreteControl(ZOOMS if self.moves == "zoom" else ZOOMS + LOCAL_MOVES, self.history_length)

@@ -6,76 +6,15 @@ from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge, Interval
+from annotated_types import Interval
 
 from visionrl import ops
-from visionrl.banks.volumes import volume_bank
 from visionrl.core import arguments, register
-from visionrl.datasets import VolumeSample
-from visionrl.envs.localization.landmark import Landmark, State, success_detection_rates
-from visionrl.ops import Array, const, xp_of
-from visionrl.rendering import PlaneCanvas
+from visionrl.core.results import Points
+from visionrl.envs.localization.landmark_walk import State, VolumeLandmark
+from visionrl.ops import Array, xp_of
 
 KEPT_SHARE = 0.4  # share of a side that is kept, at least, where a volume is cut
-
-
-@arguments
-class VolumeLandmark(Landmark):
-    """A base for landmark localization in volumes."""
-
-    window: Annotated[int, Ge(5)] = 25
-    spacing_mm: Annotated[float, Ge(0.01)] | None = None
-    """Side of cubic voxels to which all volumes are resampled, millimetres; None keeps their own."""
-
-    axes, sample_type, embedded, primary_metric = 3, VolumeSample, "chest-ct-volumes", ("error_mm", False)
-    moves = ((0, 0, 1), (0, -1, 0), (1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, 0, -1))  # (dx, dy, dz)
-
-    def hold(self) -> None:
-        held = volume_bank(self.samples, self.window, self.scales, self.spacing_mm)
-        self.bank, self.factors, self.spacings_mm = held.bank, held.factors, held.spacings
-        self.channels_held = 1
-
-    def unit(self, state: State) -> Array:
-        xp = xp_of(state.mm)
-        side = xp.prod(state.mm, axis=-1) ** (1 / 3)  # of a cube as large as a voxel
-        return self.stride(state)[:, 0] * side if self.reward_unit == "steps" else xp.ones_like(side)
-
-    def distance_from(self, state: State, place: Array) -> Array:
-        return ops.norm((place - state.landmark) * state.mm)
-
-    def windows(self, state: State) -> Array:
-        xp = xp_of(state.position)
-        places, levels, visited = self.views_of(state)
-        places = xp.where(visited[..., None], places, state.position[:, None, None, :])
-        return self.bank.crop(state.image[:, None, None], places, levels, visited)
-
-    def views_of(self, state: State) -> tuple[Array, Array, Array]:
-        """Centres (B, F, 1, 3), scales (B or 1, 1, V) and whether they are there (B, F, 1) of all windows."""
-        places = state.trail[:, -self.frames :, None, :]
-        stages = const(tuple(range(len(self.steps))), state.stage)[None, None, :]
-        levels = stages if self.views == "all" else state.stage[:, None, None]
-        return places, levels, ~xp_of(places).isnan(places[..., 0])
-
-    def metrics(self, state: State) -> dict[str, Array]:
-        error = self.distance(state)
-        voxels = ops.norm((state.position - state.landmark) * state.factor)
-        found = {"error_mm": error, "distance_px": voxels, "is_success": voxels <= self.success_radius}
-        return {**found, **success_detection_rates(error)}
-
-    # -- edge ------------------------------------------------------------------------------------------------------
-    def draw(self, state: State) -> np.ndarray:
-        sample = self.samples[int(state.image)]
-        trail, position, landmark = (
-            (np.asarray(place) + 0.5) * state.factor - 0.5
-            for place in (state.trail, state.position, state.landmark)
-        )
-        planes = PlaneCanvas(sample.volume, sample.spacing_mm, position)
-        for scale in self.scales:
-            planes.box(position, self.window * scale * state.factor / 2, "look")
-        planes.path(trail[~np.isnan(trail[:, 0])], "agent")
-        planes.cross(position, "agent")
-        planes.cross(landmark, "truth")
-        return planes.canvas.pixels
 
 
 @register(
@@ -83,8 +22,8 @@ class VolumeLandmark(Landmark):
     max_steps=500,
     tags=("localization", "3d", "discrete"),
     presets={
-        "alansary2019": {"window": 45, "views": "stage", "frames": 4, "reward_unit": "mm"},
-        "ghesu2016": {"window": 26, "steps": (1,), "scales": (1,), "frames": 1, "reward_unit": "mm"},
+        "alansary2019": {"window": 45, "shown_scales": "stage", "frames": 4, "reward_unit": "mm"},
+        "ghesu2016": {"window": 26, "step_sizes": (1,), "scales": (1,), "frames": 1, "reward_unit": "mm"},
     },
 )
 @arguments
@@ -93,7 +32,7 @@ class LandmarkLocalization3D(VolumeLandmark):
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``window`` (views * frames, w, w, w) uint8: what lies around the position at each scale (or the stage's), axes (z, y, x); ``position`` (3,) in [-1, 1]; ``stage`` one-hot; ``history``: the last 10 actions, one-hot, newest last; ``goal`` one-hot, if there are several structures |
+    | Observation | ``window`` (scales * frames, w, w, w) uint8: what lies around the position at each scale (or the stage's), axes (z, y, x); ``position`` (3,) in [-1, 1]; ``stage`` one-hot; ``history``: the last 10 actions, one-hot, newest last; ``goal`` one-hot, if there are several structures |
     | Action      | Discrete(6): a move by the stage's step size (9, 3, 1 voxels), see below |
     | Reward      | distance gained, in steps of the stage or in millimetres; -1 for a move out of the volume, which is not made |
     | Ends        | when the agent comes to one place for the 4th time within 20 steps at the finest stage; at coarser ones that starts the next stage from the mean of the last four positions |
@@ -126,9 +65,14 @@ class LandmarkLocalization3D(VolumeLandmark):
     def bounds(
         self, rng: np.random.Generator, landmark: np.ndarray, size: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        if self.absent_share and rng.random() < self.absent_share:
+        if self.absent_share and self.labelled and rng.random() < self.absent_share:
             return without_landmark(rng, landmark, size)
         return super().bounds(rng, landmark, size)
+
+    def result(self, state: State) -> Points:
+        if self.absent_share and state.outside:
+            return Points.at(self.names[int(state.goal)], None)
+        return super().result(state)
 
     def step(self, state: State, action: Array) -> State:
         after = super().step(state, action)

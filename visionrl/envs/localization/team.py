@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -14,58 +14,22 @@ from gymnasium import spaces
 from visionrl import ops
 from visionrl.core import arguments, register
 from visionrl.core.observables import Image, Vector
-from visionrl.envs.localization.landmark import SDR_NAMES
-from visionrl.envs.localization.landmark import State as One
-from visionrl.envs.localization.landmark3d import VolumeLandmark
+from visionrl.envs.localization.landmark_walk import State, VolumeLandmark
+from visionrl.metrics import SDR_NAMES
 from visionrl.ops import Array, xp_of
-from visionrl.rendering import PlaneCanvas
 
-MOVING = (
-    "position",
-    "stage",
-    "trail",
-    "actions",
-    "outside",
-    "finished",
-)  # fields that an agent's move changes
-
-
-@dataclass(frozen=True)
-class State:
-    """Positions of the agents and the landmarks that they look for; B episodes of K agents. Voxels are those held, not the file's.
-
-    Attributes:
-        image: (B,) int64, index of the volume.
-        landmark: (B, K, 3) float64, (x, y, z) in voxels.
-        high: (B, 3) float64, largest (x, y, z) inside the volume.
-        mm: (B, 3) float64, (x, y, z), millimetres per voxel.
-        factor: (B, 3) float64, voxels of the original volume per voxel.
-        position: (B, K, 3) float64, (x, y, z) in voxels; the windows' centres.
-        stage: (B, K) int64, number of the step size in use.
-        trail: (B, K, memory, 3) float64, positions of this stage, newest last; NaN before its start.
-        actions: (B, K, 10) int64, newest last; -1 before the start.
-        outside: (B, K) bool, the agent's last move led out of the volume and was not made.
-        finished: (B, K) bool, the agent has ended its last stage and moves no more.
-    """
-
-    image: Array
-    landmark: Array
-    high: Array
-    mm: Array
-    factor: Array
-    position: Array
-    stage: Array
-    trail: Array
-    actions: Array
-    outside: Array
-    finished: Array
+MOVING = ("position", "stage", "trail", "actions", "outside", "finished")  # what an agent's move changes
+OWN = (*MOVING, "goal", "landmark")  # fields of a state that have an axis of agents
+SHARED = ("image", "low", "high", "mm", "factor")
 
 
 @register(
     "MultiLandmarkLocalization3D-v0",
     max_steps=500,
     tags=("localization", "3d", "multi-discrete", "many"),
-    presets={"leroy2020": {"team": 5, "window": 45, "views": "stage", "frames": 4, "reward_unit": "mm"}},
+    presets={
+        "leroy2020": {"team": 5, "window": 45, "shown_scales": "stage", "frames": 4, "reward_unit": "mm"}
+    },
 )
 @arguments
 class MultiLandmarkLocalization3D(VolumeLandmark):
@@ -75,7 +39,7 @@ class MultiLandmarkLocalization3D(VolumeLandmark):
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``window`` (K * views * frames, w, w, w) uint8: what lies around each agent at each scale (or its stage's), axes (z, y, x); ``position`` (K, 3) in [-1, 1]; ``stage`` (K, stages) one-hot; ``history`` (K, 60): the last 10 actions of each, one-hot, newest last; ``stopped`` (K,): 1 for agents that move no more. The first axis of each entry is the agents, one after the other |
+    | Observation | ``window`` (K * scales * frames, w, w, w) uint8: what lies around each agent at each scale (or its stage's), axes (z, y, x); ``position`` (K, 3) in [-1, 1]; ``stage`` (K, stages) one-hot; ``history`` (K, 60): the last 10 actions of each, one-hot, newest last; ``stopped`` (K,): 1 for agents that move no more. The first axis of each entry is the agents, one after the other |
     | Action      | MultiDiscrete, one number an agent: a move by the agent's step size (9, 3, 1 voxels), see below; without effect on agents that have stopped |
     | Reward      | the mean over the agents of the distance gained, in steps of the stage or in millimetres; -1 for a move out of the volume, which is not made; 0 for those that have stopped |
     | Ends        | when every agent has come to one place for the 4th time within 20 of its steps at the finest stage |
@@ -113,7 +77,7 @@ class MultiLandmarkLocalization3D(VolumeLandmark):
         self.show(
             window=Image(count * shown, self.window, self.axes),
             position=Vector((count, 3)),
-            stage=Vector((count, len(self.steps)), 0.0),
+            stage=Vector((count, len(self.step_sizes)), 0.0),
             history=Vector((count, self.past_actions.space.shape[0]), 0.0),
             stopped=Vector(count, 0.0),
         )
@@ -124,15 +88,13 @@ class MultiLandmarkLocalization3D(VolumeLandmark):
         return {"target": list(self.agents)}
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
-    def sample(self, rng: np.random.Generator, item: int) -> State:  # type: ignore[override]
+    def sample(self, rng: np.random.Generator, item: int) -> State:
         image = self.complete[item]
         ones = [VolumeLandmark.sample(self, rng, self.pairs.index((image, goal))) for goal in self.goals]
-        each = {name: np.array([getattr(one, name) for one in ones]) for name in (*MOVING, "landmark")}
-        shared = {name: getattr(ones[0], name) for name in ("image", "high", "mm", "factor")}
-        return State(**shared, **each)
+        return replace(ones[0], **{name: np.array([getattr(one, name) for one in ones]) for name in OWN})
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
-    def step(self, state: State, action: Array) -> State:  # type: ignore[override]
+    def step(self, state: State, action: Array) -> State:
         xp = xp_of(state.position)
         after = super().step(self.apart(state), xp.reshape(action, (-1,)))
         changed = {}
@@ -142,14 +104,14 @@ class MultiLandmarkLocalization3D(VolumeLandmark):
             changed[name] = xp.where(rests, old, xp.reshape(getattr(after, name), old.shape))
         return replace(state, **changed)
 
-    def observe(self, state: State) -> dict[str, Array]:  # type: ignore[override]
+    def observe(self, state: State) -> dict[str, Array]:
         seen = self.look(self.apart(state))
-        each = {"stage": ops.one_hot(seen["stage"], len(self.steps)), "stopped": state.finished}
+        each = {"stage": ops.one_hot(seen["stage"], len(self.step_sizes)), "stopped": state.finished}
         each |= {"history": ops.one_hot(seen["history"], len(self.moves))}
         return self.seen(**(seen | each | {"window": self.by_team(seen["window"], state)}))
 
     def by_team(self, windows: Array, state: State) -> Array:
-        """Windows of (B * K, ...) agents as (B, K * views * frames, w, w, w)."""
+        """Windows of (B * K, ...) agents as (B, K * scales * frames, w, w, w)."""
         shape = (state.stage.shape[0], -1, *windows.shape[-self.axes :])
         return xp_of(windows).reshape(windows, shape)
 
@@ -159,7 +121,7 @@ class MultiLandmarkLocalization3D(VolumeLandmark):
         gained = xp.reshape(gained, before.stage.shape)
         return xp.where(before.finished, xp.zeros_like(gained), gained)
 
-    def reward(self, before: State, action: Array, after: State) -> Array:  # type: ignore[override]
+    def reward(self, before: State, action: Array, after: State) -> Array:
         return xp_of(before.position).mean(self.agent_rewards(before, action, after), axis=-1)
 
     def agents_done(self, state: State) -> Array:
@@ -168,7 +130,7 @@ class MultiLandmarkLocalization3D(VolumeLandmark):
     def terminated(self, state: Any) -> Array:
         return ops.every(state.finished)
 
-    def metrics(self, state: State) -> dict[str, Array]:  # type: ignore[override]
+    def metrics(self, state: State) -> dict[str, Array]:
         xp = xp_of(state.position)
         found = super().metrics(self.apart(state))
         each = {name: xp.reshape(found[name], state.stage.shape) for name in ("error_mm", "distance_px")}
@@ -183,32 +145,15 @@ class MultiLandmarkLocalization3D(VolumeLandmark):
             **dict(zip(names, (xp.asarray(e, copy=True) for e in ops.columns(error)), strict=True)),
         }
 
-    def expert(self, state: State) -> Array:  # type: ignore[override]
+    def expert(self, state: State) -> Array:
         return xp_of(state.position).reshape(super().expert(self.apart(state)), state.stage.shape)
 
-    def apart(self, state: State) -> One:
+    def apart(self, state: State) -> State:
         """The agents as B * K episodes of one agent."""
         xp, (rows, team) = xp_of(state.position), state.stage.shape
-        own, common = (*MOVING, "landmark"), ("image", "high", "mm", "factor")
-        ones = {name: xp.reshape(x := getattr(state, name), (rows * team, *x.shape[2:])) for name in own}
-        for name in common:
-            repeated = xp.stack([getattr(state, name)] * team, axis=1)
-            ones[name] = xp.reshape(repeated, (rows * team, *repeated.shape[2:]))
-        return One(goal=xp.zeros_like(ones["image"]), low=xp.zeros_like(ones["high"]), **ones)
-
-    # -- edge ------------------------------------------------------------------------------------------------------
-    def draw(self, state: State) -> np.ndarray:  # type: ignore[override]
-        sample = self.samples[int(state.image)]
-        busy = int(np.argmin(state.finished))  # the planes lie through the first agent that goes on
-        at = [
-            (np.asarray(x) + 0.5) * state.factor - 0.5 for x in (state.position, state.landmark, state.trail)
-        ]
-        planes = PlaneCanvas(sample.volume, sample.spacing_mm, at[0][busy])
-        for position, landmark, trail in zip(*at, strict=True):
-            planes.path(trail[~np.isnan(trail[:, 0])], "agent")
-            planes.cross(position, "agent")
-            planes.cross(landmark, "truth")
-        return planes.canvas.pixels
+        own = {name: xp.reshape(x := getattr(state, name), (rows * team, *x.shape[2:])) for name in OWN}
+        shared = {name: xp.repeat(getattr(state, name), team, axis=0) for name in SHARED}
+        return State(**own, **shared)
 
 
 def spread(points: Sequence[dict], names: Sequence[str], count: int) -> tuple[str, ...]:

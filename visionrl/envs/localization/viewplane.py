@@ -14,7 +14,7 @@ from visionrl.banks.volumes import cut_volumes
 from visionrl.core import arguments, register
 from visionrl.core.observables import Image, OneHot, Vector
 from visionrl.datasets import VolumeSample, choose
-from visionrl.envs.localization.walk import Walk
+from visionrl.envs.localization.walk import Walk, WalkState
 from visionrl.ops import Array, const, xp_of
 from visionrl.ops.volumes import picture_axes, plane, plane_normal, plane_through
 from visionrl.rendering import Canvas
@@ -24,40 +24,22 @@ ANGLES = (20.0, 160.0)
 UNITS = (8.0, 8.0, 8.0, 4.0)  # degrees and millimetres that count alike in the distance of two planes
 
 
-@dataclass(frozen=True)
-class State:
-    """The plane that the agent looks at and the one that it looks for; B episodes.
+@dataclass(frozen=True, kw_only=True)
+class State(WalkState):
+    """The plane that the agent looks at, ``position``, and the one that it looks for; B episodes.
 
     A plane is (a, b, c, d): its normal is (cos a, cos b, cos c), scaled to length 1, along (x, y, z), angles in degrees;
     d is how far it lies from the middle of the volume along the normal, millimetres.
 
     Attributes:
-        image: (B,) int64, index of the volume.
         target: (B, 4) float64, the plane sought.
-        low: (B, 4) float64, least plane allowed.
-        high: (B, 4) float64, largest.
         mm: (B, 3) float64, (x, y, z), millimetres per voxel.
         middle: (B, 3) float64, (x, y, z) in voxels, the middle of the volume.
-        position: (B, 4) float64, the plane looked at.
-        stage: (B,) int64, number of the step size in use.
-        trail: (B, memory, 4) float64, planes of this stage, newest last; NaN before its start.
-        actions: (B, 10) int64, newest last; -1 before the start.
-        outside: (B,) bool, the last move led out of range and was not made.
-        finished: (B,) bool, the last stage has ended.
     """
 
-    image: Array
     target: Array
-    low: Array
-    high: Array
     mm: Array
     middle: Array
-    position: Array
-    stage: Array
-    trail: Array
-    actions: Array
-    outside: Array
-    finished: Array
 
 
 @register("ViewPlane3D-v0", max_steps=200, tags=("localization", "3d", "discrete"))
@@ -162,9 +144,6 @@ class ViewPlane3D(Walk[State]):
         )
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
-    def step(self, state: State, action: Array) -> State:
-        return replace(state, **self.walk(state, action))
-
     def observe(self, state: State) -> dict[str, Array]:
         across = (state.position - state.low) / (state.high - state.low)
         # a rest is rounded to whole millimetres, which may lie a little beyond the limits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, TypeVar
 
 import numpy as np
@@ -14,7 +15,35 @@ from visionrl.core import Task, arguments
 from visionrl.core.observables import ActionHistory, push
 from visionrl.ops import Array, const, xp_of
 
-StateT = TypeVar("StateT")
+
+@dataclass(frozen=True, kw_only=True)
+class WalkState:
+    """Where an agent is on its walk; B episodes, places of n coordinates.
+
+    Attributes:
+        image: (B,) int64, index into the bank.
+        low: (B, n) float64, least place allowed.
+        high: (B, n) float64, largest.
+        position: (B, n) float64, the agent's place.
+        stage: (B,) int64, number of the step size in use.
+        trail: (B, memory, n) float64, places of this stage, newest last; NaN before its start.
+        actions: (B, 10) int64, newest last; -1 before the start.
+        outside: (B,) bool, the last move led out of bounds and was not made.
+        finished: (B,) bool, the last stage has ended.
+    """
+
+    image: Array
+    low: Array
+    high: Array
+    position: Array
+    stage: Array
+    trail: Array
+    actions: Array
+    outside: Array
+    finished: Array
+
+
+StateT = TypeVar("StateT", bound=WalkState)
 
 
 @arguments
@@ -25,10 +54,7 @@ class Walk(Task[StateT]):
     place often enough (``oscillation``), the stage ends at the mean of the last four places (Alansary et al., 2019, let
     the largest Q-values choose, which no environment can know); the next stage has smaller steps.
 
-    States have these fields, besides the task's own: ``position`` (B, n) float64; ``low``, ``high`` (B, n) float64, the
-    least and largest place allowed; ``stage`` (B,) int64; ``trail`` (B, memory, n) float64, the places of this stage,
-    newest last, NaN before its start; ``actions`` (B, 10) int64, newest last, -1 before the start; ``outside`` (B,)
-    bool, the last move led out of bounds and was not made; ``finished`` (B,) bool, the last stage has ended.
+    States are a ``WalkState`` with the task's own fields.
 
     Attributes:
         moves: one row of n numbers an action.
@@ -64,34 +90,34 @@ class Walk(Task[StateT]):
             **{"outside": np.False_, "finished": np.False_},
         }
 
-    def move(self, state: Any, action: Array) -> tuple[Array, Array]:
+    def move(self, state: StateT, action: Array) -> tuple[Array, Array]:
         """The place (B, n) that an action leads to, and whether it is within bounds, (B,) bool."""
         step = xp_of(state.position).take(const(self.moves, state.position), action, axis=0)
         moved = state.position + step * self.stride(state)
         return moved, ops.every((moved >= state.low) & (moved <= state.high))
 
-    def stride(self, state: Any) -> Array:
+    def stride(self, state: StateT) -> Array:
         """The step size in use, (B, 1) or (B, n)."""
         return xp_of(state.stage).take(const(self._strides, state.position), state.stage, axis=0)
 
-    def walk(self, state: Any, action: Array) -> dict[str, Array]:
-        """The walk's fields after an action."""
+    def step(self, state: StateT, action: Array) -> StateT:
         xp = xp_of(state.position)
         moved, inside = self.move(state, action)
         moved = xp.where(inside[:, None], moved, state.position)
         position, trail, ended = update_trail(moved, state.trail, self.oscillation[0])
         stage = state.stage + xp.astype(ended, xp.int64)
-        return {
-            "position": position,
-            "stage": xp.minimum(stage, len(self.strides) - 1),
-            "trail": trail,
-            "actions": push(state.actions, action),
-            "outside": ~inside,
-            "finished": stage == len(self.strides),
-        }
+        return replace(
+            state,
+            position=position,
+            stage=xp.minimum(stage, len(self.strides) - 1),
+            trail=trail,
+            actions=push(state.actions, action),
+            outside=~inside,
+            finished=stage == len(self.strides),
+        )
 
     def nearest_move(
-        self, state: Any, distance: Callable[[Array], Array], may_leave: Array | None = None
+        self, state: StateT, distance: Callable[[Array], Array], may_leave: Array | None = None
     ) -> Array:
         """The action, (B,), whose place is nearest by a function of places; out of bounds only in rows that may leave."""
         xp, gaps = xp_of(state.position), []
@@ -102,7 +128,7 @@ class Walk(Task[StateT]):
             gaps.append(xp.where(allowed, gap, xp.full_like(gap, xp.inf)))
         return xp.argmin(xp.stack(gaps, axis=-1), axis=-1)
 
-    def terminated(self, state: Any) -> Array:
+    def terminated(self, state: StateT) -> Array:
         return state.finished
 
 

@@ -13,10 +13,11 @@ from annotated_types import Ge, Interval, MinLen
 from visionrl import ops, rewards
 from visionrl.banks.image_pairs import within
 from visionrl.banks.label_maps import check_labels
+from visionrl.banks.pair_geometry import check_axes, check_modalities, two_modalities
 from visionrl.core import Task, arguments
 from visionrl.core.observables import Image
 from visionrl.datasets import PairSample
-from visionrl.envs.registration.controls import check_modalities, make_control, oscillates, two_modalities
+from visionrl.envs.registration.controls import make_control, oscillates, remember
 from visionrl.envs.registration.inliers import Inliers
 from visionrl.envs.registration.proposals import COARSER, Bank, GaussNewton, grey, proposal_scales
 from visionrl.metrics.similarity import mutual_information, ncc
@@ -24,6 +25,8 @@ from visionrl.ops import Array, DeviceTable, const, transforms, xp_of
 
 MEMORY = 20  # steps that are looked back on for rest
 BONUS = 10.0
+ARRIVED = 1.0  # distance to the true map that earns the bonus, pixels (millimetres) and degrees
+LEVELS = (0.5, -0.1, -0.6)  # rewards of a better, an equal and a worse map (Bauer et al., 2021)
 EASY = 0.1  # share of the offsets at difficulty 0
 # Share of half the shorter side of a fixed image: how far the view leaves the middle in augmented training
 VIEW_SHIFT = 0.4
@@ -73,6 +76,10 @@ class Align(Task[State]):
         levels: numbers of the windows' scales in the bank.
         half: half the side of the field that the widest window shows.
         spread: (k,) largest offsets of a start.
+        arrived: distance to the true map that earns the bonus at an end, pixels (millimetres) and degrees; within
+            twice of it the expert trusts proposals.
+        success_radius: an episode succeeds below this target registration error, pixels of the original moving image
+            (millimetres in 3D).
     """
 
     transform: Literal["rigid", "similarity", "affine"] = "rigid"
@@ -83,12 +90,11 @@ class Align(Task[State]):
     step proposes."""
     max_step: Annotated[float, Interval(ge=0.5, le=1000.0)] = 10.0
     """Largest continuous move and proposal, in pixels (millimetres in 3D) and degrees."""
-    reward_type: Literal["truth", "ncc", "mi", "dice", "inliers"] = "truth"
-    """"truth", or 10 times the gain of a similarity that needs no truth: "ncc" (cross-correlation), "mi" (mutual
-    information), "dice" (overlap of label maps), in 2D "inliers" (share of ORB's matches that the map agrees with, to
-    3 pixels)."""
-    reward_levels: tuple[float, float, float] | None = None
-    """Rewards of a better, an equal and a worse map, in place of the amount that was gained."""
+    reward_type: Literal["truth", "levels", "ncc", "mi", "dice", "inliers"] = "truth"
+    """"truth" (the distance to the true map that was gained), "levels" (of it whether the map is better, equal or
+    worse: 0.5, -0.1, -0.6), or 10 times the gain of a similarity that needs no truth: "ncc" (cross-correlation), "mi"
+    (mutual information), "dice" (overlap of label maps), in 2D "inliers" (share of ORB's matches that the map agrees
+    with, to 3 pixels)."""
     offset: tuple[Annotated[float, Ge(0.0)], Annotated[float, Interval(ge=0.0, le=120.0)]] | None = (
         30.0,
         30.0,
@@ -96,14 +102,9 @@ class Align(Task[State]):
     """Largest random shift of the start along each axis, pixels as held (millimetres in 3D), and turn about each
     axis, degrees; stretches and shears are up to a third of the latter. None begins where the pair says, or middle on
     middle."""
-    termination: Literal["rest", "close"] = "rest"
-    """"rest" ends where the agent oscillates; "close" within ``epsilon`` of the truth, for training alone."""
-    epsilon: Annotated[float, Ge(0.01)] = 1.0
-    """Distance to the true map that earns the 10 at the end, pixels (millimetres) and degrees; within twice of it the
-    expert trusts proposals."""
-    success_radius: Annotated[float, Ge(0.01)] = 2.0
-    """An episode succeeds below this target registration error, pixels of the original moving image (millimetres in
-    3D)."""
+    stop_distance: Annotated[float, Ge(0.01)] | None = None
+    """Distance to the true map, pixels (millimetres) and degrees, within which an episode ends and earns the 10; for
+    training alone. None ends where the agent oscillates, and pays within 1."""
     window: Annotated[int, Ge(16)] = 48
     """Side of the windows (cuts in 3D), pixels; even with "gauss_newton"."""
     scales: Annotated[Sequence[Annotated[int, Ge(1)]], MinLen(1)] = (4, 2, 1)
@@ -118,11 +119,13 @@ class Align(Task[State]):
     unit: ClassVar[str]
     samples_by_transform: ClassVar[dict[str, str]]
     sample_type = PairSample
-    evaluation: ClassVar[dict[str, Any]] = {"termination": "rest", "augment": False}
+    evaluation: ClassVar[dict[str, Any]] = {"stop_distance": None, "augment": False}
+    success_radius: ClassVar[float] = 2.0
     difficulty = 1.0
 
     def setup(self) -> None:
         self.check_rules()
+        self.arrived = self.stop_distance or ARRIVED
         self.samples = self.load(default=self.samples_by_transform[self.transform])
         self.items = len(self.samples)
         check_axes(self.samples, self.axes, f"Registration{5 - self.axes}D-v0")
@@ -153,11 +156,18 @@ class Align(Task[State]):
             ValueError: names the argument, the rule, and the value.
         """
         if self.reward_type == "inliers" and self.axes == 3:
-            raise ValueError("reward_type must be one of 'truth', 'ncc', 'mi', 'dice' in 3D, got 'inliers'")
+            raise ValueError(
+                "reward_type must be one of 'truth', 'levels', 'ncc', 'mi', 'dice' in 3D, got 'inliers'"
+            )
         if self.control == "gauss_newton" and self.window % COARSER:
             raise ValueError(f"window must be even with control 'gauss_newton', got {self.window}")
         if list(self.scales) != sorted(set(self.scales), reverse=True):
             raise ValueError(f"scales must be whole numbers >= 1, falling, got {self.scales!r}")
+
+    @property
+    def by_truth(self) -> bool:
+        """Whether the reward looks at the true map."""
+        return self.reward_type in ("truth", "levels")
 
     def pixel_side(self) -> float:
         """Side of the pixels held, in the unit of places."""
@@ -224,13 +234,11 @@ class Align(Task[State]):
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
     def step(self, state: State, action: Array) -> State:
         xp = xp_of(state.pose)
-        pose = transforms.move(
-            state.pose, self.moves.motion(action, state.pose, state.proposals), self.transform
-        )
+        pose = transforms.move(state.pose, self.moves.motion(action, state.proposals), self.transform)
         pose = xp.where(self.allowed(pose, state.pose)[:, None, None], pose, state.pose)
-        trail = xp.concat([state.trail[:, 1:, ...], state.pose[:, None, ...]], axis=1)
-        if self.termination == "close":
-            finished = transforms.distance(pose, state.target) <= self.epsilon
+        trail = remember(state.trail, state.pose)
+        if self.stop_distance:
+            finished = transforms.distance(pose, state.target) <= self.stop_distance
         else:
             finished = oscillates(pose, trail)
         score = self.similarity(state.pair, state.view_transform, pose)
@@ -243,28 +251,24 @@ class Align(Task[State]):
 
     def fixed(self, pair: Array, view_transform: Array) -> Array:
         """Windows of the fixed images, (B, scales, C, w, w)."""
-        return (
-            self.view(0, pair, view_transform)
-            if self.augment
-            else xp_of(pair).take(self.fixed_windows.on(pair), pair, axis=0)
-        )
+        return self.view(0, pair, view_transform) if self.augment else self.fixed_windows.rows(pair)
 
     def view(self, which: int, pair: Array, pose: Array, levels: Sequence[int] | None = None) -> Array:
         """Windows (B, levels, C, w, w) of the fixed (0) or the moving (1) images, at all scales by default."""
         return self.bank.windows(which, pair, pose, self.levels if levels is None else levels, self.window)
 
     def reward(self, before: State, action: Array, after: State) -> Array:
-        xp, by_truth = xp_of(before.pose), self.reward_type == "truth"
+        if not self.by_truth:
+            return 10 * (after.score - before.score)
+        xp = xp_of(before.pose)
         gaps = [transforms.distance(state.pose, state.target) for state in (before, after)]
-        gained = rewards.progress(*gaps) if by_truth else 10 * (after.score - before.score)
-        if self.reward_levels:
-            better, same, worse = self.reward_levels
+        gained = rewards.progress(*gaps)
+        if self.reward_type == "levels":
+            better, same, worse = LEVELS
             gained = xp.where(
                 gained > 1e-9, better, xp.where(gained < -1e-9, worse, xp.full_like(gained, same))
             )
-        if not by_truth:
-            return gained
-        arrived = after.finished & (gaps[1] <= self.epsilon)
+        arrived = after.finished & (gaps[1] <= self.arrived)
         return gained + BONUS * xp.astype(arrived, gained.dtype)
 
     def terminated(self, state: State) -> Array:
@@ -282,7 +286,7 @@ class Align(Task[State]):
 
     def expert(self, state: State) -> Array:
         missing = transforms.residual(state.pose, state.target, self.transform)
-        quality = self.moves.quality(state.pose, state.target, state.proposals, 2 * self.epsilon)
+        quality = self.moves.quality(state.proposals, state.pose, state.target, 2 * self.arrived)
         return self.moves.toward(missing, quality)
 
     def allowed(self, pose: Array, before: Array) -> Array:
@@ -297,7 +301,7 @@ class Align(Task[State]):
     def similarity(self, pair: Array, view_transform: Array, pose: Array) -> Array:
         """The similarity of the images at the coarsest scale, (B,) float64; 0 where the reward does not ask."""
         xp, rated = xp_of(pose), self.reward_type
-        if rated == "truth":
+        if self.by_truth:
             return xp.zeros_like(pose[:, 0, 0])
         if rated == "inliers":
             return self.inliers.share(pair, from_fixed(view_transform, pose))
@@ -312,16 +316,3 @@ class Align(Task[State]):
 def from_fixed(view_transform: Array, pose: Array) -> Array:
     """The maps (B, d, d + 1) from the fixed to the moving image, of those from the view to both."""
     return transforms.compose(transforms.invert(view_transform), pose)
-
-
-def check_axes(samples: Sequence[PairSample], axes: int, other: str) -> None:
-    """Refuse pairs of another dimension.
-
-    Raises:
-        ValueError: names the pair, and the task for it.
-    """
-    for sample in samples:
-        if (found := sample.fixed.ndim - 1) != axes:
-            raise ValueError(
-                f"pair {sample.name!r} must be of {axes}D images, got {found}D ones; {other} is for those"
-            )

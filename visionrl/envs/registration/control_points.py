@@ -1,4 +1,4 @@
-"""Control points of free-form deformations: where they lie, how actions move one, and what least squares propose.
+"""Control points of free-form deformations: where they lie, and what least squares propose for one.
 
 Fields are those of ``ops.fields``; a row of a batch moves one control point at a time.
 """
@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from gymnasium import Space, spaces
 
 from visionrl import ops
 from visionrl.envs.registration.controls import (
-    Proposals,
+    ContinuousControl,
+    Control,
+    GaussNewtonControl,
+    StepsControl,
     clip_proposals,
     proposal_quality,
-    select_proposal,
 )
 from visionrl.ops import Array, DeviceTable, columns, fields, xp_of
 from visionrl.ops.deform import interpolate, lattice
@@ -23,7 +24,6 @@ from visionrl.ops.least_squares import NUM_SCORES, motions
 
 MAX_STEP = 0.1  # share of the side, the largest move along each axis
 STEPS = (0.002, 0.005, 0.015, 0.04, MAX_STEP)  # shares of the side
-TABLE = (*(-step for step in reversed(STEPS)), 0.0, *STEPS)
 CLOSE = 0.005  # share of the side, an error within which the expert trusts proposals
 
 
@@ -79,11 +79,11 @@ class ControlPoints:
 
     def at(self, number: Array) -> Array:
         """(B, d) positions of points (B,)."""
-        return xp_of(number).take(self.positions.on(number), number, axis=0)
+        return self.positions.rows(number)
 
     def width(self, number: Array) -> Array:
         """(B,) widths of points (B,)."""
-        return xp_of(number).take(self.widths.on(number), number, axis=0)
+        return self.widths.rows(number)
 
     def values(self, number: Array, field: Array) -> Array:
         """Fields (B, n, ..., n, d) at points (B,): (B, d)."""
@@ -121,6 +121,7 @@ class BSplineProposals:
 
     Attributes:
         count: F, how many moves are proposed.
+        size: how many numbers the agent is told.
         largest: no move is longer along an axis, pixels.
     """
 
@@ -133,7 +134,7 @@ class BSplineProposals:
         multimodal: DeviceTable | None,
     ) -> None:
         self.count, self.axes, self.side, self.largest = len(scales), axes, side, MAX_STEP * side
-        self.multimodal = multimodal
+        self.size, self.multimodal = self.count * (axes + NUM_SCORES), multimodal
         line = np.arange(window) - (window - 1) / 2
         offsets = np.stack(np.meshgrid(*[line] * axes, indexing="ij")[::-1], axis=-1).reshape(-1, axes)
         self.pixels = DeviceTable(np.array(scales, float))
@@ -153,7 +154,8 @@ class BSplineProposals:
         fixed, moving = grey[:, ::2, ...], grey[:, 1::2, ...]
         pixel = xp.reshape(self.pixels.on(point), (1, self.count, *[1] * self.axes))
         slopes = [
-            xp.reshape(gradient(fixed, -1 - k) / pixel, (rows, self.count, -1)) for k in range(self.axes)
+            xp.reshape(fields.gradient(fixed, -1 - k) / pixel, (rows, self.count, -1))
+            for k in range(self.axes)
         ]
         reach, inside = 1.0, True
         for k, gap in enumerate(columns(self.offsets.on(point))):
@@ -163,96 +165,18 @@ class BSplineProposals:
         weight = xp.astype(inside & (reach > 0), xp.float64)
         descent = xp.stack([part * reach for part in slopes], axis=-1)
         fixed, moving = (xp.reshape(part, (rows, self.count, -1)) for part in (fixed, moving))
-        multimodal = None if self.multimodal is None else xp.take(self.multimodal.on(image), image, axis=0)
+        multimodal = None if self.multimodal is None else self.multimodal.rows(image)
         return clip_proposals(motions(descent, fixed, moving, weight, multimodal), self.largest)
 
-
-def gradient(values: Array, axis: int) -> Array:
-    """Central differences along an axis, counted from behind; one-sided at both ends, as in ``numpy.gradient``."""
-    xp = xp_of(values)
-    index = [slice(None)] * values.ndim
-
-    def part(start: int | None, stop: int | None) -> Array:
-        index[axis] = slice(start, stop)
-        return values[tuple(index)]
-
-    ends = part(1, 2) - part(0, 1), part(-1, None) - part(-2, -1)
-    return xp.concat([ends[0], (part(2, None) - part(None, -2)) / 2, ends[1]], axis=axis)
-
-
-# -- controls ----------------------------------------------------------------------------------------------------------
-class ContinuousMoves:
-    """A control point is moved by up to a tenth of the side along each axis.
-
-    Args:
-        proposer: proposes moves, whether the agent is shown them or not.
-
-    Attributes:
-        space: of actions.
-        proposals: the observable of the proposals; None where the agent is not shown them.
-    """
-
-    proposals: Proposals | None = None
-    space: Space
-
-    def __init__(self, proposer: BSplineProposals) -> None:
-        self.proposer, self.axes, self.side = proposer, proposer.axes, proposer.side
-        self.largest = proposer.largest
-        self.space = spaces.Box(-1, 1, (self.axes,), np.float32)
-
-    def motion(self, action: Array, proposals: Array) -> Array:
-        """Displacement that actions add at the control point, (B, d) float64 pixels."""
-        return xp_of(proposals).astype(action[:, : self.axes], proposals.dtype) * self.largest
-
-    def toward(self, missing: Array, proposals: Array) -> Array:
-        """The actions that come nearest to missing motions, (B, d) pixels."""
-        xp = xp_of(missing)
-        return xp.astype(xp.clip(missing / self.largest, -1.0, 1.0), xp.float32)
-
-
-class StepMoves(ContinuousMoves):
-    """A control point is moved by one of 11 steps along each axis."""
-
-    def __init__(self, proposer: BSplineProposals) -> None:
-        super().__init__(proposer)
-        self.space = spaces.MultiDiscrete([len(TABLE)] * self.axes)
-        self.table = DeviceTable(np.array([share * self.side for share in TABLE]))
-
-    def motion(self, action: Array, proposals: Array) -> Array:
-        """Displacement that actions add at the control point, (B, d) float64 pixels."""
-        xp = xp_of(proposals)
-        return xp.reshape(xp.take(self.table.on(proposals), xp.reshape(action, (-1,)), axis=0), action.shape)
-
-    def toward(self, missing: Array, proposals: Array) -> Array:
-        """The actions that come nearest to missing motions, (B, d) pixels."""
-        xp = xp_of(missing)
-        return xp.argmin(xp.abs(missing[..., None] - self.table.on(missing)), axis=-1)
-
-
-class GaussNewtonMoves(ContinuousMoves):
-    """The agent moves a control point itself, or as least squares propose at the scale that it trusts most."""
-
-    def __init__(self, proposer: BSplineProposals) -> None:
-        super().__init__(proposer)
-        self.proposals = Proposals(proposer.count * (self.axes + NUM_SCORES), largest=self.largest)
-        self.space = spaces.Box(-1, 1, (self.axes + proposer.count,), np.float32)
-
-    def motion(self, action: Array, proposals: Array) -> Array:
-        """Displacement that actions add at the control point, (B, d) float64 pixels."""
-        return select_proposal(action[:, self.axes :], super().motion(action, proposals), proposals)
-
-    def toward(self, missing: Array, proposals: Array) -> Array:
-        """The actions that come nearest to missing motions, (B, d) pixels."""
+    def quality(self, proposals: Array, missing: Array) -> Array:
+        """Quality of each proposal, see ``proposal_quality``, where motions (B, d) pixels are missing."""
         ends = missing[:, None, :] - proposals[..., : self.axes]
-        quality = proposal_quality(ops.norm(missing), ops.norm(ends), CLOSE * self.side)
-        return xp_of(missing).concat([super().toward(missing, proposals), quality], axis=1)
+        return proposal_quality(ops.norm(missing), ops.norm(ends), CLOSE * self.side)
 
 
-CONTROLS = {"continuous": ContinuousMoves, "steps": StepMoves, "gauss_newton": GaussNewtonMoves}
-
-
-def make_moves(
-    control: str, scales: Sequence[int], window: int, axes: int, side: int, multimodal: DeviceTable | None
-) -> ContinuousMoves:
-    """The control of a name; see ``BSplineProposals`` for the other arguments."""
-    return CONTROLS[control](BSplineProposals(scales, window, axes, side, multimodal))
+def make_control(control: str, proposer: BSplineProposals) -> Control:
+    """The control of a name: motions of control points, along each axis of the proposer's images."""
+    if control == "steps":
+        return StepsControl((float(proposer.side),) * proposer.axes, STEPS)
+    units = (proposer.largest,) * proposer.axes
+    return GaussNewtonControl(units, proposer) if control == "gauss_newton" else ContinuousControl(units)

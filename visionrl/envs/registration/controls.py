@@ -1,36 +1,30 @@
-"""Controls of a map in two and in three axes, choice among proposed motions, and the end by oscillation."""
+"""Controls of maps and of control points, choice among proposed motions, and the end by oscillation."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from gymnasium import Space, spaces
 
-from visionrl.datasets import PairSample
-from visionrl.ops import Array, DeviceTable, const, one_hot, transforms, xp_of
+from visionrl.ops import Array, const, one_hot, transforms, xp_of
 from visionrl.ops.least_squares import NUM_SCORES
 
 STEPS = (0.0033, 0.01, 0.03, 0.09, 0.27)  # of half the field and of a radian (Bauer et al., 2021)
-TABLE = (*(-step for step in reversed(STEPS)), 0.0, *STEPS)
 NEAR = 0.25  # pixels and degrees within which two maps count as one
-
 USEFUL = 0.9  # share of the distance that a proposal which is to be trusted leaves at most
 
 
 class Control:
-    """Actions as changes of the numbers of a map (B, d, d + 1).
+    """Actions as motions: changes of the numbers of a map (B, d, d + 1), or shifts of a control point.
 
     Args:
-        kind: of the map: "rigid", "similarity" or "affine".
-        axes: 2 or 3.
         units: (k,) what 1 means of each number, pixels (millimetres) or degrees.
 
     Attributes:
         space: the action space.
-        count: k, how many numbers a map has.
+        count: k, how many numbers a motion has.
         proposer: what proposes motions; None where nothing does.
         proposals: the observable of proposals, likewise.
     """
@@ -39,37 +33,37 @@ class Control:
     proposer: Any = None
     proposals: Proposals | None = None
 
-    def __init__(self, kind: str, axes: int, units: tuple[float, ...]) -> None:
-        self.kind, self.count, self.units = kind, transforms.count(kind, axes), units
+    def __init__(self, units: tuple[float, ...]) -> None:
+        self.count, self.units = len(units), units
 
-    def motion(self, action: Array, pose: Array, proposals: Array) -> Array:
-        """The numbers (B, k) that actions add to those of maps."""
+    def motion(self, action: Array, proposals: Array) -> Array:
+        """The motions (B, k) float64; ``proposals`` are (B, F, k + 2), (B, 0) for other controls."""
         raise NotImplementedError
 
     def toward(self, missing: Array, quality: Array) -> Array:
-        """The actions whose changes come nearest to those that are missing, (B, k)."""
+        """The actions whose motions come nearest to those that are missing, (B, k)."""
         raise NotImplementedError
 
     def propose(self, *where: Array) -> Array:
         """No proposals, (B, 0) float64; the last of ``where`` are poses."""
         return xp_of(where[-1]).zeros_like(where[-1][:, 0, :0])
 
-    def quality(self, pose: Array, target: Array, proposals: Array, close: float) -> Array:
-        """(B, F) float32, see ``proposal_quality``; of no proposals, they themselves."""
+    def quality(self, proposals: Array, *truth: Any) -> Array:
+        """(B, F) float32, see ``proposal_quality``; of no proposals, (B, 0), they themselves."""
         return proposals
 
 
 class UnitControl(Control):
     """One number by +1 (even actions) or -1 (odd ones)."""
 
-    def __init__(self, kind: str, axes: int, units: tuple[float, ...]) -> None:
-        super().__init__(kind, axes, units)
+    def __init__(self, units: tuple[float, ...]) -> None:
+        super().__init__(units)
         self.space = spaces.Discrete(2 * self.count)
 
-    def motion(self, action: Array, pose: Array, proposals: Array) -> Array:
-        xp = xp_of(pose)
-        sign = xp.astype(1 - 2 * (action % 2), pose.dtype)
-        return xp.astype(one_hot(action // 2, self.count), pose.dtype) * sign[:, None]
+    def motion(self, action: Array, proposals: Array) -> Array:
+        xp = xp_of(proposals)
+        sign = xp.astype(1 - 2 * (action % 2), proposals.dtype)
+        return xp.astype(one_hot(action // 2, self.count), proposals.dtype) * sign[:, None]
 
     def toward(self, missing: Array, quality: Array) -> Array:
         xp = xp_of(missing)
@@ -79,32 +73,36 @@ class UnitControl(Control):
 
 
 class StepsControl(Control):
-    """Every number by one of 11 steps, coarse to fine (Bauer et al., 2021)."""
+    """Every number by one of 11 steps, coarse to fine (Bauer et al., 2021).
 
-    def __init__(self, kind: str, axes: int, units: tuple[float, ...]) -> None:
-        super().__init__(kind, axes, units)
-        self.space = spaces.MultiDiscrete([len(TABLE)] * self.count)
+    ``steps`` are the five to one side, shares of ``units``, rising; those to the other side and none are the rest.
+    """
 
-    def motion(self, action: Array, pose: Array, proposals: Array) -> Array:
-        xp = xp_of(pose)
-        flat = xp.take(const(TABLE, pose), xp.reshape(action, (-1,)), axis=0)
-        return xp.reshape(flat, action.shape) * const(self.units, pose)
+    def __init__(self, units: tuple[float, ...], steps: tuple[float, ...] = STEPS) -> None:
+        super().__init__(units)
+        self.table = (*(-step for step in reversed(steps)), 0.0, *steps)
+        self.space = spaces.MultiDiscrete([len(self.table)] * self.count)
+
+    def motion(self, action: Array, proposals: Array) -> Array:
+        xp = xp_of(proposals)
+        flat = xp.take(const(self.table, proposals), xp.reshape(action, (-1,)), axis=0)
+        return xp.reshape(flat, action.shape) * const(self.units, proposals)
 
     def toward(self, missing: Array, quality: Array) -> Array:
         xp = xp_of(missing)
         share = missing / const(self.units, missing)
-        return xp.argmin(xp.abs(share[..., None] - const(TABLE, missing)), axis=-1)
+        return xp.argmin(xp.abs(share[..., None] - const(self.table, missing)), axis=-1)
 
 
 class ContinuousControl(Control):
     """Every number by up to its unit."""
 
-    def __init__(self, kind: str, axes: int, units: tuple[float, ...]) -> None:
-        super().__init__(kind, axes, units)
+    def __init__(self, units: tuple[float, ...]) -> None:
+        super().__init__(units)
         self.space = spaces.Box(-1, 1, (self.count,), np.float32)
 
-    def motion(self, action: Array, pose: Array, proposals: Array) -> Array:
-        return xp_of(pose).astype(action, pose.dtype) * const(self.units, pose)
+    def motion(self, action: Array, proposals: Array) -> Array:
+        return xp_of(proposals).astype(action, proposals.dtype) * const(self.units, proposals)
 
     def toward(self, missing: Array, quality: Array) -> Array:
         xp = xp_of(missing)
@@ -114,13 +112,13 @@ class ContinuousControl(Control):
 class GaussNewtonControl(ContinuousControl):
     """Every number by up to its unit, or the one of F proposed motions that the agent trusts most, if above 0."""
 
-    def __init__(self, kind: str, axes: int, units: tuple[float, ...], proposer: Any) -> None:
-        super().__init__(kind, axes, units)
+    def __init__(self, units: tuple[float, ...], proposer: Any) -> None:
+        super().__init__(units)
         self.proposer, self.proposals = proposer, Proposals(proposer.size, proposer.largest)
         self.space = spaces.Box(-1, 1, (self.count + proposer.count,), np.float32)
 
-    def motion(self, action: Array, pose: Array, proposals: Array) -> Array:
-        own = super().motion(action[:, : self.count], pose, proposals)
+    def motion(self, action: Array, proposals: Array) -> Array:
+        own = super().motion(action[:, : self.count], proposals)
         return select_proposal(action[:, self.count :], own, proposals)
 
     def toward(self, missing: Array, quality: Array) -> Array:
@@ -130,8 +128,9 @@ class GaussNewtonControl(ContinuousControl):
         """The motions and their scores, (B, F, k + 2) float64; ``where`` is what the proposer asks for."""
         return self.proposer.propose(*where)
 
-    def quality(self, pose: Array, target: Array, proposals: Array, close: float) -> Array:
-        return self.proposer.quality(pose, target, proposals, close)
+    def quality(self, proposals: Array, *truth: Any) -> Array:
+        """Quality of each proposal, (B, F) float32; ``truth`` is what the proposer asks for."""
+        return self.proposer.quality(proposals, *truth)
 
 
 @dataclass(frozen=True)
@@ -164,14 +163,19 @@ class Proposals:
 def make_control(
     control: str, kind: str, axes: int, max_step: float, half: float, proposer: Any = None
 ) -> Control:
-    """The control of a name; ``half``, half the side of what the agent sees, scales the 11 steps."""
+    """The control of a name for maps; ``half``, half the side of what the agent sees, scales the 11 steps."""
     count = transforms.count(kind, axes)
     if control == "steps":
-        return StepsControl(kind, axes, (half,) * axes + (1 / transforms.DEGREE,) * (count - axes))
+        return StepsControl((half,) * axes + (1 / transforms.DEGREE,) * (count - axes))
     units = (float(max_step),) * count
     if control == "gauss_newton":
-        return GaussNewtonControl(kind, axes, units, proposer)
-    return (UnitControl if control == "unit" else ContinuousControl)(kind, axes, units)
+        return GaussNewtonControl(units, proposer)
+    return (UnitControl if control == "unit" else ContinuousControl)(units)
+
+
+def remember(trail: Array, pose: Array) -> Array:
+    """Trails (B, n, d, d + 1) with poses (B, d, d + 1) as the newest, less the oldest."""
+    return xp_of(pose).concat([trail[:, 1:, ...], pose[:, None, ...]], axis=1)
 
 
 def oscillates(pose: Array, trail: Array) -> Array:
@@ -218,23 +222,3 @@ def clip_proposals(proposals: Array, largest: float) -> Array:
 def limits(proposals: Array, largest: float) -> Array:
     """(k + 2,) the largest number of a motion, and 1 for the shares."""
     return const((largest,) * (proposals.shape[-1] - NUM_SCORES) + (1.0,) * NUM_SCORES, proposals)
-
-
-def two_modalities(samples: Sequence[PairSample]) -> DeviceTable | None:
-    """(M,) bool, which pairs are of two modalities; None where none are."""
-    differ = np.array([sample.modalities[0] != sample.modalities[1] for sample in samples])
-    return DeviceTable(differ) if differ.any() else None
-
-
-def check_modalities(samples: Sequence[PairSample], reward: str) -> None:
-    """Refuse to compare intensities of different modalities as if they were alike.
-
-    Raises:
-        ValueError: names the pair.
-    """
-    for sample in samples:
-        if reward == "ncc" and sample.modalities[0] != sample.modalities[1]:
-            raise ValueError(
-                f"reward_type 'ncc' needs images of one modality, pair {sample.name!r} has "
-                f"{' and '.join(sample.modalities)}; take 'mi', 'dice' or 'truth'"
-            )

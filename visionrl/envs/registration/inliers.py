@@ -37,9 +37,7 @@ class Inliers:
     def share(self, pair: Array, matrix: Array) -> Array:
         """The share of the matches that maps (B, 2, 3) from fixed to moving images agree with, (B,) float64."""
         xp = xp_of(matrix)
-        source, goal, weight = (
-            xp.take(table.on(pair), pair, axis=0) for table in (self.fixed, self.moving, self.weights)
-        )
+        source, goal, weight = (table.rows(pair) for table in (self.fixed, self.moving, self.weights))
         near = norm(carry(matrix, source) - goal) <= NEAR
         return xp.sum(weight * xp.astype(near, weight.dtype), axis=-1)
 

@@ -19,6 +19,7 @@ MOST_KEPT = 2**28  # bytes of slopes that are kept; beyond, they are computed at
 RENDER_COARSER = (4, 2)  # pixels of a picture per side of a pixel that is compared
 # Of a picture's side: the spread of the Gaussian mean that is taken off, and with it slow changes of exposure.
 BLUR = 1 / 8
+CLOSE_MM = 1.0  # error within which the expert trusts proposals
 LITTLE = 1.0  # millimetre and degree by which the volume is moved to see what changes
 POSE_NUMBERS = 6
 
@@ -99,24 +100,20 @@ class GaussNewton:
         if self.known is None:
             grey, descent, inside = self.views(pair, view_transform)
         else:
-            grey, descent, inside = (xp.take(table.on(pair), pair, axis=0) for table in self.known)
+            grey, descent, inside = (table.rows(pair) for table in self.known)
         moving = self.grey(1, pair, pose)
         weight = xp.astype(inside & self.inside(1, pair, pose), descent.dtype)
-        differ = None if self.differ is None else xp.take(self.differ.on(pair), pair, axis=0)
+        differ = None if self.differ is None else self.differ.rows(pair)
         return clip_proposals(motions(descent, grey, moving, weight, differ), self.largest)
 
     def views(self, pair: Array, view_transform: Array) -> tuple[Array, Array, Array]:
         """Intensities (B, F, n) of fixed images, their changes with a motion (B, F, n, k), and (B, F, n) inside."""
         xp = xp_of(view_transform)
-        greys = xp.stack(
-            [
-                xp.stack(
-                    [self.beside(pair, view_transform, look, axis) for look in range(self.count)], axis=1
-                )
-                for axis in range(self.axes)
-            ],
-            axis=-1,
-        )
+        slopes = [
+            xp.stack([self.beside(pair, view_transform, look, axis) for look in range(self.count)], axis=1)
+            for axis in range(self.axes)
+        ]
+        greys = xp.stack(slopes, axis=-1)
         descent = xp.matmul(greys[..., None, :], self.ways.on(view_transform))[..., 0, :]
         return self.grey(0, pair, view_transform), descent, self.inside(0, pair, view_transform)
 
@@ -140,7 +137,7 @@ class GaussNewton:
         there = within(self.grid, self.bank.sizes[which], pair, pose, self.margin.on(pose))
         return xp_of(pose).reshape(there, (-1, self.count, self.points))
 
-    def quality(self, pose: Array, target: Array, proposals: Array, close: float) -> Array:
+    def quality(self, proposals: Array, pose: Array, target: Array, close: float) -> Array:
         """Quality of each proposal, see ``proposal_quality``."""
         ways = [proposals[:, look, : self.numbers] for look in range(self.count)]
         after = [transforms.distance(transforms.move(pose, some, self.kind), target) for some in ways]
@@ -217,6 +214,12 @@ class PoseGaussNewton:
         return clip_proposals(
             xp.concat([fit_scale(renders, seen, mean.on(pose)) for mean in self.means], axis=1), self.largest
         )
+
+    def quality(self, proposals: Array, image: Array, pose: Array, target: Array) -> Array:
+        """Quality of each proposal, see ``proposal_quality``, by the mean target registration error."""
+        ends = [move_pose(pose, proposals[:, look, :POSE_NUMBERS]) for look in range(self.count)]
+        after = xp_of(pose).stack([self.bank.error(image, end, target) for end in ends], axis=-1)
+        return proposal_quality(self.bank.error(image, pose, target), after, CLOSE_MM)
 
     def sharp(self, pictures: Array) -> Array:
         """Pictures (..., size, size) less their blur."""

@@ -21,9 +21,10 @@ from visionrl.envs.registration.proposals import Bank
     max_steps=150,
     tags=("registration", "2d", "discrete", "continuous"),
     presets={
-        "liao2017": {"control": "unit", "termination": "close", "epsilon": 0.5},
-        "bauer2021": {"control": "steps", "reward_levels": (0.5, -0.1, -0.6)},
+        "liao2017": {"control": "unit", "stop_distance": 0.5},
+        "bauer2021": {"control": "steps", "reward_type": "levels"},
         "gauss_newton": {"control": "gauss_newton"},
+        "training": {"augment": True},
     },
 )
 @arguments
@@ -34,8 +35,8 @@ class Registration2D(Align):
     |-------------|-------|
     | Observation | ``window`` (scales * C * 2, w, w) uint8: at each scale, and for each colour, the fixed image about its middle, then the moving image as it lies on it now; black outside; with "gauss_newton" also ``proposals`` (F * (k + 2),) float32: for each of F scales, one more than ``scales`` has, coarse first, the k numbers of the motion that least squares propose, in ``max_step``, and the shares of the variance that is explained without and with it |
     | Action      | "unit": Discrete(2k), see below; "steps": MultiDiscrete, one of 11 steps for each of the k numbers at once; "continuous": Box(k,), up to ``max_step`` each; "gauss_newton": Box(k + F,), k numbers as in "continuous", then F: the proposal of the scale whose number is largest is made, if that is above 0, else the k |
-    | Reward      | distance to the true map gained, a pixel counting as much as a degree, and 10 at an end within ``epsilon`` of it; or the gain in similarity, which asks for no truth |
-    | Ends        | when the agent oscillates: the same pose 4 times in 20 steps, to a quarter of a pixel or degree |
+    | Reward      | distance to the true map gained, a pixel counting as much as a degree, and 10 at an end within 1 of it; "levels": 0.5, -0.1 or -0.6 for a better, an equal or a worse map in place of the distance; or the gain in similarity, which asks for no truth |
+    | Ends        | when the agent oscillates: the same pose 4 times in 20 steps, to a quarter of a pixel or degree; in training also within ``stop_distance`` of the truth instead |
 
     | Action | Meaning |
     |--------|---------|
@@ -95,9 +96,10 @@ class Registration2D(Align):
     max_steps=200,
     tags=("registration", "3d", "discrete", "continuous"),
     presets={
-        "liao2017": {"control": "unit", "termination": "close", "epsilon": 0.5},
-        "bauer2021": {"control": "steps", "reward_levels": (0.5, -0.1, -0.6)},
+        "liao2017": {"control": "unit", "stop_distance": 0.5},
+        "bauer2021": {"control": "steps", "reward_type": "levels"},
         "gauss_newton": {"control": "gauss_newton"},
+        "training": {"augment": True},
     },
 )
 @arguments
@@ -108,8 +110,8 @@ class Registration3D(Align):
     |-------------|-------|
     | Observation | ``window`` (scales * 3 * 2, w, w) uint8: at each scale three cuts at right angles (axial, coronal, sagittal), each through the middle of the fixed volume, then through the moving one as it lies on it now; black outside; with "gauss_newton" also ``proposals`` (F * (k + 2),) float32: for each of F scales, one more than ``scales`` has, coarse first, the k numbers of the motion that least squares propose, in ``max_step``, and the shares of the variance that is explained without and with it |
     | Action      | "unit": Discrete(2k), see below; "steps": MultiDiscrete, one of 11 steps for each of the k numbers at once; "continuous": Box(k,), up to ``max_step`` each; "gauss_newton": Box(k + F,), k numbers as in "continuous", then F: the proposal of the scale whose number is largest is made, if that is above 0, else the k |
-    | Reward      | distance to the true map gained, a millimetre counting as much as a degree, and 10 at an end within ``epsilon`` of it; or the gain in similarity, which asks for no truth |
-    | Ends        | when the agent oscillates: the same pose 4 times in 20 steps, to a quarter of a millimetre or degree |
+    | Reward      | distance to the true map gained, a millimetre counting as much as a degree, and 10 at an end within 1 of it; "levels": 0.5, -0.1 or -0.6 for a better, an equal or a worse map in place of the distance; or the gain in similarity, which asks for no truth |
+    | Ends        | when the agent oscillates: the same pose 4 times in 20 steps, to a quarter of a millimetre or degree; in training also within ``stop_distance`` of the truth instead |
 
     | Action | Meaning |
     |--------|---------|

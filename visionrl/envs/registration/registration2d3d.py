@@ -9,23 +9,21 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge, Interval, MinLen
 
-from visionrl import ops, rewards
-from visionrl.banks.c_arm import CHEST_TONE, PLAIN_TONE, Geometry, c_arm, exposed
+from visionrl import rewards
+from visionrl.banks.c_arm import CHEST_TONE, PLAIN_TONE, Geometry, c_arm, checked_tone, exposed
 from visionrl.core import Task, arguments, register
 from visionrl.core.observables import Image, Vector
 from visionrl.datasets import VolumeSample
-from visionrl.envs.registration.controls import make_control, oscillates, proposal_quality
+from visionrl.envs.registration.align import EASY, MEMORY
+from visionrl.envs.registration.controls import make_control, oscillates, remember
+from visionrl.envs.registration.overlay import overlay_xray
 from visionrl.envs.registration.proposals import PoseGaussNewton
 from visionrl.ops import Array, const, transforms, xp_of
 from visionrl.ops.transforms import REACH_DEG, REACH_MM, move_pose, pose_in_reach, pose_residual
-from visionrl.rendering import Canvas
 
-MEMORY = 20  # steps that are looked back on for rest
-SHOWN = 4  # of them the agent is told
+SHOWN = 4  # poses before this one that the agent is told of
 SPREAD = 15.0  # millimetres and degrees of the true poses along and about each axis
 HALF = 75.0  # millimetres; scales the 11 steps
-EASY = 0.1  # share of the offsets at difficulty 0
-CLOSE_MM = 1.0  # error within which the expert trusts proposals
 
 
 @dataclass(frozen=True)
@@ -144,7 +142,6 @@ class Registration2D3D(Task[State]):
         self.bank = c_arm(self.samples, geometry, self.spacing_mm, tone)
         self.proposer = PoseGaussNewton(self.bank, self.max_step)
         self.moves = make_control(self.control, "rigid", 3, self.max_step, HALF, self.proposer)
-        self.proposes = self.control == "gauss_newton"
         self.spread = np.repeat(self.offset, 3)
         picture = Image(len(self.views), self.size)
         self.show(
@@ -169,21 +166,21 @@ class Registration2D3D(Task[State]):
             target=target[0],
             pose=pose[0],
             trail=np.full((MEMORY, 3, 4), np.nan),
-            start_error=self.error(image, pose, target)[0],
+            start_error=self.bank.error(image, pose, target)[0],
             proposals=self.moves.propose(image, xray[None], pose)[0],
             finished=np.False_,
         )
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
     def step(self, state: State, action: Array) -> State:
-        xp = xp_of(state.pose)
-        motion = self.moves.motion(action, state.pose, state.proposals)
-        pose = move_pose(state.pose, motion)
-        pose = xp.where(pose_in_reach(pose)[:, None, None], pose, state.pose)
-        trail = xp.concat([state.trail[:, 1:, ...], state.pose[:, None, ...]], axis=1)
-        proposals = self.moves.propose(state.image, state.xray, pose)
+        pose = move_pose(state.pose, self.moves.motion(action, state.proposals))
+        pose = xp_of(pose).where(pose_in_reach(pose)[:, None, None], pose, state.pose)
         return replace(
-            state, pose=pose, trail=trail, proposals=proposals, finished=oscillates(pose, state.trail)
+            state,
+            pose=pose,
+            trail=remember(state.trail, state.pose),
+            proposals=self.moves.propose(state.image, state.xray, pose),
+            finished=oscillates(pose, state.trail),
         )
 
     def observe(self, state: State) -> dict[str, Array]:
@@ -204,71 +201,28 @@ class Registration2D3D(Task[State]):
         )
 
     def reward(self, before: State, action: Array, after: State) -> Array:
-        first, last = (self.error(state.image, state.pose, state.target) for state in (before, after))
+        first, last = (self.bank.error(state.image, state.pose, state.target) for state in (before, after))
         return rewards.progress(first, last, scale=self.success_radius)
 
     def terminated(self, state: State) -> Array:
         return state.finished
 
     def metrics(self, state: State) -> dict[str, Array]:
-        error = self.error(state.image, state.pose, state.target)
-        points, weights = self.bank.fiducials(state.image)
-        there, here = (transforms.carry(pose, points) for pose in (state.target, state.pose))
+        poses = state.image, state.pose, state.target
+        error = self.bank.error(*poses)
         return {
             "mtre_mm": error,
             "mtre_start_mm": state.start_error + 0.0,
-            "reprojection_mm": xp_of(error).sum(weights * self.bank.reprojection(there, here), axis=-1),
+            "reprojection_mm": self.bank.reprojection_error(*poses),
             "is_success": error < self.success_radius,
         }
 
     def expert(self, state: State) -> Array:
-        pose, target = state.pose, state.target
-        quality = state.proposals
-        if self.proposes:
-            ends = [move_pose(pose, quality[:, look, :6]) for look in range(self.proposer.count)]
-            after = xp_of(pose).stack([self.error(state.image, end, target) for end in ends], axis=-1)
-            quality = proposal_quality(self.error(state.image, pose, target), after, CLOSE_MM)
-        return self.moves.toward(pose_residual(pose, target), quality)
-
-    def error(self, image: Array, pose: Array, target: Array) -> Array:
-        """Mean target registration error, (B,) millimetres."""
-        points, weights = self.bank.fiducials(image)
-        gaps = ops.norm(transforms.carry(pose, points) - transforms.carry(target, points))
-        return xp_of(pose).sum(weights * gaps, axis=-1)
+        quality = self.moves.quality(state.proposals, state.image, state.pose, state.target)
+        return self.moves.toward(pose_residual(state.pose, state.target), quality)
 
     # -- edge ------------------------------------------------------------------------------------------------------
     def draw(self, state: State) -> np.ndarray:
         image, pose = np.asarray(state.image)[None], np.asarray(state.pose)[None]
         now = self.bank.renders(image, pose)[0]
-        wide = np.concatenate([chequered(*pair) for pair in zip(state.xray, now, strict=True)], axis=1)
-        side = self.bank.geometry.size
-        canvas = Canvas(np.concatenate([wide, np.concatenate(list(state.xray), axis=1)], axis=1)[None])
-        points = self.bank.points.array[int(state.image)][self.bank.weights.array[int(state.image)] > 0]
-        for view in range(len(state.xray)):
-            left = (len(state.xray) + view) * side + 0.5
-            for matrix, meaning in ((state.target, "truth"), (state.pose, "agent")):
-                places = self.bank.geometry.project(view, transforms.carry(matrix[None], points[None])[0])
-                for place in places[((places >= 0) & (places <= side - 1)).all(axis=1)]:
-                    canvas.cross(place + np.array([left, 0.5]), meaning)
-        return canvas.pixels
-
-
-def chequered(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(size, size) uint8, two pictures in the squares of a chequerboard."""
-    y, x = np.indices(first.shape) // max(len(first) // 6, 1)
-    return np.where((x + y) % 2 == 0, first, second)
-
-
-def checked_tone(tone: Sequence[Sequence[float]]) -> tuple[tuple[float, float], ...]:
-    """Knots (grey level, attenuation).
-
-    Raises:
-        ValueError: there are fewer than two, grey levels do not rise, or an attenuation is negative.
-    """
-    knots = np.asarray(tone, float)
-    good = knots.ndim == 2 and knots.shape[1:] == (2,) and len(knots) > 1 and np.isfinite(knots).all()
-    if not good or (np.diff(knots[:, 0]) <= 0).any() or (knots[:, 1] < 0).any():
-        raise ValueError(
-            f"tone must be two knots (grey level, attenuation >= 0) or more, grey levels rising, got {tone!r}"
-        )
-    return tuple((float(grey), float(value)) for grey, value in knots)
+        return overlay_xray(self.bank, int(state.image), (state.xray, now), (state.target, state.pose))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from functools import reduce
-from typing import Any
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import numpy as np
 from gymnasium import Space, spaces
@@ -20,6 +20,7 @@ MOVES = (
 )
 STOP = len(MOVES) - 1
 UPDATE, RESTART = STOP + 1, STOP + 2  # of template control; neither moves the box by a step
+EDGE_PLACES = (2**48, 2**32, 2**16, 1)  # of the edges of a box in one number
 KEPT = 10  # past actions in the observation
 MAX_GROWTH = 0.05  # larger changes of size in one frame are not made
 STOP_IOU = 0.93  # overlap at which the expert stops
@@ -30,14 +31,34 @@ MIN_GAIN = 0.03  # overlap that the expert must gain to choose another peak than
 MIN_GAIN_WIDE = 0.1  # and where one may be the wide window's: smaller gains cannot be seen in the peaks
 
 
-class BoxControl:
-    """Base of the controls of a box below, for one move a frame.
+@dataclass(frozen=True)
+class BoxMoves:
+    """A box and how it came where it is; B episodes.
+
+    Attributes:
+        box: (B, 4) float64, (x0, y0, x1, y1) edges in pixels.
+        frame_box: (B, 4) float64, the box with which this frame began.
+        moves: (B,) int64, moves made in this frame.
+        visited: (B, moves + 1) int64, the boxes of this frame, ``pack_box``, newest last; -1 where there is none yet.
+        actions: (B, 10) int64, newest last, -1 before the start; with continuous control (B, 10, 3) float64, 0.
+    """
+
+    box: Array
+    frame_box: Array
+    moves: Array
+    visited: Array
+    actions: Array
+
+
+class TrackControl(ABC):
+    """How an agent moves the box that follows an object; one move a frame, unless a control says otherwise.
 
     Attributes:
         space: the action space.
         history: the observable of the last actions.
         blank: the history of actions at the start of one episode.
         hold: (1, ...) the action that leaves the box where it is and ends the frame.
+        view: what the agent must be shown to use the control; None is nothing in particular.
         template: whether the agent decides when the template is updated.
         wide: whether the control needs the peak of a wide window.
         max_moves: most moves in a frame.
@@ -47,31 +68,64 @@ class BoxControl:
     history: Observable
     blank: np.ndarray
     hold: np.ndarray
+    view: str | None = None
     template, wide, max_moves = False, False, 1
 
     def __init__(self, min_size: float) -> None:
         self.min_size = min_size
 
-    def discrete(self, count: int) -> None:
-        """Make the space and the history those of so many actions."""
+    def number_actions(self, count: int) -> None:
+        """Set the space and the history to those of so many discrete actions."""
         self.space, self.history = spaces.Discrete(count), (kept := ActionHistory(count, KEPT))
         self.blank = kept.blank
 
-    def push(self, history: Array, action: Array) -> Array:
-        """The history (B, 10, ...) with the newest action at its end."""
-        return push(history, xp_of(history).astype(action, history.dtype))
+    def start(self, box: np.ndarray) -> BoxMoves:
+        """A box (4,) before its first move, in one episode."""
+        visited = np.full(self.max_moves + 1, -1)
+        visited[-1] = pack_box(box)
+        return BoxMoves(box.copy(), box.copy(), np.int64(0), visited, self.blank.copy())
+
+    def move(
+        self, before: BoxMoves, limit: Array, action: Array, peaks: Array = None
+    ) -> tuple[BoxMoves, Array]:
+        """The box after an action, and whether the frame is over, (B,) bool; for the arguments see ``motion``.
+
+        A frame is over at an action that ends it, after ``max_moves``, and where a box comes back to where it was.
+        """
+        xp, restarts = xp_of(before.box), self.restarts(action)
+        moved = self.motion(before.box, limit, action, peaks)
+        box = xp.where(restarts[:, None], before.frame_box, moved)
+        place, moves = pack_box(box)[:, None], before.moves + 1
+        back = xp.any(before.visited == place, axis=-1) & ~restarts
+        over = self.ends_frame(action) | back | (moves >= self.max_moves)
+        past = xp.where((over | restarts)[:, None], -1, before.visited[:, 1:])
+        after = BoxMoves(
+            box=box,
+            frame_box=xp.where(over[:, None], box, before.frame_box),
+            moves=xp.where(over, 0, moves),
+            visited=xp.concat([past, place], axis=1),
+            actions=push(before.actions, xp.astype(action, before.actions.dtype)),
+        )
+        return after, over
 
     def ends_frame(self, action: Array) -> Array:
         """(B,) bool, whether an action ends the frame."""
         return every_row(action)
 
+    def restarts(self, action: Array) -> Array:
+        """(B,) bool, whether an action goes back to the box with which the frame began."""
+        return no_row(action)
+
+    def updates(self, action: Array) -> Array:
+        """(B,) bool, whether an action updates the template."""
+        return no_row(action)
+
     def learns(self, action: Array) -> Array:
         """(B,) bool, whether the filter learns from where an action puts the box."""
         return every_row(action)
 
-    def motion(
-        self, box: Array, limit: Array, action: Array, peaks: Array = None, frame_box: Array = None
-    ) -> Array:
+    @abstractmethod
+    def motion(self, box: Array, limit: Array, action: Array, peaks: Array = None) -> Array:
         """The box after an action, (B, 4); its aspect ratio stays as it is.
 
         Args:
@@ -79,16 +133,18 @@ class BoxControl:
             limit: (B, 2) width and height of the frames, pixels.
             action: (B, ...).
             peaks: (B, 4, 5), see ``CorrelationFilter.peaks``, or (B, 5, 5) with that of the wide window, the last.
-            frame_box: (B, 4) the box with which the frame began; a restart goes back to it.
         """
-        raise NotImplementedError
 
+    def with_updates(self, action: Array, sure: Array) -> Array:
+        """The actions (B,), with an update in the place of a stop where the box is right, ``sure`` (B,) bool."""
+        return action
+
+    @abstractmethod
     def toward(self, box: Array, limit: Array, target: Array, peaks: Array = None) -> Array:
         """The action after which a box fits best to the target (B, 4)."""
-        raise NotImplementedError
 
 
-class DiscreteMotion(BoxControl):
+class DiscreteMotion(TrackControl):
     """Steps, several a frame, and ``STOP``.
 
     Source: Yun et al. (2017), "Action-decision networks for visual tracking with deep reinforcement learning".
@@ -104,12 +160,10 @@ class DiscreteMotion(BoxControl):
     def __init__(self, min_size: float, step_size: float, max_moves: int) -> None:
         super().__init__(min_size)
         self.step_size, self.max_moves = step_size, max_moves
-        self.discrete(len(self.moves))
+        self.number_actions(len(self.moves))
         self.hold = np.array([STOP])
 
-    def motion(
-        self, box: Array, limit: Array, action: Array, peaks: Array = None, frame_box: Array = None
-    ) -> Array:
+    def motion(self, box: Array, limit: Array, action: Array, peaks: Array = None) -> Array:
         """The box after a step, of ``step_size`` and at least a pixel."""
         xp = xp_of(box)
         move = xp.take(const(self.moves, box), action, axis=0)
@@ -141,24 +195,27 @@ class TemplateMotion(DiscreteMotion):
     Source: Ren et al. (2018), "Deep reinforcement learning with iterative shift for visual tracking".
     """
 
-    template = True
+    view, template = "template", True
     moves = (*MOVES, (0, 0, 0), (0, 0, 0))
-
-    def motion(
-        self, box: Array, limit: Array, action: Array, peaks: Array = None, frame_box: Array = None
-    ) -> Array:
-        """The box after a step or a restart."""
-        after = super().motion(box, limit, action)
-        if frame_box is None:
-            return after
-        return xp_of(box).where((action == RESTART)[:, None], frame_box, after)
 
     def ends_frame(self, action: Array) -> Array:
         """(B,) bool, whether an action is stop or update."""
         return (action == STOP) | (action == UPDATE)
 
+    def restarts(self, action: Array) -> Array:
+        """(B,) bool, whether an action is restart."""
+        return action == RESTART
 
-class ContinuousMotion(BoxControl):
+    def updates(self, action: Array) -> Array:
+        """(B,) bool, whether an action is update."""
+        return action == UPDATE
+
+    def with_updates(self, action: Array, sure: Array) -> Array:
+        """The actions with an update in the place of a stop where the box is right."""
+        return xp_of(action).where((action == STOP) & sure, UPDATE, action)
+
+
+class ContinuousMotion(TrackControl):
     """One move a frame: (dx, dy) in sides of the box, and the share by which it grows, at most ``MAX_GROWTH``.
 
     Source: Chen et al. (2018), "Real-time 'actor-critic' tracking".
@@ -174,9 +231,7 @@ class ContinuousMotion(BoxControl):
         self.blank = np.zeros((KEPT, 3))
         self.hold = np.zeros((1, 3), np.float32)
 
-    def motion(
-        self, box: Array, limit: Array, action: Array, peaks: Array = None, frame_box: Array = None
-    ) -> Array:
+    def motion(self, box: Array, limit: Array, action: Array, peaks: Array = None) -> Array:
         """The box after a move (B, 3)."""
         xp = xp_of(box)
         move, size = xp.astype(action, box.dtype), ops.size(box)
@@ -192,7 +247,7 @@ class ContinuousMotion(BoxControl):
         return xp.astype(xp.concat([shift, growth[:, None]], axis=1), xp.float32)
 
 
-class PeakSelection(BoxControl):
+class PeakSelection(TrackControl):
     """One choice a frame: to which filter's peak the box goes, and whether the filter learns from what is there.
 
     After Choi, Kwon & Lee (2018), "Real-time visual tracking by deep reinforced decision making", whose policy chooses
@@ -209,16 +264,16 @@ class PeakSelection(BoxControl):
         min_gain: overlap that the expert must gain to choose another peak than the strongest.
     """
 
+    view = "response"
+
     def __init__(self, min_size: float, wide: bool = False) -> None:
         super().__init__(min_size)
         self.wide, self.choices = wide, MAPS + 1 + wide
         self.stay, self.min_gain = 2 * self.choices, MIN_GAIN_WIDE if wide else MIN_GAIN
-        self.discrete(self.stay + 1)
+        self.number_actions(self.stay + 1)
         self.hold = np.array([self.stay])
 
-    def motion(
-        self, box: Array, limit: Array, action: Array, peaks: Array = None, frame_box: Array = None
-    ) -> Array:
+    def motion(self, box: Array, limit: Array, action: Array, peaks: Array = None) -> Array:
         """The box at the peak chosen."""
         xp = xp_of(box)
         choice = action % self.choices
@@ -248,7 +303,7 @@ class PeakSelection(BoxControl):
         return xp.where(best == self.choices, still + self.stay, moving)
 
 
-def make_control(name: str, min_size: float, step_size: float, max_moves: int) -> BoxControl:
+def make_control(name: str, min_size: float, step_size: float, max_moves: int) -> TrackControl:
     """The control that an argument names; each takes the numbers that concern it."""
     if name == "continuous":
         return ContinuousMotion(min_size)
@@ -261,6 +316,12 @@ def every_row(action: Array) -> Array:
     """(B,) bool, all True."""
     xp, flat = xp_of(action), action if action.ndim == 1 else action[:, 0]
     return xp.ones_like(flat, dtype=xp.bool)
+
+
+def no_row(action: Array) -> Array:
+    """(B,) bool, all False."""
+    xp, flat = xp_of(action), action if action.ndim == 1 else action[:, 0]
+    return xp.zeros_like(flat, dtype=xp.bool)
 
 
 def strongest(peaks: Array) -> Array:
@@ -281,5 +342,5 @@ def place_box(box: Array, shift: Array, wanted: Array, limit: Array, min_size: f
 def pack_box(box: Array) -> Array:
     """Boxes rounded to whole pixels, each as one number, 16 bits an edge: (..., 4) -> (...) int64."""
     xp = xp_of(box)
-    edges: Any = ops.columns(xp.astype(xp.round(box), xp.int64))
-    return reduce(lambda code, edge: code * 2**16 + edge, edges)
+    edges = xp.astype(xp.round(box), xp.int64)
+    return xp.sum(edges * const(EDGE_PLACES, edges), axis=-1)

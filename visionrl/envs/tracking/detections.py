@@ -10,7 +10,7 @@ from visionrl import ops
 from visionrl.datasets import MotSample
 from visionrl.metrics.mot import MATCH, Boxes, assign, mot_scores
 
-SCORES = ("hota", "det_a", "ass_a", "mota", "idf1", "id_switches")
+CLIP_METRICS = ("hota", "det_a", "ass_a", "mota", "idf1", "id_switches")
 MIN_VISIBILITY = 0.4  # part of an object that must be seen for the drawn detector to find it
 MAX_FALSE = 4  # its false positives in a frame, at most
 FALSE_SIDES = 0.16  # their usual side, in shorter sides of the frame
@@ -85,11 +85,11 @@ class VideoDetections:
         return found[order], shown[order]
 
     def score(self, start: int, length: int, tracks: Boxes) -> np.ndarray:
-        """``SCORES`` of the tracks of a clip, frame by frame (identities, boxes): (6,)."""
+        """``CLIP_METRICS`` of the tracks of a clip, frame by frame (identities, boxes): (6,)."""
         clip = slice(start, start + length)
         truth = list(zip(self.sample.ids[clip], self.sample.boxes[clip], strict=True))
         scores = mot_scores(truth, tracks)
-        return np.array([scores[name] for name in SCORES])
+        return np.array([scores[name] for name in CLIP_METRICS])
 
 
 def simulate_detections(

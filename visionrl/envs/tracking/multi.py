@@ -14,71 +14,32 @@ from visionrl.banks.videos import frame_bank
 from visionrl.core import Task, arguments, batch, register
 from visionrl.core.observables import Image, Vector
 from visionrl.datasets import MotSample
-from visionrl.envs.tracking import decisions
-from visionrl.envs.tracking.decisions import CANDIDATES, NONE, Row
-from visionrl.envs.tracking.detections import SCORES, Detector, VideoDetections
+from visionrl.envs.tracking.decisions import ACTIONS, FEATURES, Clip, Detections, Episode, Tracks, Turn
+from visionrl.envs.tracking.detections import CLIP_METRICS, Detector, VideoDetections
+from visionrl.metrics.mot import boxes_per_frame
 from visionrl.ops import Array
 from visionrl.rendering import Canvas
 
-NEW_TRACKS = {"status": decisions.FREE, "born": 0, "last_seen": 0, "owner": -1, "decided": False}
 GOOD_HOTA = 0.5  # HOTA that counts as success
 
 
-@dataclass(frozen=True)
-class State:
-    """Tracks, candidates and the present decision; B episodes of T frames, with M detections, K tracks, Q candidates.
+@dataclass(frozen=True, kw_only=True)
+class State(Turn, Tracks, Detections):
+    """The decision that is due, the tracks, and what is detected (see these three); B episodes of T frames.
 
     Attributes:
         item: (B,) int64, the video.
         start: (B,) int64, its frame with which the clip begins.
         length: (B,) int64, frames of the clip; T in all but short videos.
-        time: (B,) int64, the present frame of the clip.
-        detections: (B, T, M, 5) float64, (x0, y0, x1, y1) in pixels and score; NaN where there is none.
-        source: (B, T, M) int64, the object that each shows; -1 none.
-        windows: (B, M, C, w, w) uint8, the windows of the present frame's detections.
-        assigned: (B, M) bool, no track may take the detection any more in this frame.
-        boxes: (B, T, K, 4) float64, the tracks, in pixels; NaN where a track is not in a frame.
-        status: (B, K) int64, 0 not begun, 1 tracked, 2 lost, 3 ended.
-        decided: (B, K) bool, the track has had its turn in this frame.
-        born: (B, K) int64, frame in which the track began.
-        last_seen: (B, K) int64, frame of its last detection.
-        owner: (B, K) int64, the object that this showed; -1 none.
-        templates: (B, K, C, w, w) uint8, its window there.
-        phase: (B,) int64, 0 if the turn is a tracked track's, 1 a lost one's, 2 a detection's.
-        subject: (B,) int64, number of the track or detection.
-        candidates: (B, Q) int64, detections that it may go on with; -1 its predicted box, -2 none.
-        scores: (B, Q) float64, their correlation with its template, -1 to 1.
-        predicted: (B, 4) float64, the box of the track by its motion, in pixels.
-        rank: (B,) int64, candidates that were passed over.
         action_labels: (B, 4) float64, of each action by the truth: 1 right, 0 neutral, -1 wrong.
-        result: (B, 6) float64, ``SCORES`` of the clip; 0 until it is over.
-        finished: (B,) bool, the clip is over.
+        result: (B, 6) float64, ``CLIP_METRICS`` of the clip; 0 until it is over.
     """
 
     item: Array
     start: Array
     length: Array
-    time: Array
-    detections: Array
-    source: Array
-    windows: Array
-    assigned: Array
-    boxes: Array
-    status: Array
-    decided: Array
-    born: Array
-    last_seen: Array
-    owner: Array
-    templates: Array
-    phase: Array
-    subject: Array
-    candidates: Array
-    scores: Array
-    predicted: Array
-    rank: Array
     action_labels: Array
     result: Array
-    finished: Array
 
 
 @register("MultiObjectTracking-v0", max_steps=None, tags=("tracking", "video", "discrete", "many"))
@@ -146,8 +107,8 @@ class MultiObjectTracking(Task[State]):
         self.length = min(self.clip or longest, longest)
         self.max_detections = max(video.max_detections for video in self.videos)
         image = Image(self.bank.channels, self.window)
-        self.show(window=image, template=image, features=Vector(decisions.FEATURES))
-        self.action_space = spaces.Discrete(decisions.ACTIONS)
+        self.show(window=image, template=image, features=Vector(FEATURES))
+        self.action_space = spaces.Discrete(ACTIONS)
 
     @property
     def resolved_arguments(self) -> dict[str, Any]:
@@ -159,42 +120,33 @@ class MultiObjectTracking(Task[State]):
         start = int(rng.integers(int(self.bank.lengths[item]) - length + 1))
         shape = (self.length, self.max_detections)
         detections, source = self.videos[item].draw_clip(rng, start, length, shape)
-        window = (self.bank.channels, self.window, self.window)
-        row = Row(
-            **{name: np.full(self.max_tracks, value) for name, value in NEW_TRACKS.items()},
-            **{name: np.int64(0) for name in ("phase", "subject", "rank")},
+        window, clip = (self.bank.channels, self.window, self.window), self.clip_of(item, start, length)
+        episode = Episode.begin(clip, detections, source, window, self.max_tracks)
+        return State(
             item=np.int64(item),
             start=np.int64(start),
             length=np.int64(length),
-            detections=detections,
-            source=source,
-            windows=np.zeros((self.max_detections, *window), np.uint8),
-            assigned=np.ones(self.max_detections, bool),
-            boxes=np.full((self.length, self.max_tracks, 4), np.nan),
-            templates=np.zeros((self.max_tracks, *window), np.uint8),
-            candidates=np.full(CANDIDATES + 1, NONE),
-            scores=np.zeros(CANDIDATES + 1),
-            predicted=np.zeros(4),
-            action_labels=np.zeros(decisions.ACTIONS),
-            result=np.zeros(len(SCORES)),
-            finished=np.False_,
+            action_labels=np.array(episode.action_labels(), float),
+            result=self.outcome(item, start, episode),
+            **vars(episode.found),
+            **vars(episode.tracks),
+            **vars(episode.turn),
         )
-        decisions.show_frame(row, self, 0)
-        decisions.advance(row, self)
-        row.action_labels[:] = decisions.action_labels(row, self)
-        return State(**vars(row))
 
     # -- middle: B episodes, NumPy ---------------------------------------------------------------------------------
     def step(self, state: State, action: Array) -> State:
-        rows = decisions.split_rows(vars(batch.each(state, np.copy)))
-        for row, choice in zip(rows, action, strict=True):
-            if not row.finished:
-                decisions.decide(row, self, int(choice))
-                row.action_labels[:] = decisions.action_labels(row, self)
-        return State(**{name: np.array([getattr(row, name) for row in rows]) for name in vars(state)})
+        after = batch.each(state, np.copy)
+        turns = batch.part(after, Turn)
+        for row, episode in enumerate(self.episodes(after)):
+            if not state.finished[row]:
+                episode.decide(int(action[row]))
+                batch.put(turns, row, episode.turn)
+                after.action_labels[row] = episode.action_labels()
+                after.result[row] = self.outcome(state.item[row], state.start[row], episode)
+        return after
 
     def observe(self, state: State) -> dict[str, Array]:
-        rows = [decisions.see(row, self) for row in decisions.split_rows(vars(state))]
+        rows = [episode.observation() for episode in self.episodes(state)]
         return self.seen(**{name: np.array([row[name] for row in rows]) for name in self.observables})
 
     def reward(self, before: State, action: Array, after: State) -> Array:
@@ -204,7 +156,7 @@ class MultiObjectTracking(Task[State]):
         return state.finished
 
     def metrics(self, state: State) -> dict[str, Array]:
-        found = {name: state.result[:, k].copy() for k, name in enumerate(SCORES)}
+        found = {name: state.result[:, k].copy() for k, name in enumerate(CLIP_METRICS)}
         return {**found, "is_success": found["hota"] >= GOOD_HOTA}
 
     def expert(self, state: State) -> Array:
@@ -213,21 +165,38 @@ class MultiObjectTracking(Task[State]):
     def good_actions(self, state: State) -> Array:
         return state.action_labels == state.action_labels.max(axis=1, keepdims=True)
 
-    def look(self, row: Row, boxes: np.ndarray) -> np.ndarray:
-        """The windows of boxes (N, 4) in the present frame, (N, C, w, w)."""
-        frame = np.full(len(boxes), self.bank.first[row.item] + row.start + row.time)
-        around = ops.box_around(ops.center(boxes), self.context * ops.size(boxes))
-        return ops.resize(self.bank.pyramid, frame, around, self.window)
+    # -- rules -----------------------------------------------------------------------------------------------------
+    def episodes(self, state: State) -> list[Episode]:
+        """The rows of a state, whose arrays they share."""
+        clips = enumerate(map(self.clip_of, state.item, state.start, state.length))
+        kinds: Any = (Detections, Tracks, Turn)
+        return [Episode(clip, *(batch.part(state, kind, row) for kind in kinds)) for row, clip in clips]
+
+    def clip_of(self, item: int, start: int, length: int) -> Clip:
+        """Some frames of a video."""
+        video, first = self.videos[item], self.bank.first[item] + start
+
+        def look(time: int, boxes: np.ndarray) -> np.ndarray:
+            return self.bank.windows(np.full(len(boxes), first + time), boxes, self.context)
+
+        return Clip(video.truth[start : start + length], video.sides, self.patience, look)
+
+    def outcome(self, item: int, start: int, episode: Episode) -> np.ndarray:
+        """``CLIP_METRICS`` of an episode, (6,); 0 until it is over."""
+        if not episode.turn.finished:
+            return np.zeros(len(CLIP_METRICS))
+        length = len(episode.clip.truth)
+        return self.videos[item].score(start, length, boxes_per_frame(episode.tracks.boxes[:length]))
 
     # -- edge ------------------------------------------------------------------------------------------------------
     def draw(self, state: State) -> np.ndarray:
-        row = Row(**vars(state))
-        frame = int(self.bank.first[row.item] + row.start + row.time)
+        (episode,) = self.episodes(batch.stack([state]))
+        frame = int(self.bank.first[state.item] + state.start + state.time)
         canvas = Canvas(self.bank.image(frame).transpose(2, 0, 1))
         for meaning, boxes in (
-            ("truth", self.videos[row.item].truth[row.start + row.time]),
-            ("agent", row.boxes[row.time]),
-            ("look", decisions.candidate_box(row, row.rank)[None, :4]),
+            ("truth", episode.clip.truth[episode.time]),
+            ("agent", state.boxes[episode.time]),
+            ("look", episode.candidate()[None, :4]),
         ):
             for box in boxes[ops.area(boxes) > 0]:
                 canvas.box(box, meaning)

@@ -9,15 +9,22 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from annotated_types import Ge, Interval, MinLen
 
-from visionrl import ops, rewards
+from visionrl import rewards
 from visionrl.banks.videos import video_bank
 from visionrl.core import Task, arguments, register
 from visionrl.core.observables import Image
 from visionrl.datasets import VideoSample
-from visionrl.envs.tracking.controls import RESTART, STOP, UPDATE, make_control, pack_box
+from visionrl.envs.tracking.controls import make_control
 from visionrl.envs.tracking.responses import Responses
 from visionrl.envs.tracking.state import State
-from visionrl.metrics.tracking import STARTS, episode_span, mean_scores, perturb_box, score_boxes
+from visionrl.metrics.tracking import (
+    STARTS,
+    episode_span,
+    perturb_box,
+    start_scores,
+    tracking_metrics,
+    update_scores,
+)
 from visionrl.ops import Array, xp_of
 from visionrl.rendering import Canvas
 
@@ -35,7 +42,7 @@ FOLLOW = {"control": "follow", "views": ("response",), "reward_type": "overlap",
         "ren2018": {"control": "update"},
         "follow": FOLLOW,
         "redetect": FOLLOW | {"control": "redetect"},
-        "small": {"window": 32, "context": 1.6},
+        "cpu": {"window": 32, "context": 1.6},
     },
     expert_success_rate={"follow": 0.9, "redetect": 0.9},  # no peak may be on the object
 )
@@ -111,24 +118,25 @@ class Tracking(Task[State]):
     evaluation: ClassVar[dict[str, Any]] = {"clip": None}
 
     def setup(self) -> None:
-        needed = {"update": "template", "follow": "response", "redetect": "response"}.get(self.control)
-        if needed and needed not in self.views:
-            raise ValueError(f"views must have {needed!r} with control {self.control!r}, got {self.views}")
+        control = make_control(self.control, self.min_size, self.step_size, self.max_moves)
+        self.controller, self.hold, self.action_space = control, control.hold, control.space
+        if control.view and control.view not in self.views:
+            raise ValueError(
+                f"views must have {control.view!r} with control {self.control!r}, got {self.views}"
+            )
         if self.response_side % 2:
             raise ValueError(f"response_side must be even, got {self.response_side}")
-        self.controller = make_control(self.control, self.min_size, self.step_size, self.max_moves)
-        self.hold = self.controller.hold
         self.bank = video_bank(self.load(), self.window, self.channels)
         side = self.response_side * ("response" in self.views)
-        self.responses = Responses(side, self.bank.pyramid, self.controller.wide)
+        self.responses = Responses(side, self.bank.pyramid, control.wide)
         self.items = len(self.bank.first) * STARTS[self.start]
         image = Image(self.bank.channels, self.window)
         self.show(
-            **{name: image for name in ("window", "template") if name in self.views},
-            history=self.controller.history,
+            window=image if "window" in self.views else None,
+            template=image if "template" in self.views else None,
+            history=control.history,
             **self.responses.observables(),
         )
-        self.action_space = self.controller.space
 
     @property
     def resolved_arguments(self) -> dict[str, Any]:
@@ -138,64 +146,42 @@ class Tracking(Task[State]):
     def sample(self, rng: np.random.Generator, item: int) -> State:
         video, part = divmod(int(item), STARTS[self.start])
         first, length = int(self.bank.first[video]), int(self.bank.lengths[video])
-        begins, ends = episode_span(
-            rng, self.bank.seen.array[first : first + length], self.clip, self.start, part
-        )
+        seen = self.bank.seen.array[first : first + length]
+        begins, ends = episode_span(rng, seen, self.clip, self.start, part)
         truth = self.bank.boxes.array[first + begins]
         box = perturb_box(truth, part) if self.start == "spatial" else truth
-        frame, visited = np.array([first + begins]), np.full(self.controller.max_moves + 1, -1)
-        visited[-1] = pack_box(box)
+        frame = np.array([first + begins])
         return State(
             image=np.int64(video),
             frame=frame[0],
             last=np.int64(first + ends),
-            **{name: box.copy() for name in ("box", "frame_box")},
             template=self.look(frame, box[None])[0] if "template" in self.views else np.zeros(0, np.uint8),
-            visited=visited,
-            actions=self.controller.blank.copy(),
-            **{name: np.float64(ops.iou(box, truth)) for name in ("iou", "reached_iou")},
-            center_error=np.float64(ops.norm(ops.center(box) - ops.center(truth))),
-            **self.responses.start(frame, box[None]),
+            finished=np.False_,
+            **vars(self.controller.start(box)),
+            **vars(start_scores(box, truth)),
+            **vars(self.responses.start(frame, box[None])),
         )
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
     def step(self, state: State, action: Array) -> State:
-        xp, peaks = xp_of(state.box), self.responses.peaks(state.maps, state.wide, state.box)
-        limit = self.bank.sizes.rows(state.frame)
-        box = self.controller.motion(state.box, limit, action, peaks, state.frame_box)
-        place, moves = pack_box(box)[:, None], state.moves + 1
-        back, forgets = xp.any(state.visited == place, axis=-1), False
-        if self.controller.template:
-            forgets = action == RESTART
-            back = back & ~forgets
-        over = self.controller.ends_frame(action) | back | (moves >= self.controller.max_moves)
+        xp, limit = xp_of(state.box), self.bank.sizes.rows(state.frame)
+        moved, over = self.controller.move(state, limit, action, self.responses.peaks(state, state.box))
         finished = over & (state.frame == state.last)
         frame = state.frame + xp.astype(over & ~finished, xp.int64)
-        past = xp.where((over | forgets)[:, None], -1, state.visited[:, 1:])
-        learn, counts = over & self.controller.learns(action), xp.astype(over, box.dtype) * state.seen
         truth = xp.reshape(self.bank.boxes.rows(xp.concat([state.frame, frame])), (2, -1, 4))
-        scores, iou, error = score_boxes(box, truth, state.frames == 0)
+        learn = over & self.controller.learns(action)
         return replace(
             state,
             frame=frame,
-            box=box,
-            frame_box=xp.where(over[:, None], box, state.frame_box),
-            moves=xp.where(over, 0, moves),
-            template=self.templates(state, action, box),
-            visited=xp.concat([past, place], axis=1),
-            actions=self.controller.push(state.actions, action),
+            template=self.templates(state, action, moved.box),
             finished=finished,
-            frames=state.frames + counts,
-            scores=state.scores + counts[:, None] * scores,
-            seen=xp.astype(self.bank.seen.rows(frame), xp.float64),
-            iou=iou[1, :],
-            center_error=error[1, :],
-            reached_iou=iou[0, :],
-            **self.responses.update(vars(state), (state.frame, box), frame, learn),
+            **vars(moved),
+            **vars(update_scores(state, moved.box, truth, over, self.bank.seen.rows(frame))),
+            **self.responses.update(state, (state.frame, moved.box), frame, learn),
         )
 
     def observe(self, state: State) -> dict[str, Array]:
-        seen = self.responses.seen(state.maps, state.wide, state.box)
+        seen = self.responses.seen(state, state.box)
         if "window" in self.views:
             seen["window"] = self.look(state.frame, state.box)
         if "template" in self.views:
@@ -203,45 +189,38 @@ class Tracking(Task[State]):
         return self.seen(history=state.actions, **seen)
 
     def reward(self, before: State, action: Array, after: State) -> Array:
-        xp, steps = xp_of(after.reached_iou), self.reward_type == "sign"
-        gain = rewards.improved(before.iou, after.reached_iou) if steps else after.reached_iou
-        if steps and not self.controller.template:
-            return gain * before.seen
-        verdict = 2 * xp.astype(after.reached_iou > GOOD_IOU, gain.dtype) - 1
-        if steps:
-            return xp.where(action == UPDATE, verdict, gain) * before.seen
-        over = after.finished | (after.frame != before.frame) & (self.reward_type != "clip")
-        return xp.where(over, gain if self.reward_type == "overlap" else verdict, 0.0) * before.seen
+        xp, iou = xp_of(after.reached_iou), after.reached_iou
+        if self.reward_type == "sign":
+            earned = rewards.improved(before.iou, iou)
+            if self.controller.template:
+                earned = xp.where(self.controller.updates(action), verdict(iou), earned)
+        else:
+            over = after.finished | (after.frame != before.frame) & (self.reward_type != "clip")
+            earned = xp.where(over, iou if self.reward_type == "overlap" else verdict(iou), 0.0)
+        return earned * before.seen
 
     def terminated(self, state: State) -> Array:
         return state.finished
 
     def metrics(self, state: State) -> dict[str, Array]:
-        xp, found = xp_of(state.box), mean_scores(state.scores, state.frames)
-        now = {"iou": state.iou, "center_error_px": state.center_error}
-        now = {name: xp.asarray(value, copy=True) for name, value in now.items()}
-        return {**now, **found, "is_success": found["success_auc"] >= 0.5}
+        found = tracking_metrics(state)
+        return {**found, "is_success": found["success_auc"] >= 0.5}
 
     def expert(self, state: State) -> Array:
-        xp, peaks = xp_of(state.box), self.responses.peaks(state.maps, state.wide, state.box)
         limit, truth = (table.rows(state.frame) for table in (self.bank.sizes, self.bank.boxes))
-        best = self.controller.toward(state.box, limit, truth, peaks)
-        if not self.controller.template:
-            return best
-        sure = (best == STOP) & (state.iou > GOOD_IOU) & (state.seen > 0)
-        return xp.where(sure, xp.full_like(best, UPDATE), best)
+        best = self.controller.toward(state.box, limit, truth, self.responses.peaks(state, state.box))
+        return self.controller.with_updates(best, (state.iou > GOOD_IOU) & (state.seen > 0))
 
     def templates(self, state: State, action: Array, box: Array) -> Array:
         """Template after an action, (B, C, w, w)."""
         if not self.controller.template:
             return state.template
-        renew = (action == UPDATE)[:, None, None, None]
+        renew = self.controller.updates(action)[:, None, None, None]
         return xp_of(box).where(renew, self.look(state.frame, box), state.template)
 
     def look(self, frame: Array, box: Array) -> Array:
-        """Resamples the window around boxes of frames, (B, C, w, w)."""
-        seen = ops.box_around(ops.center(box), self.context * ops.size(box))
-        return ops.resize(self.bank.pyramid, frame, seen, self.window)
+        """The window around boxes of frames, (B, C, w, w)."""
+        return self.bank.windows(frame, box, self.context)
 
     # -- edge ------------------------------------------------------------------------------------------------------
     def draw(self, state: State) -> np.ndarray:
@@ -250,3 +229,8 @@ class Tracking(Task[State]):
         canvas.box(self.bank.boxes.array[frame], "truth")
         canvas.box(state.box, "agent")
         return canvas.pixels
+
+
+def verdict(iou: Array) -> Array:
+    """1.0 where an overlap exceeds ``GOOD_IOU``, else -1.0: (B,) -> (B,)."""
+    return 2 * xp_of(iou).astype(iou > GOOD_IOU, iou.dtype) - 1

@@ -1,0 +1,116 @@
+"""What a finished episode says about a file: points, boxes, a class, a map, tracks; in the file's own coordinates.
+
+``Task.result`` makes one of one episode. Episodes about one file, such as one a structure, are joined. Each has
+``to_json``, plain values for people and programs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+
+class Result(Protocol):
+    """The result of one episode, or of all that are about one file."""
+
+    def joined(self, others: Sequence[Self]) -> Self:
+        """This result and those of other episodes about the same file."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+
+
+@dataclass(frozen=True)
+class Points:
+    """Places of structures.
+
+    Attributes:
+        points: name -> (x, y) or (x, y, z), pixels or voxels of the file, whole numbers are centres; None where the
+            agent says that the structure is not there.
+        points_mm: name -> (x, y, z), millimetres in LPS, where the file says where its voxels lie.
+    """
+
+    points: Mapping[str, tuple[float, ...] | None]
+    points_mm: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+
+    @staticmethod
+    def at(name: str, place: np.ndarray | None, affine: np.ndarray | None = None) -> Points:
+        """One structure.
+
+        Args:
+            name: of the structure.
+            place: (x, y) or (x, y, z); None where it is not there.
+            affine: (4, 4), from voxels to millimetres in LPS; None where unknown.
+        """
+        if place is None:
+            return Points({name: None})
+        points = {name: tuple(np.asarray(place, float).tolist())}
+        if affine is None:
+            return Points(points)
+        x, y, z = (np.asarray(affine) @ [*points[name], 1.0])[:3].tolist()
+        return Points(points, {name: (x, y, z)})
+
+    def joined(self, others: Sequence[Points]) -> Points:
+        """The points of all, by name."""
+        points = {name: at for one in (self, *others) for name, at in one.points.items()}
+        return Points(points, {name: at for one in (self, *others) for name, at in one.points_mm.items()})
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        points = {name: None if at is None else list(at) for name, at in self.points.items()}
+        if not self.points_mm:
+            return {"points": points}
+        return {"points": points, "points_mm": {name: list(at) for name, at in self.points_mm.items()}}
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Detected objects.
+
+    Attributes:
+        boxes: (N, 4) float64, (x0, y0, x1, y1) edges in pixels of the file.
+        labels: N class names.
+        scores: (N,) float64, the agent's confidence in each; the higher the surer, comparable within one agent alone.
+    """
+
+    boxes: np.ndarray
+    labels: tuple[str, ...]
+    scores: np.ndarray
+
+    def joined(self, others: Sequence[Boxes]) -> Boxes:
+        """The boxes of all, the surest first."""
+        every = (self, *others)
+        boxes, scores = (np.concatenate([getattr(one, key) for one in every]) for key in ("boxes", "scores"))
+        labels = [label for one in every for label in one.labels]
+        order = np.argsort(-scores, kind="stable")
+        return Boxes(boxes[order], tuple(labels[k] for k in order), scores[order])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; boxes are (x, y, width, height), as in COCO."""
+        sides = np.concatenate([self.boxes[:, :2], self.boxes[:, 2:] - self.boxes[:, :2]], axis=1).tolist()
+        rows = zip(sides, self.labels, self.scores.tolist(), strict=True)
+        return {"boxes": [{"label": label, "bbox": box, "score": score} for box, label, score in rows]}
+
+
+@dataclass(frozen=True)
+class ImageClass:
+    """The class of an image, and where the agent looked.
+
+    Attributes:
+        label: name of the class; None where the agent gave no answer.
+        glimpses: (G, 2) float64, (x, y) of the places looked at, in order, pixels of the file.
+    """
+
+    label: str | None
+    glimpses: np.ndarray
+
+    def joined(self, others: Sequence[ImageClass]) -> ImageClass:
+        """The first of the answers: an image has one class."""
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"label": self.label, "glimpses": self.glimpses.tolist()}

@@ -1,0 +1,146 @@
+"""Splits that a data set states itself: by the names of its folders and files, and by lists of names.
+
+A name states a split if one of its words does, in any case, and the others say nothing (set, data, images, ...):
+``Train``, ``training``, ``train2017``, ``obj_train_data``, ``valid``, ``Validation``, ``val_set``, ``dev``,
+``Testing``. ``trainval`` states none.
+
+A list is a text file whose name states a split, in the data set's folder, in ``splits``, in ``ImageSets`` or in a
+folder in there (``ImageSets/Main/train.txt``). Each line begins with the name of a sample or of its subject, with or
+without suffix and folders in front. ``trainval.txt`` is train where there is neither a list of train nor of val. What
+no list names is left out. A list of train that names every sample, and no other list, states nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from visionrl.datasets.splits import SPLITS
+from visionrl.datasets.text import read_lines
+
+WORDS = {
+    **dict.fromkeys(("train", "training", "trn", "trainset"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "development", "valset"), "val"),
+    **dict.fromkeys(("test", "testing", "tst", "testset"), "test"),
+}
+NEUTRAL = {
+    *("set", "sets", "data", "dataset", "split", "list", "files", "obj", "subset", "part", "folder"),
+    *("image", "images", "img", "imgs", "pictures", "photos", "frames", "sequences", "seq", "videos"),
+}
+
+
+def split_of(name: str, among_others: bool = False) -> str:
+    """The split that a name states, or nothing: ``"Validation"`` and ``"obj_valid_data"`` are ``"val"``.
+
+    Args:
+        name: of a folder or a file, without suffix.
+        among_others: other words may stand beside it, as in ``instances_train2017``.
+    """
+    words = re.findall("[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
+    found = {WORDS[word] for word in words if word in WORDS}
+    rest = [word for word in words if word not in WORDS and word not in NEUTRAL]
+    return found.pop() if len(found) == 1 and (among_others or not rest) else ""
+
+
+def split_folders(path: Path) -> dict[str, Path]:
+    """The folders of a path that are splits: split -> folder.
+
+    Raises:
+        ValueError: the path is a file, or two folders state one split.
+    """
+    if not path.is_dir():
+        raise ValueError(f"the path must be a folder, got the file {path}")
+    found: dict[str, Path] = {}
+    for child in sorted(path.iterdir()):
+        split = split_of(child.name) if child.is_dir() else ""
+        if split in found:
+            raise ValueError(
+                f"{path} must have one folder for the split {split!r}, got {found[split]} and {child}"
+            )
+        if split:
+            found[split] = child
+    return {split: found[split] for split in SPLITS if split in found}
+
+
+def split_lists(path: Path, suffix: str = ".txt") -> dict[str, Path]:
+    """The lists in one folder: split -> file.
+
+    Raises:
+        ValueError: two files state one split.
+    """
+    found: dict[str, Path] = {}
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() == suffix) if path.is_dir() else []
+    for file in files:
+        split = split_of(file.stem) if file.is_file() and file.name[0] != "." else ""
+        if split in found:
+            raise ValueError(
+                f"{path} must have one list for the split {split!r}, got {found[split]} and {file}"
+            )
+        if split:
+            found[split] = file
+    both = next((file for file in files if file.stem.lower() in ("trainval", "train_val")), None)
+    if both and not {"train", "val"} & set(found):
+        found["train"] = both
+    return {split: found[split] for split in SPLITS if split in found}
+
+
+def listed_splits(path: Path, names: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """What the lists of a data set say: name of a sample -> split; empty where there is no list.
+
+    Of several folders with lists the one counts that names most of the samples.
+
+    Args:
+        path: the folder of the data set.
+        names: (name, subject) of its samples.
+
+    Raises:
+        ValueError: a list names what is not there, or one sample stands in two.
+    """
+    inside = path / "ImageSets"
+    deeper = sorted(child for child in inside.iterdir() if child.is_dir()) if inside.is_dir() else []
+    main = [inside / "Main"] if split_lists(inside / "Main") else [path, path / "splits", inside, *deeper]
+    found, errors = [], []
+    for lists in filter(None, map(split_lists, main)):
+        try:
+            found.append(_read_lists(lists, names))
+        except ValueError as error:
+            errors.append(error)
+    if errors and not found:
+        raise errors[0]
+    best = max(found, key=len, default={})
+    return {} if len(best) == len(names) and set(best.values()) == {"train"} else best
+
+
+def _read_lists(lists: Mapping[str, Path], names: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Name of a sample -> split, by the lists of one folder."""
+    known: dict[str, list[str]] = {}
+    for name, subject in names:
+        for key in {name, subject}:
+            known.setdefault(key, []).append(name)
+    found: dict[str, str] = {}
+    for split, file in lists.items():
+        for number, line in read_lines(file):
+            for name in match_line(line, known, f"{file}, line {number}"):
+                if found.setdefault(name, split) != split:
+                    raise ValueError(
+                        f"{file}, line {number}: {name!r} must be in one list, it is in that of "
+                        f"{found[name]!r}, too"
+                    )
+    return found
+
+
+def match_line(line: str, known: Mapping[str, list[str]], where: str) -> list[str]:
+    """The samples that a line of a list names.
+
+    Raises:
+        ValueError: there is none; ``where`` names file and line.
+    """
+    for word in (line, re.split(r"[\s,;]", line)[0]):
+        parts = PurePosixPath(word.replace("\\", "/")).parts
+        tails = ["/".join(parts[j:]) for j in range(len(parts))]
+        for text in (*tails, *parts[::-1]):
+            for key in (text, str(PurePosixPath(text).with_suffix("")) if text.strip("/.") else text):
+                if key in known:
+                    return known[key]
+    raise ValueError(f"{where}: {line!r:.200} must be a sample of the data set, there is none of that name")

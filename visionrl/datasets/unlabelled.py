@@ -1,0 +1,109 @@
+"""One file as a sample without labels: an image, a scan, a pair."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from visionrl.datasets.readers.files import IMAGE_SUFFIXES, list_images, read_image
+from visionrl.datasets.readers.itk import SUFFIXES as ITK_SUFFIXES
+from visionrl.datasets.readers.itk import open_itk, open_series
+from visionrl.datasets.readers.nifti import SUFFIXES as NIFTI_SUFFIXES
+from visionrl.datasets.readers.nifti import open_nifti
+from visionrl.datasets.readers.scan_grid import Grid, to_grey, to_volume, volume_affine, volume_spacing
+from visionrl.datasets.readers.scans import LABEL_ENDS, stem
+from visionrl.datasets.samples import ImageSample, PairSample, VolumeSample
+
+VOLUME_SUFFIXES = (*NIFTI_SUFFIXES, *(suffix for some in ITK_SUFFIXES.values() for suffix in some))
+
+
+def read_unlabelled(path: Path, kind: type, name: str = "") -> Any:
+    """The image or the scan at a path; labels that lie beside it are not read.
+
+    Args:
+        path: a file; a folder of one DICOM series.
+        kind: ``ImageSample`` or ``VolumeSample``.
+        name: of the sample; empty: the file's, without its suffix.
+
+    Raises:
+        ImportError: a package that reads the file is missing.
+        ValueError: the file is missing, damaged, or of another kind.
+    """
+    if kind is ImageSample:
+        return ImageSample(read_image(path), name=name or path.stem)
+    grid = open_volume(path)
+    return VolumeSample(
+        to_grey(to_volume(grid), grid.file)[None],
+        spacing_mm=volume_spacing(grid),
+        affine=volume_affine(grid),
+        name=name or volume_stem(path),
+    )
+
+
+def read_unlabelled_pair(fixed: Path, moving: Path, name: str = "") -> PairSample:
+    """Two images or two scans as a pair; modalities are taken to be one.
+
+    Raises:
+        ValueError: a file is missing or damaged, or one is an image and the other a scan.
+    """
+    kinds = [VolumeSample if is_volume(path) else ImageSample for path in (fixed, moving)]
+    if kinds[0] is not kinds[1]:
+        raise ValueError(f"a pair must be two images or two scans, got {fixed} and {moving}")
+    first, second = (read_unlabelled(path, kinds[0]) for path in (fixed, moving))
+    name = name or f"{first.name}-{second.name}"
+    if isinstance(first, ImageSample):
+        return PairSample(first.image, second.image, name=name)
+    spacing = np.array([first.spacing_mm, second.spacing_mm], float)
+    affines = np.array([first.affine, second.affine], float)
+    return PairSample(first.volume, second.volume, spacing_mm=spacing, affines=affines, name=name)
+
+
+def open_volume(path: Path) -> Grid:
+    """The header of a scan.
+
+    Raises:
+        ValueError: there is no such file, or it is no scan.
+    """
+    if path.is_dir():
+        if (series := open_series(path)) is None:
+            raise ValueError(f"{path} must hold one DICOM series, found none")
+        return series
+    if not path.is_file():
+        raise ValueError(f"scan {path} must exist")
+    if path.name.lower().endswith(NIFTI_SUFFIXES):
+        return open_nifti(path)
+    if not is_volume(path):
+        raise ValueError(f"{path} must be a scan: {', '.join(VOLUME_SUFFIXES)} or a folder of DICOM slices")
+    return open_itk(path)
+
+
+def is_volume(path: Path) -> bool:
+    """True for the name of a scan's file, and for folders."""
+    return path.is_dir() or path.name.lower().endswith(VOLUME_SUFFIXES)
+
+
+def volume_stem(path: Path) -> str:
+    """A scan's name: its file's without the suffix, which may have two dots."""
+    return path.name if path.is_dir() else stem(path, VOLUME_SUFFIXES)
+
+
+def files_in(folder: Path, kind: type) -> list[Path]:
+    """The images or scans of a folder, by name; label maps by their usual ends are left out.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if kind is ImageSample:
+        found, what = list_images(folder), f"images ({', '.join(IMAGE_SUFFIXES)})"
+    else:
+        every = sorted(path for path in folder.iterdir() if path.name[0] != "." and path.is_file())
+        found = [path for path in every if path.name.lower().endswith(VOLUME_SUFFIXES)]
+        found = [path for path in found if not volume_stem(path).lower().endswith(LABEL_ENDS)]
+        what = f"scans ({', '.join(VOLUME_SUFFIXES)}, or one DICOM series)"
+        if not found and open_series(folder) is not None:
+            return [folder]
+    if not found:
+        raise ValueError(f"{folder} must hold {what}, found none")
+    return found
