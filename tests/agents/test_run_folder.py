@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,15 +23,19 @@ from visionrl.agents.networks.extractor import VisionExtractor
 from visionrl.agents.sb3.vec_env import make_vec_env
 from visionrl.agents.training import train as training
 from visionrl.agents.training.checkpoint import last_checkpoint, load_checkpoint, save_checkpoint
+from visionrl.agents.training.config import TrainConfig
 from visionrl.agents.training.lock import locked
 from visionrl.agents.training.run_files import write_json
 from visionrl.cli import main as cli
+from visionrl.datasets import ImageSample, load
+from visionrl.datasets.load import clear_cache
 from visionrl.rendering.files import WriteError, replacing
 from visionrl.supervised.trainer import save
 
 HOLDER = """
 import sys, time
 from pathlib import Path
+from visionrl.agents.training.config import TrainConfig
 from visionrl.agents.training.lock import locked
 
 with locked(Path(sys.argv[1])):
@@ -131,6 +136,53 @@ def test_a_run_that_began_in_the_meantime_is_left_alone(
     assert "continue it with --resume" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "r").iterdir()] == ["config.json"]
     assert (tmp_path / "r" / "config.json").read_text() == "the other's"
+
+
+def test_the_subjects_of_the_splits_stand_beside_the_run(photos: Path, tmp_path: Path, capsys: Any) -> None:
+    cli.main(line(photos, tmp_path))
+    splits = json.loads((tmp_path / "r" / "splits.json").read_text())
+    assert {split: len(subjects) for split, subjects in splits.items()} == {"train": 4, "val": 2, "test": 2}
+    assert sorted(subject for subjects in splits.values() for subject in subjects) == sorted(
+        str(number) for number in range(8)
+    )
+    for split, subjects in splits.items():  # and can be given as a split file
+        samples = load(
+            f"csv:{photos}", kind=ImageSample, split=split, split_file=str(tmp_path / "r" / "splits.json")
+        )
+        assert [sample.subject for sample in samples] == subjects
+
+
+def test_a_run_does_not_go_on_with_other_subjects(photos: Path, tmp_path: Path, capsys: Any) -> None:
+    own = tmp_path / "photos"
+    shutil.copytree(photos, own)
+    cli.main(line(own, tmp_path))
+    shutil.copy(own / "0.png", own / "8.png")
+    with (own / "points.csv").open("a") as file:
+        file.write("\n8.png,16,16\n")
+    clear_cache()
+    with pytest.raises(SystemExit) as stop:
+        cli.main(line(own, tmp_path, "--resume", "--timesteps", "256"))
+    shown = capsys.readouterr().err
+    assert stop.value.code == 2 and shown.count("\n") == 1
+    assert "subjects of the training split must be those of" in shown and "splits.json" in shown
+
+
+def test_what_was_killed_before_its_config_was_written_begins_anew(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "r").mkdir()
+    for name in (".lock", ".config.json.part", "splits.json"):
+        (tmp_path / "r" / name).write_text("{")
+    cli.main(line(photos, tmp_path))
+    assert json.loads((tmp_path / "r" / "splits.json").read_text())["train"]
+    assert not [path for path in (tmp_path / "r").iterdir() if path.name.startswith(".")]
+
+
+def test_the_folder_has_the_presets_name() -> None:
+    assert TrainConfig(env="Detection-v0", preset="caicedo2015").folder.name.startswith(
+        "Detection-v0-caicedo2015-"
+    )
+    assert TrainConfig(env="Detection-v0", preset="none", algo="dqn").folder.name.startswith(
+        "Detection-v0-dqn-"
+    )
 
 
 @contextmanager

@@ -22,8 +22,9 @@ from stable_baselines3 import DQN, PPO
 import visionrl
 from visionrl.agents import TrainConfig, load_model, make_vec_env, train
 from visionrl.agents.training.callback import RunCallback
-from visionrl.agents.training.config import describe_task, load_recipe, parse_args, resolve
+from visionrl.agents.training.config import describe_task, load_recipe, resolve
 from visionrl.agents.training.models import ALGORITHMS, FITS, build_model, fit_buffer
+from visionrl.agents.training.pairs import parse_args
 from visionrl.agents.training.run_files import space_from_json, space_to_json
 from visionrl.core import TASKS
 
@@ -91,13 +92,14 @@ def whole(
 
 def test_the_runs_folder(whole: TrainConfig) -> None:
     run = whole.folder
-    assert run.name == f"LandmarkLocalization-v0-{whole.algo}-small-s0"
+    assert run.name == f"LandmarkLocalization-v0-small-{whole.algo}-small-s0"
     found = {path.name for path in run.iterdir()}
     assert found == {
         *(
             "agent.zip",
             "policy.pt",
             "config.json",
+            "splits.json",
             "metrics.json",
             "curve.csv",
             "curve.png",

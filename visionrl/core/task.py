@@ -43,6 +43,7 @@ class Task(ABC, Generic[StateT]):
         observation_space: a Dict; images are channel-first uint8, keys are named by meaning. ``show`` makes it.
         action_space: Discrete, MultiDiscrete, or Box in [-1, 1].
         items: how many different things ``sample`` can start from (images, videos, ...).
+        subjects: who or what the samples of the split show, each once, as ``load`` found them.
         backends: array libraries that the middle runs on; ``("numpy",)`` where a step is a CPU algorithm.
         evaluation: constructor arguments with which the field evaluates, where they differ from training
             (whole videos instead of clips).
@@ -57,6 +58,7 @@ class Task(ABC, Generic[StateT]):
     observation_space: spaces.Dict = field(init=False)
     action_space: Space = field(init=False)
     items: int = field(init=False)
+    subjects: tuple[str, ...] = field(init=False, default=())
     backends: ClassVar[tuple[str, ...]] = ("numpy", "torch")
     evaluation: ClassVar[Mapping[str, Any]] = {}
     primary_metric: ClassVar[tuple[str, bool]] = ("is_success", True)
@@ -109,7 +111,9 @@ class Task(ABC, Generic[StateT]):
             "kind": self.sample_type,
             "default": self.embedded,
         }
-        return load(self.data, **{**given, **more})
+        samples = load(self.data, **{**given, **more})
+        self.subjects = tuple(dict.fromkeys(sample.subject or sample.name for sample in samples))
+        return samples
 
     def show(self, **observables: Observable | None) -> None:
         """State what the agent sees, which makes ``observation_space``; None leaves a key out."""
