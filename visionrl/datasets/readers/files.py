@@ -143,14 +143,16 @@ def stays_inside(path: Path, *roots: Path) -> bool:
     return any(real.is_relative_to(root.resolve()) for root in roots)
 
 
-def check_inside(path: Path, *roots: Path) -> Path:
+def check_inside(path: Path, *roots: Path, where: object) -> Path:
     """Checks a path that a file of a data set states.
 
     Raises:
-        ValueError: it leads out of all the folders.
+        ValueError: it leads out of all the folders; ``where`` names the file that states it.
     """
     if not stays_inside(path, *roots):
-        raise ValueError(f"{path} must lie in the data set's folder {roots[0]}, it leads outside; {OUTSIDE}")
+        raise ValueError(
+            f"{where}: {path} must lie in the data set's folder {roots[0]}, it leads outside; {OUTSIDE}"
+        )
     return path
 
 

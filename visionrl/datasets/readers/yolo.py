@@ -289,7 +289,7 @@ def _refuse_orphans(labels: Sequence[Path]) -> None:
 
 def _read(picture: Path, label: Path, layout: Layout, root: Path) -> ImageSample:
     """An image with its boxes."""
-    check_inside(picture, root)
+    check_inside(picture, root, where=label)
     image = read_image(picture)
     lines = read_lines(label, numeric=True) if label.is_file() else []
     rows = [_row(line.split(), layout, image.shape, f"{label}, line {number}") for number, line in lines]
