@@ -20,6 +20,7 @@ from visionrl.backbones import Backbone, list_backbones, make_backbone, make_cla
 from visionrl.backbones._weights import read_weights
 from visionrl.cli.play import action_names
 from visionrl.core import TaskVectorEnv, entry_of
+from visionrl.datasets.readers.files import FORMATS
 from visionrl.explain.deconv import deconvolve
 from visionrl.explain.saliency import grad_cam, occlusion_map, overlay
 from visionrl.rendering import write_png
@@ -260,7 +261,8 @@ def read_image(path: Path, channels: int, *, short: int = 0, size: tuple[int, ..
         short: the shorter side after resizing, or
         size: (h, w).
     """
-    with Image.open(path) as file:
+    Image.init()
+    with Image.open(path, formats=FORMATS) as file:
         picture = file.convert("L" if channels % 3 else "RGB")
     factor = short / min(picture.size)
     height, width = size or (round(picture.height * factor), round(picture.width * factor))

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from visionrl.datasets.readers.label_maps import refuse_soft_edges
+
 SIGNS = np.array([-1.0, -1.0, 1.0])  # of RAS, in which x, y and z of a volume grow
 PERCENTILES = (0.5, 99.5)
 MOST = 65_535  # the largest label
@@ -170,6 +172,7 @@ def to_labels(voxels: np.ndarray, file: Path) -> np.ndarray:
         raise ValueError(f"{file} must hold whole numbers >= 0, it is a label map")
     if not whole.any():
         raise ValueError(f"{file} must have a label > 0, every voxel is 0")
+    refuse_soft_edges(whole, file)
     return whole.astype(np.uint8 if whole.max() < 256 else np.int32)
 
 
