@@ -86,7 +86,7 @@ class MultiLandmarkLocalization3D(VolumeLandmark):
 
     @property
     def resolved_arguments(self) -> dict[str, Any]:
-        return {"target": list(self.agents)}
+        return {**super().resolved_arguments, "target": list(self.agents)}
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
