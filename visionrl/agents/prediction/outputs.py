@@ -9,8 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+
 from visionrl.agents.prediction.agent import Prediction
-from visionrl.core.results import Boxes, ImageClass, Points
+from visionrl.core.results import Boxes, ImageClass, Plane, Points
 from visionrl.rendering import replacing
 
 Contents = dict[str, str | bytes]  # what follows the name of a file, such as ".csv" -> its contents
@@ -113,3 +116,41 @@ def boxes_files(prediction: Prediction) -> Contents:
     rows = zip(result.labels, result.scores.tolist(), result.boxes.tolist(), strict=True)
     head = ["label", "score", "x0", "y0", "x1", "y1"]
     return {".csv": table([head, *([label, score, *box] for label, score, box in rows)])}
+
+
+@writes(Plane)
+def plane_files(prediction: Prediction) -> Contents:
+    """A view: its 4x4 matrix as text, the slice as a picture and, where millimetres are known, as MetaImage."""
+    result: Plane = prediction.result  # type: ignore[assignment]
+    known = result.matrix_mm is not None
+    matrix = result.matrix if result.matrix_mm is None else result.matrix_mm
+    head = (
+        f"# (column, row, depth, 1) of the slice to {'millimetres in LPS' if known else 'voxels (x, y, z)'}"
+    )
+    lines = [" ".join(f"{value:.9g}" for value in row) for row in matrix.tolist()]
+    found: Contents = {
+        ".matrix.txt": "\n".join([head, *lines]) + "\n",
+        ".slice.png": cv2.imencode(".png", result.image)[1].tobytes(),
+    }
+    return {**found, ".slice.mha": meta_image(result.image, matrix)} if known else found
+
+
+def meta_image(image: np.ndarray, matrix: np.ndarray) -> bytes:
+    """A slice as MetaImage, a volume of one plane where it lies in the patient.
+
+    Args:
+        image: (H, W) uint8.
+        matrix: (4, 4), from (column, row, depth, 1) to millimetres in LPS, axes at right angles.
+    """
+    sides = np.linalg.norm(matrix[:3, :3], axis=0)
+    numbers = {
+        "TransformMatrix": (matrix[:3, :3] / sides).T.ravel(),
+        "Offset": matrix[:3, 3],
+        "ElementSpacing": sides,
+    }
+    text = "".join(f"{key} = {' '.join(f'{x:.12g}' for x in row)}\n" for key, row in numbers.items())
+    head = "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n"
+    size = (
+        f"DimSize = {image.shape[1]} {image.shape[0]} 1\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n"
+    )
+    return (head + text + size).encode() + image.tobytes()
