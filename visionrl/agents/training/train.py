@@ -84,6 +84,7 @@ def train(config: TrainConfig) -> Path:
         env = make_training_env(wanted)
         if earlier is None:
             wanted = resolve_env_args(wanted, env.get_attr("task")[0])
+        check_expert(wanted, env.get_attr("task")[0])
     wanted = fit_buffer(wanted, env, given="buffer_size" in config.algo_kwargs)
     model = build_model(wanted, env)
     if wanted.teacher:
@@ -111,6 +112,17 @@ def resolve_env_args(config: TrainConfig, task: Task) -> TrainConfig:
         if seen != task.observation_space:
             raise ValueError(f"observations of split {split!r} must be {task.observation_space}, got {seen}")
     return settled
+
+
+def check_expert(config: TrainConfig, task: Task) -> None:
+    """Refuse to imitate where the data do not say what is right.
+
+    Raises:
+        ValueError: names the argument.
+    """
+    for name in ("clone_steps", "demo_steps"):
+        if (steps := getattr(config, name)) and not task.knows_truth:
+            raise ValueError(f"{name} must be 0 on data without truth, where there is no expert, got {steps}")
 
 
 def start_from_teacher(model: Any, teacher: str) -> None:
