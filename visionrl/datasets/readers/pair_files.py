@@ -35,6 +35,7 @@ from visionrl.datasets.readers.scan_grid import (
     to_labels,
     to_volume,
     to_voxels,
+    volume_affine,
     volume_spacing,
 )
 from visionrl.datasets.readers.scan_points import SYSTEMS, PointsFile
@@ -136,7 +137,10 @@ def _volumes(folder: Path, cells: Cells, where: str, system: str | None) -> Pair
     }
     fixed, moving = (to_grey(to_volume(grid), grid.file)[None] for grid in grids)
     spacing = np.stack([volume_spacing(grid) for grid in grids])
-    return PairSample(fixed, moving, modalities=_modalities(cells), spacing_mm=spacing, **others)
+    affines = np.stack([volume_affine(grid) for grid in grids])
+    return PairSample(
+        fixed, moving, modalities=_modalities(cells), spacing_mm=spacing, affines=affines, **others
+    )
 
 
 def open_grid(file: Path) -> Grid:
