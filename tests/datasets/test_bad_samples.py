@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import visionrl
 from visionrl.datasets import Entry, ImageSample, clear_cache, load
 from visionrl.datasets.guard import decoding
 
@@ -134,7 +133,6 @@ def test_comments_in_pts_files_are_skipped(tmp_path, comment):
 
 
 def test_a_whole_number_names_a_target(tmp_path):
-    assert visionrl.__name__ == "visionrl"
     data = [
         ImageSample(np.zeros((1, 60, 60), np.uint8), points={"13": (9, 9), "5": (20, 9)}, name=str(k))
         for k in range(2)

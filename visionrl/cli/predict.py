@@ -35,6 +35,8 @@ class Predict:
     """What a classical method learns from, "FORMAT:PATH"; default the embedded set."""
     pictures: bool = True
     """Write annotated pictures."""
+    voc: bool = False
+    """Write boxes as Pascal VOC's XML too, a file an image."""
     seed: Annotated[int, Ge(0)] = 0
     """Seed of where episodes start."""
     device: str = "auto"
@@ -69,6 +71,7 @@ class Predict:
                 self.out,
                 overwrite=self.overwrite,
                 pictures=self.pictures,
+                voc=self.voc,
                 seed=self.seed,
                 tell=lambda done, total: shown.update(bar, completed=done),
             )

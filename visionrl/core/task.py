@@ -53,6 +53,9 @@ class Task(ABC, Generic[StateT]):
             conformance checks look for them.
         sample_type: what ``load`` gives: ``ImageSample``, ``VolumeSample``, ...
         embedded: name of the embedded data set that ``data=None`` stands for.
+        unlabelled_type: what the task takes without labels; None: ``sample_type``.
+        knows_truth: False where samples have labels too few to tell what is right, so that there is no expert;
+            ``setup`` then states the ``primary_metric`` of those that are left.
     """
 
     observation_space: spaces.Dict = field(init=False)
@@ -65,6 +68,8 @@ class Task(ABC, Generic[StateT]):
     hidden: ClassVar[tuple[str, ...]] = ()
     sample_type: ClassVar[type]
     embedded: ClassVar[str | None] = None
+    unlabelled_type: ClassVar[type | None] = None
+    knows_truth: bool = field(init=False)
 
     data: Any = None
     """None for the embedded set, "FORMAT:PATH", the name of an embedded set, or a sequence of samples."""
@@ -89,6 +94,7 @@ class Task(ABC, Generic[StateT]):
         for name in NAMES & set(vars(self)):
             setattr(self, name, _as_names(getattr(self, name)))
         check_arguments(self)
+        self.knows_truth = self.labelled
         self.setup()
         if not self.labelled:
             for name in NEED_LABELS:
@@ -149,7 +155,7 @@ class Task(ABC, Generic[StateT]):
 
     @abstractmethod
     def metrics(self, state: StateT) -> dict[str, Array]:
-        """(B,) each; the unit is the key's suffix. ``is_success`` must be among them."""
+        """(B,) each; the unit is the key's suffix. ``is_success`` must be among them where ``knows_truth``."""
 
     @abstractmethod
     def expert(self, state: StateT) -> Array:

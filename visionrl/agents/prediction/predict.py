@@ -15,7 +15,14 @@ import numpy as np
 
 from visionrl.agents.prediction.agent import Agent
 from visionrl.agents.prediction.inputs import Input
-from visionrl.agents.prediction.outputs import contents_of, write_all
+from visionrl.agents.prediction.outputs import (
+    Done,
+    contents_of,
+    folder_contents,
+    voc_xml,
+    write_all,
+    write_in,
+)
 from visionrl.rendering import write_png
 
 LINES = "predictions.jsonl"
@@ -43,14 +50,16 @@ def predict_files(
     *,
     overwrite: bool = False,
     pictures: bool = True,
+    voc: bool = False,
     seed: int = 0,
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
     """Apply an agent to files one after another, and write what it finds.
 
     The folder gets ``predictions.jsonl``, a line a file as it is done; ``NAME.png``, the annotated pictures; and the
-    files of the result's kind, see ``outputs``. A file that cannot be read is reported and the others go on. Each file
-    that is written is whole, whenever the process ends.
+    files of the result's kind, see ``outputs``; those about the whole folder are written at the end, also where the
+    user ends it early. A file that cannot be read is reported and the others go on. Each file that is written is
+    whole, whenever the process ends.
 
     Args:
         agent: see ``Agent``.
@@ -58,19 +67,24 @@ def predict_files(
         out: the folder; made if it is not there.
         overwrite: replace results of earlier predictions.
         pictures: write the pictures.
+        voc: write boxes as Pascal VOC's XML too.
         seed: of where episodes start.
         tell: called after every file with the number of files that are done, and of all.
 
     Raises:
         FileExistsError: the folder has results already, and ``overwrite`` is off.
+        ValueError: ``voc`` is on for a task that finds no boxes.
     """
-    lines, failed, used = out / LINES, [], set[str]()
+    if voc and "detection" not in agent.entry.tags:
+        raise ValueError(f"voc must be off for tasks without boxes, got {agent.entry.id}")
+    lines, failed, used, done = out / LINES, [], set[str](), list[Done]()
     if lines.exists() and not overwrite:
         raise FileExistsError(f"{lines} exists; --overwrite replaces it, or give another --out")
     out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         log = os.open(lines, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
         stack.callback(os.close, log)
+        stack.callback(lambda: write_in(out, folder_contents(done)))
         for number, one in enumerate(inputs):
             try:
                 prediction = agent.predict_sample(agent.sample_of(one.read()), seed)
@@ -80,6 +94,8 @@ def predict_files(
                 continue
             stem = out / unused(prediction.name, used)
             contents = contents_of(prediction)
+            if voc:
+                contents[".xml"] = voc_xml(one.file, prediction)
             written = write_all(stem, contents)
             if pictures:
                 path = stem.with_name(stem.name + ".png")
@@ -87,6 +103,7 @@ def predict_files(
             about: dict[str, Any] = {"file": one.file, **prediction.to_json(), "agent": agent.name}
             about["written"] = [path.name for path in written]
             os.write(log, (json.dumps(about) + "\n").encode())
+            done.append(Done.of(one.file, prediction))
             tell(number + 1, len(inputs))
     return Report(len(inputs) - len(failed), failed)
 

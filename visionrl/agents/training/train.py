@@ -99,6 +99,7 @@ def train(config: TrainConfig) -> Path:
             wanted, subjects = resolve_env_args(wanted, task)
         else:
             check_subjects(run, task)
+        check_expert(wanted, task)
         wanted = fit_buffer(wanted, env, given="buffer_size" in config.algo_kwargs)
         model = build_model(wanted, env)
         if wanted.teacher:
@@ -159,6 +160,17 @@ def check_subjects(run: Path, task: Task) -> None:
     if changed := sorted(set(began) ^ set(task.subjects)):
         how = "new" if changed[0] in task.subjects else "missing"
         raise ValueError(f"subjects of the training split must be those of {path}, {changed[0]!r} is {how}")
+
+
+def check_expert(config: TrainConfig, task: Task) -> None:
+    """Refuse to imitate where the data do not say what is right.
+
+    Raises:
+        ValueError: names the argument.
+    """
+    for name in ("clone_steps", "demo_steps"):
+        if (steps := getattr(config, name)) and not task.knows_truth:
+            raise ValueError(f"{name} must be 0 on data without truth, where there is no expert, got {steps}")
 
 
 def start_from_teacher(model: Any, teacher: str) -> None:

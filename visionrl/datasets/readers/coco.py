@@ -210,7 +210,7 @@ def _read(part: Part, where: str, image: dict[str, Any], rows: Rows) -> ImageSam
     if file is None:
         looked = ", ".join(map(str, part.places))
         raise ValueError(f"{where}: picture {image['file_name']!r:.300} must lie in one of {looked}")
-    check_inside(file, *part.places)
+    check_inside(file, *part.places, where=where)
     pixels = read_image(file)
     width, height = image.get("width") or 0, image.get("height") or 0
     if not all(type(side) in (int, float) for side in (width, height)):
