@@ -65,7 +65,7 @@ def validate(sample: Any, index: int, kind: type[Any] | None = None) -> Any:
             f"sample {index}: name and subject must be strings, got {sample.name!r}, {sample.subject!r}"
         )
     name = sample.name or str(index)
-    where = f"sample {index} ({name!r})"
+    where = f"sample {index} ({name!r:.300})"
     check = next(check for known, check in _CHECKS.items() if isinstance(sample, known))
     return replace(check(sample, where), name=name, subject=sample.subject or name)
 
