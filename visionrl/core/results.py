@@ -90,7 +90,7 @@ class Boxes:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; boxes are (x, y, width, height), as in COCO."""
-        sides = np.concatenate([self.boxes[:, :2], self.boxes[:, 2:] - self.boxes[:, :2]], axis=1).tolist()
+        sides = corner_and_sides(self.boxes).tolist()
         rows = zip(sides, self.labels, self.scores.tolist(), strict=True)
         return {"boxes": [{"label": label, "bbox": box, "score": score} for box, label, score in rows]}
 
@@ -114,3 +114,28 @@ class ImageClass:
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return {"label": self.label, "glimpses": self.glimpses.tolist()}
+
+
+@dataclass(frozen=True)
+class BoxTrack:
+    """The box of one object in each frame of a video.
+
+    Attributes:
+        boxes: (T, 4) float64, (x0, y0, x1, y1) edges in pixels of the file, (0, 0) the upper left corner of the frame;
+            of the first frames, up to the last that is done.
+    """
+
+    boxes: np.ndarray
+
+    def joined(self, others: Sequence[BoxTrack]) -> BoxTrack:
+        """The first of them: a video has one object."""
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; boxes are (x, y, width, height), three decimals."""
+        return {"boxes": np.round(corner_and_sides(self.boxes), 3).tolist()}
+
+
+def corner_and_sides(boxes: np.ndarray) -> np.ndarray:
+    """(N, 4) x, y, width, height of edges (x0, y0, x1, y1)."""
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
