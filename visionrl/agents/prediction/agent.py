@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -15,7 +15,7 @@ from gymnasium.utils.seeding import np_random
 from visionrl.agents.evaluation.episodes import Episodes, Plan, rollout, run_each, task_kwargs
 from visionrl.core import BASELINES, Task, batch, did_you_mean, entry_of, make_task
 from visionrl.core.results import Result
-from visionrl.datasets import ImageSample, PairSample, VideoSample, VolumeSample
+from visionrl.datasets import ImageSample, MotSample, PairSample, VideoSample, VolumeSample, load
 from visionrl.datasets.unlabelled import read_unlabelled, read_unlabelled_pair, unlabelled_video
 
 # arguments of a run that concern the data it learnt from
@@ -146,6 +146,10 @@ class Agent:
             raise ValueError(f"moving {rule} {self.entry.id}")
         if isinstance(data, str | Path) and kind is PairSample:
             return replace(read_unlabelled_pair(Path(data), Path(moving)), **more)
+        if isinstance(data, str | Path) and kind is MotSample:
+            return replace(only_one(load(f"mot:{data}", kind=kind, split="all"), data), **more)
+        if kind is MotSample:
+            return MotSample(frames_first(data), **more)
         if isinstance(data, str | Path) and kind in (ImageSample, VolumeSample):
             return replace(read_unlabelled(Path(data), kind), **more)
         if kind is ImageSample:
@@ -170,6 +174,17 @@ def channels_first(image: Any) -> np.ndarray:
     if array.ndim == 2:
         return array[None]
     return array.transpose(2, 0, 1) if array.ndim == 3 and array.shape[2] in (1, 3) else array
+
+
+def only_one(samples: Sequence[Any], data: Any) -> Any:
+    """The one sample of a data set.
+
+    Raises:
+        ValueError: there are more.
+    """
+    if len(samples) != 1:
+        raise ValueError(f"data must be one sequence, {data} holds {len(samples)}")
+    return samples[0]
 
 
 def frames_first(video: Any) -> Any:

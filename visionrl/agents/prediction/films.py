@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from visionrl.agents.prediction.agent import Prediction
+from visionrl.agents.prediction.track_view import draw_tracks
+from visionrl.core.results import Tracks
 from visionrl.rendering import replacing, usual_zoom, write_gif
 
 KINDS = ("gif", "webp", "mp4")
@@ -75,6 +78,18 @@ def film_file(path: Path, count: int, fps: float) -> Iterator[Film]:
     kept = np.linspace(0, count - 1, count if whole else min(count, MOST_PICTURES)).round().astype(int)
     with (mp4_file if whole else pictures_file)(path, fps) as add:
         yield Film(frozenset(kept.tolist()), None if whole else LONGEST_SIDE, add)
+
+
+def tracks_film(path: Path, prediction: Prediction, options: FilmOptions) -> Path:
+    """The film of a video with the tracks that were found in it."""
+    found: Tracks = prediction.result  # type: ignore[assignment]
+    bank = prediction.task.bank  # type: ignore[attr-defined]
+    count = int(bank.lengths[0])
+    with film_file(path, count, options.fps) as film:
+        for number in sorted(film.numbers):
+            here, frame = found.frames == number, bank.image(number)
+            film.add(draw_tracks(frame, found.ids[here], found.boxes[here], film.zoom(frame.shape[:2])))
+    return path
 
 
 @contextmanager

@@ -8,7 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from visionrl.datasets import ImageSample, PairSample, VideoSample, VolumeSample, list_formats, load
+from visionrl.datasets import (
+    ImageSample,
+    MotSample,
+    PairSample,
+    VideoSample,
+    VolumeSample,
+    list_formats,
+    load,
+)
 from visionrl.datasets.formats import parse
 from visionrl.datasets.unlabelled import files_in, read_unlabelled, read_unlabelled_pair, unlabelled_video
 
@@ -59,6 +67,8 @@ def inputs_of(words: Sequence[str], kind: type, box: Sequence[float] | None = No
         return [Input(str(alone[0]), partial(lambda one: one, unlabelled_video(alone[0], box)))]
     if kind is VideoSample and alone:
         raise ValueError(f"box must be given for {alone[0]}: x,y,w,h of the object in the first frame")
+    if kind is MotSample:
+        return found + [one for path in alone for one in from_format(f"mot:{path}", kind)]
     if kind not in (ImageSample, VolumeSample) and alone:
         names = ", ".join(sorted(formats))
         raise ValueError(f"files must be FORMAT:PATH with one of {names}, got {str(alone[0])!r}")

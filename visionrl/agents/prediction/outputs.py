@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from visionrl.agents.prediction.agent import Prediction
-from visionrl.core.results import Boxes, BoxTrack, ImageClass, Points, corner_and_sides
+from visionrl.core.results import Boxes, BoxTrack, ImageClass, Points, Tracks, corner_and_sides
 from visionrl.rendering import replacing
 
 Contents = dict[str, str | bytes]  # what follows the name of a file, such as ".csv" -> its contents
@@ -130,6 +130,20 @@ def track_files(prediction: Prediction) -> Contents:
         ".otb.txt": "".join(line + "\n" for line in otb),
         ".mot.txt": "".join(mot),
     }
+
+
+@writes(Tracks)
+def tracks_files(prediction: Prediction) -> Contents:
+    """The tracks of many objects as the MOTChallenge wants results."""
+    result: Tracks = prediction.result  # type: ignore[assignment]
+    rows = zip(
+        result.frames.tolist(),
+        result.ids.tolist(),
+        corner_and_sides(result.boxes),
+        result.scores.tolist(),
+        strict=True,
+    )
+    return {".mot.txt": "".join(mot_line(*row) for row in rows)}
 
 
 def boxes_line(frame: int, edges: np.ndarray) -> str:

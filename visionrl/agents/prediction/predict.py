@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 
 from visionrl.agents.prediction.agent import Agent, Prediction
-from visionrl.agents.prediction.films import FilmOptions
+from visionrl.agents.prediction.films import FilmOptions, tracks_film
 from visionrl.agents.prediction.inputs import Input
 from visionrl.agents.prediction.outputs import contents_of, write_all
 from visionrl.agents.prediction.track import predict_track
-from visionrl.core.results import BoxTrack
-from visionrl.datasets import VideoSample
+from visionrl.core.results import BoxTrack, Tracks
+from visionrl.datasets import MotSample, VideoSample
 from visionrl.rendering import write_png
 
 LINES = "predictions.jsonl"
@@ -123,14 +123,16 @@ def predict_one(
         prediction, written = predict_track(agent, sample, stem, seed, films, shown)
     else:
         prediction, written = agent.predict_sample(sample, seed), []
-        if shown:
+        if shown and isinstance(prediction.result, Tracks):
+            written.append(tracks_film(shown, prediction, films))
+        elif shown:
             written.append(write_png(shown, beside(prediction.pictures()[:MOST_PICTURES])))
     return prediction, list(dict.fromkeys([*written, *write_all(stem, contents_of(prediction))]))
 
 
 def shown_as(stem: Path, kind: type, film: str) -> Path:
     """The picture of a sample, or the film of a video."""
-    return stem.with_name(f"{stem.name}.{film if kind is VideoSample else 'png'}")
+    return stem.with_name(f"{stem.name}.{film if kind in (VideoSample, MotSample) else 'png'}")
 
 
 def check_apart(paths: list[Path], sources: set[Path]) -> None:

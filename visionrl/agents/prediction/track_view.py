@@ -102,6 +102,17 @@ def draw_view(image: np.ndarray, looked: FrameView, zoom: float | None = None) -
     return canvas.pixels
 
 
+def draw_tracks(
+    image: np.ndarray, ids: np.ndarray, boxes: np.ndarray, zoom: float | None = None
+) -> np.ndarray:
+    """A frame, (H, W, C) uint8, with boxes (N, 4) and the numbers (N,) of their tracks: (H', W', 3) uint8."""
+    canvas = Canvas(image.transpose(2, 0, 1), zoom)
+    for identity, box in zip(ids.tolist(), boxes, strict=True):
+        canvas.box(box, "agent")
+        canvas.text(str(identity), box[:2])
+    return canvas.pixels
+
+
 def inset(picture: np.ndarray, looked: FrameView, wide: int) -> np.ndarray:
     """A picture, (H', W', 3), with the agent's own view in a lower corner, away from the box.
 
