@@ -16,9 +16,8 @@ COMMANDS = {
     "play": "Play a task by keyboard; without a display or pygame, write a film of the expert instead.",
     "train": "Train an agent, compare it with the baselines on the test split, save it.",
     "evaluate": "Compare a trained agent with random, classical methods and the expert.",
-    "predict": "Apply a trained agent to new files without labels; write what it finds.",
+    "predict": "Apply a trained agent, or a classical method, to new files without labels; write what it finds.",
     "explain": "Write a picture of where an agent, a classifier or a backbone looks.",
-    "track": "Follow an object through a video: write its boxes, and a film of them.",
     "completion": "Complete a command line in bash: names of tasks, presets, options, arguments.",
 }
 

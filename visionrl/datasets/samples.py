@@ -80,8 +80,8 @@ class MotSample:
 
     Attributes:
         frames: T frames, as in ``VideoSample``.
-        ids: T arrays (N,) of whole numbers, none twice in a frame: which objects are in the frame.
-        boxes: T arrays (N, 4) float, (x0, y0, x1, y1) in pixels, hidden parts included.
+        ids: T arrays (N,) of whole numbers, none twice in a frame: which objects are in the frame; None: unknown.
+        boxes: T arrays (N, 4) float, (x0, y0, x1, y1) in pixels, hidden parts included; None: unknown, as the ids.
         visibility: T arrays (N,) float, the part of each that is not hidden, 0 to 1; None: all of it.
         detections: T arrays (M, 5) float, (x0, y0, x1, y1, score), what a detector found; None: no detector ran.
         name: what errors and tables call it.
@@ -89,8 +89,8 @@ class MotSample:
     """
 
     frames: Sequence[np.ndarray] | np.ndarray
-    ids: Sequence[np.ndarray]
-    boxes: Sequence[np.ndarray]
+    ids: Sequence[np.ndarray] | None = None
+    boxes: Sequence[np.ndarray] | None = None
     visibility: Sequence[np.ndarray] | None = None
     detections: Sequence[np.ndarray] | None = None
     name: str = ""

@@ -65,7 +65,7 @@ def validate(sample: Any, index: int, kind: type[Any] | None = None) -> Any:
             f"sample {index}: name and subject must be strings, got {sample.name!r}, {sample.subject!r}"
         )
     name = sample.name or str(index)
-    where = f"sample {index} ({name!r})"
+    where = f"sample {index} ({name!r:.300})"
     check = next(check for known, check in _CHECKS.items() if isinstance(sample, known))
     return replace(check(sample, where), name=name, subject=sample.subject or name)
 
@@ -120,6 +120,10 @@ def _mot_sample(sample: MotSample, where: str) -> MotSample:
     """The checked video of many objects."""
     frames = _frames(sample.frames, where)
     given = {key: getattr(sample, key) for key in ("ids", "boxes", "visibility", "detections")}
+    if (given["ids"] is None) != (given["boxes"] is None):
+        raise ValueError(f"{where}: ids and boxes must be given together, or neither")
+    if given["ids"] is None and given["detections"] is None:
+        raise ValueError(f"{where}: ids and boxes, or detections, must be given, got none")
     rows = {key: value for key, value in given.items() if value is not None}
     for name, value in rows.items():
         if len(value) != len(frames):
@@ -137,6 +141,17 @@ def _mot_sample(sample: MotSample, where: str) -> MotSample:
 
 def _mot_frame(rows: dict[str, Any], sides: tuple[int, int], where: str) -> dict[str, np.ndarray]:
     """The checked objects and detections of one frame."""
+    plain = _mot_objects(rows, sides, where) if "ids" in rows else {}
+    if "detections" in rows:
+        found = plain["detections"] = as_floats(rows["detections"], f"{where}: detections").reshape(-1, 5)
+        check_boxes(found[:, :4], f"{where}, detections")
+        if not np.isfinite(found[:, 4]).all():
+            raise ValueError(f"{where}: scores of detections must be finite, got {found[:, 4].tolist()}")
+    return plain
+
+
+def _mot_objects(rows: dict[str, Any], sides: tuple[int, int], where: str) -> dict[str, np.ndarray]:
+    """The checked objects of one frame."""
     ids, boxes = as_floats(rows["ids"], f"{where}: ids").reshape(-1), check_boxes(rows["boxes"], where)
     plain = {"ids": ids.astype(np.int64), "boxes": boxes}
     if len(ids) != len(boxes) or len(np.unique(ids)) < len(ids) or (ids != plain["ids"]).any():
@@ -148,11 +163,6 @@ def _mot_frame(rows: dict[str, Any], sides: tuple[int, int], where: str) -> dict
         part = plain["visibility"] = as_floats(rows["visibility"], f"{where}: visibility").reshape(-1)
         if len(part) != len(boxes) or not ((part >= 0) & (part <= 1)).all():
             raise ValueError(f"{where}: visibility must be in [0, 1], one a box, got {part.tolist()}")
-    if "detections" in rows:
-        found = plain["detections"] = as_floats(rows["detections"], f"{where}: detections").reshape(-1, 5)
-        check_boxes(found[:, :4], f"{where}, detections")
-        if not np.isfinite(found[:, 4]).all():
-            raise ValueError(f"{where}: scores of detections must be finite, got {found[:, 4].tolist()}")
     return plain
 
 

@@ -8,9 +8,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from visionrl.datasets import ImageSample, PairSample, VolumeSample, list_formats, load
+from visionrl.datasets import (
+    ImageSample,
+    MotSample,
+    PairSample,
+    VideoSample,
+    VolumeSample,
+    list_formats,
+    load,
+)
 from visionrl.datasets.formats import parse
-from visionrl.datasets.unlabelled import files_in, read_unlabelled, read_unlabelled_pair
+from visionrl.datasets.unlabelled import files_in, read_unlabelled, read_unlabelled_pair, unlabelled_video
 
 
 @dataclass(frozen=True)
@@ -26,15 +34,16 @@ class Input:
     read: Callable[[], Any]
 
 
-def inputs_of(words: Sequence[str], kind: type) -> list[Input]:
+def inputs_of(words: Sequence[str], kind: type, box: Sequence[float] | None = None) -> list[Input]:
     """The inputs that words of a command line name: files, folders, "FORMAT:PATH"; for pairs, files two by two.
 
     Args:
         words: in order.
         kind: of the samples.
+        box: (x, y, width, height) of the object in the first frame of the one video, pixels.
 
     Raises:
-        ValueError: there is none, or a word names no file.
+        ValueError: there is none, or a word names no file, or the box is not in the video.
     """
     if not words:
         raise ValueError("files must be one or more files, folders or FORMAT:PATH, got none")
@@ -48,8 +57,18 @@ def inputs_of(words: Sequence[str], kind: type) -> list[Input]:
             alone.append(Path(word).expanduser())
     if missing := [path for path in alone if not path.exists()]:
         raise ValueError(f"files must exist, got {str(missing[0])!r}")
+    if box is not None and (kind is not VideoSample or found or len(alone) > 1):
+        raise ValueError(
+            f"box must be given for one video, a file or a folder of pictures, got {' '.join(words)}"
+        )
     if kind is PairSample:
         return found + pairs_of(alone)
+    if kind is VideoSample and box is not None:
+        return [Input(str(alone[0]), partial(lambda one: one, unlabelled_video(alone[0], box)))]
+    if kind is VideoSample and alone:
+        raise ValueError(f"box must be given for {alone[0]}: x,y,w,h of the object in the first frame")
+    if kind is MotSample:
+        return found + [one for path in alone for one in from_format(f"mot:{path}", kind)]
     if kind not in (ImageSample, VolumeSample) and alone:
         names = ", ".join(sorted(formats))
         raise ValueError(f"files must be FORMAT:PATH with one of {names}, got {str(alone[0])!r}")
@@ -57,6 +76,21 @@ def inputs_of(words: Sequence[str], kind: type) -> list[Input]:
         files = files_in(place, kind) if place.is_dir() else [place]
         found += [Input(str(file), partial(read_unlabelled, file, kind)) for file in files]
     return found
+
+
+def parse_box(text: str) -> list[float]:
+    """Parse the four numbers of "x,y,w,h".
+
+    Raises:
+        ValueError: they are not four numbers.
+    """
+    try:
+        box = [float(part) for part in text.split(",")]
+    except ValueError:
+        box = []
+    if len(box) != 4:
+        raise ValueError(f"box must be four numbers x,y,w,h, got {text!r}")
+    return box
 
 
 def from_format(word: str, kind: type) -> list[Input]:

@@ -13,7 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from visionrl.agents.prediction.agent import Agent
+from visionrl.agents.prediction.agent import Agent, Prediction
+from visionrl.agents.prediction.films import FilmOptions, tracks_film
 from visionrl.agents.prediction.inputs import Input
 from visionrl.agents.prediction.outputs import (
     Done,
@@ -23,10 +24,14 @@ from visionrl.agents.prediction.outputs import (
     write_all,
     write_in,
 )
+from visionrl.agents.prediction.track import predict_track
+from visionrl.core.results import BoxTrack, Tracks
+from visionrl.datasets import MotSample, VideoSample
 from visionrl.rendering import write_png
 
 LINES = "predictions.jsonl"
 WIDEST = 4  # pictures beside one another
+GIFS = FilmOptions()
 MOST_PICTURES = 16  # in the picture of one file
 
 
@@ -37,10 +42,12 @@ class Report:
     Attributes:
         done: how many have results.
         failed: (file, what is wrong) of the others.
+        stopped: the user ended it at this file; empty where not.
     """
 
     done: int
     failed: list[tuple[str, str]]
+    stopped: str = ""
 
 
 def predict_files(
@@ -52,23 +59,25 @@ def predict_files(
     pictures: bool = True,
     voc: bool = False,
     seed: int = 0,
+    films: FilmOptions = GIFS,
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
     """Apply an agent to files one after another, and write what it finds.
 
-    The folder gets ``predictions.jsonl``, a line a file as it is done; ``NAME.png``, the annotated pictures; and the
-    files of the result's kind, see ``outputs``; those about the whole folder are written at the end, also where the
-    user ends it early. A file that cannot be read is reported and the others go on. Each file that is written is
-    whole, whenever the process ends.
+    The folder gets ``predictions.jsonl``, a line a file as it is done; ``NAME.png``, the annotated pictures, or for a
+    video a film; and the files of the result's kind, see ``outputs``; those about the whole folder are written at the
+    end, also where the user ends it early. A file that cannot be read is reported and the others go on. Each file that
+    is written is whole, whenever the process ends.
 
     Args:
         agent: see ``Agent``.
         inputs: the files.
         out: the folder; made if it is not there.
         overwrite: replace results of earlier predictions.
-        pictures: write the pictures.
+        pictures: write the pictures and films.
         voc: write boxes as Pascal VOC's XML too.
         seed: of where episodes start.
+        films: how films are made, and whether each frame is shown as it is done.
         tell: called after every file with the number of files that are done, and of all.
 
     Raises:
@@ -81,31 +90,75 @@ def predict_files(
     if lines.exists() and not overwrite:
         raise FileExistsError(f"{lines} exists; --overwrite replaces it, or give another --out")
     out.mkdir(parents=True, exist_ok=True)
+    sources, stopped = {Path(one.file).resolve() for one in inputs}, ""
     with ExitStack() as stack:
         log = os.open(lines, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
         stack.callback(os.close, log)
         stack.callback(lambda: write_in(out, folder_contents(done)))
         for number, one in enumerate(inputs):
             try:
-                prediction = agent.predict_sample(agent.sample_of(one.read()), seed)
+                sample = agent.sample_of(one.read())
+                stem = out / unused(sample.name, used)
+                shown = shown_as(stem, agent.sample_type, films.kind) if pictures else None
+                check_apart([shown] if shown else [], sources)
+                prediction, written = predict_one(agent, sample, stem, seed, films, shown)
             except (ValueError, OSError, ImportError) as error:
                 failed.append((one.file, str(error).replace("\n", " ")))
                 tell(number + 1, len(inputs))
                 continue
-            stem = out / unused(prediction.name, used)
-            contents = contents_of(prediction)
             if voc:
-                contents[".xml"] = voc_xml(one.file, prediction)
-            written = write_all(stem, contents)
-            if pictures:
-                path = stem.with_name(stem.name + ".png")
-                written.append(write_png(path, beside(prediction.pictures()[:MOST_PICTURES])))
+                written += write_all(stem, {".xml": voc_xml(one.file, prediction)})
             about: dict[str, Any] = {"file": one.file, **prediction.to_json(), "agent": agent.name}
             about["written"] = [path.name for path in written]
             os.write(log, (json.dumps(about) + "\n").encode())
             done.append(Done.of(one.file, prediction))
             tell(number + 1, len(inputs))
-    return Report(len(inputs) - len(failed), failed)
+            if isinstance(prediction.result, BoxTrack) and len(prediction.result.boxes) < len(sample.frames):
+                stopped = one.file
+                break
+    return Report(len(done), failed, stopped)
+
+
+def predict_one(
+    agent: Agent, sample: Any, stem: Path, seed: int, films: FilmOptions, shown: Path | None
+) -> tuple[Prediction, list[Path]]:
+    """What the agent finds in one sample, and the files with it.
+
+    Args:
+        agent: see ``Agent``.
+        sample: of its ``sample_type``.
+        stem: the files' path without an ending.
+        seed: of where episodes start.
+        films: how a film is made.
+        shown: the picture or film; None makes none.
+
+    Raises:
+        ValueError: the sample is not what the task is about, or a frame cannot be read.
+    """
+    if agent.sample_type is VideoSample:
+        prediction, written = predict_track(agent, sample, stem, seed, films, shown)
+    else:
+        prediction, written = agent.predict_sample(sample, seed), []
+        if shown and isinstance(prediction.result, Tracks):
+            written.append(tracks_film(shown, prediction, films))
+        elif shown:
+            written.append(write_png(shown, beside(prediction.pictures()[:MOST_PICTURES])))
+    return prediction, list(dict.fromkeys([*written, *write_all(stem, contents_of(prediction))]))
+
+
+def shown_as(stem: Path, kind: type, film: str) -> Path:
+    """The picture of a sample, or the film of a video."""
+    return stem.with_name(f"{stem.name}.{film if kind in (VideoSample, MotSample) else 'png'}")
+
+
+def check_apart(paths: list[Path], sources: set[Path]) -> None:
+    """Refuse to write over a file that is looked at.
+
+    Raises:
+        ValueError: names that file.
+    """
+    if taken := [path for path in paths if path.resolve() in sources]:
+        raise ValueError(f"out must not be the folder of the files themselves, it would replace {taken[0]}")
 
 
 def unused(name: str, used: set[str]) -> str:
