@@ -15,12 +15,16 @@ from gymnasium.utils.seeding import np_random
 from visionrl.agents.evaluation.compare import plain
 from visionrl.agents.evaluation.episodes import Episodes, Plan, rollout, run_each, task_kwargs
 from visionrl.core import BASELINES, Task, batch, did_you_mean, entry_of, make_task
-from visionrl.core.results import Result
+from visionrl.core.results import Boxes, Result
 from visionrl.datasets import ImageSample, MotSample, PairSample, VideoSample, VolumeSample, load
 from visionrl.datasets.unlabelled import read_unlabelled, read_unlabelled_pair, unlabelled_video
+from visionrl.rendering import Canvas
 
 # arguments of a run that concern the data it learnt from
 OF_TRAINING = ("data", "split", "split_file", "split_ratios", "split_seed")
+
+
+MOST_BOXES = 12  # of a picture
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,9 @@ class Prediction:
     sample: Any
 
     def pictures(self) -> list[np.ndarray]:
-        """One annotated picture an episode, (H, W, 3) uint8 RGB."""
+        """One annotated picture an episode, (H, W, 3) uint8 RGB; of boxes one with the surest of all."""
+        if isinstance(self.result, Boxes):
+            return [boxes_picture(self.sample.image, self.result)]
         count = len(next(iter(vars(self.ends).values())))
         return [self.task.draw(batch.take(self.ends, row)) for row in range(count)]
 
@@ -169,6 +175,16 @@ class Agent:
         if kind is VideoSample:
             return replace(unlabelled_video(frames_first(data), box), **more)
         raise ValueError(f"data must be a {kind.__name__} for {self.entry.id}, got {type(data).__name__}")
+
+
+def boxes_picture(image: np.ndarray, found: Boxes) -> np.ndarray:
+    """The 12 surest boxes on an image (C, H, W), each with its class and score: (H', W', 3) uint8 RGB."""
+    canvas = Canvas(image)
+    for box in found.boxes[:MOST_BOXES]:
+        canvas.box(box, "agent")
+    for box, label, score in zip(found.boxes[:MOST_BOXES], found.labels, found.scores, strict=False):
+        canvas.text(f"{label} {score:.2f}", [box[0] + 2 / canvas.zoom, box[1] + 18 / canvas.zoom])
+    return canvas.pixels
 
 
 def channels_first(image: Any) -> np.ndarray:
