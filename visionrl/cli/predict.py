@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from annotated_types import Ge
@@ -49,6 +49,7 @@ class Predict:
 
         Raises:
             SystemExit: 1 if a file could not be read.
+            KeyboardInterrupt: Ctrl-C; the files that are there are whole.
         """
         from rich.console import Console
         from rich.progress import Progress
@@ -60,18 +61,23 @@ class Predict:
         check_out(self.out)
         agent = agent_named(self.agent, self.env, self.device, self.data)
         inputs = inputs_of(self.files, agent.sample_type)
-        console = Console(stderr=True)
+        console, reached = Console(stderr=True), 0
+
+        def tell(done: int, total: int) -> None:
+            nonlocal reached
+            reached = done
+            shown.update(bar, completed=done)
+
         with Progress(console=console, transient=True, disable=not console.is_terminal) as shown:
             bar = shown.add_task("predicting", total=len(inputs))
-            report = predict_files(
-                agent,
-                inputs,
-                self.out,
-                overwrite=self.overwrite,
-                pictures=self.pictures,
-                seed=self.seed,
-                tell=lambda done, total: shown.update(bar, completed=done),
-            )
+            options: dict[str, Any] = {"overwrite": self.overwrite, "pictures": self.pictures}
+            try:
+                report = predict_files(agent, inputs, self.out, seed=self.seed, tell=tell, **options)
+            except KeyboardInterrupt:
+                print(
+                    f"stopped after {reached} of {len(inputs)} files; results in {self.out}", file=sys.stderr
+                )
+                raise
         for file, why in report.failed:
             print(f"failed: {file}: {why}", file=sys.stderr)
         print(f"{report.done} of {len(inputs)} files; results in {self.out}")

@@ -62,14 +62,14 @@ def predict_files(
         tell: called after every file with the number of files that are done, and of all.
 
     Raises:
-        FileExistsError: the folder has results already, and ``overwrite`` is off.
+        FileExistsError: there is something in the folder already, and ``overwrite`` is off.
+        ValueError: it is the folder of one of the files, which a result could replace.
     """
-    lines, failed, used = out / LINES, [], set[str]()
-    if lines.exists() and not overwrite:
-        raise FileExistsError(f"{lines} exists; --overwrite replaces it, or give another --out")
+    failed, used = [], set[str]()
+    check_folder(out, inputs, overwrite)
     out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        log = os.open(lines, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
+        log = os.open(out / LINES, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
         stack.callback(os.close, log)
         for number, one in enumerate(inputs):
             try:
@@ -89,6 +89,25 @@ def predict_files(
             os.write(log, (json.dumps(about) + "\n").encode())
             tell(number + 1, len(inputs))
     return Report(len(inputs) - len(failed), failed)
+
+
+def check_folder(out: Path, inputs: Sequence[Input], overwrite: bool) -> None:
+    """Refuse to write into a folder that is not for results.
+
+    Raises:
+        FileExistsError: see ``predict_files``.
+        ValueError: likewise.
+    """
+    folder = out.resolve()
+    for place in (place.resolve() for one in inputs for place in one.places):
+        if folder in (place, place.parent):
+            raise ValueError(
+                f"out must be another folder than that of the files, got {out} with {place.name}"
+            )
+    if not overwrite and out.is_dir() and (there := sorted(out.iterdir())):
+        raise FileExistsError(
+            f"out must be a new or empty folder, {out} has {there[0].name}; --overwrite replaces results"
+        )
 
 
 def unused(name: str, used: set[str]) -> str:

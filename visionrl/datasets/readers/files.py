@@ -31,7 +31,7 @@ def read_image(path: Path) -> np.ndarray:
     Raises:
         ValueError: the file is missing, truncated, no image, or of float or 32-bit pixels.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     if not path.is_file():
         raise ValueError(f"image file {path} must exist")
@@ -42,6 +42,8 @@ def read_image(path: Path) -> np.ndarray:
             if picture.format == "PNG" and PNG_END not in content:
                 raise ValueError("the end of the PNG file is missing")
             upright = ImageOps.exif_transpose(picture)
+    except UnidentifiedImageError:
+        raise ValueError(f"image file {path} is truncated or no image: its kind is not known") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"image file {path} is truncated or no image: {error}") from error
     return _to_array(upright, path)
