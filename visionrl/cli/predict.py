@@ -64,6 +64,7 @@ class Predict:
 
         Raises:
             SystemExit: 1 if a file could not be read.
+            KeyboardInterrupt: Ctrl-C; the files that are there are whole.
         """
         from rich.console import Console
         from rich.progress import Progress
@@ -77,7 +78,12 @@ class Predict:
             Progress(console=console, transient=True, disable=not console.is_terminal) as bars,
         ):
             files, frames = (bars.add_task(what, total=None, visible=False) for what in ("files", "frames"))
-            report = self.predict(show, partial(advance, bars, files), partial(advance, bars, frames))
+            try:
+                report = self.predict(show, partial(advance, bars, files), partial(advance, bars, frames))
+            except KeyboardInterrupt:
+                reached = f"{int(bars.tasks[0].completed)} of {int(bars.tasks[0].total or 0)} files"
+                print(f"stopped after {reached}; results in {self.out}", file=sys.stderr)
+                raise
             at, total = (int(number or 0) for number in (bars.tasks[1].completed, bars.tasks[1].total))
         for file, why in report.failed:
             print(f"failed: {file}: {why}", file=sys.stderr)
