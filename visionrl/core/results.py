@@ -114,3 +114,34 @@ class ImageClass:
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return {"label": self.label, "glimpses": self.glimpses.tolist()}
+
+
+@dataclass(frozen=True)
+class LinearMap:
+    """How a fixed image lies on a moving one: by a shift, a turn, and what else the task allows.
+
+    Attributes:
+        matrix: (d, d + 1) float64, takes (x, y, 1) or (x, y, z, 1) in pixels of the fixed file to pixels of the moving
+            one; whole numbers are centres.
+        matrix_mm: (4, 4) float64, likewise from millimetres to millimetres in LPS; None for images, and for volumes
+            whose files do not say where their voxels lie.
+    """
+
+    matrix: np.ndarray
+    matrix_mm: np.ndarray | None = None
+
+    @staticmethod
+    def between(matrix: np.ndarray, affines: np.ndarray | None = None) -> LinearMap:
+        """The map in pixels, and in millimetres where (2, 4, 4) from voxels of both files to LPS are known."""
+        if affines is None:
+            return LinearMap(matrix)
+        return LinearMap(matrix, affines[1] @ np.vstack([matrix, np.eye(4)[3]]) @ np.linalg.inv(affines[0]))
+
+    def joined(self, others: Sequence[LinearMap]) -> LinearMap:
+        """The first of the maps: a pair has one."""
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        plain = {"matrix": self.matrix.tolist()}
+        return plain if self.matrix_mm is None else {**plain, "matrix_mm": self.matrix_mm.tolist()}

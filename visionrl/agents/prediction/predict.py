@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from visionrl.agents.prediction import registration_files as registration_files
 from visionrl.agents.prediction.agent import Agent
 from visionrl.agents.prediction.inputs import Input
 from visionrl.agents.prediction.outputs import contents_of, write_all
