@@ -20,6 +20,7 @@ from visionrl.agents.prediction.predict import predict_files
 from visionrl.agents.prediction.registration_files import warp
 from visionrl.banks.pair_geometry import without_truth
 from visionrl.cli import main as cli
+from visionrl.core import make_task
 from visionrl.datasets import PairSample, load
 from visionrl.datasets.readers.pair_files import read_map
 
@@ -130,6 +131,94 @@ def test_labels_change_nothing(env: str, data: str) -> None:
     np.testing.assert_array_equal(known.pictures()[0], unknown.pictures()[0])
     with pytest.raises(ValueError, match="expert needs samples with labels"):
         known.task.expert(known.ends)
+
+
+def bender(env: str, **kwargs: Any) -> Agent:
+    """An agent that moves each control point by other numbers."""
+
+    def act(observations: Any, task: Any, state: Any) -> np.ndarray:
+        return 0.25 * np.sin(state.visited[:, None] + np.arange(task.axes))
+
+    return Agent(
+        env, act, {"side": 32, "nodes": 9, "window": 8, "scales": (1,), "control_points": (1, 2), **kwargs}
+    )
+
+
+def itk_field(path: Path) -> sitk.Transform:
+    """The transform of a displacement field's file."""
+    return sitk.DisplacementFieldTransform(sitk.ReadImage(str(path), sitk.sitkVectorFloat64))
+
+
+def test_itk_bends_images_to_the_same_picture(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), texture((60, 90)))
+    cv2.imwrite(str(tmp_path / "b.png"), texture((75, 64), seed=1))
+    agent = bender("DeformableRegistration2D-v0")
+    pair = inputs_of([str(tmp_path / "a.png"), str(tmp_path / "b.png")], agent.sample_type)
+    assert predict_files(agent, pair, tmp_path / "out").done == 1
+    fixed, moving = (sitk.ReadImage(str(tmp_path / f"{name}.png")) for name in "ab")
+    itk = itk_field(tmp_path / "out" / "a-b-field.nii.gz")
+    wanted = sitk.GetArrayFromImage(sitk.Resample(moving, fixed, itk, sitk.sitkLinear, 0.0)).astype(int)
+    warped: Any = cv2.imread(str(tmp_path / "out" / "a-b-warped.png"), cv2.IMREAD_UNCHANGED)
+    assert np.ptp(warped) > 100 and np.abs(warped - wanted).max() <= 1
+    stiff = sitk.GetArrayFromImage(sitk.Resample(moving, fixed, sitk.Transform(), sitk.sitkLinear, 0.0))
+    assert np.abs(stiff.astype(int) - wanted).mean() > 5, "the field bends"
+
+
+def test_itk_bends_volumes_to_the_same_picture(tmp_path: Path) -> None:
+    first = write_volume(
+        tmp_path / "a.nii.gz", (30, 36, 20), turned((2.0, 1.5, 3.0), (1, -1, 1), (0, 1, 2)), 0
+    )
+    second = write_volume(
+        tmp_path / "b.nii.gz", (24, 28, 40), turned((2.5, 2.0, 1.25), (-1, 1, -1), (1, 2, 0)), 1
+    )
+    agent = bender("DeformableRegistration3D-v0")
+    prediction = agent.predict_sample(agent.sample_of(first, second))
+    write_all(tmp_path / "found", contents_of(prediction))
+    fixed, moving = sitk.ReadImage(str(first)), sitk.ReadImage(str(second))
+    wanted = sitk.Resample(moving, fixed, itk_field(tmp_path / "found-field.nii.gz"), sitk.sitkLinear, 0.0)
+    warped = sitk.ReadImage(str(tmp_path / "found-warped.nii.gz"))
+    same_grid = sitk.Resample(warped, fixed, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0)
+    gap = sitk.GetArrayFromImage(same_grid).astype(int) - sitk.GetArrayFromImage(wanted)
+    # places on the very rim of a volume may round to either side
+    assert sitk.GetArrayFromImage(wanted).any() and np.quantile(np.abs(gap), 0.999) <= 1
+    assert prediction.result.to_json()["displacement_px"]["largest"] > 1
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_the_field_shows_what_the_agent_saw(axes: int) -> None:
+    """On images of the size at which they are held, the moving image under the field is the task's own."""
+    images = [texture((32,) * axes, seed)[None] for seed in (0, 1)]
+    spacing = np.ones((2, 3)) if axes == 3 else None
+    agent = bender(f"DeformableRegistration{axes}D-v0")
+    prediction = agent.predict_sample(PairSample(images[0], images[1], spacing_mm=spacing))
+    task: Any = prediction.task
+    line = np.arange(32.0)[None]
+    seen = task.bank.compare(
+        prediction.ends.image, prediction.ends.fixed, prediction.ends.field, [line] * axes
+    )[1][0]
+    field = prediction.result.field  # type: ignore[attr-defined]
+    warped = warp(
+        images[1], images[0].shape[1:], lambda at: at + field[(slice(None), *at.T[::-1].astype(int))].T
+    )[0]
+    inside = (slice(4, -4),) * axes
+    assert np.abs(warped[inside].astype(int) - seen[inside]).max() <= 1
+
+
+def test_labels_change_no_field() -> None:
+    image, other = texture((40, 50))[None], texture((50, 40), 1)[None]
+    masks = [(some[0] > 128).astype(int) for some in (image, other)]
+    points = [[3, 4], [30, 5], [20, 30]], [[5, 4], [30, 8], [20, 30]]
+    known = PairSample(image, other, *points, fixed_mask=masks[0], moving_mask=masks[1])
+    agent = bender("DeformableRegistration2D-v0", reward_type="dice", dice_of=[1])
+    fields = [agent.predict(some).field for some in (known, without_truth(known))]  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(*fields)
+
+
+def test_deformable_registration_without_labels_needs_pairs() -> None:
+    with pytest.raises(ValueError, match="moving must be given for visionrl/DeformableRegistration2D-v0"):
+        bender("DeformableRegistration2D-v0").predict(texture((40, 50)))
+    with pytest.raises(ValueError, match="data must be pairs of a fixed and a moving image without labels"):
+        make_task("DeformableRegistration2D-v0", labelled=False)
 
 
 def test_a_pair_starts_where_it_says(tmp_path: Path) -> None:

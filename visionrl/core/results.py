@@ -145,3 +145,24 @@ class LinearMap:
         """Plain values."""
         plain = {"matrix": self.matrix.tolist()}
         return plain if self.matrix_mm is None else {**plain, "matrix_mm": self.matrix_mm.tolist()}
+
+
+@dataclass(frozen=True)
+class DisplacementField:
+    """How a moving image is bent onto a fixed one.
+
+    Attributes:
+        field: (d, H, W) or (d, D, H, W) float32, for each pixel of the fixed file (x, y) or (x, y, z): the pixel of the
+            moving file that belongs to it, less its own place.
+    """
+
+    field: np.ndarray
+
+    def joined(self, others: Sequence[DisplacementField]) -> DisplacementField:
+        """The first of the fields: a pair has one."""
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: the mean and the largest length, pixels; the field itself has a file of its own."""
+        lengths = np.sqrt((self.field**2).sum(axis=0))
+        return {"displacement_px": {"mean": float(lengths.mean()), "largest": float(lengths.max())}}

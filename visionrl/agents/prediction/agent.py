@@ -65,7 +65,7 @@ class Agent:
         model: the algorithm, for those who want to look inside.
 
     Attributes:
-        sample_type: what the task is about: ``ImageSample``, ``VolumeSample``, ...
+        sample_type: what is predicted on: ``ImageSample``, ``VolumeSample``, ``PairSample``, ...
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Agent:
         self.policy, self.method, self.model, self.name = policy, method, model, name
         given = {**self.entry.task.evaluation, **(env_kwargs or {})}
         self.env_kwargs = {key: value for key, value in given.items() if key not in OF_TRAINING}
-        self.sample_type = self.entry.task.sample_type
+        self.sample_type = self.entry.task.unlabelled_type or self.entry.task.sample_type
 
     def predict(self, data: Any, moving: Any = None, **more: Any) -> Result:
         """What the agent finds in one image, volume, video or pair.

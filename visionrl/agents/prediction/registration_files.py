@@ -14,7 +14,7 @@ import numpy as np
 
 from visionrl.agents.prediction.agent import Prediction
 from visionrl.agents.prediction.outputs import Contents, writes
-from visionrl.core.results import LinearMap
+from visionrl.core.results import DisplacementField, LinearMap
 from visionrl.datasets import PairSample
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -40,6 +40,41 @@ def linear_files(prediction: Prediction) -> Contents:
         text = matrix_text(whole, "LPS")
     image = nifti(warped[0].transpose(2, 1, 0), first)
     return {".tfm": itk_transform(whole), ".txt": text, "-warped.nii.gz": image}
+
+
+@writes(DisplacementField)
+def field_files(prediction: Prediction) -> Contents:
+    """The field as NIfTI, as ITK and ANTs read it, and the moving image on the fixed one's grid.
+
+    The field's file has 5 axes (x, y, z, 1, d) and the intent "vector"; components are along LPS, in millimetres, of
+    images along x and y, in pixels.
+    """
+    result: DisplacementField = prediction.result  # type: ignore[assignment]
+    pair: PairSample = prediction.task.samples[0]  # type: ignore[attr-defined]
+    field = result.field
+    warped = warp(
+        pair.moving, field.shape[1:], lambda at: at + field[(slice(None), *at.T[::-1].astype(int))].T
+    )
+    if len(field) == 2:
+        vectors = field.transpose(2, 1, 0)[:, :, None, None]
+        return {"-field.nii.gz": nifti(vectors, np.eye(4), "vector"), "-warped.png": png(warped)}
+    first, second = affines_of(pair)
+    vectors = displacement_mm(field, first, second).transpose(3, 2, 1, 0)[:, :, :, None]
+    image = nifti(warped[0].transpose(2, 1, 0), first)
+    return {"-field.nii.gz": nifti(vectors, first, "vector"), "-warped.nii.gz": image}
+
+
+def displacement_mm(field: np.ndarray, fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
+    """A field (3, D, H, W) in voxels in millimetres along LPS, given (4, 4) from voxels to LPS of both volumes."""
+    found, inner = np.empty_like(field), np.indices(field.shape[2:], float)
+    for row in range(field.shape[1]):
+        here = np.stack([inner[1], inner[0], np.full_like(inner[0], row)])
+        there, here = (
+            np.tensordot(affine[:3, :3], places, axes=1) + affine[:3, 3, None, None]
+            for affine, places in ((moving, here + field[:, row]), (fixed, here))
+        )
+        found[:, row] = there - here
+    return found
 
 
 def affines_of(pair: PairSample) -> tuple[np.ndarray, np.ndarray]:
