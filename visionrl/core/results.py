@@ -166,3 +166,31 @@ class DisplacementField:
         """Plain values: the mean and the largest length, pixels; the field itself has a file of its own."""
         lengths = np.sqrt((self.field**2).sum(axis=0))
         return {"displacement_px": {"mean": float(lengths.mean()), "largest": float(lengths.max())}}
+
+
+@dataclass(frozen=True)
+class ScanPose:
+    """Pose of a scan under a C-arm.
+
+    Attributes:
+        numbers: (6,) float64, shifts of the scan's middle from the origin, about which the C-arm turns, millimetres,
+            and the rotation vector about it, degrees; x to the patient's left, y to the back, z to the head.
+        matrix_mm: (4, 4) float64, takes millimetres of the scan to millimetres in the room: those in LPS where the file
+            says where its voxels lie, else from the scan's middle along its axes.
+        in_lps: which of the two it is.
+        radiographs: (V, size, size) uint8, the scan in this pose as each view of the C-arm shows it.
+    """
+
+    numbers: np.ndarray
+    matrix_mm: np.ndarray
+    in_lps: bool
+    radiographs: np.ndarray
+
+    def joined(self, others: Sequence[ScanPose]) -> ScanPose:
+        """The first of the poses: a scan has one."""
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, without the radiographs."""
+        plain = {"shift_mm": self.numbers[:3].tolist(), "turn_degrees": self.numbers[3:].tolist()}
+        return {**plain, "matrix_mm": self.matrix_mm.tolist(), "in_lps": self.in_lps}

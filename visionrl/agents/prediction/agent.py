@@ -15,8 +15,9 @@ from gymnasium.utils.seeding import np_random
 from visionrl.agents.evaluation.episodes import Episodes, Plan, rollout, run_each, task_kwargs
 from visionrl.core import BASELINES, Task, batch, did_you_mean, entry_of, make_task
 from visionrl.core.results import Result
-from visionrl.datasets import ImageSample, PairSample, VideoSample, VolumeSample
-from visionrl.datasets.unlabelled import read_unlabelled, read_unlabelled_pair
+from visionrl.datasets import ImageSample, PairSample, VideoSample, VolumeSample, XraySample
+from visionrl.datasets.readers.files import read_image
+from visionrl.datasets.unlabelled import read_unlabelled, read_unlabelled_pair, with_xrays
 
 # arguments of a run that concern the data it learnt from
 OF_TRAINING = ("data", "split", "split_file", "split_ratios", "split_seed")
@@ -90,7 +91,8 @@ class Agent:
         Args:
             data: a file, an array, or a sample. Arrays are (H, W), (H, W, C) or (C, H, W) uint8 for images,
                 (D, H, W) uint8 for volumes, axes (z, y, x).
-            moving: the image or volume that is brought onto the first, for registration.
+            moving: the image or volume that is brought onto the first, for registration; the CT that is brought onto
+                an X-ray, or onto a list of X-rays of several views.
             more: fields of the sample: ``spacing_mm`` of a volume, ``boxes`` of a video, ...
 
         Raises:
@@ -133,9 +135,11 @@ class Agent:
         kind: Any = self.sample_type
         if isinstance(data, kind):
             return replace(data, **more)
-        if (kind is PairSample) != (moving is not None):
-            rule = "must be given for" if kind is PairSample else "must not be given for"
+        if (kind in (PairSample, XraySample)) != (moving is not None):
+            rule = "must not be given for" if moving is not None else "must be given for"
             raise ValueError(f"moving {rule} {self.entry.id}")
+        if kind is XraySample:
+            return xray_sample(data, moving, **more)
         if isinstance(data, str | Path) and kind is PairSample:
             return replace(read_unlabelled_pair(Path(data), Path(moving)), **more)
         if isinstance(data, str | Path) and kind in (ImageSample, VolumeSample):
@@ -150,6 +154,18 @@ class Agent:
         if kind is VideoSample and not isinstance(data, str | Path):
             return VideoSample(data, **more)
         raise ValueError(f"data must be a {kind.__name__} for {self.entry.id}, got {type(data).__name__}")
+
+
+def xray_sample(xrays: Any, scan: Any, **more: Any) -> XraySample:
+    """The sample of X-rays, one or a list of files or arrays, and of a CT, a file, an array or a sample."""
+    several = xrays if isinstance(xrays, list | tuple) else [xrays]
+    films = [read_image(Path(x)) if isinstance(x, str | Path) else channels_first(x) for x in several]
+    if isinstance(scan, str | Path):
+        scan = read_unlabelled(Path(scan), VolumeSample)
+    elif not isinstance(scan, VolumeSample):
+        volume = np.asarray(scan)
+        scan = VolumeSample(volume[None] if volume.ndim == 3 else volume, more.pop("spacing_mm", None))
+    return replace(with_xrays(scan, films), **more)
 
 
 def channels_first(image: Any) -> np.ndarray:

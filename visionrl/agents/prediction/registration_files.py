@@ -14,7 +14,7 @@ import numpy as np
 
 from visionrl.agents.prediction.agent import Prediction
 from visionrl.agents.prediction.outputs import Contents, writes
-from visionrl.core.results import DisplacementField, LinearMap
+from visionrl.core.results import DisplacementField, LinearMap, ScanPose
 from visionrl.datasets import PairSample
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -62,6 +62,15 @@ def field_files(prediction: Prediction) -> Contents:
     vectors = displacement_mm(field, first, second).transpose(3, 2, 1, 0)[:, :, :, None]
     image = nifti(warped[0].transpose(2, 1, 0), first)
     return {"-field.nii.gz": nifti(vectors, first, "vector"), "-warped.nii.gz": image}
+
+
+@writes(ScanPose)
+def pose_files(prediction: Prediction) -> Contents:
+    """The pose's matrix as text, from the scan to the room of the C-arm, and the radiographs beside one another."""
+    result: ScanPose = prediction.result  # type: ignore[assignment]
+    radiographs = np.concatenate([*result.radiographs], axis=1)
+    text = matrix_text(result.matrix_mm, "LPS" if result.in_lps else "millimetres from the middle")
+    return {".txt": text, "-render.png": png(radiographs[None])}
 
 
 def displacement_mm(field: np.ndarray, fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
