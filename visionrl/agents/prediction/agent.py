@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from gymnasium.utils.seeding import np_random
 
+from visionrl.agents.evaluation.compare import plain
 from visionrl.agents.evaluation.episodes import Episodes, Plan, rollout, run_each, task_kwargs
 from visionrl.core import BASELINES, Task, batch, did_you_mean, entry_of, make_task
 from visionrl.core.results import Result
@@ -258,11 +259,6 @@ def classical(env: str, name: str, data: str | None = None) -> Agent:
     train = make_task(entry.id, data=data, **entry.task.evaluation) if row.learns else None
     resolved: Mapping[str, Any] = getattr(train, "resolved_arguments", {})
     return Agent(entry.id, None, resolved, name=known, method=row.fit(train))
-
-
-def plain(name: str) -> str:
-    """Normalize the name of a method: "Median-Flow" becomes "median flow"."""
-    return name.lower().replace("-", " ").replace("_", " ")
 
 
 def agent_named(name: str, env: str | None, device: str = "auto", data: str | None = None) -> Agent:
