@@ -354,12 +354,4 @@ LINES = {
     **PREDICT,
     **EXPLAIN,
 }
-PROCESSES = [
-    "trian",
-    "show Chess-v0",
-    f"{TRAIN} --seed -1",
-    f"{TRAIN} --device cuda",
-    "show",
-    "evaluate --evn Tracking-v0",
-    f"evaluate {LANDMARK} --split holdout",
-]
+PROCESSES = ["trian", "show", f"{TRAIN} --seed -1", f"evaluate {LANDMARK} --split holdout"]
