@@ -215,6 +215,11 @@ def list_images(folder: Path) -> list[Path]:
     return sorted((file for file in files if not file.name.startswith(".")), key=natural_key)
 
 
+def stated_path(text: str) -> str:
+    """A path that a file states, with the separators of Windows as those of all others."""
+    return text.replace("\\", "/") if "\\" in text else text
+
+
 OUTSIDE = "set VISIONRL_ALLOW_OUTSIDE=1 if you trust it"
 
 

@@ -319,8 +319,9 @@ def label_names(folder: Path) -> dict[int, str]:
         return {}
     try:
         if file.suffix == ".csv":
-            rows = [row for _, row in read_rows(file) if row[0].isdecimal()]
-            return {int(row[0]): row[1] for row in rows}
+            found = [row for _, row in read_rows(file) if any(cell.isdecimal() for cell in row[:2])]
+            pairs = [row[:2] if row[0].isdecimal() else row[1::-1] for row in found]
+            return {int(label): name for label, name in pairs}
         content = read_json(file)
         pairs = content.get("labels", content).items()
         return {
