@@ -314,7 +314,7 @@ PREDICT = {
     "predict --env Tracking-v0 'median flow' {home}/clip --box 1,1,9,9 --device cuda": "device must be",
     "predict --env Tracking-v0 'median flow' {home}/clip --box 1,1,9,9 --device moon": "device must be",
 }
-PREDICT = {
+PREDICT |= {
     "predict": "agent",
     "predict {home}/nowhere {home}/image.png": "config.json",
     "predict landmark3d-chest {home}/image.png": "did you mean 'landmarks3d-chest'?",
@@ -375,13 +375,8 @@ LINES = {
     **TRAINING,
     **{f"{TRAIN} --algo dqn --algo-args {pair}": words for pair, words in DQN_ARGS.items()},
     **{f"{TRAIN} --algo ppo --algo-args {pair}": words for pair, words in PPO_ARGS.items()},
-<<<<<<< HEAD
-    **PREDICT,
-=======
-    **TRACK,
     **PREDICT,
     **EXPORT,
->>>>>>> w-pvol
     **EXPLAIN,
 }
 PROCESSES = ["trian", "show", f"{TRAIN} --seed -1", f"evaluate {LANDMARK} --split holdout"]

@@ -17,10 +17,7 @@ COMMANDS = {
     "train": "Train an agent, compare it with the baselines on the test split, save it.",
     "evaluate": "Compare a trained agent with random, classical methods and the expert.",
     "predict": "Apply a trained agent, or a classical method, to new files without labels; write what it finds.",
-<<<<<<< HEAD
-=======
     "export": "Write a trained agent as ONNX, to be used without this library.",
->>>>>>> w-pvol
     "explain": "Write a picture of where an agent, a classifier or a backbone looks.",
     "completion": "Complete a command line in bash: names of tasks, presets, options, arguments.",
 }
