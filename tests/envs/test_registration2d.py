@@ -308,6 +308,46 @@ def test_arguments(kwargs, rule):
         make_task(ID, **({"data": [pair()], "window": 32, "scales": (2, 1)} | kwargs))
 
 
+def unknown(**kwargs):
+    """A pair that does not say how it lies."""
+    return replace(pair(**kwargs), transform=None, name="x")
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "rule"),
+    [
+        (
+            {},
+            "reward_type 'truth' needs points of both images, a transform, or label maps of both, pair 'x' has",
+        ),
+        ({"reward_type": "levels"}, "reward_type 'levels' needs points"),
+        ({"reward_type": "dice"}, "reward_type 'dice' needs label maps of both images of every pair"),
+        ({"reward_type": "ncc", "stop_distance": 0.5}, "stop_distance needs points"),
+    ],
+)
+def test_what_needs_the_truth_says_so_where_it_is_unknown(kwargs, rule):
+    with pytest.raises(ValueError, match=rule):
+        task(pair(name="y"), unknown(), **kwargs)
+
+
+@pytest.mark.parametrize("reward", ["ncc", "mi", "inliers"])
+def test_similarity_is_the_metric_where_the_truth_is_unknown(reward):
+    made = task(unknown(), reward_type=reward, offset=(6.0, 0.0))
+    state = batch.stack([made.sample(np.random.default_rng(0), 0)])
+    assert 0 < np.abs(state.pose[0, :, 2]).max() <= 6, "a random start about middle on middle"
+    after = replace(state, pose=IDENTITY[None])
+    after = made.step(after, np.array([4]))
+    found = made.metrics(after)
+    assert set(found) == {"similarity", "similarity_start"}
+    earned = 10 * (found["similarity"] - found["similarity_start"])
+    np.testing.assert_allclose(made.reward(state, None, after), earned)
+    assert earned[0] > 0, "one degree off is better than the start"
+    with pytest.raises(ValueError, match="expert needs points of both images, a transform, or label maps of"):
+        made.expert(state)
+    assert made.primary_metric == ("similarity", True) and not made.knows_truth
+    assert made.draw(batch.take(state, 0)).shape == (384, 768, 3)
+
+
 def test_cross_correlation_of_two_modalities_is_refused():
     mixed = replace(pair(), modalities=("ct", "mr"), name="x")
     with pytest.raises(

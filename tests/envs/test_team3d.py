@@ -86,7 +86,7 @@ def test_success_is_that_of_all(task, state):
 def test_a_number_spreads_agents_over_the_structures_that_all_samples_have():
     fewer = {name: POINTS[name] for name in "ab"}
     task = make_task(ID, data=[sample(), sample(1, points=fewer)], team=2, window=5)
-    assert task.agents == ("a", "b") and task.items == 2 and task.resolved_arguments == {"target": ["a", "b"]}
+    assert task.agents == ("a", "b") and task.items == 2 and task.resolved_arguments["target"] == ["a", "b"]
     assert make_task(ID, data=[sample()], team=1, window=5).agents == ("b",)
     with pytest.raises(ValueError, match="team must be <= 2, the structures that all samples have, got 3"):
         make_task(ID, data=[sample(), sample(1, points=fewer)], window=5)

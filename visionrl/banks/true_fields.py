@@ -9,7 +9,7 @@ import numpy as np
 
 from visionrl import ops
 from visionrl.banks.label_grids import LabelGrids, Shape, spacing_of
-from visionrl.banks.pair_geometry import PairGeometry, PixelToWorld
+from visionrl.banks.pair_geometry import PairGeometry, PixelToWorld, has_truth
 from visionrl.datasets import ImageSample, PairSample, VolumeSample, list_formats
 from visionrl.datasets.formats import parse
 from visionrl.ops import Array, fields, xp_of
@@ -83,7 +83,7 @@ class PairFields:
     Attributes:
         targets: (M, nodes, ..., nodes, d) float64: the pair's own map, or the affine map that fits its points best (the
             centroids of its labels where it has none; a rigid map or a shift where these are few), and what is left
-            over at the points, spread by radial splines.
+            over at the points, spread by radial splines. NaN where nothing of these is known.
 
     Raises:
         ValueError: a pair has too few points for an affine map, or its label maps share no label.
@@ -107,7 +107,7 @@ class PairFields:
         axes = len(matrix)
         nodes = lattice(self.nodes, axes).reshape(-1, axes) * self.gap * (self.nodes - 1)
         field = nodes @ matrix[:, :axes].T + matrix[:, axes] - nodes
-        if sample.transform is None:
+        if sample.transform is None and has_truth(sample):
             first, second = (
                 table.array[number][known]
                 for table in (self.geometry.fixed_points, self.geometry.moving_points)

@@ -14,6 +14,10 @@ from visionrl.datasets.samples import VolumeSample
 from visionrl.ops import Array, DeviceTable, Recalled, xp_of
 from visionrl.ops.volumes import Volumes
 
+SLACK = 1.1  # by how much a spacing may leave a range before a volume is resampled
+COARSEST = 10.0  # largest spacing that is resampled, in those of the range
+Wanted = float | tuple[Sequence[float] | None, ...] | None
+
 
 class VolumeBank(Recalled):
     """Volumes of any size at a few scales, one under the other in one padded block: a window is a plain copy.
@@ -118,9 +122,9 @@ def block_mean(volume: np.ndarray, scale: int) -> np.ndarray:
 
 
 def to_spacing(
-    volume: np.ndarray, spacing_mm: Sequence[float], wanted_mm: float | None
+    volume: np.ndarray, spacing_mm: Sequence[float], wanted_mm: float | Sequence[float] | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A volume with cubic voxels of about this side, and how many of its own voxels one of them spans.
+    """A volume with voxels of about this side, and how many of its own voxels one of them spans.
 
     A coarser axis is averaged over what each new voxel covers, a finer one is interpolated linearly. The number of
     voxels is rounded, so that spacings may still differ a little.
@@ -128,7 +132,7 @@ def to_spacing(
     Args:
         volume: (1, D, H, W) uint8.
         spacing_mm: (x, y, z), its own.
-        wanted_mm: the new one; None leaves the volume as it is.
+        wanted_mm: the new one, of cubes or (x, y, z); None leaves the volume as it is.
 
     Returns:
         (1, D', H', W') uint8, and (3,) float64 factors (x, y, z).
@@ -136,7 +140,8 @@ def to_spacing(
     if wanted_mm is None:
         return volume, np.ones(3)
     old = np.array(volume.shape[1:])
-    new = np.maximum(np.rint(old * np.asarray(spacing_mm)[::-1] / wanted_mm), 1).astype(int)
+    wanted = np.broadcast_to(np.asarray(wanted_mm, float), 3)[::-1]
+    new = np.maximum(np.rint(old * np.asarray(spacing_mm)[::-1] / wanted), 1).astype(int)
     values = volume[0].astype(np.float32)
     for axis in np.argsort(new / old):  # those that shrink first: less to do for the others
         weights = _resampling(int(old[axis]), int(new[axis]))
@@ -155,6 +160,32 @@ def _resampling(old: int, new: int) -> np.ndarray:
     return np.maximum(1 - np.abs(centre - np.arange(old)), 0).astype(np.float32)
 
 
+def within_range(
+    samples: Sequence[VolumeSample], least: Sequence[float], largest: Sequence[float]
+) -> tuple[tuple[float, ...] | None, ...]:
+    """Voxel spacings (x, y, z) at which volumes resemble those of a range; None where one does so by itself.
+
+    Args:
+        samples: the volumes. One whose spacing leaves the range by more than a tenth gets the nearest in it.
+        least: (x, y, z) millimetres.
+        largest: likewise.
+
+    Raises:
+        ValueError: voxels are more than ten times as large as the largest, so that nothing of use can be made of them.
+    """
+    low, high, found = np.asarray(least, float), np.asarray(largest, float), []
+    for sample in samples:
+        own = np.asarray(sample.spacing_mm, float)
+        if (own > COARSEST * high).any():
+            raise ValueError(
+                f"{sample.name or 'the volume'} must have a spacing <= {(COARSEST * high).round(2).tolist()} mm, ten "
+                f"times the largest that the agent knows, got {own.round(2).tolist()}"
+            )
+        near = ((own >= low / SLACK) & (own <= high * SLACK)).all()
+        found.append(None if near else tuple(np.clip(own, low, high).tolist()))
+    return tuple(found)
+
+
 class Held(Recalled):
     """The volumes of some samples as an environment holds them.
 
@@ -163,7 +194,7 @@ class Held(Recalled):
         spacings: (x, y, z) of each, millimetres.
         size: side of the windows, voxels.
         scales: see ``VolumeBank``.
-        wanted_mm: side of the cubic voxels to hold; None keeps each volume's own.
+        wanted_mm: sides of the voxels to hold, as ``to_spacing`` takes them; None keeps each volume's own.
 
     Attributes:
         bank: the voxels.
@@ -177,19 +208,25 @@ class Held(Recalled):
         spacings: Sequence[Sequence[float]],
         size: int,
         scales: tuple[int, ...],
-        wanted_mm: float | None,
+        wanted_mm: Wanted,
     ) -> None:
-        held, factors = zip(
-            *(to_spacing(*pair, wanted_mm) for pair in zip(volumes, spacings, strict=True)), strict=True
-        )
+        each = wanted_mm if isinstance(wanted_mm, tuple) else [wanted_mm] * len(volumes)
+        held, factors = zip(*map(to_spacing, volumes, spacings, each), strict=True)
         self.bank, self.factors = VolumeBank(held, size, scales), np.array(factors)
         self.spacings = np.array(spacings, float) * self.factors
 
 
 def volume_bank(
-    samples: Sequence[VolumeSample], size: int, scales: tuple[int, ...], wanted_mm: float | None = None
+    samples: Sequence[VolumeSample], size: int, scales: tuple[int, ...], wanted_mm: Wanted = None
 ) -> Held:
-    """The volumes of some samples; environments over the same arrays share them."""
+    """The volumes of some samples; environments over the same arrays share them.
+
+    Args:
+        samples: what is held.
+        size: side of the windows, voxels.
+        scales: see ``VolumeBank``.
+        wanted_mm: side of the cubic voxels to hold; or a tuple with (x, y, z) or None for each sample; None keeps all.
+    """
     volumes = [sample.volume for sample in samples]
     spacings = tuple(tuple(float(s) for s in sample.spacing_mm) for sample in samples)
     return shared(_held, volumes, samples, spacings, size, scales, wanted_mm)

@@ -43,6 +43,7 @@ class Evaluate(Data):
         from rich.console import Console
 
         from visionrl.agents.evaluation.compare import compare
+        from visionrl.agents.evaluation.policies import expert_policy
         from visionrl.agents.networks.device import check_device
         from visionrl.agents.training.run_files import write_json
 
@@ -60,18 +61,17 @@ class Evaluate(Data):
 
             folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / f"metrics-{self.split}.json", {**table.to_dict(), "env_kwargs": kwargs})
-            record(env_id, film, folder / f"episode-{self.split}.gif", **same)
+            if film or any(row.kind == "expert" for row in table.rows):
+                record(env_id, film or expert_policy, folder / f"episode-{self.split}.gif", **same)
             print(f"saved in {folder}")
 
     def subject(self) -> tuple[str, dict[str, Any], Any, dict[str, Any], dict[str, Any] | None]:
-        """Task, agents, whom to film, the task's arguments, and those of the agent's training."""
+        """Task, agents, whom to film (None: the expert), the task's arguments, and those of the agent's training."""
         if (self.run_folder is None) == (self.env is None):
             raise ValueError("evaluate needs a run's folder or --env, one of the two")
         if self.run_folder is None:
-            from visionrl.agents.evaluation.policies import expert_policy
-
             self.check_task(self.env or "")
-            return entry_of(self.env or "").id, {}, expert_policy, self.env_kwargs, None
+            return entry_of(self.env or "").id, {}, None, self.env_kwargs, None
         from visionrl.agents.evaluation.policies import agent_policy, agent_rows
         from visionrl.agents.training.saving import load_model
 

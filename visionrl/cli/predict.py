@@ -48,6 +48,8 @@ class Predict:
     """Pictures per second of a film, and most of a live view."""
     live: bool = False
     """Show each frame of a video in a window as it is done, and where the agent looked; Escape ends."""
+    voc: bool = False
+    """Write boxes as Pascal VOC's XML too, a file an image."""
     seed: Annotated[int, Ge(0)] = 0
     """Seed of where episodes start."""
     device: str = "auto"
@@ -107,7 +109,8 @@ class Predict:
         if self.live and agent.sample_type is not VideoSample:
             raise ValueError(f"live must not be asked for with {agent.entry.id}, which tracks nothing")
         inputs = inputs_of(self.files, agent.sample_type, box)
-        options: dict[str, Any] = {"overwrite": self.overwrite, "pictures": self.pictures, "seed": self.seed}
+        named = ("overwrite", "pictures", "voc", "seed")
+        options: dict[str, Any] = {name: getattr(self, name) for name in named}
         return predict_files(agent, inputs, self.out, films=films, tell=tell, **options)
 
 

@@ -117,6 +117,36 @@ class ImageClass:
 
 
 @dataclass(frozen=True)
+class Plane:
+    """A view: a plane through a volume, and the slice that it cuts.
+
+    Attributes:
+        image: (H, W) uint8, the slice, at the volume's finest spacing.
+        matrix: (4, 4) float64, takes (column, row, depth, 1) in pixels of the slice to (x, y, z, 1) in voxels of the
+            volume; depth is along the normal, in pixels too.
+        matrix_mm: (4, 4) float64, likewise to millimetres in LPS; None where the file does not say where it lies.
+    """
+
+    image: np.ndarray
+    matrix: np.ndarray
+    matrix_mm: np.ndarray | None = None
+
+    @staticmethod
+    def at(image: np.ndarray, matrix: np.ndarray, affine: np.ndarray | None = None) -> Plane:
+        """A slice whose place is known in voxels, and the (4, 4) from voxels to millimetres, where known."""
+        return Plane(image, matrix, None if affine is None else np.asarray(affine) @ matrix)
+
+    def joined(self, others: Sequence[Plane]) -> Plane:
+        """The first: a volume has one view."""
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, without the slice."""
+        known = {} if self.matrix_mm is None else {"matrix_mm": self.matrix_mm.tolist()}
+        return {"matrix": self.matrix.tolist(), **known}
+
+
+@dataclass(frozen=True)
 class BoxTrack:
     """The box of one object in each frame of a video.
 

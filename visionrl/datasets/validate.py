@@ -44,8 +44,9 @@ def validate(sample: Any, index: int, kind: type[Any] | None = None) -> Any:
             points: as many of ``fixed`` as of ``moving``, (N, d) finite; those of ``fixed`` lie in it.
             transform, start: (d, d + 1) finite, not singular and without a mirror. modalities: two words.
             spacing_mm: finite and > 0; two numbers, or (2, 3) for volumes, which must have it.
+            affines: (2, 4, 4) finite, of volumes alone.
             masks: integers >= 0 on the grid of their image, and not 0 everywhere.
-            Points, a transform, or both masks are required: without them nothing could be measured.
+            Points, a transform and masks may all be missing; a task that needs one of them says so.
 
     Args:
         sample: an ``ImageSample``, a ``VideoSample``, a ``MotSample``, a ``VolumeSample`` or a ``PairSample``.
@@ -225,14 +226,16 @@ def _pair_sample(sample: PairSample, where: str) -> PairSample:
         for name, image in (("fixed_mask", fixed), ("moving_mask", moving))
         if getattr(sample, name) is not None
     }
-    if points is None and "transform" not in maps and len(masks) < 2:
-        raise ValueError(
-            f"{where}: a pair must have points of both images, a transform, or label maps of both, got none"
-        )
     ends = {} if points is None else {"fixed_points": points[0], "moving_points": points[1]}
     plain: dict[str, Any] = {"fixed": fixed, "moving": moving, **ends, **maps, **masks}
     spacing = _pair_spacing(sample.spacing_mm, axes, where)
-    return replace(sample, **plain, modalities=_modalities(sample.modalities, where), spacing_mm=spacing)
+    affines = _pair_affines(sample.affines, axes, where)
+    about: dict[str, Any] = {
+        "modalities": _modalities(sample.modalities, where),
+        "spacing_mm": spacing,
+        "affines": affines,
+    }
+    return replace(sample, **plain, **about)
 
 
 def _pair_images(sample: PairSample, where: str) -> tuple[np.ndarray, np.ndarray]:
@@ -326,6 +329,16 @@ def _pair_spacing(value: Any, axes: int, where: str) -> np.ndarray | None:
             f"{where}: spacing_mm must be {what}, of fixed and of moving, finite and > 0, got {value}"
         )
     return spacing
+
+
+def _pair_affines(value: Any, axes: int, where: str) -> np.ndarray | None:
+    """Where the voxels of both volumes lie, or None where unknown."""
+    if value is None:
+        return None
+    affines = as_floats(value, f"{where}: affines")
+    if axes == 2 or affines.shape != (2, 4, 4) or not np.isfinite(affines).all():
+        raise ValueError(f"{where}: affines must be (2, 4, 4) finite numbers, of volumes, got {value}")
+    return affines
 
 
 _CHECKS: dict[type, Any] = {

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor, nn
 
+from visionrl.backbones._weights import read_tensors, write_tensors
 from visionrl.core.arguments import check_arguments
 from visionrl.rendering import replacing
 
@@ -151,7 +152,7 @@ class Trainer(ABC):
 
     def restore(self, path: Path) -> None:
         """Go on from a file of what ``state`` gave."""
-        state = torch.load(path, map_location=self.config.device, weights_only=True)
+        state = read_tensors(path, self.config.device)
         for name in ("model", "optimizer"):
             getattr(self, name).load_state_dict(state[name])
         self.chance.set_state(state["chance"].cpu())
@@ -170,4 +171,4 @@ def warmup_cosine(done: float) -> float:
 def save(path: Path, state: Any) -> None:
     """Write tensors and plain values, in full or not at all."""
     with replacing(path) as part:
-        torch.save(state, part)
+        write_tensors(part, state)

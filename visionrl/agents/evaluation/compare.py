@@ -95,7 +95,7 @@ def compare(
     methods: Mapping[str, Run] | None = None,
     say: Callable[[str], None] = lambda doing: None,
 ) -> Table:
-    """The table: random, every classical method registered for the task, the agents, the expert.
+    """The table: random, every classical method registered for the task, the agents, the expert where there is one.
 
     Args:
         env_id: id of the task.
@@ -123,7 +123,9 @@ def compare(
         **(env_kwargs or {}),
     }
     plan = prepare(env_id, split, episodes, seed, num_envs, given)
-    policies: dict[str, Policy] = {"random": RandomPolicy(seed), **(agents or {}), "expert": expert_policy}
+    policies: dict[str, Policy] = {"random": RandomPolicy(seed), **(agents or {})}
+    if plan.task.knows_truth:
+        policies["expert"] = expert_policy
     kinds = {"random": "random", "expert": "expert"}
     learned = []
     for name, policy in policies.items():

@@ -33,6 +33,7 @@ class Prediction:
         milliseconds: wall clock, without reading the file and loading the agent.
         task: the task on this file.
         ends: the last states, one row an episode.
+        sample: the file's.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Prediction:
     milliseconds: float
     task: Task
     ends: Any
+    sample: Any
 
     def pictures(self) -> list[np.ndarray]:
         """One annotated picture an episode, (H, W, 3) uint8 RGB."""
@@ -122,7 +124,7 @@ class Agent:
             steps = int(totals["length"].sum())
         spent = 1000 * (perf_counter() - began)
         first, *others = [task.result(batch.take(ends, row)) for row in range(len(states))]
-        return Prediction(sample.name, first.joined(others), steps, spent, task, ends)
+        return Prediction(sample.name, first.joined(others), steps, spent, task, ends, sample)
 
     def task_on(self, sample: Any) -> Task:
         """The task on one sample without its labels."""

@@ -16,7 +16,14 @@ import numpy as np
 from visionrl.agents.prediction.agent import Agent, Prediction
 from visionrl.agents.prediction.films import FilmOptions, tracks_film
 from visionrl.agents.prediction.inputs import Input
-from visionrl.agents.prediction.outputs import contents_of, write_all
+from visionrl.agents.prediction.outputs import (
+    Done,
+    contents_of,
+    folder_contents,
+    voc_xml,
+    write_all,
+    write_in,
+)
 from visionrl.agents.prediction.track import predict_track
 from visionrl.core.results import BoxTrack, Tracks
 from visionrl.datasets import MotSample, VideoSample
@@ -50,6 +57,7 @@ def predict_files(
     *,
     overwrite: bool = False,
     pictures: bool = True,
+    voc: bool = False,
     seed: int = 0,
     films: FilmOptions = GIFS,
     tell: Callable[[int, int], None] = lambda done, total: None,
@@ -57,8 +65,9 @@ def predict_files(
     """Apply an agent to files one after another, and write what it finds.
 
     The folder gets ``predictions.jsonl``, a line a file as it is done; ``NAME.png``, the annotated pictures, or for a
-    video a film; and the files of the result's kind, see ``outputs``. A file that cannot be read is reported and the
-    others go on. Each file that is written is whole, whenever the process ends.
+    video a film; and the files of the result's kind, see ``outputs``; those about the whole folder are written at the
+    end, also where the user ends it early. A file that cannot be read is reported and the others go on. Each file that
+    is written is whole, whenever the process ends.
 
     Args:
         agent: see ``Agent``.
@@ -66,21 +75,26 @@ def predict_files(
         out: the folder; made if it is not there.
         overwrite: replace results of earlier predictions.
         pictures: write the pictures and films.
+        voc: write boxes as Pascal VOC's XML too.
         seed: of where episodes start.
         films: how films are made, and whether each frame is shown as it is done.
         tell: called after every file with the number of files that are done, and of all.
 
     Raises:
         FileExistsError: the folder has results already, and ``overwrite`` is off.
+        ValueError: ``voc`` is on for a task that finds no boxes.
     """
-    lines, failed, used = out / LINES, [], set[str]()
+    if voc and "detection" not in agent.entry.tags:
+        raise ValueError(f"voc must be off for tasks without boxes, got {agent.entry.id}")
+    lines, failed, used, done = out / LINES, [], set[str](), list[Done]()
     if lines.exists() and not overwrite:
         raise FileExistsError(f"{lines} exists; --overwrite replaces it, or give another --out")
     out.mkdir(parents=True, exist_ok=True)
-    sources, done, stopped = {Path(one.file).resolve() for one in inputs}, 0, ""
+    sources, stopped = {Path(one.file).resolve() for one in inputs}, ""
     with ExitStack() as stack:
         log = os.open(lines, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
         stack.callback(os.close, log)
+        stack.callback(lambda: write_in(out, folder_contents(done)))
         for number, one in enumerate(inputs):
             try:
                 sample = agent.sample_of(one.read())
@@ -88,6 +102,8 @@ def predict_files(
                 shown = shown_as(stem, agent.sample_type, films.kind) if pictures else None
                 check_apart([shown] if shown else [], sources)
                 prediction, written = predict_one(agent, sample, stem, seed, films, shown)
+                if voc:
+                    written += write_all(stem, {".xml": voc_xml(one.file, prediction)})
             except (ValueError, OSError, ImportError) as error:
                 failed.append((one.file, str(error).replace("\n", " ")))
                 tell(number + 1, len(inputs))
@@ -95,12 +111,12 @@ def predict_files(
             about: dict[str, Any] = {"file": one.file, **prediction.to_json(), "agent": agent.name}
             about["written"] = [path.name for path in written]
             os.write(log, (json.dumps(about) + "\n").encode())
-            done += 1
+            done.append(Done.of(one.file, prediction))
             tell(number + 1, len(inputs))
             if isinstance(prediction.result, BoxTrack) and len(prediction.result.boxes) < len(sample.frames):
                 stopped = one.file
                 break
-    return Report(done, failed, stopped)
+    return Report(len(done), failed, stopped)
 
 
 def predict_one(

@@ -7,24 +7,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from gymnasium import Space
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from visionrl.agents.imitation.scorer import Scorer
 from visionrl.agents.networks.device import check_device
 from visionrl.agents.networks.frozen_features import OnImages, on_images
+from visionrl.agents.networks.loading import load_state, no_larger_than, read_state
 from visionrl.agents.shipped import HOME
+from visionrl.agents.training.algo_args import check_algo_args
 from visionrl.agents.training.config import TrainConfig
 from visionrl.agents.training.models import (
     REPLAYING,
     algorithm_of,
+    check_actions,
+    check_backbone,
     extractor_kwargs,
     feature_encoder,
     model_kwargs,
     policy_of,
 )
 from visionrl.agents.training.run_files import folder_of, read_config, write_json
+from visionrl.backbones._weights import write_tensors
 from visionrl.rendering import replacing
 
 ENCODER = "encoder."  # in front of a frozen backbone's tensors in ``policy.pt``
@@ -46,7 +50,7 @@ def save_agent(model: BaseAlgorithm, run: Path, scorer: Scorer | None = None) ->
     if scorer:
         state |= {f"{SCORER}{key}": value for key, value in scorer.state_dict().items()}
     with replacing(run / "policy.pt") as part:
-        torch.save(state, part)
+        write_tensors(part, state)
 
 
 def load_model(run: str | Path, device: str = "auto") -> tuple[Any, TrainConfig]:
@@ -66,18 +70,37 @@ def load_model(run: str | Path, device: str = "auto") -> tuple[Any, TrainConfig]
     check_device(device)
     run = folder_of(run)
     config, observations, actions = read_config(run)
-    state = torch.load(run / "policy.pt", map_location="cpu", weights_only=True)
+    check_stranger(config, actions, run / "config.json")
+    path = run / "policy.pt"
+    state = read_state(path)
     bare = replace(config, pretrained=False, weights=None, device=device)
-    if not config.cache:
+    with no_larger_than(state, path):
+        if config.cache:
+            encoder = feature_encoder(bare, observations)
+            load_state(encoder, take_prefixed(state, ENCODER), path)
+            return OnImages(empty_model(bare, encoder.space, actions, state, path), encoder), config
         scores = take_prefixed(state, SCORER)
-        model = empty_model(bare, observations, actions, state)
+        model = empty_model(bare, observations, actions, state, path)
         if scores:
             model.scorer = Scorer(observations, **extractor_kwargs(bare)).to(model.device).eval()
-            model.scorer.load_state_dict(scores)
-        return model, config
-    encoder = feature_encoder(bare, observations)
-    encoder.load_state_dict(take_prefixed(state, ENCODER))
-    return OnImages(empty_model(bare, encoder.space, actions, state), encoder), config
+            load_state(model.scorer, scores, path)
+    return model, config
+
+
+def check_stranger(config: TrainConfig, actions: Space, path: Path) -> None:
+    """Refuse the config of a run that cannot be one's, before anything is built from it.
+
+    Raises:
+        ValueError: names the file, the field, the rule and the value.
+    """
+    try:
+        if config.algo is None or config.backbone is None:
+            raise ValueError(f"algo and backbone must be given, got {config.algo} and {config.backbone}")
+        check_backbone("backbone", config.backbone)
+        check_algo_args(config, algorithm_of(config))
+        check_actions(config.algo, actions)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def take_prefixed(state: dict[str, Any], prefix: str) -> dict[str, Any]:
@@ -85,11 +108,16 @@ def take_prefixed(state: dict[str, Any], prefix: str) -> dict[str, Any]:
     return {key.removeprefix(prefix): state.pop(key) for key in list(state) if key.startswith(prefix)}
 
 
-def empty_model(config: TrainConfig, observations: Space, actions: Space, state: dict[str, Any]) -> Any:
-    """The algorithm of a config with the parameters of a policy, and without an environment."""
+def empty_model(
+    config: TrainConfig, observations: Space, actions: Space, state: dict[str, Any], path: Path
+) -> Any:
+    """The algorithm of a config with the parameters of a policy, and without an environment.
+
+    Raises:
+        ValueError: the parameters, of the file ``path``, are not of this config.
+    """
     kwargs, policy_kwargs = model_kwargs(config)
-    if config.algo in REPLAYING:
-        kwargs["buffer_size"] = 1
+    kwargs["buffer_size" if config.algo in REPLAYING else "n_steps"] = 1  # nothing is stored
     if config.algo == "sac":
         kwargs.setdefault("target_entropy", 0.0)  # "auto" would ask the environment
     model = algorithm_of(config)(
@@ -98,7 +126,7 @@ def empty_model(config: TrainConfig, observations: Space, actions: Space, state:
     model.__dict__.update(kwargs, policy_kwargs=policy_kwargs, seed=None, n_envs=1)
     model.observation_space, model.action_space = observations, actions
     model._setup_model()
-    model.policy.load_state_dict(fill_state_dict(state, model.policy.state_dict()))
+    load_state(model.policy, fill_state_dict(state, model.policy.state_dict()), path)
     model.policy.set_training_mode(False)
     return model
 
@@ -106,13 +134,13 @@ def empty_model(config: TrainConfig, observations: Space, actions: Space, state:
 def ship(run: str | Path, name: str, home: Path = HOME) -> Path:
     """Write a finished run as an agent to come with the library; returns its folder. The command stays the run's."""
     about = json.loads((Path(run) / "config.json").read_text())
-    state = torch.load(Path(run) / "policy.pt", map_location="cpu", weights_only=True)
+    state = read_state(Path(run) / "policy.pt")
     folder = home / name
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", {**about, "config": {**about["config"], "name": name, "out": "runs"}})
     kept = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
     with replacing(folder / "policy.pt") as part:
-        torch.save({key: value for key, value in kept.items() if TARGET not in key}, part)
+        write_tensors(part, {key: value for key, value in kept.items() if TARGET not in key})
     return folder
 
 

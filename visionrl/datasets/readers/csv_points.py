@@ -273,7 +273,7 @@ def _picture(file: Path, path: str, where: str) -> Path:
     picture = next((option for option in options if option.is_file()), None)
     if picture is None:
         raise ValueError(f"{where}: picture {path!r:.300} must lie beside the table or in images")
-    return check_inside(picture, *roots)
+    return check_inside(picture, *roots, where=where)
 
 
 def _read(file: Path, where: str, row: list[str], columns: Columns) -> ImageSample:

@@ -86,7 +86,7 @@ def _frames(folder: Path) -> tuple[list[Path], tuple[int, int]]:
         ValueError: there is none, one is missing, or number or size are not what ``seqinfo.ini`` says.
     """
     info = _info(folder)
-    place = check_inside(folder / info.get("imDir", "img1"), folder)
+    place = check_inside(folder / info.get("imDir", "img1"), folder, where=folder / INFO)
     frames = list_images(place) if place.is_dir() else []
     said = info.get("seqLength")
     if not frames or said not in (None, str(len(frames))):

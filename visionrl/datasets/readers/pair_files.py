@@ -23,8 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from visionrl.datasets.readers.files import numbers, read_image
+from visionrl.datasets.readers.files import check_inside, numbers, read_image
 from visionrl.datasets.readers.itk import open_itk
+from visionrl.datasets.readers.label_maps import read_label_map
 from visionrl.datasets.readers.nifti import SUFFIXES as NIFTI
 from visionrl.datasets.readers.nifti import open_nifti, open_stack
 from visionrl.datasets.readers.scan_grid import (
@@ -34,6 +35,7 @@ from visionrl.datasets.readers.scan_grid import (
     to_labels,
     to_volume,
     to_voxels,
+    volume_affine,
     volume_spacing,
 )
 from visionrl.datasets.readers.scan_points import SYSTEMS, PointsFile
@@ -44,6 +46,7 @@ from visionrl.datasets.text import read_rows, read_text
 
 VOLUMES = (*NIFTI, ".mha", ".mhd", ".nrrd", ".nhdr")
 SIDES = ("fixed", "moving")
+FILES = ("transform", "start", *(f"{side}_{what}" for side in SIDES for what in ("points", "mask")))
 Cells = dict[str, str]  # what each file of a pair is called, and what is written about it
 Named = tuple[list[str], np.ndarray]  # names, empty where there are none, and points
 
@@ -69,6 +72,8 @@ def read_pair(folder: Path, cells: Cells, where: str, system: str | None = None)
     """
     if missing := [key for key in SIDES if not cells.get(key)]:
         raise ValueError(f"{where}: must name the {missing[0]} image")
+    for key in {*SIDES, *FILES} & set(cells):
+        check_inside(folder / cells[key], folder, where=where)
     files = {key: folder / cells[key] for key in SIDES}
     for key, file in files.items():
         if not file.is_file():
@@ -95,7 +100,7 @@ def _images(folder: Path, cells: Cells, where: str) -> PairSample:
         key: read_map(folder / cells[key]) for key in ("transform", "start") if key in cells
     }
     others |= {
-        key: read_image(folder / cells[key])[0] for key in ("fixed_mask", "moving_mask") if key in cells
+        key: read_label_map(folder / cells[key]) for key in ("fixed_mask", "moving_mask") if key in cells
     }
     return PairSample(
         read_image(folder / cells["fixed"]),
@@ -132,7 +137,10 @@ def _volumes(folder: Path, cells: Cells, where: str, system: str | None) -> Pair
     }
     fixed, moving = (to_grey(to_volume(grid), grid.file)[None] for grid in grids)
     spacing = np.stack([volume_spacing(grid) for grid in grids])
-    return PairSample(fixed, moving, modalities=_modalities(cells), spacing_mm=spacing, **others)
+    affines = np.stack([volume_affine(grid) for grid in grids])
+    return PairSample(
+        fixed, moving, modalities=_modalities(cells), spacing_mm=spacing, affines=affines, **others
+    )
 
 
 def open_grid(file: Path) -> Grid:

@@ -289,7 +289,7 @@ def _refuse_orphans(labels: Sequence[Path]) -> None:
 
 def _read(picture: Path, label: Path, layout: Layout, root: Path) -> ImageSample:
     """An image with its boxes."""
-    check_inside(picture, root)
+    check_inside(picture, root, where=label)
     image = read_image(picture)
     lines = read_lines(label, numeric=True) if label.is_file() else []
     rows = [_row(line.split(), layout, image.shape, f"{label}, line {number}") for number, line in lines]
@@ -350,8 +350,8 @@ def _check_outline(cells: list[str], shares: np.ndarray, where: str) -> None:
 
 def _class(cell: str, names: tuple[str, ...] | None, where: str) -> str:
     """The name of a class's number."""
-    if not cell.isdecimal():
-        raise ValueError(f"{where}: a class must be a whole number >= 0, got {cell!r}")
+    if not cell.isdecimal() or len(cell) > 9:
+        raise ValueError(f"{where}: a class must be a whole number >= 0, got {cell!r:.50}")
     if names is None:
         return str(int(cell))
     if int(cell) >= len(names):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from annotated_types import Ge
 
+from visionrl import ops
 from visionrl.banks.patches import patch_bank
 from visionrl.core import arguments, register
 from visionrl.datasets import ImageSample
@@ -66,9 +67,11 @@ class LandmarkLocalization(Landmark):
         if self.max_side is not None and self.max_side < self.window:
             raise ValueError(f"max_side must be >= window ({self.window}), got {self.max_side}")
         self.bank = patch_bank(self.samples, self.window, self.scales, self.max_side, self.channels)
-        self.factors, self.channels_held = self.bank.factors, self.bank.channels
+        self.channels_held = self.bank.channels
+        sizes = np.array([sample.image.shape[:0:-1] for sample in self.samples], float)
+        self.factors = sizes / self.bank.sizes  # sides held are whole pixels, so each has a factor of its own
         known = [sample.spacing_mm for sample in self.samples]
-        self.spacings_mm = np.array([mm or np.nan for mm in known], float) * self.factors
+        self.spacings_mm = np.array([mm or np.nan for mm in known], float) * self.bank.factors
         self.known_mm = all(known)
 
     @property
@@ -93,12 +96,12 @@ class LandmarkLocalization(Landmark):
         return crops * xp.astype(visited, xp.uint8)[:, :, None, None, None]
 
     def metrics(self, state: State) -> dict[str, Array]:
-        distance = self.distance(state)
-        pixels = distance * state.factor
+        pixels = ops.norm((state.position - state.landmark) * state.factor)
         found = {"distance_px": pixels, "is_success": pixels <= self.success_radius}
         if not self.known_mm:
             return found
-        return {**found, "error_mm": (error := distance * state.mm), **success_detection_rates(error)}
+        error = self.distance(state) * state.mm
+        return {**found, "error_mm": error, **success_detection_rates(error)}
 
     # -- edge ------------------------------------------------------------------------------------------------------
     def draw(self, state: State) -> np.ndarray:

@@ -11,7 +11,7 @@ from annotated_types import Ge, Interval, MinLen
 
 from visionrl import ops, rewards
 from visionrl.banks.patches import targets
-from visionrl.banks.volumes import volume_bank
+from visionrl.banks.volumes import volume_bank, within_range
 from visionrl.core import arguments
 from visionrl.core.observables import Image, OneHot, Vector
 from visionrl.core.results import Points
@@ -20,6 +20,9 @@ from visionrl.envs.localization.walk import Walk, WalkState
 from visionrl.metrics import success_detection_rates
 from visionrl.ops import Array, const, xp_of
 from visionrl.rendering import PlaneCanvas
+
+Millimetres = Annotated[float, Ge(0.01)]
+Spacing = tuple[Millimetres, Millimetres, Millimetres]  # (x, y, z)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +36,7 @@ class State(WalkState):
         goal: (B,) int64, number of the structure sought.
         landmark: (B, d) float64, (x, y) or (x, y, z).
         mm: (B,) or (B, 3) float64, millimetres per pixel; NaN where unknown.
-        factor: (B,) or (B, 3) float64, pixels of the original image per pixel.
+        factor: (B, d) float64, pixels of the original image per pixel.
     """
 
     goal: Array
@@ -174,14 +177,28 @@ class VolumeLandmark(Landmark):
     window: Annotated[int, Ge(5)] = 25
     spacing_mm: Annotated[float, Ge(0.01)] | None = None
     """Side of cubic voxels to which all volumes are resampled, millimetres; None keeps their own."""
+    spacing_range_mm: tuple[Spacing, Spacing] | None = None
+    """Least and largest (x, y, z) spacing that an agent knows; volumes beyond it by more than a tenth are resampled to
+    the nearest in it. A run keeps that of its training split; None, or ``spacing_mm``, resamples none for it."""
 
     axes, sample_type, embedded, primary_metric = 3, VolumeSample, "chest-ct-volumes", ("error_mm", False)
     moves = ((0, 0, 1), (0, -1, 0), (1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, 0, -1))  # (dx, dy, dz)
 
     def hold(self) -> None:
-        held = volume_bank(self.samples, self.window, self.scales, self.spacing_mm)
+        wanted: Any = self.spacing_mm
+        if wanted is None and self.spacing_range_mm:
+            wanted = within_range(self.samples, *self.spacing_range_mm)
+        held = volume_bank(self.samples, self.window, self.scales, wanted)
         self.bank, self.factors, self.spacings_mm = held.bank, held.factors, held.spacings
         self.channels_held = 1
+
+    @property
+    def resolved_arguments(self) -> dict[str, Any]:
+        if self.spacing_mm is not None:
+            return super().resolved_arguments
+        known = np.array([sample.spacing_mm for sample in self.samples], float)
+        seen = [[round(mm, 4) for mm in end.tolist()] for end in (known.min(axis=0), known.max(axis=0))]
+        return {**super().resolved_arguments, "spacing_range_mm": self.spacing_range_mm or seen}
 
     def unit(self, state: State) -> Array:
         xp = xp_of(state.mm)

@@ -14,6 +14,7 @@ from gymnasium import spaces
 from visionrl import ops
 from visionrl.core import arguments, register
 from visionrl.core.observables import Image, Vector
+from visionrl.core.results import Points
 from visionrl.envs.localization.landmark_walk import State, VolumeLandmark
 from visionrl.metrics import SDR_NAMES
 from visionrl.ops import Array, xp_of
@@ -71,7 +72,7 @@ class MultiLandmarkLocalization3D(VolumeLandmark):
         points = [sample.points for sample in self.samples]
         self.agents = self.names if self.target else spread(points, self.names, self.team)
         self.goals = [self.names.index(name) for name in self.agents]
-        self.complete = complete_samples(points, self.agents)
+        self.complete = complete_samples(points, self.agents) if self.labelled else [*range(len(points))]
         self.items, count = len(self.complete), len(self.agents)
         shown = self.observation_space["window"].shape[0]  # type: ignore[index]
         self.show(
@@ -85,13 +86,18 @@ class MultiLandmarkLocalization3D(VolumeLandmark):
 
     @property
     def resolved_arguments(self) -> dict[str, Any]:
-        return {"target": list(self.agents)}
+        return {**super().resolved_arguments, "target": list(self.agents)}
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
         image = self.complete[item]
         ones = [VolumeLandmark.sample(self, rng, self.pairs.index((image, goal))) for goal in self.goals]
         return replace(ones[0], **{name: np.array([getattr(one, name) for one in ones]) for name in OWN})
+
+    def result(self, state: State) -> Points:
+        own = [{name: getattr(state, name)[k] for name in OWN} for k in range(len(self.agents))]
+        first, *others = [VolumeLandmark.result(self, replace(state, **one)) for one in own]
+        return first.joined(others)
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
     def step(self, state: State, action: Array) -> State:

@@ -13,6 +13,7 @@ from visionrl import ops, rewards
 from visionrl.banks.volumes import cut_volumes
 from visionrl.core import arguments, register
 from visionrl.core.observables import Image, OneHot, Vector
+from visionrl.core.results import Plane
 from visionrl.datasets import VolumeSample, choose
 from visionrl.envs.localization.walk import Walk, WalkState
 from visionrl.ops import Array, const, xp_of
@@ -98,20 +99,23 @@ class ViewPlane3D(Walk[State]):
             raise ValueError(f"landmarks must be three different names, got {self.landmarks!r}")
         steps = zip(self.angle_steps, self.shift_steps, strict=True)
         self.strides = tuple((angle, angle, angle, shift) for angle, shift in steps)  # type: ignore[misc]
-        samples, asked = self.load(), set(self.landmarks)
-        self.samples = choose(samples, [n for n, sample in enumerate(samples) if asked <= set(sample.points)])
-        if not self.samples:
-            raise ValueError(f"landmarks must be in a sample or more, none has {', '.join(self.landmarks)}")
+        self.samples = with_landmarks(self.load(), self.landmarks) if self.labelled else self.load()
         self.items = len(self.samples)
         self.bank = cut_volumes(self.samples)
-        normals = [np.abs(plane_through(in_mm(sample, self.landmarks))[0]) for sample in self.samples]
-        self.across = int(np.mean(normals, axis=0).argmax()) if self.axis is None else self.axis
+        self.across = self.axis_across() if self.axis is None else self.axis
         self.show(
             window=Image(self.slices, self.window),
             plane=Vector(4),
             stage=OneHot(len(self.strides), unless_one=True),
             history=self.set_up_walk(),
         )
+
+    def axis_across(self) -> int:
+        """The volume's axis that the views lie across, on average."""
+        if not self.labelled:
+            raise ValueError("axis must be 0, 1 or 2 where samples have no labels, got None")
+        normals = [np.abs(plane_through(in_mm(sample, self.landmarks))[0]) for sample in self.samples]
+        return int(np.mean(normals, axis=0).argmax())
 
     @property
     def resolved_arguments(self) -> dict[str, Any]:
@@ -120,9 +124,7 @@ class ViewPlane3D(Walk[State]):
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
         sample = self.samples[item]
-        normal, distance = plane_through(in_mm(sample, self.landmarks))
-        sign = np.sign(normal[self.across]) or 1.0
-        target = np.append(np.degrees(np.arccos(sign * normal)), sign * distance)
+        target = self.plane_sought(sample) if self.labelled else np.full(4, np.nan)
         extent = (np.array(sample.volume.shape[:0:-1]) - 1) * sample.spacing_mm
         low, high = (np.full(4, bound) for bound in ANGLES)
         low[self.across], high[self.across] = -60.0, 60.0
@@ -142,6 +144,31 @@ class ViewPlane3D(Walk[State]):
             middle=(np.array(sample.volume.shape[:0:-1]) - 1) / 2,
             **self.first_walk(start),
         )
+
+    def plane_sought(self, sample: VolumeSample) -> np.ndarray:
+        """(4,) numbers of the plane through a sample's landmarks."""
+        normal, distance = plane_through(in_mm(sample, self.landmarks))
+        sign = np.sign(normal[self.across]) or 1.0
+        return np.append(np.degrees(np.arccos(sign * normal)), sign * distance)
+
+    def result(self, state: State) -> Plane:
+        sample, normal = self.samples[int(state.image)], plane_normal(state.position[None])
+        right, down = (way[0] for way in picture_axes(normal, self.across))
+        sides = np.array(sample.volume.shape[:0:-1])
+        corners = (np.indices((2, 2, 2)).reshape(3, 8).T - 0.5) * (sides - 1) * state.mm
+        pixel = float(state.mm.min())
+        spans = [corners @ way / pixel for way in (right, down)]
+        first = np.array([np.floor(span.min()) for span in spans])
+        wide, high = (int(np.ceil(span.max()) - low) + 1 for span, low in zip(spans, first, strict=True))
+        axes = np.stack([right, down, np.cross(right, down)], axis=1) * pixel / state.mm[:, None]
+        matrix = np.eye(4)
+        matrix[:3, :3] = axes
+        matrix[:3, 3] = state.middle + state.position[3] * normal[0] / state.mm + axes[:, :2] @ first
+        size = max(wide, high)
+        centre = matrix[:3, 3] + axes[:, :2].sum(axis=1) * (size - 1) / 2
+        ways = (centre[None], axes[None, :, 0], axes[None, :, 1])
+        image = plane(self.bank, np.asarray(state.image)[None], *ways, size)[0, :high, :wide]
+        return Plane.at(np.ascontiguousarray(image), matrix, sample.affine)
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
     def observe(self, state: State) -> dict[str, Array]:
@@ -185,13 +212,26 @@ class ViewPlane3D(Walk[State]):
     # -- edge ------------------------------------------------------------------------------------------------------
     def draw(self, state: State) -> np.ndarray:
         rows = {name: np.asarray(value)[None] for name, value in vars(state).items()}
-        now = replace(state, **rows)
-        target = replace(now, position=now.target)
-        pair = [self.pictures(one)[0, self.slices // 2] for one in (now, target)]
-        canvas, side = Canvas(np.concatenate(pair, axis=1)[None]), self.window
+        now, side = replace(state, **rows), self.window
+        shown = [now, replace(now, position=now.target)] if self.labelled else [now]
+        cuts = [self.pictures(one)[0, self.slices // 2] for one in shown]
+        canvas = Canvas(np.concatenate(cuts, axis=1)[None])
         canvas.box((0, 0, side, side), "agent")
-        canvas.box((side, 0, 2 * side, side), "truth")
+        if self.labelled:
+            canvas.box((side, 0, 2 * side, side), "truth")
         return canvas.pixels
+
+
+def with_landmarks(samples: Sequence[VolumeSample], names: Sequence[str]) -> Any:
+    """The samples that have all of some landmarks.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = choose(samples, [n for n, sample in enumerate(samples) if set(names) <= set(sample.points)])
+    if not found:
+        raise ValueError(f"landmarks must be in a sample or more, none has {', '.join(names)}")
+    return found
 
 
 def in_mm(sample: VolumeSample, names: Sequence[str]) -> np.ndarray:

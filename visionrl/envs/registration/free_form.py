@@ -11,7 +11,7 @@ from annotated_types import Ge, Interval, MinLen
 
 from visionrl import rewards
 from visionrl.banks.label_maps import check_labels
-from visionrl.banks.pair_geometry import check_axes, two_modalities
+from visionrl.banks.pair_geometry import check_axes, check_truth, two_modalities, without_truth
 from visionrl.banks.true_fields import grids_with_truth, holds_pairs
 from visionrl.core import Task, arguments, batch
 from visionrl.core.observables import Image, OneHot, Vector
@@ -32,7 +32,7 @@ class State:
         fixed: (B, side^d) uint8, the fixed image.
         labels: (B, N) uint8, its labels, at the places where overlap is measured.
         weight: (B, n^d) float64, where the body is; adds up to 1.
-        target: (B, n, ..., n, d) float64, the true displacement of each node, pixels.
+        target: (B, n, ..., n, d) float64, the true displacement of each node, pixels; NaN where it is unknown.
         field: (B, n, ..., n, d) float64, the displacement now.
         order: (B, V) int64, numbers of the control points that are moved, one after the other; the last goes on.
         count, visited: (B,) int64, how many they are, and how many have been moved.
@@ -97,11 +97,18 @@ class FreeForm(Task[State]):
         self.items = len(self.samples)
         if paired:
             check_axes(self.samples, self.axes, f"DeformableRegistration{5 - self.axes}D-v0")
+            if self.labelled:
+                check_truth(self.samples, f"reward_type {self.reward_type!r}")
+            else:
+                self.samples = tuple(map(without_truth, self.samples))
+        elif not self.labelled:
+            raise ValueError("data must be pairs of a fixed and a moving image without labels")
         change = self.deformation_rms, self.intensity_jitter
         self.bank, self.truth = grids_with_truth(self.samples, self.side, self.nodes, self.split, *change)
-        if self.reward_type == "dice" and not self.bank.names:
-            raise ValueError("reward_type 'dice' needs masks, of pairs both; there is none")
-        check_labels(self.dice_of, [int(name) for name in self.bank.names])
+        if self.labelled:
+            if self.reward_type == "dice" and not self.bank.names:
+                raise ValueError("reward_type 'dice' needs masks, of pairs both; there is none")
+            check_labels(self.dice_of, [int(name) for name in self.bank.names])
         self.points = ControlPoints(self.control_points, self.axes, self.side, self.nodes)
         multimodal = two_modalities(self.samples) if paired else None
         self.proposer = BSplineProposals(self.scales, self.window, self.axes, self.side, multimodal)
@@ -190,7 +197,7 @@ class FreeForm(Task[State]):
     def with_field(self, state: State, field: Array, visited: Array) -> State:
         """The state with another field (B, n, ..., n, d)."""
         after = replace(state, field=field, visited=visited)
-        if self.reward_type == "dice":
+        if self.reward_type == "dice" and self.labelled:
             after = replace(after, dice=self.bank.dice(state.image, field, state.labels))
         return replace(after, proposals=self.propose(after)) if self.moves.proposals else after
 
