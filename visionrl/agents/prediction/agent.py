@@ -157,6 +157,8 @@ class Agent:
         if kind is ImageSample:
             return ImageSample(channels_first(data), **more)
         if kind is VolumeSample:
+            if "spacing_mm" not in more:
+                raise ValueError("spacing_mm must be given with an array of voxels, (x, y, z) in millimetres")
             volume = np.asarray(data)
             return VolumeSample(volume[None] if volume.ndim == 3 else volume, **more)
         if kind is PairSample:

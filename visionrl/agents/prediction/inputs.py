@@ -28,10 +28,12 @@ class Input:
     Attributes:
         file: what the user calls it.
         read: gives its sample; raises ValueError, OSError or ImportError.
+        places: the files, where they are not a part of a data set.
     """
 
     file: str
     read: Callable[[], Any]
+    places: tuple[Path, ...] = ()
 
 
 def inputs_of(words: Sequence[str], kind: type, box: Sequence[float] | None = None) -> list[Input]:
@@ -64,7 +66,8 @@ def inputs_of(words: Sequence[str], kind: type, box: Sequence[float] | None = No
     if kind is PairSample:
         return found + pairs_of(alone)
     if kind is VideoSample and box is not None:
-        return [Input(str(alone[0]), partial(lambda one: one, unlabelled_video(alone[0], box)))]
+        video = unlabelled_video(alone[0], box)
+        return [Input(str(alone[0]), lambda: video, (alone[0],))]
     if kind is VideoSample and alone:
         raise ValueError(f"box must be given for {alone[0]}: x,y,w,h of the object in the first frame")
     if kind is MotSample:
@@ -74,7 +77,7 @@ def inputs_of(words: Sequence[str], kind: type, box: Sequence[float] | None = No
         raise ValueError(f"files must be FORMAT:PATH with one of {names}, got {str(alone[0])!r}")
     for place in alone:
         files = files_in(place, kind) if place.is_dir() else [place]
-        found += [Input(str(file), partial(read_unlabelled, file, kind)) for file in files]
+        found += [Input(str(file), partial(read_unlabelled, file, kind), (file,)) for file in files]
     return found
 
 
@@ -112,4 +115,4 @@ def pairs_of(paths: Sequence[Path]) -> list[Input]:
     if len(paths) % 2:
         raise ValueError(f"files must be pairs, fixed and moving in turn, got {len(paths)} files")
     pairs = zip(paths[::2], paths[1::2], strict=True)
-    return [Input(f"{a} {b}", partial(read_unlabelled_pair, a, b)) for a, b in pairs]
+    return [Input(f"{a} {b}", partial(read_unlabelled_pair, a, b), (a, b)) for a, b in pairs]

@@ -51,7 +51,7 @@ def read_image(path: Path) -> np.ndarray:
         ValueError: the file is missing, truncated, no image of a format that is read (BMP, JPEG, PNG, PPM, TIFF,
             WebP), larger than the limit (``datasets.limits``), or of float or 32-bit pixels.
     """
-    from PIL import ImageOps
+    from PIL import ImageOps, UnidentifiedImageError
 
     if not path.is_file():
         raise ValueError(f"image file {path} must exist")
@@ -60,6 +60,8 @@ def read_image(path: Path) -> np.ndarray:
     with _decoding(path):
         try:
             picture = _decoded(content, path)
+        except UnidentifiedImageError:
+            raise
         except OSError:
             picture = _without_end(content, path)
         if picture.format == "PNG" and PNG_END not in content:
@@ -72,12 +74,15 @@ def read_image(path: Path) -> np.ndarray:
 @contextmanager
 def _decoding(path: Path, what: str = "image file") -> Iterator[None]:
     """Names the file in whatever the decoder raises."""
+    from PIL import UnidentifiedImageError
+
     try:
         yield
     except Exception as error:
         if isinstance(error, ValueError) and f"{what} {path}" in str(error):
             raise
-        raise ValueError(f"{what} {path} is truncated or no image: {one_line(error)}") from error
+        why = "its kind is not known" if isinstance(error, UnidentifiedImageError) else one_line(error)
+        raise ValueError(f"{what} {path} is truncated or no image: {why}") from error
 
 
 def _opened(content: bytes, path: Path) -> Picture:
