@@ -74,7 +74,8 @@ def inputs_of(words: Sequence[str], kind: type, box: Sequence[float] | None = No
     if kind is PairSample:
         return found + pairs_of(alone)
     if kind is VideoSample and box is not None:
-        return [Input(str(alone[0]), partial(lambda one: one, unlabelled_video(alone[0], box)))]
+        video = unlabelled_video(alone[0], box)
+        return [Input(str(alone[0]), lambda: video, (alone[0],))]
     if kind is VideoSample and alone:
         raise ValueError(f"box must be given for {alone[0]}: x,y,w,h of the object in the first frame")
     if kind is MotSample:

@@ -83,15 +83,14 @@ def predict_files(
 
     Raises:
         FileExistsError: there is something in the folder already, and ``overwrite`` is off.
-        ValueError: it is the folder of one of the files, which a result could replace, or ``voc`` is on for a task that
-            finds no boxes.
+        ValueError: it is the folder of one of the files, which a result could replace; or ``voc`` is on for a task
+            that finds no boxes.
     """
     if voc and "detection" not in agent.entry.tags:
         raise ValueError(f"voc must be off for tasks without boxes, got {agent.entry.id}")
-    failed, used, done = [], set[str](), list[Done]()
+    failed, used, done, stopped = [], set[str](), list[Done](), ""
     check_folder(out, inputs, overwrite)
     out.mkdir(parents=True, exist_ok=True)
-    stopped = ""
     with ExitStack() as stack:
         log = os.open(out / LINES, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
         stack.callback(os.close, log)
@@ -102,12 +101,12 @@ def predict_files(
                 stem = out / unused(sample.name, used)
                 shown = shown_as(stem, agent.sample_type, films.kind) if pictures else None
                 prediction, written = predict_one(agent, sample, stem, seed, films, shown)
+                if voc:
+                    written += write_all(stem, {".xml": voc_xml(one.file, prediction)})
             except (ValueError, OSError, ImportError) as error:
                 failed.append((one.file, str(error).replace("\n", " ")))
                 tell(number + 1, len(inputs))
                 continue
-            if voc:
-                written += write_all(stem, {".xml": voc_xml(one.file, prediction)})
             about: dict[str, Any] = {"file": one.file, **prediction.to_json(), "agent": agent.name}
             about["written"] = [path.name for path in written]
             os.write(log, (json.dumps(about) + "\n").encode())
@@ -137,13 +136,14 @@ def predict_one(
     """
     if agent.sample_type is VideoSample:
         prediction, written = predict_track(agent, sample, stem, seed, films, shown)
-    else:
-        prediction, written = agent.predict_sample(sample, seed), []
-        if shown and isinstance(prediction.result, Tracks):
-            written.append(tracks_film(shown, prediction, films))
-        elif shown:
-            written.append(write_png(shown, beside(prediction.pictures()[:MOST_PICTURES])))
-    return prediction, list(dict.fromkeys([*written, *write_all(stem, contents_of(prediction))]))
+        return prediction, list(dict.fromkeys([*written, *write_all(stem, contents_of(prediction))]))
+    prediction = agent.predict_sample(sample, seed)
+    written = write_all(stem, contents_of(prediction))
+    if shown and isinstance(prediction.result, Tracks):
+        written.append(tracks_film(shown, prediction, films))
+    elif shown:
+        written.append(write_png(shown, beside(prediction.pictures()[:MOST_PICTURES])))
+    return prediction, written
 
 
 def shown_as(stem: Path, kind: type, film: str) -> Path:
