@@ -152,8 +152,8 @@ def pixel_size(sample: PairSample, longest: int | None) -> tuple[float, float]:
 def held(image: np.ndarray, channels: int, unit: float) -> np.ndarray:
     """(H, W, C) uint8 of a (C, H, W) image, ``unit`` times smaller.
 
-    Its outermost pixels go on to where a whole pixel held ends, so that along both axes the scale is ``unit``, to half a
-    pixel of the image over its whole length.
+    Its outermost pixels go on to where a whole pixel held ends, so that the scale is ``unit`` along both axes, but for
+    half a pixel of the image over its whole length.
     """
     planes = colored(image, channels)
     if unit != 1:
