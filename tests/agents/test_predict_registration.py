@@ -156,7 +156,7 @@ def test_itk_bends_images_to_the_same_picture(tmp_path: Path) -> None:
     pair = inputs_of([str(tmp_path / "a.png"), str(tmp_path / "b.png")], agent.sample_type)
     assert predict_files(agent, pair, tmp_path / "out").done == 1
     fixed, moving = (sitk.ReadImage(str(tmp_path / f"{name}.png")) for name in "ab")
-    itk = itk_field(tmp_path / "out" / "a-b-field.nii.gz")
+    itk = itk_field(tmp_path / "out" / "a-b-field.nii")
     wanted = sitk.GetArrayFromImage(sitk.Resample(moving, fixed, itk, sitk.sitkLinear, 0.0)).astype(int)
     warped: Any = cv2.imread(str(tmp_path / "out" / "a-b-warped.png"), cv2.IMREAD_UNCHANGED)
     assert np.ptp(warped) > 100 and np.abs(warped - wanted).max() <= 1
@@ -175,7 +175,7 @@ def test_itk_bends_volumes_to_the_same_picture(tmp_path: Path) -> None:
     prediction = agent.predict_sample(agent.sample_of(first, second))
     write_all(tmp_path / "found", contents_of(prediction))
     fixed, moving = sitk.ReadImage(str(first)), sitk.ReadImage(str(second))
-    wanted = sitk.Resample(moving, fixed, itk_field(tmp_path / "found-field.nii.gz"), sitk.sitkLinear, 0.0)
+    wanted = sitk.Resample(moving, fixed, itk_field(tmp_path / "found-field.nii"), sitk.sitkLinear, 0.0)
     warped = sitk.ReadImage(str(tmp_path / "found-warped.nii.gz"))
     same_grid = sitk.Resample(warped, fixed, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0)
     gap = sitk.GetArrayFromImage(same_grid).astype(int) - sitk.GetArrayFromImage(wanted)
