@@ -54,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line.
 
     Raises:
-        SystemExit: 2 for wrong arguments or data, after one line on stderr; 130 for Ctrl-C.
+        SystemExit: 2 for wrong arguments or data, memory that runs out, and files that cannot be read or written, after
+            one line on stderr; 130 for Ctrl-C.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in args
