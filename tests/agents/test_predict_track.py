@@ -256,8 +256,8 @@ def test_a_film_does_not_replace_the_video(tmp_path: Path) -> None:
     writer.release()
     (tmp_path / "v.avi").rename(tmp_path / "v.gif")  # read by what is in it
     content = (tmp_path / "v.gif").read_bytes()
-    report = track("constant box", tmp_path / "v.gif", (20, 30, 24, 24), tmp_path)
-    assert report.done == 0 and "out must not be the folder of the files themselves" in report.failed[0][1]
+    with pytest.raises(ValueError, match="out must be another folder than that of the files"):
+        track("constant box", tmp_path / "v.gif", (20, 30, 24, 24), tmp_path, overwrite=True)
     assert (tmp_path / "v.gif").read_bytes() == content
 
 

@@ -133,7 +133,7 @@ def test_the_files_of_a_sequence(folder: Path, tmp_path: Path) -> None:
     assert orange[round(28 * zoom), round(20 * zoom)] and orange[round(68 * zoom), round(80 * zoom)]
     (told,) = (out / "predictions.jsonl").read_text().splitlines()
     assert len(json.loads(told)["tracks"]) == 2 * LENGTH
-    assert json.loads(told)["written"] == ["seq.gif", "seq.mot.txt"]
+    assert json.loads(told)["written"] == ["seq.mot.txt", "seq.gif"]
 
 
 def test_the_command_takes_a_folder_or_a_format(folder: Path, tmp_path: Path, capsys: Any) -> None:

@@ -1,6 +1,7 @@
 """Damaged data sets of every format: each loads, or is refused in one line that names file or sample; in time.
 
-``python tests/robustness/test_fuzz.py FORMAT SEED`` writes the case of a seed to ./fuzz-case, and reads it.
+``python tests/robustness/test_fuzz.py FORMAT SEED`` writes the case of a seed to ./fuzz-case, and reads it;
+``python tests/robustness/test_fuzz.py`` reads all, and prints how many of each format loaded and were refused.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ import shutil
 import sys
 import time
 import warnings
+from collections import Counter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -144,8 +147,30 @@ def test_a_damaged_set_loads_or_is_refused_by_name(originals, tmp_path, name, fi
     assert not wrong, "\n".join(wrong)
 
 
+def run_all(root: Path) -> None:
+    """Print how many cases of each format loaded and were refused."""
+    print("| format | cases | loaded | refused by name |\n|---|---|---|---|")
+    total: Counter[str] = Counter()
+    for name in sorted(SETS):
+        (root / name).mkdir()
+        SETS[name](root / name)
+        count: Counter[str] = Counter()
+        for seed in range(CASES):
+            folder = root / f"{name}-{seed}"
+            shutil.copytree(root / name, folder)
+            damage(folder, seed)
+            count[outcome(name, folder)] += 1
+        print(f"| {name} | {CASES} | {count['loaded']} | {count['refused']} |", flush=True)
+        total += count
+    print(f"| all | {total.total()} | {total['loaded']} | {total['refused']} |")
+
+
 if __name__ == "__main__":
-    case = Path("fuzz-case").resolve()
-    case.mkdir()
-    SETS[sys.argv[1]](case)
-    print(damage(case, int(sys.argv[2])), "->", outcome(sys.argv[1], case))
+    if len(sys.argv) < 3:
+        with TemporaryDirectory() as place:
+            run_all(Path(place))
+    else:
+        case = Path("fuzz-case").resolve()
+        case.mkdir()
+        SETS[sys.argv[1]](case)
+        print(damage(case, int(sys.argv[2])), "->", outcome(sys.argv[1], case))

@@ -42,14 +42,14 @@ class Predict:
     """What a classical method learns from, "FORMAT:PATH"; default the embedded set."""
     pictures: bool = True
     """Write annotated pictures, and films of videos."""
-    voc: bool = False
-    """Write boxes as Pascal VOC's XML too, a file an image."""
     film: Literal["gif", "webp", "mp4"] = "gif"
     """Kind of a film; gif and webp are thinned to 150 pictures, mp4 needs PyAV."""
     fps: Annotated[float, Interval(gt=0, le=1000)] = 25.0
     """Pictures per second of a film, and most of a live view."""
     live: bool = False
     """Show each frame of a video in a window as it is done, and where the agent looked; Escape ends."""
+    voc: bool = False
+    """Write boxes as Pascal VOC's XML too, a file an image."""
     seed: Annotated[int, Ge(0)] = 0
     """Seed of where episodes start."""
     device: str = "auto"
@@ -64,6 +64,7 @@ class Predict:
 
         Raises:
             SystemExit: 1 if a file could not be read.
+            KeyboardInterrupt: Ctrl-C; the files that are there are whole.
         """
         from rich.console import Console
         from rich.progress import Progress
@@ -77,7 +78,12 @@ class Predict:
             Progress(console=console, transient=True, disable=not console.is_terminal) as bars,
         ):
             files, frames = (bars.add_task(what, total=None, visible=False) for what in ("files", "frames"))
-            report = self.predict(show, partial(advance, bars, files), partial(advance, bars, frames))
+            try:
+                report = self.predict(show, partial(advance, bars, files), partial(advance, bars, frames))
+            except KeyboardInterrupt:
+                reached, of = (int(number or 0) for number in (bars.tasks[0].completed, bars.tasks[0].total))
+                print(f"stopped after {reached} of {of} files; results in {self.out}", file=sys.stderr)
+                raise
             at, total = (int(number or 0) for number in (bars.tasks[1].completed, bars.tasks[1].total))
         for file, why in report.failed:
             print(f"failed: {file}: {why}", file=sys.stderr)
@@ -109,8 +115,9 @@ class Predict:
         if self.live and agent.sample_type is not VideoSample:
             raise ValueError(f"live must not be asked for with {agent.entry.id}, which tracks nothing")
         inputs = inputs_of(self.files, agent.sample_type, box)
-        options: dict[str, Any] = {"overwrite": self.overwrite, "pictures": self.pictures, "seed": self.seed}
-        options["voc"] = self.voc
+        tell(0, len(inputs))
+        named = ("overwrite", "pictures", "voc", "seed")
+        options: dict[str, Any] = {name: getattr(self, name) for name in named}
         return predict_files(agent, inputs, self.out, films=films, tell=tell, **options)
 
 

@@ -190,7 +190,8 @@ def _checked(entries: Sequence[Entry], kind: type, skip_bad: bool, source: str) 
     if len(bad) == 1 and not skip_bad:
         raise bad[0]
     more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
-    text = f"{len(bad)} of {len(entries)} samples of {source} are bad: {'; '.join(str(one)[:LONGEST] for one in bad[:NAMED])}{more}"
+    named = "; ".join(str(one)[:LONGEST] for one in bad[:NAMED])
+    text = f"{len(bad)} of {len(entries)} samples of {source} are bad: {named}{more}"
     if not skip_bad or not samples:
         raise ValueError(text if skip_bad else f"{text} (skip_bad=True leaves them out)") from bad[0]
     warnings.warn(f"{text}; they are left out", stacklevel=4)

@@ -14,11 +14,19 @@ from visionrl.datasets import (
     PairSample,
     VideoSample,
     VolumeSample,
+    XraySample,
     list_formats,
     load,
 )
 from visionrl.datasets.formats import parse
-from visionrl.datasets.unlabelled import files_in, read_unlabelled, read_unlabelled_pair, unlabelled_video
+from visionrl.datasets.unlabelled import (
+    files_in,
+    is_volume,
+    read_unlabelled,
+    read_unlabelled_pair,
+    read_unlabelled_xrays,
+    unlabelled_video,
+)
 
 
 @dataclass(frozen=True)
@@ -28,10 +36,12 @@ class Input:
     Attributes:
         file: what the user calls it.
         read: gives its sample; raises ValueError, OSError or ImportError.
+        places: the files, where they are not a part of a data set.
     """
 
     file: str
     read: Callable[[], Any]
+    places: tuple[Path, ...] = ()
 
 
 def inputs_of(words: Sequence[str], kind: type, box: Sequence[float] | None = None) -> list[Input]:
@@ -64,17 +74,20 @@ def inputs_of(words: Sequence[str], kind: type, box: Sequence[float] | None = No
     if kind is PairSample:
         return found + pairs_of(alone)
     if kind is VideoSample and box is not None:
-        return [Input(str(alone[0]), partial(lambda one: one, unlabelled_video(alone[0], box)))]
+        video = unlabelled_video(alone[0], box)
+        return [Input(str(alone[0]), lambda: video, (alone[0],))]
     if kind is VideoSample and alone:
         raise ValueError(f"box must be given for {alone[0]}: x,y,w,h of the object in the first frame")
     if kind is MotSample:
         return found + [one for path in alone for one in from_format(f"mot:{path}", kind)]
+    if kind is XraySample:
+        return found + xrays_of(alone)
     if kind not in (ImageSample, VolumeSample) and alone:
         names = ", ".join(sorted(formats))
         raise ValueError(f"files must be FORMAT:PATH with one of {names}, got {str(alone[0])!r}")
     for place in alone:
         files = files_in(place, kind) if place.is_dir() else [place]
-        found += [Input(str(file), partial(read_unlabelled, file, kind)) for file in files]
+        found += [Input(str(file), partial(read_unlabelled, file, kind), (file,)) for file in files]
     return found
 
 
@@ -112,4 +125,26 @@ def pairs_of(paths: Sequence[Path]) -> list[Input]:
     if len(paths) % 2:
         raise ValueError(f"files must be pairs, fixed and moving in turn, got {len(paths)} files")
     pairs = zip(paths[::2], paths[1::2], strict=True)
-    return [Input(f"{a} {b}", partial(read_unlabelled_pair, a, b)) for a, b in pairs]
+    return [Input(f"{a} {b}", partial(read_unlabelled_pair, a, b), (a, b)) for a, b in pairs]
+
+
+def xrays_of(paths: Sequence[Path]) -> list[Input]:
+    """X-rays, one a view, then the CT that belongs to them, and so on.
+
+    Raises:
+        ValueError: a CT has no X-ray before it, or X-rays have no CT behind them.
+    """
+    found, films = [], list[Path]()
+    for path in paths:
+        if not is_volume(path):
+            films.append(path)
+            continue
+        if not films:
+            break
+        words = " ".join(map(str, [*films, path]))
+        found.append(Input(words, partial(read_unlabelled_xrays, tuple(films), path), (*films, path)))
+        films = []
+    else:
+        if not films:
+            return found
+    raise ValueError(f"files must be X-rays and then their CT, in turn, got {' '.join(map(str, paths))}")

@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from visionrl.agents.prediction import registration_files as registration_files
 from visionrl.agents.prediction.agent import Agent, Prediction
 from visionrl.agents.prediction.films import FilmOptions, tracks_film
 from visionrl.agents.prediction.inputs import Input
@@ -81,18 +82,17 @@ def predict_files(
         tell: called after every file with the number of files that are done, and of all.
 
     Raises:
-        FileExistsError: the folder has results already, and ``overwrite`` is off.
-        ValueError: ``voc`` is on for a task that finds no boxes.
+        FileExistsError: there is something in the folder already, and ``overwrite`` is off.
+        ValueError: it is the folder of one of the files, which a result could replace; or ``voc`` is on for a task
+            that finds no boxes.
     """
     if voc and "detection" not in agent.entry.tags:
         raise ValueError(f"voc must be off for tasks without boxes, got {agent.entry.id}")
-    lines, failed, used, done = out / LINES, [], set[str](), list[Done]()
-    if lines.exists() and not overwrite:
-        raise FileExistsError(f"{lines} exists; --overwrite replaces it, or give another --out")
+    failed, used, done, stopped = [], set[str](), list[Done](), ""
+    check_folder(out, inputs, overwrite)
     out.mkdir(parents=True, exist_ok=True)
-    sources, stopped = {Path(one.file).resolve() for one in inputs}, ""
     with ExitStack() as stack:
-        log = os.open(lines, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
+        log = os.open(out / LINES, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
         stack.callback(os.close, log)
         stack.callback(lambda: write_in(out, folder_contents(done)))
         for number, one in enumerate(inputs):
@@ -100,14 +100,13 @@ def predict_files(
                 sample = agent.sample_of(one.read())
                 stem = out / unused(sample.name, used)
                 shown = shown_as(stem, agent.sample_type, films.kind) if pictures else None
-                check_apart([shown] if shown else [], sources)
                 prediction, written = predict_one(agent, sample, stem, seed, films, shown)
+                if voc:
+                    written += write_all(stem, {".xml": voc_xml(one.file, prediction)})
             except (ValueError, OSError, ImportError) as error:
                 failed.append((one.file, str(error).replace("\n", " ")))
                 tell(number + 1, len(inputs))
                 continue
-            if voc:
-                written += write_all(stem, {".xml": voc_xml(one.file, prediction)})
             about: dict[str, Any] = {"file": one.file, **prediction.to_json(), "agent": agent.name}
             about["written"] = [path.name for path in written]
             os.write(log, (json.dumps(about) + "\n").encode())
@@ -137,13 +136,14 @@ def predict_one(
     """
     if agent.sample_type is VideoSample:
         prediction, written = predict_track(agent, sample, stem, seed, films, shown)
-    else:
-        prediction, written = agent.predict_sample(sample, seed), []
-        if shown and isinstance(prediction.result, Tracks):
-            written.append(tracks_film(shown, prediction, films))
-        elif shown:
-            written.append(write_png(shown, beside(prediction.pictures()[:MOST_PICTURES])))
-    return prediction, list(dict.fromkeys([*written, *write_all(stem, contents_of(prediction))]))
+        return prediction, list(dict.fromkeys([*written, *write_all(stem, contents_of(prediction))]))
+    prediction = agent.predict_sample(sample, seed)
+    written = write_all(stem, contents_of(prediction))
+    if shown and isinstance(prediction.result, Tracks):
+        written.append(tracks_film(shown, prediction, films))
+    elif shown:
+        written.append(write_png(shown, beside(prediction.pictures()[:MOST_PICTURES])))
+    return prediction, written
 
 
 def shown_as(stem: Path, kind: type, film: str) -> Path:
@@ -151,14 +151,23 @@ def shown_as(stem: Path, kind: type, film: str) -> Path:
     return stem.with_name(f"{stem.name}.{film if kind in (VideoSample, MotSample) else 'png'}")
 
 
-def check_apart(paths: list[Path], sources: set[Path]) -> None:
-    """Refuse to write over a file that is looked at.
+def check_folder(out: Path, inputs: Sequence[Input], overwrite: bool) -> None:
+    """Refuse to write into a folder that is not for results.
 
     Raises:
-        ValueError: names that file.
+        FileExistsError: see ``predict_files``.
+        ValueError: likewise.
     """
-    if taken := [path for path in paths if path.resolve() in sources]:
-        raise ValueError(f"out must not be the folder of the files themselves, it would replace {taken[0]}")
+    folder = out.resolve()
+    for place in (place.resolve() for one in inputs for place in one.places):
+        if folder in (place, place.parent):
+            raise ValueError(
+                f"out must be another folder than that of the files, got {out} with {place.name}"
+            )
+    if not overwrite and out.is_dir() and (there := sorted(out.iterdir())):
+        raise FileExistsError(
+            f"out must be a new or empty folder, {out} has {there[0].name}; --overwrite replaces results"
+        )
 
 
 def unused(name: str, used: set[str]) -> str:
