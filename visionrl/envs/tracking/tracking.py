@@ -132,7 +132,7 @@ class Tracking(Task[State]):
         self.responses = Responses(side, self.bank.pyramid, control.wide)
         self.span = (self.clip, self.start) if self.labelled else (None, "first")  # of files: all of it
         self.items = len(self.bank.first) * STARTS[self.span[1]]
-        longest = 0 if self.labelled else int(self.bank.lengths.max())
+        longest = int(self.bank.lengths.max()) if self.span == (None, "first") else 0
         self.times = DeviceTable(np.arange(longest))
         self.time = DeviceTable(np.concatenate([np.arange(length) for length in self.bank.lengths]))
         image = Image(self.bank.channels, self.window)
@@ -228,7 +228,7 @@ class Tracking(Task[State]):
 
     def extend_path(self, state: State, box: Array, over: Array) -> Array:
         """The boxes of all frames, (B, T, 4), once those of the present frames are done where ``over``."""
-        if self.labelled:
+        if not len(self.times.array):
             return state.path
         now = self.times.on(state.frame)[None, :] == self.time.rows(state.frame)[:, None]
         return xp_of(box).where((now & over[:, None])[..., None], box[:, None, :], state.path)
@@ -239,6 +239,8 @@ class Tracking(Task[State]):
 
     # -- edge ------------------------------------------------------------------------------------------------------
     def result(self, state: State) -> BoxTrack:
+        if not len(self.times.array):
+            raise NotImplementedError("result needs whole videos, with clip=None and start='first'")
         return BoxTrack(state.path[: int(np.sum(~np.isnan(state.path[:, 0])))])
 
     def draw(self, state: State) -> np.ndarray:
