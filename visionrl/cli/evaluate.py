@@ -58,14 +58,14 @@ class Evaluate(Data):
             check_out(self.out)
         env_id, agents, film, kwargs, trained = self.subject()
         rows = chosen_rows(env_id, self.rows or None) if self.compare else ()
-        lines: list[dict[str, Any]] = []
+        lines, folder = list[dict[str, Any]](), self.out or self.run_folder
         same: dict[str, Any] = {"split": self.split, "seed": self.seed, "env_kwargs": kwargs}
         counts: dict[str, Any] = {"episodes": self.episodes, "num_envs": self.num_envs}
         with Console(stderr=True).status("") as status:
-            tell: dict[str, Any] = {"keep": lines.extend, "say": status.update}
+            tell: dict[str, Any] = {"keep": lines.extend if folder else None, "say": status.update}
             table = compare(env_id, agents, fit_kwargs=trained, rows=rows, **tell, **counts, **same)
         table.print()
-        if folder := self.out or self.run_folder:
+        if folder:
             from visionrl.agents.evaluation.record import record
 
             folder.mkdir(parents=True, exist_ok=True)
