@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 
 from visionrl.agents.evaluation.policies import agent_policy
-from visionrl.agents.prediction.track import by_policy
 from visionrl.agents.training.saving import load_model
 from visionrl.core import BASELINES, batch, make_task
 from visionrl.datasets import VideoSample, load
@@ -47,6 +46,18 @@ class Contributed:
         """The present frame as OpenCV has it."""
         image = task.bank.image(int(state.frame[0]))
         return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR if image.shape[2] == 1 else cv2.COLOR_RGB2BGR)
+
+
+def by_policy(policy: Any) -> Run:
+    """A policy as a function that goes through one video from its first state to its last."""
+
+    def follow(task: Any, state: Any) -> Any:
+        policy.reset()
+        while not state.finished[0]:
+            state = task.step(state, np.asarray(policy(task.observe(state), task, state)))
+        return state
+
+    return follow
 
 
 def contributed() -> dict[str, Run]:

@@ -22,8 +22,9 @@ from stable_baselines3 import DQN, PPO
 import visionrl
 from visionrl.agents import TrainConfig, load_model, make_vec_env, train
 from visionrl.agents.training.callback import RunCallback
-from visionrl.agents.training.config import describe_task, load_recipe, parse_args, resolve
+from visionrl.agents.training.config import describe_task, load_recipe, resolve
 from visionrl.agents.training.models import ALGORITHMS, FITS, build_model, fit_buffer
+from visionrl.agents.training.pairs import parse_args
 from visionrl.agents.training.run_files import space_from_json, space_to_json
 from visionrl.core import TASKS
 
@@ -91,13 +92,14 @@ def whole(
 
 def test_the_runs_folder(whole: TrainConfig) -> None:
     run = whole.folder
-    assert run.name == f"LandmarkLocalization-v0-{whole.algo}-small-s0"
+    assert run.name == f"LandmarkLocalization-v0-cpu-{whole.algo}-small-s0"
     found = {path.name for path in run.iterdir()}
     assert found == {
         *(
             "agent.zip",
             "policy.pt",
             "config.json",
+            "splits.json",
             "metrics.json",
             "curve.csv",
             "curve.png",
@@ -419,10 +421,13 @@ def test_the_replay_buffer_stays_below_a_gigabyte() -> None:
 
 def test_an_argument_that_the_algorithm_does_not_have_is_refused() -> None:
     env = make_vec_env(LANDMARK, 1)
-    for algo, name in (("dqn", "n_steps2"), ("ppo", "fusion")):
+    for algo, name in (("dqn", "n_steps2"), ("ppo", "buffer_size")):
         config = resolve(TrainConfig(algo=algo, num_envs=1, algo_args=(f"{name}=3",), recipe="none"))  # type: ignore[arg-type]
         with pytest.raises(ValueError, match=f"algo_args must be arguments of .*, got '{name}'"):
             build_model(config, env)
+    config = resolve(TrainConfig(algo="ppo", algo_args=("fusion=film",), recipe="none"))
+    with pytest.raises(ValueError, match="algo_args must not have fusion, an option of its own: --fusion"):
+        build_model(config, env)
 
 
 def test_spaces_as_json() -> None:

@@ -86,7 +86,7 @@ def test_list_and_show_load_no_torch():
         (
             ["fly"],
             [
-                "command must be one of list, show, play, train, evaluate, explain, track, completion, got 'fly'"
+                "command must be one of list, show, play, train, evaluate, predict, explain, completion, got 'fly'"
             ],
         ),
         (["show", "Chess-v0"], ["env must be one of", *TASKS, "'Chess-v0'"]),
@@ -144,7 +144,8 @@ def test_evaluate_without_an_agent(points, tmp_path):
     assert done.returncode == 0, done.stderr
     assert all(word in done.stdout for word in ("distance_px", "random", "prior + mean template", "expert"))
     table = json.loads((tmp_path / "metrics-val.json").read_text())
-    assert [row["kind"] for row in table["rows"]] == ["random", "classical", "classical", "expert"]
+    assert [row["kind"] for row in table["rows"]] == ["random", *["classical"] * 3, "expert"]
+    assert len((tmp_path / "predictions.jsonl").read_text().splitlines()) == 2 * 5  # images and rows
     assert table["rows"][0]["episodes"] == 4  # two images with two points each
     assert table["env_kwargs"]["window"] == 24
     with Image.open(tmp_path / "episode-val.gif") as film:

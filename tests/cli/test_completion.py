@@ -13,7 +13,8 @@ from visionrl.cli.main import COMMANDS, command_of
 @pytest.mark.parametrize(
     ("line", "some"),
     [
-        ("visionrl tr", ["train ", "track "]),
+        ("visionrl tr", ["train "]),
+        ("visionrl p", ["play ", "predict "]),
         ("visionrl show Track", ["Tracking-v0 "]),
         ("visionrl evaluate --env LandmarkLocalization3", ["LandmarkLocalization3D-v0 "]),
         ("visionrl evaluate --env Tracking-v0 --preset y", ["yun2017 "]),

@@ -299,7 +299,7 @@ BAD_COCO = {
     r"line 1: must be valid JSON": "",
     r"line 2: must be valid JSON": '{"images":\n oops}',
     r" must be a JSON object with a list 'images' of one entry": "[]",
-    r" must be a JSON object with a list 'annotations' of one entry": {**coco(), "annotations": []},
+    r" must be a JSON object with a list 'annotations' of one entry": {**coco(), "annotations": 5},
     r" must be a JSON object with a list 'categories'": {"images": [{}], "annotations": [{}]},
     r"annotations\[1\]: category_id must be among those of the file \(3, 7\), got 4": changed(
         "annotations", 1, category_id=4

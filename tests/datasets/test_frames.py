@@ -237,3 +237,74 @@ def test_boxes_are_bridged_over_gaps():
     bank = VideoBank([VideoSample(np.zeros((7, 1, 20, 30), np.uint8), boxes)], 8)
     np.testing.assert_allclose(bank.boxes.array[:, 0], wanted)
     assert bank.seen.array.tolist() == [True, False, False, True, False, True, False]
+
+
+def moving(path, code, count=40):
+    """A video in which every frame differs, or None where there is no encoder; and its frames, decoded in order."""
+    rng = np.random.default_rng(0)
+    back = cv2.GaussianBlur(rng.integers(0, 255, (96, 128, 3)).astype(np.uint8), (0, 0), 5)
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*code), 25, (128, 96))
+    if not writer.isOpened():
+        pytest.skip(f"no encoder {code}")
+    for k in range(count):
+        frame = back.copy()
+        frame[30:50, 2 * k : 2 * k + 20] = 255
+        writer.write(frame)
+    writer.release()
+    capture, frames = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG), []
+    while True:
+        good, frame = capture.read()
+        if not good:
+            return frames
+        frames.append(frame[..., ::-1].transpose(2, 0, 1))
+
+
+KINDS = [
+    ("a.avi", "MJPG"),
+    ("a.mp4", "mp4v"),
+    ("a.mpg", "MPG2"),
+    ("a.ts", "MPG2"),
+    ("a.mkv", "MJPG"),
+    ("a.flv", "FLV1"),
+]
+ORDERS = {
+    "in order": range(40),
+    "again": [0, 1, 2, 0, 39, 0, 5],
+    "backwards": [39, 20, 10, 0],
+    "jumps": [30, 3, 25, 1],
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(("name", "code"), KINDS)
+def test_frames_are_those_of_decoding_whatever_the_order(tmp_path, name, code, order):
+    true = moving(tmp_path / name, code)
+    frames = VideoFrames(tmp_path / name, memory=1)
+    assert len(frames) == len(true)
+    for k in ORDERS[order]:
+        np.testing.assert_array_equal(frames[k], true[k], err_msg=f"frame {k}")
+
+
+def test_a_header_that_claims_more_frames_than_there_are_is_found_out(tmp_path):
+    path = tmp_path / "a.avi"
+    true = moving(path, "MJPG")
+    content = bytearray(path.read_bytes())
+    for tag, offset in ((b"avih", 24), (b"strh", 40)):
+        at = content.find(tag) + offset
+        content[at : at + 4] = (1 << 30).to_bytes(4, "little")
+    path.write_bytes(bytes(content))
+    frames = VideoFrames(path)
+    np.testing.assert_array_equal(frames[39], true[39])
+    with pytest.raises(
+        ValueError, match=r"a.avi, frame 40 must be readable, the file ends or is damaged there"
+    ):
+        frames[40]
+
+
+@pytest.mark.parametrize(
+    "text", ["#EXTM3U\nb.ts\n", "ffconcat version 1.0\nfile b.mp4\n", "<?xml version='1.0'?><MPD/>", "v=0\n"]
+)
+def test_a_list_of_videos_is_no_video(tmp_path, text):
+    (tmp_path / "a.mp4").write_text(text)
+    with pytest.raises(ValueError, match=r"a.mp4 must be a video, not a list of videos"):
+        VideoFrames(tmp_path / "a.mp4")

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from visionrl.banks.pair_geometry import has_truth
 from visionrl.datasets import PairSample, clear_cache, load, validate
 from visionrl.datasets.embedded.cutouts import PHOTOGRAPHS
 from visionrl.datasets.embedded.pairs import COUNTS, SIDE, Pairs, photo_scene, scan_scene, strewn_scene
@@ -134,10 +135,6 @@ def test_strewn_pairs_are_more_for_training_and_the_same_for_the_rest():
         ({"fixed_points": [[2.0, 3.0], [31.0, 3.0], [4.0, 4.0]]}, "fixed points must lie inside"),
         ({"fixed_points": [[np.nan, 3.0], [1.0, 3.0], [4.0, 4.0]]}, "points must be finite"),
         ({"fixed_points": [1.0, 2.0]}, r"points must be \(N, 2\)"),
-        (
-            {"fixed_points": None, "moving_points": None, "transform": None},
-            "must have points of both images, a transform, or label maps of both",
-        ),
         ({"fixed_mask": np.zeros((20, 31), int)}, r"fixed_mask: mask must be integers of shape \(20, 30\)"),
         ({"moving_mask": np.full((20, 30), -1)}, "moving_mask: mask must be >= 0"),
         ({"start": [[1, 2, 0], [2, 4, 0]]}, "start must not be singular"),
@@ -254,7 +251,6 @@ def test_homographies(tmp_path):
         ({"pairs.csv": "fixed,moving,fixed_spacing_mm\na.png,b.png,1\n"}, "must hold 2 numbers, got 1"),
         ({"pairs.csv": "fixed,moving\na.png,none.png\n"}, "none.png must exist"),
         ({"H1to3p": "1 0 0\n0 1 0\n0 0 1\n"}, "needs the images img1 and img3"),
-        ({}, "must have points of both images, a transform, or label maps of both"),
     ],
 )
 def test_bad_folders(tmp_path, files, rule):
@@ -263,6 +259,13 @@ def test_bad_folders(tmp_path, files, rule):
         write(tmp_path / name, text)
     with pytest.raises(ValueError, match=rule):
         read(tmp_path)
+
+
+def test_two_images_alone_are_a_pair_without_truth(tmp_path):
+    two_images(tmp_path)
+    (pair,) = read(tmp_path)
+    assert not has_truth(pair)
+    assert pair.fixed_points is None and pair.transform is None and pair.fixed_mask is None
 
 
 def test_nothing_there(tmp_path):

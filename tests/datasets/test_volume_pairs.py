@@ -156,7 +156,6 @@ BAD = {
         "start must not be singular",
         lambda folder: write(folder / "start.txt", "1 0 0 0\n2 0 0 0\n0 0 1 0\n"),
     ),
-    "nothing": ("must have points of both images, a transform, or label maps of both", None),
 }
 
 

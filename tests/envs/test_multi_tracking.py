@@ -347,7 +347,7 @@ BAD_MOT = {
     r"gt.txt, line 2: the frame must be a whole number from 1 to 4, got 5": {"gt": [GT[0], "5,7,1,1,2,2"]},
     r"gt.txt, line 1: the frame must be a whole number from 1 to 4, got 1.5": {"gt": ["1.5,7,1,1,2,2"]},
     r"gt.txt, line 1: width and height must be > 0, got 0 and 2": {"gt": ["1,7,1,1,0,2"]},
-    r"gt.txt, line 2: identities must be whole and once in a frame, got 7 in 1": {"gt": [GT[0], GT[0]]},
+    r"gt.txt, line 2: identities must be whole, >= 0 and once in a frame, got 7 in 1": {"gt": [GT[0], GT[0]]},
     r"det.txt, line 1: width and height must be > 0": {"gt": GT, "det": ["1,-1,1,1,2,-2,1"]},
     r"img1 must hold as many frames as seqinfo.ini says, 9, got 4": {
         "gt": GT,
@@ -355,7 +355,7 @@ BAD_MOT = {
     },
     r"img1 must hold one frame or more, got 0": {"gt": GT, "frames": 0, "ini": "[Sequence]\n"},
     r"seqinfo.ini must be an INI file with whole numbers": {"gt": GT, "ini": "[Sequence]\nseqLength=many\n"},
-    r"sequence .*S must have a file gt/gt.txt": {},
+    r"sequence .*S must have a file gt/gt.txt, or det/det.txt for prediction": {},
 }
 
 
@@ -367,7 +367,7 @@ def test_bad_mot_sequences_name_file_and_line(tmp_path, words):
 
 
 def test_an_empty_mot_folder_says_what_was_looked_for(tmp_path):
-    with pytest.raises(ValueError, match=r"looked for img1/\*.jpg with gt/gt.txt"):
+    with pytest.raises(ValueError, match=r"looked for img1/\*.jpg with gt/gt.txt or det/det.txt"):
         load(f"mot:{tmp_path}", kind=MotSample)
 
 
@@ -376,6 +376,8 @@ ONE = [np.array([1]), np.array([1])]
 BOXES = [np.array([box(10)]), np.array([box(12)])]
 BAD_SAMPLES = {
     "boxes must have one array a frame, got 1 for 2 frames": {"boxes": BOXES[:1]},
+    "ids and boxes must be given together, or neither": {"boxes": None},
+    "ids and boxes, or detections, must be given, got none": {"ids": None, "boxes": None},
     "detections must have one array a frame, got 0 for 2 frames": {"detections": []},
     r"frame 1: ids must be whole, one a box and none twice, got \[1.0, 1.0\]": {
         "ids": [ONE[0], np.array([1, 1])],

@@ -258,6 +258,22 @@ def test_images_of_other_pixel_sizes_and_large_ones():
         assert float(made.metrics(aside)["tre_px"][0]) == pytest.approx(2.0 if max_side is None else 4.0)
 
 
+@pytest.mark.parametrize(("size", "max_side"), [((301, 500), 128), ((511, 173), 64), ((83, 97), 96)])
+def test_large_images_are_held_where_they_are(size, max_side):
+    """A blot near the far corner is held where the conversion of pixels says, to half a pixel of the file."""
+    image, at = np.zeros((1, *size), np.uint8), np.array([size[1] - 15.0, size[0] - 18.0])
+    y, x = np.indices(size)
+    image[0] = 255 * np.exp(-((x - at[0]) ** 2 + (y - at[1]) ** 2) / 32)
+    sample = PairSample(image, image[:, : size[0] - 3], transform=IDENTITY)
+    made = task(sample, max_side=max_side, channels=1)
+    for which, shown in enumerate((made.bank.fixed[0], made.bank.moving[0])):
+        shown = shown.reshape(shown.shape[:2]).astype(float)
+        v, u = np.indices(shown.shape)
+        centre = np.array([(u * shown).sum(), (v * shown).sum()]) / shown.sum()
+        place = centre - middle(shown[..., None])
+        np.testing.assert_allclose(made.bank.to_world[0][which].pixels(place), at, atol=0.5)
+
+
 def test_starts():
     own = transforms.to_matrix(np.array([[3.0, 1, 5]]), "rigid", 2)[0]
     home = np.full(2, 47.5)
@@ -306,6 +322,46 @@ def test_maps_that_the_kind_cannot_make_are_fitted():
 def test_arguments(kwargs, rule):
     with pytest.raises(ValueError, match=rule):
         make_task(ID, **({"data": [pair()], "window": 32, "scales": (2, 1)} | kwargs))
+
+
+def unknown(**kwargs):
+    """A pair that does not say how it lies."""
+    return replace(pair(**kwargs), transform=None, name="x")
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "rule"),
+    [
+        (
+            {},
+            "reward_type 'truth' needs points of both images, a transform, or label maps of both, pair 'x' has",
+        ),
+        ({"reward_type": "levels"}, "reward_type 'levels' needs points"),
+        ({"reward_type": "dice"}, "reward_type 'dice' needs label maps of both images of every pair"),
+        ({"reward_type": "ncc", "stop_distance": 0.5}, "stop_distance needs points"),
+    ],
+)
+def test_what_needs_the_truth_says_so_where_it_is_unknown(kwargs, rule):
+    with pytest.raises(ValueError, match=rule):
+        task(pair(name="y"), unknown(), **kwargs)
+
+
+@pytest.mark.parametrize("reward", ["ncc", "mi", "inliers"])
+def test_similarity_is_the_metric_where_the_truth_is_unknown(reward):
+    made = task(unknown(), reward_type=reward, offset=(6.0, 0.0))
+    state = batch.stack([made.sample(np.random.default_rng(0), 0)])
+    assert 0 < np.abs(state.pose[0, :, 2]).max() <= 6, "a random start about middle on middle"
+    after = replace(state, pose=IDENTITY[None])
+    after = made.step(after, np.array([4]))
+    found = made.metrics(after)
+    assert set(found) == {"similarity", "similarity_start"}
+    earned = 10 * (found["similarity"] - found["similarity_start"])
+    np.testing.assert_allclose(made.reward(state, None, after), earned)
+    assert earned[0] > 0, "one degree off is better than the start"
+    with pytest.raises(ValueError, match="expert needs points of both images, a transform, or label maps of"):
+        made.expert(state)
+    assert made.primary_metric == ("similarity", True) and not made.knows_truth
+    assert made.draw(batch.take(state, 0)).shape == (384, 768, 3)
 
 
 def test_cross_correlation_of_two_modalities_is_refused():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from visionrl.backbones._backbone import Parts
 from visionrl.backbones._surgery import adapt_channels, first_conv
+from visionrl.rendering.files import writing
 
 
 def read_weights(source: str | PathLike[str] | Mapping[str, Tensor] | None) -> dict[str, Tensor] | None:
@@ -45,13 +47,17 @@ def read_weights(source: str | PathLike[str] | Mapping[str, Tensor] | None) -> d
 
 
 def read_tensors(path: str | PathLike[str], device: str = "cpu") -> Any:
-    """What a .pt file holds, tensors and plain values; nothing in it runs.
+    """What a .pt file holds, tensors and plain values; nothing in it runs, and its checksums must be right.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: it is damaged, or holds something else; names the file.
     """
     try:
+        if zipfile.is_zipfile(path):  # else a file of torch before 1.6, without checksums
+            with zipfile.ZipFile(path) as parts:
+                if damaged := parts.testzip():
+                    raise ValueError(f"the checksum of {damaged} is wrong")
         return torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise FileNotFoundError(f"there must be a file {path}, which is not there") from None
@@ -60,6 +66,16 @@ def read_tensors(path: str | PathLike[str], device: str = "cpu") -> Any:
     except Exception as error:  # of the unpickler, the zip reader, and what they call
         why = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{path} must be a file of tensors that torch.save wrote whole: {why}") from None
+
+
+def write_tensors(path: Path, state: Any) -> None:
+    """Write tensors and plain values as a .pt file.
+
+    Raises:
+        OSError: the disk is full, read-only, ...; names the file.
+    """
+    with writing(path), path.open("wb") as file:
+        torch.save(state, file)
 
 
 def published(name: str, parts: Parts, which: bool | str) -> dict[str, Tensor] | None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from visionrl.banks.patches import allocate, block_mean, shared, shrink
+from visionrl.banks.patches import allocate, block_mean, colored, shared, shrink
 from visionrl.datasets import ImageSample
 from visionrl.ops import Array, DeviceTable, Recalled, const, xp_of
 
@@ -21,10 +21,11 @@ class Mosaic(Recalled):
         retina: side of the retina, pixels.
         scales: pixels of the image per pixel of the retina, finest first.
         max_side: images with a longer side are shrunk to it first; None never.
-        channels: of the images.
+        channels: 1 shows all images grey, 3 in RGB.
+        side: of the square; smaller images are padded with 0 at the right and below.
 
     Attributes:
-        shape: (channels + 1, H, W) of an image; smaller images are padded with 0 at the right and below.
+        shape: (channels + 1, side, side).
     """
 
     def __init__(
@@ -34,17 +35,17 @@ class Mosaic(Recalled):
         scales: tuple[int, ...],
         max_side: int | None,
         channels: int,
+        side: int,
     ) -> None:
         self.retina, self.scales = retina, scales
-        images = [shrink(sample.image, max_side)[0] for sample in samples]
-        high, wide = (max(image.shape[axis] for image in images) for axis in (1, 2))
-        shape = (len(images), len(scales), channels, high, wide)
+        images = [colored(shrink(sample.image, max_side)[0], channels) for sample in samples]
+        shape = (len(images), len(scales), channels, side, side)
         planes = allocate(int(np.prod(shape))).reshape(shape)
         for image, plane in zip(images, planes, strict=True):
             for scale, level in zip(scales, plane, strict=True):
                 full = block_mean(image, scale).repeat(scale, axis=1).repeat(scale, axis=2)
                 level[:, : full.shape[1], : full.shape[2]] = full
-        self.planes, self.shape = DeviceTable(planes), (channels + 1, high, wide)
+        self.planes, self.shape = DeviceTable(planes), (channels + 1, side, side)
 
     @classmethod
     def of(cls, samples: Sequence[ImageSample], *args: Any) -> Mosaic:

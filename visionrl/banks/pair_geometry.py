@@ -6,7 +6,7 @@ Places are (x, y) or (x, y, z) from the middle of their image, in the unit that 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -39,6 +39,13 @@ class PixelToWorld:
         return (places - self.shift) / self.gain
 
 
+def pixel_matrix(matrix: np.ndarray, fixed: PixelToWorld, moving: PixelToWorld) -> np.ndarray:
+    """(d, d + 1) from pixels of the fixed image to pixels of the moving one, of a map from place to place."""
+    linear, shift = matrix[:, :-1], matrix[:, -1]
+    here = linear * fixed.gain / moving.gain[:, None]
+    return np.column_stack([here, moving.pixels(linear @ fixed.shift + shift)])
+
+
 PixelToWorldPair = tuple[PixelToWorld, PixelToWorld]  # of the fixed and of the moving image
 
 
@@ -53,7 +60,8 @@ class PairGeometry(Recalled):
 
     Attributes:
         truth: (M, d, d + 1) float64, map from the fixed to the moving image: the given one, or the best for the points,
-            or for the centroids of the labels that both label maps have (a shift, where these are few).
+            or for the centroids of the labels that both label maps have (a shift, where these are few); NaN where a
+            pair has none of these.
         starts: (M, d, d + 1) float64, from which the pairs themselves would start.
 
     Raises:
@@ -69,13 +77,16 @@ class PairGeometry(Recalled):
     ) -> None:
         axes = samples[0].fixed.ndim - 1
         ends = [ends_of(sample) for sample in samples]
-        most = max(len(first) for first, _ in ends)
+        most = max(1, *(len(first) for first, _ in ends))
         points, weights = np.zeros((2, len(samples), most, axes)), np.zeros((len(samples), most))
         truth, starts = [], []
         for n, (sample, pair, both) in enumerate(zip(samples, ends, to_world, strict=True)):
             for which in (0, 1):
                 points[which, n, : len(pair[which])] = both[which].place(pair[which])
-            weights[n, : len(pair[0])] = 1 / len(pair[0])
+            if len(pair[0]):
+                weights[n, : len(pair[0])] = 1 / len(pair[0])
+            else:
+                weights[n, 0] = np.nan  # so that errors are NaN
             source, goal = points[:, n, : len(pair[0])]
             truth.append(true_map(sample, both, kind, source, goal))
             start = None if sample.start is None else spread(sample, both, sample.start)
@@ -85,7 +96,7 @@ class PairGeometry(Recalled):
         self.truth, self.starts = np.array(truth), np.array(starts)
 
     def error(self, pair: Array, matrix: Array) -> Array:
-        """Target registration error of maps (B, d, d + 1) of pairs (B,): (B,) float64."""
+        """Target registration error of maps (B, d, d + 1) of pairs (B,): (B,) float64; NaN where nothing is known."""
         xp = xp_of(matrix)
         tables = (self.fixed_points, self.moving_points, self.weights, self.factors)
         first, second, weight, factor = (table.rows(pair) for table in tables)
@@ -95,7 +106,9 @@ class PairGeometry(Recalled):
 def true_map(
     sample: PairSample, to_world: PixelToWorldPair, kind: str, source: np.ndarray, goal: np.ndarray
 ) -> np.ndarray:
-    """(d, d + 1) how a pair truly lies, of a kind; ``source`` and ``goal`` are the places of its points."""
+    """(d, d + 1) how a pair truly lies, of a kind; ``source`` and ``goal`` are the places of its points; else NaN."""
+    if not has_truth(sample):
+        return np.full((source.shape[1], source.shape[1] + 1), np.nan)
     if sample.transform is not None:
         return fit(kind, *spread(sample, to_world, sample.transform))
     if sample.fixed_points is None:  # centroids of labels: rough, so that few say nothing about turns
@@ -126,6 +139,8 @@ def spread(
 def ends_of(sample: PairSample) -> tuple[np.ndarray, np.ndarray]:
     """Points of both images, (N, d) pixels each: the pair's own, a grid that its map carries, or centroids of labels.
 
+    N is 0 where a pair has none of these.
+
     Raises:
         ValueError: the label maps share no label.
     """
@@ -134,6 +149,9 @@ def ends_of(sample: PairSample) -> tuple[np.ndarray, np.ndarray]:
     if sample.transform is not None:
         grid = inner_grid(sample.fixed.shape)
         return grid, grid @ sample.transform[:, :-1].T + sample.transform[:, -1]
+    if not has_truth(sample):
+        none = np.zeros((0, sample.fixed.ndim - 1))
+        return none, none
     masks = np.asarray(sample.fixed_mask), np.asarray(sample.moving_mask)
     labels = sorted({*np.unique(masks[0])} & {*np.unique(masks[1])} - {0})
     if not labels:
@@ -142,6 +160,37 @@ def ends_of(sample: PairSample) -> tuple[np.ndarray, np.ndarray]:
         np.array([np.argwhere(mask == label).mean(axis=0)[::-1] for label in labels]) for mask in masks
     )
     return first, second
+
+
+def has_truth(sample: PairSample) -> bool:
+    """True where a pair says how it lies: by points, a transform, or label maps of both images."""
+    masked = sample.fixed_mask is not None and sample.moving_mask is not None
+    return sample.fixed_points is not None or sample.transform is not None or masked
+
+
+def without_truth(sample: PairSample) -> PairSample:
+    """The pair without points, transform and label maps."""
+    bare = replace(sample, fixed_points=None, moving_points=None, transform=None)
+    return replace(bare, fixed_mask=None, moving_mask=None)
+
+
+def check_truth(samples: Sequence[PairSample], who: str, instead: str = "") -> None:
+    """Refuse pairs that do not say how they lie.
+
+    Args:
+        samples: the pairs.
+        who: needs to know it, such as "reward_type 'truth'".
+        instead: what needs no truth.
+
+    Raises:
+        ValueError: names who needs it, and the pair.
+    """
+    for sample in samples:
+        if not has_truth(sample):
+            raise ValueError(
+                f"{who} needs points of both images, a transform, or label maps of both, pair {sample.name!r} has "
+                f"none{instead and f'; {instead}'}"
+            )
 
 
 def two_modalities(samples: Sequence[PairSample]) -> DeviceTable | None:

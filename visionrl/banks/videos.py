@@ -70,7 +70,8 @@ class VideoBank(FrameBank):
 
     Attributes:
         boxes: (F, 4) float64 of all frames, lent to any array library; where the object is not seen, between the
-            boxes before and after it, in proportion to the time, and after the last one that one.
+            boxes before and after it, in proportion to the time, and after the last one that one. Without labels NaN
+            in all frames but the first.
         seen: (F,) bool, likewise lent: the object is seen in that frame.
     """
 
@@ -80,10 +81,13 @@ class VideoBank(FrameBank):
         window: int,
         channels: int | None = None,
         memory: int | None = None,
+        labelled: bool = True,
     ) -> None:
         super().__init__([video.frames for video in videos], window, channels, memory)
         boxes = [np.asarray(video.boxes, float) for video in videos]
-        self.boxes = DeviceTable(np.concatenate([bridged(rows) for rows in boxes]))
+        if not labelled:
+            boxes = [np.where(np.arange(len(rows))[:, None] == 0, rows, np.nan) for rows in boxes]
+        self.boxes = DeviceTable(np.concatenate([bridged(rows) if labelled else rows for rows in boxes]))
         self.seen = DeviceTable(~np.isnan(np.concatenate(boxes)).any(axis=1))
 
 
@@ -153,9 +157,12 @@ def bridged(boxes: np.ndarray) -> np.ndarray:
     return np.stack([np.interp(time, time[known], column[known]) for column in boxes.T], axis=1)
 
 
-def video_bank(samples: Sequence[VideoSample], window: int, channels: int | None = None) -> VideoBank:
+def video_bank(
+    samples: Sequence[VideoSample], window: int, channels: int | None = None, labelled: bool = True
+) -> VideoBank:
     """The bank of some videos; environments over the same frames share it."""
-    return shared(VideoBank, [sample.frames for sample in samples], samples, window, channels, memory_limit())
+    frames = [sample.frames for sample in samples]
+    return shared(VideoBank, frames, samples, window, channels, memory_limit(), labelled)
 
 
 def frame_bank(samples: Sequence[MotSample], window: int, channels: int | None = None) -> FrameBank:

@@ -24,6 +24,7 @@ COARSEST = (
 )
 REACH = 5  # how far from the place of the stage before a stage searches, pixels
 TEMPLATES = 128  # most per structure; more training images are thinned evenly
+FOLDS = 5  # one of so many training images chooses the number of stages
 # Chosen on the validation split of the embedded chest CT.
 MESH = 5  # cells of the B-spline grid along each axis
 SAMPLES = 8000  # voxels that the metric samples
@@ -49,6 +50,9 @@ class Matching:
     votes: int
 
 
+POSITION_ALONE = Matching(first=1, then=1, mean=True, votes=1)
+
+
 @dataclass(frozen=True)
 class Model:
     """A model of one structure.
@@ -64,6 +68,12 @@ class Model:
     templates: list[np.ndarray]
 
 
+@baseline("LandmarkLocalization-v0", "mean position")
+def mean_position_in_images(train: LandmarkLocalization) -> Run:
+    """Mean position of a structure in the training images, in sides of the image."""
+    return matcher(train, None)
+
+
 @baseline("LandmarkLocalization-v0", "prior + mean template")
 def prior_and_mean_template(train: LandmarkLocalization) -> Run:
     """Mean position in the training images, then correlation with the mean of their patches, coarse to fine."""
@@ -76,13 +86,23 @@ def prior_and_nearest_patches(train: LandmarkLocalization) -> Run:
     return matcher(train, Matching(first=35, then=41, mean=False, votes=3))
 
 
-def matcher(train: LandmarkLocalization, how: Matching) -> Run:
-    """A fitted method.
+def matcher(train: LandmarkLocalization, how: Matching | None) -> Run:
+    """A fitted method; without constants, the mean position alone.
 
-    Correlation is ``cv2.TM_CCOEFF_NORMED`` (Lewis, 1995, "Fast normalized cross-correlation"), on grey images.
+    Correlation is ``cv2.TM_CCOEFF_NORMED`` (Lewis, 1995, "Fast normalized cross-correlation"), on grey images. How many
+    stages follow the mean position, 0 among them, is chosen for each structure by a fifth of the training images, with
+    the templates of the others: where images are not aligned well enough for templates, they would do harm.
     """
-    sides = stages(float(np.median(train.bank.sizes.max(axis=1))))
-    models = learn(train, sides, how)
+    sides = stages(float(np.median(train.bank.sizes.max(axis=1)))) if how else []
+    numbers = range(len(train.samples))
+    models = learn(train, numbers, sides, how or POSITION_ALONE)
+    depths = dict.fromkeys(models, 0)
+    if how and len(numbers) >= FOLDS:
+        held_out = [number for number in numbers if number % FOLDS == 0]
+        others = learn(train, [n for n in numbers if n % FOLDS], sides, how)
+        depths |= {
+            name: best_depth(train, held_out, name, model, sides, how.votes) for name, model in others.items()
+        }
 
     def run(task: LandmarkLocalization, state: State) -> State:
         name = task.names[int(state.goal[0])]
@@ -90,8 +110,8 @@ def matcher(train: LandmarkLocalization, how: Matching) -> Run:
             raise ValueError(f"target must be in the training split, got {name!r}")
         image, model = held(task, int(state.image[0])), models[name]
         place = model.mean
-        for stage, side in enumerate(sides):
-            place = search(to_side(image, side), place, model, stage, how.votes)
+        for stage, side in enumerate(sides[: depths[name]]):
+            place = search(to_side(image, side), place, model, stage, how.votes if how else 1)
         position = place * (state.high[0] + 1) - 0.5
         return replace(state, position=np.clip(position, 0, state.high[0])[None], finished=np.ones(1, bool))
 
@@ -104,12 +124,37 @@ def stages(longest: float) -> list[float]:
     return [*(COARSEST * 2.0**k for k in range(count)), longest]
 
 
-def learn(train: LandmarkLocalization, sides: list[float], how: Matching) -> dict[str, Model]:
-    """Positions and patches of every structure in the training images."""
+def best_depth(
+    train: LandmarkLocalization,
+    held_out: Sequence[int],
+    name: str,
+    model: Model,
+    sides: list[float],
+    votes: int,
+) -> int:
+    """The number of stages after which a structure is nearest on average in images that were not learnt from."""
+    errors = []
+    for number in held_out:
+        sample = train.samples[number]
+        if name not in sample.points:
+            continue
+        size = np.array(sample.image.shape[:0:-1])
+        truth, image, place = np.asarray(sample.points[name], float) + 0.5, held(train, number), model.mean
+        errors.append([np.linalg.norm(place * size - truth)])
+        for stage, side in enumerate(sides):
+            place = search(to_side(image, side), place, model, stage, votes)
+            errors[-1].append(np.linalg.norm(place * size - truth))
+    return int(np.mean(errors, axis=0).argmin()) if errors else len(sides)
+
+
+def learn(
+    train: LandmarkLocalization, numbers: Sequence[int], sides: list[float], how: Matching
+) -> dict[str, Model]:
+    """Positions and patches of every structure in some training images that have it."""
     places: dict[str, list[np.ndarray]] = {name: [] for name in train.names}
     cuts: dict[str, list[list[np.ndarray]]] = {name: [[] for _ in sides] for name in train.names}
-    for number, sample in enumerate(train.samples):
-        image = held(train, number)
+    for number in numbers:
+        sample, image = train.samples[number], held(train, number)
         pyramid = [to_side(image, side) for side in sides]
         for name in set(train.names) & set(sample.points):
             place = (np.asarray(sample.points[name], float) + 0.5) / sample.image.shape[:0:-1]
@@ -123,6 +168,7 @@ def learn(train: LandmarkLocalization, sides: list[float], how: Matching) -> dic
             [merge(patches, how.mean) for patches in cuts[name]],
         )
         for name, found in places.items()
+        if found
     }
 
 

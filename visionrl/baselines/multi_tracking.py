@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -154,8 +154,19 @@ def end_with(task: MultiObjectTracking, state: State, frames: Frames) -> State:
     said = [
         (np.array(list(f), int), np.array([box[:4] for box in f.values()]).reshape(-1, 4)) for f in frames
     ]
+    if not task.labelled:
+        return replace(state, boxes=boxes_by_track(said)[None], finished=np.ones(1, bool))
     result = task.videos[state.item[0]].score(int(state.start[0]), int(state.length[0]), said)
     return replace(state, result=result[None], finished=np.ones(1, bool))
+
+
+def boxes_by_track(frames: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Boxes (T, K, 4) of per frame (N,) identities and (N, 4) boxes; NaN where a track is not in a frame."""
+    known = np.unique(np.concatenate([ids for ids, _ in frames]))
+    boxes = np.full((len(frames), len(known), 4), np.nan)
+    for time, (ids, rows) in enumerate(frames):
+        boxes[time, np.searchsorted(known, ids)] = rows
+    return boxes
 
 
 @dataclass

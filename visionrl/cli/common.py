@@ -40,7 +40,7 @@ class Data:
             ValueError: no such task, or an argument that is an option of its own.
             UnknownArgumentError: the task does not have it.
         """
-        from visionrl.agents.training.config import TASK_FIELDS, check_env_args
+        from visionrl.agents.training.pairs import TASK_FIELDS, check_env_args
 
         options = {field.name for field in fields(self)} - TASK_FIELDS
         check_env_args(entry_of(env_id), "env_args", self.env_args, options)
@@ -48,7 +48,7 @@ class Data:
     @property
     def env_kwargs(self) -> dict[str, Any]:
         """Arguments of the task that are given."""
-        from visionrl.agents.training.config import parse_args
+        from visionrl.agents.training.pairs import parse_args
 
         named = ("preset", "data", "classes", "split_file", "split_ratios")
         given = {name: getattr(self, name) for name in named}

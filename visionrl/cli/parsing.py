@@ -50,7 +50,8 @@ def explain_refusal(text: str, command: type, name: str, args: Sequence[str]) ->
         rule = f"{field_of(found[2])} must be one of {', '.join(words)}, got {found[1]!r}"
         return rule + did_you_mean(found[1], words)
     if found := re.match(r"Missing value for argument '(.*)'", said):
-        return f"{field_of(found[1])} must have a value after {found[1]}, got none"
+        where = f"have a value after {found[1]}" if found[1].startswith("-") else "be given"
+        return f"{field_of(found[1])} must {where}, got none"
     if said.startswith("Missing from"):
         return missing(command, said)
     if found := re.match(r"Unrecognized options: (.*)", said):

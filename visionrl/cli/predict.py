@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
-from annotated_types import Ge
+from annotated_types import Ge, Interval
 
 from visionrl.cli.common import check_out
 from visionrl.core.arguments import check_arguments
+
+Tell = Callable[[int, int], None]  # how many are done, of all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +29,9 @@ class Predict:
     agent: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="AGENT")]
     """Folder of a run, name of an agent that comes with the library, or, with --env, of a classical method."""
     files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES")]
-    """Files, folders or "FORMAT:PATH"; for registration files in pairs, fixed and moving in turn."""
+    """Files, folders or "FORMAT:PATH"; for registration files in pairs, fixed and moving in turn; one video."""
+    box: str | None = None
+    """Where the object to be tracked is in the first frame of a video: x,y,w,h in pixels."""
     out: Path = Path("predictions")
     """Folder for the results."""
     overwrite: bool = False
@@ -34,7 +41,15 @@ class Predict:
     data: str | None = None
     """What a classical method learns from, "FORMAT:PATH"; default the embedded set."""
     pictures: bool = True
-    """Write annotated pictures."""
+    """Write annotated pictures, and films of videos."""
+    film: Literal["gif", "webp", "mp4"] = "gif"
+    """Kind of a film; gif and webp are thinned to 150 pictures, mp4 needs PyAV."""
+    fps: Annotated[float, Interval(gt=0, le=1000)] = 25.0
+    """Pictures per second of a film, and most of a live view."""
+    live: bool = False
+    """Show each frame of a video in a window as it is done, and where the agent looked; Escape ends."""
+    voc: bool = False
+    """Write boxes as Pascal VOC's XML too, a file an image."""
     seed: Annotated[int, Ge(0)] = 0
     """Seed of where episodes start."""
     device: str = "auto"
@@ -54,32 +69,58 @@ class Predict:
         from rich.console import Console
         from rich.progress import Progress
 
-        from visionrl.agents.prediction.agent import agent_named
-        from visionrl.agents.prediction.inputs import inputs_of
-        from visionrl.agents.prediction.predict import predict_files
+        from visionrl.agents.prediction.track_view import live_window
 
         check_out(self.out)
-        agent = agent_named(self.agent, self.env, self.device, self.data)
-        inputs = inputs_of(self.files, agent.sample_type)
-        console, reached = Console(stderr=True), 0
-
-        def tell(done: int, total: int) -> None:
-            nonlocal reached
-            reached = done
-            shown.update(bar, completed=done)
-
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as shown:
-            bar = shown.add_task("predicting", total=len(inputs))
-            options: dict[str, Any] = {"overwrite": self.overwrite, "pictures": self.pictures}
+        console, window = Console(stderr=True), live_window(self.fps) if self.live else nullcontext()
+        with (
+            window as show,
+            Progress(console=console, transient=True, disable=not console.is_terminal) as bars,
+        ):
+            files, frames = (bars.add_task(what, total=None, visible=False) for what in ("files", "frames"))
             try:
-                report = predict_files(agent, inputs, self.out, seed=self.seed, tell=tell, **options)
+                report = self.predict(show, partial(advance, bars, files), partial(advance, bars, frames))
             except KeyboardInterrupt:
-                print(
-                    f"stopped after {reached} of {len(inputs)} files; results in {self.out}", file=sys.stderr
-                )
+                reached, of = (int(number or 0) for number in (bars.tasks[0].completed, bars.tasks[0].total))
+                print(f"stopped after {reached} of {of} files; results in {self.out}", file=sys.stderr)
                 raise
+            at, total = (int(number or 0) for number in (bars.tasks[1].completed, bars.tasks[1].total))
         for file, why in report.failed:
             print(f"failed: {file}: {why}", file=sys.stderr)
-        print(f"{report.done} of {len(inputs)} files; results in {self.out}")
+        ended = (
+            f"; {report.stopped} stopped at frame {at - 1}, the last is {total - 1}" if report.stopped else ""
+        )
+        count = report.done + len(report.failed)
+        print(f"{report.done} of {count} files; results in {self.out}{ended}")
         if report.failed:
             raise SystemExit(1)
+
+    def predict(self, show: Any, tell: Tell, tell_frames: Tell) -> Any:
+        """Apply the agent to the files: a ``Report``; for ``show`` see ``live_window``.
+
+        Raises:
+            ValueError: an option, or a file, is not what the task is about.
+        """
+        from visionrl.agents.networks.device import check_device
+        from visionrl.agents.prediction.agent import agent_named
+        from visionrl.agents.prediction.films import FilmOptions
+        from visionrl.agents.prediction.inputs import inputs_of, parse_box
+        from visionrl.agents.prediction.predict import predict_files
+        from visionrl.datasets import VideoSample
+
+        check_device(self.device)
+        box = None if self.box is None else parse_box(self.box)
+        films = FilmOptions(self.film, self.fps, show, tell_frames)
+        agent = agent_named(self.agent, self.env, self.device, self.data)
+        if self.live and agent.sample_type is not VideoSample:
+            raise ValueError(f"live must not be asked for with {agent.entry.id}, which tracks nothing")
+        inputs = inputs_of(self.files, agent.sample_type, box)
+        tell(0, len(inputs))
+        named = ("overwrite", "pictures", "voc", "seed")
+        options: dict[str, Any] = {name: getattr(self, name) for name in named}
+        return predict_files(agent, inputs, self.out, films=films, tell=tell, **options)
+
+
+def advance(bars: Any, bar: Any, done: int, total: int) -> None:
+    """Move a progress bar."""
+    bars.update(bar, completed=done, total=total, visible=True)

@@ -90,7 +90,7 @@ class Boxes:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; boxes are (x, y, width, height), as in COCO."""
-        sides = np.concatenate([self.boxes[:, :2], self.boxes[:, 2:] - self.boxes[:, :2]], axis=1).tolist()
+        sides = corner_and_sides(self.boxes).tolist()
         rows = zip(sides, self.labels, self.scores.tolist(), strict=True)
         return {"boxes": [{"label": label, "bbox": box, "score": score} for box, label, score in rows]}
 
@@ -144,3 +144,136 @@ class Plane:
         """Plain values, without the slice."""
         known = {} if self.matrix_mm is None else {"matrix_mm": self.matrix_mm.tolist()}
         return {"matrix": self.matrix.tolist(), **known}
+
+
+@dataclass(frozen=True)
+class BoxTrack:
+    """The box of one object in each frame of a video.
+
+    Attributes:
+        boxes: (T, 4) float64, (x0, y0, x1, y1) edges in pixels of the file, (0, 0) the upper left corner of the frame;
+            of the first frames, up to the last that is done.
+    """
+
+    boxes: np.ndarray
+
+    def joined(self, others: Sequence[BoxTrack]) -> BoxTrack:
+        """The first of them: a video has one object."""
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; boxes are (x, y, width, height), three decimals."""
+        return {"boxes": np.round(corner_and_sides(self.boxes), 3).tolist()}
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """The boxes of many objects in a video, N in all, by frame and identity.
+
+    Attributes:
+        frames: (N,) int64, from 0.
+        ids: (N,) int64, from 1: the same number is the same object.
+        boxes: (N, 4) float64, (x0, y0, x1, y1) edges in pixels of the file.
+        scores: (N,) float64, the score of the detection that a box overlaps most, by half at least; 0 where there is
+            none, because the box goes on by the track's motion.
+    """
+
+    frames: np.ndarray
+    ids: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+
+    def joined(self, others: Sequence[Tracks]) -> Tracks:
+        """The first of them: a video has one set of tracks."""
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; frames from 0, boxes are (x, y, width, height), three decimals."""
+        sides = np.round(corner_and_sides(self.boxes), 3).tolist()
+        rows = zip(self.frames.tolist(), self.ids.tolist(), sides, self.scores.tolist(), strict=True)
+        return {"tracks": [{"frame": t, "id": k, "bbox": box, "score": score} for t, k, box, score in rows]}
+
+
+def corner_and_sides(boxes: np.ndarray) -> np.ndarray:
+    """(N, 4) x, y, width, height of edges (x0, y0, x1, y1)."""
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+
+
+@dataclass(frozen=True)
+class LinearMap:
+    """How a fixed image lies on a moving one: by a shift, a turn, and what else the task allows.
+
+    Attributes:
+        matrix: (d, d + 1) float64, takes (x, y, 1) or (x, y, z, 1) in pixels of the fixed file to pixels of the moving
+            one; whole numbers are centres.
+        matrix_mm: (4, 4) float64, likewise from millimetres to millimetres in LPS; None for images, and for volumes
+            whose files do not say where their voxels lie.
+    """
+
+    matrix: np.ndarray
+    matrix_mm: np.ndarray | None = None
+
+    @staticmethod
+    def between(matrix: np.ndarray, affines: np.ndarray | None = None) -> LinearMap:
+        """The map in pixels, and in millimetres where (2, 4, 4) from voxels of both files to LPS are known."""
+        if affines is None:
+            return LinearMap(matrix)
+        return LinearMap(matrix, affines[1] @ np.vstack([matrix, np.eye(4)[3]]) @ np.linalg.inv(affines[0]))
+
+    def joined(self, others: Sequence[LinearMap]) -> LinearMap:
+        """The first of the maps: a pair has one."""
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        plain = {"matrix": self.matrix.tolist()}
+        return plain if self.matrix_mm is None else {**plain, "matrix_mm": self.matrix_mm.tolist()}
+
+
+@dataclass(frozen=True)
+class DisplacementField:
+    """How a moving image is bent onto a fixed one.
+
+    Attributes:
+        field: (d, H, W) or (d, D, H, W) float32, for each pixel of the fixed file (x, y) or (x, y, z): the pixel of the
+            moving file that belongs to it, less its own place.
+    """
+
+    field: np.ndarray
+
+    def joined(self, others: Sequence[DisplacementField]) -> DisplacementField:
+        """The first of the fields: a pair has one."""
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: the mean and the largest length, pixels; the field itself has a file of its own."""
+        lengths = np.sqrt((self.field**2).sum(axis=0))
+        return {"displacement_px": {"mean": float(lengths.mean()), "largest": float(lengths.max())}}
+
+
+@dataclass(frozen=True)
+class ScanPose:
+    """Pose of a scan under a C-arm.
+
+    Attributes:
+        numbers: (6,) float64, shifts of the scan's middle from the origin, about which the C-arm turns, millimetres,
+            and the rotation vector about it, degrees; x to the patient's left, y to the back, z to the head.
+        matrix_mm: (4, 4) float64, takes millimetres of the scan to millimetres in the room: those in LPS where the file
+            says where its voxels lie, else from the scan's middle along its axes.
+        in_lps: which of the two it is.
+        radiographs: (V, size, size) uint8, the scan in this pose as each view of the C-arm shows it.
+    """
+
+    numbers: np.ndarray
+    matrix_mm: np.ndarray
+    in_lps: bool
+    radiographs: np.ndarray
+
+    def joined(self, others: Sequence[ScanPose]) -> ScanPose:
+        """The first of the poses: a scan has one."""
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, without the radiographs."""
+        plain = {"shift_mm": self.numbers[:3].tolist(), "turn_degrees": self.numbers[3:].tolist()}
+        return {**plain, "matrix_mm": self.matrix_mm.tolist(), "in_lps": self.in_lps}

@@ -22,6 +22,7 @@ from visionrl.ops import Array
 
 StateT = TypeVar("StateT")
 NEED_LABELS = ("reward", "metrics", "expert")  # methods that a task without labels refuses
+NAMES = {"target", "classes"}  # arguments that name things of a data set; 13 means "13"
 
 
 @arguments
@@ -42,6 +43,8 @@ class Task(ABC, Generic[StateT]):
         observation_space: a Dict; images are channel-first uint8, keys are named by meaning. ``show`` makes it.
         action_space: Discrete, MultiDiscrete, or Box in [-1, 1].
         items: how many different things ``sample`` can start from (images, videos, ...).
+        sample_names: of the samples that ``load`` gave last.
+        subjects: who or what the samples of the split show, each once, as ``load`` found them.
         backends: array libraries that the middle runs on; ``("numpy",)`` where a step is a CPU algorithm.
         evaluation: constructor arguments with which the field evaluates, where they differ from training
             (whole videos instead of clips).
@@ -51,17 +54,24 @@ class Task(ABC, Generic[StateT]):
             conformance checks look for them.
         sample_type: what ``load`` gives: ``ImageSample``, ``VolumeSample``, ...
         embedded: name of the embedded data set that ``data=None`` stands for.
+        unlabelled_type: what the task takes without labels; None: ``sample_type``.
+        knows_truth: False where samples have labels too few to tell what is right, so that there is no expert;
+            ``setup`` then states the ``primary_metric`` of those that are left.
     """
 
     observation_space: spaces.Dict = field(init=False)
     action_space: Space = field(init=False)
     items: int = field(init=False)
+    sample_names: tuple[str, ...] = field(init=False, default=())
+    subjects: tuple[str, ...] = field(init=False, default=())
     backends: ClassVar[tuple[str, ...]] = ("numpy", "torch")
     evaluation: ClassVar[Mapping[str, Any]] = {}
     primary_metric: ClassVar[tuple[str, bool]] = ("is_success", True)
     hidden: ClassVar[tuple[str, ...]] = ()
     sample_type: ClassVar[type]
     embedded: ClassVar[str | None] = None
+    unlabelled_type: ClassVar[type | None] = None
+    knows_truth: bool = field(init=False)
 
     data: Any = None
     """None for the embedded set, "FORMAT:PATH", the name of an embedded set, or a sequence of samples."""
@@ -83,7 +93,10 @@ class Task(ABC, Generic[StateT]):
     def __post_init__(self) -> None:
         """Check the arguments, then set the task up."""
         check_fields(type(self))
+        for name in NAMES & set(vars(self)):
+            setattr(self, name, _as_names(getattr(self, name)))
         check_arguments(self)
+        self.knows_truth = self.labelled
         self.setup()
         if not self.labelled:
             for name in NEED_LABELS:
@@ -106,7 +119,10 @@ class Task(ABC, Generic[StateT]):
             "kind": self.sample_type,
             "default": self.embedded,
         }
-        return load(self.data, **{**given, **more})
+        samples = load(self.data, **{**given, **more})
+        self.sample_names = tuple(sample.name for sample in samples)
+        self.subjects = tuple(dict.fromkeys(sample.subject or sample.name for sample in samples))
+        return samples
 
     def show(self, **observables: Observable | None) -> None:
         """State what the agent sees, which makes ``observation_space``; None leaves a key out."""
@@ -142,7 +158,7 @@ class Task(ABC, Generic[StateT]):
 
     @abstractmethod
     def metrics(self, state: StateT) -> dict[str, Array]:
-        """(B,) each; the unit is the key's suffix. ``is_success`` must be among them."""
+        """(B,) each; the unit is the key's suffix. ``is_success`` must be among them where ``knows_truth``."""
 
     @abstractmethod
     def expert(self, state: StateT) -> Array:
@@ -177,3 +193,10 @@ def check_choice(name: str, value: Any, allowed: tuple) -> None:
     """
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+
+
+def _as_names(value: Any) -> Any:
+    """Whole numbers as the names that they spell, alone or in a list; anything else as it is."""
+    if isinstance(value, list | tuple):
+        return tuple(map(_as_names, value))
+    return str(value) if type(value) is int else value

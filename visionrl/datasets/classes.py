@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from visionrl.datasets.load import load
+from visionrl.datasets.load import choose, load
 from visionrl.datasets.samples import ImageSample
 
 
@@ -61,3 +63,29 @@ def class_names(
     if len(set(names)) < 2 or len(set(names)) != len(names):
         raise ValueError(f"there must be two classes or more, of different names, got {list(names)}")
     return names
+
+
+def of_classes(samples: tuple[ImageSample, ...], classes: Sequence[str]) -> tuple[ImageSample, ...]:
+    """The samples of some classes; a warning names those that no sample has.
+
+    Raises:
+        ValueError: no sample has any of them.
+    """
+    known = {label for sample in samples for label in sample.labels}
+    missing = [name for name in classes if name not in known]
+    if len(missing) == len(classes):
+        listed = ", ".join(sorted(known)) or "none"
+        raise ValueError(f"classes must be names in the data set, got {', '.join(missing)}; known: {listed}")
+    if missing:
+        warnings.warn(f"no image of the split has {', '.join(missing)}", stacklevel=2)
+    kept = [number for number, sample in enumerate(samples) if set(sample.labels) & set(classes)]
+    if any(set(samples[number].labels) - set(classes) for number in kept):
+        return tuple(restricted(samples[number], classes) for number in kept)
+    return samples if len(kept) == len(samples) else choose(samples, kept)
+
+
+def restricted(sample: ImageSample, classes: Sequence[str]) -> ImageSample:
+    """The sample with only the labels, and their boxes, of some classes."""
+    rows = [row for row, label in enumerate(sample.labels) if label in classes]
+    boxes = None if sample.boxes is None else sample.boxes[rows]
+    return replace(sample, boxes=boxes, labels=tuple(sample.labels[row] for row in rows))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from threading import Lock
 from typing import Any, overload
@@ -15,9 +16,14 @@ from typing import Any, overload
 import cv2
 import numpy as np
 
+from visionrl.datasets.guard import decoding
+from visionrl.datasets.limits import check_image_size
 from visionrl.datasets.readers.files import list_images, read_image
 
 MEMORY_LIMIT = 1 << 30  # bytes
+EXACT = (".avi", ".mp4", ".mov", ".m4v")  # containers whose header counts the frames; others estimate
+SLACK = 2  # frames that a whole file may lack
+PLAYLISTS = (b"#extm3u", b"ffconcat", b"<?xml", b"<mpd", b"v=0", b"[playlist]")
 NEAR = 64  # frames that are passed one by one rather than by a jump to a key frame
 
 
@@ -74,8 +80,9 @@ class Recent:
 class VideoFrames(Sequence[np.ndarray]):
     """The frames of a video file, or of a folder of images in order of their numbers: (C, H, W) uint8, RGB or grey.
 
-    Frames in order cost one decoding each; a video file that is read out of order costs many, for it decodes from
-    the last key frame on. All frames have the size of the first.
+    A video file is decoded once when it is opened, to count its frames. Frames in order cost one decoding each; a file
+    that is read out of order costs many, for it decodes from the last key frame on, or from its start. All frames have
+    the size of the first.
 
     Args:
         path: a folder of images, or any file that OpenCV's FFmpeg reads (mp4, avi, webm, ...).
@@ -96,7 +103,7 @@ class VideoFrames(Sequence[np.ndarray]):
         self._shape: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
-        """The number of frames; of a file, what its header says."""
+        """The number of frames; of a file, those that can be decoded, or those that it has lost, too."""
         return len(self._source)
 
     @overload
@@ -145,46 +152,72 @@ class _Pictures:
 
 
 class _File:
-    """A video file, opened when its first frame is read."""
+    """A video file; decoded once when it is opened, to count its frames and to know the time of each.
+
+    A jump is believed only where the frame that is reached has the time of the one that was asked for: in some
+    containers (MPEG programme and transport streams) a jump ends elsewhere. Otherwise frames are passed one by one,
+    from the start if need be. The number of frames in the header counts only where it is exact and says that the file
+    has lost some: then the first that is lost cannot be read.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._capture, self._next = self._open(), 0
-        self._count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        if self._count < 1:  # the header does not say
-            self._count = 0
+        _refuse_playlist(path)
+        self._capture, self._next, self._jumps = self._open(), 0, True
+        times = []
+        with decoding(path, "must be a video that OpenCV can read"):
             while self._capture.grab():
-                self._count += 1
-            self._capture = self._open()
+                times.append(self._capture.get(cv2.CAP_PROP_POS_MSEC))
+        self._times, said = times, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        lost = path.suffix.lower() in EXACT and said > len(times) + max(SLACK, len(times) // 50)
+        self._count = said if lost and times else len(times)  # what is lost is named when it is read
+        self._jumps = all(first < second for first, second in pairwise(times))
+        self._capture = self._open()
 
     def __len__(self) -> int:
         return self._count
 
     def read(self, index: int) -> np.ndarray:
-        self._seek(index)
-        good, frame = self._capture.read()
-        if not good:
-            raise ValueError(f"{self.name(index)} must be readable, the file ends or is damaged there")
-        self._next = index + 1
-        return np.ascontiguousarray(frame[..., ::-1].transpose(2, 0, 1))
+        with decoding(self.name(index)):
+            self._seek(index)
+            good, frame = self._capture.retrieve()
+            if not good:
+                raise ValueError(f"{self.name(index)} must be readable, the file ends or is damaged there")
+            return np.ascontiguousarray(frame[..., ::-1].transpose(2, 0, 1))
 
     def name(self, index: int) -> str:
         return f"{self.path}, frame {index}"
 
     def _seek(self, index: int) -> None:
-        """So that the next frame is ``index``."""
-        if not 0 <= index - self._next <= NEAR:
-            self._capture.set(cv2.CAP_PROP_POS_FRAMES, index)
-            self._next = int(self._capture.get(cv2.CAP_PROP_POS_FRAMES))
-            if self._next > index:  # a file that can only be read from its start
-                self._capture, self._next = self._open(), 0
-        while self._next < index and self._capture.grab():
+        """So that the frame that was grabbed last is ``index``."""
+        if index >= len(self._times):
+            raise ValueError(f"{self.name(index)} must be readable, the file ends or is damaged there")
+        near = 0 <= index - self._next <= NEAR
+        if not near and not (self._jumps and self._jump(index)) and index < self._next:
+            self._capture, self._next = self._open(), 0
+        while self._next <= index:
+            if not self._capture.grab():
+                raise ValueError(f"{self.name(index)} must be readable, the file ends or is damaged there")
             self._next += 1
+
+    def _jump(self, index: int) -> bool:
+        """True if a jump to a frame reached it; else the file is where it cannot be read on, and opened anew."""
+        self._capture.set(cv2.CAP_PROP_POS_FRAMES, index)
+        if self._capture.grab() and self._capture.get(cv2.CAP_PROP_POS_MSEC) == self._times[index]:
+            self._next = index + 1
+            return True
+        self._jumps = False
+        self._capture, self._next = self._open(), 0
+        return False
 
     def _open(self) -> Any:
         capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
         if not capture.isOpened():
             raise ValueError(f"{self.path} must be a folder of pictures or a video that OpenCV can read")
+        width, height = (
+            int(capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+        )
+        check_image_size(self.path, width, height, 3)
         return capture
 
     def __getstate__(self) -> dict[str, Any]:
@@ -192,6 +225,14 @@ class _File:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
+
+
+def _refuse_playlist(path: Path) -> None:
+    """Refuses text that names other files or addresses as a video."""
+    with path.open("rb") as stream:
+        head = stream.read(64).lstrip(b"\xef\xbb\xbf \r\n\t")
+    if head.lower().startswith(PLAYLISTS):
+        raise ValueError(f"{path} must be a video, not a list of videos")
 
 
 def _size(arrays: tuple[np.ndarray, ...]) -> int:

@@ -50,6 +50,19 @@ def check_image_size(path: Path, width: int, height: int, channels: int) -> None
         )
 
 
+def check_file_size(path: Path) -> None:
+    """Refuses an image file that is larger than a decoded image may be.
+
+    Raises:
+        ValueError: it is.
+    """
+    limit, size = limit_of("IMAGE"), path.stat().st_size
+    if size > limit + SLACK:
+        raise ValueError(
+            f"image file {path} must have at most {limit >> 20} MiB (VISIONRL_IMAGE_LIMIT), got {size} bytes"
+        )
+
+
 def check_volume_size(
     file: Path, shape: tuple[int, ...], item_bytes: float, stored: int, deflated: bool
 ) -> None:

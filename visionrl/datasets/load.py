@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -11,10 +12,13 @@ from typing import Any
 
 from visionrl.datasets.disk_cache import stored
 from visionrl.datasets.formats import Entry, Format, ReadOptions, Sample, check_path, find_format, parse
+from visionrl.datasets.guard import decoding
 from visionrl.datasets.samples import ImageSample, MotSample, PairSample, VideoSample, VolumeSample
 from visionrl.datasets.splits import DEFAULT_RATIOS, DEFAULT_SEED, SPLITS, SplitRule, assign
 from visionrl.datasets.stated_splits import listed_splits, split_folders
 from visionrl.datasets.validate import validate
+
+NAMED, LONGEST = 10, 600  # bad samples that a message names, and characters about each
 
 
 def load(
@@ -28,6 +32,7 @@ def load(
     split_seed: int | None = DEFAULT_SEED,
     classes: Sequence[str] | None = None,
     negatives: bool = False,
+    skip_bad: bool = False,
 ) -> tuple[Any, ...]:
     """The checked samples of one split.
 
@@ -56,9 +61,11 @@ def load(
         split_seed: seed of the shuffle of the subjects; None cuts them in sorted order.
         classes: keeps only the points and boxes of these names; an image that keeps none is left out.
         negatives: with ``classes``, an image with boxes that keeps none stays, as an image without objects.
+        skip_bad: leaves out samples that cannot be read or break a rule, with a warning that counts and names them.
 
     Raises:
-        ValueError: an argument or a sample breaks a rule; the message names it.
+        ValueError: an argument or a sample breaks a rule; the message names it. All samples are looked at: of several
+            bad ones up to ten are named, the others counted.
     """
     rule = SplitRule(split, split_file and os.path.abspath(split_file), tuple(split_ratios), split_seed)
     if isinstance(classes, str) or (classes is not None and not len(classes)):
@@ -72,20 +79,22 @@ def load(
     if isinstance(data, str):
         name, path = parse(data)
         path = path and os.path.abspath(os.path.expanduser(path))
-        return _load_string(find_format(name, kind), path, rule, names, negatives)
-    return _keep(_unique(_load_sequence(data, kind, rule)), names, negatives)
+        return _load_string(find_format(name, kind), path, rule, names, negatives, skip_bad)
+    return _keep(_unique(_load_sequence(data, kind, rule, skip_bad)), names, negatives)
 
 
 @lru_cache(maxsize=16)
 def _load_string(
-    form: Format, path: str, rule: SplitRule, classes: tuple[str, ...] | None, negatives: bool
+    form: Format, path: str, rule: SplitRule, classes: tuple[str, ...] | None, negatives: bool, skip_bad: bool
 ) -> tuple[Any, ...]:
     """The samples of a format and a path."""
     where = check_path(form, path)
     samples = _unique(
-        _embedded(form, rule) if where is None else _checked(form, _from_path(form, where, rule))
+        _embedded(form, rule)
+        if where is None
+        else _checked(_from_path(form, where, rule), form.kind, skip_bad, f"{form.name}:{where}")
     )
-    recipe = (_load_again, (form.name, form.kind, path, rule, classes, negatives))
+    recipe = (_load_again, (form.name, form.kind, path, rule, classes, negatives, skip_bad))
     return Loaded(_keep(samples, classes, negatives), recipe)
 
 
@@ -132,7 +141,7 @@ def clear_cache() -> None:
     _load_string.cache_clear()
 
 
-def _load_sequence(data: Any, kind: type, rule: SplitRule) -> list[Any]:
+def _load_sequence(data: Any, kind: type, rule: SplitRule, skip_bad: bool) -> list[Any]:
     """The samples of a sequence."""
     if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")) or isinstance(data, Mapping):
         raise ValueError(
@@ -142,7 +151,8 @@ def _load_sequence(data: Any, kind: type, rule: SplitRule) -> list[Any]:
     rule.refuse_cut("a sequence of samples is the split asked for")
     if len(data) == 0:
         raise ValueError(f"data must hold one {kind.__name__} or more, got an empty {type(data).__name__}")
-    return [_read(Entry("", "", partial(data.__getitem__, index)), index, kind) for index in range(len(data))]
+    entries = [Entry("", "", partial(data.__getitem__, index)) for index in range(len(data))]
+    return _checked(entries, kind, skip_bad, f"the {type(data).__name__}")
 
 
 def _embedded(form: Format, rule: SplitRule) -> list[Any]:
@@ -158,12 +168,34 @@ def _embedded(form: Format, rule: SplitRule) -> list[Any]:
 
 def _made(form: Format, split: str) -> list[Any]:
     """The checked samples of an embedded set's split."""
-    return _checked(form, _entries(form, None, split))
+    return _checked(_entries(form, None, split), form.kind, False, form.name)
 
 
-def _checked(form: Format, entries: list[Entry]) -> list[Any]:
-    """The checked samples of some entries."""
-    return [_read(entry, index, form.kind) for index, entry in enumerate(entries)]
+def _checked(entries: Sequence[Entry], kind: type, skip_bad: bool, source: str) -> list[Any]:
+    """The checked samples of some entries.
+
+    Raises:
+        ValueError: some are bad and not to be left out, or all are; names up to ten.
+    """
+    samples, bad = [], []
+    for index, entry in enumerate(entries):
+        try:
+            sample = _read(entry, index, kind)
+        except ValueError as error:
+            bad.append(error)
+        else:
+            samples += [] if bad and not skip_bad else [sample]
+    if not bad:
+        return samples
+    if len(bad) == 1 and not skip_bad:
+        raise bad[0]
+    more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+    named = "; ".join(str(one)[:LONGEST] for one in bad[:NAMED])
+    text = f"{len(bad)} of {len(entries)} samples of {source} are bad: {named}{more}"
+    if not skip_bad or not samples:
+        raise ValueError(text if skip_bad else f"{text} (skip_bad=True leaves them out)") from bad[0]
+    warnings.warn(f"{text}; they are left out", stacklevel=4)
+    return samples
 
 
 def _from_path(form: Format, path: Path, rule: SplitRule) -> list[Entry]:
@@ -223,7 +255,8 @@ def _of_own_split(path: Path, entries: list[Entry], rule: SplitRule) -> list[Ent
 
 def _entries(form: Format, path: Path | None, split: str) -> list[Entry]:
     """Entries of the reader; samples are wrapped as entries."""
-    found = form.read(path, ReadOptions(split))
+    with decoding(path or form.name):
+        found = form.read(path, ReadOptions(split))
     if len(found) == 0:
         raise ValueError(
             f"format {form.name!r} found no sample" + (f" in {path}" if path else f" for split {split!r}")
@@ -241,14 +274,13 @@ def _as_entry(item: Any, index: int) -> Entry:
 
 def _read(entry: Entry, index: int, kind: type) -> Any:
     """The checked sample of an entry, under the entry's name where it has one."""
-    try:
+    where = f"sample {index}" + (f" ({entry.name!r:.300})" if entry.name else "")
+    with decoding(f"{where}:"):
         sample = entry.read()
-    except (OSError, ValueError) as error:
-        name = f" ({entry.name!r})" if entry.name else ""
-        raise ValueError(f"sample {index}{name}: must be readable, got: {error}") from error
     if entry.name and isinstance(sample, Sample):
         sample = replace(sample, name=entry.name, subject=entry.subject)
-    return validate(sample, index, kind)
+    with decoding(f"sample {index}"):
+        return validate(sample, index, kind)
 
 
 def _unique(items: list[Any]) -> list[Any]:

@@ -80,8 +80,8 @@ class MotSample:
 
     Attributes:
         frames: T frames, as in ``VideoSample``.
-        ids: T arrays (N,) of whole numbers, none twice in a frame: which objects are in the frame.
-        boxes: T arrays (N, 4) float, (x0, y0, x1, y1) in pixels, hidden parts included.
+        ids: T arrays (N,) of whole numbers, none twice in a frame: which objects are in the frame; None: unknown.
+        boxes: T arrays (N, 4) float, (x0, y0, x1, y1) in pixels, hidden parts included; None: unknown, as the ids.
         visibility: T arrays (N,) float, the part of each that is not hidden, 0 to 1; None: all of it.
         detections: T arrays (M, 5) float, (x0, y0, x1, y1, score), what a detector found; None: no detector ran.
         name: what errors and tables call it.
@@ -89,8 +89,8 @@ class MotSample:
     """
 
     frames: Sequence[np.ndarray] | np.ndarray
-    ids: Sequence[np.ndarray]
-    boxes: Sequence[np.ndarray]
+    ids: Sequence[np.ndarray] | None = None
+    boxes: Sequence[np.ndarray] | None = None
     visibility: Sequence[np.ndarray] | None = None
     detections: Sequence[np.ndarray] | None = None
     name: str = ""
@@ -120,6 +120,18 @@ class VolumeSample:
     affine: Any = None
     name: str = ""
     subject: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class XraySample(VolumeSample):
+    """One CT scan, and X-rays of the same body, for the registration of the two.
+
+    Attributes:
+        xrays: (V, S, S) uint8, one of each view of the C-arm, each the whole detector, square; what is dense is white.
+            Seen from the front the head is up and the patient's left on the right.
+    """
+
+    xrays: Any = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,12 +1,14 @@
-"""One file as a sample without labels: an image, a scan, a pair."""
+"""One file as a sample without labels: an image, a scan, a pair, a video."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from visionrl.datasets.frames import VideoFrames
 from visionrl.datasets.readers.files import IMAGE_SUFFIXES, list_images, read_image
 from visionrl.datasets.readers.itk import SUFFIXES as ITK_SUFFIXES
 from visionrl.datasets.readers.itk import open_itk, open_series
@@ -14,7 +16,7 @@ from visionrl.datasets.readers.nifti import SUFFIXES as NIFTI_SUFFIXES
 from visionrl.datasets.readers.nifti import open_nifti
 from visionrl.datasets.readers.scan_grid import Grid, to_grey, to_volume, volume_affine, volume_spacing
 from visionrl.datasets.readers.scans import LABEL_ENDS, stem
-from visionrl.datasets.samples import ImageSample, PairSample, VolumeSample
+from visionrl.datasets.samples import ImageSample, PairSample, VideoSample, VolumeSample, XraySample
 
 VOLUME_SUFFIXES = (*NIFTI_SUFFIXES, *(suffix for some in ITK_SUFFIXES.values() for suffix in some))
 
@@ -58,6 +60,77 @@ def read_unlabelled_pair(fixed: Path, moving: Path, name: str = "") -> PairSampl
     spacing = np.array([first.spacing_mm, second.spacing_mm], float)
     affines = np.array([first.affine, second.affine], float)
     return PairSample(first.volume, second.volume, spacing_mm=spacing, affines=affines, name=name)
+
+
+def unlabelled_video(video: str | Path | Sequence[np.ndarray], box: Any, name: str = "") -> VideoSample:
+    """A video in which an object is to be followed.
+
+    Args:
+        video: a file, a folder of pictures in order of their numbers, or frames (C, H, W) uint8 of one size.
+        box: (x, y, width, height), where the object is in the first frame, pixels, (0, 0) the frame's corner.
+        name: of the sample; empty: the file's, without its suffix.
+
+    Raises:
+        ValueError: there is no such video, or the box does not lie in the first frame.
+    """
+    frames: Any = video
+    if isinstance(video, str | Path):  # the newest frame alone is kept: banks hold what is looked at
+        frames, name = VideoFrames(video, memory=1), name or Path(video).resolve().stem
+    boxes = np.full((len(frames), 4), np.nan)
+    boxes[0] = edges_within(box, frames[0])
+    return VideoSample(frames, boxes, name=name)
+
+
+def edges_within(box: Any, frame: np.ndarray) -> np.ndarray:
+    """(4,) edges (x0, y0, x1, y1) of x, y, width, height.
+
+    Raises:
+        ValueError: it has no area, or reaches out of the (C, H, W) frame.
+    """
+    given = np.asarray(box, float)
+    if given.shape != (4,):
+        raise ValueError(f"box must be four numbers (x, y, width, height), got {box!r}")
+    x, y, width, height = given.tolist()
+    if not (np.isfinite([x, y]).all() and 1 <= width < np.inf and 1 <= height < np.inf):
+        raise ValueError(
+            f"box must have a width and height of at least one pixel, got {x:g},{y:g},{width:g},{height:g}"
+        )
+    high, wide = frame.shape[1:]
+    if x < 0 or y < 0 or x + width > wide or y + height > high:
+        raise ValueError(
+            f"box must lie within the frame, {wide} x {high}, got {x:g},{y:g},{width:g},{height:g}"
+        )
+    return np.array([x, y, x + width, y + height])
+
+
+def read_unlabelled_xrays(xrays: Sequence[Path], scan: Path, name: str = "") -> XraySample:
+    """A CT scan with X-rays of the same body, one a view.
+
+    Raises:
+        ValueError: a file is missing or damaged, or the X-rays are not square or not of one size.
+    """
+    name = name or "-".join([*(path.stem for path in xrays), volume_stem(scan)])
+    return with_xrays(read_unlabelled(scan, VolumeSample), [read_image(path) for path in xrays], name)
+
+
+def with_xrays(scan: VolumeSample, xrays: Sequence[np.ndarray], name: str = "") -> XraySample:
+    """A CT scan with X-rays (C, S, S) of the same body; colours are averaged.
+
+    Raises:
+        ValueError: the X-rays are no images, not square, or not of one size.
+    """
+    for xray in xrays:
+        if xray.ndim != 3 or xray.shape[0] not in (1, 3):
+            raise ValueError(
+                f"X-rays must be (S, S) or (C, S, S) with C = 1 or 3 each, got shape {xray.shape}"
+            )
+    shapes = {xray.shape[1:] for xray in xrays}
+    if len(shapes) != 1 or any(high != wide for high, wide in shapes):
+        raise ValueError(
+            f"X-rays must be square and of one size, each the whole detector, got {sorted(shapes)}"
+        )
+    films = np.stack([np.rint(xray.mean(axis=0)).astype(np.uint8) for xray in xrays])
+    return XraySample(scan.volume, scan.spacing_mm, affine=scan.affine, name=name or scan.name, xrays=films)
 
 
 def open_volume(path: Path) -> Grid:

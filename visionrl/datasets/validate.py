@@ -18,7 +18,14 @@ from visionrl.datasets.arrays import (
     check_points,
     check_volume,
 )
-from visionrl.datasets.samples import ImageSample, MotSample, PairSample, VideoSample, VolumeSample
+from visionrl.datasets.samples import (
+    ImageSample,
+    MotSample,
+    PairSample,
+    VideoSample,
+    VolumeSample,
+    XraySample,
+)
 
 LARGEST_BOX = 10  # sides of the frame
 SMALLEST_DETERMINANT = 1e-6
@@ -40,12 +47,14 @@ def validate(sample: Any, index: int, kind: type[Any] | None = None) -> Any:
             in a volume three, likewise.
         labels: one a box, or none at all. mask: (H, W) integers >= 0. spacing_mm: finite and > 0.
         volume: (1, D, H, W) uint8, with three spacings; mask: (D, H, W), and not 0 everywhere.
+        xrays: (V, S, S) uint8, V and S >= 1.
         pair: both images (C, H, W) uint8, C = 1 or 3, or both volumes (1, D, H, W) uint8.
             points: as many of ``fixed`` as of ``moving``, (N, d) finite; those of ``fixed`` lie in it.
             transform, start: (d, d + 1) finite, not singular and without a mirror. modalities: two words.
             spacing_mm: finite and > 0; two numbers, or (2, 3) for volumes, which must have it.
+            affines: (2, 4, 4) finite, of volumes alone.
             masks: integers >= 0 on the grid of their image, and not 0 everywhere.
-            Points, a transform, or both masks are required: without them nothing could be measured.
+            Points, a transform and masks may all be missing; a task that needs one of them says so.
 
     Args:
         sample: an ``ImageSample``, a ``VideoSample``, a ``MotSample``, a ``VolumeSample`` or a ``PairSample``.
@@ -64,7 +73,7 @@ def validate(sample: Any, index: int, kind: type[Any] | None = None) -> Any:
             f"sample {index}: name and subject must be strings, got {sample.name!r}, {sample.subject!r}"
         )
     name = sample.name or str(index)
-    where = f"sample {index} ({name!r})"
+    where = f"sample {index} ({name!r:.300})"
     check = next(check for known, check in _CHECKS.items() if isinstance(sample, known))
     return replace(check(sample, where), name=name, subject=sample.subject or name)
 
@@ -119,6 +128,10 @@ def _mot_sample(sample: MotSample, where: str) -> MotSample:
     """The checked video of many objects."""
     frames = _frames(sample.frames, where)
     given = {key: getattr(sample, key) for key in ("ids", "boxes", "visibility", "detections")}
+    if (given["ids"] is None) != (given["boxes"] is None):
+        raise ValueError(f"{where}: ids and boxes must be given together, or neither")
+    if given["ids"] is None and given["detections"] is None:
+        raise ValueError(f"{where}: ids and boxes, or detections, must be given, got none")
     rows = {key: value for key, value in given.items() if value is not None}
     for name, value in rows.items():
         if len(value) != len(frames):
@@ -136,6 +149,17 @@ def _mot_sample(sample: MotSample, where: str) -> MotSample:
 
 def _mot_frame(rows: dict[str, Any], sides: tuple[int, int], where: str) -> dict[str, np.ndarray]:
     """The checked objects and detections of one frame."""
+    plain = _mot_objects(rows, sides, where) if "ids" in rows else {}
+    if "detections" in rows:
+        found = plain["detections"] = as_floats(rows["detections"], f"{where}: detections").reshape(-1, 5)
+        check_boxes(found[:, :4], f"{where}, detections")
+        if not np.isfinite(found[:, 4]).all():
+            raise ValueError(f"{where}: scores of detections must be finite, got {found[:, 4].tolist()}")
+    return plain
+
+
+def _mot_objects(rows: dict[str, Any], sides: tuple[int, int], where: str) -> dict[str, np.ndarray]:
+    """The checked objects of one frame."""
     ids, boxes = as_floats(rows["ids"], f"{where}: ids").reshape(-1), check_boxes(rows["boxes"], where)
     plain = {"ids": ids.astype(np.int64), "boxes": boxes}
     if len(ids) != len(boxes) or len(np.unique(ids)) < len(ids) or (ids != plain["ids"]).any():
@@ -147,11 +171,6 @@ def _mot_frame(rows: dict[str, Any], sides: tuple[int, int], where: str) -> dict
         part = plain["visibility"] = as_floats(rows["visibility"], f"{where}: visibility").reshape(-1)
         if len(part) != len(boxes) or not ((part >= 0) & (part <= 1)).all():
             raise ValueError(f"{where}: visibility must be in [0, 1], one a box, got {part.tolist()}")
-    if "detections" in rows:
-        found = plain["detections"] = as_floats(rows["detections"], f"{where}: detections").reshape(-1, 5)
-        check_boxes(found[:, :4], f"{where}, detections")
-        if not np.isfinite(found[:, 4]).all():
-            raise ValueError(f"{where}: scores of detections must be finite, got {found[:, 4].tolist()}")
     return plain
 
 
@@ -200,6 +219,16 @@ def _volume_sample(sample: VolumeSample, where: str) -> VolumeSample:
     return replace(sample, volume=volume, spacing_mm=spacing, points=points, mask=mask)
 
 
+def _xray_sample(sample: XraySample, where: str) -> XraySample:
+    """The checked volume with its X-rays."""
+    xrays = as_array(sample.xrays)
+    if xrays.ndim != 3 or xrays.dtype != np.uint8 or xrays.shape[1] != xrays.shape[2] or not xrays.size:
+        raise ValueError(
+            f"{where}: xrays must be (V, S, S) uint8, square, got {xrays.dtype} of shape {xrays.shape}"
+        )
+    return replace(_volume_sample(sample, where), xrays=xrays)  # type: ignore[call-arg, return-value]
+
+
 def _pair_sample(sample: PairSample, where: str) -> PairSample:
     """The checked pair with its points, transforms and label maps."""
     fixed, moving = _pair_images(sample, where)
@@ -215,14 +244,16 @@ def _pair_sample(sample: PairSample, where: str) -> PairSample:
         for name, image in (("fixed_mask", fixed), ("moving_mask", moving))
         if getattr(sample, name) is not None
     }
-    if points is None and "transform" not in maps and len(masks) < 2:
-        raise ValueError(
-            f"{where}: a pair must have points of both images, a transform, or label maps of both, got none"
-        )
     ends = {} if points is None else {"fixed_points": points[0], "moving_points": points[1]}
     plain: dict[str, Any] = {"fixed": fixed, "moving": moving, **ends, **maps, **masks}
     spacing = _pair_spacing(sample.spacing_mm, axes, where)
-    return replace(sample, **plain, modalities=_modalities(sample.modalities, where), spacing_mm=spacing)
+    affines = _pair_affines(sample.affines, axes, where)
+    about: dict[str, Any] = {
+        "modalities": _modalities(sample.modalities, where),
+        "spacing_mm": spacing,
+        "affines": affines,
+    }
+    return replace(sample, **plain, **about)
 
 
 def _pair_images(sample: PairSample, where: str) -> tuple[np.ndarray, np.ndarray]:
@@ -318,10 +349,21 @@ def _pair_spacing(value: Any, axes: int, where: str) -> np.ndarray | None:
     return spacing
 
 
+def _pair_affines(value: Any, axes: int, where: str) -> np.ndarray | None:
+    """Where the voxels of both volumes lie, or None where unknown."""
+    if value is None:
+        return None
+    affines = as_floats(value, f"{where}: affines")
+    if axes == 2 or affines.shape != (2, 4, 4) or not np.isfinite(affines).all():
+        raise ValueError(f"{where}: affines must be (2, 4, 4) finite numbers, of volumes, got {value}")
+    return affines
+
+
 _CHECKS: dict[type, Any] = {
     ImageSample: _image_sample,
     VideoSample: _video_sample,
     MotSample: _mot_sample,
+    XraySample: _xray_sample,
     VolumeSample: _volume_sample,
     PairSample: _pair_sample,
 }

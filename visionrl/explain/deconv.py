@@ -116,6 +116,8 @@ def _transpose(conv: nn.Conv2d, y: Tensor, shape: torch.Size) -> Tensor:
 
 def _strongest(x: Tensor, channel: int | None) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
     """The map with all but one activation per image at zero; that one's channel, position and value."""
+    if channel is not None and not 0 <= channel < x.shape[1]:
+        raise ValueError(f"channel must be in [0, {x.shape[1]}), got {channel}")
     chosen = x if channel is None else x[:, channel : channel + 1]
     value, index = chosen.flatten(1).max(1)
     height, width = x.shape[2:]

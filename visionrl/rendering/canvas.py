@@ -13,6 +13,7 @@ PALETTE = {
     "look": (80, 180, 255),  # blue: what the agent sees
     "text": (255, 255, 255),
 }
+SIZE = 0.45  # of letters, in those of OpenCV
 SHORTEST = 320  # smaller images are enlarged, by a whole factor, to at least this shorter side
 
 
@@ -55,12 +56,18 @@ class Canvas:
         line = (np.asarray(points, float) * self.zoom).astype(np.int32)[:, None]
         cv2.polylines(self.pixels, [line], False, PALETTE[meaning], 1, cv2.LINE_AA)
 
-    def text(self, words: str) -> None:
-        """A line of words at the top left."""
+    def text(self, words: str, at: Sequence[float] | np.ndarray | None = None) -> None:
+        """A line of words at the top left, or above (x, y); nothing for NaN."""
+        if at is not None and np.isnan(np.asarray(at, float)).any():
+            return
+        x, y = (6, 16) if at is None else (np.asarray(at, float) * self.zoom).astype(int).tolist()
+        (wide, high), _ = cv2.getTextSize(words, cv2.FONT_HERSHEY_SIMPLEX, SIZE, 1)
+        place = (
+            min(max(x, 0), max(self.pixels.shape[1] - wide - 2, 0)),
+            max(y - (at is not None) * 4, high + 2),
+        )
         for colour, width in (((0, 0, 0), 3), (PALETTE["text"], 1)):
-            cv2.putText(
-                self.pixels, words, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, width, cv2.LINE_AA
-            )
+            cv2.putText(self.pixels, words, place, cv2.FONT_HERSHEY_SIMPLEX, SIZE, colour, width, cv2.LINE_AA)
 
 
 def usual_zoom(shape: Sequence[int]) -> int:

@@ -11,6 +11,10 @@ import numpy as np
 from visionrl.rendering.canvas import PALETTE
 from visionrl.rendering.files import replacing
 
+COLOURS = 124  # of a picture's own; with those of marks they fit into 7 bits
+GREYS = 100  # of them, where the picture is grey
+MOSTLY = 0.8  # share of grey pixels from which a picture is
+
 
 def write_gif(path: str | Path, frames: Sequence[np.ndarray], fps: float = 8.0) -> Path:
     """Write (H, W, 3) uint8 RGB frames as an endless GIF; the last frame stays for a second.
@@ -43,10 +47,18 @@ def write_png(path: str | Path, picture: np.ndarray) -> Path:
 
 
 def _reduced(image: Any) -> Any:
-    """The picture in 124 colours of its own and those that marks are drawn in, which are too thin to be chosen."""
+    """The picture in 124 colours of its own and those that marks are drawn in, which are too thin to be chosen.
+
+    The colours are an octree's, 4 to 9 times as fast as Pillow's median cut; an octree knows few greys, so that grey
+    pictures get 100 of them.
+    """
     from PIL import Image
 
-    own = image.quantize(124).getpalette()[: 3 * 124]
+    some = np.asarray(image)[::4, ::4].astype(int)
+    share = np.mean(np.abs(some - some[..., :1]).max(axis=-1) == 0)
+    greys = [] if share < MOSTLY else np.linspace(0, 255, GREYS).round().astype(int).repeat(3).tolist()
+    count = COLOURS - len(greys) // 3
+    own = image.quantize(count, method=Image.Quantize.FASTOCTREE).getpalette()[: 3 * count]
     both = Image.new("P", (1, 1))
-    both.putpalette([*own, *(value for colour in PALETTE.values() for value in colour)])
+    both.putpalette([*own, *greys, *(value for colour in PALETTE.values() for value in colour)])
     return image.quantize(palette=both, dither=Image.Dither.NONE)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Interval, MinLen
 from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from visionrl.agents.training.run_files import check_new, check_same, write_json
+from visionrl.agents.networks.device import check_device
+from visionrl.agents.networks.loading import load_state, no_larger_than, read_state
+from visionrl.agents.training.lock import locked
+from visionrl.agents.training.run_files import check_new, check_same, read_json, write_json
 from visionrl.backbones import Classifier, make_classifier
+from visionrl.core import checked
 from visionrl.datasets import ImageSample, load
 from visionrl.datasets.classes import class_names, image_class
 from visionrl.layers.stn import SpatialTransformer
@@ -25,6 +28,11 @@ from visionrl.rendering import replacing
 from visionrl.supervised.trainer import Trainer, TrainerConfig, save
 
 MAY_CHANGE = ("epochs", "patience", "resume", "out", "name", "device", "threads")  # when a run is resumed
+ABOUT: Mapping[str, Any] = {  # what ``config.json`` says of the images
+    "in_channels": Annotated[int, Interval(ge=1, le=1024)],
+    "side": Annotated[int, Interval(ge=1, le=4096)],
+    "classes": Annotated[tuple[str, ...], MinLen(1)],
+}
 FIXED_WARPS = 0  # seed of the warps of validation and test images
 FITTED = 64  # side of the square that images of different sizes are fitted into
 LIGHT = (10.0, (0.9, 1.1), 0.1)  # degrees, scales, shift in halves of the side
@@ -75,8 +83,8 @@ def train_classifier(config: ClassifierConfig) -> Path:
         The run's folder.
 
     Raises:
-        ValueError: the folder holds a run already and ``resume`` is off, or the config differs from that of the
-            run to resume.
+        ValueError: the folder holds a run already and ``resume`` is off, another process has it, or the config
+            differs from that of the run to resume.
     """
     console, run = Console(), config.folder
     check_run(config)
@@ -85,7 +93,20 @@ def train_classifier(config: ClassifierConfig) -> Path:
     train, val = (load_images(config.data, split, config.canvas) for split in ("train", "val"))
     work = ClassifierTrainer(config, train, val)
     run.mkdir(parents=True, exist_ok=True)
-    write_json(run / "config.json", {"config": asdict(config), **train.about()})
+    with locked(run):
+        check_run(config)  # another process may have begun it in the meantime
+        learn(config, work, console)
+    return run
+
+
+def learn(config: ClassifierConfig, work: ClassifierTrainer, console: Console) -> None:
+    """Train to the end, and write it all into the run's folder.
+
+    Raises:
+        SystemExit: Ctrl-C ended it, with code 130.
+    """
+    run = config.folder
+    write_json(run / "config.json", {"config": asdict(config), **work.train.about()})
     if config.resume:
         work.restore(run / "checkpoint.pt")
         console.print(f"resumed {run} after epoch {work.epoch}")
@@ -99,7 +120,6 @@ def train_classifier(config: ClassifierConfig) -> Path:
         raise SystemExit(130) from None
     write_weights(run, work.best)
     report(config, work, console)
-    return run
 
 
 def check_run(config: ClassifierConfig) -> None:
@@ -118,9 +138,25 @@ def check_run(config: ClassifierConfig) -> None:
 
 
 def read_run(run: Path) -> tuple[ClassifierConfig, dict[str, Any]]:
-    """The config of a run, and what its images are like."""
-    found = json.loads((run / "config.json").read_text())
-    return ClassifierConfig(**found.pop("config")), found
+    """The config of a run, and what its images are like.
+
+    Raises:
+        FileNotFoundError: the folder holds no run.
+        ValueError: ``config.json`` is not one of a classifier's run; names the field.
+    """
+    path = run / "config.json"
+    found = read_json(path)
+    plain = found.pop("config", None)
+    known = {field.name for field in fields(ClassifierConfig)}
+    if not isinstance(plain, dict) or set(plain) - known:
+        raise ValueError(
+            f"{path} must hold the config of a classifier, with no fields but {', '.join(known)}"
+        )
+    try:
+        about = {name: checked(name, rule, found.get(name)) for name, rule in ABOUT.items()}
+        return ClassifierConfig(**plain), about
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def load_classifier(run: str | Path, device: str = "cpu") -> tuple[Reader, tuple[str, ...]]:
@@ -128,10 +164,15 @@ def load_classifier(run: str | Path, device: str = "cpu") -> tuple[Reader, tuple
 
     Raises:
         FileNotFoundError: the folder holds no run.
+        ValueError: a file is damaged or no run's, or the device is not here.
     """
+    check_device(device)
     config, about = read_run(Path(run))
-    reader = build_reader(replace(config, pretrained=False), about)
-    reader.load_state_dict(torch.load(Path(run) / "classifier.pt", map_location="cpu", weights_only=True))
+    path = Path(run) / "classifier.pt"
+    state = read_state(path)
+    with no_larger_than(state, path):
+        reader = build_reader(replace(config, pretrained=False), about)
+    load_state(reader, state, path)
     return reader.to(device).eval(), tuple(about["classes"])
 
 

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor, nn
 
+from visionrl.backbones._weights import read_tensors, write_tensors
 from visionrl.core.arguments import check_arguments
 from visionrl.rendering import replacing
 
@@ -150,8 +151,17 @@ class Trainer(ABC):
         return {**parts, **random, **{name: getattr(self, name) for name in NOTES}}
 
     def restore(self, path: Path) -> None:
-        """Go on from a file of what ``state`` gave."""
-        state = torch.load(path, map_location=self.config.device, weights_only=True)
+        """Go on from a file of what ``state`` gave.
+
+        Raises:
+            ValueError: the file is damaged, or holds something else.
+        """
+        state = read_tensors(path, self.config.device)
+        needed = {"model", "optimizer", "chance", "torch", *NOTES}
+        if not isinstance(state, dict) or set(state) != needed:
+            raise ValueError(
+                f"{path} must hold {', '.join(sorted(needed))}; is it a checkpoint of this version?"
+            )
         for name in ("model", "optimizer"):
             getattr(self, name).load_state_dict(state[name])
         self.chance.set_state(state["chance"].cpu())
@@ -170,4 +180,4 @@ def warmup_cosine(done: float) -> float:
 def save(path: Path, state: Any) -> None:
     """Write tensors and plain values, in full or not at all."""
     with replacing(path) as part:
-        torch.save(state, part)
+        write_tensors(part, state)

@@ -57,7 +57,7 @@ def record(
     """
     task, states = episode(env_id, policy, split=split, item=item, seed=seed, env_kwargs=env_kwargs or {})
     if until_success:
-        solved = [bool(task.metrics(state)["is_success"][0]) for state in states]
+        solved = [bool(task.metrics(state).get("is_success", [False])[0]) for state in states]
         states = states[: (solved.index(True) if any(solved) else len(states)) + 1]
     kept = np.unique(np.linspace(0, len(states) - 1, min(len(states), MOST_FRAMES)).round().astype(int))
     frames = [task.draw(batch.each(states[k], lambda x: x[0])) for k in kept]

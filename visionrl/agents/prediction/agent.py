@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -12,11 +12,18 @@ from typing import Any
 import numpy as np
 from gymnasium.utils.seeding import np_random
 
+from visionrl.agents.evaluation.compare import plain
 from visionrl.agents.evaluation.episodes import Episodes, Plan, rollout, run_each, task_kwargs
 from visionrl.core import BASELINES, Task, batch, did_you_mean, entry_of, make_task
 from visionrl.core.results import Result
-from visionrl.datasets import ImageSample, PairSample, VideoSample, VolumeSample
-from visionrl.datasets.unlabelled import read_unlabelled, read_unlabelled_pair
+from visionrl.datasets import ImageSample, MotSample, PairSample, VideoSample, VolumeSample, XraySample, load
+from visionrl.datasets.readers.files import read_image
+from visionrl.datasets.unlabelled import (
+    read_unlabelled,
+    read_unlabelled_pair,
+    unlabelled_video,
+    with_xrays,
+)
 
 # arguments of a run that concern the data it learnt from
 OF_TRAINING = ("data", "split", "split_file", "split_ratios", "split_seed")
@@ -33,6 +40,7 @@ class Prediction:
         milliseconds: wall clock, without reading the file and loading the agent.
         task: the task on this file.
         ends: the last states, one row an episode.
+        sample: the file's.
     """
 
     name: str
@@ -41,6 +49,7 @@ class Prediction:
     milliseconds: float
     task: Task
     ends: Any
+    sample: Any
 
     def pictures(self) -> list[np.ndarray]:
         """One annotated picture an episode, (H, W, 3) uint8 RGB."""
@@ -65,7 +74,7 @@ class Agent:
         model: the algorithm, for those who want to look inside.
 
     Attributes:
-        sample_type: what the task is about: ``ImageSample``, ``VolumeSample``, ...
+        sample_type: what is predicted on: ``ImageSample``, ``VolumeSample``, ``PairSample``, ...
     """
 
     def __init__(
@@ -82,62 +91,77 @@ class Agent:
         self.policy, self.method, self.model, self.name = policy, method, model, name
         given = {**self.entry.task.evaluation, **(env_kwargs or {})}
         self.env_kwargs = {key: value for key, value in given.items() if key not in OF_TRAINING}
-        self.sample_type = self.entry.task.sample_type
+        self.sample_type = self.entry.task.unlabelled_type or self.entry.task.sample_type
 
-    def predict(self, data: Any, moving: Any = None, **more: Any) -> Result:
+    def predict(self, data: Any, moving: Any = None, *, box: Any = None, **more: Any) -> Result:
         """What the agent finds in one image, volume, video or pair.
 
         Args:
             data: a file, an array, or a sample. Arrays are (H, W), (H, W, C) or (C, H, W) uint8 for images,
-                (D, H, W) uint8 for volumes, axes (z, y, x).
-            moving: the image or volume that is brought onto the first, for registration.
-            more: fields of the sample: ``spacing_mm`` of a volume, ``boxes`` of a video, ...
+                (D, H, W) uint8 for volumes, axes (z, y, x), and a row of images for videos.
+            moving: the image or volume that is brought onto the first, for registration; the CT that is brought onto
+                an X-ray, or onto a list of X-rays of several views.
+            box: (x, y, width, height) of the object in the first frame, for tracking: pixels, (0, 0) the frame's
+                corner.
+            more: fields of the sample: ``spacing_mm`` of a volume, ``detections`` of a video, ...
 
         Raises:
             ValueError: the file or the array is not what the task is about.
         """
-        return self.predict_sample(self.sample_of(data, moving, **more)).result
+        return self.predict_sample(self.sample_of(data, moving, box=box, **more)).result
 
-    def predict_sample(self, sample: Any, seed: int = 0) -> Prediction:
+    def predict_sample(
+        self, sample: Any, seed: int = 0, watched: Callable[[Task], Any] = lambda task: task
+    ) -> Prediction:
         """What the agent finds in one sample; its labels are not looked at.
 
         Args:
             sample: of the task's ``sample_type``.
             seed: of where episodes start.
+            watched: gives the task as the agent meets it, such as one that reports every step.
         """
         task = self.task_on(sample)
         states = [task.sample(np_random(seed)[0], item) for item in range(task.items)]
-        began = perf_counter()
+        met, began = watched(task), perf_counter()
         if self.method is not None:
-            ends, steps = run_each(task, self.method, states), 0
+            ends, steps = run_each(met, self.method, states), 0
         else:
             limit = self.env_kwargs.get("max_episode_steps", self.entry.max_steps) or math.inf
-            plan = Plan(task, Episodes([], [], np.zeros(0)), limit, len(states))
+            plan = Plan(met, Episodes([], [], np.zeros(0)), limit, len(states))
             ends, totals = rollout(plan, self.policy, states)
             steps = int(totals["length"].sum())
         spent = 1000 * (perf_counter() - began)
         first, *others = [task.result(batch.take(ends, row)) for row in range(len(states))]
-        return Prediction(sample.name, first.joined(others), steps, spent, task, ends)
+        return Prediction(sample.name, first.joined(others), steps, spent, task, ends, sample)
 
     def task_on(self, sample: Any) -> Task:
         """The task on one sample without its labels."""
         kwargs = task_kwargs({**self.env_kwargs, "data": [sample], "labelled": False}, "test")
         return make_task(self.entry.id, **kwargs)
 
-    def sample_of(self, data: Any, moving: Any = None, **more: Any) -> Any:
+    def sample_of(self, data: Any, moving: Any = None, *, box: Any = None, **more: Any) -> Any:
         """The sample of a file, an array, or a sample as it is.
 
         Raises:
             ValueError: it is none of what the task is about.
         """
         kind: Any = self.sample_type
+        if box is not None and kind is not VideoSample:
+            raise ValueError(f"box must not be given for {self.entry.id}")
         if isinstance(data, kind):
-            return replace(data, **more)
-        if (kind is PairSample) != (moving is not None):
-            rule = "must be given for" if kind is PairSample else "must not be given for"
+            seen = data if box is None else unlabelled_video(data.frames, box, data.name)
+            return replace(seen, **more)
+        if (kind in (PairSample, XraySample)) != (moving is not None):
+            rule = "must not be given for" if moving is not None else "must be given for"
             raise ValueError(f"moving {rule} {self.entry.id}")
+        if kind is XraySample:
+            return xray_sample(data, moving, **more)
         if isinstance(data, str | Path) and kind is PairSample:
             return replace(read_unlabelled_pair(Path(data), Path(moving)), **more)
+        if isinstance(data, str | Path) and kind is MotSample:
+            return replace(only_one(load(f"mot:{data}", kind=kind, split="all"), data), **more)
+        if kind is MotSample:
+            return MotSample(frames_first(data), **more)
         if isinstance(data, str | Path) and kind in (ImageSample, VolumeSample):
             return replace(read_unlabelled(Path(data), kind), **more)
         if kind is ImageSample:
@@ -149,9 +173,25 @@ class Agent:
             return VolumeSample(volume[None] if volume.ndim == 3 else volume, **more)
         if kind is PairSample:
             return PairSample(channels_first(data), channels_first(moving), **more)
-        if kind is VideoSample and not isinstance(data, str | Path):
-            return VideoSample(data, **more)
+        if kind is VideoSample and box is None:
+            raise ValueError(
+                f"box must be given for {self.entry.id}: (x, y, width, height) in the first frame"
+            )
+        if kind is VideoSample:
+            return replace(unlabelled_video(frames_first(data), box), **more)
         raise ValueError(f"data must be a {kind.__name__} for {self.entry.id}, got {type(data).__name__}")
+
+
+def xray_sample(xrays: Any, scan: Any, **more: Any) -> XraySample:
+    """The sample of X-rays, one or a list of files or arrays, and of a CT, a file, an array or a sample."""
+    several = xrays if isinstance(xrays, list | tuple) else [xrays]
+    films = [read_image(Path(x)) if isinstance(x, str | Path) else channels_first(x) for x in several]
+    if isinstance(scan, str | Path):
+        scan = read_unlabelled(Path(scan), VolumeSample)
+    elif not isinstance(scan, VolumeSample):
+        volume = np.asarray(scan)
+        scan = VolumeSample(volume[None] if volume.ndim == 3 else volume, more.pop("spacing_mm", None))
+    return replace(with_xrays(scan, films), **more)
 
 
 def channels_first(image: Any) -> np.ndarray:
@@ -160,6 +200,27 @@ def channels_first(image: Any) -> np.ndarray:
     if array.ndim == 2:
         return array[None]
     return array.transpose(2, 0, 1) if array.ndim == 3 and array.shape[2] in (1, 3) else array
+
+
+def only_one(samples: Sequence[Any], data: Any) -> Any:
+    """The one sample of a data set.
+
+    Raises:
+        ValueError: there are more.
+    """
+    if len(samples) != 1:
+        raise ValueError(f"data must be one sequence, {data} holds {len(samples)}")
+    return samples[0]
+
+
+def frames_first(video: Any) -> Any:
+    """A video as T frames (C, H, W): grey ones get their axis, the last axis is C where it is 3 long; paths stay."""
+    if not hasattr(video, "__array__"):
+        return video
+    frames = np.asarray(video)
+    if frames.ndim == 3:
+        return frames[:, None]
+    return frames.transpose(0, 3, 1, 2) if frames.ndim == 4 and frames.shape[3] in (1, 3) else frames
 
 
 def load_agent(run: str | Path, device: str = "auto") -> Agent:
@@ -200,16 +261,16 @@ def classical(env: str, name: str, data: str | None = None) -> Agent:
     return Agent(entry.id, None, resolved, name=known, method=row.fit(train))
 
 
-def plain(name: str) -> str:
-    """Normalize the name of a method: "Median-Flow" becomes "median flow"."""
-    return name.lower().replace("-", " ").replace("_", " ")
-
-
 def agent_named(name: str, env: str | None, device: str = "auto", data: str | None = None) -> Agent:
     """A trained agent by its folder or name; with an id, a classical method.
 
     Raises:
         FileNotFoundError: there is no such run.
-        ValueError: there is no such method.
+        ValueError: there is no such method, or it is one of a task that is not named.
     """
-    return load_agent(name, device) if env is None else classical(env, name, data)
+    if env is not None:
+        return classical(env, name, data)
+    known = [task for task, methods in BASELINES.items() if plain(name) in map(plain, methods)]
+    if known and not Path(name).is_dir():
+        raise ValueError(f"env must be given for a classical method, {name!r} is one of {', '.join(known)}")
+    return load_agent(name, device)

@@ -8,9 +8,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from visionrl.datasets import ImageSample, PairSample, VolumeSample, list_formats, load
+from visionrl.datasets import (
+    ImageSample,
+    MotSample,
+    PairSample,
+    VideoSample,
+    VolumeSample,
+    XraySample,
+    list_formats,
+    load,
+)
 from visionrl.datasets.formats import parse
-from visionrl.datasets.unlabelled import files_in, read_unlabelled, read_unlabelled_pair
+from visionrl.datasets.unlabelled import (
+    files_in,
+    is_volume,
+    read_unlabelled,
+    read_unlabelled_pair,
+    read_unlabelled_xrays,
+    unlabelled_video,
+)
 
 
 @dataclass(frozen=True)
@@ -28,15 +44,16 @@ class Input:
     places: tuple[Path, ...] = ()
 
 
-def inputs_of(words: Sequence[str], kind: type) -> list[Input]:
+def inputs_of(words: Sequence[str], kind: type, box: Sequence[float] | None = None) -> list[Input]:
     """The inputs that words of a command line name: files, folders, "FORMAT:PATH"; for pairs, files two by two.
 
     Args:
         words: in order.
         kind: of the samples.
+        box: (x, y, width, height) of the object in the first frame of the one video, pixels.
 
     Raises:
-        ValueError: there is none, or a word names no file.
+        ValueError: there is none, or a word names no file, or the box is not in the video.
     """
     if not words:
         raise ValueError("files must be one or more files, folders or FORMAT:PATH, got none")
@@ -50,8 +67,21 @@ def inputs_of(words: Sequence[str], kind: type) -> list[Input]:
             alone.append(Path(word).expanduser())
     if missing := [path for path in alone if not path.exists()]:
         raise ValueError(f"files must exist, got {str(missing[0])!r}")
+    if box is not None and (kind is not VideoSample or found or len(alone) > 1):
+        raise ValueError(
+            f"box must be given for one video, a file or a folder of pictures, got {' '.join(words)}"
+        )
     if kind is PairSample:
         return found + pairs_of(alone)
+    if kind is VideoSample and box is not None:
+        video = unlabelled_video(alone[0], box)
+        return [Input(str(alone[0]), lambda: video, (alone[0],))]
+    if kind is VideoSample and alone:
+        raise ValueError(f"box must be given for {alone[0]}: x,y,w,h of the object in the first frame")
+    if kind is MotSample:
+        return found + [one for path in alone for one in from_format(f"mot:{path}", kind)]
+    if kind is XraySample:
+        return found + xrays_of(alone)
     if kind not in (ImageSample, VolumeSample) and alone:
         names = ", ".join(sorted(formats))
         raise ValueError(f"files must be FORMAT:PATH with one of {names}, got {str(alone[0])!r}")
@@ -59,6 +89,21 @@ def inputs_of(words: Sequence[str], kind: type) -> list[Input]:
         files = files_in(place, kind) if place.is_dir() else [place]
         found += [Input(str(file), partial(read_unlabelled, file, kind), (file,)) for file in files]
     return found
+
+
+def parse_box(text: str) -> list[float]:
+    """Parse the four numbers of "x,y,w,h".
+
+    Raises:
+        ValueError: they are not four numbers.
+    """
+    try:
+        box = [float(part) for part in text.split(",")]
+    except ValueError:
+        box = []
+    if len(box) != 4:
+        raise ValueError(f"box must be four numbers x,y,w,h, got {text!r}")
+    return box
 
 
 def from_format(word: str, kind: type) -> list[Input]:
@@ -81,3 +126,25 @@ def pairs_of(paths: Sequence[Path]) -> list[Input]:
         raise ValueError(f"files must be pairs, fixed and moving in turn, got {len(paths)} files")
     pairs = zip(paths[::2], paths[1::2], strict=True)
     return [Input(f"{a} {b}", partial(read_unlabelled_pair, a, b), (a, b)) for a, b in pairs]
+
+
+def xrays_of(paths: Sequence[Path]) -> list[Input]:
+    """X-rays, one a view, then the CT that belongs to them, and so on.
+
+    Raises:
+        ValueError: a CT has no X-ray before it, or X-rays have no CT behind them.
+    """
+    found, films = [], list[Path]()
+    for path in paths:
+        if not is_volume(path):
+            films.append(path)
+            continue
+        if not films:
+            break
+        words = " ".join(map(str, [*films, path]))
+        found.append(Input(words, partial(read_unlabelled_xrays, tuple(films), path), (*films, path)))
+        films = []
+    else:
+        if not films:
+            return found
+    raise ValueError(f"files must be X-rays and then their CT, in turn, got {' '.join(map(str, paths))}")

@@ -5,19 +5,47 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
 
 from visionrl.agents.prediction.agent import Prediction
-from visionrl.core.results import Boxes, ImageClass, Plane, Points
+from visionrl.core.results import Boxes, BoxTrack, ImageClass, Plane, Points, Tracks, corner_and_sides
 from visionrl.rendering import replacing
 
 Contents = dict[str, str | bytes]  # what follows the name of a file, such as ".csv" -> its contents
+BOXES_HEAD = "frame,x,y,w,h\n"  # of the table of a track
 WRITERS: dict[type, Callable[[Prediction], Contents]] = {}
+FOLDER_WRITERS: dict[type, Callable[[Sequence[Done]], Contents]] = {}
+
+
+@dataclass(frozen=True)
+class Done:
+    """What is kept of a prediction for the files about a whole folder.
+
+    Attributes:
+        file: what the user calls it.
+        result: of ``visionrl.core.results``.
+        shape: of the image or volume, without the channels.
+        classes: names that the agent knows, in its order; empty where the task has none.
+    """
+
+    file: str
+    result: Any
+    shape: tuple[int, ...]
+    classes: tuple[str, ...]
+
+    @staticmethod
+    def of(file: str, prediction: Prediction) -> Done:
+        """What is kept of a prediction about a file."""
+        pixels = getattr(prediction.sample, "image", None)
+        shape = () if pixels is None else pixels.shape[1:]
+        return Done(file, prediction.result, shape, tuple(getattr(prediction.task, "names", ())))
 
 
 def writes(kind: type) -> Callable[[Callable[[Any], Contents]], Callable[[Any], Contents]]:
@@ -30,6 +58,24 @@ def writes(kind: type) -> Callable[[Callable[[Any], Contents]], Callable[[Any], 
     return file
 
 
+def writes_folder(
+    kind: type,
+) -> Callable[[Callable[[Sequence[Done]], Contents]], Callable[[Sequence[Done]], Contents]]:
+    """Register the function that writes files about all results of a kind together."""
+
+    def file(function: Callable[[Sequence[Done]], Contents]) -> Callable[[Sequence[Done]], Contents]:
+        FOLDER_WRITERS[kind] = function
+        return function
+
+    return file
+
+
+def folder_contents(done: Sequence[Done]) -> Contents:
+    """The files about all predictions of a folder together, by name."""
+    writer = FOLDER_WRITERS.get(type(done[0].result)) if done else None
+    return writer(done) if writer else {}
+
+
 def contents_of(prediction: Prediction) -> Contents:
     """The files of a prediction, by what follows its name; none for a result without a format of its own."""
     writer = WRITERS.get(type(prediction.result))
@@ -37,10 +83,15 @@ def contents_of(prediction: Prediction) -> Contents:
 
 
 def write_all(stem: Path, contents: Contents) -> list[Path]:
-    """Write files, each in full or not at all."""
+    """Write files of one prediction, each in full or not at all."""
+    return write_in(stem.parent, {stem.name + ending: content for ending, content in contents.items()})
+
+
+def write_in(folder: Path, contents: Contents) -> list[Path]:
+    """Write files by their names, each in full or not at all."""
     written = []
-    for ending, content in contents.items():
-        path = stem.with_name(stem.name + ending)
+    for name, content in contents.items():
+        path = folder / name
         with replacing(path) as part:
             part.write_bytes(content if isinstance(content, bytes) else content.encode())
         written.append(path)
@@ -103,10 +154,10 @@ def markups(points: dict[str, tuple[float, float, float]]) -> dict[str, Any]:
     return {"@schema": f"{schema}markups-schema-v1.0.3.json#", "markups": [one]}
 
 
-@writes(ImageClass)
-def class_files(prediction: Prediction) -> Contents:
-    """A class has a line in ``predictions.jsonl``, and no file of its own."""
-    return {}
+@writes_folder(ImageClass)
+def class_table(done: Sequence[Done]) -> Contents:
+    """Classes of all images as one table; empty where the agent gave no answer."""
+    return {"classes.csv": table([["file", "label"], *([one.file, one.result.label or ""] for one in done)])}
 
 
 @writes(Boxes)
@@ -154,3 +205,97 @@ def meta_image(image: np.ndarray, matrix: np.ndarray) -> bytes:
         f"DimSize = {image.shape[1]} {image.shape[0]} 1\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n"
     )
     return (head + text + size).encode() + image.tobytes()
+
+
+def voc_xml(file: str, prediction: Prediction) -> str:
+    """Boxes of an image as Pascal VOC's XML, with the score of each: whole pixels from 1, the first and last inside."""
+    result: Boxes = prediction.result  # type: ignore[assignment]
+    root = ElementTree.Element("annotation")
+    add(root, folder=Path(file).parent.name, filename=Path(file).name)
+    channels, height, width = prediction.sample.image.shape
+    add(ElementTree.SubElement(root, "size"), width=width, height=height, depth=channels)
+    add(root, segmented=0)
+    inside = np.clip(np.rint(result.boxes), 0, [width, height] * 2).astype(int)
+    for label, score, box in zip(result.labels, result.scores.tolist(), inside.tolist(), strict=True):
+        one = ElementTree.SubElement(root, "object")
+        add(one, name=label, pose="Unspecified", truncated=0, difficult=0, score=score)
+        edges = {"xmin": box[0] + 1, "ymin": box[1] + 1, "xmax": box[2], "ymax": box[3]}
+        add(ElementTree.SubElement(one, "bndbox"), **edges)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def add(parent: ElementTree.Element, **values: Any) -> None:
+    """Add elements that hold one value each."""
+    for name, value in values.items():
+        ElementTree.SubElement(parent, name).text = str(value)
+
+
+@writes_folder(Boxes)
+def coco(done: Sequence[Done]) -> Contents:
+    """Boxes of all images in COCO's formats: a data set with the boxes as annotations, and a list of results.
+
+    Images and categories are numbered from 1; boxes are (x, y, width, height) in pixels.
+    """
+    ids = {name: number for number, name in enumerate(done[0].classes, 1)}
+    images, results = [], []
+    for number, one in enumerate(done, 1):
+        height, width = one.shape
+        images.append({"id": number, "file_name": one.file, "width": width, "height": height})
+        for row in one.result.to_json()["boxes"]:
+            about = {"image_id": number, "category_id": ids[row["label"]]}
+            results.append({**about, "bbox": row["bbox"], "score": row["score"]})
+    annotations = [
+        {"id": number, **row, "area": row["bbox"][2] * row["bbox"][3], "iscrowd": 0}
+        for number, row in enumerate(results, 1)
+    ]
+    categories = [{"id": number, "name": name} for name, number in ids.items()]
+    whole = {"images": images, "categories": categories, "annotations": annotations}
+    return {"coco.json": json.dumps(whole) + "\n", "coco-results.json": json.dumps(results) + "\n"}
+
+
+@writes(BoxTrack)
+def track_files(prediction: Prediction) -> Contents:
+    """The boxes of one object: CSV, and the text files of OTB and of MOTChallenge, which count from 1."""
+    result: BoxTrack = prediction.result  # type: ignore[assignment]
+    rows = corner_and_sides(result.boxes)
+    otb = [f"{x + 1:.3f},{y + 1:.3f},{wide:.3f},{high:.3f}" for x, y, wide, high in rows.tolist()]
+    mot = [mot_line(time, 1, row, 1.0) for time, row in enumerate(rows)]
+    return {
+        ".csv": BOXES_HEAD + "".join(boxes_line(time, edges) for time, edges in enumerate(result.boxes)),
+        ".otb.txt": "".join(line + "\n" for line in otb),
+        ".mot.txt": "".join(mot),
+    }
+
+
+@writes(Tracks)
+def tracks_files(prediction: Prediction) -> Contents:
+    """The tracks of many objects as the MOTChallenge wants results."""
+    result: Tracks = prediction.result  # type: ignore[assignment]
+    rows = zip(
+        result.frames.tolist(),
+        result.ids.tolist(),
+        corner_and_sides(result.boxes),
+        result.scores.tolist(),
+        strict=True,
+    )
+    return {".mot.txt": "".join(mot_line(*row) for row in rows)}
+
+
+def boxes_line(frame: int, edges: np.ndarray) -> str:
+    """One line of a track's CSV: frame from 0, and x, y, width, height of edges (4,), (0, 0) the frame's corner."""
+    x, y, wide, high = corner_and_sides(edges[None])[0].tolist()
+    return f"{frame},{x:.3f},{y:.3f},{wide:.3f},{high:.3f}\n"
+
+
+def mot_line(frame: int, identity: int, sides: np.ndarray, score: float) -> str:
+    """One line as MOTChallenge wants results: frame and pixels, given from 0, are counted from 1.
+
+    Args:
+        frame: from 0.
+        identity: of the object.
+        sides: (4,) x, y, width, height.
+        score: the confidence.
+    """
+    x, y, wide, high = sides.tolist()
+    return f"{frame + 1},{identity},{x + 1:.3f},{y + 1:.3f},{wide:.3f},{high:.3f},{score:.4g},-1,-1,-1\n"

@@ -13,13 +13,26 @@ from typing import Any
 import cv2
 import numpy as np
 
-from visionrl.agents.prediction.agent import Agent
+from visionrl.agents.prediction import registration_files as registration_files
+from visionrl.agents.prediction.agent import Agent, Prediction
+from visionrl.agents.prediction.films import FilmOptions, tracks_film
 from visionrl.agents.prediction.inputs import Input
-from visionrl.agents.prediction.outputs import contents_of, write_all
+from visionrl.agents.prediction.outputs import (
+    Done,
+    contents_of,
+    folder_contents,
+    voc_xml,
+    write_all,
+    write_in,
+)
+from visionrl.agents.prediction.track import predict_track
+from visionrl.core.results import BoxTrack, Tracks
+from visionrl.datasets import MotSample, VideoSample
 from visionrl.rendering import write_png
 
 LINES = "predictions.jsonl"
 WIDEST = 4  # pictures beside one another
+GIFS = FilmOptions()
 MOST_PICTURES = 16  # in the picture of one file
 
 
@@ -30,10 +43,12 @@ class Report:
     Attributes:
         done: how many have results.
         failed: (file, what is wrong) of the others.
+        stopped: the user ended it at this file; empty where not.
     """
 
     done: int
     failed: list[tuple[str, str]]
+    stopped: str = ""
 
 
 def predict_files(
@@ -43,52 +58,97 @@ def predict_files(
     *,
     overwrite: bool = False,
     pictures: bool = True,
+    voc: bool = False,
     seed: int = 0,
+    films: FilmOptions = GIFS,
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
     """Apply an agent to files one after another, and write what it finds.
 
-    The folder gets ``predictions.jsonl``, a line a file as it is done; ``NAME.png``, the annotated pictures; and the
-    files of the result's kind, see ``outputs``. A file that cannot be read is reported and the others go on. Each file
-    that is written is whole, whenever the process ends.
+    The folder gets ``predictions.jsonl``, a line a file as it is done; ``NAME.png``, the annotated pictures, or for a
+    video a film; and the files of the result's kind, see ``outputs``; those about the whole folder are written at the
+    end, also where the user ends it early. A file that cannot be read is reported and the others go on. Each file that
+    is written is whole, whenever the process ends.
 
     Args:
         agent: see ``Agent``.
         inputs: the files.
         out: the folder; made if it is not there.
         overwrite: replace results of earlier predictions.
-        pictures: write the pictures.
+        pictures: write the pictures and films.
+        voc: write boxes as Pascal VOC's XML too.
         seed: of where episodes start.
+        films: how films are made, and whether each frame is shown as it is done.
         tell: called after every file with the number of files that are done, and of all.
 
     Raises:
         FileExistsError: there is something in the folder already, and ``overwrite`` is off.
-        ValueError: it is the folder of one of the files, which a result could replace.
+        ValueError: it is the folder of one of the files, which a result could replace; or ``voc`` is on for a task
+            that finds no boxes.
     """
-    failed, used = [], set[str]()
+    if voc and "detection" not in agent.entry.tags:
+        raise ValueError(f"voc must be off for tasks without boxes, got {agent.entry.id}")
+    failed, used, done, stopped = [], set[str](), list[Done](), ""
     check_folder(out, inputs, overwrite)
     out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         log = os.open(out / LINES, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
         stack.callback(os.close, log)
+        stack.callback(lambda: write_in(out, folder_contents(done)))
         for number, one in enumerate(inputs):
             try:
-                prediction = agent.predict_sample(agent.sample_of(one.read()), seed)
+                sample = agent.sample_of(one.read())
+                stem = out / unused(sample.name, used)
+                shown = shown_as(stem, agent.sample_type, films.kind) if pictures else None
+                prediction, written = predict_one(agent, sample, stem, seed, films, shown)
+                if voc:
+                    written += write_all(stem, {".xml": voc_xml(one.file, prediction)})
             except (ValueError, OSError, ImportError) as error:
                 failed.append((one.file, str(error).replace("\n", " ")))
                 tell(number + 1, len(inputs))
                 continue
-            stem = out / unused(prediction.name, used)
-            contents = contents_of(prediction)
-            written = write_all(stem, contents)
-            if pictures:
-                path = stem.with_name(stem.name + ".png")
-                written.append(write_png(path, beside(prediction.pictures()[:MOST_PICTURES])))
             about: dict[str, Any] = {"file": one.file, **prediction.to_json(), "agent": agent.name}
             about["written"] = [path.name for path in written]
             os.write(log, (json.dumps(about) + "\n").encode())
+            done.append(Done.of(one.file, prediction))
             tell(number + 1, len(inputs))
-    return Report(len(inputs) - len(failed), failed)
+            if isinstance(prediction.result, BoxTrack) and len(prediction.result.boxes) < len(sample.frames):
+                stopped = one.file
+                break
+    return Report(len(done), failed, stopped)
+
+
+def predict_one(
+    agent: Agent, sample: Any, stem: Path, seed: int, films: FilmOptions, shown: Path | None
+) -> tuple[Prediction, list[Path]]:
+    """What the agent finds in one sample, and the files with it.
+
+    Args:
+        agent: see ``Agent``.
+        sample: of its ``sample_type``.
+        stem: the files' path without an ending.
+        seed: of where episodes start.
+        films: how a film is made.
+        shown: the picture or film; None makes none.
+
+    Raises:
+        ValueError: the sample is not what the task is about, or a frame cannot be read.
+    """
+    if agent.sample_type is VideoSample:
+        prediction, written = predict_track(agent, sample, stem, seed, films, shown)
+        return prediction, list(dict.fromkeys([*written, *write_all(stem, contents_of(prediction))]))
+    prediction = agent.predict_sample(sample, seed)
+    written = write_all(stem, contents_of(prediction))
+    if shown and isinstance(prediction.result, Tracks):
+        written.append(tracks_film(shown, prediction, films))
+    elif shown:
+        written.append(write_png(shown, beside(prediction.pictures()[:MOST_PICTURES])))
+    return prediction, written
+
+
+def shown_as(stem: Path, kind: type, film: str) -> Path:
+    """The picture of a sample, or the film of a video."""
+    return stem.with_name(f"{stem.name}.{film if kind in (VideoSample, MotSample) else 'png'}")
 
 
 def check_folder(out: Path, inputs: Sequence[Input], overwrite: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -47,10 +47,14 @@ class TrackedTask:
     """Tracking task, one episode, that records observations and reports every finished frame.
 
     Everything else is the task's. Each observation counts as a view; classical methods place the box without one.
+
+    Attributes:
+        task: the task.
+        tell: gets every finished frame; where it gives False, the episode ends there.
     """
 
     task: Task
-    tell: Callable[[FrameView], None]
+    tell: Callable[[FrameView], bool]
     looks: dict[str, Any] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> Any:
@@ -73,7 +77,8 @@ class TrackedTask:
         after = self.task.step(state, action)
         if after.finished[0] or after.frame[0] != state.frame[0]:
             looks, self.looks = self.looks, {}
-            self.tell(FrameView(int(state.frame[0]), after.box[0], **looks))
+            if not self.tell(FrameView(int(state.frame[0]), after.box[0], **looks)):
+                return replace(after, finished=np.array([True]))
         return after
 
 
@@ -94,6 +99,17 @@ def draw_view(image: np.ndarray, looked: FrameView, zoom: float | None = None) -
         canvas.box(edges, "look", thin)
     canvas.box(looked.box, "agent", STRONG * thin - 1)  # OpenCV draws 2 as 3 pixels
     canvas.text(str(looked.number))
+    return canvas.pixels
+
+
+def draw_tracks(
+    image: np.ndarray, ids: np.ndarray, boxes: np.ndarray, zoom: float | None = None
+) -> np.ndarray:
+    """A frame, (H, W, C) uint8, with boxes (N, 4) and the numbers (N,) of their tracks: (H', W', 3) uint8."""
+    canvas = Canvas(image.transpose(2, 0, 1), zoom)
+    for identity, box in zip(ids.tolist(), boxes, strict=True):
+        canvas.box(box, "agent")
+        canvas.text(str(identity), box[:2])
     return canvas.pixels
 
 
@@ -136,8 +152,9 @@ def live_window(fps: float) -> Iterator[Show]:
 
     def show(image: np.ndarray, looked: FrameView) -> bool:
         picture = inset(draw_view(image, looked, fit_zoom(image.shape[:2], room)), looked, image.shape[1])
-        size = picture.shape[1::-1]
-        screen = pygame.display.get_surface() or pygame.display.set_mode(size)
+        size, screen = picture.shape[1::-1], pygame.display.get_surface()
+        if screen is None or screen.get_size() != size:
+            screen = pygame.display.set_mode(size)
         screen.blit(pygame.image.frombuffer(picture.tobytes(), size, "RGB"), (0, 0))
         pygame.display.flip()
         clock.tick(fps)
@@ -148,7 +165,7 @@ def live_window(fps: float) -> Iterator[Show]:
 
     try:
         clock, room = pygame.time.Clock(), [ROOM * side for side in pygame.display.get_desktop_sizes()[0]]
-        pygame.display.set_caption("visionrl track: Escape ends")
+        pygame.display.set_caption("visionrl predict: Escape ends")
         yield show
     finally:
         pygame.display.quit()

@@ -108,13 +108,23 @@ def check_algo_args(config: TrainConfig, algorithm: type) -> None:
         check_value(name, value, algo)
     if algo == "ppo" and given.get("n_steps") == 1 and config.num_envs == 1:
         raise ValueError("n_steps must be >= 2 for ppo where num_envs is 1, got 1")
+    if algo == "ppo" and given.get("batch_size") == 1:
+        raise ValueError("batch_size must be >= 2 for ppo, which normalizes advantages, got 1")
 
 
 def arguments_of(algorithm: type) -> set[str]:
     """Names of an algorithm's arguments that a config may give."""
-    inits = [base.__init__ for base in algorithm.__mro__ if "__init__" in vars(base)]  # type: ignore[misc]
-    found = {name for init in inits for name in signature(init).parameters}
-    return found & set(RULES) - set(POLICY_ARGS)
+    found: set[str] = set()
+    for base in algorithm.__mro__:
+        if "__init__" in vars(base):
+            parameters = signature(base.__init__).parameters  # type: ignore[misc]
+            found |= set(parameters)
+            if not any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+                break  # nothing is handed on to the classes above
+    off_policy = (
+        {"n_steps"} if "buffer_size" in found else set()
+    )  # its buffer of Dict observations takes one step
+    return (found & set(RULES)) - set(POLICY_ARGS) - off_policy
 
 
 def check_value(name: str, value: Any, algo: str) -> None:

@@ -55,6 +55,7 @@ class RunCallback(BaseCallback):
         curve: one row per evaluation: "timesteps", the means of the task's metrics, "train_return".
         best: the policy's parameters at the best evaluation.
         best_row: that evaluation's row of the curve.
+        metric, more_is_better: the task's ``primary_metric``.
         stop: number of the signal that asked to stop, or None.
     """
 
@@ -73,6 +74,11 @@ class RunCallback(BaseCallback):
             Rate(),
             TimeRemainingColumn(),
         )
+
+    def init_callback(self, model: Any) -> None:
+        """Take the model, and the metric of the task that it is trained on."""
+        super().init_callback(model)
+        self.metric, self.more_is_better = self.training_env.get_attr("task")[0].primary_metric
 
     def restore(self, checkpoint: Path, model: Any) -> None:
         """Bring the model, its environment and this record to where the checkpoint was written."""

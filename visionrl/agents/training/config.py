@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from annotated_types import Ge, Interval
+from annotated_types import Ge, Interval, MinLen
 
 from visionrl.agents.networks.device import check_device_name
+from visionrl.agents.training.pairs import ENGINE, TASK_FIELDS, check_env_args, format_args, parse_args
 from visionrl.core import checked, did_you_mean, entry_of
 from visionrl.core.arguments import check_arguments, hints_of
-from visionrl.core.door import check_engine
-from visionrl.core.registry import Entry, check_argument_names
+from visionrl.core.registry import Entry
 
 Algo = Literal["dqn", "ddqn", "qrdqn", "ppo", "a2c", "sac", "td3"]
 EPSILON_GREEDY = ("dqn", "ddqn", "qrdqn")
@@ -36,8 +35,6 @@ DECIDED = (
     "eval_every",
     "eval_episodes",
 )
-# fields that are arguments of the task too, and may be given as such
-TASK_FIELDS = {"data", "classes", "split_file", "split_ratios", "device"}
 LARGEST_SEED = 2**32 - 1  # of NumPy's global generator, from which Stable-Baselines3 draws
 ALGO, BACKBONE = "dqn", "small"  # where neither the user nor a recipe says another
 DEFAULTS: Mapping[str, Any] = {
@@ -64,7 +61,7 @@ class TrainConfig:
     """Id of the task, with or without "visionrl/"."""
     preset: str | None = None
     """Name of a preset of the task, "none" for the task's own defaults; by default the recipe's choice."""
-    recipe: str | None = None
+    recipe: Annotated[str, MinLen(1)] | None = None
     """TOML file of hyper-parameters for what is not given, "none" for none; by default the task's own
     (visionrl/agents/recipes)."""
     algo: Algo | None = None
@@ -143,10 +140,10 @@ class TrainConfig:
     """Episodes of the evaluation on the test split at the end; None lets the task's data decide."""
     checkpoint_every: Annotated[int, Ge(1)] = 50_000
     """Steps between checkpoints."""
-    out: str = "runs"
+    out: Annotated[str, MinLen(1)] = "runs"
     """Folder of the runs."""
-    name: str | None = None
-    """Name of the run's own folder; made of task, algorithm, backbone and seed by default."""
+    name: Annotated[str, MinLen(1)] | None = None
+    """Name of the run's own folder; made of task, preset, algorithm, backbone and seed by default."""
     resume: bool = False
     """Continue the run from its last checkpoint."""
 
@@ -160,9 +157,9 @@ class TrainConfig:
             names = ", ".join(["none", *entry.presets])
             hint = did_you_mean(str(self.preset), entry.presets)
             raise ValueError(f"preset must be one of {names} for {entry.id}, got {self.preset!r}{hint}")
-        options = {field.name for field in fields(self)} - TASK_FIELDS
+        options = {field.name for field in fields(self)} - TASK_FIELDS - set(ENGINE)
         for name in ("env_args", "train_args"):
-            check_env_args(entry, name, getattr(self, name), options)
+            check_env_args(entry, name, getattr(self, name), options, ENGINE)
         parse_args(self.algo_args)
         check_tools(self)
 
@@ -174,9 +171,9 @@ class TrainConfig:
         used = [name.removesuffix("_steps") for name in switches if getattr(run, name)]
         if self.attention != "none":
             used.append(self.attention)
-        return Path(self.out) / (
-            self.name or "-".join([task, str(run.algo), str(run.backbone), *used, f"s{self.seed}"])
-        )
+        preset = [run.preset] if run.preset else []
+        names = [task, *preset, str(run.algo), str(run.backbone), *used, f"s{self.seed}"]
+        return Path(self.out) / (self.name or "-".join(names))
 
     @property
     def env_kwargs(self) -> dict[str, Any]:
@@ -209,12 +206,14 @@ class TrainConfig:
         """The config that ``to_dict`` (or JSON) describes.
 
         Raises:
-            ValueError: there is a key that is no field.
+            ValueError: there is a key that is no field, or a value that no run can have.
         """
+        if not isinstance(plain, Mapping):
+            raise ValueError(f"config must be an object, got {type(plain).__name__}")
         known = {field.name for field in fields(TrainConfig)}
         if unknown := sorted(set(plain) - known):
             raise ValueError(f"config must have only the fields of TrainConfig, got {', '.join(unknown)}")
-        return TrainConfig(**plain)
+        return TrainConfig(**plain)  # checks every value
 
 
 def check_tools(config: TrainConfig) -> None:
@@ -241,58 +240,6 @@ def check_tools(config: TrainConfig) -> None:
         raise ValueError("cache must be off with scorer_steps, whose network needs the images")
     if config.cache and (config.stn or config.attention != "none"):
         raise ValueError("cache must be off with stn and attention, which need the images or their maps")
-
-
-def check_env_args(entry: Entry, field: str, pairs: Iterable[str], options: Iterable[str]) -> None:
-    """Refuse arguments of a task that it does not have, or that are options of the command.
-
-    Args:
-        entry: the task.
-        field: what holds the arguments, "env_args" or "train_args".
-        pairs: the arguments, as ``parse_args`` reads them.
-        options: names of the options.
-
-    Raises:
-        ValueError: names an argument.
-        UnknownArgumentError: the task does not have it.
-    """
-    given = parse_args(pairs)
-    for name in sorted(set(given) & {*options, "split", "preset"}):
-        how = (
-            f"an option of its own: --{name.replace('_', '-')}"
-            if name in options
-            else "which the run decides"
-        )
-        raise ValueError(f"{field} must not have {name}, {how}")
-    check_engine(None, given.get("max_episode_steps"))
-    check_argument_names(entry, set(given) - {"max_episode_steps", "backend", "device"})
-
-
-def parse_args(pairs: Iterable[str]) -> dict[str, Any]:
-    """``("window=45", "control=unit")`` as ``{"window": 45, "control": "unit"}``; values are JSON, else words.
-
-    Raises:
-        ValueError: a pair without a name or an equals sign, a name that is given twice, or a value nested too deeply.
-    """
-    parsed: dict[str, Any] = {}
-    for pair in pairs:
-        name, sign, value = pair.partition("=")
-        if not (name.isidentifier() and sign):
-            raise ValueError(f"arguments must look like name=value, got {pair!r}")
-        if name in parsed:
-            raise ValueError(f"arguments must be given once, got {name!r} twice")
-        try:
-            parsed[name] = json.loads(value)
-        except RecursionError:
-            raise ValueError(f"{name} must be a value of a few levels, got {value[:20]}...") from None
-        except ValueError:  # a word, or a number of more digits than Python reads
-            parsed[name] = value
-    return parsed
-
-
-def format_args(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """The pairs that ``parse_args`` reads."""
-    return tuple(f"{key}={json.dumps(value)}" for key, value in values.items())
 
 
 def load_recipe(env_id: str, recipe: str | None = None) -> dict[str, Any]:

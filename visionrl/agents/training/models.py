@@ -28,9 +28,9 @@ from visionrl.agents.training.config import (
     EPSILON_GREEDY,
     REPLAYING,
     TrainConfig,
-    format_args,
 )
 from visionrl.agents.training.curriculum import check_eased
+from visionrl.agents.training.pairs import format_args
 from visionrl.agents.training.run_files import folder_of, read_config
 from visionrl.backbones import list_backbones
 from visionrl.backbones._weights import read_weights

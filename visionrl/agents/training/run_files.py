@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
+import os
 import platform
 import shlex
 import sys
@@ -12,18 +14,25 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Interval
 from gymnasium import Space, spaces
 
 from visionrl.agents.shipped import HOME
-from visionrl.agents.training.config import DECIDED, TrainConfig, format_args, parse_args
-from visionrl.core import did_you_mean
+from visionrl.agents.training.config import DECIDED, TrainConfig
+from visionrl.agents.training.pairs import format_args, parse_args
+from visionrl.core import UnknownArgumentError, checked, did_you_mean
 from visionrl.rendering import replacing
 
 PACKAGES = ("gymnasium", "numpy", "opencv-python-headless", "sb3-contrib", "stable-baselines3", "torch")
 MAY_CHANGE = ("timesteps", "resume", "out", "name")  # when a run is resumed
+
+LARGEST_SPACE = 2**23  # elements of a space; a volume of 160^3 voxels has half of them
+ELEMENTS = Annotated[int, Interval(ge=1, le=LARGEST_SPACE)]
+MOST_AXES = 8
+DTYPES = ("uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64", "bool")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -93,13 +102,14 @@ def read_config(run: Path) -> tuple[TrainConfig, spaces.Dict, Space]:
         raise FileNotFoundError(f"a run's folder must have config.json, {run} has none{hint}")
     found = read_json(path)
     if missing := {"config", "observation_space", "action_space"} - set(found):
-        raise ValueError(
-            f"{run / 'config.json'} must have {', '.join(sorted(missing))}; is it of a training run?"
-        )
-    observations = space_from_json(found["observation_space"])
-    if not isinstance(observations, spaces.Dict):
-        raise ValueError(f"observation_space must be a dict, got {observations}")
-    return TrainConfig.from_dict(found["config"]), observations, space_from_json(found["action_space"])
+        raise ValueError(f"{path} must have {', '.join(sorted(missing))}; is it of a training run?")
+    try:
+        observations = space_from_json(found["observation_space"])
+        if not isinstance(observations, spaces.Dict):
+            raise ValueError(f"observation_space must be a dict, got {observations}")
+        return TrainConfig.from_dict(found["config"]), observations, space_from_json(found["action_space"])
+    except (ValueError, UnknownArgumentError) as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def space_to_json(space: Space) -> dict[str, Any]:
@@ -123,16 +133,45 @@ def space_to_json(space: Space) -> dict[str, Any]:
 
 
 def space_from_json(plain: Mapping[str, Any]) -> Space:
-    """The space that ``space_to_json`` described."""
-    if plain["kind"] == "dict":
-        return spaces.Dict({key: space_from_json(inner) for key, inner in plain["spaces"].items()})
-    if plain["kind"] == "box":
-        dtype = np.dtype(plain["dtype"])
-        low, high = (np.full(plain["shape"], plain[side], dtype) for side in ("low", "high"))
-        return spaces.Box(low, high, dtype=dtype.type)
-    if plain["kind"] == "discrete":
-        return spaces.Discrete(plain["n"])
-    return spaces.MultiDiscrete(plain["nvec"])
+    """The space that ``space_to_json`` described.
+
+    Raises:
+        ValueError: it is no description of a space, or one of more than ``LARGEST_SPACE`` elements.
+    """
+    kind = plain.get("kind") if isinstance(plain, Mapping) else None
+    if kind == "dict" and isinstance(plain.get("spaces"), Mapping):
+        inner = {str(key): space_from_json(value) for key, value in plain["spaces"].items()}
+        if any(isinstance(space, spaces.Dict) for space in inner.values()):
+            raise ValueError("a space must be a dict of spaces that are none, got a dict in a dict")
+        return spaces.Dict(inner)
+    if kind == "box":
+        return box_from_json(plain)
+    if kind == "discrete":
+        return spaces.Discrete(checked("n", ELEMENTS, plain.get("n")))
+    if kind == "multidiscrete":
+        return spaces.MultiDiscrete(checked("nvec", tuple[ELEMENTS, ...], plain.get("nvec")))
+    raise ValueError(f"a space must be of kind dict, box, discrete or multidiscrete, got {str(plain)[:80]}")
+
+
+def box_from_json(plain: Mapping[str, Any]) -> spaces.Box:
+    """The box that ``space_to_json`` described.
+
+    Raises:
+        ValueError: it is none; nothing of its size has been allocated.
+    """
+    shape = checked("shape", tuple[ELEMENTS, ...], plain.get("shape"))
+    if len(shape) > MOST_AXES or math.prod(shape) > LARGEST_SPACE:
+        rule = f"shape must have at most {MOST_AXES} axes and {LARGEST_SPACE} elements"
+        raise ValueError(f"{rule}, got {shape[: MOST_AXES + 1]}")
+    name = plain.get("dtype")
+    if name not in DTYPES:
+        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {str(name)[:80]!r}")
+    dtype = np.dtype(name)
+    try:
+        low, high = (np.full(shape, plain.get(side), dtype) for side in ("low", "high"))
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"low and high must be numbers of {name}, one or {shape}") from None
+    return spaces.Box(low, high, dtype=dtype.type)
 
 
 def write_curve(run: Path, curve: Sequence[Mapping[str, float]]) -> None:
@@ -186,7 +225,8 @@ def check_folder(config: TrainConfig) -> TrainConfig | None:
 def is_finished(run: Path, timesteps: int) -> bool:
     """Tell if a run has all its results after so many steps."""
     metrics = run / "metrics.json"
-    return metrics.is_file() and json.loads(metrics.read_text())["timesteps"] >= timesteps
+    done = read_json(metrics).get("timesteps") if metrics.is_file() else None
+    return isinstance(done, int) and done >= timesteps
 
 
 def inherit(config: TrainConfig, earlier: TrainConfig) -> TrainConfig:
@@ -223,13 +263,22 @@ def inherit(config: TrainConfig, earlier: TrainConfig) -> TrainConfig:
 def check_new(run: Path) -> None:
     """Refuse to write into a folder that holds something.
 
+    What a process left that was killed before it wrote its config does not count.
+
     Raises:
         ValueError: it does.
+        OSError: it is in no folder, or cannot be written.
     """
-    if run.exists() and (not run.is_dir() or any(run.iterdir())):
+    held = [path.name for path in run.iterdir()] if run.is_dir() else []
+    if [name for name in held if not name.startswith(".") and name != "splits.json"] or run.is_file():
         raise ValueError(
             f"{run} exists; continue it with --resume, or give the new run another --name or --seed"
         )
+    here = next(above for above in (run, *run.absolute().parents) if above.exists())
+    if not here.is_dir():
+        raise NotADirectoryError(f"out must be in a folder, {here} is a file")
+    if not os.access(here, os.W_OK):
+        raise PermissionError(f"out must be in a folder that can be written, {here} can not")
 
 
 def check_same(now: Any, before: Any, may_change: Collection[str]) -> None:

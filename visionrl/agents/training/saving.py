@@ -7,25 +7,29 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from gymnasium import Space
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from visionrl.agents.imitation.scorer import Scorer
 from visionrl.agents.networks.device import check_device
 from visionrl.agents.networks.frozen_features import OnImages, on_images
+from visionrl.agents.networks.loading import load_state, no_larger_than, read_state
 from visionrl.agents.shipped import CARD, HOME
+from visionrl.agents.training.algo_args import check_algo_args
 from visionrl.agents.training.card import NO_LIMITS, card
 from visionrl.agents.training.config import TrainConfig
 from visionrl.agents.training.models import (
     REPLAYING,
     algorithm_of,
+    check_actions,
+    check_backbone,
     extractor_kwargs,
     feature_encoder,
     model_kwargs,
     policy_of,
 )
 from visionrl.agents.training.run_files import folder_of, read_config, read_json, write_json, write_text
+from visionrl.backbones._weights import write_tensors
 from visionrl.rendering import replacing
 
 ENCODER = "encoder."  # in front of a frozen backbone's tensors in ``policy.pt``
@@ -47,7 +51,7 @@ def save_agent(model: BaseAlgorithm, run: Path, scorer: Scorer | None = None) ->
     if scorer:
         state |= {f"{SCORER}{key}": value for key, value in scorer.state_dict().items()}
     with replacing(run / "policy.pt") as part:
-        torch.save(state, part)
+        write_tensors(part, state)
 
 
 def load_model(run: str | Path, device: str = "auto") -> tuple[Any, TrainConfig]:
@@ -67,18 +71,37 @@ def load_model(run: str | Path, device: str = "auto") -> tuple[Any, TrainConfig]
     check_device(device)
     run = folder_of(run)
     config, observations, actions = read_config(run)
-    state = torch.load(run / "policy.pt", map_location="cpu", weights_only=True)
+    check_stranger(config, actions, run / "config.json")
+    path = run / "policy.pt"
+    state = read_state(path)
     bare = replace(config, pretrained=False, weights=None, device=device)
-    if not config.cache:
+    with no_larger_than(state, path):
+        if config.cache:
+            encoder = feature_encoder(bare, observations)
+            load_state(encoder, take_prefixed(state, ENCODER), path)
+            return OnImages(empty_model(bare, encoder.space, actions, state, path), encoder), config
         scores = take_prefixed(state, SCORER)
-        model = empty_model(bare, observations, actions, state)
+        model = empty_model(bare, observations, actions, state, path)
         if scores:
             model.scorer = Scorer(observations, **extractor_kwargs(bare)).to(model.device).eval()
-            model.scorer.load_state_dict(scores)
-        return model, config
-    encoder = feature_encoder(bare, observations)
-    encoder.load_state_dict(take_prefixed(state, ENCODER))
-    return OnImages(empty_model(bare, encoder.space, actions, state), encoder), config
+            load_state(model.scorer, scores, path)
+    return model, config
+
+
+def check_stranger(config: TrainConfig, actions: Space, path: Path) -> None:
+    """Refuse the config of a run that cannot be one's, before anything is built from it.
+
+    Raises:
+        ValueError: names the file, the field, the rule and the value.
+    """
+    try:
+        if config.algo is None or config.backbone is None:
+            raise ValueError(f"algo and backbone must be given, got {config.algo} and {config.backbone}")
+        check_backbone("backbone", config.backbone)
+        check_algo_args(config, algorithm_of(config))
+        check_actions(config.algo, actions)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def take_prefixed(state: dict[str, Any], prefix: str) -> dict[str, Any]:
@@ -86,11 +109,16 @@ def take_prefixed(state: dict[str, Any], prefix: str) -> dict[str, Any]:
     return {key.removeprefix(prefix): state.pop(key) for key in list(state) if key.startswith(prefix)}
 
 
-def empty_model(config: TrainConfig, observations: Space, actions: Space, state: dict[str, Any]) -> Any:
-    """The algorithm of a config with the parameters of a policy, and without an environment."""
+def empty_model(
+    config: TrainConfig, observations: Space, actions: Space, state: dict[str, Any], path: Path
+) -> Any:
+    """The algorithm of a config with the parameters of a policy, and without an environment.
+
+    Raises:
+        ValueError: the parameters, of the file ``path``, are not of this config.
+    """
     kwargs, policy_kwargs = model_kwargs(config)
-    if config.algo in REPLAYING:
-        kwargs["buffer_size"] = 1
+    kwargs["buffer_size" if config.algo in REPLAYING else "n_steps"] = 1  # nothing is stored
     if config.algo == "sac":
         kwargs.setdefault("target_entropy", 0.0)  # "auto" would ask the environment
     model = algorithm_of(config)(
@@ -99,7 +127,7 @@ def empty_model(config: TrainConfig, observations: Space, actions: Space, state:
     model.__dict__.update(kwargs, policy_kwargs=policy_kwargs, seed=None, n_envs=1)
     model.observation_space, model.action_space = observations, actions
     model._setup_model()
-    model.policy.load_state_dict(fill_state_dict(state, model.policy.state_dict()))
+    load_state(model.policy, fill_state_dict(state, model.policy.state_dict()), path)
     model.policy.set_training_mode(False)
     return model
 
@@ -119,14 +147,14 @@ def ship(
     run, folder = Path(run), home / name
     about = read_json(run / "config.json")
     metrics = read_json(run / "metrics.json") if (run / "metrics.json").is_file() else None
-    state = torch.load(run / "policy.pt", map_location="cpu", weights_only=True)
+    state = read_state(run / "policy.pt")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", {**about, "config": {**about["config"], "name": name, "out": "runs"}})
     summary = summary or f"An agent of {about['config']['env']}."
     write_text(folder / CARD, card(name, about, metrics, summary, limits or NO_LIMITS))
     kept = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
     with replacing(folder / "policy.pt") as part:
-        torch.save({key: value for key, value in kept.items() if TARGET not in key}, part)
+        write_tensors(part, {key: value for key, value in kept.items() if TARGET not in key})
     return folder
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -23,8 +25,9 @@ from visionrl.agents.networks.frozen_features import on_images
 from visionrl.agents.networks.team import TeamPolicy
 from visionrl.agents.training.callback import RunCallback, Stopped
 from visionrl.agents.training.checkpoint import last_checkpoint
-from visionrl.agents.training.config import TrainConfig, describe_task, format_args, parse_args, resolve
+from visionrl.agents.training.config import TrainConfig, describe_task, resolve
 from visionrl.agents.training.curriculum import Curriculum
+from visionrl.agents.training.lock import locked
 from visionrl.agents.training.models import (
     build_model,
     check_before_loading,
@@ -32,11 +35,14 @@ from visionrl.agents.training.models import (
     fit_buffer,
     make_training_env,
 )
+from visionrl.agents.training.pairs import format_args, parse_args
 from visionrl.agents.training.run_files import (
     check_folder,
+    check_new,
     inherit,
     is_finished,
     plot_curve,
+    read_json,
     write_config,
     write_json,
 )
@@ -53,6 +59,7 @@ def train(config: TrainConfig) -> Path:
     * ``agent.zip``: the agent as Stable-Baselines3 saves it. Such files can carry code: load only your own;
     * ``policy.pt``: its parameters alone, for ``load_model``;
     * ``config.json``: the config that reproduces the run, the command, the versions;
+    * ``splits.json``: the subjects of the three splits, which ``split_file`` takes too;
     * ``metrics.json``: the comparison on the test split; ``curve.csv`` and ``curve.png``: the validation
       split;
     * ``episode.gif``: an episode of the test split; ``ends.png``: how twelve of them end;
@@ -67,50 +74,103 @@ def train(config: TrainConfig) -> Path:
         The run's folder.
 
     Raises:
-        ValueError: the folder holds a run already and ``resume`` is off, or the config differs from that of
-            the run to resume.
+        ValueError: the folder holds a run already and ``resume`` is off, another process has it, or the config
+            differs from that of the run to resume.
+        OSError: the disk is full or read-only; the last checkpoint is whole.
         SystemExit: it was stopped by a signal; the code is 128 + its number (130 for Ctrl-C).
     """
     run, console = config.folder, Console()
-    earlier = check_folder(config)
-    torch.set_num_threads(config.threads)
-    wanted = resolve(config) if earlier is None else inherit(config, earlier)
-    if earlier is not None and is_finished(run, wanted.timesteps or 0):
-        console.print(f"{run} is finished; it goes on if it is given more timesteps")
-        return run
-    check_before_loading(wanted)
-    console.print(describe_task(wanted), markup=False, highlight=False, soft_wrap=True)
-    with console.status("loading the data"):
-        env = make_training_env(wanted)
+    with ExitStack() as stack:
+        if check_folder(config) is not None:
+            stack.enter_context(locked(run))
+        earlier = check_folder(config)
+        torch.set_num_threads(config.threads)
+        wanted = resolve(config) if earlier is None else inherit(config, earlier)
+        if earlier is not None and is_finished(run, wanted.timesteps or 0):
+            console.print(f"{run} is finished; it goes on if it is given more timesteps")
+            return run
+        check_before_loading(wanted)
+        console.print(describe_task(wanted), markup=False, highlight=False, soft_wrap=True)
+        with console.status("loading the data"):
+            env = make_training_env(wanted)
+        stack.callback(env.close)
+        task = env.get_attr("task")[0]
         if earlier is None:
-            wanted = resolve_env_args(wanted, env.get_attr("task")[0])
-    wanted = fit_buffer(wanted, env, given="buffer_size" in config.algo_kwargs)
-    model = build_model(wanted, env)
-    if wanted.teacher:
-        start_from_teacher(model, wanted.teacher)
-    run.mkdir(parents=True, exist_ok=True)
-    write_config(run, replace(wanted, resume=False), env.unwrapped.observation_space, env.action_space)
-    model.set_logger(configure(str(run / "tensorboard"), ["tensorboard"]))
-    callback = learn(model, wanted, run, console)
-    finish(model, wanted, run, callback, console)
-    env.close()
+            wanted, subjects = resolve_env_args(wanted, task)
+        else:
+            check_subjects(run, task)
+        check_expert(wanted, task)
+        wanted = fit_buffer(wanted, env, given="buffer_size" in config.algo_kwargs)
+        model = build_model(wanted, env)
+        if wanted.teacher:
+            start_from_teacher(model, wanted.teacher)
+        if earlier is None:
+            stack.enter_context(claimed(run))
+            write_json(run / "splits.json", subjects)
+        write_config(run, replace(wanted, resume=False), env.unwrapped.observation_space, env.action_space)
+        model.set_logger(configure(str(run / "tensorboard"), ["tensorboard"]))
+        callback = learn(model, wanted, run, console)
+        finish(model, wanted, run, callback, console)
     return run
 
 
-def resolve_env_args(config: TrainConfig, task: Task) -> TrainConfig:
+@contextmanager
+def claimed(run: Path) -> Iterator[None]:
+    """Make a new run's folder, and keep it from other processes.
+
+    Raises:
+        ValueError: another process has it, or began a run there in the meantime.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    with locked(run):
+        check_new(run)
+        yield
+
+
+def resolve_env_args(config: TrainConfig, task: Task) -> tuple[TrainConfig, dict[str, list[str]]]:
     """Write the arguments that the training split decided into the config, so that the other splits look the same.
+
+    Returns:
+        The config, and the subjects of each split.
 
     Raises:
         ValueError: the validation or test split cannot be had, or looks otherwise.
     """
     resolved = task.resolved_arguments if isinstance(task, ResolvedArguments) else {}
     settled = replace(config, env_args=format_args({**resolved, **parse_args(config.env_args)}))
+    subjects = {"train": list(task.subjects)}
     for split in ("val", "test"):
-        kwargs = task_kwargs({**task.evaluation, **settled.env_kwargs}, split)
-        seen = make_task(config.env, **kwargs).observation_space
+        other = make_task(config.env, **task_kwargs({**task.evaluation, **settled.env_kwargs}, split))
+        seen, subjects[split] = other.observation_space, list(other.subjects)
         if seen != task.observation_space:
             raise ValueError(f"observations of split {split!r} must be {task.observation_space}, got {seen}")
-    return settled
+    return settled, subjects
+
+
+def check_subjects(run: Path, task: Task) -> None:
+    """Refuse to go on with other subjects than a run began with: those that test it may be among them.
+
+    Raises:
+        ValueError: names a subject that is new, or missing.
+    """
+    path = run / "splits.json"
+    began = read_json(path).get("train") if path.is_file() else list(task.subjects)
+    if not isinstance(began, list) or not all(isinstance(subject, str) for subject in began):
+        raise ValueError(f"{path} must list the subjects of train by name")
+    if changed := sorted(set(began) ^ set(task.subjects)):
+        how = "new" if changed[0] in task.subjects else "missing"
+        raise ValueError(f"subjects of the training split must be those of {path}, {changed[0]!r} is {how}")
+
+
+def check_expert(config: TrainConfig, task: Task) -> None:
+    """Refuse to imitate where the data do not say what is right.
+
+    Raises:
+        ValueError: names the argument.
+    """
+    for name in ("clone_steps", "demo_steps"):
+        if (steps := getattr(config, name)) and not task.knows_truth:
+            raise ValueError(f"{name} must be 0 on data without truth, where there is no expert, got {steps}")
 
 
 def start_from_teacher(model: Any, teacher: str) -> None:
@@ -227,11 +287,10 @@ def finish(model: Any, config: TrainConfig, run: Path, callback: RunCallback, co
             say=status.update,
         )
     best = {key: None if math.isnan(value) else value for key, value in callback.best_row.items()}
-    write_json(
-        run / "metrics.json", {"timesteps": model.num_timesteps, "validation": best, "test": table.to_dict()}
-    )
     record(config.env, agent_policy(model), run / "episode.gif", split="test", env_kwargs=config.env_kwargs)
     gallery(config.env, agent_policy(model), run / "ends.png", split="test", env_kwargs=config.env_kwargs)
+    found = {"timesteps": model.num_timesteps, "validation": best, "test": table.to_dict()}
+    write_json(run / "metrics.json", found)  # the last: a run with this file is finished
     table.print(brief=True)
     console.print(f"saved in {run}; metrics.json has every metric")
 

@@ -6,11 +6,12 @@ has its split in its name or its folder's: ``instances_train2017.json``, ``valid
 the splits. A single file, or FILE, is cut by ratios or by a split file.
 
 The images lie beside the JSON file, in FOLDER, in ``images``, in a folder of the split's name, or in one of the last
-word of the file's name (``train2017``); ``file_name`` may have folders. ``bbox`` is x, y, width, height from the
-image's top-left corner: the edges are x, y, x + width, y + height; width and height must be > 0. What reaches out of
-the image by up to 2 pixels or 1 % is cut off. Regions with ``iscrowd`` 1 cover many objects and are no objects: they
-are left out. An image without annotations is an image without objects. A sample is named by ``file_name`` without the
-suffix, with the split in front, and is a subject of its own.
+word of the file's name (``train2017``); ``file_name`` may have folders, but must not lead out of these. ``bbox`` is x,
+y, width, height from the image's top-left corner: the edges are x, y, x + width, y + height; width and height must be
+> 0. What reaches out of the image by up to 2 pixels or 1 % is cut off. Regions with ``iscrowd`` 1 cover many objects
+and are no objects: they are left out. An image without annotations is an image without objects, and so are all images
+of a file without a list of them. Where an image has a ``split``, that is its split. A bad annotation makes its image a
+bad sample. A sample is named by ``file_name`` without the suffix, with the split in front, and is a subject of its own.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from typing import Any
 import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
+from visionrl.datasets.guard import refuse
 from visionrl.datasets.readers.boxes import check_size, fit_box
-from visionrl.datasets.readers.files import read_image
+from visionrl.datasets.readers.files import check_inside, plain_names, read_image, stated_path
 from visionrl.datasets.samples import ImageSample
 from visionrl.datasets.stated_splits import split_folders, split_of
 from visionrl.datasets.text import read_json
@@ -116,27 +118,48 @@ def _entries(part: Part) -> list[Entry]:
     classes = _named(content, part.file, "categories", "name")
     names = _named(content, part.file, "images", "file_name")
     rows: dict[Any, Rows] = {image: [] for image in names}
+    bad: dict[Any, ValueError] = {}
     for number, row in enumerate(content["annotations"]):
         where = f"{part.file}, annotations[{number}]"
-        _check(row, where, names, classes)
+        _check_image(row, where, names)
+        try:
+            _check(row, where, classes)
+        except ValueError as error:
+            bad.setdefault(row["image_id"], error)
+            continue
         if not row.get("iscrowd"):
             rows[row["image_id"]].append((where, row["bbox"], classes[row["category_id"]]))
     entries = []
-    for number, image in enumerate(content["images"]):
-        stem = Path(image["file_name"]).with_suffix("").as_posix()
-        name = f"{part.split}/{stem}" if part.split else stem
-        read = partial(_read, part, f"{part.file}, images[{number}]", image, rows[image["id"]])
-        entries.append(Entry(name, name, read, part.split))
+    stems = plain_names([Path(stated_path(image["file_name"])) for image in content["images"]])
+    for number, (image, stem) in enumerate(zip(content["images"], stems, strict=True)):
+        split = part.split or _stated(image)
+        name = f"{split}/{stem}" if split else stem
+        read: Any = partial(_read, part, f"{part.file}, images[{number}]", image, rows[image["id"]])
+        if image["id"] in bad:
+            read = partial(refuse, bad[image["id"]])
+        entries.append(Entry(name, name, read, split))
     return entries
+
+
+def _stated(image: dict[str, Any]) -> str:
+    """The split that an entry of an image states, or nothing."""
+    return split_of(image["split"]) if isinstance(image.get("split"), str) else ""
 
 
 def _content(file: Path) -> dict[str, Any]:
     """The JSON of a file, with its three lists."""
     content = read_json(file)
+    if not isinstance(content, dict):
+        hint = "; a list may be the result of a detector" if isinstance(content, list) else ""
+        raise ValueError(f"{file} must be a JSON object with a list 'images' of one entry or more{hint}")
+    content = {"annotations": [], **content}
+    if not content["annotations"]:
+        content = {"categories": [], **content}
     for key in ("images", "categories", "annotations"):
-        rows = content.get(key) if isinstance(content, dict) else None
-        if not isinstance(rows, list) or not rows:
+        if not isinstance(content.get(key), list) or not (content[key] or not content["annotations"]):
             raise ValueError(f"{file} must be a JSON object with a list {key!r} of one entry or more")
+    if not content["images"]:
+        raise ValueError(f"{file} must be a JSON object with a list 'images' of one entry or more")
     return content
 
 
@@ -155,14 +178,23 @@ def _named(content: dict[str, Any], file: Path, key: str, title: str) -> dict[An
     return found
 
 
-def _check(row: Any, where: str, images: Mapping[Any, str], classes: Mapping[Any, str]) -> None:
-    """Refuses an annotation without an image, a category or a box."""
+def _check_key(row: dict[str, Any], key: str, known: Mapping[Any, str], where: str) -> None:
+    """Refuses an annotation with a number that the file does not have."""
+    if not isinstance(row.get(key), int | str) or row[key] not in known:
+        few = ", ".join(map(repr, list(known)[:10])) + (", ..." if len(known) > 10 else "")
+        raise ValueError(f"{where}: {key} must be among those of the file ({few}), got {row.get(key)!r:.100}")
+
+
+def _check_image(row: Any, where: str, images: Mapping[Any, str]) -> None:
+    """Refuses an annotation without an image."""
     if not isinstance(row, dict):
         raise ValueError(f"{where}: must be an object, got {row!r:.200}")
-    for key, known in (("image_id", images), ("category_id", classes)):
-        if not isinstance(row.get(key), int | str) or row[key] not in known:
-            few = ", ".join(map(repr, list(known)[:10])) + (", ..." if len(known) > 10 else "")
-            raise ValueError(f"{where}: {key} must be among those of the file ({few}), got {row.get(key)!r}")
+    _check_key(row, "image_id", images, where)
+
+
+def _check(row: dict[str, Any], where: str, classes: Mapping[Any, str]) -> None:
+    """Refuses an annotation without a category or a box."""
+    _check_key(row, "category_id", classes, where)
     box: Any = row.get("bbox")
     numbers = isinstance(box, list) and len(box) == 4 and all(type(value) in (int, float) for value in box)
     if not numbers or not np.isfinite(box).all():
@@ -173,11 +205,12 @@ def _check(row: Any, where: str, images: Mapping[Any, str], classes: Mapping[Any
 
 def _read(part: Part, where: str, image: dict[str, Any], rows: Rows) -> ImageSample:
     """An image with its boxes."""
-    files = [place / image["file_name"] for place in part.places]
+    files = [place / stated_path(image["file_name"]) for place in part.places]
     file = next((file for file in files if file.is_file()), None)
     if file is None:
         looked = ", ".join(map(str, part.places))
-        raise ValueError(f"{where}: picture {image['file_name']!r} must lie in one of {looked}")
+        raise ValueError(f"{where}: picture {image['file_name']!r:.300} must lie in one of {looked}")
+    check_inside(file, *part.places, where=where)
     pixels = read_image(file)
     width, height = image.get("width") or 0, image.get("height") or 0
     if not all(type(side) in (int, float) for side in (width, height)):

@@ -2,8 +2,9 @@
 
 FOLDER has ``JPEGImages`` and ``Annotations``, with the sequences in a folder for the resolution (``480p`` where there
 are several) or at once. A mask is a PNG of palette indices or greys named as its frame; 0 is background, every other
-value an object. The objects of a sequence are those of its first mask that has any; two or more are videos of their
-own, ``judo.1`` and ``judo.2``, of one subject. The box of an object is the extent of its mask: the parts that are seen.
+value an object, but 255 beside smaller ones, which is void, as in DAVIS 2017. Greys that look like soft edges are
+refused. The objects of a sequence are those of its first mask that has any; two or more are videos of their own,
+``judo.1`` and ``judo.2``, of one subject. The box of an object is the extent of its mask: the parts that are seen.
 Frames in which it has no pixel stay in the video, without a box; those before its first box are left out.
 """
 
@@ -15,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
-from visionrl.datasets.readers.files import check_folder, list_images, read_greys
+from visionrl.datasets.readers.files import check_folder, is_palette, list_images, read_greys, read_image
+from visionrl.datasets.readers.label_maps import labels_of
 from visionrl.datasets.readers.rects import GONE, Box, video
 from visionrl.datasets.samples import VideoSample
 
@@ -42,9 +44,7 @@ def read_davis(path: Path, options: ReadOptions) -> list[Entry]:
 def _entries(folder: Path, path: Path) -> list[Entry]:
     """One entry an object of a sequence."""
     files = list_images(folder)
-    labels = next(
-        (found for file in files if (found := set(np.unique(read_mask(file)).tolist()) - {0})), None
-    )
+    labels = next((found for file in files if (found := labels_of(*_mask(file)))), None)
     if labels is None:
         raise ValueError(f"the masks in {folder} must show an object, got none in {len(files)}")
     pictures = path / "JPEGImages" / folder.relative_to(path / "Annotations")
@@ -66,8 +66,19 @@ def _read(pictures: Path, masks: list[Path], label: int) -> VideoSample:
             f"{masks[0].parent} must have one mask a frame of {pictures}, got {len(masks)} masks for "
             f"{len(frames)} frames: {', '.join(sorted(alone)[:5])} without the other"
         )
-    boxes = [extent(read_mask(file) == label) for file in masks]
+    shape = read_image(frames[0]).shape[1:]
+    boxes = []
+    for file in masks:
+        mask = read_mask(file)
+        if mask.shape != shape:
+            raise ValueError(f"mask {file} must have the frames' shape {shape}, got {mask.shape}")
+        boxes.append(extent(mask == label))
     return video(frames, boxes, [str(file) for file in masks], masks[0].parent)
+
+
+def _mask(file: Path) -> tuple[np.ndarray, Path, bool]:
+    """The labels of a mask, its file, and whether they are palette indices."""
+    return read_mask(file), file, is_palette(file)
 
 
 def read_mask(path: Path) -> np.ndarray:

@@ -4,19 +4,52 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
+from visionrl.datasets.guard import one_line
+from visionrl.datasets.limits import check_file_size, check_image_size
+
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+NOT_READ = {
+    ".gif",
+    ".heic",
+    ".heif",
+    ".avif",
+    ".jp2",
+    ".tga",
+    ".psd",
+    ".dng",
+    ".cr2",
+    ".nef",
+    ".exr",
+    ".jxl",
+    ".dcm",
+}
 EMPTY = ("", "nan", "na", "n/a", "none", "null")
+FORMATS = (
+    "BMP",
+    "JPEG",
+    "PNG",
+    "PPM",
+    "TIFF",
+    "WEBP",
+)  # Pillow knows others, some of which run programs
+ORIENTATION = 0x0112
+JPEG_END = b"\xff\xd9"
+TAILS = tuple(bytes([value]) * 64 for value in (0x00, 0x55, 0xAA, 0xFE))
+LOCK = Lock()
 PNG_END = b"IEND\xaeB`\x82"
 
 
@@ -26,27 +59,79 @@ def read_image(path: Path) -> np.ndarray:
     The content decides, not the file's suffix. The image is turned upright by its EXIF orientation; labels
     refer to the upright image. Transparency is dropped; palette, CMYK and other colours become RGB; black
     and white becomes 0 and 255; of several images in a file the first is taken. 16-bit grey keeps its high
-    byte; where its brightest value is below 4,096 that would be almost black, so the file is refused.
+    byte; where its brightest value is below 4,096 that would be almost black, so the file is refused. A JPEG that
+    lacks nothing but its end marker is read with a warning.
 
     Raises:
-        ValueError: the file is missing, truncated, no image, or of float or 32-bit pixels.
+        ValueError: the file is missing, truncated, no image of a format that is read (BMP, JPEG, PNG, PPM, TIFF,
+            WebP), larger than the limit (``datasets.limits``), or of float or 32-bit pixels.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import ImageOps
 
     if not path.is_file():
         raise ValueError(f"image file {path} must exist")
+    check_file_size(path)
     content = path.read_bytes()
+    with _decoding(path):
+        try:
+            picture = _decoded(content, path)
+        except OSError:
+            picture = _without_end(content, path)
+        if picture.format == "PNG" and PNG_END not in content:
+            raise ValueError("the end of the PNG file is missing")
+        if picture.getexif().get(ORIENTATION, 1) != 1:
+            picture = ImageOps.exif_transpose(picture)
+    return _to_array(picture, path)
+
+
+@contextmanager
+def _decoding(path: Path, what: str = "image file") -> Iterator[None]:
+    """Names the file in whatever the decoder raises."""
     try:
-        with Image.open(BytesIO(content)) as picture:
-            picture.load()
-            if picture.format == "PNG" and PNG_END not in content:
-                raise ValueError("the end of the PNG file is missing")
-            upright = ImageOps.exif_transpose(picture)
-    except UnidentifiedImageError:
-        raise ValueError(f"image file {path} is truncated or no image: its kind is not known") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"image file {path} is truncated or no image: {error}") from error
-    return _to_array(upright, path)
+        yield
+    except Exception as error:
+        if isinstance(error, ValueError) and f"{what} {path}" in str(error):
+            raise
+        raise ValueError(f"{what} {path} is truncated or no image: {one_line(error)}") from error
+
+
+def _opened(content: bytes, path: Path) -> Picture:
+    """An image of one of the formats that are read, not decoded yet, once its size is within the limit."""
+    from PIL import Image
+
+    Image.init()  # registers all formats; only those that are named are used
+    with LOCK:  # Pillow's own limit cannot be set for one call
+        most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            picture = Image.open(BytesIO(content), formats=FORMATS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = most
+    check_image_size(path, *picture.size, 1 if picture.mode in ("1", "L", "LA", "I;16") else 3)
+    return picture
+
+
+def _decoded(content: bytes, path: Path) -> Picture:
+    """A decoded image."""
+    picture = _opened(content, path)
+    picture.load()
+    return picture
+
+
+def _without_end(content: bytes, path: Path) -> Picture:
+    """A JPEG that lacks nothing but its end marker, with a warning.
+
+    What is put in the place of missing pixels would change them: all tails must give the same image.
+
+    Raises:
+        OSError: pixels are missing, or it is no JPEG.
+    """
+    if not content.startswith(b"\xff\xd8") or content.endswith((b"\xff", JPEG_END)):
+        raise OSError("the file ends too early")
+    first, *others = (_decoded(content + tail + JPEG_END, path) for tail in TAILS)
+    if any(other.tobytes() != first.tobytes() for other in others):
+        raise OSError("the file ends too early")
+    warnings.warn(f"image file {path} lacks its end marker; it is read all the same", stacklevel=2)
+    return first
 
 
 def _to_array(picture: Picture, path: Path) -> np.ndarray:
@@ -73,25 +158,35 @@ def _high_byte(pixels: np.ndarray, path: Path) -> np.ndarray:
     return (pixels // 256).astype(np.uint8)
 
 
-def read_greys(path: Path, what: str = "image file") -> np.ndarray:
+def is_palette(path: Path) -> bool:
+    """True if the pixels of an image are indices into a palette."""
+    with _decoding(path), _opened(path.read_bytes(), path) as picture:
+        return picture.mode == "P"
+
+
+def read_greys(path: Path, what: str = "image file", grey_rgb: bool = False) -> np.ndarray:
     """The greys or palette indices of a file as they stand there, (H, W) of any integer type.
 
-    Raises:
-        ValueError: it is missing, truncated or no image, has several images, colours or float pixels; ``what`` says
-            in the message what it is.
-    """
-    from PIL import Image
+    Args:
+        path: the file.
+        what: says in messages what it is.
+        grey_rgb: RGB is taken where its three channels are the same.
 
-    try:
-        with Image.open(path) as picture:
-            pages, pixels = getattr(picture, "n_frames", 1), np.asarray(picture)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{what} {path} is truncated or no image: {error}") from error
+    Raises:
+        ValueError: it is missing, truncated or no image, has several images, colours or float pixels.
+    """
+    if not path.is_file():
+        raise ValueError(f"{what} {path} must exist")
+    check_file_size(path)
+    with _decoding(path, what), _opened(path.read_bytes(), path) as picture:
+        pages, pixels, mode = getattr(picture, "n_frames", 1), np.asarray(picture), picture.mode
+    if grey_rgb and mode == "RGB" and (pixels == pixels[..., :1]).all():
+        pixels = pixels[..., 0]
     if pages != 1:
         raise ValueError(f"{what} {path} must be one picture, got {pages}: volumes and stacks are not read")
     if pixels.ndim != 2 or pixels.dtype.kind not in "bui":
         kind = "colours" if pixels.ndim != 2 else "float pixels"
-        raise ValueError(f"{what} {path} must have palette indices or greys, got {kind} ({picture.mode})")
+        raise ValueError(f"{what} {path} must have palette indices or greys, got {kind} ({mode})")
     return pixels
 
 
@@ -124,14 +219,20 @@ class ImageFiles(Sequence[np.ndarray]):
 
 def natural_key(path: Path) -> list[tuple[int, int, str]]:
     """Sorts by the numbers in a file's name: 2.jpg before 10.jpg."""
-    parts = re.split(r"(\d+)", path.name)
-    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts]
+    parts = re.split(r"(\d+)", path.name, flags=re.ASCII)
+    digits = [part.lstrip("0") for part in parts]
+    return [(1, len(digits[k]), digits[k]) if k % 2 else (0, 0, parts[k]) for k in range(len(parts))]
 
 
 def list_images(folder: Path) -> list[Path]:
     """The image files of a folder by number; hidden files are left out."""
     files = (file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
     return sorted((file for file in files if not file.name.startswith(".")), key=natural_key)
+
+
+def stated_path(text: str) -> str:
+    """A path that a file states, with the separators of Windows as those of all others."""
+    return text.replace("\\", "/") if "\\" in text else text
 
 
 OUTSIDE = "set VISIONRL_ALLOW_OUTSIDE=1 if you trust it"
@@ -145,14 +246,16 @@ def stays_inside(path: Path, *roots: Path) -> bool:
     return any(real.is_relative_to(root.resolve()) for root in roots)
 
 
-def check_inside(path: Path, *roots: Path) -> Path:
+def check_inside(path: Path, *roots: Path, where: object) -> Path:
     """Checks a path that a file of a data set states.
 
     Raises:
-        ValueError: it leads out of all the folders.
+        ValueError: it leads out of all the folders; ``where`` names the file that states it.
     """
     if not stays_inside(path, *roots):
-        raise ValueError(f"{path} must lie in the data set's folder {roots[0]}, it leads outside; {OUTSIDE}")
+        raise ValueError(
+            f"{where}: {path} must lie in the data set's folder {roots[0]}, it leads outside; {OUTSIDE}"
+        )
     return path
 
 
@@ -161,6 +264,14 @@ def plain_names(paths: Sequence[Path]) -> list[str]:
     plain = [(path.with_suffix("") if path.name else path).as_posix() for path in paths]
     kinds = Counter(name for name, _ in {*zip(plain, paths, strict=True)})
     return [name if kinds[name] == 1 else path.as_posix() for name, path in zip(plain, paths, strict=True)]
+
+
+def warn_unread(folder: Path) -> None:
+    """Warn of files below a folder that look like images of formats that are not read."""
+    lost = Counter(file.suffix.lower() for file in folder.rglob("*") if file.suffix.lower() in NOT_READ)
+    if lost:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(lost.items()))
+        warnings.warn(f"{folder}: images of formats that are not read are left out: {kinds}", stacklevel=2)
 
 
 def check_folder(path: Path) -> Path:
@@ -183,11 +294,11 @@ def numbers(cells: Sequence[str], count: int, where: str) -> list[float]:
             line.
     """
     if len(cells) != count:
-        raise ValueError(f"{where}: must hold {count} numbers, got {len(cells)}: {' '.join(cells)!r}")
+        raise ValueError(f"{where}: must hold {count} numbers, got {len(cells)}: {' '.join(cells)!r:.300}")
     try:
-        values = [float(cell) for cell in cells]
+        values = [float(cell if "_" not in cell else "") for cell in cells]
     except ValueError as error:
-        raise ValueError(f"{where}: must hold numbers, got {' '.join(cells)!r}") from error
+        raise ValueError(f"{where}: must hold numbers, got {' '.join(cells)!r:.300}") from error
     if not np.isfinite(values).all():
-        raise ValueError(f"{where}: numbers must be finite, got {' '.join(cells)!r}")
+        raise ValueError(f"{where}: numbers must be finite, got {' '.join(cells)!r:.300}")
     return values

@@ -1,17 +1,20 @@
 """Scans that SimpleITK reads: ``"nrrd:FOLDER"``, ``"mha:FOLDER"``, ``"dicom:FOLDER"``.
 
 NRRD (.nrrd, .nhdr) and MetaImage (.mha, .mhd): layouts, landmarks and labels as in ``readers.scans``. A file must state
-its spacing.
+its spacing; its unit of length is heeded (``space units``, ``DistanceUnits``). Voxels lie in the file, or in one in its
+folder.
 
 DICOM: every folder in FOLDER, at any depth, that holds one series is a scan, named by its path; so is FOLDER itself. A
 landmark file (.txt, .csv, .fcsv, .mrk.json) or a label map (.nrrd, .mha; "label", "seg" or "mask" in its name) lies in
-the scan's folder, or beside it under the folder's name. Slices must be evenly spaced and of one orientation. The
-subject is the PatientID, else the name.
+the scan's folder, or beside it under the folder's name; every series must have one of the two, or none has. Slices must
+be evenly spaced, of one size, orientation and unit; each has its own slope and intercept. The subject is the PatientID,
+else the name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,21 +22,29 @@ from typing import Any
 import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
+from visionrl.datasets.guard import decoding, refuse
+from visionrl.datasets.limits import check_volume_size
+from visionrl.datasets.readers.dicom_pixels import check_lengths, check_pixels
 from visionrl.datasets.readers.files import check_folder
 from visionrl.datasets.readers.scan_grid import SIGNS, Grid, check_grid
 from visionrl.datasets.readers.scan_points import SUFFIXES as POINT_SUFFIXES
 from visionrl.datasets.readers.scan_points import read_points
-from visionrl.datasets.readers.scans import goes_on, label_names, place, read_case, read_scans
+from visionrl.datasets.readers.scans import attempt, goes_on, label_names, place_each, read_case, read_scans
+from visionrl.datasets.readers.volume_header import Header, check_voxels, read_header
 from visionrl.datasets.samples import VolumeSample
 
 SUFFIXES = {"nrrd": (".nrrd", ".nhdr"), "mha": (".mha", ".mhd")}
-STATED = {
-    ".nrrd": "space directions:",
-    ".nhdr": "space directions:",
-    ".mha": "ElementSpacing",
-    ".mhd": "ElementSpacing",
-}
-HEADER_BYTES = 1 << 16
+SPACING, PHOTOMETRIC = "0028|0030", "0028|0004"
+SHARED = (
+    "0028|0010",
+    "0028|0011",
+    SPACING,
+    PHOTOMETRIC,
+    "0028|0002",
+    "0054|1001",
+)  # rows, columns, ..., units
+SCALING = ("0028|1052", "0028|1053", "0028|0100", "0028|0103")  # slope, intercept, bits, sign
+ITK = (*SUFFIXES["nrrd"], *SUFFIXES["mha"])
 UNEVEN = 0.02  # of the distance between slices
 
 
@@ -55,20 +66,45 @@ def read_dicom(path: Path, options: ReadOptions) -> list[Entry]:
 
     Raises:
         ImportError: SimpleITK is missing.
-        ValueError: there is none, a folder holds several, slices are uneven, or landmarks are missing or malformed.
+        ValueError: there is none.
     """
     folders = [folder for folder in (path, *sorted(check_folder(path).rglob("*"))) if folder.is_dir()]
-    grids = [grid for folder in folders if (grid := open_series(folder)) is not None]
-    if not grids:
+    found = {folder: attempt(open_series, folder) for folder in folders}
+    opened = {folder: grid for folder, grid in found.items() if grid is not None}
+    if not opened:
         raise ValueError(f"{path} must hold folders with a DICOM series each, found none")
-    files = [_side_files(grid.file) for grid in grids]
-    placed = place(grids, [read_points(points) if points else None for points, _ in files], "LPS")
-    names, entries = label_names(path), []
-    for grid, (_, labels), points in zip(grids, files, placed, strict=True):
-        name = grid.file.relative_to(path).as_posix() if grid.file != path else path.name
-        read = partial(read_case, grid, open_itk(labels) if labels else None, points, names)
-        entries.append(Entry(name, patient(grid.file) or name, read))
-    return entries
+    files = {folder: _side_files(folder) for folder in opened}
+    bare = (
+        []
+        if not any(map(any, files.values()))
+        else [folder for folder, both in files.items() if not any(both)]
+    )
+    opened |= {folder: _lacking(folder) for folder in bare}
+    points = {folder: attempt(read_points, file) if file else None for folder, (file, _) in files.items()}
+    opened |= {folder: one for folder, one in points.items() if isinstance(one, ValueError)}
+    good = [folder for folder, grid in opened.items() if not isinstance(grid, ValueError)]
+    placed = place_each([opened[folder] for folder in good], [points[folder] for folder in good], "LPS")
+    at, names, entries = dict(zip(good, placed, strict=True)), label_names(path), []
+    for folder, grid in opened.items():
+        name = folder.relative_to(path).as_posix() if folder != path else path.name
+        wrong = next((one for one in (grid, at.get(folder)) if isinstance(one, ValueError)), None)
+        read: Any = partial(_case, grid, files[folder][1], at.get(folder), names)
+        entries.append(
+            Entry(name, "" if wrong else patient(folder), partial(refuse, wrong) if wrong else read)
+        )
+    return [replace(entry, subject=entry.subject or entry.name) for entry in entries]
+
+
+def _case(grid: Grid, labels: Path | None, points: Any, names: dict[int, str]) -> VolumeSample:
+    """One series with its landmarks or its label map."""
+    return read_case(grid, open_itk(labels) if labels else None, points, names)
+
+
+def _lacking(folder: Path) -> ValueError:
+    """What is wrong with a series that has no landmarks where others have."""
+    return ValueError(
+        f"{folder} must have a landmark file ({', '.join(POINT_SUFFIXES)}) or a label map, found neither"
+    )
 
 
 def simple_itk(what: str = "DICOM, NRRD and MHA files need") -> Any:
@@ -91,20 +127,23 @@ def open_itk(file: Path) -> Grid:
         ImportError: SimpleITK is missing.
         ValueError: it is no such file, does not state its spacing, or is not 3D.
     """
-    reader = simple_itk().ImageFileReader()
+    itk, header = simple_itk(), read_header(file)
+    reader = itk.ImageFileReader()
     reader.SetFileName(str(file))
-    try:
+    with decoding(file, f"must be a {file.suffix} file"):
         reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise ValueError(f"{file} must be a {file.suffix} file: {_last_line(error)}") from error
-    with file.open("rb") as stream:
-        if STATED[file.suffix.lower()].encode() not in stream.read(HEADER_BYTES):
-            raise ValueError(
-                f"{file} must state its affine, there is no {STATED[file.suffix.lower()]!r} in its header"
-            )
     if reader.GetNumberOfComponents() != 1:
         raise ValueError(f"{file} must hold one number a voxel, got {reader.GetNumberOfComponents()}")
-    return check_grid(Grid(file, reader.GetSize(), _affine(reader), partial(_voxels, reader)))
+    affine = _affine(reader)
+    affine[:3] *= header.factor
+    return check_grid(Grid(file, reader.GetSize(), affine, partial(_checked_voxels, reader, header)))
+
+
+def _checked_voxels(reader: Any, header: Header) -> np.ndarray:
+    """The (I, J, K) array of a file, once its checksum is right."""
+    check_voxels(header)
+    with decoding(header.file):
+        return _voxels(reader)
 
 
 def open_series(folder: Path) -> Grid | None:
@@ -115,8 +154,11 @@ def open_series(folder: Path) -> Grid | None:
         ValueError: there are several, or slices are uneven.
     """
     itk = simple_itk()
-    if not any(file.is_file() and not _side(file) for file in folder.iterdir()):
+    slices = [file for file in sorted(folder.iterdir()) if file.is_file() and not _side(file)]
+    if not slices:
         return None
+    for file in slices:
+        check_lengths(file)
     series = itk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
     if len(series) > 1:
         raise ValueError(
@@ -127,23 +169,53 @@ def open_series(folder: Path) -> Grid | None:
     reader = itk.ImageSeriesReader()
     files = reader.GetGDCMSeriesFileNames(str(folder), series[0])
     reader.SetFileNames(files)
-    head, step = _slices(files)
-    affine = _affine(head)
+    heads, step = _slices(files)
+    affine = _affine(heads[0])
     affine[:3, 2] = step * SIGNS
-    return check_grid(Grid(folder, (*head.GetSize()[:2], len(files)), affine, partial(_voxels, reader)))
+    shape = (*heads[0].GetSize()[:2], len(files))
+    stored = sum(Path(file).stat().st_size for file in files)
+    check_volume_size(folder, shape, 1, stored, deflated=True)
+    if {_scaling(head) for head in heads} != {_scaling(heads[0])}:
+        reader.SetOutputPixelType(itk.sitkFloat64)  # else that of the first slice is taken for all
+    return check_grid(Grid(folder, shape, affine, partial(_series, reader, folder, files, heads[0])))
 
 
-def _slices(files: Sequence[str]) -> tuple[Any, np.ndarray]:
-    """The header of the first slice, and the way from slice to slice, (3,) millimetres in LPS.
+def _series(reader: Any, folder: Path, files: Sequence[str], head: Any) -> np.ndarray:
+    """The (I, J, K) array of a series; ITK turns MONOCHROME1 into MONOCHROME2."""
+    for file in files:
+        check_pixels(Path(file), *head.GetSize()[:2])
+    with decoding(folder):
+        return _voxels(reader)
+
+
+def _scaling(head: Any) -> tuple[Any, ...]:
+    """What turns a slice's stored numbers into its values; whole numbers are its kind, too."""
+    return (head.GetPixelID(), *(_tag(head, tag) for tag in SCALING))
+
+
+def _tag(head: Any, tag: str) -> str:
+    """The text of a tag, empty where a slice has none."""
+    return head.GetMetaData(tag).strip() if head.HasMetaDataKey(tag) else ""
+
+
+def _slices(files: Sequence[str]) -> tuple[list[Any], np.ndarray]:
+    """The headers of the slices, and the way from slice to slice, (3,) millimetres in LPS.
 
     Raises:
-        ValueError: there is only one, or they are uneven.
+        ValueError: there is only one, or they are uneven, or differ in what all must share.
     """
     heads = [_head(file) for file in files]
     if len(heads) < 2:
         raise ValueError(
             f"{Path(files[0]).parent} must hold a DICOM series of two slices or more, got {len(heads)}"
         )
+    for file, head in zip(files, heads, strict=True):
+        facts = [(_tag(head, tag), _tag(heads[0], tag)) for tag in SHARED]
+        if differ := [pair for pair in facts if pair[0] != pair[1]]:
+            raise ValueError(f"{file} must have what {files[0]} has, {differ[0][1]!r}, got {differ[0][0]!r}")
+        sides = [float(word) for word in _tag(head, SPACING).split("\\") if word]
+        if not all(0 < side < 1e6 for side in sides):
+            raise ValueError(f"{file} must have a PixelSpacing > 0, got {_tag(head, SPACING)!r:.100}")
     places = np.array([head.GetOrigin() for head in heads])
     steps = np.diff(places, axis=0)
     middle = np.median(steps, axis=0)
@@ -155,14 +227,15 @@ def _slices(files: Sequence[str]) -> tuple[Any, np.ndarray]:
             f"{files[number + 1]} must follow {files[number]} as the other slices follow each other, "
             f"{middle.round(3).tolist()} mm, got {steps[number].round(3).tolist()}; is a slice missing?"
         )
-    return heads[0], middle
+    return heads, middle
 
 
 def _head(file: str) -> Any:
     reader = simple_itk().ImageFileReader()
     reader.SetFileName(file)
     reader.LoadPrivateTagsOff()
-    reader.ReadImageInformation()
+    with decoding(file, "must be a DICOM file"):
+        reader.ReadImageInformation()
     return reader
 
 
@@ -193,29 +266,17 @@ def _voxels(reader: Any) -> np.ndarray:
 
 def _side(file: Path) -> bool:
     """True if a file is no part of a series."""
-    return file.name.lower().endswith((*POINT_SUFFIXES, *SUFFIXES["nrrd"], *SUFFIXES["mha"], ".json"))
+    return file.name.lower().endswith((*POINT_SUFFIXES, *ITK, ".json"))
 
 
 def _side_files(folder: Path) -> tuple[Path | None, Path | None]:
-    """The landmark file and the label map of a series.
-
-    Raises:
-        ValueError: there is neither.
-    """
+    """The landmark file and the label map of a series, None where there is none."""
     inside = [
         file for file in sorted(folder.iterdir()) if file.is_file() and not file.name.startswith("labels.")
     ]
     near = [file for file in sorted(folder.parent.iterdir()) if file.is_file()]
     beside = [file for file in near if goes_on(file.name, folder.name)]
     points = [file for file in (*inside, *beside) if file.name.lower().endswith(POINT_SUFFIXES)]
-    maps = [file for file in (*inside, *beside) if file.suffix.lower() in STATED]
+    maps = [file for file in (*inside, *beside) if file.name.lower().endswith(ITK)]
     maps = [file for file in maps if any(word in file.stem.lower() for word in ("label", "seg", "mask"))]
-    if not points and not maps:
-        raise ValueError(
-            f"{folder} must have a landmark file ({', '.join(POINT_SUFFIXES)}) or a label map, found neither"
-        )
     return points[0] if points else None, maps[0] if maps else None
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1]

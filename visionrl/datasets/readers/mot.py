@@ -10,9 +10,9 @@ A sequence has images in ``img1`` (or where ``imDir`` in ``seqinfo.ini`` says), 
 * a line of ``det.txt`` is one detection: frame, -1, x, y, width, height, score.
 
 Frames, identities and pixels count from 1: the edges are x0 = x - 1, x1 = x - 1 + width, and likewise in y. A frame
-without a line has no object. Boxes wholly outside the image are left out. The public ``test`` parts have no
-``gt.txt`` and are refused. The numbers in the names of the images must follow each other, and the size and number of
-frames that ``seqinfo.ini`` states must be theirs.
+without a line has no object. Boxes wholly outside the image are left out. A sequence with ``det.txt`` and without
+``gt.txt``, as in the public ``test`` parts, has no identities: it is for prediction. The numbers in the names of the
+images must follow each other, and the size and number of frames that ``seqinfo.ini`` states must be theirs.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def read_mot(path: Path, options: ReadOptions) -> list[Entry]:
     folders = sequences(
         path,
         lambda folder: (folder / "img1").is_dir() or (folder / INFO).is_file(),
-        f"img1/*.jpg with {TRUTH}",
+        f"img1/*.jpg with {TRUTH} or {DETECTIONS}",
     )
     return [Entry(folder.name, folder.name, partial(_read, folder)) for folder in folders]
 
@@ -57,17 +57,19 @@ def read_mot(path: Path, options: ReadOptions) -> list[Entry]:
 def _read(folder: Path) -> MotSample:
     """One sequence; its frames stay on the disk."""
     frames, (width, height) = _frames(folder)
+    found = None
+    if (folder / DETECTIONS).is_file():
+        table = _table(folder / DETECTIONS, 7, len(frames), (width, height))
+        found = [table[table[:, 0] == frame, 2:7] for frame in range(1, len(frames) + 1)]
     if not (folder / TRUTH).is_file():
-        raise ValueError(f"sequence {folder} must have a file {TRUTH}")
+        if found is None:
+            raise ValueError(f"sequence {folder} must have a file {TRUTH}, or {DETECTIONS} for prediction")
+        return MotSample(ImageFiles(frames), detections=found)
     truth = _table(folder / TRUTH, 9, len(frames), (width, height))
     if not len(truth):
         raise ValueError(f"{folder / TRUTH} must have a box in the image or more, got none")
     truth = truth[truth[:, 6] != 0]
     rows = [truth[truth[:, 0] == frame] for frame in range(1, len(frames) + 1)]
-    found = None
-    if (folder / DETECTIONS).is_file():
-        table = _table(folder / DETECTIONS, 7, len(frames), (width, height))
-        found = [table[table[:, 0] == frame, 2:7] for frame in range(1, len(frames) + 1)]
     return MotSample(
         ImageFiles(frames),
         ids=[row[:, 1].astype(int) for row in rows],
@@ -84,7 +86,7 @@ def _frames(folder: Path) -> tuple[list[Path], tuple[int, int]]:
         ValueError: there is none, one is missing, or number or size are not what ``seqinfo.ini`` says.
     """
     info = _info(folder)
-    place = check_inside(folder / info.get("imDir", "img1"), folder)
+    place = check_inside(folder / info.get("imDir", "img1"), folder, where=folder / INFO)
     frames = list_images(place) if place.is_dir() else []
     said = info.get("seqLength")
     if not frames or said not in (None, str(len(frames))):

@@ -1,9 +1,10 @@
 """The files of one pair, of images or of volumes; what ``pairs:`` and ``learn2reg:`` share.
 
 Points
-    Of images: text with two numbers a line, or CSV with a header, whose columns ``x`` and ``y`` (in any case) are
-    read, or the last two; where there is a column before them, it names the points. Pixels from 0, whole numbers being
-    centres. Of volumes: as in ``readers.scan_points``, .csv, .txt, .fcsv or .mrk.json, in voxel indices or millimetres.
+    Of images: text with two numbers a line, or CSV with a header, whose columns ``x`` and ``y`` (or ``col`` and
+    ``row``, in any case) are read; where there is a column before them, it names the points. Pixels from 0, whole
+    numbers being centres. Of volumes: as in ``readers.scan_points``, .csv, .txt, .fcsv or .mrk.json, in voxel indices
+    or millimetres.
     Where both files name their points, those that both have are taken; else line n of both is one place, and files of
     different length are refused.
 Maps
@@ -23,8 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from visionrl.datasets.readers.files import numbers, read_image
+from visionrl.datasets.readers.files import check_inside, numbers, read_image
 from visionrl.datasets.readers.itk import open_itk
+from visionrl.datasets.readers.label_maps import read_label_map
 from visionrl.datasets.readers.nifti import SUFFIXES as NIFTI
 from visionrl.datasets.readers.nifti import open_nifti, open_stack
 from visionrl.datasets.readers.scan_grid import (
@@ -34,6 +36,7 @@ from visionrl.datasets.readers.scan_grid import (
     to_labels,
     to_volume,
     to_voxels,
+    volume_affine,
     volume_spacing,
 )
 from visionrl.datasets.readers.scan_points import SYSTEMS, PointsFile
@@ -44,6 +47,8 @@ from visionrl.datasets.text import read_rows, read_text
 
 VOLUMES = (*NIFTI, ".mha", ".mhd", ".nrrd", ".nhdr")
 SIDES = ("fixed", "moving")
+AXES = {"x": ("x", "x_px", "col", "column"), "y": ("y", "y_px", "row")}
+FILES = ("transform", "start", *(f"{side}_{what}" for side in SIDES for what in ("points", "mask")))
 Cells = dict[str, str]  # what each file of a pair is called, and what is written about it
 Named = tuple[list[str], np.ndarray]  # names, empty where there are none, and points
 
@@ -69,6 +74,8 @@ def read_pair(folder: Path, cells: Cells, where: str, system: str | None = None)
     """
     if missing := [key for key in SIDES if not cells.get(key)]:
         raise ValueError(f"{where}: must name the {missing[0]} image")
+    for key in {*SIDES, *FILES} & set(cells):
+        check_inside(folder / cells[key], folder, where=where)
     files = {key: folder / cells[key] for key in SIDES}
     for key, file in files.items():
         if not file.is_file():
@@ -95,7 +102,7 @@ def _images(folder: Path, cells: Cells, where: str) -> PairSample:
         key: read_map(folder / cells[key]) for key in ("transform", "start") if key in cells
     }
     others |= {
-        key: read_image(folder / cells[key])[0] for key in ("fixed_mask", "moving_mask") if key in cells
+        key: read_label_map(folder / cells[key]) for key in ("fixed_mask", "moving_mask") if key in cells
     }
     return PairSample(
         read_image(folder / cells["fixed"]),
@@ -132,7 +139,10 @@ def _volumes(folder: Path, cells: Cells, where: str, system: str | None) -> Pair
     }
     fixed, moving = (to_grey(to_volume(grid), grid.file)[None] for grid in grids)
     spacing = np.stack([volume_spacing(grid) for grid in grids])
-    return PairSample(fixed, moving, modalities=_modalities(cells), spacing_mm=spacing, **others)
+    affines = np.stack([volume_affine(grid) for grid in grids])
+    return PairSample(
+        fixed, moving, modalities=_modalities(cells), spacing_mm=spacing, affines=affines, **others
+    )
 
 
 def open_grid(file: Path) -> Grid:
@@ -223,13 +233,12 @@ def read_points(file: Path) -> Named:
         return [], np.array([numbers(row, 2, f"{file}, line {n}") for n, row in lines], float).reshape(-1, 2)
     rows = read_rows(file)
     titles = [title.lower() for title in rows[0][1]] if rows else []
-    if len(titles) < 2:
-        raise ValueError(f"{file} must have a header with x and y, got {','.join(titles)!r}")
-    x, y = (
-        (titles.index("x"), titles.index("y"))
-        if {"x", "y"} <= set(titles)
-        else (len(titles) - 2, len(titles) - 1)
-    )
+    names_of = [next((axis for axis, words in AXES.items() if title in words), "") for title in titles]
+    if names_of.count("x") != 1 or names_of.count("y") != 1:
+        raise ValueError(
+            f"{file} must have a header with x and y (or col and row), got {','.join(titles)!r:.200}"
+        )
+    x, y = names_of.index("x"), names_of.index("y")
     points = [
         numbers([row[k] for k in (x, y) if k < len(row)], 2, f"{file}, line {n}") for n, row in rows[1:]
     ]

@@ -9,9 +9,9 @@ FOLDER and the folders in it hold images with a .pts file of the same stem each:
     131.0 82.5
     }
 
-300-W counts pixels from 1, so 1 is taken off: (1, 1) is the centre of the top-left pixel, which is (0, 0)
-here. Points are named by their place from 0: "0", "1", ... A sample is named by its path in FOLDER without
-the suffix, and is a subject of its own. Images without a .pts file are left out.
+What follows ``#`` or ``//`` in a line is a comment. 300-W counts pixels from 1, so 1 is taken off: (1, 1) is the centre
+of the top-left pixel, which is (0, 0) here. Points are named by their place from 0: "0", "1", ... A sample is named by
+its path in FOLDER without the suffix, and is a subject of its own. Images without a .pts file are left out.
 """
 
 from __future__ import annotations
@@ -19,14 +19,18 @@ from __future__ import annotations
 import re
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
+from visionrl.datasets.guard import refuse
 from visionrl.datasets.readers.files import IMAGE_SUFFIXES, check_folder, numbers, read_image
 from visionrl.datasets.samples import ImageSample
+from visionrl.datasets.text import read_text
 
-_LAYOUT = re.compile(r"\s*(?:version:\s*\S+\s+)?n_points:\s*(\d+)\s*\{(.*)\}\s*", re.DOTALL)
+_COMMENT = re.compile(r"(?:#|//).*")
+_LAYOUT = re.compile(r"\s*(?:version:\s*\S+\s+)?n_points:\s*(\d+)\s*\{([^{}]*)\}\s*", re.ASCII)
 
 
 @register_format("pts", kind=ImageSample)
@@ -42,17 +46,26 @@ def read_pts_folder(path: Path, options: ReadOptions) -> list[Entry]:
         raise ValueError(
             f"{path} must hold .pts files beside their pictures: looked for **/*.pts, found none"
         )
-    points = [read_points(file) for file in files]
-    for file, found in zip(files, points, strict=True):
-        if len(found) != len(points[0]):
-            raise ValueError(
-                f"{file} must have as many points as {files[0]}, {len(points[0])}, got {len(found)}"
+    found = [_points(file) for file in files]
+    first = next((j for j, points in enumerate(found) if isinstance(points, np.ndarray)), 0)
+    entries = []
+    for file, points in zip(files, found, strict=True):
+        name = file.relative_to(path).with_suffix("").as_posix()
+        if isinstance(points, np.ndarray) and len(points) != len(found[first]):
+            points = ValueError(
+                f"{file} must have as many points as {files[first]}, {len(found[first])}, got {len(points)}"
             )
-    names = [file.relative_to(path).with_suffix("").as_posix() for file in files]
-    return [
-        Entry(name, name, partial(_read, _picture_of(file), found))
-        for name, file, found in zip(names, files, points, strict=True)
-    ]
+        read = partial(_read, file, points) if isinstance(points, np.ndarray) else partial(refuse, points)
+        entries.append(Entry(name, name, read))
+    return entries
+
+
+def _points(file: Path) -> Any:
+    """The points of a file, or what is wrong with it."""
+    try:
+        return read_points(file)
+    except ValueError as error:
+        return error
 
 
 def _picture_of(file: Path) -> Path:
@@ -65,9 +78,11 @@ def _picture_of(file: Path) -> Path:
     return pictures[0]
 
 
-def _read(picture: Path, points: np.ndarray) -> ImageSample:
+def _read(file: Path, points: np.ndarray) -> ImageSample:
     """The image with its points."""
-    return ImageSample(read_image(picture), points={str(j): point for j, point in enumerate(points)})
+    return ImageSample(
+        read_image(_picture_of(file)), points={str(j): point for j, point in enumerate(points)}
+    )
 
 
 def read_points(file: Path) -> np.ndarray:
@@ -77,12 +92,13 @@ def read_points(file: Path) -> np.ndarray:
         ValueError: the file has another layout, another number of points than it states, or what is no
             number.
     """
-    layout = _LAYOUT.fullmatch(file.read_text(encoding="latin-1"))
+    lines = [_COMMENT.sub("", line).strip() for line in read_text(file, numeric=True).split("\n")]
+    layout = _LAYOUT.fullmatch("\n".join(lines))
     if layout is None:
         raise ValueError(f'{file} must read "version: 1", "n_points: N", "{{", N lines "x y", "}}"')
-    lines = [line.split() for line in layout[2].splitlines() if line.strip()]
-    if len(lines) != int(layout[1]) or not lines:
+    rows = [line.replace(",", " ").split() for line in layout[2].split("\n") if line]
+    if str(len(rows)) != layout[1].lstrip("0") or not rows:
         raise ValueError(
-            f"{file}: n_points must be the number of points and >= 1, got {layout[1]} and {len(lines)}"
+            f"{file}: n_points must be the number of points and >= 1, got {layout[1]:.50} and {len(rows)}"
         )
-    return np.array([numbers(line, 2, f"{file}, point {j}") for j, line in enumerate(lines)]) - 1
+    return np.array([numbers(row, 2, f"{file}, point {j}") for j, row in enumerate(rows)]) - 1

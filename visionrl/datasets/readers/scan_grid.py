@@ -15,8 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
+from visionrl.datasets.readers.label_maps import refuse_soft_edges
+
 SIGNS = np.array([-1.0, -1.0, 1.0])  # of RAS, in which x, y and z of a volume grow
 PERCENTILES = (0.5, 99.5)
+MOST = 65_535  # the largest label
+EXACT, LARGEST = 1e6, 1e30  # values that float32 tells apart; the widest range
 
 
 UNITS_MM = {
@@ -135,7 +139,7 @@ def to_voxels(grid: Grid, points: np.ndarray, system: str) -> np.ndarray:
 
 
 def to_grey(voxels: np.ndarray, file: Path) -> np.ndarray:
-    """Any real voxels as uint8; bytes stay, others are cut at their 0.5th and 99.5th percentile and scaled.
+    """Any real voxels as uint8: cut at their 0.5th and 99.5th percentile and scaled, bytes like all others.
 
     What is not finite becomes the lowest value.
 
@@ -144,19 +148,21 @@ def to_grey(voxels: np.ndarray, file: Path) -> np.ndarray:
     """
     if voxels.dtype.kind not in "buif":
         raise ValueError(f"{file} must hold one real number a voxel, got {voxels.dtype}")
-    values = voxels if voxels.dtype.kind != "f" else np.where(np.isfinite(voxels), voxels, np.nan)
-    if voxels.dtype != np.uint8:
-        some = values[::2, ::2, ::2] if min(values.shape) > 32 else values
-        low, high = np.nanpercentile(some, PERCENTILES) if np.isfinite(some).any() else (0.0, 0.0)
-        if not high > low:
-            low, high = np.nanmin(values), np.nanmax(values)
-    else:
-        low, high = int(values.min()), int(values.max())
+    finite = np.isfinite(voxels)
+    if not finite.any():
+        raise ValueError(f"{file} must have finite voxels, got none")
+    some = voxels[::2, ::2, ::2][finite[::2, ::2, ::2]] if min(voxels.shape) > 32 else voxels[finite]
+    low, high = np.percentile(some, PERCENTILES).tolist() if len(some) else (0.0, 0.0)
     if not high > low:
-        raise ValueError(f"{file} must have voxels that differ, all are {float(low):g}")
-    if voxels.dtype == np.uint8:
-        return voxels
-    scaled = (np.nan_to_num(values.astype(np.float32), nan=float(low)) - low) * np.float32(255 / (high - low))
+        low, high = float(voxels[finite].min()), float(voxels[finite].max())
+    if not high > low:
+        raise ValueError(f"{file} must have voxels that differ, all are {low:g}")
+    if high - low > LARGEST:
+        raise ValueError(f"{file} must have voxels within {LARGEST:g} of each other, got {low:g} to {high:g}")
+    values = np.clip(np.where(finite, voxels, low), low, high)
+    if max(abs(low), abs(high)) < EXACT:
+        values = values.astype(np.float32)
+    scaled = (values - values.dtype.type(low)) * values.dtype.type(255 / (high - low))
     return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
 
 
@@ -166,11 +172,18 @@ def to_labels(voxels: np.ndarray, file: Path) -> np.ndarray:
     Raises:
         ValueError: it holds other than whole numbers >= 0, or nothing but 0.
     """
+    if (
+        voxels.dtype.kind not in "buif"
+        or not (np.isfinite(voxels) & (voxels >= 0)).all()
+        or voxels.max() > MOST
+    ):
+        raise ValueError(f"{file} must hold whole numbers from 0 to {MOST}, it is a label map")
     whole = voxels.astype(np.int64)
-    if not np.array_equal(whole, voxels) or whole.min() < 0:
+    if not np.array_equal(whole, voxels):
         raise ValueError(f"{file} must hold whole numbers >= 0, it is a label map")
     if not whole.any():
         raise ValueError(f"{file} must have a label > 0, every voxel is 0")
+    refuse_soft_edges(whole, file)
     return whole.astype(np.uint8 if whole.max() < 256 else np.int32)
 
 

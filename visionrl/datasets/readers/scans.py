@@ -1,23 +1,29 @@
 """Folders of scans with a landmark file or a label map each; what ``nifti:``, ``nrrd:`` and ``mha:`` share.
 
 Layouts
-    * side by side: ``a.nii.gz`` with ``a.txt`` (.csv, .fcsv, .mrk.json), or with a label map ``a_label.nii.gz``
-      (_labels, _seg, _segmentation, _mask), or both;
-    * in folders: ``images/`` with ``landmarks/`` (``points/``), or with ``labels/`` (``masks/``), or both, and also
-      ``imagesTr/`` with ``labelsTr/``. The files of a scan have its name, with or without something after ``_``, ``-``
-      or ``.`` ("a.nii.gz" and "a_points.csv"), or the scan's name continues that of its file.
+    * side by side: ``a.nii.gz`` with ``a.txt`` (.csv, .fcsv, .mrk.json), or with a label map ``a_label.nii.gz``, or
+      both. A label map ends in ``_``, ``-`` or ``.`` and label, labels, labelmap, seg, segmentation, dseg, mask,
+      masks, gt or roi, in any case;
+    * in folders: ``images/`` with ``landmarks/`` (``points/``), or with ``labels/`` (``masks/``, ``label``, ``mask``,
+      ``segmentations``), or both, and also ``imagesTr/`` with ``labelsTr/``, in any case. The files of a scan have its
+      name, with or without something after ``_``, ``-`` or ``.`` ("a.nii.gz" and "a_points.csv"), or the scan's name
+      continues that of its file;
+    * where FOLDER has no scans: one of these in every folder below (``p1/ct.nii.gz`` with ``p1/label.nii.gz``,
+      ``sub-01/anat/sub-01_T1w.nii.gz``), in which a single label map or landmark file belongs to all scans. They are
+      called by the folder where it has one scan, and the first folder is the subject.
 
-Every scan must have one of the two. Landmarks are those of the landmark file, else the centroids of the labels, named
-by ``labels.csv`` (``id,name``), ``labels.json`` or ``dataset.json`` (nnU-Net) in the folder, else "label_1", ... All
-landmark files must name the same landmarks; one that a scan does not show has empty cells. A label that a scan lacks
-is not in it.
+Every scan must have one of the two, or none has: then there are no landmarks, as some tasks need none. Landmarks are
+those of the landmark file, else the centroids of the labels, named by ``labels.csv`` (``id,name``), ``labels.json`` or
+``dataset.json`` (nnU-Net) in the folder, else "label_1", ... All landmark files must name the same landmarks; one that
+a scan does not show has empty cells. A label that a scan lacks is not in it.
 
 Where landmark files do not say what their numbers are, all of a folder are voxel indices if they are whole numbers
 that lie inside the scans, else millimetres if these lie inside (in the system of the format: RAS for NIfTI, LPS for the
 others), else voxel indices. A warning is given where the other would fit as well.
 
 A sample is named by its scan. Its subject is BIDS' ``sub-...`` where names begin so, else the name without a trailing
-``_NUMBER``, unless that leaves a single subject. Values become bytes: see ``scan_grid.to_grey``.
+``_NUMBER``, unless that leaves a single subject. Values become bytes: see ``scan_grid.to_grey``. What is wrong with one
+scan makes it a bad sample, not the folder.
 """
 
 from __future__ import annotations
@@ -25,14 +31,16 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from visionrl.datasets.embedded.volumes import centroids
 from visionrl.datasets.formats import Entry
+from visionrl.datasets.guard import refuse
 from visionrl.datasets.readers.csv_points import guess
 from visionrl.datasets.readers.scan_grid import (
     Grid,
@@ -46,10 +54,13 @@ from visionrl.datasets.readers.scan_grid import (
 )
 from visionrl.datasets.readers.scan_points import SUFFIXES, PointsFile, read_points
 from visionrl.datasets.samples import VolumeSample
+from visionrl.datasets.stated_splits import split_of
 from visionrl.datasets.text import read_json, read_rows
 
-LABEL_ENDS = ("_label", "_labels", "_seg", "_segmentation", "_mask")
-LABEL_FOLDERS = ("labels", "labelsTr", "masks")
+LABEL_WORDS = ("label", "labels", "labelmap", "seg", "segmentation", "dseg", "mask", "masks", "gt", "roi")
+LABEL_ENDS = tuple(gap + word for word in LABEL_WORDS for gap in "_-.")
+IMAGE_FOLDERS = ("images", "imagesTr", "image")
+LABEL_FOLDERS = ("labels", "labelsTr", "masks", "label", "mask", "segmentations")
 POINT_FOLDERS = ("landmarks", "points")
 Open = Callable[[Path], Grid]
 
@@ -63,12 +74,14 @@ class Case:
         image: the scan.
         labels: its label map.
         points: its landmarks.
+        subject: who it shows.
     """
 
     name: str
     image: Path
     labels: Path | None
     points: Path | None
+    subject: str = ""
 
 
 def read_scans(folder: Path, suffixes: Sequence[str], open_grid: Open, world: str) -> list[Entry]:
@@ -84,16 +97,47 @@ def read_scans(folder: Path, suffixes: Sequence[str], open_grid: Open, world: st
         ValueError: there is no scan, one lacks its landmarks, or these are malformed or lie outside.
     """
     cases = find_cases(folder, suffixes)
-    grids = [open_grid(case.image) for case in cases]
-    found = [read_points(case.points) if case.points else None for case in cases]
-    placed = place(grids, found, world)
+    if bare := [case for case in cases if case.labels is None and case.points is None]:
+        bare = [] if len(bare) == len(cases) else bare
+    opened = [attempt(_opened, case, open_grid, suffixes if case in bare else ()) for case in cases]
+    good = [one for one in opened if not isinstance(one, ValueError)]
+    placed = iter(place_each([grid for grid, _, _ in good], [points for _, points, _ in good], world))
     names = label_names(folder)
-    subjects = subjects_of([case.name for case in cases])
-    maps = [open_grid(case.labels) if case.labels else None for case in cases]
-    return [
-        Entry(case.name, subject, partial(read_case, grid, labels, points, names))
-        for case, subject, grid, labels, points in zip(cases, subjects, grids, maps, placed, strict=True)
-    ]
+    entries = []
+    for case, one in zip(cases, opened, strict=True):
+        points = one if isinstance(one, ValueError) else next(placed)
+        if isinstance(one, ValueError) or isinstance(points, ValueError):
+            read: Callable[[], VolumeSample] = partial(refuse, points)
+        else:
+            read = partial(read_case, one[0], one[2], points, names)
+        entries.append(Entry(case.name, case.subject, read))
+    return entries
+
+
+def attempt(function: Callable[..., Any], *args: Any) -> Any:
+    """What a function gives, or the ValueError that it raises."""
+    try:
+        return function(*args)
+    except ValueError as error:
+        return error
+
+
+def _opened(
+    case: Case, open_grid: Open, lacking: Sequence[str]
+) -> tuple[Grid, PointsFile | None, Grid | None]:
+    """The header, the landmarks and the label map of a scan.
+
+    Raises:
+        ValueError: one is malformed; or it has neither, where others have (then ``lacking`` are the suffixes).
+    """
+    if lacking:
+        raise ValueError(
+            f"{case.image} must have a landmark file ({', '.join(SUFFIXES)}) or a label map "
+            f"({case.name}{LABEL_ENDS[0]}{lacking[0]}), found neither beside it nor in "
+            f"{', '.join((*POINT_FOLDERS, *LABEL_FOLDERS))}"
+        )
+    points = read_points(case.points) if case.points else None
+    return open_grid(case.image), points, open_grid(case.labels) if case.labels else None
 
 
 def read_case(
@@ -128,20 +172,32 @@ def place(
     Raises:
         ValueError: files name different landmarks, or a landmark lies outside its scan.
     """
+    placed = place_each(grids, found, world)
+    for one in placed:
+        if isinstance(one, ValueError):
+            raise one
+    return placed
+
+
+def place_each(grids: Sequence[Grid], found: Sequence[PointsFile | None], world: str) -> list[Any]:
+    """As ``place``, with the ValueError of a bad landmark file in its place."""
+    first = next((points for points in found if points), None)
     pairs = [(grid, points) for grid, points in zip(grids, found, strict=True) if points]
-    for _, points in pairs:
-        first = pairs[0][1]
-        if set(points.points) != set(first.points):
-            differ = sorted(set(points.points) ^ set(first.points))
-            raise ValueError(
-                f"{points.file} must name the landmarks of {first.file}, they differ in {', '.join(differ[:5])}; "
+    same = [(grid, points) for grid, points in pairs if first and set(points.points) == set(first.points)]
+    unknown = _system([(grid, points) for grid, points in same if points.system is None], world)
+    placed: list[Any] = []
+    for grid, file in zip(grids, found, strict=True):
+        if file is None or first is None:
+            placed.append(None)
+        elif differ := sorted(set(file.points) ^ set(first.points)):
+            text = (
+                f"{file.file} must name the landmarks of {first.file}, they differ in {', '.join(differ[:5])}; "
                 "give one that is not in the scan empty cells"
             )
-    unknown = _system([(grid, points) for grid, points in pairs if points.system is None], world)
-    placed: list[dict[str, np.ndarray] | None] = []
-    for grid, file in zip(grids, found, strict=True):
-        system = (file.system or unknown) if file else ""
-        placed.append(_placed(grid, file, world if system == "mm" else system) if file else None)
+            placed.append(ValueError(text))
+        else:
+            system = file.system or unknown
+            placed.append(attempt(_placed, grid, file, world if system == "mm" else system))
     return placed
 
 
@@ -190,37 +246,63 @@ def find_cases(folder: Path, suffixes: Sequence[str]) -> list[Case]:
     """The scans of a folder with their files, by name.
 
     Raises:
-        ValueError: there is no scan, or one has neither landmarks nor labels.
+        ValueError: there is no scan.
     """
-    here = next((folder / name for name in ("images", "imagesTr") if (folder / name).is_dir()), folder)
-    scans = {stem(file, suffixes): file for file in _files(here, suffixes)}
-    beside = {name: file for name, file in scans.items() if name.lower().endswith(LABEL_ENDS)}
-    images = {name: file for name, file in scans.items() if name not in beside}
-    if not images:
+    if cases := _cases_of(folder, suffixes):
+        subjects = subjects_of([case.name for case in cases])
+        return [replace(case, subject=subject) for case, subject in zip(cases, subjects, strict=True)]
+    below = [child for child in sorted(folder.rglob("*")) if child.is_dir() and child.name[0] != "."]
+    done: set[Path] = set()
+    for child in below:
+        if not done & set(child.parents):
+            found = _cases_of(child, suffixes, alone=True)
+            done |= {child} if found else set()
+            cases += [_nested(case, child.relative_to(folder), len(found)) for case in found]
+    if not cases:
         raise ValueError(
             f"{folder} must hold scans ({', '.join(suffixes)}) or a folder images with them, found none"
         )
+    return cases
+
+
+def _nested(case: Case, place: Path, count: int) -> Case:
+    """A scan of a folder below, called by the folder where it is the only one in there."""
+    name = place.as_posix() if count == 1 else f"{place.as_posix()}/{case.name}"
+    return replace(case, name=name, subject=place.parts[0])
+
+
+def _cases_of(folder: Path, suffixes: Sequence[str], alone: bool = False) -> list[Case]:
+    """The scans of one folder with their files; with ``alone`` a single label map or landmark file belongs to all."""
+    inside = {child.name.lower(): child for child in sorted(folder.iterdir()) if child.is_dir()}
+    here = next((inside[name.lower()] for name in IMAGE_FOLDERS if name.lower() in inside), folder)
+    scans = {stem(file, suffixes): file for file in _files(here, suffixes)}
+    beside = {name: file for name, file in scans.items() if _is_label(name)}
+    images = {name: file for name, file in scans.items() if name not in beside}
     for name in LABEL_FOLDERS:
-        beside.update({stem(file, suffixes): file for file in _files(folder / name, suffixes)})
-    texts = [
-        file
-        for place in (here, *(folder / name for name in POINT_FOLDERS))
-        for file in _files(place, SUFFIXES)
-    ]
-    points = {stem(file, SUFFIXES): file for file in texts if file.stem not in ("labels", "dataset")}
+        if name.lower() in inside:
+            beside.update({stem(file, suffixes): file for file in _files(inside[name.lower()], suffixes)})
+    places = [here, *(inside[name] for name in POINT_FOLDERS if name in inside)]
+    texts = [file for place in places for file in _files(place, SUFFIXES)]
+    named = ("labels", "dataset", "readme", "license")
+    points = {stem(file, SUFFIXES): file for file in texts if not _about(file, named)}
     labels_of, points_of = match(list(images), list(beside)), match(list(images), list(points))
-    cases = [
+    if alone:
+        labels_of = dict.fromkeys(images, *beside) if len(beside) == 1 else labels_of
+        points_of = dict.fromkeys(images, *points) if len(points) == 1 else points_of
+    return [
         Case(name, file, beside.get(labels_of.get(name, "")), points.get(points_of.get(name, "")))
         for name, file in sorted(images.items())
     ]
-    for case in cases:
-        if case.labels is None and case.points is None:
-            raise ValueError(
-                f"{case.image} must have a landmark file ({', '.join(SUFFIXES)}) or a label map "
-                f"({case.name}{LABEL_ENDS[0]}{suffixes[0]}), found neither beside it nor in "
-                f"{', '.join((*POINT_FOLDERS, *LABEL_FOLDERS))}"
-            )
-    return cases
+
+
+def _is_label(name: str) -> bool:
+    """True if a file is a label map, by its name."""
+    return name.lower().endswith(LABEL_ENDS) or name.lower() in LABEL_WORDS
+
+
+def _about(file: Path, named: Sequence[str]) -> bool:
+    """True if a text file is about the data set, not about a scan: by its name, or as a list of a split."""
+    return file.stem.lower() in named or bool(split_of(file.stem))
 
 
 def match(names: Sequence[str], files: Sequence[str]) -> dict[str, str]:
@@ -271,8 +353,9 @@ def label_names(folder: Path) -> dict[int, str]:
         return {}
     try:
         if file.suffix == ".csv":
-            rows = [row for _, row in read_rows(file) if row[0].isdecimal()]
-            return {int(row[0]): row[1] for row in rows}
+            found = [row for _, row in read_rows(file) if any(cell.isdecimal() for cell in row[:2])]
+            pairs = [row[:2] if row[0].isdecimal() else row[1::-1] for row in found]
+            return {int(label): name for label, name in pairs}
         content = read_json(file)
         pairs = content.get("labels", content).items()
         return {

@@ -22,11 +22,13 @@ from pathlib import Path
 import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
+from visionrl.datasets.limits import limit_of
 from visionrl.datasets.readers.files import list_images, natural_key, numbers
 from visionrl.datasets.readers.rects import GONE, Box, rectangle, rows_of, sequences, video
 from visionrl.datasets.samples import VideoSample
 
 TRUTH = "groundtruth*.txt"
+LARGEST = 1_000_000  # pixels of a side, or of a run
 
 
 @register_format("vot", kind=VideoSample)
@@ -79,12 +81,15 @@ def _mask(values: list[float], where: str) -> Box:
     """The extent of a mask of run lengths."""
     if len(values) < 4:
         raise ValueError(f"{where}: a mask must begin with x, y, width and height, got {len(values)} numbers")
+    if any(value % 1 or abs(value) > LARGEST for value in values) or min([*values[2:4], *values[4:]]) < 0:
+        raise ValueError(
+            f"{where}: a mask must be whole numbers, width, height and runs >= 0, up to {LARGEST}"
+        )
     x, y, width, height = (int(value) for value in values[:4])
-    runs = np.array(values[4:], int)
-    pixels = np.repeat(np.arange(len(runs)) % 2, runs)
-    if len(pixels) > width * height:
-        raise ValueError(f"{where}: runs must fill {width} x {height} pixels at most, got {len(pixels)}")
-    inside = np.flatnonzero(pixels)
+    runs = np.array(values[4:], np.int64)
+    if int(runs.sum()) > width * height or width * height > limit_of("IMAGE"):
+        raise ValueError(f"{where}: runs must fill {width} x {height} pixels at most, got {int(runs.sum())}")
+    inside = np.flatnonzero(np.repeat(np.arange(len(runs)) % 2 == 1, runs))
     if not len(inside):
         return GONE
     rows, columns = inside // width, inside % width

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.parsers import expat
+
+from visionrl.datasets.limits import limit_of
 
 
 @dataclass
@@ -62,10 +65,32 @@ def read_xml(file: Path) -> Node:
     """
     builder = _Builder(file)
     try:
-        builder.parser.Parse(file.read_bytes(), True)
+        builder.parser.Parse(_bytes(file), True)
     except expat.ExpatError as error:
         raise ValueError(f"{file}, line {error.lineno}: must be well-formed XML: {error}") from error
     return builder.root.children[0]
+
+
+def _bytes(file: Path) -> bytes:
+    """The content of a file in UTF-8, whatever encoding it declares.
+
+    Raises:
+        ValueError: the encoding is not known, or is not that of the file, or the file is too large.
+    """
+    if file.stat().st_size > limit_of("TEXT"):
+        raise ValueError(f"{file} must have at most {limit_of('TEXT')} bytes (VISIONRL_TEXT_LIMIT)")
+    content = file.read_bytes()
+    head = re.match(rb"""(?:\xef\xbb\xbf)?<\?xml[^>]{0,200}?encoding=["']([\w.:-]+)["']""", content)
+    name = head[1].decode() if head else ""
+    if name.lower() in ("", "utf-8", "utf8", "utf-16"):
+        return content
+    try:
+        text = content.decode(name)
+    except (LookupError, UnicodeError) as error:
+        raise ValueError(
+            f"{file}, line 1: must be in the encoding that it declares, {name!r}: {error}"
+        ) from error
+    return re.sub("encoding=[\"'][^\"']*[\"']", 'encoding="utf-8"', text, count=1).encode()
 
 
 class _Builder:

@@ -13,6 +13,7 @@ from visionrl import ops
 from visionrl.banks.images import image_bank
 from visionrl.core import Task, arguments
 from visionrl.core.observables import Image, OneHot
+from visionrl.core.results import Boxes
 from visionrl.datasets import ImageSample
 from visionrl.envs.detection import starts
 from visionrl.envs.detection.controls import BoxControl, DiscreteControl
@@ -81,13 +82,17 @@ class BoxSearch(Task[State]):
             raise ValueError(f"max_side must be >= window, {self.window}, got {self.max_side}")
         self.visited = VISITED if self.mode == "evaluation" else 0
         samples = self.load(negatives=True)
-        samples = (*samples, *map(starts.mirrored, samples)) if self.mode == "training" else samples
+        if not self.labelled:
+            samples = tuple(map(starts.unlabelled, samples))
+        elif self.mode == "training":
+            samples = (*samples, *map(starts.mirrored, samples))
         self.bank = image_bank(samples, self.window, self.max_side, self.channels)
-        self.names = starts.sought_classes(self.bank.labels, self.category)
+        self.names = starts.sought_classes(self.bank.labels, self.category, self.labelled)
         table = starts.label_table(self.bank.labels, self.names, self.bank.boxes.array.shape[1])
         self.labels = ops.DeviceTable(table)
+        asks_all = self.mode == "evaluation" or not self.labelled
         held = (table[:, None, :] == np.arange(len(self.names))[:, None]).any(-1)
-        self.pairs = np.concatenate([np.argwhere(held), np.argwhere(~held & (self.mode == "evaluation"))])
+        self.pairs = np.concatenate([np.argwhere(held), np.argwhere(~held & asks_all)])
         if not len(self.pairs):
             raise ValueError(
                 f"data must have boxes of {', '.join(self.names)} in split {self.split!r}, got none"
@@ -112,7 +117,7 @@ class BoxSearch(Task[State]):
         size, boxes = self.bank.sizes.array[image], self.bank.boxes.array[image]
         sought = self.labels.array[image] == category
         region, reported = np.concatenate([np.zeros(2), size]), np.full((self.max_reports, 4), np.nan)
-        if self.mode == "training":
+        if self.labelled and self.mode == "training":
             region = starts.random_crop(rng, size, boxes[sought])
             sought = sought & (starts.visible_share(boxes, region) >= starts.MIN_VISIBLE)
             sought, known = starts.mark_some_found(rng, boxes, sought, self.max_reports - 1)
@@ -123,8 +128,8 @@ class BoxSearch(Task[State]):
             search_region=region,
             box=starts.curriculum_start(rng, region, boxes[sought], self.difficulty),
             sought=sought,
-            present=np.float64(sought.sum()),
-            found=np.float64(0),
+            present=np.float64(sought.sum() if self.labelled else np.nan),
+            found=np.float64(0 if self.labelled else np.nan),
             reports=np.int64((~np.isnan(reported[:, 0])).sum()),
             reported_boxes=reported,
             scores=np.full(self.max_reports, np.nan),
@@ -191,7 +196,7 @@ class BoxSearch(Task[State]):
 
     def terminated(self, state: State) -> Array:
         over = state.reports >= self.max_reports
-        if self.mode == "training":
+        if self.labelled and self.mode == "training":
             none_left = ~xp_of(state.box).any(state.sought, axis=-1)
             over = over | (none_left & ((state.present > 0) | (state.steps >= self.patience)))
         return over
@@ -214,6 +219,9 @@ class BoxSearch(Task[State]):
         xp = xp_of(state.box)
         best = ops.iou(state.box, self.object(state, self.match(state)[1]))
         return xp.where(xp.any(state.sought, axis=-1), best, xp.zeros_like(best))
+
+    def class_of(self, state: State) -> Array:
+        return state.category + 0
 
     def with_confidence(self, state: State, confidence: Array) -> State:
         return replace(state, confidence=confidence)
@@ -282,6 +290,12 @@ class BoxSearch(Task[State]):
         return xp_of(pixels).where(mask[:, None, :, :], xp_of(pixels).zeros_like(pixels), pixels)
 
     # -- edge ------------------------------------------------------------------------------------------------------
+    def result(self, state: State) -> Boxes:
+        there = ~np.isnan(state.reported_boxes[:, 0])
+        boxes = state.reported_boxes[there] * self.bank.factors[int(state.image)]
+        label = self.names[int(state.category)]
+        return Boxes(boxes, (label,) * len(boxes), np.asarray(state.scores[there], float))
+
     def draw(self, state: State) -> np.ndarray:
         image = int(state.image)
         canvas = Canvas(self.bank.image(image).transpose(2, 0, 1))

@@ -31,8 +31,15 @@ def mirrored(sample: ImageSample) -> ImageSample:
     return replace(sample, image=image, boxes=boxes, points={}, mask=None)
 
 
-def sought_classes(labels: Sequence[Sequence[str]], category: str | Sequence[str] | None) -> tuple[str, ...]:
-    """The classes that are sought, in order; a warning names those that no image of the split has.
+def unlabelled(sample: ImageSample) -> ImageSample:
+    """The sample without its labels."""
+    return replace(sample, boxes=None, labels=(), points={}, mask=None)
+
+
+def sought_classes(
+    labels: Sequence[Sequence[str]], category: str | Sequence[str] | None, labelled: bool = True
+) -> tuple[str, ...]:
+    """The classes that are sought, in order; a warning names those that no image of a labelled split has.
 
     Raises:
         ValueError: there is none, or no requested class is in the data, or one is requested twice.
@@ -40,9 +47,12 @@ def sought_classes(labels: Sequence[Sequence[str]], category: str | Sequence[str
     known = sorted({name for some in labels for name in some})
     names = known if category is None else [category] if isinstance(category, str) else list(category)
     if not names:
-        raise ValueError("data must have boxes with labels to look for, got samples without any")
+        rule = "have boxes with labels to look for" if labelled else "name a category where it has no labels"
+        raise ValueError(f"data must {rule}, got samples without any")
     if len(set(names)) < len(names):
         raise ValueError(f"category must name each class once, got {', '.join(names)}")
+    if not labelled:
+        return tuple(names)
     if not set(names) & set(known):
         raise ValueError(f"category must be among {', '.join(known) or 'none'}; got {', '.join(names)}")
     if missing := [name for name in names if name not in known]:

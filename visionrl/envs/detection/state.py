@@ -21,8 +21,8 @@ class State:
         search_region: (B, 4) float64, the part of the image that is searched: all of it, but for augmented training.
         box: (B, 4) float64, (x0, y0, x1, y1) edges in pixels.
         sought: (B, N) bool, the objects of the class that are not found yet.
-        present: (B,) float64, objects of the class in the image.
-        found: (B,) float64, how many of them were reported.
+        present: (B,) float64, objects of the class in the image; NaN where there are no labels.
+        found: (B,) float64, how many of them were reported; likewise.
         reports: (B,) int64, reports so far.
         reported_boxes: (B, K, 4) float64, the boxes reported, in order; NaN where there is none yet.
         scores: (B, K) float64, the confidence of each.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import Ge, Interval, MinLen
@@ -12,8 +12,9 @@ from visionrl.banks.mosaic import Mosaic
 from visionrl.banks.patches import patch_bank
 from visionrl.core import Task, arguments, register
 from visionrl.core.observables import Image, OneHot, Vector
+from visionrl.core.results import ImageClass
 from visionrl.datasets import ImageSample
-from visionrl.datasets.classes import class_names, class_numbers
+from visionrl.datasets.classes import class_names, class_numbers, of_classes
 from visionrl.envs.recognition.controls import CONTROLS, row_at, to_pixels
 from visionrl.ops import Array, xp_of
 from visionrl.rendering import Canvas
@@ -27,8 +28,8 @@ class State:
 
     Attributes:
         image: (B,) int64, index into the bank.
-        label: (B,) int64, number of the right class.
-        goal: (B, 2) float64, (x, y) in pixels; the centre of the object's box, else of the image.
+        label: (B,) int64, number of the right class; -1 where there are no labels.
+        goal: (B, 2) float64, (x, y) in pixels; the centre of the object's box, else of the image; NaN likewise.
         size: (B, 2) float64, (width, height) of the image in pixels.
         trail: (B, glimpses, 2) float64, (x, y) of the glimpses in pixels, newest last; NaN before the first.
         glimpses: (B,) int64, glimpses taken.
@@ -98,6 +99,11 @@ class GlimpseClassification(Task[State]):
     """Put the right class into ``info``, for agents that learn the classification by a differentiable loss."""
     max_side: Annotated[int, Ge(1)] | None = 128
     """Images with a longer side than this are shrunk to it, pixels; None never."""
+    channels: Literal[1, 3] | None = None
+    """1 shows all images grey, 3 in RGB; None is RGB if an image of the split is."""
+    mosaic_side: Annotated[int, Ge(1)] | None = None
+    """Side of the square ``mosaic``, pixels: larger images are shrunk to it, smaller ones padded. None is the longest
+    side in the split."""
 
     sample_type, embedded = ImageSample, "digits"
     primary_metric = ("accuracy", True)
@@ -106,31 +112,51 @@ class GlimpseClassification(Task[State]):
     def setup(self) -> None:
         if list(self.scales) != sorted(set(self.scales)):
             raise ValueError(f"scales must be whole numbers >= 1 that grow, got {self.scales}")
-        splits = {name: getattr(self, name) for name in ("split_file", "split_ratios", "split_seed")}
-        self.names = class_names(self.data, self.embedded, self.classes, **splits)
-        self.samples = self.load()
-        self.labels, self.items = class_numbers(self.samples, self.names), len(self.samples)
-        retina = self.retina, self.scales, self.max_side
-        self.bank = patch_bank(self.samples, *retina)
+        self.load_samples()
+        self.items = len(self.samples)
+        limits = [side for side in (self.max_side, self.mosaic_side if self.memory else None) if side]
+        retina = self.retina, self.scales, min(limits, default=None)
+        self.bank = patch_bank(self.samples, *retina, self.channels)
+        self.side = self.mosaic_side or int(self.bank.sizes.max())
         self.controller = CONTROLS[self.control](self.places, len(self.names))
         self.action_space = self.controller.space
         self.show(
             window=Image(self.bank.channels * len(self.scales), self.retina),
             position=Vector(2),
             glimpses=OneHot(self.glimpses),
-            mosaic=Mosaic.of(self.samples, *retina, self.bank.channels) if self.memory else None,
+            mosaic=Mosaic.of(self.samples, *retina, self.bank.channels, self.side) if self.memory else None,
             answer=self.controller.answer_shown,
         )
 
+    def load_samples(self) -> None:
+        """Load the images and their classes, which without labels must be given."""
+        if not self.labelled:
+            if not self.classes:
+                raise ValueError("classes must be given where data has no labels, got None")
+            self.names, self.samples = class_names(None, classes=self.classes), self.load()
+            self.labels = [-1] * len(self.samples)
+            return
+        splits = {name: getattr(self, name) for name in ("split_file", "split_ratios", "split_seed")}
+        self.names = class_names(self.data, self.embedded, self.classes, **splits)
+        self.samples = self.load(classes=None)
+        if self.classes:
+            self.samples = of_classes(self.samples, self.classes)
+        self.labels = class_numbers(self.samples, self.names)
+
+    @property
+    def resolved_arguments(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"classes": list(self.names), "channels": self.bank.channels}
+        return {**found, "mosaic_side": self.side} if self.memory else found
+
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
-        size, boxes = self.bank.sizes[item], self.samples[item].boxes
+        size, boxes = self.bank.sizes[item], self.samples[item].boxes if self.labelled else None
         middle = size / 2 if boxes is None else (boxes[0, :2] + boxes[0, 2:]) / 2 / self.bank.factors[item]
         places = to_pixels(self.controller.random_places(rng, self.glimpses), size)
         return State(
             image=np.int64(item),
             label=np.int64(self.labels[item]),
-            goal=np.clip(middle - 0.5, 0, size - 1),
+            goal=np.clip(middle - 0.5, 0, size - 1) if self.labelled else np.full(2, np.nan),
             size=size.copy(),
             trail=np.concatenate([np.full((self.glimpses - 1, 2), np.nan), places[:1]]),
             glimpses=np.int64(1),
@@ -183,11 +209,20 @@ class GlimpseClassification(Task[State]):
         }
         return {**found, "label": state.label + 0} if self.expose_label else found
 
+    def class_of(self, state: State) -> Array:
+        return state.label + 0
+
     def expert(self, state: State) -> Array:
         here, may_look = state.trail[:, -1, :], state.glimpses < self.glimpses
         return self.controller.toward(state.goal, here, state.size, state.label, may_look)
 
     # -- edge ------------------------------------------------------------------------------------------------------
+    def result(self, state: State) -> ImageClass:
+        places = state.trail[~np.isnan(state.trail[:, 0])]
+        answered = bool(state.finished) and int(state.answer) >= 0
+        label = self.names[int(state.answer)] if answered else None
+        return ImageClass(label, (places + 0.5) * self.bank.factors[int(state.image)] - 0.5)
+
     def draw(self, state: State) -> np.ndarray:
         canvas, factor = Canvas(self.samples[int(state.image)].image), self.bank.factors[int(state.image)]
         places = (state.trail[~np.isnan(state.trail[:, 0])] + 0.5) * factor
@@ -199,5 +234,6 @@ class GlimpseClassification(Task[State]):
             canvas.box([*(place - half), *(place + half)], meaning)
         canvas.path(places, "agent")
         said = self.names[int(state.answer)] if state.answer >= 0 else "?"
-        canvas.text(f"glimpse {int(state.glimpses)}: says {said}, is {self.names[int(state.label)]}")
+        truth = f", is {self.names[int(state.label)]}" if state.label >= 0 else ""
+        canvas.text(f"glimpse {int(state.glimpses)}: says {said}{truth}")
         return canvas.pixels

@@ -13,9 +13,18 @@ from annotated_types import Ge, Interval, MinLen
 from visionrl import ops, rewards
 from visionrl.banks.image_pairs import within
 from visionrl.banks.label_maps import check_labels
-from visionrl.banks.pair_geometry import check_axes, check_modalities, two_modalities
+from visionrl.banks.pair_geometry import (
+    check_axes,
+    check_modalities,
+    check_truth,
+    has_truth,
+    pixel_matrix,
+    two_modalities,
+    without_truth,
+)
 from visionrl.core import Task, arguments
 from visionrl.core.observables import Image
+from visionrl.core.results import LinearMap
 from visionrl.datasets import PairSample
 from visionrl.envs.registration.controls import make_control, oscillates, remember
 from visionrl.envs.registration.inliers import Inliers
@@ -43,11 +52,11 @@ class State:
     Attributes:
         pair: (B,) int64, index of the pair.
         view_transform: (B, d, d + 1) float64, from the view to the fixed image.
-        target: (B, d, d + 1) float64, the true map from the view to the moving image.
+        target: (B, d, d + 1) float64, the true map from the view to the moving image; NaN where it is unknown.
         pose: (B, d, d + 1) float64, the map now.
         trail: (B, 20, d, d + 1) float64, poses before this one, newest last; NaN before the start.
         start_error: (B,) float64, target registration error at the start.
-        score: (B,) float64, similarity of the images now; 0 where the reward does not ask.
+        score, start_score: (B,) float64, similarity of the images now and at the start; 0 where the reward does not ask.
         proposals: (B, F, k + 2) float64, what ``GaussNewton`` proposes now; (B, 0) for other controls.
         finished: (B,) bool, the episode has come to its end.
     """
@@ -59,6 +68,7 @@ class State:
     trail: Array
     start_error: Array
     score: Array
+    start_score: Array
     proposals: Array
     finished: Array
 
@@ -80,6 +90,7 @@ class Align(Task[State]):
             twice of it the expert trusts proposals.
         success_radius: an episode succeeds below this target registration error, pixels of the original moving image
             (millimetres in 3D).
+        stops: ``stop_distance``, and ``augmented``: ``augment``; off where samples are without labels.
     """
 
     transform: Literal["rigid", "similarity", "affine"] = "rigid"
@@ -92,16 +103,16 @@ class Align(Task[State]):
     """Largest continuous move and proposal, in pixels (millimetres in 3D) and degrees."""
     reward_type: Literal["truth", "levels", "ncc", "mi", "dice", "inliers"] = "truth"
     """"truth" (the distance to the true map that was gained), "levels" (of it whether the map is better, equal or
-    worse: 0.5, -0.1, -0.6), or 10 times the gain of a similarity that needs no truth: "ncc" (cross-correlation), "mi"
-    (mutual information), "dice" (overlap of label maps), in 2D "inliers" (share of ORB's matches that the map agrees
-    with, to 3 pixels)."""
+    worse: 0.5, -0.1, -0.6), or 10 times the gain of a similarity: "ncc" (cross-correlation) and "mi" (mutual
+    information), in 2D also "inliers" (share of ORB's matches that the map agrees with, to 3 pixels), which need
+    neither points nor transforms, or "dice" (overlap of label maps)."""
     offset: tuple[Annotated[float, Ge(0.0)], Annotated[float, Interval(ge=0.0, le=120.0)]] | None = (
         30.0,
         30.0,
     )
     """Largest random shift of the start along each axis, pixels as held (millimetres in 3D), and turn about each
-    axis, degrees; stretches and shears are up to a third of the latter. None begins where the pair says, or middle on
-    middle."""
+    axis, degrees, from the true map or, where it is unknown, from where the pair says or middle on middle; stretches
+    and shears are up to a third of the latter. None begins where the pair says, or middle on middle."""
     stop_distance: Annotated[float, Ge(0.01)] | None = None
     """Distance to the true map, pixels (millimetres) and degrees, within which an episode ends and earns the 10; for
     training alone. None ends where the agent oscillates, and pays within 1."""
@@ -125,17 +136,23 @@ class Align(Task[State]):
 
     def setup(self) -> None:
         self.check_rules()
-        self.arrived = self.stop_distance or ARRIVED
+        self.stops, self.augmented = (self.stop_distance, self.augment) if self.labelled else (None, False)
+        self.arrived = self.stops or ARRIVED
         self.samples = self.load(default=self.samples_by_transform[self.transform])
         self.items = len(self.samples)
         check_axes(self.samples, self.axes, f"Registration{5 - self.axes}D-v0")
-        check_modalities(self.samples, self.reward_type)
+        if self.labelled:
+            check_modalities(self.samples, self.reward_type)
+            self.check_known()
+        else:
+            self.samples = tuple(map(without_truth, self.samples))
         self.half = max(self.scales) * self.window / 2 * self.pixel_side()
         more = proposal_scales(self.scales) if self.control == "gauss_newton" else ()
         self.bank: Any = self.make_bank(tuple(sorted({*self.scales, *more}, reverse=True)))
-        if self.reward_type == "dice" and self.bank.masks is None:
-            raise ValueError("reward_type 'dice' needs label maps of both images of every pair")
-        check_labels(self.dice_of, self.bank.masks.known if self.bank.masks else [])
+        if self.labelled:
+            if self.reward_type == "dice" and self.bank.masks is None:
+                raise ValueError("reward_type 'dice' needs label maps of both images of every pair")
+            check_labels(self.dice_of, self.bank.masks.known if self.bank.masks else [])
         self.levels = tuple(self.bank.scales.index(scale) for scale in self.scales)
         self.grid = DeviceTable(self.bank.grid(self.levels[0], self.window))
         identity = np.tile(np.eye(self.axes, self.axes + 1), (self.items, 1, 1))
@@ -164,6 +181,22 @@ class Align(Task[State]):
         if list(self.scales) != sorted(set(self.scales), reverse=True):
             raise ValueError(f"scales must be whole numbers >= 1, falling, got {self.scales!r}")
 
+    def check_known(self) -> None:
+        """Find out whether all pairs say how they lie; where they do not, metrics are similarities, without an expert.
+
+        Raises:
+            ValueError: an argument needs what a pair does not say.
+        """
+        if all(map(has_truth, self.samples)):
+            return
+        if self.by_truth:
+            check_truth(
+                self.samples, f"reward_type {self.reward_type!r}", "'ncc' and 'mi' need none of these"
+            )
+        if self.stop_distance:
+            check_truth(self.samples, "stop_distance")
+        self.knows_truth, self.primary_metric = False, ("similarity", True)  # type: ignore[misc]
+
     @property
     def by_truth(self) -> bool:
         """Whether the reward looks at the true map."""
@@ -188,7 +221,7 @@ class Align(Task[State]):
         """The Gauss-Newton proposals on a bank."""
         scales, side = proposal_scales(self.scales), self.window // COARSER
         multimodal = two_modalities(self.samples)
-        return GaussNewton(bank, scales, side, self.transform, self.max_step, self.augment, multimodal)
+        return GaussNewton(bank, scales, side, self.transform, self.max_step, self.augmented, multimodal)
 
     @cached_property
     def inliers(self) -> Inliers:
@@ -203,32 +236,44 @@ class Align(Task[State]):
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
         view_transform = np.eye(self.axes, self.axes + 1)[None]
-        if self.augment:
+        if self.augmented:
             shifts = [VIEW_SHIFT * self.bank.half_extent[item]] * self.axes
             reach = np.array(shifts + [VIEW_TURN[self.axes]] * (self.axes * (self.axes - 1) // 2))
             view_transform = transforms.to_matrix(
                 rng.uniform(-1, 1, (1, len(reach))) * reach, "rigid", self.axes
             )
-        target = transforms.compose(view_transform, self.bank.geometry.truth[item][None])
+        truth, start = (
+            transforms.compose(view_transform, maps[item][None])
+            for maps in (self.bank.geometry.truth, self.bank.geometry.starts)
+        )
         share = EASY + (1 - EASY) * self.difficulty
-        if self.augment:
+        if self.augmented:
             share = share * rng.random() ** 2  # whoever comes near must also learn the last steps
         offset = rng.uniform(-1, 1, (1, self.moves.count)) * self.spread * share
-        if self.offset is None:
-            pose = transforms.compose(view_transform, self.bank.geometry.starts[item][None])
+        if self.offset is None or not self.labelled:
+            pose = start
         else:
-            pose = transforms.move(target, offset, self.transform)
+            pose = transforms.move(start if np.isnan(truth).any() else truth, offset, self.transform)
         pair = np.array([item])
+        score = self.similarity(pair, view_transform, pose)[0]
         return State(
             pair=np.int64(item),
             view_transform=view_transform[0],
-            target=target[0],
+            target=truth[0],
             pose=pose[0],
             trail=np.full((MEMORY, self.axes, self.axes + 1), np.nan),
             start_error=self.bank.geometry.error(pair, from_fixed(view_transform, pose))[0],
-            score=self.similarity(pair, view_transform, pose)[0],
+            score=score,
+            start_score=score,
             proposals=self.moves.propose(pair, view_transform, pose)[0],
             finished=np.False_,
+        )
+
+    def result(self, state: State) -> LinearMap:
+        matrix = from_fixed(state.view_transform[None], state.pose[None])[0]
+        number = int(state.pair)
+        return LinearMap.between(
+            pixel_matrix(matrix, *self.bank.to_world[number]), self.samples[number].affines
         )
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
@@ -237,13 +282,16 @@ class Align(Task[State]):
         pose = transforms.move(state.pose, self.moves.motion(action, state.proposals), self.transform)
         pose = xp.where(self.allowed(pose, state.pose)[:, None, None], pose, state.pose)
         trail = remember(state.trail, state.pose)
-        if self.stop_distance:
-            finished = transforms.distance(pose, state.target) <= self.stop_distance
-        else:
-            finished = oscillates(pose, trail)
+        finished = self.ends(pose, state.target, trail)
         score = self.similarity(state.pair, state.view_transform, pose)
         proposals = self.moves.propose(state.pair, state.view_transform, pose)
         return replace(state, pose=pose, trail=trail, score=score, proposals=proposals, finished=finished)
+
+    def ends(self, pose: Array, target: Array, trail: Array) -> Array:
+        """(B,) bool, whether episodes in which the pose followed a trail have come to their end."""
+        if self.stops:
+            return transforms.distance(pose, target) <= self.stops
+        return oscillates(pose, trail)
 
     def observe(self, state: State) -> dict[str, Array]:
         fixed, moving = self.fixed(state.pair, state.view_transform), self.view(1, state.pair, state.pose)
@@ -251,7 +299,7 @@ class Align(Task[State]):
 
     def fixed(self, pair: Array, view_transform: Array) -> Array:
         """Windows of the fixed images, (B, scales, C, w, w)."""
-        return self.view(0, pair, view_transform) if self.augment else self.fixed_windows.rows(pair)
+        return self.view(0, pair, view_transform) if self.augmented else self.fixed_windows.rows(pair)
 
     def view(self, which: int, pair: Array, pose: Array, levels: Sequence[int] | None = None) -> Array:
         """Windows (B, levels, C, w, w) of the fixed (0) or the moving (1) images, at all scales by default."""
@@ -275,6 +323,9 @@ class Align(Task[State]):
         return state.finished
 
     def metrics(self, state: State) -> dict[str, Array]:
+        if not self.knows_truth:
+            now = self.similarity(state.pair, state.view_transform, state.pose)
+            return {"similarity": now, "similarity_start": state.start_score + 0.0}
         matrix = from_fixed(state.view_transform, state.pose)
         error = self.bank.geometry.error(state.pair, matrix)
         found = {f"tre_{self.unit}": error, f"tre_start_{self.unit}": state.start_error + 0.0}
@@ -285,6 +336,7 @@ class Align(Task[State]):
         return {**found, "is_success": error < self.success_radius}
 
     def expert(self, state: State) -> Array:
+        check_truth(self.samples, "expert")
         missing = transforms.residual(state.pose, state.target, self.transform)
         quality = self.moves.quality(state.proposals, state.pose, state.target, 2 * self.arrived)
         return self.moves.toward(missing, quality)
@@ -301,7 +353,7 @@ class Align(Task[State]):
     def similarity(self, pair: Array, view_transform: Array, pose: Array) -> Array:
         """The similarity of the images at the coarsest scale, (B,) float64; 0 where the reward does not ask."""
         xp, rated = xp_of(pose), self.reward_type
-        if self.by_truth:
+        if self.by_truth or not self.labelled:
             return xp.zeros_like(pose[:, 0, 0])
         if rated == "inliers":
             return self.inliers.share(pair, from_fixed(view_transform, pose))

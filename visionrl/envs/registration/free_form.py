@@ -11,10 +11,17 @@ from annotated_types import Ge, Interval, MinLen
 
 from visionrl import rewards
 from visionrl.banks.label_maps import check_labels
-from visionrl.banks.pair_geometry import check_axes, two_modalities
-from visionrl.banks.true_fields import grids_with_truth, holds_pairs
+from visionrl.banks.pair_geometry import check_axes, check_truth, two_modalities, without_truth
+from visionrl.banks.true_fields import (
+    displacement_px,
+    grid_conversions,
+    grids_with_truth,
+    holds_pairs,
+    pixels_of,
+)
 from visionrl.core import Task, arguments, batch
 from visionrl.core.observables import Image, OneHot, Vector
+from visionrl.core.results import DisplacementField
 from visionrl.datasets import PairSample
 from visionrl.envs.registration.align import EASY
 from visionrl.envs.registration.control_points import BSplineProposals, ControlPoints, make_control
@@ -32,7 +39,7 @@ class State:
         fixed: (B, side^d) uint8, the fixed image.
         labels: (B, N) uint8, its labels, at the places where overlap is measured.
         weight: (B, n^d) float64, where the body is; adds up to 1.
-        target: (B, n, ..., n, d) float64, the true displacement of each node, pixels.
+        target: (B, n, ..., n, d) float64, the true displacement of each node, pixels; NaN where it is unknown.
         field: (B, n, ..., n, d) float64, the displacement now.
         order: (B, V) int64, numbers of the control points that are moved, one after the other; the last goes on.
         count, visited: (B,) int64, how many they are, and how many have been moved.
@@ -87,6 +94,7 @@ class FreeForm(Task[State]):
 
     axes: ClassVar[int]
     primary_metric = ("tre_mm", False)
+    unlabelled_type = PairSample
     difficulty = 1.0
 
     def setup(self) -> None:
@@ -97,11 +105,18 @@ class FreeForm(Task[State]):
         self.items = len(self.samples)
         if paired:
             check_axes(self.samples, self.axes, f"DeformableRegistration{5 - self.axes}D-v0")
+            if self.labelled:
+                check_truth(self.samples, f"reward_type {self.reward_type!r}")
+            else:
+                self.samples = tuple(map(without_truth, self.samples))
+        elif not self.labelled:
+            raise ValueError("data must be pairs of a fixed and a moving image without labels")
         change = self.deformation_rms, self.intensity_jitter
         self.bank, self.truth = grids_with_truth(self.samples, self.side, self.nodes, self.split, *change)
-        if self.reward_type == "dice" and not self.bank.names:
-            raise ValueError("reward_type 'dice' needs masks, of pairs both; there is none")
-        check_labels(self.dice_of, [int(name) for name in self.bank.names])
+        if self.labelled:
+            if self.reward_type == "dice" and not self.bank.names:
+                raise ValueError("reward_type 'dice' needs masks, of pairs both; there is none")
+            check_labels(self.dice_of, [int(name) for name in self.bank.names])
         self.points = ControlPoints(self.control_points, self.axes, self.side, self.nodes)
         multimodal = two_modalities(self.samples) if paired else None
         self.proposer = BSplineProposals(self.scales, self.window, self.axes, self.side, multimodal)
@@ -136,6 +151,13 @@ class FreeForm(Task[State]):
         row = self.with_field(batch.stack([state]), state.field[None], np.zeros(1, np.int64))
         dice = self.bank.dice(row.image, row.field, row.labels)
         return batch.take(replace(row, start_error_mm=self.error_mm(row), start_dice=dice), 0)
+
+    def result(self, state: State) -> DisplacementField:
+        sample = self.samples[number := int(state.image)]
+        to_world = grid_conversions(self.samples, self.bank)[number]
+        return DisplacementField(
+            displacement_px(state.field, self.points.gap, to_world, pixels_of(sample).shape[1:])
+        )
 
     def draw(self, state: State) -> np.ndarray:
         row, line = batch.stack([state]), np.arange(self.side, dtype=float)[None]
@@ -190,7 +212,7 @@ class FreeForm(Task[State]):
     def with_field(self, state: State, field: Array, visited: Array) -> State:
         """The state with another field (B, n, ..., n, d)."""
         after = replace(state, field=field, visited=visited)
-        if self.reward_type == "dice":
+        if self.reward_type == "dice" and self.labelled:
             after = replace(after, dice=self.bank.dice(state.image, field, state.labels))
         return replace(after, proposals=self.propose(after)) if self.moves.proposals else after
 

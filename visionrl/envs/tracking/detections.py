@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -40,7 +41,8 @@ class VideoDetections:
         detector: draws the detections where the sample has none.
 
     Attributes:
-        truth: (T, N, 4) float64, edges in pixels by frame and object; NaN where an object is not in a frame.
+        truth: (T, N, 4) float64, edges in pixels by frame and object; NaN where an object is not in a frame, and where
+            nothing is known of any.
         parts: (T, N) float64, the part of each that is seen; likewise.
         max_detections: how many detections a frame may have.
     """
@@ -51,14 +53,15 @@ class VideoDetections:
             sides,
             detector,
         )  # the bank has the pixels
-        known = np.unique(np.concatenate(list(sample.ids)))
+        self.objects = list(zip(sample.ids or (), sample.boxes or (), strict=True))
+        known = np.unique(np.concatenate([np.zeros(0, int), *(ids for ids, _ in self.objects)]))
         self.truth = np.full((len(sample.frames), max(len(known), 1), 4), np.nan)
         self.parts = np.full(self.truth.shape[:2], np.nan)
-        for time, (ids, boxes) in enumerate(zip(sample.ids, sample.boxes, strict=True)):
+        for time, (ids, boxes) in enumerate(self.objects):
             places = np.searchsorted(known, ids)
             self.truth[time, places] = boxes
             self.parts[time, places] = 1 if sample.visibility is None else sample.visibility[time]
-        simulated = max(len(ids) for ids in sample.ids) + MAX_FALSE
+        simulated = max((len(ids) for ids, _ in self.objects), default=0) + MAX_FALSE
         given = sample.detections
         self.max_detections = simulated if given is None else max(1, *(len(found) for found in given))
 
@@ -80,15 +83,13 @@ class VideoDetections:
             )
         else:
             found = self.sample.detections[frame]
-            shown = match_objects(found, self.truth[frame])
+            shown = match_objects(found, self.truth[frame]) if self.objects else np.full(len(found), -1)
         order = np.argsort(-found[:, 4], kind="stable")
         return found[order], shown[order]
 
     def score(self, start: int, length: int, tracks: Boxes) -> np.ndarray:
         """``CLIP_METRICS`` of the tracks of a clip, frame by frame (identities, boxes): (6,)."""
-        clip = slice(start, start + length)
-        truth = list(zip(self.sample.ids[clip], self.sample.boxes[clip], strict=True))
-        scores = mot_scores(truth, tracks)
+        scores = mot_scores(self.objects[start : start + length], tracks)
         return np.array([scores[name] for name in CLIP_METRICS])
 
 
@@ -124,3 +125,19 @@ def match_objects(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
     shown = np.full(len(found), -1)
     shown[rows[good]] = known[columns[good]]
     return shown
+
+
+def check_labels(samples: Sequence[MotSample], labelled: bool) -> list[MotSample]:
+    """The samples as a task takes them: with identities; or with detections, and without the truth.
+
+    Raises:
+        ValueError: one lacks what is needed.
+    """
+    for sample in samples:
+        if labelled and sample.ids is None:
+            raise ValueError(f"sample {sample.name!r} must have ids and boxes, or labelled must be False")
+        if not labelled and sample.detections is None:
+            raise ValueError(f"sample {sample.name!r} must have detections where labelled is False, got none")
+    if labelled:
+        return list(samples)
+    return [replace(sample, ids=None, boxes=None, visibility=None) for sample in samples]

@@ -11,16 +11,17 @@ from gymnasium import spaces
 
 from visionrl import ops
 from visionrl.banks.videos import frame_bank
-from visionrl.core import Task, arguments, batch, register
+from visionrl.core import Task, arguments, batch, register, results
 from visionrl.core.observables import Image, Vector
 from visionrl.datasets import MotSample
 from visionrl.envs.tracking.decisions import ACTIONS, FEATURES, Clip, Detections, Episode, Tracks, Turn
-from visionrl.envs.tracking.detections import CLIP_METRICS, Detector, VideoDetections
-from visionrl.metrics.mot import boxes_per_frame
+from visionrl.envs.tracking.detections import CLIP_METRICS, Detector, VideoDetections, check_labels
+from visionrl.metrics.mot import MATCH, boxes_per_frame
 from visionrl.ops import Array
 from visionrl.rendering import Canvas
 
 GOOD_HOTA = 0.5  # HOTA that counts as success
+ROOM = 8  # tracks of a video without labels, in detections of its fullest frame
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class State(Turn, Tracks, Detections):
         start: (B,) int64, its frame with which the clip begins.
         length: (B,) int64, frames of the clip; T in all but short videos.
         action_labels: (B, 4) float64, of each action by the truth: 1 right, 0 neutral, -1 wrong.
-        result: (B, 6) float64, ``CLIP_METRICS`` of the clip; 0 until it is over.
+        result: (B, 6) float64, ``CLIP_METRICS`` of the clip; 0 until it is over, and without labels.
     """
 
     item: Array
@@ -99,13 +100,15 @@ class MultiObjectTracking(Task[State]):
 
     def setup(self) -> None:
         samples = self.load()
+        known = check_labels(samples, self.labelled)
         self.bank = frame_bank(samples, self.window, self.channels)
         detector = Detector(self.miss_rate, self.false_positives, self.jitter)
         sides = self.bank.sizes.array[self.bank.first]
-        self.videos = [VideoDetections(*given, detector) for given in zip(samples, sides, strict=True)]
+        self.videos = [VideoDetections(*given, detector) for given in zip(known, sides, strict=True)]
         self.items, longest = len(samples), int(self.bank.lengths.max())
-        self.length = min(self.clip or longest, longest)
+        self.length = min((self.clip if self.labelled else None) or longest, longest)
         self.max_detections = max(video.max_detections for video in self.videos)
+        self.room = self.max_tracks if self.labelled else max(self.max_tracks, ROOM * self.max_detections)
         image = Image(self.bank.channels, self.window)
         self.show(window=image, template=image, features=Vector(FEATURES))
         self.action_space = spaces.Discrete(ACTIONS)
@@ -121,12 +124,12 @@ class MultiObjectTracking(Task[State]):
         shape = (self.length, self.max_detections)
         detections, source = self.videos[item].draw_clip(rng, start, length, shape)
         window, clip = (self.bank.channels, self.window, self.window), self.clip_of(item, start, length)
-        episode = Episode.begin(clip, detections, source, window, self.max_tracks)
+        episode = Episode.begin(clip, detections, source, window, self.room)
         return State(
             item=np.int64(item),
             start=np.int64(start),
             length=np.int64(length),
-            action_labels=np.array(episode.action_labels(), float),
+            action_labels=self.labels_of(episode),
             result=self.outcome(item, start, episode),
             **vars(episode.found),
             **vars(episode.tracks),
@@ -141,7 +144,7 @@ class MultiObjectTracking(Task[State]):
             if not state.finished[row]:
                 episode.decide(int(action[row]))
                 batch.put(turns, row, episode.turn)
-                after.action_labels[row] = episode.action_labels()
+                after.action_labels[row] = self.labels_of(episode)
                 after.result[row] = self.outcome(state.item[row], state.start[row], episode)
         return after
 
@@ -181,14 +184,28 @@ class MultiObjectTracking(Task[State]):
 
         return Clip(video.truth[start : start + length], video.sides, self.patience, look)
 
+    def labels_of(self, episode: Episode) -> np.ndarray:
+        """The label of each action by the truth, (4,); NaN where there is none."""
+        return np.array(episode.action_labels(), float) if self.labelled else np.full(ACTIONS, np.nan)
+
     def outcome(self, item: int, start: int, episode: Episode) -> np.ndarray:
-        """``CLIP_METRICS`` of an episode, (6,); 0 until it is over."""
-        if not episode.turn.finished:
+        """``CLIP_METRICS`` of an episode, (6,); 0 until it is over, and without labels."""
+        if not (episode.turn.finished and self.labelled):
             return np.zeros(len(CLIP_METRICS))
         length = len(episode.clip.truth)
         return self.videos[item].score(start, length, boxes_per_frame(episode.tracks.boxes[:length]))
 
     # -- edge ------------------------------------------------------------------------------------------------------
+    def result(self, state: State) -> results.Tracks:
+        frames, tracks = np.nonzero(~np.isnan(state.boxes[..., 0]))
+        boxes = state.boxes[frames, tracks]
+        found = state.detections[frames]
+        overlap = np.nan_to_num(ops.iou(found[..., :4], boxes[:, None]))
+        best = overlap.argmax(axis=1)[:, None]
+        scores = np.take_along_axis(found[..., 4], best, axis=1)
+        sure = np.where(np.take_along_axis(overlap, best, axis=1) >= MATCH, scores, 0.0)[:, 0]
+        return results.Tracks(frames, tracks + 1, boxes, sure)
+
     def draw(self, state: State) -> np.ndarray:
         (episode,) = self.episodes(batch.stack([state]))
         frame = int(self.bank.first[state.item] + state.start + state.time)

@@ -20,6 +20,8 @@ class State(BoxMoves, BoxScores, ResponseState):
         last: (B,) int64, index of the episode's last frame.
         template: (B, C, w, w) uint8, the window at the start, or when it was updated last; (B, 0) if it is not shown.
         finished: (B,) bool, the last frame is done.
+        path: (B, T, 4) float64, the box with which each frame ended, counted from the video's first; NaN where none is
+            yet; (B, 0, 4) with labels, where nobody asks for it.
     """
 
     image: Array
@@ -27,3 +29,4 @@ class State(BoxMoves, BoxScores, ResponseState):
     last: Array
     template: Array
     finished: Array
+    path: Array

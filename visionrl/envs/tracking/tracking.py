@@ -13,6 +13,7 @@ from visionrl import rewards
 from visionrl.banks.videos import video_bank
 from visionrl.core import Task, arguments, register
 from visionrl.core.observables import Image
+from visionrl.core.results import BoxTrack
 from visionrl.datasets import VideoSample
 from visionrl.envs.tracking.controls import make_control
 from visionrl.envs.tracking.responses import Responses
@@ -25,7 +26,7 @@ from visionrl.metrics.tracking import (
     tracking_metrics,
     update_scores,
 )
-from visionrl.ops import Array, xp_of
+from visionrl.ops import Array, DeviceTable, xp_of
 from visionrl.rendering import Canvas
 
 GOOD_IOU = 0.7  # overlap that earns the reward of a clip, a frame, or an update
@@ -126,10 +127,14 @@ class Tracking(Task[State]):
             )
         if self.response_side % 2:
             raise ValueError(f"response_side must be even, got {self.response_side}")
-        self.bank = video_bank(self.load(), self.window, self.channels)
+        self.bank = video_bank(self.load(), self.window, self.channels, self.labelled)
         side = self.response_side * ("response" in self.views)
         self.responses = Responses(side, self.bank.pyramid, control.wide)
-        self.items = len(self.bank.first) * STARTS[self.start]
+        self.span = (self.clip, self.start) if self.labelled else (None, "first")  # of files: all of it
+        self.items = len(self.bank.first) * STARTS[self.span[1]]
+        longest = 0 if self.labelled else int(self.bank.lengths.max())
+        self.times = DeviceTable(np.arange(longest))
+        self.time = DeviceTable(np.concatenate([np.arange(length) for length in self.bank.lengths]))
         image = Image(self.bank.channels, self.window)
         self.show(
             window=image if "window" in self.views else None,
@@ -144,12 +149,13 @@ class Tracking(Task[State]):
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
-        video, part = divmod(int(item), STARTS[self.start])
+        clip, start = self.span
+        video, part = divmod(int(item), STARTS[start])
         first, length = int(self.bank.first[video]), int(self.bank.lengths[video])
         seen = self.bank.seen.array[first : first + length]
-        begins, ends = episode_span(rng, seen, self.clip, self.start, part)
+        begins, ends = episode_span(rng, seen, clip, start, part)
         truth = self.bank.boxes.array[first + begins]
-        box = perturb_box(truth, part) if self.start == "spatial" else truth
+        box = perturb_box(truth, part) if start == "spatial" else truth
         frame = np.array([first + begins])
         return State(
             image=np.int64(video),
@@ -157,6 +163,7 @@ class Tracking(Task[State]):
             last=np.int64(first + ends),
             template=self.look(frame, box[None])[0] if "template" in self.views else np.zeros(0, np.uint8),
             finished=np.False_,
+            path=np.full((len(self.times.array), 4), np.nan),
             **vars(self.controller.start(box)),
             **vars(start_scores(box, truth)),
             **vars(self.responses.start(frame, box[None])),
@@ -175,6 +182,7 @@ class Tracking(Task[State]):
             frame=frame,
             template=self.templates(state, action, moved.box),
             finished=finished,
+            path=self.extend_path(state, moved.box, over & ~state.finished),
             **vars(moved),
             **vars(update_scores(state, moved.box, truth, over, self.bank.seen.rows(frame))),
             **self.responses.update(state, (state.frame, moved.box), frame, learn),
@@ -218,11 +226,21 @@ class Tracking(Task[State]):
         renew = self.controller.updates(action)[:, None, None, None]
         return xp_of(box).where(renew, self.look(state.frame, box), state.template)
 
+    def extend_path(self, state: State, box: Array, over: Array) -> Array:
+        """The boxes of all frames, (B, T, 4), once those of the present frames are done where ``over``."""
+        if self.labelled:
+            return state.path
+        now = self.times.on(state.frame)[None, :] == self.time.rows(state.frame)[:, None]
+        return xp_of(box).where((now & over[:, None])[..., None], box[:, None, :], state.path)
+
     def look(self, frame: Array, box: Array) -> Array:
         """The window around boxes of frames, (B, C, w, w)."""
         return self.bank.windows(frame, box, self.context)
 
     # -- edge ------------------------------------------------------------------------------------------------------
+    def result(self, state: State) -> BoxTrack:
+        return BoxTrack(state.path[: int(np.sum(~np.isnan(state.path[:, 0])))])
+
     def draw(self, state: State) -> np.ndarray:
         frame = int(state.frame)
         canvas = Canvas(self.bank.image(frame).transpose(2, 0, 1))

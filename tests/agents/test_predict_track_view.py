@@ -11,11 +11,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from visionrl.agents.prediction import agent as agents
 from visionrl.agents.prediction import track as module
-from visionrl.agents.prediction.track import TrackedTask, by_policy, track
-from visionrl.agents.prediction.track_view import FrameView, draw_view, fit_zoom, inset, live_window
+from visionrl.agents.prediction.agent import Agent, classical
+from visionrl.agents.prediction.films import FilmOptions
+from visionrl.agents.prediction.inputs import inputs_of
+from visionrl.agents.prediction.predict import predict_files
+from visionrl.agents.prediction.track_view import (
+    FrameView,
+    TrackedTask,
+    draw_view,
+    fit_zoom,
+    inset,
+    live_window,
+)
 from visionrl.cli import main as cli
-from visionrl.core import batch, make_task
+from visionrl.core import make_task
 from visionrl.datasets import VideoSample
 from visionrl.rendering import PALETTE
 
@@ -36,6 +47,9 @@ class Right:
 
     def reset(self) -> None:
         self.made = 0
+
+    def keep(self, rows: np.ndarray) -> None:
+        assert not rows.any()
 
     def __call__(self, seen: Any, task: Any, state: Any) -> np.ndarray:
         self.made += 1
@@ -59,10 +73,20 @@ def video(tmp_path: Path) -> Path:
     return folder
 
 
+def script(choices: int = STEPS + 1, **kwargs: Any) -> Agent:
+    """The script as an agent."""
+    return Agent(TRACKING, Right(choices), kwargs or PIXELS, name="scripted")
+
+
 @pytest.fixture
 def scripted(monkeypatch: Any) -> None:
-    """``track`` follows by the script instead of an agent that is loaded."""
-    monkeypatch.setattr(module, "tracker", lambda agent, device: (by_policy(Right()), PIXELS))
+    """The command follows by the script instead of an agent that is loaded."""
+    monkeypatch.setattr(agents, "load_agent", lambda name, device: script())
+
+
+def track(agent: Agent, video: Path, out: Path, **options: Any) -> None:
+    """Follow the object of the pictures."""
+    predict_files(agent, inputs_of([str(video)], VideoSample, (10, 20, 24, 24)), out, **options)
 
 
 @pytest.fixture
@@ -81,11 +105,18 @@ def near(picture: np.ndarray, colour: str, tolerance: int = 0) -> np.ndarray:
 def watched(choices: int, kwargs: dict[str, Any]) -> list[FrameView]:
     """What is noted of the script on the pictures."""
     sample = VideoSample(pictures(), np.tile(BOX, (LENGTH, 1)))
-    task = make_task(TRACKING, data=[sample], clip=None, split="test", **kwargs)
     told: list[FrameView] = []
-    start = batch.stack([task.sample(np.random.default_rng(0), 0)])
-    by_policy(Right(choices))(TrackedTask(task, told.append), start)
+
+    def noted(task: Any) -> Any:
+        def note(looked: FrameView) -> bool:
+            told.append(looked)
+            return True
+
+        return TrackedTask(task, note)
+
+    result: Any = script(choices, **kwargs).predict_sample(sample, watched=noted).result
     assert [looked.number for looked in told] == list(range(LENGTH))
+    np.testing.assert_array_equal(result.boxes, [looked.box for looked in told])
     return told
 
 
@@ -114,11 +145,13 @@ def test_a_filter_searches_a_square_of_four_sides() -> None:
 
 
 def test_a_classical_method_has_no_looks(video: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    told = []
-    monkeypatch.setattr(
-        module, "TrackedTask", lambda task, tell: TrackedTask(task, lambda at: (told.append(at), tell(at)))
-    )
-    track("template matching", video, (10, 20, 24, 24), tmp_path / "a.csv")
+    told: list[FrameView] = []
+
+    def noted(task: Any, tell: Any) -> Any:
+        return TrackedTask(task, lambda at: (told.append(at), tell(at))[1])  # type: ignore[func-returns-value]
+
+    monkeypatch.setattr(module, "TrackedTask", noted)
+    track(classical(TRACKING, "template matching"), video, tmp_path / "a", pictures=False)
     assert len(told) == LENGTH
     assert not any(looked.boxes or looked.squares or looked.window is not None for looked in told)
 
@@ -149,9 +182,9 @@ def test_lines_keep_their_strength_in_large_frames(factor: int, thin: int, stron
     assert near(small, "look")[112].sum() == 2 and near(small, "agent")[112].sum() == 6
 
 
-def test_the_film_shows_the_trail(video: Path, tmp_path: Path, scripted: None) -> None:
-    _, film = track("scripted", video, (10, 20, 24, 24), tmp_path / "a.gif")
-    with Image.open(film) as shown:
+def test_the_film_shows_the_trail(video: Path, tmp_path: Path) -> None:
+    track(script(), video, tmp_path / "a")
+    with Image.open(tmp_path / "a" / "video.gif") as shown:
         shown.seek(2)
         picture = np.asarray(shown.convert("RGB"))
     assert picture.shape == (240, 480, 3)
@@ -207,22 +240,23 @@ def test_ending_early_keeps_what_is_done(
             pygame.event.post(wanted[how])
 
     monkeypatch.setattr(pygame.display, "flip", third)
-    out = tmp_path / "a.gif"
-    cli.main(["track", "scripted", str(video), "--box", "10,20,24,24", "--live", "--out", str(out)])
-    assert (
-        f"wrote {tmp_path / 'a.csv'}, {out}; stopped at frame 2, the last is 5\n" in capsys.readouterr().out
-    )
+    out = tmp_path / "a"
+    cli.main(["predict", "scripted", str(video), "--box", "10,20,24,24", "--live", "--out", str(out)])
+    said = f"1 of 1 files; results in {out}; {video} stopped at frame 2, the last is 5\n"
+    assert said in capsys.readouterr().out
     assert len(flips) == 3 and not pygame.display.get_init()
-    table = np.loadtxt(tmp_path / "a.csv", delimiter=",", skiprows=1)
+    table = np.loadtxt(out / "video.csv", delimiter=",", skiprows=1)
     np.testing.assert_allclose(table[:, 0], [0, 1, 2])
     np.testing.assert_allclose(table[:, 1], 10 + 2 * STEPS * np.arange(1, 4))
-    with Image.open(out) as shown:
+    assert len((out / "video.otb.txt").read_text().splitlines()) == 3
+    with Image.open(out / "video.gif") as shown:
         assert shown.n_frames == 3
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.gif", "video"]
+    names = ["predictions.jsonl", "video.csv", "video.gif", "video.mot.txt", "video.otb.txt"]
+    assert sorted(path.name for path in out.iterdir()) == names
 
 
 def test_the_window_shows_the_frame_the_looks_and_the_agents_view(
-    pygame: Any, video: Path, tmp_path: Path, scripted: None
+    pygame: Any, video: Path, tmp_path: Path
 ) -> None:
     shown = []
 
@@ -231,7 +265,9 @@ def test_the_window_shows_the_frame_the_looks_and_the_agents_view(
             surface = pygame.display.get_surface()
             shown.append(pygame.surfarray.array3d(surface).transpose(1, 0, 2))
 
-    (table,) = track("scripted", video, (10, 20, 24, 24), tmp_path / "a.csv", fps=1000, live=True, tell=tell)
+    with live_window(1000) as show:
+        track(script(), video, tmp_path / "a", pictures=False, films=FilmOptions(show=show, tell=tell))
+    table = tmp_path / "a" / "video.csv"
     assert len(table.read_text().splitlines()) == LENGTH + 1 and len(shown) == LENGTH - 1
     looks = watched(STEPS + 1, PIXELS)
     for number, picture in enumerate(shown):
@@ -255,7 +291,7 @@ def test_without_a_display_it_says_so_first(tmp_path: Path, monkeypatch: Any, ca
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stopped:
-        cli.main(["track", "nobody", "no-video", "--box", "20,30,24,24", "--live", "--out", "new/a.gif"])
+        cli.main(["predict", "nobody", "no-video", "--box", "20,30,24,24", "--live", "--out", "new/a"])
     assert stopped.value.code == 2
     errors = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
     assert errors == ["error: live must not be asked for without a window: there is no display"]
@@ -275,6 +311,23 @@ def test_a_display_that_does_not_answer_is_an_error(pygame: Any, monkeypatch: An
     assert not pygame.display.get_init()
 
 
-def test_only_the_window_needs_pygame(video: Path, tmp_path: Path, scripted: None, monkeypatch: Any) -> None:
+def test_only_the_window_needs_pygame(video: Path, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setitem(sys.modules, "pygame", None)
-    assert len(track("scripted", video, (10, 20, 24, 24), tmp_path / "a.gif")) == 2
+    track(script(), video, tmp_path / "a")
+    assert (tmp_path / "a" / "video.gif").exists()
+
+
+def test_only_videos_are_live(pygame: Any, tmp_path: Path, capsys: Any) -> None:
+    line = [
+        "predict",
+        "landmarks3d-chest",
+        str(tmp_path),
+        "--live",
+        "--out",
+        str(tmp_path / "a"),
+        "--device",
+        "cpu",
+    ]
+    with pytest.raises(SystemExit):
+        cli.main(line)
+    assert "live must not be asked for with visionrl/LandmarkLocalization3D-v0" in capsys.readouterr().err

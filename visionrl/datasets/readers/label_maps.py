@@ -1,0 +1,74 @@
+"""Label maps that look like labels: the grey levels of a soft edge are none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from visionrl.datasets.readers.files import read_greys
+
+VOID = 255
+SCALED = 64  # labels from here on may be grey levels
+
+
+def labels_of(mask: np.ndarray, file: Path, palette: bool = False) -> list[int]:
+    """The labels > 0 of a mask; 255 is no object beside smaller ones (void, as in DAVIS 2017).
+
+    Args:
+        mask: (H, W) integers.
+        file: for the message.
+        palette: they are indices into a palette, which cannot have soft edges.
+
+    Raises:
+        ValueError: they look like grey levels.
+    """
+    values = [int(value) for value in np.unique(mask) if value]
+    others = [value for value in values if value != VOID]
+    if not palette:
+        refuse_soft_edges(mask, file)
+    return others if others and (palette or max(others) < VOID // 2) else values
+
+
+def refuse_soft_edges(labels: np.ndarray, file: Path) -> None:
+    """Refuses a label map in which most values are thin seams between others, as resizing or JPEG leaves them.
+
+    Args:
+        labels: (H, W) or (D, H, W) integers.
+        file: for the message.
+
+    Raises:
+        ValueError: it looks so.
+    """
+    from scipy.ndimage import maximum_filter, minimum_filter
+
+    values = np.unique(labels[labels > 0])
+    if (
+        len(values) < 2
+        or values[-1] < SCALED
+        or values[-1] > VOID
+        or (labels.ndim == 3 and values[-1] != VOID)
+    ):
+        return
+    inner = labels[minimum_filter(labels, 3) == maximum_filter(labels, 3)]
+    solid = np.intersect1d(values, inner)
+    thin = np.setdiff1d(values, solid)
+    if len(thin) and (values[-1] == VOID or len(thin) >= len(solid)) and not np.array_equal(thin, [VOID]):
+        few = ", ".join(map(str, thin[:8].tolist())) + (", ..." if len(thin) > 8 else "")
+        raise ValueError(
+            f"{file} must hold labels, it looks like soft edges: the values {few} are nowhere 3 pixels wide; "
+            "threshold it"
+        )
+
+
+def read_label_map(file: Path) -> np.ndarray:
+    """(H, W) integer labels of an image: palette indices or greys.
+
+    Raises:
+        ValueError: it is no such image, or has soft edges.
+    """
+    labels = read_greys(file, "label map", grey_rgb=True)
+    if labels.dtype == bool:
+        labels = labels.astype(np.uint8)
+    refuse_soft_edges(labels, file)
+    return labels
