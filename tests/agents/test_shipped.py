@@ -11,12 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
-from visionrl.agents import TrainConfig, agent_policy, evaluate, load_model, train
+from visionrl.agents import TrainConfig, agent_policy, evaluate, load_agent, load_model, train
 from visionrl.agents.shipped import HOME, Shipped, shipped_agents
 from visionrl.agents.training.card import card
 from visionrl.agents.training.saving import fill_state_dict, folder_of, ship
 from visionrl.cli.main import main
+from visionrl.datasets import VolumeSample
+from visionrl.datasets.embedded.chest import chest_ct
+from visionrl.datasets.embedded.volumes import chest_scan
+from visionrl.datasets.readers.scan_grid import to_grey
 
 NAMES = sorted(path.name for path in HOME.iterdir() if (path / "config.json").is_file())
 
@@ -35,6 +40,20 @@ def test_the_one_for_the_chest_is_as_good_as_stated() -> None:
     found = evaluate(config.env, agent_policy(model), split="val", episodes=32, env_kwargs=config.env_kwargs)
     assert np.median(found["error_mm"]) < 4 and found["error_mm"].mean() < 4.5
     assert found["is_success"].mean() > 0.95
+
+
+def test_the_one_for_the_chest_finds_its_structures_in_a_finer_scan_in_hounsfield_units() -> None:
+    """A CT of 1.33 mm, as hospitals have them, with the tone of a reader of files: 4.5 mm on average, 81 without its
+    spacing.
+    """
+    ct, truth = chest_ct(), chest_scan().points
+    fine = ndimage.zoom(ct.volume.astype(np.float32), 3, order=1, grid_mode=True, mode="nearest")
+    sample = VolumeSample(to_grey(fine, Path("ct"))[None], np.full(3, ct.spacing_mm[0] / 3))
+    found: Any = load_agent("landmarks3d-chest", "cpu").predict(sample)
+    assert len(found.points) == 8
+    places = {name: (np.array(at) + 0.5) / 3 - 0.5 for name, at in found.points.items()}  # voxels of 4 mm
+    errors = {name: 4 * np.linalg.norm(at - truth[name][::-1]) for name, at in places.items()}
+    assert np.mean([*errors.values()]) < 6, errors
 
 
 def test_a_run_is_shipped_and_loaded(tmp_path: Path) -> None:
