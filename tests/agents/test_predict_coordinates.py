@@ -28,7 +28,7 @@ from visionrl.datasets.readers.scan_points import read_points
 
 ENDINGS = (".nii.gz", ".nrrd", ".mha")
 SIGMA = 3.0  # of the blob, millimetres or pixels
-ALL = {"target": ["spot"], "scales": [1], "step_sizes": [1]}
+ALL = {"target": ["spot"], "scales": [1], "step_sizes": [1], "margin": 0.49}  # episodes start in the middle
 FORMATS = {".nii.gz": "nifti", ".nrrd": "nrrd", ".mha": "mha"}
 turns = st.tuples(*[st.floats(-0.3, 0.3)] * 3)
 # what PIL does to turn an image of each EXIF orientation upright, and its inverse
@@ -50,12 +50,16 @@ def centroid(pixels: np.ndarray) -> np.ndarray:
 
 
 def to_the_spot(task: Any, state: Any) -> Any:
-    """Move to the middle of what is bright in the window, which shows the whole image."""
-    window = task.windows(state)[0].max(axis=0)
-    while window.ndim > task.axes:
-        window = window[0]
-    place = np.rint(state.position[0]) + centroid(window) - task.window // 2
-    return replace(state, position=place[None])
+    """Move to the middle of what is bright in the window, twice: the second shows all of it."""
+    for _ in range(2):
+        window = task.windows(state)[0].max(axis=0)
+        while window.ndim > task.axes:
+            window = window[0]
+        place = np.rint(state.position[0]) + centroid(window) - task.window // 2
+        trail = state.trail.copy()
+        trail[:, -1] = place  # volumes show its end
+        state = replace(state, position=place[None], trail=trail)
+    return state
 
 
 def seeker(env: str, window: int, **more: Any) -> Agent:

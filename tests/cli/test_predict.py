@@ -107,8 +107,8 @@ def test_a_broken_file_is_reported_and_the_others_go_on(
     said = capsys.readouterr()
     assert said.out.startswith("4 of 6 files; ")
     first, second = said.err.splitlines()
-    assert first == (
-        f"failed: {images}/broken.png: image file {images}/broken.png is truncated or no image: its kind is not known"
+    assert first.startswith(
+        f"failed: {images}/broken.png: image file {images}/broken.png is truncated or no image"
     )
     assert second.startswith(f"failed: {images}/half.png: ")
     assert len(lines(tmp_path / "out")) == 4

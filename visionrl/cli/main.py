@@ -11,7 +11,7 @@ from visionrl.core import UnknownArgumentError, did_you_mean
 
 # name -> summary; each is a class of that name in a module of that name, imported when it is used
 COMMANDS = {
-    "list": "The tasks there are.",
+    "list": "The tasks there are, or the trained agents that come with the library.",
     "show": "A task's rules, arguments, spaces, papers' presets and classical baselines.",
     "play": "Play a task by keyboard; without a display or pygame, write a film of the expert instead.",
     "train": "Train an agent, compare it with the baselines on the test split, save it.",

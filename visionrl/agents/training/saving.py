@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from visionrl.agents.imitation.scorer import Scorer
 from visionrl.agents.networks.device import check_device
 from visionrl.agents.networks.frozen_features import OnImages, on_images
 from visionrl.agents.networks.loading import load_state, no_larger_than, read_state
-from visionrl.agents.shipped import HOME
+from visionrl.agents.shipped import CARD, HOME
 from visionrl.agents.training.algo_args import check_algo_args
+from visionrl.agents.training.card import NO_LIMITS, card
 from visionrl.agents.training.config import TrainConfig
 from visionrl.agents.training.models import (
     REPLAYING,
@@ -27,7 +28,7 @@ from visionrl.agents.training.models import (
     model_kwargs,
     policy_of,
 )
-from visionrl.agents.training.run_files import folder_of, read_config, write_json
+from visionrl.agents.training.run_files import folder_of, read_config, read_json, write_json, write_text
 from visionrl.backbones._weights import write_tensors
 from visionrl.rendering import replacing
 
@@ -131,13 +132,26 @@ def empty_model(
     return model
 
 
-def ship(run: str | Path, name: str, home: Path = HOME) -> Path:
-    """Write a finished run as an agent to come with the library; returns its folder. The command stays the run's."""
-    about = json.loads((Path(run) / "config.json").read_text())
-    state = read_state(Path(run) / "policy.pt")
-    folder = home / name
+def ship(
+    run: str | Path, name: str, home: Path = HOME, *, summary: str = "", limits: Sequence[str] = ()
+) -> Path:
+    """Write a finished run as an agent to come with the library, with its card; returns its folder.
+
+    Args:
+        run: the run's folder; the card takes data, command, seed and figures from it.
+        name: of the agent.
+        home: the folder of all such agents.
+        summary: what the agent does, a sentence; empty: the name of its task.
+        limits: what it cannot do, a sentence each.
+    """
+    run, folder = Path(run), home / name
+    about = read_json(run / "config.json")
+    metrics = read_json(run / "metrics.json") if (run / "metrics.json").is_file() else None
+    state = read_state(run / "policy.pt")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", {**about, "config": {**about["config"], "name": name, "out": "runs"}})
+    summary = summary or f"An agent of {about['config']['env']}."
+    write_text(folder / CARD, card(name, about, metrics, summary, limits or NO_LIMITS))
     kept = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
     with replacing(folder / "policy.pt") as part:
         write_tensors(part, {key: value for key, value in kept.items() if TARGET not in key})
