@@ -20,6 +20,7 @@ from visionrl.core import batch, make_task
 from visionrl.datasets import ImageSample, load
 
 DETECTION, HIERARCHICAL = "visionrl/Detection-v0", "visionrl/HierarchicalDetection-v0"
+EDGES = ("xmin", "ymin", "xmax", "ymax")
 SMALL: dict[str, Any] = {
     "window": 16,
     "max_side": 64,
@@ -106,11 +107,18 @@ def test_an_agent_of_training_mode_is_shown_the_whole_image() -> None:
     np.testing.assert_array_equal(agent.predict(pixels()).boxes, AGENTS[DETECTION].predict(pixels()).boxes)
 
 
-def test_a_classical_method_needs_no_labels() -> None:
-    agent = classical(DETECTION, "sliding templates")
-    sample = load("objects", kind=ImageSample, split="test")[0]
+def test_a_classical_method_needs_no_labels(tmp_path: Path) -> None:
+    for k in range(6):
+        Image.fromarray(pixels(k)).save(tmp_path / f"{k}.png")
+        edges = "".join(
+            f"<{key}>{value + k}</{key}>" for key, value in zip(EDGES, (20, 10, 70, 60), strict=True)
+        )
+        one = f"<object><name>cat</name><bndbox>{edges}</bndbox></object>"
+        (tmp_path / f"{k}.xml").write_text(f"<annotation><filename>{k}.png</filename>{one}</annotation>")
+    agent = classical(DETECTION, "sliding templates", f"voc:{tmp_path}")
+    sample = load(f"voc:{tmp_path}", kind=ImageSample, split="test")[0]
     found, bare = agent.predict(sample), agent.predict(sample.image.transpose(1, 2, 0))
-    assert len(found.boxes) and found.to_json() == bare.to_json()
+    assert len(found.boxes) and set(found.labels) == {"cat"} and found.to_json() == bare.to_json()
 
 
 def predicted(folder: Path, out: Path, **more: Any) -> Any:

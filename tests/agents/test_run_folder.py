@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -174,6 +175,17 @@ def test_what_was_killed_before_its_config_was_written_begins_anew(photos: Path,
     cli.main(line(photos, tmp_path))
     assert json.loads((tmp_path / "r" / "splits.json").read_text())["train"]
     assert not [path for path in (tmp_path / "r").iterdir() if path.name.startswith(".")]
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_data_are_loaded(
+    photos: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "make_training_env", None)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(SystemExit):
+        cli.main(line(photos, tmp_path / "new"))
+    assert f"out must be in a folder that can be written, {tmp_path} can not" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_folder_has_the_presets_name() -> None:

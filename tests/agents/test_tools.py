@@ -215,5 +215,5 @@ def test_the_commands_of_the_page_are_understood() -> None:
 
 def test_names_say_which_tools_were_used() -> None:
     config = TrainConfig(env=LANDMARK, guided=True, clone_steps=5, attention="soft", curriculum=0.5)
-    assert config.folder.name == "LandmarkLocalization-v0-small-dqn-small-guided-clone-curriculum-soft-s0"
+    assert config.folder.name == "LandmarkLocalization-v0-cpu-dqn-small-guided-clone-curriculum-soft-s0"
     assert resolve(config).algo_kwargs["exploration_final_eps"] == 0.05

@@ -92,7 +92,7 @@ def whole(
 
 def test_the_runs_folder(whole: TrainConfig) -> None:
     run = whole.folder
-    assert run.name == f"LandmarkLocalization-v0-small-{whole.algo}-small-s0"
+    assert run.name == f"LandmarkLocalization-v0-cpu-{whole.algo}-small-s0"
     found = {path.name for path in run.iterdir()}
     assert found == {
         *(

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from visionrl import load_agent
 from visionrl.agents import TrainConfig, train
 from visionrl.cli import main as cli
 
@@ -61,6 +62,8 @@ def test_an_agent_learns_by_similarity_and_is_compared_by_it(folder: Path, monke
     assert rows["ECC"]["similarity"]["value"] > rows["ECC"]["similarity_start"]["value"] + 0.1, rows["ECC"]
     for row in rows.values():
         assert "is_success" not in row and "tre_px" not in row
+    found: Any = load_agent(run).predict(folder / "0" / "fixed.png", folder / "0" / "moving.png")
+    assert found.matrix.shape == (2, 3) and np.isfinite(found.matrix).all()
 
 
 def test_imitation_and_rewards_that_need_the_truth_are_refused(folder: Path) -> None:

@@ -248,7 +248,7 @@ def test_the_template_is_part_of_what_a_tracker_sees(tmp_path: Path, capsys: Any
     (["resnet18", "--image", "PHOTO", "--method", "deconv"], "the network must be a chain"),
     (["FOLDER"], "config.json"),
     (["FOLDER", "--pretrained"], "weights and pretrained are for a backbone"),
-    (["small", "--image", "TEXT"], "cannot identify image file"),
+    (["small", "--image", "TEXT"], "is truncated or no image"),
 ])  # fmt: skip
 def test_wrong_arguments_are_one_line(
     args: list[str], words: str, photo: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch

@@ -198,8 +198,8 @@ TRAINING = {
     f"{TRAIN} --env-args split=test": "split",
     f"{TRAIN} --env-args num_envs=3": "num_envs, an option of its own: --num-envs",
     f"{TRAIN} --env-args max_episode_steps=x": "max_episode_steps",
-    f"{TRAIN} --env Detection-v0 --train-args augmnt=true": "did you mean 'augment'?",
-    f"{TRAIN} --env Detection-v0 --train-args augment=maybe": "augment must be",
+    f"{TRAIN} --env Detection-v0 --train-args mde=training": "did you mean 'mode'?",
+    f"{TRAIN} --env Detection-v0 --train-args mode=maybe": "mode must be",
     f"{TRAIN} --train-args split=val": "split",
     "train --out {home} --name points": "points exists",
     "train --out {home} --name text.txt": "text.txt exists",
@@ -314,6 +314,30 @@ PREDICT = {
     "predict --env Tracking-v0 'median flow' {home}/clip --box 1,1,9,9 --device cuda": "device must be",
     "predict --env Tracking-v0 'median flow' {home}/clip --box 1,1,9,9 --device moon": "device must be",
 }
+PREDICT |= {
+    "predict": "agent",
+    "predict {home}/nowhere {home}/image.png": "config.json",
+    "predict landmark3d-chest {home}/image.png": "did you mean 'landmarks3d-chest'?",
+    "predict {home}/half_run {home}/image.png": "policy.pt",
+    "predict {home}/image.png {home}/image.png": "image.png",
+    "predict {home}/half_run {home}/image.png --seed -1": "seed must be",
+    "predict {home}/half_run {home}/image.png --out {home}/text.txt/out": "text.txt",
+    "predict 'prior + mean templat' {home}/image.png --env LandmarkLocalization-v0": "did you mean 'prior + mean",
+    "predict nothing {home}/image.png --env Chess-v0": "env must be one of",
+    "predict landmarks3d-chest {home}/empty": "must hold scans",
+    "predict landmarks3d-chest {home}/nowhere.nii.gz": "nowhere.nii.gz",
+    "predict landmarks3d-chest nifti:{home}/nowhere": "nowhere",
+    "predict landmarks3d-chest {home}/empty --device moon": "device must be",
+    "predict landmarks3d-chest": "files must be one or more files",
+}
+EXPORT = {
+    "export": "agent",
+    "export {home}/nowhere --onnx {home}/a.onnx": "config.json",
+    "export landmarks3d-chest": "onnx",
+    "export landmarks3d-chest --onnx {home}/text.txt": "text.txt",
+    "export landmarks3d-chest --onnx {home}/text.txt/a.onnx": "text.txt",
+    "export landmarks3d-chest --onnx {home}/empty --overwrite": "empty",
+}
 EXPLAIN = {
     "explain": "subject must be given",
     "explain resnt18 --image {home}/image.png": "did you mean 'resnet18'?",
@@ -352,14 +376,7 @@ LINES = {
     **{f"{TRAIN} --algo dqn --algo-args {pair}": words for pair, words in DQN_ARGS.items()},
     **{f"{TRAIN} --algo ppo --algo-args {pair}": words for pair, words in PPO_ARGS.items()},
     **PREDICT,
+    **EXPORT,
     **EXPLAIN,
 }
-PROCESSES = [
-    "trian",
-    "show Chess-v0",
-    f"{TRAIN} --seed -1",
-    f"{TRAIN} --device cuda",
-    "show",
-    "evaluate --evn Tracking-v0",
-    f"evaluate {LANDMARK} --split holdout",
-]
+PROCESSES = ["trian", "show", f"{TRAIN} --seed -1", f"evaluate {LANDMARK} --split holdout"]

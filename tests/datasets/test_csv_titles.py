@@ -136,3 +136,11 @@ def test_pictures_of_one_stem_keep_their_suffix(tmp_path):
         Image.fromarray(np.full((9, 9), 90, np.uint8)).save(tmp_path / name)
     (tmp_path / "points.csv").write_text("image,x,y\na.png,1,2\na.bmp,3,4\n")
     assert [s.name for s in load(f"csv:{tmp_path}", kind=ImageSample, split="all")] == ["a.png", "a.bmp"]
+
+
+def test_paths_of_windows_are_paths(tmp_path):
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(np.full((9, 9), 90, np.uint8)).save(tmp_path / "photos" / "a.png")
+    (tmp_path / "points.csv").write_text("image,x,y\nphotos\\a.png,1,2\n")
+    (sample,) = load(f"csv:{tmp_path}", kind=ImageSample, split="all")
+    assert sample.name == "photos/a"

@@ -107,3 +107,17 @@ def test_a_path_of_a_pair_outside_of_the_folder_is_refused(tmp_path):
     (tmp_path / "set/pairs.csv").write_text("fixed,moving\n../a.png,b.png\n")
     with pytest.raises(ValueError, match=r"pairs.csv, line 2: .*a.png must lie in the data set's folder"):
         load(f"pairs:{tmp_path / 'set'}", kind=PairSample, split="all")
+
+
+def test_titles_of_point_files_of_pairs_are_heeded(tmp_path):
+    for side, header in (("fixed", "name,Row,Col"), ("moving", "name,x,y")):
+        Image.fromarray(np.full((20, 20), 90, np.uint8)).save(tmp_path / f"{side}.png")
+        (tmp_path / f"{side}.csv").write_text(f"{header}\ntip,3,9\n")
+    (pair,) = load(f"pairs:{tmp_path}", kind=PairSample, split="all")
+    assert (pair.fixed_points.tolist(), pair.moving_points.tolist()) == ([[9, 3]], [[3, 9]])
+    (tmp_path / "fixed.csv").write_text("name,a,b\ntip,3,9\n")
+    clear_cache()
+    with pytest.raises(
+        ValueError, match=r"fixed.csv must have a header with x and y \(or col and row\), got 'name,a,b'"
+    ):
+        load(f"pairs:{tmp_path}", kind=PairSample, split="all")

@@ -342,7 +342,7 @@ BAD_SPLIT_FILES = {
     "names 1 that the data set lacks: 'z'; it has 'a', 'a_1'": {"train": ["a", "b", "c", "z"]},
     "must name every sample, but misses 1: 'c'": {"train": ["a"], "test": ["b"]},
     "'b' stands twice, in train and test": {"train": ["a", "b"], "test": ["b", "c"]},
-    "must be train, val or test, got 'valid'": {"valid": ["a", "b", "c"]},
+    "must be train, val or test, got 'invalid'": {"invalid": ["a", "b", "c"]},
     "subject must share a split, got train and test for subject 'a'": {
         "train": ["a_1"],
         "test": ["a_2", "b", "c"],

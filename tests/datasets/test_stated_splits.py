@@ -169,3 +169,10 @@ def test_a_yaml_may_state_several_folders_for_a_split(tmp_path):
     yolo(tmp_path, ["a/1", "b/2", "c/3"])
     put(tmp_path / "data.yaml", "names: [cat]\ntrain: [a, b]\nval: c\n")
     assert names(f"yolo:{tmp_path}", "train") == ["train/1", "train/2"]
+
+
+def test_split_files_know_the_same_words(tmp_path):
+    otb(tmp_path)
+    put(tmp_path / "cut.csv", "name,Split\na,Training\nb,valid\nc,TEST\nd,train\n")
+    found = load(f"otb:{tmp_path}", kind=VideoSample, split="train", split_file=str(tmp_path / "cut.csv"))
+    assert [sample.name for sample in found] == ["a", "d"]

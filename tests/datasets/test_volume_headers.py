@@ -175,6 +175,27 @@ def test_folders_of_scans_are_known_in_any_case(tmp_path, folders):
     assert list(read(f"nifti:{tmp_path}")[0].points) == ["label_1"]
 
 
+NESTED = {
+    "a folder a patient": (("p1/ct.nii.gz", "p1/label.nii.gz"), ["p1"]),
+    "modalities": (("p1/p1_t1.nii.gz", "p1/p1_t2.nii.gz", "p1/p1_seg.nii.gz"), ["p1/p1_t1", "p1/p1_t2"]),
+    "BIDS": (("p1/anat/p1_T1w.nii.gz", "p1/anat/p1_dseg.nii.gz"), ["p1/anat"]),
+    "folders in folders": (("p1/images/a.nii.gz", "p1/labels/a.nii.gz"), ["p1"]),
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_scans_in_folders_below_are_found_with_their_label_map(tmp_path, name):
+    files, names = NESTED[name]
+    labels = np.zeros(VOXELS.shape, np.uint8)
+    labels[3:6, 3:6, 3:6] = 1
+    for file in (tmp_path / file for file in files):
+        nifti(file.parent, file.name, labels if file == tmp_path / files[-1] else VOXELS, points="")
+    samples = read(f"nifti:{tmp_path}")
+    assert [(s.name, s.subject, list(s.points)) for s in samples] == [
+        (one, "p1", ["label_1"]) for one in names
+    ]
+
+
 def itk(folder, name, compressed=False):
     folder.mkdir(parents=True, exist_ok=True)
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(VOXELS), str(folder / name), compressed)

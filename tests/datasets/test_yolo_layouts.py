@@ -95,3 +95,34 @@ def test_pictures_of_one_stem_keep_their_suffix(tmp_path):
     Image.fromarray(np.full((100, 200, 3), 50, np.uint8)).save(tmp_path / "images/train/a.jpg")
     found = load(data, kind=ImageSample, split="train")
     assert [(sample.name, len(sample.boxes)) for sample in found] == [("train/a.jpg", 1), ("train/a.png", 1)]
+
+
+@pytest.mark.parametrize("value", ["/usr", "../other", "{root}/other"])
+def test_pictures_that_the_yaml_seeks_outside_of_the_folder_are_refused(tmp_path, value):
+    data = folder(tmp_path / "set", BOX, "")
+    (tmp_path / "other").mkdir()
+    stated = value.format(root=tmp_path)
+    (tmp_path / "set" / "data.yaml").write_text(f"train: {stated}\nnames: [a]\n")
+    with pytest.raises(
+        ValueError, match=r"data.yaml: the pictures of 'train' must be there, .* lies outside"
+    ):
+        read(data)
+
+
+def test_a_list_and_a_path_cannot_lead_outside_of_the_folder(tmp_path):
+    data = folder(tmp_path / "set", BOX, "")
+    secret = tmp_path / "secret.png"
+    (tmp_path / "set/images/train/a.png").rename(secret)
+    (tmp_path / "set/train.txt").write_text(f"{secret}\nimages/train/b.png\n")
+    (tmp_path / "set/labels/train/b.txt").write_text(BOX)
+    (tmp_path / "set/data.yaml").write_text("path: /\ntrain: train.txt\nnames: [a]\n")
+    with pytest.raises(ValueError, match=r"secret\.png"):
+        read(data)
+
+
+def test_images_of_formats_that_are_not_read_are_counted_in_a_warning(tmp_path):
+    data = folder(tmp_path, BOX, "")
+    for name in ("b.gif", "c.gif", "d.heic"):
+        (tmp_path / "images/train" / name).write_bytes(b"x")
+    with pytest.warns(UserWarning, match=r"left out: 2 .gif, 1 .heic"):
+        read(data)

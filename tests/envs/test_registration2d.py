@@ -258,6 +258,22 @@ def test_images_of_other_pixel_sizes_and_large_ones():
         assert float(made.metrics(aside)["tre_px"][0]) == pytest.approx(2.0 if max_side is None else 4.0)
 
 
+@pytest.mark.parametrize(("size", "max_side"), [((301, 500), 128), ((511, 173), 64), ((83, 97), 96)])
+def test_large_images_are_held_where_they_are(size, max_side):
+    """A blot near the far corner is held where the conversion of pixels says, to half a pixel of the file."""
+    image, at = np.zeros((1, *size), np.uint8), np.array([size[1] - 15.0, size[0] - 18.0])
+    y, x = np.indices(size)
+    image[0] = 255 * np.exp(-((x - at[0]) ** 2 + (y - at[1]) ** 2) / 32)
+    sample = PairSample(image, image[:, : size[0] - 3], transform=IDENTITY)
+    made = task(sample, max_side=max_side, channels=1)
+    for which, shown in enumerate((made.bank.fixed[0], made.bank.moving[0])):
+        shown = shown.reshape(shown.shape[:2]).astype(float)
+        v, u = np.indices(shown.shape)
+        centre = np.array([(u * shown).sum(), (v * shown).sum()]) / shown.sum()
+        place = centre - middle(shown[..., None])
+        np.testing.assert_allclose(made.bank.to_world[0][which].pixels(place), at, atol=0.5)
+
+
 def test_starts():
     own = transforms.to_matrix(np.array([[3.0, 1, 5]]), "rigid", 2)[0]
     home = np.full(2, 47.5)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from visionrl.agents.training.lock import locked
 from visionrl.backbones import make_backbone
 from visionrl.supervised import classifier
 from visionrl.supervised.classifier import (
@@ -212,3 +213,23 @@ def test_predictions_of_warped_splits_repeat(config):
 def test_accuracy():
     logits = torch.tensor([[1.0, 0], [0, 1], [2, 1]])
     assert accuracy(logits, torch.tensor([0, 1, 1])) == pytest.approx(2 / 3)
+
+
+def test_a_folder_in_use_is_refused(config):
+    config.folder.mkdir(parents=True)
+    with locked(config.folder), pytest.raises(ValueError, match="is in use by process"):
+        train_classifier(config)
+    assert not list(config.folder.iterdir())
+
+
+@pytest.mark.parametrize("name", ["checkpoint.pt", "classifier.pt"])
+def test_damaged_tensors_are_refused_by_the_name_of_their_file(config, name):
+    run = train_classifier(replace(config, epochs=1))
+    content = bytearray((run / name).read_bytes())
+    weights = torch.load(run / "weights.pt", weights_only=True)
+    content[content.index(max(weights.values(), key=torch.numel).numpy().tobytes()[:64])] ^= 1
+    (run / name).write_bytes(content)
+    with pytest.raises(
+        ValueError, match=f"{name} must be a file of tensors that torch.save wrote whole: the che"
+    ):
+        load_classifier(run) if name == "classifier.pt" else train_classifier(replace(config, resume=True))

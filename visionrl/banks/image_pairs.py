@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from visionrl.datasets import PairSample
 from visionrl.ops import Array, DeviceTable, Recalled, const, xp_of
 from visionrl.ops.transforms import carry
 
+WHOLE = 1e-6  # of a pixel held, by which an image may be longer than a whole number of them
 LATTICE = 64  # places along each side at which labels are compared
 # What a bank is made of.
 _IMAGES, _MAPS = ("fixed", "moving", "fixed_mask", "moving_mask"), ("transform", "start", "spacing_mm")
@@ -148,10 +150,16 @@ def pixel_size(sample: PairSample, longest: int | None) -> tuple[float, float]:
 
 
 def held(image: np.ndarray, channels: int, unit: float) -> np.ndarray:
-    """(H, W, C) uint8 of a (C, H, W) image, ``unit`` times smaller."""
+    """(H, W, C) uint8 of a (C, H, W) image, ``unit`` times smaller.
+
+    Its outermost pixels go on to where a whole pixel held ends, so that the scale is ``unit`` along both axes, but for
+    half a pixel of the image over its whole length.
+    """
     planes = colored(image, channels)
     if unit != 1:
-        sides = tuple(max(round(side / unit), 1) for side in image.shape[:0:-1])
+        sides = [ceil(side / unit - WHOLE) for side in image.shape[:0:-1]]
+        more = [max(round(n * unit) - side, 0) for n, side in zip(sides, image.shape[:0:-1], strict=True)]
+        planes = np.pad(planes, ((0, 0), (0, more[1]), (0, more[0])), mode="edge")
         way = cv2.INTER_AREA if unit > 1 else cv2.INTER_LINEAR
         planes = np.stack([cv2.resize(plane, sides, interpolation=way) for plane in planes])
     return np.ascontiguousarray(planes.transpose(1, 2, 0))

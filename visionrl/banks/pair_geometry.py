@@ -39,6 +39,13 @@ class PixelToWorld:
         return (places - self.shift) / self.gain
 
 
+def pixel_matrix(matrix: np.ndarray, fixed: PixelToWorld, moving: PixelToWorld) -> np.ndarray:
+    """(d, d + 1) from pixels of the fixed image to pixels of the moving one, of a map from place to place."""
+    linear, shift = matrix[:, :-1], matrix[:, -1]
+    here = linear * fixed.gain / moving.gain[:, None]
+    return np.column_stack([here, moving.pixels(linear @ fixed.shift + shift)])
+
+
 PixelToWorldPair = tuple[PixelToWorld, PixelToWorld]  # of the fixed and of the moving image
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from visionrl import ops
 from visionrl.banks.label_grids import LabelGrids, Shape, spacing_of
-from visionrl.banks.pair_geometry import PairGeometry, PixelToWorld, has_truth
+from visionrl.banks.pair_geometry import PairGeometry, PixelToWorld, PixelToWorldPair, has_truth
 from visionrl.datasets import ImageSample, PairSample, VolumeSample, list_formats
 from visionrl.datasets.formats import parse
 from visionrl.ops import Array, fields, xp_of
@@ -91,11 +91,7 @@ class PairFields:
 
     def __init__(self, samples: Sequence[PairSample], bank: LabelGrids, nodes: int) -> None:
         self.bank, self.nodes, self.gap = bank, nodes, (bank.side - 1) / (nodes - 1)
-        both = moving_then_fixed(samples)
-        ways = [
-            pixels_to_grid(each, unit, bank.side) for each, unit in zip(both, bank.units.array, strict=True)
-        ]
-        to_world = [(ways[len(samples) + k], ways[k]) for k in range(len(samples))]
+        to_world = grid_conversions(samples, bank)
         self.geometry = PairGeometry(samples, to_world, "affine", np.ones(len(samples)))
         self.targets = np.stack([self._target(sample, k) for k, sample in enumerate(samples)])
 
@@ -130,6 +126,17 @@ class PairFields:
         return xp_of(field).sum(share * ops.norm(moved - second), axis=-1)
 
 
+def grid_conversions(samples: Sequence[Shape | PairSample], bank: LabelGrids) -> list[PixelToWorldPair]:
+    """Of each pair the conversions of fixed and moving pixels to pixels held; of an image twice its own."""
+    pairs = [sample for sample in samples if isinstance(sample, PairSample)]
+    shapes = moving_then_fixed(pairs) if pairs else list(samples)
+    ways = [
+        pixels_to_grid(each, unit, bank.side)  # type: ignore[arg-type]
+        for each, unit in zip(shapes, bank.units.array, strict=True)
+    ]
+    return [(ways[k - len(samples)] if pairs else ways[k], ways[k]) for k in range(len(samples))]
+
+
 def moving_then_fixed(samples: Sequence[PairSample]) -> list[Shape]:
     """The moving images or volumes of some pairs, then the fixed ones; without masks if a pair has not both."""
     masked = all(sample.fixed_mask is not None and sample.moving_mask is not None for sample in samples)
@@ -148,9 +155,42 @@ def _side(sample: PairSample, which: int, masked: bool) -> Shape:
 
 def pixels_to_grid(shape: Shape, unit: float, side: int) -> PixelToWorld:
     """Conversion of image pixels to pixels held, for a bank of a side; ``unit`` is the size of the latter."""
-    image = shape.volume if isinstance(shape, VolumeSample) else shape.image
     gain = spacing_of(shape)[::-1] / unit
-    return PixelToWorld(gain, (side - 1) / 2 - gain * (np.array(image.shape[:0:-1]) - 1) / 2)
+    return PixelToWorld(gain, (side - 1) / 2 - gain * (np.array(pixels_of(shape).shape[:0:-1]) - 1) / 2)
+
+
+def pixels_of(sample: Shape | PairSample) -> np.ndarray:
+    """The image or volume of a sample, of a pair the fixed one."""
+    if isinstance(sample, PairSample):
+        return sample.fixed
+    return sample.volume if isinstance(sample, VolumeSample) else sample.image
+
+
+def displacement_px(
+    field: np.ndarray, gap: float, to_world: PixelToWorldPair, shape: Sequence[int]
+) -> np.ndarray:
+    """Displacement of every pixel of a fixed image, (d, *shape) float32: the moving pixel that belongs to it, less it.
+
+    Args:
+        field: (n, ..., n, d) on the bank's grid.
+        gap: pixels held from node to node.
+        to_world: conversions of fixed and of moving pixels to pixels held.
+        shape: of the fixed image, (H, W) or (D, H, W).
+    """
+    fixed, moving = to_world
+    lines = [np.arange(side, dtype=float) for side in shape]
+    ways = zip(lines, fixed.gain[::-1], fixed.shift[::-1], strict=True)
+    held = [line * gain + shift for line, gain, shift in ways]  # along (z,) y, x
+    first, *others = [fields.linear_basis(line[None], len(field), gap) for line in held]
+    found = np.empty((len(shape), *shape), np.float32)
+    for row in range(shape[0]):
+        bend = fields.at_grid(field[None], [first[:, row : row + 1], *others])[0, 0]
+        here, places = (
+            np.stack(np.meshgrid(some[0][row], *some[1:], indexing="ij")[::-1], axis=-1)[0]
+            for some in (lines, held)
+        )
+        found[:, row] = np.moveaxis(moving.pixels(places + bend) - here, -1, 0)
+    return found
 
 
 def holds_pairs(data: Any) -> bool:

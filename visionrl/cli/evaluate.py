@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,8 +18,9 @@ from visionrl.core import entry_of
 class Evaluate(Data):
     """Compare a trained agent with random, classical methods and the expert; without an agent, only those.
 
-    An agent is evaluated under the arguments it was trained with, except those given here. Its row, the table as
-    metrics-<split>.json and a film, episode-<split>.gif, go into the run's folder.
+    An agent is evaluated under the arguments it was trained with, except those given here. The table as
+    metrics-<split>.json, what it found in every image, video or volume as predictions.jsonl, and a film,
+    episode-<split>.gif, go into the run's folder.
     """
 
     run_folder: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(name="run")] = None
@@ -36,37 +38,53 @@ class Evaluate(Data):
     device: str = "auto"
     """Where the network lives: "cpu", "cuda", or "auto"."""
     out: Path | None = None
-    """Folder for the table and the film; default the run's."""
+    """Folder for the table, the predictions and the film; default the run's."""
+    compare: bool = True
+    """Compare with random, the classical methods and the expert."""
+    rows: tuple[str, ...] = ()
+    """Those to compare with, by name, "random,expert"; default all."""
 
     def run(self) -> None:
         """Evaluate, print the table, write the files."""
         from rich.console import Console
 
-        from visionrl.agents.evaluation.compare import compare
+        from visionrl.agents.evaluation.compare import chosen_rows, compare
         from visionrl.agents.evaluation.policies import expert_policy
         from visionrl.agents.networks.device import check_device
-        from visionrl.agents.training.run_files import write_json
+        from visionrl.agents.training.run_files import write_json, write_text
 
         check_device(self.device)
         if self.out:
             check_out(self.out)
         env_id, agents, film, kwargs, trained = self.subject()
+        rows = chosen_rows(env_id, self.rows or None) if self.compare else ()
+        lines: list[dict[str, Any]] = []
         same: dict[str, Any] = {"split": self.split, "seed": self.seed, "env_kwargs": kwargs}
         counts: dict[str, Any] = {"episodes": self.episodes, "num_envs": self.num_envs}
         with Console(stderr=True).status("") as status:
-            table = compare(env_id, agents, fit_kwargs=trained, say=status.update, **counts, **same)
+            tell: dict[str, Any] = {"keep": lines.extend, "say": status.update}
+            table = compare(env_id, agents, fit_kwargs=trained, rows=rows, **tell, **counts, **same)
         table.print()
         if folder := self.out or self.run_folder:
             from visionrl.agents.evaluation.record import record
 
             folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / f"metrics-{self.split}.json", {**table.to_dict(), "env_kwargs": kwargs})
+            if lines:
+                text = "".join(json.dumps({**line, "split": self.split}) + "\n" for line in lines)
+                write_text(folder / "predictions.jsonl", text)
             if film or any(row.kind == "expert" for row in table.rows):
                 record(env_id, film or expert_policy, folder / f"episode-{self.split}.gif", **same)
             print(f"saved in {folder}")
 
     def subject(self) -> tuple[str, dict[str, Any], Any, dict[str, Any], dict[str, Any] | None]:
         """Task, agents, whom to film (None: the expert), the task's arguments, and those of the agent's training."""
+        if self.rows and not self.compare:
+            raise ValueError(f"rows must be left out with --no-compare, got {', '.join(self.rows)}")
+        if self.run_folder is None and self.env is not None and not self.compare:
+            raise ValueError(
+                "no-compare needs a run's folder: without it there is nothing but the comparison"
+            )
         if (self.run_folder is None) == (self.env is None):
             raise ValueError("evaluate needs a run's folder or --env, one of the two")
         if self.run_folder is None:

@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "Train an agent, compare it with the baselines on the test split, save it.",
     "evaluate": "Compare a trained agent with random, classical methods and the expert.",
     "predict": "Apply a trained agent, or a classical method, to new files without labels; write what it finds.",
+    "export": "Write a trained agent as ONNX, to be used without this library.",
     "explain": "Write a picture of where an agent, a classifier or a backbone looks.",
     "completion": "Complete a command line in bash: names of tasks, presets, options, arguments.",
 }
@@ -53,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line.
 
     Raises:
-        SystemExit: 2 for wrong arguments or data, after one line on stderr; 130 for Ctrl-C.
+        SystemExit: 2 for wrong arguments or data, memory that runs out, and files that cannot be read or written, after
+            one line on stderr; 130 for Ctrl-C.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in args

@@ -84,6 +84,20 @@ class GoodActions(Protocol):
         """(B, n) bool, at least one True a row."""
 
 
+@runtime_checkable
+class ClassMetrics(Protocol):
+    """A task each of whose episodes is about one class or structure; its metrics are stated for each as well.
+
+    Attributes:
+        names: of the classes or structures.
+    """
+
+    names: Sequence[str]
+
+    def class_of(self, state: Any) -> Array:
+        """(B,) int64, the number of the class or structure; -1 where it is unknown."""
+
+
 class DatasetMetric(Protocol):
     """A metric that episodes have only together, such as average precision."""
 

@@ -197,3 +197,83 @@ class Tracks:
 def corner_and_sides(boxes: np.ndarray) -> np.ndarray:
     """(N, 4) x, y, width, height of edges (x0, y0, x1, y1)."""
     return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+
+
+@dataclass(frozen=True)
+class LinearMap:
+    """How a fixed image lies on a moving one: by a shift, a turn, and what else the task allows.
+
+    Attributes:
+        matrix: (d, d + 1) float64, takes (x, y, 1) or (x, y, z, 1) in pixels of the fixed file to pixels of the moving
+            one; whole numbers are centres.
+        matrix_mm: (4, 4) float64, likewise from millimetres to millimetres in LPS; None for images, and for volumes
+            whose files do not say where their voxels lie.
+    """
+
+    matrix: np.ndarray
+    matrix_mm: np.ndarray | None = None
+
+    @staticmethod
+    def between(matrix: np.ndarray, affines: np.ndarray | None = None) -> LinearMap:
+        """The map in pixels, and in millimetres where (2, 4, 4) from voxels of both files to LPS are known."""
+        if affines is None:
+            return LinearMap(matrix)
+        return LinearMap(matrix, affines[1] @ np.vstack([matrix, np.eye(4)[3]]) @ np.linalg.inv(affines[0]))
+
+    def joined(self, others: Sequence[LinearMap]) -> LinearMap:
+        """The first of the maps: a pair has one."""
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        plain = {"matrix": self.matrix.tolist()}
+        return plain if self.matrix_mm is None else {**plain, "matrix_mm": self.matrix_mm.tolist()}
+
+
+@dataclass(frozen=True)
+class DisplacementField:
+    """How a moving image is bent onto a fixed one.
+
+    Attributes:
+        field: (d, H, W) or (d, D, H, W) float32, for each pixel of the fixed file (x, y) or (x, y, z): the pixel of the
+            moving file that belongs to it, less its own place.
+    """
+
+    field: np.ndarray
+
+    def joined(self, others: Sequence[DisplacementField]) -> DisplacementField:
+        """The first of the fields: a pair has one."""
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: the mean and the largest length, pixels; the field itself has a file of its own."""
+        lengths = np.sqrt((self.field**2).sum(axis=0))
+        return {"displacement_px": {"mean": float(lengths.mean()), "largest": float(lengths.max())}}
+
+
+@dataclass(frozen=True)
+class ScanPose:
+    """Pose of a scan under a C-arm.
+
+    Attributes:
+        numbers: (6,) float64, shifts of the scan's middle from the origin, about which the C-arm turns, millimetres,
+            and the rotation vector about it, degrees; x to the patient's left, y to the back, z to the head.
+        matrix_mm: (4, 4) float64, takes millimetres of the scan to millimetres in the room: those in LPS where the file
+            says where its voxels lie, else from the scan's middle along its axes.
+        in_lps: which of the two it is.
+        radiographs: (V, size, size) uint8, the scan in this pose as each view of the C-arm shows it.
+    """
+
+    numbers: np.ndarray
+    matrix_mm: np.ndarray
+    in_lps: bool
+    radiographs: np.ndarray
+
+    def joined(self, others: Sequence[ScanPose]) -> ScanPose:
+        """The first of the poses: a scan has one."""
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, without the radiographs."""
+        plain = {"shift_mm": self.numbers[:3].tolist(), "turn_degrees": self.numbers[3:].tolist()}
+        return {**plain, "matrix_mm": self.matrix_mm.tolist(), "in_lps": self.in_lps}

@@ -43,6 +43,7 @@ class Task(ABC, Generic[StateT]):
         observation_space: a Dict; images are channel-first uint8, keys are named by meaning. ``show`` makes it.
         action_space: Discrete, MultiDiscrete, or Box in [-1, 1].
         items: how many different things ``sample`` can start from (images, videos, ...).
+        sample_names: of the samples that ``load`` gave last.
         subjects: who or what the samples of the split show, each once, as ``load`` found them.
         backends: array libraries that the middle runs on; ``("numpy",)`` where a step is a CPU algorithm.
         evaluation: constructor arguments with which the field evaluates, where they differ from training
@@ -61,6 +62,7 @@ class Task(ABC, Generic[StateT]):
     observation_space: spaces.Dict = field(init=False)
     action_space: Space = field(init=False)
     items: int = field(init=False)
+    sample_names: tuple[str, ...] = field(init=False, default=())
     subjects: tuple[str, ...] = field(init=False, default=())
     backends: ClassVar[tuple[str, ...]] = ("numpy", "torch")
     evaluation: ClassVar[Mapping[str, Any]] = {}
@@ -118,6 +120,7 @@ class Task(ABC, Generic[StateT]):
             "default": self.embedded,
         }
         samples = load(self.data, **{**given, **more})
+        self.sample_names = tuple(sample.name for sample in samples)
         self.subjects = tuple(dict.fromkeys(sample.subject or sample.name for sample in samples))
         return samples
 

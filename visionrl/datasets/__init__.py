@@ -15,6 +15,7 @@ from visionrl.datasets.samples import (
     PairSample,
     VideoSample,
     VolumeSample,
+    XraySample,
 )
 from visionrl.datasets.splits import SPLITS, split_subjects
 from visionrl.datasets.validate import validate
@@ -36,6 +37,7 @@ __all__ = [
     "ReadOptions",
     "VideoSample",
     "VolumeSample",
+    "XraySample",
     "choose",
     "clear_cache",
     "list_formats",

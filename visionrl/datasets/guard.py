@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-LONGEST = 600  # characters of a foreign message
+LONGEST = 1500  # characters of a message that is handed on
 
 
 def one_line(error: BaseException) -> str:
@@ -40,7 +40,8 @@ def decoding(file: Any, rule: str = "must be readable") -> Iterator[None]:
     except ImportError:
         raise
     except Exception as error:
-        if isinstance(error, ValueError) and str(file) in str(error) and "\n" not in str(error):
+        text = str(error)
+        if isinstance(error, ValueError) and str(file) in text and "\n" not in text and len(text) <= LONGEST:
             raise
         raise ValueError(f"{file} {rule}, got: {one_line(error)}") from error
 

@@ -18,7 +18,7 @@ from visionrl.datasets.splits import DEFAULT_RATIOS, DEFAULT_SEED, SPLITS, Split
 from visionrl.datasets.stated_splits import listed_splits, split_folders
 from visionrl.datasets.validate import validate
 
-NAMED = 10  # bad samples that a message names
+NAMED, LONGEST = 10, 600  # bad samples that a message names, and characters about each
 
 
 def load(
@@ -190,9 +190,8 @@ def _checked(entries: Sequence[Entry], kind: type, skip_bad: bool, source: str) 
     if len(bad) == 1 and not skip_bad:
         raise bad[0]
     more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
-    text = (
-        f"{len(bad)} of {len(entries)} samples of {source} are bad: {'; '.join(map(str, bad[:NAMED]))}{more}"
-    )
+    named = "; ".join(str(one)[:LONGEST] for one in bad[:NAMED])
+    text = f"{len(bad)} of {len(entries)} samples of {source} are bad: {named}{more}"
     if not skip_bad or not samples:
         raise ValueError(text if skip_bad else f"{text} (skip_bad=True leaves them out)") from bad[0]
     warnings.warn(f"{text}; they are left out", stacklevel=4)
@@ -275,7 +274,7 @@ def _as_entry(item: Any, index: int) -> Entry:
 
 def _read(entry: Entry, index: int, kind: type) -> Any:
     """The checked sample of an entry, under the entry's name where it has one."""
-    where = f"sample {index}" + (f" ({entry.name!r})" if entry.name else "")
+    where = f"sample {index}" + (f" ({entry.name!r:.300})" if entry.name else "")
     with decoding(f"{where}:"):
         sample = entry.read()
     if entry.name and isinstance(sample, Sample):

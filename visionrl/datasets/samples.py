@@ -123,6 +123,18 @@ class VolumeSample:
 
 
 @dataclass(frozen=True, eq=False)
+class XraySample(VolumeSample):
+    """One CT scan, and X-rays of the same body, for the registration of the two.
+
+    Attributes:
+        xrays: (V, S, S) uint8, one of each view of the C-arm, each the whole detector, square; what is dense is white.
+            Seen from the front the head is up and the patient's left on the right.
+    """
+
+    xrays: Any = None
+
+
+@dataclass(frozen=True, eq=False)
 class PairSample:
     """Two images, or two volumes, of one thing, and the map between their positions.
 

@@ -6,6 +6,7 @@ of the files, the operating system or the process; only the set of subjects, the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,16 @@ from visionrl.datasets.text import read_json, read_rows
 SPLITS = ("train", "val", "test")
 DEFAULT_RATIOS = (0.6, 0.2, 0.2)
 DEFAULT_SEED = 0
+
+WORDS = {
+    **dict.fromkeys(("train", "training", "trn", "trainset"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "development", "valset"), "val"),
+    **dict.fromkeys(("test", "testing", "tst", "testset"), "test"),
+}
+NEUTRAL = {
+    *("set", "sets", "data", "dataset", "split", "list", "files", "obj", "subset", "part", "folder"),
+    *("image", "images", "img", "imgs", "pictures", "photos", "frames", "sequences", "seq", "videos"),
+}
 
 
 @dataclass(frozen=True)
@@ -74,6 +85,19 @@ def check_split(split: str) -> str:
     return split
 
 
+def split_of(name: str, among_others: bool = False) -> str:
+    """The split that a name states, or nothing: ``"Validation"`` and ``"obj_valid_data"`` are ``"val"``.
+
+    Args:
+        name: of a folder or a file, without suffix.
+        among_others: other words may stand beside it, as in ``instances_train2017``.
+    """
+    words = re.findall("[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
+    found = {WORDS[word] for word in words if word in WORDS}
+    rest = [word for word in words if word not in WORDS and word not in NEUTRAL]
+    return found.pop() if len(found) == 1 and (among_others or not rest) else ""
+
+
 def split_subjects(
     subjects: Iterable[str], ratios: Sequence[float] = DEFAULT_RATIOS, seed: int | None = DEFAULT_SEED
 ) -> dict[str, str]:
@@ -123,9 +147,10 @@ def read_split_file(path: str | Path) -> dict[str, str]:
         raise ValueError(f"split_file must end in .json or .csv, got {str(path)!r}")
     pairs = _json_pairs(path) if path.suffix.lower() == ".json" else _csv_pairs(path)
     splits: dict[str, str] = {}
-    for name, split in pairs:
-        if split not in SPLITS:
-            raise ValueError(f"{path}: a split must be train, val or test, got {split!r}")
+    for name, stated in pairs:
+        split = split_of(stated)
+        if not split:
+            raise ValueError(f"{path}: a split must be train, val or test, got {stated!r:.100}")
         if name in splits:
             raise ValueError(f"{path}: {name!r} stands twice, in {splits[name]} and {split}")
         splits[name] = split
@@ -149,7 +174,7 @@ def _csv_pairs(path: Path) -> list[tuple[str, str]]:
     for line, row in rows:
         if len(row) != 2:
             raise ValueError(f"{path}, line {line}: must be name,split, got {','.join(row)!r}")
-    return [(row[0], row[1]) for _, row in rows if row[1] != "split"]
+    return [(row[0], row[1]) for _, row in rows if row[1].lower() != "split"]
 
 
 def assign(items: Sequence[tuple[str, str]], rule: SplitRule) -> list[str]:

@@ -16,31 +16,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from visionrl.datasets.splits import SPLITS
+from visionrl.datasets.splits import SPLITS, split_of
 from visionrl.datasets.text import read_lines
-
-WORDS = {
-    **dict.fromkeys(("train", "training", "trn", "trainset"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "development", "valset"), "val"),
-    **dict.fromkeys(("test", "testing", "tst", "testset"), "test"),
-}
-NEUTRAL = {
-    *("set", "sets", "data", "dataset", "split", "list", "files", "obj", "subset", "part", "folder"),
-    *("image", "images", "img", "imgs", "pictures", "photos", "frames", "sequences", "seq", "videos"),
-}
-
-
-def split_of(name: str, among_others: bool = False) -> str:
-    """The split that a name states, or nothing: ``"Validation"`` and ``"obj_valid_data"`` are ``"val"``.
-
-    Args:
-        name: of a folder or a file, without suffix.
-        among_others: other words may stand beside it, as in ``instances_train2017``.
-    """
-    words = re.findall("[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
-    found = {WORDS[word] for word in words if word in WORDS}
-    rest = [word for word in words if word not in WORDS and word not in NEUTRAL]
-    return found.pop() if len(found) == 1 and (among_others or not rest) else ""
 
 
 def split_folders(path: Path) -> dict[str, Path]:

@@ -16,7 +16,7 @@ from visionrl.datasets.readers.nifti import SUFFIXES as NIFTI_SUFFIXES
 from visionrl.datasets.readers.nifti import open_nifti
 from visionrl.datasets.readers.scan_grid import Grid, to_grey, to_volume, volume_affine, volume_spacing
 from visionrl.datasets.readers.scans import LABEL_ENDS, stem
-from visionrl.datasets.samples import ImageSample, PairSample, VideoSample, VolumeSample
+from visionrl.datasets.samples import ImageSample, PairSample, VideoSample, VolumeSample, XraySample
 
 VOLUME_SUFFIXES = (*NIFTI_SUFFIXES, *(suffix for some in ITK_SUFFIXES.values() for suffix in some))
 
@@ -101,6 +101,36 @@ def edges_within(box: Any, frame: np.ndarray) -> np.ndarray:
             f"box must lie within the frame, {wide} x {high}, got {x:g},{y:g},{width:g},{height:g}"
         )
     return np.array([x, y, x + width, y + height])
+
+
+def read_unlabelled_xrays(xrays: Sequence[Path], scan: Path, name: str = "") -> XraySample:
+    """A CT scan with X-rays of the same body, one a view.
+
+    Raises:
+        ValueError: a file is missing or damaged, or the X-rays are not square or not of one size.
+    """
+    name = name or "-".join([*(path.stem for path in xrays), volume_stem(scan)])
+    return with_xrays(read_unlabelled(scan, VolumeSample), [read_image(path) for path in xrays], name)
+
+
+def with_xrays(scan: VolumeSample, xrays: Sequence[np.ndarray], name: str = "") -> XraySample:
+    """A CT scan with X-rays (C, S, S) of the same body; colours are averaged.
+
+    Raises:
+        ValueError: the X-rays are no images, not square, or not of one size.
+    """
+    for xray in xrays:
+        if xray.ndim != 3 or xray.shape[0] not in (1, 3):
+            raise ValueError(
+                f"X-rays must be (S, S) or (C, S, S) with C = 1 or 3 each, got shape {xray.shape}"
+            )
+    shapes = {xray.shape[1:] for xray in xrays}
+    if len(shapes) != 1 or any(high != wide for high, wide in shapes):
+        raise ValueError(
+            f"X-rays must be square and of one size, each the whole detector, got {sorted(shapes)}"
+        )
+    films = np.stack([np.rint(xray.mean(axis=0)).astype(np.uint8) for xray in xrays])
+    return XraySample(scan.volume, scan.spacing_mm, affine=scan.affine, name=name or scan.name, xrays=films)
 
 
 def open_volume(path: Path) -> Grid:

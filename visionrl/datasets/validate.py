@@ -18,7 +18,14 @@ from visionrl.datasets.arrays import (
     check_points,
     check_volume,
 )
-from visionrl.datasets.samples import ImageSample, MotSample, PairSample, VideoSample, VolumeSample
+from visionrl.datasets.samples import (
+    ImageSample,
+    MotSample,
+    PairSample,
+    VideoSample,
+    VolumeSample,
+    XraySample,
+)
 
 LARGEST_BOX = 10  # sides of the frame
 SMALLEST_DETERMINANT = 1e-6
@@ -40,6 +47,7 @@ def validate(sample: Any, index: int, kind: type[Any] | None = None) -> Any:
             in a volume three, likewise.
         labels: one a box, or none at all. mask: (H, W) integers >= 0. spacing_mm: finite and > 0.
         volume: (1, D, H, W) uint8, with three spacings; mask: (D, H, W), and not 0 everywhere.
+        xrays: (V, S, S) uint8, V and S >= 1.
         pair: both images (C, H, W) uint8, C = 1 or 3, or both volumes (1, D, H, W) uint8.
             points: as many of ``fixed`` as of ``moving``, (N, d) finite; those of ``fixed`` lie in it.
             transform, start: (d, d + 1) finite, not singular and without a mirror. modalities: two words.
@@ -65,7 +73,7 @@ def validate(sample: Any, index: int, kind: type[Any] | None = None) -> Any:
             f"sample {index}: name and subject must be strings, got {sample.name!r}, {sample.subject!r}"
         )
     name = sample.name or str(index)
-    where = f"sample {index} ({name!r})"
+    where = f"sample {index} ({name!r:.300})"
     check = next(check for known, check in _CHECKS.items() if isinstance(sample, known))
     return replace(check(sample, where), name=name, subject=sample.subject or name)
 
@@ -211,6 +219,16 @@ def _volume_sample(sample: VolumeSample, where: str) -> VolumeSample:
     return replace(sample, volume=volume, spacing_mm=spacing, points=points, mask=mask)
 
 
+def _xray_sample(sample: XraySample, where: str) -> XraySample:
+    """The checked volume with its X-rays."""
+    xrays = as_array(sample.xrays)
+    if xrays.ndim != 3 or xrays.dtype != np.uint8 or xrays.shape[1] != xrays.shape[2] or not xrays.size:
+        raise ValueError(
+            f"{where}: xrays must be (V, S, S) uint8, square, got {xrays.dtype} of shape {xrays.shape}"
+        )
+    return replace(_volume_sample(sample, where), xrays=xrays)  # type: ignore[call-arg, return-value]
+
+
 def _pair_sample(sample: PairSample, where: str) -> PairSample:
     """The checked pair with its points, transforms and label maps."""
     fixed, moving = _pair_images(sample, where)
@@ -345,6 +363,7 @@ _CHECKS: dict[type, Any] = {
     ImageSample: _image_sample,
     VideoSample: _video_sample,
     MotSample: _mot_sample,
+    XraySample: _xray_sample,
     VolumeSample: _volume_sample,
     PairSample: _pair_sample,
 }

@@ -151,8 +151,17 @@ class Trainer(ABC):
         return {**parts, **random, **{name: getattr(self, name) for name in NOTES}}
 
     def restore(self, path: Path) -> None:
-        """Go on from a file of what ``state`` gave."""
+        """Go on from a file of what ``state`` gave.
+
+        Raises:
+            ValueError: the file is damaged, or holds something else.
+        """
         state = read_tensors(path, self.config.device)
+        needed = {"model", "optimizer", "chance", "torch", *NOTES}
+        if not isinstance(state, dict) or set(state) != needed:
+            raise ValueError(
+                f"{path} must hold {', '.join(sorted(needed))}; is it a checkpoint of this version?"
+            )
         for name in ("model", "optimizer"):
             getattr(self, name).load_state_dict(state[name])
         self.chance.set_state(state["chance"].cpu())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,14 +12,15 @@ from visionrl.agents.evaluation.episodes import (
     Plan,
     Result,
     evaluate_policy,
+    lines_of,
     prepare,
     run_baseline,
     task_kwargs,
 )
 from visionrl.agents.evaluation.policies import Policy, RandomPolicy, expert_policy
-from visionrl.agents.evaluation.table import Row, Table, estimate_dataset_metrics, summarize
-from visionrl.core import BASELINES, Task, entry_of, make_task
-from visionrl.core.capabilities import ResolvedArguments, compute_all
+from visionrl.agents.evaluation.table import UNITS, Row, Table, estimate_dataset_metrics, summarize
+from visionrl.core import BASELINES, Task, did_you_mean, entry_of, make_task
+from visionrl.core.capabilities import ClassMetrics, ResolvedArguments, compute_all
 from visionrl.core.registry import Run
 
 
@@ -93,6 +94,8 @@ def compare(
     env_kwargs: Mapping[str, Any] | None = None,
     fit_kwargs: Mapping[str, Any] | None = None,
     methods: Mapping[str, Run] | None = None,
+    rows: Sequence[str] | None = None,
+    keep: Callable[[list[dict[str, Any]]], None] | None = None,
     say: Callable[[str], None] = lambda doing: None,
 ) -> Table:
     """The table: random, every classical method registered for the task, the agents, the expert where there is one.
@@ -109,45 +112,84 @@ def compare(
             ``env_kwargs``. Where ``data`` is a sequence of samples, which has no training split, methods that
             learn are left out without it.
         methods: further rows beside the classical ones: name -> ``run(task, state)``, see ``Baseline``.
+        rows: those beside the agents and ``methods``, see ``chosen_rows``; None for all.
+        keep: is given what each agent, or without agents each row, found: a line a sample, see ``lines_of``.
         say: is told what is being done, such as "random" or "ranked regions: learning"; some of it takes minutes.
 
     Raises:
         ValueError: an argument is out of range.
     """
-    if taken := {"random", "expert", *BASELINES.get(entry_of(env_id).id, {})} & set(agents or {}):
+    if taken := {*row_names(env_id)} & set(agents or {}):
         raise ValueError(f"agents must not be named like other rows, got {', '.join(sorted(taken))}")
+    wanted = chosen_rows(env_id, rows)
     say("loading")
-    train, missing = _train_task(env_id, env_kwargs or {}, fit_kwargs)
+    train, missing = _train_task(env_id, env_kwargs or {}, fit_kwargs, wanted)
     given = {
         **(train.resolved_arguments if isinstance(train, ResolvedArguments) else {}),
         **(env_kwargs or {}),
     }
     plan = prepare(env_id, split, episodes, seed, num_envs, given)
-    policies: dict[str, Policy] = {"random": RandomPolicy(seed), **(agents or {})}
-    if plan.task.knows_truth:
-        policies["expert"] = expert_policy
-    kinds = {"random": "random", "expert": "expert"}
-    learned = []
-    for name, policy in policies.items():
+
+    def row(name: str, kind: str, run: Callable[..., Result], method: Any) -> Row:
         say(name)
-        learned.append(_row(name, kinds.get(name, "agent"), evaluate_policy(plan, policy), plan))
-    runs, notes = _fitted(env_id, train, missing, say)
-    classical = []
-    for name, run in {**runs, **(methods or {})}.items():
-        say(name)
-        classical.append(_row(name, "classical", run_baseline(plan, run), plan))
-    rows = (learned[0], *classical, *learned[1:])
+        kept = keep is not None and (kind == "agent" or not agents)
+        result = run(plan, method, kept)
+        if keep is not None and result.results:
+            keep(lines_of(plan, name, result))
+        return _row(name, kind, result, plan)
+
+    learned = [row(name, "agent", evaluate_policy, policy) for name, policy in (agents or {}).items()]
+    lowest = [row("random", "random", evaluate_policy, RandomPolicy(seed))] if "random" in wanted else []
+    may_ask = "expert" in wanted and plan.task.knows_truth
+    highest = [row("expert", "expert", evaluate_policy, expert_policy)] if may_ask else []
+    runs, notes = _fitted(env_id, train, missing, wanted, say)
+    classical = [
+        row(name, "classical", run_baseline, run) for name, run in {**runs, **(methods or {})}.items()
+    ]
+    every = (*lowest, *classical, *learned, *highest)
     clusters = len(np.unique(plan.chosen.groups))
-    return Table(entry_of(env_id).id, split, seed, plan.task.primary_metric, clusters, rows, notes)
+    return Table(entry_of(env_id).id, split, seed, plan.task.primary_metric, clusters, every, notes)
+
+
+def row_names(env_id: str) -> tuple[str, ...]:
+    """The rows that a task's table has beside agents: random, the classical methods, expert."""
+    return ("random", *BASELINES.get(entry_of(env_id).id, {}), "expert")
+
+
+def chosen_rows(env_id: str, rows: Sequence[str] | None) -> tuple[str, ...]:
+    """The rows of a table beside agents.
+
+    Args:
+        env_id: id of the task.
+        rows: names, or several in one word with commas between them; None for all.
+
+    Raises:
+        ValueError: there is no such row.
+    """
+    every = row_names(env_id)
+    if rows is None:
+        return every
+    known = {plain(name): name for name in every}
+    asked = [part for word in rows for part in ([word] if plain(word) in known else word.split(","))]
+    for name in map(plain, asked):
+        if name not in known:
+            rule = f"rows must be among {'; '.join(every)}, got {name!r}"
+            raise ValueError(rule + did_you_mean(name, list(known)))
+    return tuple(name for name in every if name in {known[plain(one)] for one in asked})
+
+
+def plain(name: str) -> str:
+    """Normalize the name of a method: "Median-Flow" becomes "median flow"."""
+    return name.strip().lower().replace("-", " ").replace("_", " ")
 
 
 def _fitted(
-    env_id: str, train: Task | None, missing: str, say: Callable[[str], None]
+    env_id: str, train: Task | None, missing: str, wanted: Sequence[str], say: Callable[[str], None]
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Every classical method, fitted where it learns, and a note on those that are left out."""
-    methods = BASELINES.get(entry_of(env_id).id, {})
+    """Every classical method that is wanted, fitted where it learns, and a note on those that are left out."""
+    methods = {name: one for name, one in BASELINES.get(entry_of(env_id).id, {}).items() if name in wanted}
     learners = ", ".join(name for name, method in methods.items() if method.learns)
-    runs, notes = {}, [f"{learners}: left out, no training split: {missing}"] if missing else []
+    runs, notes = {}, [f"{learners}: left out, no training split: {missing}"] if missing and learners else []
     for name, method in methods.items():
         try:
             if train or not method.learns:
@@ -159,10 +201,14 @@ def _fitted(
 
 
 def _train_task(
-    env_id: str, env_kwargs: Mapping[str, Any], fit_kwargs: Mapping[str, Any] | None
+    env_id: str, env_kwargs: Mapping[str, Any], fit_kwargs: Mapping[str, Any] | None, wanted: Sequence[str]
 ) -> tuple[Task | None, str]:
-    """The task on its training split if a classical method learns from it; or None, and why there is none."""
-    if not any(method.learns for method in BASELINES.get(entry_of(env_id).id, {}).values()):
+    """The task on its training split if a classical method learns from it; or None, and why there is none.
+
+    It also decides arguments, whichever rows are wanted, but where a run has decided them.
+    """
+    learners = [name for name, one in BASELINES.get(entry_of(env_id).id, {}).items() if one.learns]
+    if not learners or (fit_kwargs is not None and not set(learners) & set(wanted)):
         return None, ""
     kwargs = env_kwargs if fit_kwargs is None else fit_kwargs
     if fit_kwargs is None and not isinstance(kwargs.get("data"), str | None):
@@ -189,4 +235,20 @@ def _row(name: str, kind: str, result: Result, plan: Plan) -> Row:
         float(result.values["length"].mean()) if result.steps else None,
         milliseconds / result.steps if result.steps else None,
         milliseconds / count,
+        _by_class(result, plan.task),
     )
+
+
+def _by_class(result: Result, task: Task) -> dict[str, dict[str, float]]:
+    """Class or structure -> its metrics and "episodes"; empty where there are not two."""
+    if result.classes is None or not isinstance(task, ClassMetrics):
+        return {}
+    found = {}
+    for number in np.unique(result.classes[result.classes >= 0]).tolist():
+        rows = np.flatnonzero(result.classes == number)
+        values = {key: value[rows] for key, value in result.values.items()}
+        means = {key: float(np.mean(value)) for key, value in values.items()}
+        means |= {f"median_{key}": float(np.median(values[key])) for key in values if key.endswith(UNITS)}
+        together = compute_all(task, {key: value[rows] for key, value in result.records.items()})
+        found[task.names[number]] = {**means, **together, "episodes": len(rows)}
+    return found if len(found) > 1 else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
@@ -13,7 +13,7 @@ from gymnasium.utils.seeding import np_random
 
 from visionrl.agents.evaluation.policies import Policy
 from visionrl.core import Task, batch, entry_of, make_task
-from visionrl.core.capabilities import Reports, record_all, rewards_of
+from visionrl.core.capabilities import ClassMetrics, Reports, record_all, rewards_of
 from visionrl.core.registry import Run
 
 MOST_EPISODES = 512  # of an evaluation that is not told how many
@@ -62,12 +62,16 @@ class Result:
         records: name -> (N, ...) what the task's data-set metrics need of them; empty where it has none.
         seconds: wall clock of all.
         steps: of all episodes; 0 where unknown.
+        classes: (N,) number of the class or structure that each is about; None where the task has none.
+        results: what each says about its sample, see ``Task.result``; empty where it was not asked for.
     """
 
     values: dict[str, np.ndarray]
     records: dict[str, np.ndarray]
     seconds: float
     steps: int = 0
+    classes: np.ndarray | None = None
+    results: list[Any] = field(default_factory=list)
 
 
 def select_episodes(task: Task, episodes: int | None, seed: int) -> Episodes:
@@ -119,19 +123,57 @@ def last_states(
     return plan.task, rollout(plan, policy, plan.chosen.starts)[0]
 
 
-def evaluate_policy(plan: Plan, policy: Policy) -> Result:
-    """A policy through all episodes, some at a time."""
+def evaluate_policy(plan: Plan, policy: Policy, results: bool = False) -> Result:
+    """A policy through all episodes, some at a time; with ``results`` what each says about its sample is kept."""
     values, records, began, steps = [], [], perf_counter(), 0
+    found: list[Any] = []
     for first in range(0, len(plan.chosen.starts), plan.num_envs):
         starts = plan.chosen.starts[first : first + plan.num_envs]
         ends, totals = rollout(plan, policy, starts)
         steps += int(totals["length"].sum())
         values.append({**plan.task.metrics(ends), **totals})
         records.append(record_all(plan.task, ends))
+        found += results_of(plan.task, ends) if results else []
     joined = [
         {key: np.concatenate([part[key] for part in some]) for key in some[0]} for some in (values, records)
     ]
-    return Result(joined[0], joined[1], perf_counter() - began, steps)
+    seconds = perf_counter() - began
+    return Result(joined[0], joined[1], seconds, steps, classes_of(plan.task, plan.chosen.starts), found)
+
+
+def results_of(task: Task, ends: Any) -> list[Any]:
+    """What each of some last states says about its sample; nothing where the task cannot tell."""
+    try:
+        return [task.result(batch.take(ends, row)) for row in range(len(next(iter(vars(ends).values()))))]
+    except NotImplementedError:
+        return []
+
+
+def classes_of(task: Task, starts: list[Any]) -> np.ndarray | None:
+    """(N,) number of the class or structure that each episode is about; None where the task has none."""
+    return task.class_of(batch.stack(starts)) if isinstance(task, ClassMetrics) else None
+
+
+def lines_of(plan: Plan, name: str, result: Result) -> list[dict[str, Any]]:
+    """What a method found, as plain values: a line a sample, whose episodes are joined.
+
+    Episodes beyond the task's items go through the samples again, which is another "pass".
+    """
+    held = getattr(plan.task, "samples", None)
+    names = [sample.name for sample in held] if held else plan.task.sample_names
+    rows: dict[tuple[int, int], list[int]] = {}
+    for row in range(len(result.results)):
+        key = (row // plan.task.items, int(plan.chosen.groups[row]))
+        rows.setdefault(key, []).append(row)
+    lines = []
+    for (turn, group), some in rows.items():
+        first, *others = [result.results[row] for row in some]
+        about = {"name": names[group] or str(group), **({"pass": turn} if turn else {})}
+        steps = int(result.values["length"][some].sum()) if result.steps else 0
+        milliseconds = round(1000 * result.seconds * len(some) / len(result.results), 2)
+        cost = {"steps": steps, "milliseconds": milliseconds, "agent": name}
+        lines.append({**about, **first.joined(others).to_json(), **cost})
+    return lines
 
 
 def rollout(plan: Plan, policy: Policy, starts: list[Any]) -> tuple[Any, dict[str, np.ndarray]]:
@@ -168,12 +210,13 @@ def task_kwargs(kwargs: Mapping[str, Any], split: str) -> dict[str, Any]:
     return {**task, "split": split}
 
 
-def run_baseline(plan: Plan, run: Run) -> Result:
-    """A classical method through all episodes, one by one."""
+def run_baseline(plan: Plan, run: Run, results: bool = False) -> Result:
+    """A classical method through all episodes, one by one; ``results`` as in ``evaluate_policy``."""
     began = perf_counter()
     ends = run_each(plan.task, run, plan.chosen.starts)
     seconds = perf_counter() - began
-    return Result(plan.task.metrics(ends), record_all(plan.task, ends), seconds)
+    found, classes = results_of(plan.task, ends) if results else [], classes_of(plan.task, plan.chosen.starts)
+    return Result(plan.task.metrics(ends), record_all(plan.task, ends), seconds, 0, classes, found)
 
 
 def run_each(task: Task, run: Run, starts: list[Any]) -> Any:

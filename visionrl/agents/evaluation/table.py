@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 RESAMPLES = 2000
 POOLED_RESAMPLES = 200  # of metrics that are computed anew for each
 LEVEL = 0.95
+NAME_WIDTH = 14  # of a method's name above its column
 UNITS = ("_px", "_mm")  # metrics with one of these suffixes are errors: they also get a median
 
 
@@ -39,6 +41,7 @@ class Row:
         steps: mean length of an episode; None for a classical method, which takes no steps.
         ms_per_step: wall clock per step of one episode, all rows of a batch being stepped together; or None.
         ms_per_episode: wall clock per episode; batched as above, one by one for a classical method.
+        classes: class or structure -> metric -> its value in the episodes about it; empty where there are not two.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Row:
     steps: float | None
     ms_per_step: float | None
     ms_per_episode: float
+    classes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -123,14 +127,31 @@ class Table:
             console.print(self._grid(head, cells, block))
         for note in self._remarks():
             console.print(note, style="dim", markup=False, highlight=False)
+        if not brief:
+            self._print_classes(console)
+
+    def _print_classes(self, console: Any) -> None:
+        """Show the primary metric of every class or structure, a row each, and a column a method."""
+        name, rows = self.primary_metric[0], [row for row in self.rows if row.classes]
+        classes = list(dict.fromkeys(one for row in rows for one in row.classes))
+        counts = {one: str(int(row.classes[one]["episodes"])) for row in rows for one in row.classes}
+        head = ["episodes", *("\n".join(wrap(row.name, NAME_WIDTH)) for row in rows)]
+        cells = [
+            [one, counts[one], *(_short(row.classes.get(one, {}).get(name, float("nan"))) for row in rows)]
+            for one in classes
+        ]
+        if cells:
+            console.print(f"{name} of each", style="bold", highlight=False)
+            for block in self._blocks(head, cells, console.width):
+                console.print(self._grid(head, cells, block, ""))
 
     @staticmethod
-    def _grid(head: list[str], cells: list[list[str]], block: list[int]) -> Any:
+    def _grid(head: list[str], cells: list[list[str]], block: list[int], title: str = "method") -> Any:
         from rich.box import SIMPLE_HEAD
         from rich.table import Table as Grid
 
         grid = Grid(box=SIMPLE_HEAD, pad_edge=False)
-        grid.add_column("method", no_wrap=True)
+        grid.add_column(title, no_wrap=True)
         for column in block:
             grid.add_column(head[column], justify="right", no_wrap=True)
         for row in cells:
@@ -147,7 +168,7 @@ class Table:
         block: list[int] = []
         room = width - max(lengths[0], 6) - 4
         for column, title in enumerate(head):
-            need = max(lengths[column + 1], len(title)) + 3
+            need = max(lengths[column + 1], *map(len, title.split("\n"))) + 3
             if block and need > room:
                 yield block
                 room, block = width - max(lengths[0], 6) - 4, []

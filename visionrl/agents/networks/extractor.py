@@ -170,9 +170,9 @@ class MapAttention(nn.Module):
         seen, weights, _ = self.look(flat)
         if self.kind == "self":
             return backbone.pool_features(seen.view_as(features)), weights
-        where = (weights.reshape(len(seen), -1, len(self.places)) @ self.places).flatten(1)
+        where = (weights.reshape(seen.shape[0], -1, len(self.places)) @ self.places).flatten(1)
         heads = weights.shape[1:2] if self.kind == "multihead" else ()
-        return torch.cat([seen, where], 1), weights.reshape(len(seen), *heads, *features.shape[2:])
+        return torch.cat([seen, where], 1), weights.reshape(seen.shape[0], *heads, *features.shape[2:])
 
 
 class _Question(nn.Module):
@@ -187,8 +187,8 @@ class _Question(nn.Module):
         """The answer (B, C) and the weights (B, heads, h, w)."""
         places = features.flatten(2).mT
         keys = places + sine_positions(*features.shape[1:]).to(places).flatten(1).T
-        seen, weights = self.attention(self.question.expand(len(features), -1, -1), keys, places)
-        return Attended(seen[:, 0], weights.view(len(features), -1, *features.shape[2:]))
+        seen, weights = self.attention(self.question.expand(features.shape[0], -1, -1), keys, places)
+        return Attended(seen[:, 0], weights.view(features.shape[0], -1, *features.shape[2:]))
 
 
 _KINDS: dict[str, Any] = {

@@ -12,11 +12,18 @@ from typing import Any
 import numpy as np
 from gymnasium.utils.seeding import np_random
 
+from visionrl.agents.evaluation.compare import plain
 from visionrl.agents.evaluation.episodes import Episodes, Plan, rollout, run_each, task_kwargs
 from visionrl.core import BASELINES, Task, batch, did_you_mean, entry_of, make_task
 from visionrl.core.results import Result
-from visionrl.datasets import ImageSample, MotSample, PairSample, VideoSample, VolumeSample, load
-from visionrl.datasets.unlabelled import read_unlabelled, read_unlabelled_pair, unlabelled_video
+from visionrl.datasets import ImageSample, MotSample, PairSample, VideoSample, VolumeSample, XraySample, load
+from visionrl.datasets.readers.files import read_image
+from visionrl.datasets.unlabelled import (
+    read_unlabelled,
+    read_unlabelled_pair,
+    unlabelled_video,
+    with_xrays,
+)
 
 # arguments of a run that concern the data it learnt from
 OF_TRAINING = ("data", "split", "split_file", "split_ratios", "split_seed")
@@ -67,7 +74,7 @@ class Agent:
         model: the algorithm, for those who want to look inside.
 
     Attributes:
-        sample_type: what the task is about: ``ImageSample``, ``VolumeSample``, ...
+        sample_type: what is predicted on: ``ImageSample``, ``VolumeSample``, ``PairSample``, ...
     """
 
     def __init__(
@@ -84,7 +91,7 @@ class Agent:
         self.policy, self.method, self.model, self.name = policy, method, model, name
         given = {**self.entry.task.evaluation, **(env_kwargs or {})}
         self.env_kwargs = {key: value for key, value in given.items() if key not in OF_TRAINING}
-        self.sample_type = self.entry.task.sample_type
+        self.sample_type = self.entry.task.unlabelled_type or self.entry.task.sample_type
 
     def predict(self, data: Any, moving: Any = None, *, box: Any = None, **more: Any) -> Result:
         """What the agent finds in one image, volume, video or pair.
@@ -92,7 +99,8 @@ class Agent:
         Args:
             data: a file, an array, or a sample. Arrays are (H, W), (H, W, C) or (C, H, W) uint8 for images,
                 (D, H, W) uint8 for volumes, axes (z, y, x), and a row of images for videos.
-            moving: the image or volume that is brought onto the first, for registration.
+            moving: the image or volume that is brought onto the first, for registration; the CT that is brought onto
+                an X-ray, or onto a list of X-rays of several views.
             box: (x, y, width, height) of the object in the first frame, for tracking: pixels, (0, 0) the frame's
                 corner.
             more: fields of the sample: ``spacing_mm`` of a volume, ``detections`` of a video, ...
@@ -147,9 +155,11 @@ class Agent:
         if isinstance(data, kind):
             seen = data if box is None else unlabelled_video(data.frames, box, data.name)
             return replace(seen, **more)
-        if (kind is PairSample) != (moving is not None):
-            rule = "must be given for" if kind is PairSample else "must not be given for"
+        if (kind in (PairSample, XraySample)) != (moving is not None):
+            rule = "must not be given for" if moving is not None else "must be given for"
             raise ValueError(f"moving {rule} {self.entry.id}")
+        if kind is XraySample:
+            return xray_sample(data, moving, **more)
         if isinstance(data, str | Path) and kind is PairSample:
             return replace(read_unlabelled_pair(Path(data), Path(moving)), **more)
         if isinstance(data, str | Path) and kind is MotSample:
@@ -174,6 +184,18 @@ class Agent:
         if kind is VideoSample:
             return replace(unlabelled_video(frames_first(data), box), **more)
         raise ValueError(f"data must be a {kind.__name__} for {self.entry.id}, got {type(data).__name__}")
+
+
+def xray_sample(xrays: Any, scan: Any, **more: Any) -> XraySample:
+    """The sample of X-rays, one or a list of files or arrays, and of a CT, a file, an array or a sample."""
+    several = xrays if isinstance(xrays, list | tuple) else [xrays]
+    films = [read_image(Path(x)) if isinstance(x, str | Path) else channels_first(x) for x in several]
+    if isinstance(scan, str | Path):
+        scan = read_unlabelled(Path(scan), VolumeSample)
+    elif not isinstance(scan, VolumeSample):
+        volume = np.asarray(scan)
+        scan = VolumeSample(volume[None] if volume.ndim == 3 else volume, more.pop("spacing_mm", None))
+    return replace(with_xrays(scan, films), **more)
 
 
 def channels_first(image: Any) -> np.ndarray:
@@ -241,11 +263,6 @@ def classical(env: str, name: str, data: str | None = None) -> Agent:
     train = make_task(entry.id, data=data, **entry.task.evaluation) if row.learns else None
     resolved: Mapping[str, Any] = getattr(train, "resolved_arguments", {})
     return Agent(entry.id, None, resolved, name=known, method=row.fit(train))
-
-
-def plain(name: str) -> str:
-    """Normalize the name of a method: "Median-Flow" becomes "median flow"."""
-    return name.lower().replace("-", " ").replace("_", " ")
 
 
 def agent_named(name: str, env: str | None, device: str = "auto", data: str | None = None) -> Agent:

@@ -14,11 +14,19 @@ from visionrl.datasets import (
     PairSample,
     VideoSample,
     VolumeSample,
+    XraySample,
     list_formats,
     load,
 )
 from visionrl.datasets.formats import parse
-from visionrl.datasets.unlabelled import files_in, read_unlabelled, read_unlabelled_pair, unlabelled_video
+from visionrl.datasets.unlabelled import (
+    files_in,
+    is_volume,
+    read_unlabelled,
+    read_unlabelled_pair,
+    read_unlabelled_xrays,
+    unlabelled_video,
+)
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,8 @@ def inputs_of(words: Sequence[str], kind: type, box: Sequence[float] | None = No
         raise ValueError(f"box must be given for {alone[0]}: x,y,w,h of the object in the first frame")
     if kind is MotSample:
         return found + [one for path in alone for one in from_format(f"mot:{path}", kind)]
+    if kind is XraySample:
+        return found + xrays_of(alone)
     if kind not in (ImageSample, VolumeSample) and alone:
         names = ", ".join(sorted(formats))
         raise ValueError(f"files must be FORMAT:PATH with one of {names}, got {str(alone[0])!r}")
@@ -116,3 +126,25 @@ def pairs_of(paths: Sequence[Path]) -> list[Input]:
         raise ValueError(f"files must be pairs, fixed and moving in turn, got {len(paths)} files")
     pairs = zip(paths[::2], paths[1::2], strict=True)
     return [Input(f"{a} {b}", partial(read_unlabelled_pair, a, b), (a, b)) for a, b in pairs]
+
+
+def xrays_of(paths: Sequence[Path]) -> list[Input]:
+    """X-rays, one a view, then the CT that belongs to them, and so on.
+
+    Raises:
+        ValueError: a CT has no X-ray before it, or X-rays have no CT behind them.
+    """
+    found, films = [], list[Path]()
+    for path in paths:
+        if not is_volume(path):
+            films.append(path)
+            continue
+        if not films:
+            break
+        words = " ".join(map(str, [*films, path]))
+        found.append(Input(words, partial(read_unlabelled_xrays, tuple(films), path), (*films, path)))
+        films = []
+    else:
+        if not films:
+            return found
+    raise ValueError(f"files must be X-rays and then their CT, in turn, got {' '.join(map(str, paths))}")

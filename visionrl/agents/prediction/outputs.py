@@ -169,53 +169,6 @@ def boxes_files(prediction: Prediction) -> Contents:
     return {".csv": table([head, *([label, score, *box] for label, score, box in rows)])}
 
 
-@writes(BoxTrack)
-def track_files(prediction: Prediction) -> Contents:
-    """The boxes of one object: CSV, and the text files of OTB and of MOTChallenge, which count from 1."""
-    result: BoxTrack = prediction.result  # type: ignore[assignment]
-    rows = corner_and_sides(result.boxes)
-    otb = [f"{x + 1:.3f},{y + 1:.3f},{wide:.3f},{high:.3f}" for x, y, wide, high in rows.tolist()]
-    mot = [mot_line(time, 1, row, 1.0) for time, row in enumerate(rows)]
-    return {
-        ".csv": BOXES_HEAD + "".join(boxes_line(time, edges) for time, edges in enumerate(result.boxes)),
-        ".otb.txt": "".join(line + "\n" for line in otb),
-        ".mot.txt": "".join(mot),
-    }
-
-
-@writes(Tracks)
-def tracks_files(prediction: Prediction) -> Contents:
-    """The tracks of many objects as the MOTChallenge wants results."""
-    result: Tracks = prediction.result  # type: ignore[assignment]
-    rows = zip(
-        result.frames.tolist(),
-        result.ids.tolist(),
-        corner_and_sides(result.boxes),
-        result.scores.tolist(),
-        strict=True,
-    )
-    return {".mot.txt": "".join(mot_line(*row) for row in rows)}
-
-
-def boxes_line(frame: int, edges: np.ndarray) -> str:
-    """One line of a track's CSV: frame from 0, and x, y, width, height of edges (4,), (0, 0) the frame's corner."""
-    x, y, wide, high = corner_and_sides(edges[None])[0].tolist()
-    return f"{frame},{x:.3f},{y:.3f},{wide:.3f},{high:.3f}\n"
-
-
-def mot_line(frame: int, identity: int, sides: np.ndarray, score: float) -> str:
-    """One line as MOTChallenge wants results: frame and pixels, given from 0, are counted from 1.
-
-    Args:
-        frame: from 0.
-        identity: of the object.
-        sides: (4,) x, y, width, height.
-        score: the confidence.
-    """
-    x, y, wide, high = sides.tolist()
-    return f"{frame + 1},{identity},{x + 1:.3f},{y + 1:.3f},{wide:.3f},{high:.3f},{score:.4g},-1,-1,-1\n"
-
-
 @writes(Plane)
 def plane_files(prediction: Prediction) -> Contents:
     """A view: its 4x4 matrix as text, the slice as a picture and, where millimetres are known, as MetaImage."""
@@ -299,3 +252,50 @@ def coco(done: Sequence[Done]) -> Contents:
     categories = [{"id": number, "name": name} for name, number in ids.items()]
     whole = {"images": images, "categories": categories, "annotations": annotations}
     return {"coco.json": json.dumps(whole) + "\n", "coco-results.json": json.dumps(results) + "\n"}
+
+
+@writes(BoxTrack)
+def track_files(prediction: Prediction) -> Contents:
+    """The boxes of one object: CSV, and the text files of OTB and of MOTChallenge, which count from 1."""
+    result: BoxTrack = prediction.result  # type: ignore[assignment]
+    rows = corner_and_sides(result.boxes)
+    otb = [f"{x + 1:.3f},{y + 1:.3f},{wide:.3f},{high:.3f}" for x, y, wide, high in rows.tolist()]
+    mot = [mot_line(time, 1, row, 1.0) for time, row in enumerate(rows)]
+    return {
+        ".csv": BOXES_HEAD + "".join(boxes_line(time, edges) for time, edges in enumerate(result.boxes)),
+        ".otb.txt": "".join(line + "\n" for line in otb),
+        ".mot.txt": "".join(mot),
+    }
+
+
+@writes(Tracks)
+def tracks_files(prediction: Prediction) -> Contents:
+    """The tracks of many objects as the MOTChallenge wants results."""
+    result: Tracks = prediction.result  # type: ignore[assignment]
+    rows = zip(
+        result.frames.tolist(),
+        result.ids.tolist(),
+        corner_and_sides(result.boxes),
+        result.scores.tolist(),
+        strict=True,
+    )
+    return {".mot.txt": "".join(mot_line(*row) for row in rows)}
+
+
+def boxes_line(frame: int, edges: np.ndarray) -> str:
+    """One line of a track's CSV: frame from 0, and x, y, width, height of edges (4,), (0, 0) the frame's corner."""
+    x, y, wide, high = corner_and_sides(edges[None])[0].tolist()
+    return f"{frame},{x:.3f},{y:.3f},{wide:.3f},{high:.3f}\n"
+
+
+def mot_line(frame: int, identity: int, sides: np.ndarray, score: float) -> str:
+    """One line as MOTChallenge wants results: frame and pixels, given from 0, are counted from 1.
+
+    Args:
+        frame: from 0.
+        identity: of the object.
+        sides: (4,) x, y, width, height.
+        score: the confidence.
+    """
+    x, y, wide, high = sides.tolist()
+    return f"{frame + 1},{identity},{x + 1:.3f},{y + 1:.3f},{wide:.3f},{high:.3f},{score:.4g},-1,-1,-1\n"

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import os
 import platform
 import shlex
 import sys
@@ -266,12 +267,18 @@ def check_new(run: Path) -> None:
 
     Raises:
         ValueError: it does.
+        OSError: it is in no folder, or cannot be written.
     """
     held = [path.name for path in run.iterdir()] if run.is_dir() else []
     if [name for name in held if not name.startswith(".") and name != "splits.json"] or run.is_file():
         raise ValueError(
             f"{run} exists; continue it with --resume, or give the new run another --name or --seed"
         )
+    here = next(above for above in (run, *run.absolute().parents) if above.exists())
+    if not here.is_dir():
+        raise NotADirectoryError(f"out must be in a folder, {here} is a file")
+    if not os.access(here, os.W_OK):
+        raise PermissionError(f"out must be in a folder that can be written, {here} can not")
 
 
 def check_same(now: Any, before: Any, may_change: Collection[str]) -> None:

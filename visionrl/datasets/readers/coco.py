@@ -27,7 +27,7 @@ import numpy as np
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
 from visionrl.datasets.guard import refuse
 from visionrl.datasets.readers.boxes import check_size, fit_box
-from visionrl.datasets.readers.files import check_inside, plain_names, read_image
+from visionrl.datasets.readers.files import check_inside, plain_names, read_image, stated_path
 from visionrl.datasets.samples import ImageSample
 from visionrl.datasets.stated_splits import split_folders, split_of
 from visionrl.datasets.text import read_json
@@ -130,7 +130,7 @@ def _entries(part: Part) -> list[Entry]:
         if not row.get("iscrowd"):
             rows[row["image_id"]].append((where, row["bbox"], classes[row["category_id"]]))
     entries = []
-    stems = plain_names([Path(image["file_name"]) for image in content["images"]])
+    stems = plain_names([Path(stated_path(image["file_name"])) for image in content["images"]])
     for number, (image, stem) in enumerate(zip(content["images"], stems, strict=True)):
         split = part.split or _stated(image)
         name = f"{split}/{stem}" if split else stem
@@ -205,7 +205,7 @@ def _check(row: dict[str, Any], where: str, classes: Mapping[Any, str]) -> None:
 
 def _read(part: Part, where: str, image: dict[str, Any], rows: Rows) -> ImageSample:
     """An image with its boxes."""
-    files = [place / image["file_name"] for place in part.places]
+    files = [place / stated_path(image["file_name"]) for place in part.places]
     file = next((file for file in files if file.is_file()), None)
     if file is None:
         looked = ", ".join(map(str, part.places))

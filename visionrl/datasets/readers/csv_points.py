@@ -39,6 +39,7 @@ from visionrl.datasets.readers.files import (
     numbers,
     plain_names,
     read_image,
+    stated_path,
 )
 from visionrl.datasets.samples import ImageSample
 from visionrl.datasets.stated_splits import split_lists, split_of
@@ -127,7 +128,8 @@ def _entries(file: Path, split: str) -> list[Entry]:
         columns, rows = _deeplabcut([row for _, row in rows[:3]], file), rows[3:]
     else:
         columns, rows = _columns(rows[0][1], file), rows[1:]
-    names = plain_names([Path("/".join(row[: columns.path]) or f"line {line}") for line, row in rows])
+    paths = [stated_path("/".join(row[: columns.path])) or f"line {line}" for line, row in rows]
+    names = plain_names([Path(path) for path in paths])
     subjects = guess(names) if columns.subject is None else [_cell(row, columns.subject) for _, row in rows]
     entries = []
     for name, subject, (line, row) in zip(names, subjects, rows, strict=True):
@@ -278,7 +280,7 @@ def _picture(file: Path, path: str, where: str) -> Path:
 
 def _read(file: Path, where: str, row: list[str], columns: Columns) -> ImageSample:
     """The image of a row with its points."""
-    path = "/".join(row[: columns.path])
+    path = stated_path("/".join(row[: columns.path]))
     if len(row) != columns.count or not path:
         raise ValueError(f"{where}: must be a file name and {columns.count - 1} cells, got {row!r:.300}")
     points = {}

@@ -22,6 +22,21 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 IMAGE_SUFFIXES = (".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+NOT_READ = {
+    ".gif",
+    ".heic",
+    ".heif",
+    ".avif",
+    ".jp2",
+    ".tga",
+    ".psd",
+    ".dng",
+    ".cr2",
+    ".nef",
+    ".exr",
+    ".jxl",
+    ".dcm",
+}
 EMPTY = ("", "nan", "na", "n/a", "none", "null")
 FORMATS = (
     "BMP",
@@ -51,7 +66,7 @@ def read_image(path: Path) -> np.ndarray:
         ValueError: the file is missing, truncated, no image of a format that is read (BMP, JPEG, PNG, PPM, TIFF,
             WebP), larger than the limit (``datasets.limits``), or of float or 32-bit pixels.
     """
-    from PIL import ImageOps, UnidentifiedImageError
+    from PIL import ImageOps
 
     if not path.is_file():
         raise ValueError(f"image file {path} must exist")
@@ -60,8 +75,6 @@ def read_image(path: Path) -> np.ndarray:
     with _decoding(path):
         try:
             picture = _decoded(content, path)
-        except UnidentifiedImageError:
-            raise
         except OSError:
             picture = _without_end(content, path)
         if picture.format == "PNG" and PNG_END not in content:
@@ -74,15 +87,12 @@ def read_image(path: Path) -> np.ndarray:
 @contextmanager
 def _decoding(path: Path, what: str = "image file") -> Iterator[None]:
     """Names the file in whatever the decoder raises."""
-    from PIL import UnidentifiedImageError
-
     try:
         yield
     except Exception as error:
         if isinstance(error, ValueError) and f"{what} {path}" in str(error):
             raise
-        why = "its kind is not known" if isinstance(error, UnidentifiedImageError) else one_line(error)
-        raise ValueError(f"{what} {path} is truncated or no image: {why}") from error
+        raise ValueError(f"{what} {path} is truncated or no image: {one_line(error)}") from error
 
 
 def _opened(content: bytes, path: Path) -> Picture:
@@ -220,6 +230,11 @@ def list_images(folder: Path) -> list[Path]:
     return sorted((file for file in files if not file.name.startswith(".")), key=natural_key)
 
 
+def stated_path(text: str) -> str:
+    """A path that a file states, with the separators of Windows as those of all others."""
+    return text.replace("\\", "/") if "\\" in text else text
+
+
 OUTSIDE = "set VISIONRL_ALLOW_OUTSIDE=1 if you trust it"
 
 
@@ -249,6 +264,14 @@ def plain_names(paths: Sequence[Path]) -> list[str]:
     plain = [(path.with_suffix("") if path.name else path).as_posix() for path in paths]
     kinds = Counter(name for name, _ in {*zip(plain, paths, strict=True)})
     return [name if kinds[name] == 1 else path.as_posix() for name, path in zip(plain, paths, strict=True)]
+
+
+def warn_unread(folder: Path) -> None:
+    """Warn of files below a folder that look like images of formats that are not read."""
+    lost = Counter(file.suffix.lower() for file in folder.rglob("*") if file.suffix.lower() in NOT_READ)
+    if lost:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(lost.items()))
+        warnings.warn(f"{folder}: images of formats that are not read are left out: {kinds}", stacklevel=2)
 
 
 def check_folder(path: Path) -> Path:

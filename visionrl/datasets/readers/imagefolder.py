@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
-from visionrl.datasets.readers.files import IMAGE_SUFFIXES, check_folder, read_image
+from visionrl.datasets.readers.files import IMAGE_SUFFIXES, check_folder, read_image, warn_unread
 from visionrl.datasets.samples import ImageSample
 from visionrl.datasets.stated_splits import split_folders
 
@@ -26,6 +26,7 @@ def read_imagefolder(path: Path, options: ReadOptions) -> list[Entry]:
         ValueError: there is no folder of a class, or one without images; or splits and classes lie side by side.
     """
     folders, splits = _folders(check_folder(path)), split_folders(path)
+    warn_unread(path)
     if splits and ("train" in splits or len(splits) == len(folders)):
         lost = [folder.name for folder in folders if folder not in splits.values() and _files(folder)]
         if lost:

@@ -24,7 +24,7 @@ import numpy as np
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
 from visionrl.datasets.guard import decoding, refuse
 from visionrl.datasets.limits import check_volume_size
-from visionrl.datasets.readers.dicom_pixels import check_pixels
+from visionrl.datasets.readers.dicom_pixels import check_lengths, check_pixels
 from visionrl.datasets.readers.files import check_folder
 from visionrl.datasets.readers.scan_grid import SIGNS, Grid, check_grid
 from visionrl.datasets.readers.scan_points import SUFFIXES as POINT_SUFFIXES
@@ -154,8 +154,11 @@ def open_series(folder: Path) -> Grid | None:
         ValueError: there are several, or slices are uneven.
     """
     itk = simple_itk()
-    if not any(file.is_file() and not _side(file) for file in folder.iterdir()):
+    slices = [file for file in sorted(folder.iterdir()) if file.is_file() and not _side(file)]
+    if not slices:
         return None
+    for file in slices:
+        check_lengths(file)
     series = itk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
     if len(series) > 1:
         raise ValueError(

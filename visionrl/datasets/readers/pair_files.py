@@ -1,9 +1,10 @@
 """The files of one pair, of images or of volumes; what ``pairs:`` and ``learn2reg:`` share.
 
 Points
-    Of images: text with two numbers a line, or CSV with a header, whose columns ``x`` and ``y`` (in any case) are
-    read, or the last two; where there is a column before them, it names the points. Pixels from 0, whole numbers being
-    centres. Of volumes: as in ``readers.scan_points``, .csv, .txt, .fcsv or .mrk.json, in voxel indices or millimetres.
+    Of images: text with two numbers a line, or CSV with a header, whose columns ``x`` and ``y`` (or ``col`` and
+    ``row``, in any case) are read; where there is a column before them, it names the points. Pixels from 0, whole
+    numbers being centres. Of volumes: as in ``readers.scan_points``, .csv, .txt, .fcsv or .mrk.json, in voxel indices
+    or millimetres.
     Where both files name their points, those that both have are taken; else line n of both is one place, and files of
     different length are refused.
 Maps
@@ -46,6 +47,7 @@ from visionrl.datasets.text import read_rows, read_text
 
 VOLUMES = (*NIFTI, ".mha", ".mhd", ".nrrd", ".nhdr")
 SIDES = ("fixed", "moving")
+AXES = {"x": ("x", "x_px", "col", "column"), "y": ("y", "y_px", "row")}
 FILES = ("transform", "start", *(f"{side}_{what}" for side in SIDES for what in ("points", "mask")))
 Cells = dict[str, str]  # what each file of a pair is called, and what is written about it
 Named = tuple[list[str], np.ndarray]  # names, empty where there are none, and points
@@ -231,13 +233,12 @@ def read_points(file: Path) -> Named:
         return [], np.array([numbers(row, 2, f"{file}, line {n}") for n, row in lines], float).reshape(-1, 2)
     rows = read_rows(file)
     titles = [title.lower() for title in rows[0][1]] if rows else []
-    if len(titles) < 2:
-        raise ValueError(f"{file} must have a header with x and y, got {','.join(titles)!r}")
-    x, y = (
-        (titles.index("x"), titles.index("y"))
-        if {"x", "y"} <= set(titles)
-        else (len(titles) - 2, len(titles) - 1)
-    )
+    names_of = [next((axis for axis, words in AXES.items() if title in words), "") for title in titles]
+    if names_of.count("x") != 1 or names_of.count("y") != 1:
+        raise ValueError(
+            f"{file} must have a header with x and y (or col and row), got {','.join(titles)!r:.200}"
+        )
+    x, y = names_of.index("x"), names_of.index("y")
     points = [
         numbers([row[k] for k in (x, y) if k < len(row)], 2, f"{file}, line {n}") for n, row in rows[1:]
     ]

@@ -7,7 +7,10 @@ Layouts
     * in folders: ``images/`` with ``landmarks/`` (``points/``), or with ``labels/`` (``masks/``, ``label``, ``mask``,
       ``segmentations``), or both, and also ``imagesTr/`` with ``labelsTr/``, in any case. The files of a scan have its
       name, with or without something after ``_``, ``-`` or ``.`` ("a.nii.gz" and "a_points.csv"), or the scan's name
-      continues that of its file.
+      continues that of its file;
+    * where FOLDER has no scans: one of these in every folder below (``p1/ct.nii.gz`` with ``p1/label.nii.gz``,
+      ``sub-01/anat/sub-01_T1w.nii.gz``), in which a single label map or landmark file belongs to all scans. They are
+      called by the folder where it has one scan, and the first folder is the subject.
 
 Every scan must have one of the two, or none has: then there are no landmarks, as some tasks need none. Landmarks are
 those of the landmark file, else the centroids of the labels, named by ``labels.csv`` (``id,name``), ``labels.json`` or
@@ -28,7 +31,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -71,12 +74,14 @@ class Case:
         image: the scan.
         labels: its label map.
         points: its landmarks.
+        subject: who it shows.
     """
 
     name: str
     image: Path
     labels: Path | None
     points: Path | None
+    subject: str = ""
 
 
 def read_scans(folder: Path, suffixes: Sequence[str], open_grid: Open, world: str) -> list[Entry]:
@@ -99,13 +104,13 @@ def read_scans(folder: Path, suffixes: Sequence[str], open_grid: Open, world: st
     placed = iter(place_each([grid for grid, _, _ in good], [points for _, points, _ in good], world))
     names = label_names(folder)
     entries = []
-    for case, subject, one in zip(cases, subjects_of([case.name for case in cases]), opened, strict=True):
+    for case, one in zip(cases, opened, strict=True):
         points = one if isinstance(one, ValueError) else next(placed)
         if isinstance(one, ValueError) or isinstance(points, ValueError):
             read: Callable[[], VolumeSample] = partial(refuse, points)
         else:
             read = partial(read_case, one[0], one[2], points, names)
-        entries.append(Entry(case.name, subject, read))
+        entries.append(Entry(case.name, case.subject, read))
     return entries
 
 
@@ -243,15 +248,36 @@ def find_cases(folder: Path, suffixes: Sequence[str]) -> list[Case]:
     Raises:
         ValueError: there is no scan.
     """
-    inside = {child.name.lower(): child for child in sorted(folder.iterdir()) if child.is_dir()}
-    here = next((inside[name.lower()] for name in IMAGE_FOLDERS if name.lower() in inside), folder)
-    scans = {stem(file, suffixes): file for file in _files(here, suffixes)}
-    beside = {name: file for name, file in scans.items() if name.lower().endswith(LABEL_ENDS)}
-    images = {name: file for name, file in scans.items() if name not in beside}
-    if not images:
+    if cases := _cases_of(folder, suffixes):
+        subjects = subjects_of([case.name for case in cases])
+        return [replace(case, subject=subject) for case, subject in zip(cases, subjects, strict=True)]
+    below = [child for child in sorted(folder.rglob("*")) if child.is_dir() and child.name[0] != "."]
+    done: set[Path] = set()
+    for child in below:
+        if not done & set(child.parents):
+            found = _cases_of(child, suffixes, alone=True)
+            done |= {child} if found else set()
+            cases += [_nested(case, child.relative_to(folder), len(found)) for case in found]
+    if not cases:
         raise ValueError(
             f"{folder} must hold scans ({', '.join(suffixes)}) or a folder images with them, found none"
         )
+    return cases
+
+
+def _nested(case: Case, place: Path, count: int) -> Case:
+    """A scan of a folder below, called by the folder where it is the only one in there."""
+    name = place.as_posix() if count == 1 else f"{place.as_posix()}/{case.name}"
+    return replace(case, name=name, subject=place.parts[0])
+
+
+def _cases_of(folder: Path, suffixes: Sequence[str], alone: bool = False) -> list[Case]:
+    """The scans of one folder with their files; with ``alone`` a single label map or landmark file belongs to all."""
+    inside = {child.name.lower(): child for child in sorted(folder.iterdir()) if child.is_dir()}
+    here = next((inside[name.lower()] for name in IMAGE_FOLDERS if name.lower() in inside), folder)
+    scans = {stem(file, suffixes): file for file in _files(here, suffixes)}
+    beside = {name: file for name, file in scans.items() if _is_label(name)}
+    images = {name: file for name, file in scans.items() if name not in beside}
     for name in LABEL_FOLDERS:
         if name.lower() in inside:
             beside.update({stem(file, suffixes): file for file in _files(inside[name.lower()], suffixes)})
@@ -260,10 +286,18 @@ def find_cases(folder: Path, suffixes: Sequence[str]) -> list[Case]:
     named = ("labels", "dataset", "readme", "license")
     points = {stem(file, SUFFIXES): file for file in texts if not _about(file, named)}
     labels_of, points_of = match(list(images), list(beside)), match(list(images), list(points))
+    if alone:
+        labels_of = dict.fromkeys(images, *beside) if len(beside) == 1 else labels_of
+        points_of = dict.fromkeys(images, *points) if len(points) == 1 else points_of
     return [
         Case(name, file, beside.get(labels_of.get(name, "")), points.get(points_of.get(name, "")))
         for name, file in sorted(images.items())
     ]
+
+
+def _is_label(name: str) -> bool:
+    """True if a file is a label map, by its name."""
+    return name.lower().endswith(LABEL_ENDS) or name.lower() in LABEL_WORDS
 
 
 def _about(file: Path, named: Sequence[str]) -> bool:
@@ -319,8 +353,9 @@ def label_names(folder: Path) -> dict[int, str]:
         return {}
     try:
         if file.suffix == ".csv":
-            rows = [row for _, row in read_rows(file) if row[0].isdecimal()]
-            return {int(row[0]): row[1] for row in rows}
+            found = [row for _, row in read_rows(file) if any(cell.isdecimal() for cell in row[:2])]
+            pairs = [row[:2] if row[0].isdecimal() else row[1::-1] for row in found]
+            return {int(label): name for label, name in pairs}
         content = read_json(file)
         pairs = content.get("labels", content).items()
         return {

@@ -29,7 +29,7 @@ import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
 from visionrl.datasets.readers.boxes import Box, check_size, fit_box
-from visionrl.datasets.readers.files import IMAGE_SUFFIXES, check_folder, read_image
+from visionrl.datasets.readers.files import IMAGE_SUFFIXES, check_folder, read_image, stated_path
 from visionrl.datasets.readers.xml_tree import Node, read_xml
 from visionrl.datasets.samples import ImageSample
 from visionrl.datasets.stated_splits import listed_splits, split_folders
@@ -101,7 +101,7 @@ def _picture(file: Path, root: Node, places: list[Path]) -> Path:
             for picture in (place / f"{file.stem}{suffix}", place / f"{file.stem}{suffix.upper()}"):
                 if picture.is_file():
                     return picture
-    stated = [Path(node.text).name for node in root.all("filename") if node.text]
+    stated = [Path(stated_path(node.text)).name for node in root.all("filename") if node.text]
     named = [place / name for name in stated for place in places if (place / name).is_file()]
     if not named:
         looked = ", ".join(map(str, dict.fromkeys(places)))

@@ -10,7 +10,7 @@ folder without any text file is refused, and so is a text file without its image
 * ``data.yaml`` in FOLDER, or its only .yaml file with ``names`` or ``train``, has the class names in ``names`` and the
   images of each split in ``train``, ``val`` (or ``valid``) and ``test``: folders, or text files that list images, one
   or a list of them, from ``path``, else from the yaml's own folder. Where such a path is not there (it was another
-  machine's) or outside FOLDER, the folders below are tried.
+  machine's), the folders below are tried; outside of FOLDER it is refused.
 * Without it the splits are what ``*.data`` (darknet, CVAT) says, else the lists ``train.txt``, ``valid.txt``, ... in
   FOLDER, ``images/train``, ``images/val`` and so on, or ``train/images`` and so on, in any usual spelling (see
   ``stated_splits``); where there are none of these, all of ``images``, ``obj_train_data`` or FOLDER is cut by ratios
@@ -43,6 +43,7 @@ from visionrl.datasets.readers.files import (
     plain_names,
     read_image,
     stays_inside,
+    warn_unread,
 )
 from visionrl.datasets.samples import ImageSample
 from visionrl.datasets.splits import SPLITS
@@ -74,6 +75,7 @@ def read_yolo(path: Path, options: ReadOptions) -> list[Entry]:
         ValueError: there is none, or a file breaks a rule; the message names file and line.
     """
     about = _yaml(check_folder(path))
+    warn_unread(path)
     layout = Layout(_names(path, about), _keypoints(about))
     parts = _parts(path, about)
     if not parts:
@@ -191,17 +193,14 @@ def _values(about: dict[str, Any], split: str) -> list[str]:
 def _place(path: Path, about: dict[str, Any], split: str, value: str, near: list[Path]) -> Path:
     """The folder or list that an entry of the yaml means."""
     bases = [path / str(about.get("path") or ""), path]
-    places = [base / part for part in (value, value.removeprefix("../")) for base in bases] + near
-    place = next((place for place in places if place.exists() and stays_inside(place, path)), None)
-    if place is None:
-        outside = [place for place in places if place.exists()]
-        why = (
-            f"{outside[0]} lies outside {path}, {OUTSIDE}"
-            if outside
-            else f"looked in {', '.join(map(str, places))}"
-        )
+    stated = [base / part for part in (value, value.removeprefix("../")) for base in bases]
+    there = [place for place in stated if place.exists()]
+    inside = [place for place in there if stays_inside(place, path)] or ([] if there else near)
+    if not inside:
+        looked = f"looked in {', '.join(map(str, [*stated, *near]))}"
+        why = f"{there[0]} lies outside of {path}, {OUTSIDE}" if there else looked
         raise ValueError(f"{about['yaml']}: the pictures of {split!r} must be there, {why}")
-    return place
+    return inside[0]
 
 
 def _lists(path: Path) -> dict[str, Path]:

@@ -220,6 +220,9 @@ class BoxSearch(Task[State]):
         best = ops.iou(state.box, self.object(state, self.match(state)[1]))
         return xp.where(xp.any(state.sought, axis=-1), best, xp.zeros_like(best))
 
+    def class_of(self, state: State) -> Array:
+        return state.category + 0
+
     def with_confidence(self, state: State, confidence: Array) -> State:
         return replace(state, confidence=confidence)
 

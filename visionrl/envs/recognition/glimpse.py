@@ -209,6 +209,9 @@ class GlimpseClassification(Task[State]):
         }
         return {**found, "label": state.label + 0} if self.expose_label else found
 
+    def class_of(self, state: State) -> Array:
+        return state.label + 0
+
     def expert(self, state: State) -> Array:
         here, may_look = state.trail[:, -1, :], state.glimpses < self.glimpses
         return self.controller.toward(state.goal, here, state.size, state.label, may_look)

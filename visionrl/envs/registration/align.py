@@ -18,11 +18,13 @@ from visionrl.banks.pair_geometry import (
     check_modalities,
     check_truth,
     has_truth,
+    pixel_matrix,
     two_modalities,
     without_truth,
 )
 from visionrl.core import Task, arguments
 from visionrl.core.observables import Image
+from visionrl.core.results import LinearMap
 from visionrl.datasets import PairSample
 from visionrl.envs.registration.controls import make_control, oscillates, remember
 from visionrl.envs.registration.inliers import Inliers
@@ -265,6 +267,13 @@ class Align(Task[State]):
             start_score=score,
             proposals=self.moves.propose(pair, view_transform, pose)[0],
             finished=np.False_,
+        )
+
+    def result(self, state: State) -> LinearMap:
+        matrix = from_fixed(state.view_transform[None], state.pose[None])[0]
+        number = int(state.pair)
+        return LinearMap.between(
+            pixel_matrix(matrix, *self.bank.to_world[number]), self.samples[number].affines
         )
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------

@@ -12,9 +12,16 @@ from annotated_types import Ge, Interval, MinLen
 from visionrl import rewards
 from visionrl.banks.label_maps import check_labels
 from visionrl.banks.pair_geometry import check_axes, check_truth, two_modalities, without_truth
-from visionrl.banks.true_fields import grids_with_truth, holds_pairs
+from visionrl.banks.true_fields import (
+    displacement_px,
+    grid_conversions,
+    grids_with_truth,
+    holds_pairs,
+    pixels_of,
+)
 from visionrl.core import Task, arguments, batch
 from visionrl.core.observables import Image, OneHot, Vector
+from visionrl.core.results import DisplacementField
 from visionrl.datasets import PairSample
 from visionrl.envs.registration.align import EASY
 from visionrl.envs.registration.control_points import BSplineProposals, ControlPoints, make_control
@@ -87,6 +94,7 @@ class FreeForm(Task[State]):
 
     axes: ClassVar[int]
     primary_metric = ("tre_mm", False)
+    unlabelled_type = PairSample
     difficulty = 1.0
 
     def setup(self) -> None:
@@ -143,6 +151,13 @@ class FreeForm(Task[State]):
         row = self.with_field(batch.stack([state]), state.field[None], np.zeros(1, np.int64))
         dice = self.bank.dice(row.image, row.field, row.labels)
         return batch.take(replace(row, start_error_mm=self.error_mm(row), start_dice=dice), 0)
+
+    def result(self, state: State) -> DisplacementField:
+        sample = self.samples[number := int(state.image)]
+        to_world = grid_conversions(self.samples, self.bank)[number]
+        return DisplacementField(
+            displacement_px(state.field, self.points.gap, to_world, pixels_of(sample).shape[1:])
+        )
 
     def draw(self, state: State) -> np.ndarray:
         row, line = batch.stack([state]), np.arange(self.side, dtype=float)[None]

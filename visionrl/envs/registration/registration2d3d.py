@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
+import cv2
 import numpy as np
 from annotated_types import Ge, Interval, MinLen
 
@@ -13,7 +14,8 @@ from visionrl import rewards
 from visionrl.banks.c_arm import CHEST_TONE, PLAIN_TONE, Geometry, c_arm, checked_tone, exposed
 from visionrl.core import Task, arguments, register
 from visionrl.core.observables import Image, Vector
-from visionrl.datasets import VolumeSample
+from visionrl.core.results import ScanPose
+from visionrl.datasets import VolumeSample, XraySample
 from visionrl.envs.registration.align import EASY, MEMORY
 from visionrl.envs.registration.controls import make_control, oscillates, remember
 from visionrl.envs.registration.overlay import overlay_xray
@@ -36,7 +38,7 @@ class State:
     Attributes:
         image: (B,) int64, index of the volume.
         xray: (B, views, size, size) uint8, taken once an episode.
-        target: (B, 3, 4) float64, the true pose.
+        target: (B, 3, 4) float64, the true pose; NaN where it is unknown.
         pose: (B, 3, 4) float64, the pose now.
         trail: (B, 20, 3, 4) float64, poses before this one, newest last; NaN before the start.
         start_error: (B,) float64, mean target registration error at the start, millimetres.
@@ -93,6 +95,12 @@ class Registration2D3D(Task[State]):
     ``mtre_start_mm``, and ``reprojection_mm``, their mean distance from the rays through where they truly are, which
     leaves out what one view can hardly tell: the depth. An episode succeeds below 5 mm of the first.
 
+    Without labels the X-rays are real: samples are ``XraySample``, a CT with a picture of each of the ``views``, which is
+    taken to show the whole detector, ``size * pixel_mm`` millimetres wide, from a C-arm of ``source_mm`` and
+    ``detector_mm``, with dense things white; it is scaled to ``size``. The scan's middle starts at the origin, unturned.
+    X-rays must be cropped or padded to the field of the agent's training; of another distance, or of a detector that is
+    not at right angles to its beam, they cannot be registered. Scatter and distortion are not simulated.
+
     Source: Miao et al. (2018), "Dilated FCN for multi-agent 2D/3D medical image registration", for the task; there
     many agents with steps of 1 mm and 1 degree. The 11 steps are of Bauer et al. (2021), "ReAgent". Lucas & Kanade
     (1981) for "gauss_newton".
@@ -129,12 +137,13 @@ class Registration2D3D(Task[State]):
     and a straight line from 0 to 2 for other data."""
 
     sample_type, embedded, primary_metric = VolumeSample, "chest-ct-volumes", ("mtre_mm", False)
+    unlabelled_type = XraySample
     difficulty = 1.0
 
     def setup(self) -> None:
         if self.control == "gauss_newton" and self.size < 32:
             raise ValueError(f"size must be >= 32 with control 'gauss_newton', got {self.size}")
-        self.samples = self.load()
+        self.samples = self.load() if self.labelled else self.load(kind=XraySample)
         self.items = len(self.samples)
         plain = CHEST_TONE if self.data in (None, self.embedded) else PLAIN_TONE
         tone = plain if self.tone is None else checked_tone(self.tone)
@@ -143,6 +152,7 @@ class Registration2D3D(Task[State]):
         self.proposer = PoseGaussNewton(self.bank, self.max_step)
         self.moves = make_control(self.control, "rigid", 3, self.max_step, HALF, self.proposer)
         self.spread = np.repeat(self.offset, 3)
+        self.films = [] if self.labelled else films(self.samples, len(self.views), self.size)
         picture = Image(len(self.views), self.size)
         self.show(
             xray=picture,
@@ -155,11 +165,13 @@ class Registration2D3D(Task[State]):
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
-        share = EASY + (1 - EASY) * self.difficulty
-        target = transforms.to_matrix(rng.uniform(-SPREAD, SPREAD, (1, 6)), "rigid", 3)
-        pose = move_pose(target, rng.uniform(-1, 1, (1, 6)) * self.spread * share)
-        image = np.array([item])
-        xray = exposed(rng, self.bank.thickness(image, target)[0], self.intensity_jitter)
+        image, share = np.array([item]), EASY + (1 - EASY) * self.difficulty
+        if self.labelled:
+            target = transforms.to_matrix(rng.uniform(-SPREAD, SPREAD, (1, 6)), "rigid", 3)
+            pose = move_pose(target, rng.uniform(-1, 1, (1, 6)) * self.spread * share)
+            xray = exposed(rng, self.bank.thickness(image, target)[0], self.intensity_jitter)
+        else:
+            target, pose, xray = np.full((1, 3, 4), np.nan), np.eye(3, 4)[None], self.films[item]
         return State(
             image=np.int64(item),
             xray=xray,
@@ -222,7 +234,41 @@ class Registration2D3D(Task[State]):
         return self.moves.toward(pose_residual(state.pose, state.target), quality)
 
     # -- edge ------------------------------------------------------------------------------------------------------
+    def result(self, state: State) -> ScanPose:
+        pose, sample = state.pose[None], self.samples[int(state.image)]
+        size = np.array(sample.volume.shape[:0:-1])
+        room = np.vstack([pose[0], np.eye(4)[3]])
+        if sample.affine is not None:
+            spacing = np.asarray(sample.spacing_mm, float)
+            centred = np.diag([*spacing, 1.0])
+            centred[:3, 3] = -(size - 1) / 2 * spacing
+            room = room @ centred @ np.linalg.inv(sample.affine)
+        numbers = transforms.to_numbers(pose, "rigid")[0]
+        return ScanPose(
+            numbers, room, sample.affine is not None, self.bank.renders(state.image[None], pose)[0]
+        )
+
     def draw(self, state: State) -> np.ndarray:
         image, pose = np.asarray(state.image)[None], np.asarray(state.pose)[None]
         now = self.bank.renders(image, pose)[0]
         return overlay_xray(self.bank, int(state.image), (state.xray, now), (state.target, state.pose))
+
+
+def films(samples: Sequence[XraySample], views: int, size: int) -> list[np.ndarray]:
+    """The X-rays of some samples at the size of the detector, (views, size, size) uint8 each.
+
+    Raises:
+        ValueError: a sample has more or fewer X-rays than there are views.
+    """
+    for sample in samples:
+        if len(sample.xrays) != views:
+            raise ValueError(
+                f"xrays must be one a view ({views}), sample {sample.name!r} has {len(sample.xrays)}"
+            )
+    return [np.stack([resized(xray, size) for xray in sample.xrays]) for sample in samples]
+
+
+def resized(image: np.ndarray, size: int) -> np.ndarray:
+    """A square image (S, S) uint8 at another size."""
+    way = cv2.INTER_AREA if len(image) > size else cv2.INTER_LINEAR
+    return cv2.resize(image, (size, size), interpolation=way)
