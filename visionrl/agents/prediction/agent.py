@@ -129,16 +129,20 @@ class Agent:
         task = self.task_on(sample)
         states = [task.sample(np_random(seed)[0], item) for item in range(task.items)]
         met, began = watched(task), perf_counter()
-        if self.method is not None:
-            ends, steps = run_each(met, self.method, states), 0
-        else:
-            limit = self.env_kwargs.get("max_episode_steps", self.entry.max_steps) or math.inf
-            plan = Plan(met, Episodes([], [], np.zeros(0)), limit, len(states))
-            ends, totals = rollout(plan, self.policy, states)
-            steps = int(totals["length"].sum())
+        ends, steps = self.run_episodes(met, states)
         spent = 1000 * (perf_counter() - began)
         first, *others = [task.result(batch.take(ends, row)) for row in range(len(states))]
         return Prediction(sample.name, first.joined(others), steps, spent, task, ends, sample)
+
+    def run_episodes(self, task: Task, states: list[Any]) -> tuple[Any, int]:
+        """The last states of episodes that begin with some states, and the number of actions of all."""
+        if self.method is not None:
+            return run_each(task, self.method, states), 0
+        limit = self.env_kwargs.get("max_episode_steps", self.entry.max_steps) or math.inf
+        ends, totals = rollout(
+            Plan(task, Episodes([], [], np.zeros(0)), limit, len(states)), self.policy, states
+        )
+        return ends, int(totals["length"].sum())
 
     def task_on(self, sample: Any) -> Task:
         """The task on one sample without its labels."""
