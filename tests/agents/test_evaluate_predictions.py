@@ -16,6 +16,7 @@ from rich.console import Console
 from visionrl.agents.evaluation.compare import chosen_rows, compare
 from visionrl.agents.evaluation.policies import RandomPolicy, expert_policy
 from visionrl.cli import main as cli
+from visionrl.core import TASKS, make_task
 from visionrl.datasets import ImageSample, VideoSample
 
 DETECTION, LANDMARK = "visionrl/Detection-v0", "visionrl/LandmarkLocalization-v0"
@@ -215,12 +216,25 @@ def test_rows_that_cannot_be_are_refused(line: str, message: str, capsys: Any) -
     assert stopped.value.code == 2 and message in capsys.readouterr().err
 
 
-def test_a_task_that_cannot_tell_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from visionrl.core import Task, entry_of
+def test_a_track_of_a_whole_video_is_kept_and_one_of_a_clip_is_not() -> None:
+    frames = RNG.integers(0, 256, (5, 3, 60, 80)).astype(np.uint8)
+    boxes = np.array([[10 + 2 * t, 10, 30 + 2 * t, 30.0] for t in range(5)])
+    env = {"data": [VideoSample(frames, boxes, name="v")], "window": 32}
+    for clip, count in ((None, 5), (3, 0)):
+        lines = list[dict[str, Any]]()
+        compare("Tracking-v0", env_kwargs={**env, "clip": clip}, rows=["expert"], keep=lines.extend)
+        assert [len(line["boxes"]) for line in lines] == [count][: bool(count)]
+    with pytest.raises(NotImplementedError, match="result needs whole videos"):
+        task = make_task("Tracking-v0", clip=3, **env)
+        task.result(task.sample(np.random.default_rng(0), 0))
 
-    frames = RNG.integers(0, 256, (3, 3, 60, 80)).astype(np.uint8)
-    data = [VideoSample(frames, np.array([[10, 10, 30, 30.0]] * 3), name="v")]
-    monkeypatch.setattr(entry_of("Tracking-v0").task, "result", Task.result)
+
+@pytest.mark.slow
+@pytest.mark.parametrize("env_id", TASKS)
+def test_every_task_says_what_an_evaluation_found(env_id: str) -> None:
     lines = list[dict[str, Any]]()
-    compare("Tracking-v0", env_kwargs={"data": data, "window": 32}, rows=["random"], keep=lines.extend)
-    assert lines == []
+    limit = {"max_episode_steps": 3} if TASKS[env_id].max_steps else {}
+    compare(env_id, env_kwargs=limit, split="val", episodes=2, rows=["random"], keep=lines.extend)
+    assert len(lines) == 2 and all(line["name"] and line["agent"] == "random" for line in lines)
+    assert len(lines[0]) > 4, "a result beside the name, the steps, the time and the agent"
+    json.dumps(lines, allow_nan=False)

@@ -273,3 +273,34 @@ def test_the_command_applies_a_classical_method(tmp_path: Path, capsys: Any) -> 
     with pytest.raises(SystemExit):
         cli.main(["predict", "ECC", *pair[:1], "--env", "Registration2D-v0", "--out", str(tmp_path / "no")])
     assert "files must be pairs, fixed and moving in turn, got 1 files" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "env",
+    ["Registration2D-v0", "Registration3D-v0", "DeformableRegistration2D-v0", "Registration2D3D-v0"],
+)
+def test_labelled_episodes_have_results_too(env: str) -> None:
+    """As evaluations write them; JSON holds them."""
+    made = make_task(env, split="val")
+    state = made.sample(np.random.default_rng(0), 0)
+    found = made.result(state).to_json()
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_the_true_map_has_no_error_in_the_file() -> None:
+    pair = load("photo-pairs", kind=PairSample, split="val")[0]
+    made = make_task("Registration2D-v0", data=[pair])
+    state = made.sample(np.random.default_rng(0), 0)
+    found: Any = made.result(replace(state, pose=state.target))
+    np.testing.assert_allclose(found.matrix, pair.transform, atol=1e-6)
+
+
+def test_the_true_field_has_no_error_in_the_file() -> None:
+    image = texture((48, 96))[None]
+    matrix = np.array([[1.05, 0.04, 3.0], [-0.03, 0.97, -2.0]])
+    made = make_task("DeformableRegistration2D-v0", data=[PairSample(image, image[:, :40], transform=matrix)])
+    state = made.sample(np.random.default_rng(0), 0)
+    found: Any = made.result(replace(state, field=state.target))
+    y, x = np.indices((48, 96))
+    wanted = np.stack([x, y, np.ones_like(x)], axis=-1) @ matrix.T - np.stack([x, y], axis=-1)
+    np.testing.assert_allclose(np.moveaxis(found.field, 0, -1), wanted, atol=1e-4)

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from visionrl.agents import TrainConfig, make_vec_env
+from visionrl.agents.evaluation.compare import compare
 from visionrl.agents.evaluation.policies import agent_policy
 from visionrl.agents.prediction import films as files
 from visionrl.agents.prediction.agent import Agent, agent_named, classical, load_agent
@@ -329,6 +330,23 @@ def test_the_truth_is_not_in_a_task_without_labels(video: Path) -> None:
     picture = task.draw(batch.take(task.step(state, np.array([10])), 0))
     green = np.abs(picture.astype(int) - [46, 204, 113]).sum(axis=-1)
     assert green.min() > 0, "nothing is drawn as the truth where none is known"
+
+
+@pytest.mark.parametrize("start", ["first", "temporal"])
+def test_evaluation_of_whole_videos_keeps_their_boxes(start: str) -> None:
+    found: list[Any] = []
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (40, 1, 48, 64), dtype=np.uint8)
+    data = [VideoSample(pixels, np.tile([20.0, 10, 44, 34], (40, 1)), name="one")]
+    task: dict[str, Any] = {"data": data, "window": 16, "start": start}
+    compare(TRACKING, rows=["constant box"], keep=found.extend, env_kwargs=task, episodes=20)
+    assert [line["name"] for line in found[:1]] == ["one"] and len(found[0]["boxes"]) == 40
+    late = make_task(TRACKING, split="all", clip=None, **task)
+    state = batch.stack([late.sample(np.random.default_rng(0), late.items - 1)])
+    while not state.finished[0]:
+        state = late.step(state, np.array([10]))
+    result: Any = late.result(batch.take(state, 0))
+    assert (result.first, len(result.boxes)) == ((0, 40) if start == "first" else (20, 20))
 
 
 def test_a_long_video_keeps_to_the_limit(tmp_path: Path, monkeypatch: Any) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from visionrl.agents.evaluation.compare import compare
 from visionrl.agents.evaluation.policies import RandomPolicy
 from visionrl.agents.prediction.agent import Agent, classical
 from visionrl.agents.prediction.inputs import inputs_of
@@ -162,3 +163,13 @@ def test_there_is_room_for_more_tracks_than_in_training(tmp_path: Path) -> None:
     agent.env_kwargs["max_tracks"] = 2
     result: Any = agent.predict(MotSample(frames, detections=found))
     assert len(set(result.ids.tolist())) > 2
+
+
+def test_evaluation_keeps_the_tracks_of_every_row(folder: Path) -> None:
+    found: list[Any] = []
+    rows = [SORT, "rule on look and overlap"]
+    compare(ID, rows=rows, keep=found.extend, env_kwargs={"data": [labelled(folder)], "window": 16})
+    assert {line["agent"] for line in found} == set(rows)
+    for line in found:
+        assert line["name"] == "seq" and len(line["tracks"]) == 2 * LENGTH
+        assert {one["id"] for one in line["tracks"]} == {1, 2}

@@ -200,3 +200,12 @@ def test_the_expert_follows_cells(tmp_path):
     while not state.finished[0]:
         state = task.step(state, task.expert(state))
     assert task.metrics(state)["hota"][0] == pytest.approx(1)
+
+
+def test_a_cell_that_outlives_the_frames_is_refused(tmp_path):
+    folder = tmp_path / "a"
+    dataset(folder, masks=[[(1, 2, 2, 5, 5)], [(1, 2, 2, 5, 5)]], table="1 0 30 0\n")
+    with pytest.raises(
+        ValueError, match=r"man_track.txt, line 1: cell 1 must end by the last frame, 1, got 30"
+    ):
+        read(folder)

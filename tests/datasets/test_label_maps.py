@@ -121,3 +121,15 @@ def test_titles_of_point_files_of_pairs_are_heeded(tmp_path):
         ValueError, match=r"fixed.csv must have a header with x and y \(or col and row\), got 'name,a,b'"
     ):
         load(f"pairs:{tmp_path}", kind=PairSample, split="all")
+
+
+@pytest.mark.parametrize("number", ["1e300", "-2e6", "nan"])
+@pytest.mark.parametrize("place", ["transform.txt", "moving.csv"])
+def test_numbers_of_a_pair_that_cannot_be_are_refused(tmp_path, place, number):
+    for side in ("fixed", "moving"):
+        Image.fromarray(np.full((20, 20), 90, np.uint8)).save(tmp_path / f"{side}.png")
+        (tmp_path / f"{side}.csv").write_text("name,x,y\ntip,3,9\n")
+    text = f"1 0 {number}\n0 1 0\n" if place == "transform.txt" else f"name,x,y\ntip,3,{number}\n"
+    (tmp_path / place).write_text(text)
+    with pytest.raises(ValueError, match="finite"):
+        load(f"pairs:{tmp_path}", kind=PairSample, split="all")

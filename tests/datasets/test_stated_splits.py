@@ -176,3 +176,21 @@ def test_split_files_know_the_same_words(tmp_path):
     put(tmp_path / "cut.csv", "name,Split\na,Training\nb,valid\nc,TEST\nd,train\n")
     found = load(f"otb:{tmp_path}", kind=VideoSample, split="train", split_file=str(tmp_path / "cut.csv"))
     assert [sample.name for sample in found] == ["a", "d"]
+
+
+@pytest.mark.parametrize("inner", ["", "seg_train/"])
+def test_folders_that_differ_in_the_split_alone_are_the_splits(tmp_path, inner):
+    for label in ("sea", "street"):
+        png(tmp_path / "seg_train" / inner / label / "1.png")
+        png(tmp_path / "seg_test" / inner.replace("train", "test") / label / "2.png")
+    assert names(f"imagefolder:{tmp_path}", "test") == ["test/sea/2.png", "test/street/2.png"]
+    png(tmp_path / "seg_pred" / "3.png")
+    with pytest.raises(ValueError, match="splits train, test beside seg_pred"):
+        load(f"imagefolder:{tmp_path}", kind=ImageSample)
+
+
+def test_classes_with_a_word_of_a_split_are_classes(tmp_path):
+    for label in ("steam_train", "crash_test", "cat"):
+        png(tmp_path / label / "1.png")
+    samples = load(f"imagefolder:{tmp_path}", kind=ImageSample, split="all")
+    assert {sample.labels[0] for sample in samples} == {"steam_train", "crash_test", "cat"}

@@ -150,14 +150,23 @@ def detections(state: State) -> list[np.ndarray]:
 
 
 def end_with(task: MultiObjectTracking, state: State, frames: Frames) -> State:
-    """Final state of an episode with these boxes as its tracks."""
+    """Final state of an episode with these boxes as its tracks.
+
+    A state with labels has room for so many, of which the longest are kept; all are scored.
+    """
     said = [
         (np.array(list(f), int), np.array([box[:4] for box in f.values()]).reshape(-1, 4)) for f in frames
     ]
+    boxes, room = boxes_by_track(said), state.boxes.shape[2]
     if not task.labelled:
-        return replace(state, boxes=boxes_by_track(said)[None], finished=np.ones(1, bool))
+        return replace(state, boxes=boxes[None], finished=np.ones(1, bool))
+    shown, longest = (
+        np.full_like(state.boxes, np.nan),
+        np.argsort(np.isnan(boxes[..., 0]).sum(0), kind="stable"),
+    )
+    shown[0, : len(boxes), : min(boxes.shape[1], room)] = boxes[:, np.sort(longest[:room])]
     result = task.videos[state.item[0]].score(int(state.start[0]), int(state.length[0]), said)
-    return replace(state, result=result[None], finished=np.ones(1, bool))
+    return replace(state, boxes=shown, result=result[None], finished=np.ones(1, bool))
 
 
 def boxes_by_track(frames: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:

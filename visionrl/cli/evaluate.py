@@ -50,6 +50,7 @@ class Evaluate(Data):
 
         from visionrl.agents.evaluation.compare import chosen_rows, compare
         from visionrl.agents.evaluation.policies import expert_policy
+        from visionrl.agents.evaluation.progress import doing
         from visionrl.agents.networks.device import check_device
         from visionrl.agents.training.run_files import write_json, write_text
 
@@ -58,14 +59,14 @@ class Evaluate(Data):
             check_out(self.out)
         env_id, agents, film, kwargs, trained = self.subject()
         rows = chosen_rows(env_id, self.rows or None) if self.compare else ()
-        lines: list[dict[str, Any]] = []
+        lines, folder = list[dict[str, Any]](), self.out or self.run_folder
         same: dict[str, Any] = {"split": self.split, "seed": self.seed, "env_kwargs": kwargs}
         counts: dict[str, Any] = {"episodes": self.episodes, "num_envs": self.num_envs}
-        with Console(stderr=True).status("") as status:
-            tell: dict[str, Any] = {"keep": lines.extend, "say": status.update}
+        with doing(Console(stderr=True)) as say:
+            tell: dict[str, Any] = {"keep": lines.extend if folder else None, "say": say}
             table = compare(env_id, agents, fit_kwargs=trained, rows=rows, **tell, **counts, **same)
         table.print()
-        if folder := self.out or self.run_folder:
+        if folder:
             from visionrl.agents.evaluation.record import record
 
             folder.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from annotated_types import Ge
 
 from visionrl.agents.evaluation.policies import expert_policy
 from visionrl.agents.evaluation.record import record
-from visionrl.cli.common import Data, Split
+from visionrl.cli.common import Data, Split, check_out
 from visionrl.core import Task, entry_of
 from visionrl.rendering import why_no_window
 
@@ -34,13 +35,22 @@ class Play(Data):
     """Number of the item that the expert's film starts from."""
     seed: Annotated[int, Ge(0)] = 0
     """Seed of the first state."""
+    labelled: bool = True
+    """False is for files without labels, which --data names, as in predict: what the person finds is written."""
+    box: str | None = None
+    """Where the object to be tracked is in the first frame of a video without labels: x,y,w,h in pixels."""
     out: Path | None = None
-    """File of the film; default <task>-expert.gif."""
+    """File of the film, default <task>-expert.gif; without labels the folder of the results, default predictions."""
+    overwrite: bool = False
+    """Replace results that are in the folder."""
 
     def run(self) -> None:
         """Open the window, or write the film."""
         entry = entry_of(self.id)
         self.check_task(entry.id)
+        if not self.labelled:
+            self.play_files(entry.id)
+            return
         if self.out and self.out.suffix.lower() != ".gif":
             raise ValueError(f"out must end in .gif, got {str(self.out)!r}")
         kwargs = {**self.env_kwargs, "split": self.split}
@@ -50,6 +60,43 @@ class Play(Data):
             print(f"no window ({missing}); wrote {path}, an episode of the expert")
         else:
             window(entry.id, kwargs, self.seed)
+
+    def play_files(self, env_id: str) -> None:
+        """Play on files without labels, and write what the person finds in them as ``predict`` does.
+
+        Raises:
+            ValueError: no files are named, or no window can be opened.
+        """
+        from visionrl.agents.prediction.inputs import inputs_of, parse_box
+        from visionrl.agents.prediction.person import Closed, Person, key_window
+        from visionrl.agents.prediction.predict import predict_files
+
+        if self.data is None:
+            raise ValueError("data must be given with --no-labelled: a file, a folder or FORMAT:PATH")
+        task, out, done = entry_of(env_id).task, self.out or Path("predictions"), 0
+        check_out(out)
+        inputs = inputs_of([self.data], task.sample_type, None if self.box is None else parse_box(self.box))
+
+        def tell(now: int, total: int) -> None:
+            nonlocal done
+            done = now
+
+        with key_window(f"visionrl play {self.id}: Enter is done, Escape ends") as ask:
+            keys = {codes[0]: action for codes, action in keys_of(task, len(LETTERS)).items()}
+            names = action_names(task).items()
+            print(", ".join(f"{LETTERS[k]} {name}" for k, name in names if k < len(LETTERS)))
+            print("arrow keys where an action is up, down, left or right; Enter is done, Escape ends")
+            try:
+                person = Person(env_id, self.env_kwargs, ask, keys)
+                report = predict_files(
+                    person, inputs, out, overwrite=self.overwrite, seed=self.seed, tell=tell
+                )
+            except Closed:
+                print(f"stopped after {done} of {len(inputs)} files; results in {out}")
+                return
+        for file, why in report.failed:
+            print(f"failed: {file}: {why}", file=sys.stderr)
+        print(f"{report.done} of {len(inputs)} files; results in {out}")
 
 
 def film(env_id: str, path: Path, kwargs: Mapping[str, Any], item: int, seed: int) -> Path:

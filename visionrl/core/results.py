@@ -152,10 +152,12 @@ class BoxTrack:
 
     Attributes:
         boxes: (T, 4) float64, (x0, y0, x1, y1) edges in pixels of the file, (0, 0) the upper left corner of the frame;
-            of the first frames, up to the last that is done.
+            up to the last frame that is done.
+        first: frame of the first of them, from 0.
     """
 
     boxes: np.ndarray
+    first: int = 0
 
     def joined(self, others: Sequence[BoxTrack]) -> BoxTrack:
         """The first of them: a video has one object."""
@@ -163,7 +165,8 @@ class BoxTrack:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; boxes are (x, y, width, height), three decimals."""
-        return {"boxes": np.round(corner_and_sides(self.boxes), 3).tolist()}
+        first = {"first": self.first} if self.first else {}
+        return {**first, "boxes": np.round(corner_and_sides(self.boxes), 3).tolist()}
 
 
 @dataclass(frozen=True)

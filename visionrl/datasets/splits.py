@@ -92,10 +92,18 @@ def split_of(name: str, among_others: bool = False) -> str:
         name: of a folder or a file, without suffix.
         among_others: other words may stand beside it, as in ``instances_train2017``.
     """
-    words = re.findall("[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
-    found = {WORDS[word] for word in words if word in WORDS}
-    rest = [word for word in words if word not in WORDS and word not in NEUTRAL]
-    return found.pop() if len(found) == 1 and (among_others or not rest) else ""
+    found = {WORDS[word] for word in _words(name) if word in WORDS}
+    return found.pop() if len(found) == 1 and (among_others or not rest_of(name)) else ""
+
+
+def rest_of(name: str) -> str:
+    """What a name says beside a split, such as ``"seg"`` of ``"seg_train"``."""
+    return " ".join(word for word in _words(name) if word not in WORDS and word not in NEUTRAL)
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name, in small letters."""
+    return re.findall("[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
 
 
 def split_subjects(

@@ -2,7 +2,8 @@
 
 A name states a split if one of its words does, in any case, and the others say nothing (set, data, images, ...):
 ``Train``, ``training``, ``train2017``, ``obj_train_data``, ``valid``, ``Validation``, ``val_set``, ``dev``,
-``Testing``. ``trainval`` states none.
+``Testing``. ``trainval`` states none. Where folders differ in that word alone (``seg_train``, ``seg_test``), the others
+may say something.
 
 A list is a text file whose name states a split, in the data set's folder, in ``splits``, in ``ImageSets`` or in a
 folder in there (``ImageSets/Main/train.txt``). Each line begins with the name of a sample or of its subject, with or
@@ -16,7 +17,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from visionrl.datasets.splits import SPLITS, split_of
+from visionrl.datasets.splits import SPLITS, rest_of, split_of
 from visionrl.datasets.text import read_lines
 
 
@@ -29,8 +30,10 @@ def split_folders(path: Path) -> dict[str, Path]:
     if not path.is_dir():
         raise ValueError(f"the path must be a folder, got the file {path}")
     found: dict[str, Path] = {}
-    for child in sorted(path.iterdir()):
-        split = split_of(child.name) if child.is_dir() else ""
+    folders = [child for child in sorted(path.iterdir()) if child.is_dir() and child.name[0] != "."]
+    alike = _alike(folders)
+    for child in folders:
+        split = split_of(child.name, among_others=child in alike)
         if split in found:
             raise ValueError(
                 f"{path} must have one folder for the split {split!r}, got {found[split]} and {child}"
@@ -38,6 +41,17 @@ def split_folders(path: Path) -> dict[str, Path]:
         if split:
             found[split] = child
     return {split: found[split] for split in SPLITS if split in found}
+
+
+def _alike(folders: Sequence[Path]) -> set[Path]:
+    """Folders whose names differ in the split alone, as ``seg_train`` and ``seg_test``; one of them is of train."""
+    groups: dict[str, dict[str, Path]] = {}
+    for folder in folders:
+        split, rest = split_of(folder.name, among_others=True), rest_of(folder.name)
+        if split and rest:
+            groups.setdefault(rest, {})[split] = folder
+    good = [group for group in groups.values() if len(group) > 1 and "train" in group]
+    return set(good[0].values()) if len(good) == 1 else set()
 
 
 def split_lists(path: Path, suffix: str = ".txt") -> dict[str, Path]:

@@ -24,7 +24,6 @@ MARKS = (  # the longer first: UTF-32's begins with UTF-16's
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 DELIMITERS = (",", ";", "\t")
-LONGEST_CELL = 131_072  # characters; the csv module's own limit
 DEEPEST = 64  # levels of a JSON or YAML file
 
 

@@ -28,6 +28,7 @@ from visionrl.datasets.samples import (
 )
 
 LARGEST_BOX = 10  # sides of the frame
+LARGEST = 1e6  # of a number in a map, and of a coordinate of a point of a pair
 SMALLEST_DETERMINANT = 1e-6
 
 
@@ -51,7 +52,7 @@ def validate(sample: Any, index: int, kind: type[Any] | None = None) -> Any:
         xrays: (V, S, S) uint8, V and S >= 1.
         pair: both images (C, H, W) uint8, C = 1 or 3, or both volumes (1, D, H, W) uint8.
             points: as many of ``fixed`` as of ``moving``, (N, d) finite; those of ``fixed`` lie in it.
-            transform, start: (d, d + 1) finite, not singular and without a mirror. modalities: two words.
+            transform, start: (d, d + 1) finite, up to 1e6, not singular and without a mirror. modalities: two words.
             spacing_mm: finite and > 0; two numbers, or (2, 3) for volumes, which must have it.
             affines: (2, 4, 4) finite, of volumes alone.
             masks: integers >= 0 on the grid of their image, and not 0 everywhere.
@@ -306,8 +307,11 @@ def _pair_points(sample: PairSample, fixed: np.ndarray, where: str) -> tuple[np.
     for points in (first, second):
         if points.ndim != 2 or points.shape[1] != axes or not len(points):
             raise ValueError(f"{where}: points must be (N, {axes}) with N >= 1, got shape {points.shape}")
-        if not np.isfinite(points).all():
-            raise ValueError(f"{where}: points must be finite, got {points[~np.isfinite(points).all(1)][0]}")
+        far = ~(np.abs(points) <= LARGEST).all(axis=1)
+        if far.any():
+            raise ValueError(
+                f"{where}: points must be finite, within {LARGEST:g}, got {points[far][0].tolist()}"
+            )
     if len(first) != len(second):
         raise ValueError(
             f"{where}: fixed and moving must have the same points, got {len(first)} and {len(second)}"
@@ -326,8 +330,10 @@ def _pair_points(sample: PairSample, fixed: np.ndarray, where: str) -> tuple[np.
 def _pair_transform(value: Any, axes: int, where: str) -> np.ndarray:
     """Checks a (d, d + 1) map: invertible, and without a mirror."""
     matrix = as_floats(value, where)
-    if matrix.shape != (axes, axes + 1) or not np.isfinite(matrix).all():
-        raise ValueError(f"{where} must be {axes} x {axes + 1} finite numbers, got {matrix.tolist()}")
+    if matrix.shape != (axes, axes + 1) or not (np.abs(matrix) <= LARGEST).all():
+        raise ValueError(
+            f"{where} must be {axes} x {axes + 1} finite numbers, within {LARGEST:g}, got {matrix.tolist()}"
+        )
     size = float(np.linalg.det(matrix[:, :axes]))
     if size < SMALLEST_DETERMINANT:
         raise ValueError(

@@ -52,6 +52,11 @@ class PlaneCanvas:
         for plane in range(3):
             self.canvas.path(self._on(plane, points), meaning)
 
+    def text(self, words: str, point: np.ndarray) -> None:
+        """A line of words above (x, y, z)."""
+        for plane in range(3):
+            self.canvas.text(words, self._on(plane, point))
+
     def box(self, centre: np.ndarray, half: np.ndarray, meaning: str) -> None:
         """The outline of a box around (x, y, z), half as large as the box along each axis."""
         for plane in range(3):

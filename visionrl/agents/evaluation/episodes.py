@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from time import perf_counter
 from typing import Any
 
@@ -52,6 +54,17 @@ class Plan:
     limit: float
     num_envs: int
 
+    @cached_property
+    def turns(self) -> list[tuple[int, int]]:
+        """Which pass through the samples each episode belongs to, and its group."""
+        return [(k // self.task.items, int(group)) for k, group in enumerate(self.chosen.groups)]
+
+    @cached_property
+    def alone(self) -> list[bool]:
+        """Whether no other episode of its pass is about the same sample."""
+        counts = Counter(self.turns)
+        return [counts[turn] == 1 for turn in self.turns]
+
 
 @dataclass(frozen=True)
 class Result:
@@ -63,7 +76,8 @@ class Result:
         seconds: wall clock of all.
         steps: of all episodes; 0 where unknown.
         classes: (N,) number of the class or structure that each is about; None where the task has none.
-        results: what each says about its sample, see ``Task.result``; empty where it was not asked for.
+        results: what each says about its sample, see ``Task.result``, as plain values where no other episode is about
+            it; empty where it was not asked for.
     """
 
     values: dict[str, np.ndarray]
@@ -133,7 +147,7 @@ def evaluate_policy(plan: Plan, policy: Policy, results: bool = False) -> Result
         steps += int(totals["length"].sum())
         values.append({**plan.task.metrics(ends), **totals})
         records.append(record_all(plan.task, ends))
-        found += results_of(plan.task, ends) if results else []
+        found += results_of(plan, len(found), ends) if results else []
     joined = [
         {key: np.concatenate([part[key] for part in some]) for key in some[0]} for some in (values, records)
     ]
@@ -141,12 +155,19 @@ def evaluate_policy(plan: Plan, policy: Policy, results: bool = False) -> Result
     return Result(joined[0], joined[1], seconds, steps, classes_of(plan.task, plan.chosen.starts), found)
 
 
-def results_of(task: Task, ends: Any) -> list[Any]:
-    """What each of some last states says about its sample; nothing where the task cannot tell."""
-    try:
-        return [task.result(batch.take(ends, row)) for row in range(len(next(iter(vars(ends).values()))))]
-    except NotImplementedError:
-        return []
+def results_of(plan: Plan, first: int, ends: Any) -> list[Any]:
+    """What some last states, those of the episodes from ``first`` on, say about their samples; see ``Result``.
+
+    Results are kept to be joined, but where an episode is alone: those of volumes take much memory.
+    """
+    found = []
+    for row in range(len(next(iter(vars(ends).values())))):
+        try:
+            result = plan.task.result(batch.take(ends, row))
+        except NotImplementedError:
+            return []
+        found.append(result.to_json() if plan.alone[first + row] else result)
+    return found
 
 
 def classes_of(task: Task, starts: list[Any]) -> np.ndarray | None:
@@ -163,16 +184,16 @@ def lines_of(plan: Plan, name: str, result: Result) -> list[dict[str, Any]]:
     names = [sample.name for sample in held] if held else plan.task.sample_names
     rows: dict[tuple[int, int], list[int]] = {}
     for row in range(len(result.results)):
-        key = (row // plan.task.items, int(plan.chosen.groups[row]))
-        rows.setdefault(key, []).append(row)
+        rows.setdefault(plan.turns[row], []).append(row)
     lines = []
     for (turn, group), some in rows.items():
         first, *others = [result.results[row] for row in some]
+        plain = first if isinstance(first, dict) else first.joined(others).to_json()
         about = {"name": names[group] or str(group), **({"pass": turn} if turn else {})}
         steps = int(result.values["length"][some].sum()) if result.steps else 0
         milliseconds = round(1000 * result.seconds * len(some) / len(result.results), 2)
         cost = {"steps": steps, "milliseconds": milliseconds, "agent": name}
-        lines.append({**about, **first.joined(others).to_json(), **cost})
+        lines.append({**about, **plain, **cost})
     return lines
 
 
@@ -215,7 +236,7 @@ def run_baseline(plan: Plan, run: Run, results: bool = False) -> Result:
     began = perf_counter()
     ends = run_each(plan.task, run, plan.chosen.starts)
     seconds = perf_counter() - began
-    found, classes = results_of(plan.task, ends) if results else [], classes_of(plan.task, plan.chosen.starts)
+    found, classes = results_of(plan, 0, ends) if results else [], classes_of(plan.task, plan.chosen.starts)
     return Result(plan.task.metrics(ends), record_all(plan.task, ends), seconds, 0, classes, found)
 
 

@@ -15,7 +15,7 @@ from gymnasium.utils.seeding import np_random
 from visionrl.agents.evaluation.compare import plain
 from visionrl.agents.evaluation.episodes import Episodes, Plan, rollout, run_each, task_kwargs
 from visionrl.core import BASELINES, Task, batch, did_you_mean, entry_of, make_task
-from visionrl.core.results import Result
+from visionrl.core.results import Boxes, Result
 from visionrl.datasets import ImageSample, MotSample, PairSample, VideoSample, VolumeSample, XraySample, load
 from visionrl.datasets.readers.files import read_image
 from visionrl.datasets.unlabelled import (
@@ -24,9 +24,13 @@ from visionrl.datasets.unlabelled import (
     unlabelled_video,
     with_xrays,
 )
+from visionrl.rendering import Canvas
 
 # arguments of a run that concern the data it learnt from
 OF_TRAINING = ("data", "split", "split_file", "split_ratios", "split_seed")
+
+
+MOST_BOXES = 12  # of a picture
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,9 @@ class Prediction:
     sample: Any
 
     def pictures(self) -> list[np.ndarray]:
-        """One annotated picture an episode, (H, W, 3) uint8 RGB."""
+        """One annotated picture an episode, (H, W, 3) uint8 RGB; of boxes one with the surest of all."""
+        if isinstance(self.result, Boxes):
+            return [boxes_picture(self.sample.image, self.result)]
         count = len(next(iter(vars(self.ends).values())))
         return [self.task.draw(batch.take(self.ends, row)) for row in range(count)]
 
@@ -124,16 +130,20 @@ class Agent:
         task = self.task_on(sample)
         states = [task.sample(np_random(seed)[0], item) for item in range(task.items)]
         met = watched(task)
-        if self.method is not None:
-            ends, steps = run_each(met, self.method, states), 0
-        else:
-            limit = self.env_kwargs.get("max_episode_steps", self.entry.max_steps) or math.inf
-            plan = Plan(met, Episodes([], [], np.zeros(0)), limit, len(states))
-            ends, totals = rollout(plan, self.policy, states)
-            steps = int(totals["length"].sum())
+        ends, steps = self.run_episodes(met, states)
         spent = 1000 * (perf_counter() - began)
         first, *others = [task.result(batch.take(ends, row)) for row in range(len(states))]
         return Prediction(sample.name, first.joined(others), steps, spent, task, ends, sample)
+
+    def run_episodes(self, task: Task, states: list[Any]) -> tuple[Any, int]:
+        """The last states of episodes that begin with some states, and the number of actions of all."""
+        if self.method is not None:
+            return run_each(task, self.method, states), 0
+        limit = self.env_kwargs.get("max_episode_steps", self.entry.max_steps) or math.inf
+        ends, totals = rollout(
+            Plan(task, Episodes([], [], np.zeros(0)), limit, len(states)), self.policy, states
+        )
+        return ends, int(totals["length"].sum())
 
     def task_on(self, sample: Any) -> Task:
         """The task on one sample without its labels."""
@@ -181,6 +191,16 @@ class Agent:
         if kind is VideoSample:
             return replace(unlabelled_video(frames_first(data), box), **more)
         raise ValueError(f"data must be a {kind.__name__} for {self.entry.id}, got {type(data).__name__}")
+
+
+def boxes_picture(image: np.ndarray, found: Boxes) -> np.ndarray:
+    """The 12 surest boxes on an image (C, H, W), each with its class and score: (H', W', 3) uint8 RGB."""
+    canvas = Canvas(image)
+    for box in found.boxes[:MOST_BOXES]:
+        canvas.box(box, "agent")
+    for box, label, score in zip(found.boxes[:MOST_BOXES], found.labels, found.scores, strict=False):
+        canvas.text(f"{label} {score:.2f}", [box[0] + 2 / canvas.zoom, box[1] + 18 / canvas.zoom])
+    return canvas.pixels
 
 
 def xray_sample(xrays: Any, scan: Any, **more: Any) -> XraySample:

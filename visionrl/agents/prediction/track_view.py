@@ -171,22 +171,22 @@ def live_window(fps: float) -> Iterator[Show]:
         pygame.display.quit()
 
 
-def display() -> Any:
-    """Pygame with its display at work.
+def display(needed: str = "live must not be asked for without a window") -> Any:
+    """Pygame with its display at work; an error begins with what it is needed for.
 
     Raises:
         ValueError: there is no display, no pygame, or the display does not answer.
     """
     if missing := why_no_window():
-        raise ValueError(f"live must not be asked for without a window: {missing}")
+        raise ValueError(f"{needed}: {missing}")
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     import pygame
 
     try:
         pygame.display.init()
     except pygame.error as error:
-        raise ValueError(f"live must not be asked for without a window: {error}") from error
+        raise ValueError(f"{needed}: {error}") from error
     if pygame.display.get_driver() == "offscreen" and "SDL_VIDEODRIVER" not in os.environ:
         pygame.display.quit()  # what SDL falls back to
-        raise ValueError("live must not be asked for without a window: the display does not answer")
+        raise ValueError(f"{needed}: the display does not answer")
     return pygame

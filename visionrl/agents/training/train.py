@@ -18,6 +18,7 @@ from stable_baselines3.common.logger import configure
 from visionrl.agents.evaluation.compare import compare
 from visionrl.agents.evaluation.episodes import task_kwargs
 from visionrl.agents.evaluation.policies import agent_policy, agent_rows
+from visionrl.agents.evaluation.progress import doing
 from visionrl.agents.imitation.cloning import clone
 from visionrl.agents.imitation.scorer import Scorer, fit_scorer
 from visionrl.agents.imitation.teacher import init_from_teacher
@@ -277,14 +278,14 @@ def finish(model: Any, config: TrainConfig, run: Path, callback: RunCallback, co
     plot_curve(run, callback.curve, callback.metric)
     agents = agent_rows(str(config.algo).upper(), model)
     console.print("comparing on the test split")
-    with console.status("") as status:
+    with doing(console) as say:
         table = compare(
             config.env,
             agents,
             split="test",
             episodes=config.test_episodes,
             env_kwargs=config.env_kwargs,
-            say=status.update,
+            say=say,
         )
     best = {key: None if math.isnan(value) else value for key, value in callback.best_row.items()}
     record(config.env, agent_policy(model), run / "episode.gif", split="test", env_kwargs=config.env_kwargs)

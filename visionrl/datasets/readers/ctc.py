@@ -136,6 +136,9 @@ def _read(folder: Path) -> MotSample:
             boxes |= covering(labels, _labels(whole[number], tone.shape))
         found.append(boxes)
     _check_seen(lives, set().union(*found), truth)
+    for cell, (_, last, where) in lives.items():
+        if last > max(marks):
+            raise ValueError(f"{where}: cell {cell} must end by the last frame, {max(marks)}, got {last}")
     ids = [np.array(list(boxes), int) for boxes in found]
     edges = [np.array(list(boxes.values()), float).reshape(-1, 4) for boxes in found]
     return MotSample(ImageFiles(paths, tone), ids, edges)

@@ -15,7 +15,7 @@ from pathlib import Path
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
 from visionrl.datasets.readers.files import IMAGE_SUFFIXES, check_folder, read_image, warn_unread
 from visionrl.datasets.samples import ImageSample
-from visionrl.datasets.stated_splits import split_folders
+from visionrl.datasets.stated_splits import split_folders, split_of
 
 
 @register_format("imagefolder", kind=ImageSample, own_splits=True)
@@ -53,6 +53,8 @@ def read_imagefolder(path: Path, options: ReadOptions) -> list[Entry]:
 def _classes(path: Path, split: str) -> list[Entry]:
     """The images of all classes in a folder."""
     folders = _folders(path)
+    if split and len(folders) == 1 and (folders[0].name == path.name or split_of(folders[0].name) == split):
+        folders = _folders(folders[0]) or folders  # seg_train/seg_train/CLASS
     if not folders:
         raise ValueError(f"{path} must hold one folder a class, with its pictures; found no folder")
     return [entry for folder in folders for entry in _entries(folder, split, folder)]

@@ -153,7 +153,7 @@ def _table(file: Path, columns: int, frames: int, sides: tuple[int, int]) -> np.
         if columns == 9:
             if (frame, identity) in known or identity % 1 or not 0 <= identity < LARGEST_ID:
                 raise ValueError(
-                    f"{where}: identities must be whole, >= 0 and once in a frame, got {identity:g} in {frame:g}"
+                    f"{where}: identities must be whole and once in a frame, got {identity:g} in {frame:g}"
                 )
             rest = [*rest[:2], _visibility(rest, where)]
         known.add((frame, identity))

@@ -119,4 +119,5 @@ class LandmarkLocalization(Landmark):
         canvas.path(trail[~np.isnan(trail[:, 0])], "agent")
         canvas.cross(position, "agent")
         canvas.cross(landmark, "truth")
+        canvas.text(self.names[int(state.goal)])
         return canvas.pixels

@@ -244,4 +244,10 @@ class VolumeLandmark(Landmark):
             planes.path(trail[~np.isnan(trail[:, 0])], "agent")
             planes.cross(position, "agent")
             planes.cross(landmark, "truth")
+        sought = [self.names[goal] for goal in np.atleast_1d(state.goal).tolist()]
+        if alone:
+            planes.canvas.text(sought[0])
+        else:
+            for name, position in zip(sought, positions, strict=True):
+                planes.text(name, position)
         return planes.canvas.pixels

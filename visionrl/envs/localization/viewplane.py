@@ -219,6 +219,7 @@ class ViewPlane3D(Walk[State]):
         canvas.box((0, 0, side, side), "agent")
         if self.labelled:
             canvas.box((side, 0, 2 * side, side), "truth")
+        canvas.text(f"through {', '.join(self.landmarks)}")
         return canvas.pixels
 
 

@@ -54,7 +54,8 @@ class Registration2D(Align):
     would take the middle out of the field, or farther out, or shrink or stretch the image beyond a half or two, is
     not made. ``info`` has the target registration error ``tre_px``, the mean distance of the pair's points from where
     the map puts them, in pixels of the original moving image, and ``tre_start_px``; where all pairs have label maps,
-    also ``dice``, labels together. An episode succeeds below 2 pixels.
+    also ``dice``, labels together. An episode succeeds below 2 pixels. Where a pair has neither points, a transform nor label
+    maps, ``info`` has ``similarity`` and ``similarity_start`` alone, as the reward measures it: there is no success.
 
     Source: Liao et al. (2017) for "unit"; there six numbers, and the action of the largest value, until 0.5 is
     reached; Bauer et al. (2021), "ReAgent", for "steps" and the reward levels; there point clouds. Lucas & Kanade
@@ -135,7 +136,9 @@ class Registration3D(Align):
     would take the middle out of the field, or farther out, or shrink or stretch the volume beyond a half or two, is
     not made. ``info`` has the target registration error ``tre_mm``, the mean distance of the pair's points from where
     the map puts them, and ``tre_start_mm``; where all pairs have label maps, also ``dice``, labels together. An
-    episode succeeds below 2 millimetres. Cuts have a tenth of the pixels of a cube of the same field.
+    episode succeeds below 2 millimetres. Where a pair has neither points, a transform nor label maps, ``info`` has
+    ``similarity`` and ``similarity_start`` alone, as the reward measures it: there is no success. Cuts have a tenth of the
+    pixels of a cube of the same field.
 
     Source: Liao et al. (2017) for "unit"; there the network sees the difference of the volumes, and the action of the
     largest value, until 0.5 is reached; Bauer et al. (2021), "ReAgent", for "steps" and the reward levels; there

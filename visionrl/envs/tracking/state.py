@@ -21,7 +21,7 @@ class State(BoxMoves, BoxScores, ResponseState):
         template: (B, C, w, w) uint8, the window at the start, or when it was updated last; (B, 0) if it is not shown.
         finished: (B,) bool, the last frame is done.
         path: (B, T, 4) float64, the box with which each frame ended, counted from the video's first; NaN where none is
-            yet; (B, 0, 4) with labels, where nobody asks for it.
+            yet; (B, 0, 4) where episodes are clips.
     """
 
     image: Array

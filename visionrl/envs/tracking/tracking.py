@@ -132,8 +132,7 @@ class Tracking(Task[State]):
         self.responses = Responses(side, self.bank.pyramid, control.wide)
         self.span = (self.clip, self.start) if self.labelled else (None, "first")  # of files: all of it
         self.items = len(self.bank.first) * STARTS[self.span[1]]
-        longest = 0 if self.labelled else int(self.bank.lengths.max())
-        self.times = DeviceTable(np.arange(longest))
+        self.times = DeviceTable(np.arange(0 if self.span[0] else self.bank.lengths.max()))
         self.time = DeviceTable(np.concatenate([np.arange(length) for length in self.bank.lengths]))
         image = Image(self.bank.channels, self.window)
         self.show(
@@ -228,7 +227,7 @@ class Tracking(Task[State]):
 
     def extend_path(self, state: State, box: Array, over: Array) -> Array:
         """The boxes of all frames, (B, T, 4), once those of the present frames are done where ``over``."""
-        if self.labelled:
+        if self.span[0]:
             return state.path
         now = self.times.on(state.frame)[None, :] == self.time.rows(state.frame)[:, None]
         return xp_of(box).where((now & over[:, None])[..., None], box[:, None, :], state.path)
@@ -239,7 +238,10 @@ class Tracking(Task[State]):
 
     # -- edge ------------------------------------------------------------------------------------------------------
     def result(self, state: State) -> BoxTrack:
-        return BoxTrack(state.path[: int(np.sum(~np.isnan(state.path[:, 0])))])
+        if self.span[0]:
+            raise NotImplementedError("result needs whole videos, with clip=None")
+        done = np.flatnonzero(~np.isnan(state.path[:, 0]))
+        return BoxTrack(state.path[done], int(done.min(initial=len(state.path))))
 
     def draw(self, state: State) -> np.ndarray:
         frame = int(state.frame)

@@ -1,0 +1,98 @@
+"""A person at a keyboard in the place of an agent: what they find in new files is written as an agent's results are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import cv2
+import numpy as np
+from gymnasium import spaces
+
+from visionrl.agents.prediction.agent import Agent
+from visionrl.agents.prediction.track_view import ROOM, display
+from visionrl.core import Task, batch, entry_of
+from visionrl.core.capabilities import Reports
+
+ENTER = (13, 1073741912)  # SDL's key codes, of the keypad too
+Ask = Callable[[np.ndarray], int]  # (H, W, 3) picture -> code of the key that is pressed
+
+
+class Closed(Exception):
+    """Raised when the person ends the play."""
+
+
+class Person(Agent):
+    """A person who is shown each state, and chooses the action by a key; Enter leaves the episode as it is.
+
+    Args:
+        env: id of the task.
+        env_kwargs: arguments of the task.
+        ask: see ``key_window``.
+        keys: code of a key -> action.
+    """
+
+    def __init__(self, env: str, env_kwargs: Mapping[str, Any], ask: Ask, keys: Mapping[int, int]) -> None:
+        super().__init__(entry_of(env).id, None, env_kwargs, name="person")
+        self.ask, self.keys = ask, keys
+
+    def run_episodes(self, task: Task, states: list[Any]) -> tuple[Any, int]:
+        """The last states of episodes one after another, and the number of actions.
+
+        Raises:
+            Closed: the person ends the play.
+            ValueError: the task's actions are not a choice among a few.
+        """
+        if not isinstance(task.action_space, spaces.Discrete):
+            raise ValueError(f"actions must be a choice among a few to be played, got {task.action_space}")
+        count, ends, steps = int(task.action_space.n), [], 0
+        for start in states:
+            state = batch.stack([start])
+            while not task.terminated(state)[0]:
+                task.observe(state)  # a task that is watched notes what is looked at
+                key = self.ask(task.draw(batch.take(state, 0)))
+                if key in ENTER:
+                    break
+                if self.keys.get(key, count) < count:
+                    sure = task.with_confidence(state, np.ones(1)) if isinstance(task, Reports) else state
+                    state, steps = task.step(sure, np.array([self.keys[key]])), steps + 1
+            ends.append(batch.take(state, 0))
+        return batch.stack(ends), steps
+
+
+@contextmanager
+def key_window(title: str) -> Iterator[Ask]:
+    """Open a window; yields a function that shows a picture and waits for a key.
+
+    It raises ``Closed`` at Escape, and when the window is closed.
+
+    Raises:
+        ValueError: no window can be opened.
+    """
+    pygame = display("files without labels must be played in a window")
+
+    def ask(picture: np.ndarray) -> int:
+        show(picture)
+        while True:
+            event = pygame.event.wait()
+            if event.type == pygame.QUIT or (event.type == pygame.KEYDOWN and event.key == pygame.K_ESCAPE):
+                raise Closed
+            if event.type == pygame.KEYDOWN:
+                return event.key
+
+    def show(picture: np.ndarray) -> None:
+        factor = min(1, room[0] / picture.shape[1], room[1] / picture.shape[0])
+        fitted = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        size, screen = fitted.shape[1::-1], pygame.display.get_surface()
+        if screen is None or screen.get_size() != size:
+            screen = pygame.display.set_mode(size)
+        screen.blit(pygame.image.frombuffer(fitted.tobytes(), size, "RGB"), (0, 0))
+        pygame.display.flip()
+
+    try:
+        room = [ROOM * side for side in pygame.display.get_desktop_sizes()[0]]
+        pygame.display.set_caption(title)
+        yield ask
+    finally:
+        pygame.display.quit()
