@@ -271,6 +271,20 @@ def test_voxels_far_coarser_than_those_of_the_training_are_refused() -> None:
         volumes(spacing_range_mm=RANGE).predict(cube((1.0, 1.0, 30.0)))
 
 
+@pytest.mark.parametrize(
+    ("affine", "rule"),
+    [
+        (np.eye(3), r"affine must be \(4, 4\) finite numbers"),
+        (np.full((4, 4), np.nan), r"affine must be \(4, 4\) finite numbers"),
+        ("nowhere", "affine must be numbers"),
+        (np.diag([1.0, 1, 2, 1]), r"affine must have steps as long as spacing_mm, \[1.0, 1.0, 1.0\], got"),
+    ],
+)
+def test_an_affine_that_is_none_of_the_volume_is_refused(affine: Any, rule: str) -> None:
+    with pytest.raises(ValueError, match=rule):
+        volumes().predict(cube((1.0, 1.0, 1.0)).volume[0], spacing_mm=(1, 1, 1), affine=affine)
+
+
 @pytest.mark.parametrize("env", ["LandmarkLocalization3D-v0", "MultiLandmarkLocalization3D-v0"])
 def test_a_task_states_the_spacings_of_its_training(env: str) -> None:
     data = [replace(cube((1.0, 1.0, 1.0)), name="a"), replace(cube((1.2, 1.0, 1.5)), name="b")]

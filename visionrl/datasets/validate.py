@@ -47,7 +47,8 @@ def validate(sample: Any, index: int, kind: type[Any] | None = None) -> Any:
         point: two finite numbers on the image's area, ``-0.5 <= x <= W - 0.5`` and ``-0.5 <= y <= H - 0.5``;
             in a volume three, likewise.
         labels: one a box, or none at all. mask: (H, W) integers >= 0. spacing_mm: finite and > 0.
-        volume: (1, D, H, W) uint8, with three spacings; mask: (D, H, W), and not 0 everywhere.
+        volume: (1, D, H, W) uint8, with three spacings; mask: (D, H, W), and not 0 everywhere. affine: (4, 4) finite,
+            with steps as long as the spacings.
         xrays: (V, S, S) uint8, V and S >= 1.
         pair: both images (C, H, W) uint8, C = 1 or 3, or both volumes (1, D, H, W) uint8.
             points: as many of ``fixed`` as of ``moving``, (N, d) finite; those of ``fixed`` lie in it.
@@ -217,7 +218,22 @@ def _volume_sample(sample: VolumeSample, where: str) -> VolumeSample:
     mask = None if sample.mask is None else check_mask(sample.mask, (depth, height, width), where)
     if mask is not None and not mask.any():
         raise ValueError(f"{where}: mask must have a voxel > 0, got none")
-    return replace(sample, volume=volume, spacing_mm=spacing, points=points, mask=mask)
+    affine = _volume_affine(sample.affine, spacing, where)
+    return replace(sample, volume=volume, spacing_mm=spacing, points=points, mask=mask, affine=affine)
+
+
+def _volume_affine(value: Any, spacing: np.ndarray, where: str) -> np.ndarray | None:
+    """The checked place of a volume."""
+    if value is None:
+        return None
+    affine = as_floats(value, f"{where}: affine")
+    if affine.shape != (4, 4) or not np.isfinite(affine).all():
+        raise ValueError(f"{where}: affine must be (4, 4) finite numbers, got {value}")
+    steps = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.allclose(steps, spacing, rtol=0.01):
+        rule = f"steps as long as spacing_mm, {spacing.round(4).tolist()}"
+        raise ValueError(f"{where}: affine must have {rule}, got {steps.round(4).tolist()}")
+    return affine
 
 
 def _xray_sample(sample: XraySample, where: str) -> XraySample:

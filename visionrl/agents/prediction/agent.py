@@ -41,7 +41,7 @@ class Prediction:
         name: of the file's sample.
         result: see ``visionrl.core.results``.
         steps: actions taken, of all episodes; 0 for a classical method.
-        milliseconds: wall clock, without reading the file and loading the agent.
+        milliseconds: wall clock, with shrinking or resampling, without reading the file and loading the agent.
         task: the task on this file.
         ends: the last states, one row an episode.
         sample: the file's.
@@ -126,9 +126,10 @@ class Agent:
             seed: of where episodes start.
             watched: gives the task as the agent meets it, such as one that reports every step.
         """
+        began = perf_counter()
         task = self.task_on(sample)
         states = [task.sample(np_random(seed)[0], item) for item in range(task.items)]
-        met, began = watched(task), perf_counter()
+        met = watched(task)
         ends, steps = self.run_episodes(met, states)
         spent = 1000 * (perf_counter() - began)
         first, *others = [task.result(batch.take(ends, row)) for row in range(len(states))]
