@@ -22,6 +22,8 @@ class Data:
     """Your own data, "FORMAT:PATH"; default the embedded set."""
     classes: tuple[str, ...] = ()
     """Keep only the points or boxes of these names."""
+    skip_bad: bool = False
+    """Leave out samples that cannot be read, with a warning that counts and names them."""
     split_file: str | None = None
     """File that says which samples are for training, validation and test."""
     split_ratios: tuple[float, float, float] | None = None
@@ -50,9 +52,9 @@ class Data:
         """Arguments of the task that are given."""
         from visionrl.agents.training.pairs import parse_args
 
-        named = ("preset", "data", "classes", "split_file", "split_ratios")
+        named = ("preset", "data", "classes", "skip_bad", "split_file", "split_ratios")
         given = {name: getattr(self, name) for name in named}
-        return {**{k: x for k, x in given.items() if x not in (None, ())}, **parse_args(self.env_args)}
+        return {**{k: x for k, x in given.items() if x not in (None, (), False)}, **parse_args(self.env_args)}
 
 
 def check_out(path: Path) -> None:

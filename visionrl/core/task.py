@@ -86,6 +86,8 @@ class Task(ABC, Generic[StateT]):
 
     classes: Sequence[str] | None = None
     """Keeps only the points, boxes or images of these names, in this order; None keeps all."""
+    skip_bad: bool = False
+    """Leaves out samples that cannot be read or break a rule, with a warning that counts and names them."""
     labelled: bool = True
     """False takes samples without labels, as they are when an agent is used: rewards are 0, there are no metrics and
     no expert."""
@@ -118,6 +120,7 @@ class Task(ABC, Generic[StateT]):
             "classes": self.classes if self.labelled else None,
             "kind": self.sample_type,
             "default": self.embedded,
+            "skip_bad": self.skip_bad,
         }
         samples = load(self.data, **{**given, **more})
         self.sample_names = tuple(sample.name for sample in samples)

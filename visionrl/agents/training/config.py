@@ -122,6 +122,8 @@ class TrainConfig:
     """Your own data, "FORMAT:PATH"; None for the embedded set."""
     classes: tuple[str, ...] = ()
     """Keep only the points or boxes of these names."""
+    skip_bad: bool = False
+    """Leave out samples that cannot be read, with a warning that counts and names them."""
     split_file: str | None = None
     """File that says which samples are for training, validation and test."""
     split_ratios: tuple[float, float, float] | None = None
@@ -182,6 +184,7 @@ class TrainConfig:
             "preset": None if self.preset == "none" else self.preset,
             "data": self.data,
             "classes": self.classes,
+            "skip_bad": self.skip_bad,
             "split_file": self.split_file,
             "split_ratios": self.split_ratios,
         }

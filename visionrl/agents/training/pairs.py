@@ -10,7 +10,7 @@ from visionrl.core.door import check_engine
 from visionrl.core.registry import Entry, check_argument_names
 
 # options of commands that are arguments of the task too, and may be given as such
-TASK_FIELDS = {"data", "classes", "split_file", "split_ratios"}
+TASK_FIELDS = {"data", "classes", "skip_bad", "split_file", "split_ratios"}
 # arguments of the engine that an environment of a training run may have
 ENGINE = ("backend", "device")
 
