@@ -50,7 +50,7 @@ def figures(metrics: Mapping[str, Any]) -> str:
     """The comparison on the test split, one row a method: what it is compared by, its median, and success."""
     test = metrics["test"]
     wanted = (test["primary_metric"], f"median_{test['primary_metric']}", "is_success")
-    columns = [name for name in wanted if any(name in row["metrics"] for row in test["rows"])]
+    columns = [name for name in dict.fromkeys(wanted) if any(name in row["metrics"] for row in test["rows"])]
     lines = [["method", *columns, "episodes"], ["---"] * (len(columns) + 2)]
     for row in test["rows"]:
         cells = [estimate(row["metrics"].get(column)) for column in columns]

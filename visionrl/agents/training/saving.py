@@ -152,9 +152,12 @@ def ship(
     write_json(folder / "config.json", {**about, "config": {**about["config"], "name": name, "out": "runs"}})
     summary = summary or f"An agent of {about['config']['env']}."
     write_text(folder / CARD, card(name, about, metrics, summary, limits or NO_LIMITS))
-    kept = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
-    with replacing(folder / "policy.pt") as part:
-        write_tensors(part, {key: value for key, value in kept.items() if TARGET not in key})
+    halves = {
+        value.data_ptr(): value.half() if value.is_floating_point() else value for value in state.values()
+    }
+    kept = {key: halves[value.data_ptr()] for key, value in state.items() if TARGET not in key}
+    with replacing(folder / "policy.pt") as part:  # what networks share is stored once
+        write_tensors(part, kept)
     return folder
 
 
