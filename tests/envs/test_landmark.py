@@ -138,8 +138,6 @@ def test_items_are_the_structures_that_are_in_an_image():
         ({"step_sizes": (3, 1)}, "scales must have one entry a step size"),
         ({"frames": 0}, "frames must be a whole number >= 1, got 0"),
         ({"frames": 21}, "frames must be <= 20, the trail's length, got 21"),
-        ({"oscillation": (3, 20)}, "oscillation must be 2 values, each a whole number >= 4, got"),
-        ({"oscillation": (5, 4)}, "oscillation must have steps >= visits"),
         ({"window": 0}, "window must be a whole number >= 8, got 0"),
         ({"margin": 0.5}, r"margin must be a number in \[0.0, 0.49\], got 0.5"),
         ({"success_radius": -1}, "success_radius must be a number >= 0.0, got -1"),

@@ -47,7 +47,7 @@ def read_weights(source: str | PathLike[str] | Mapping[str, Tensor] | None) -> d
 
 
 def read_tensors(path: str | PathLike[str], device: str = "cpu") -> Any:
-    """What a .pt file holds, tensors and plain values; nothing in it runs, and its checksums must be right.
+    """Contents of a .pt file, tensors and plain values; nothing in it runs, and its checksums must be right.
 
     Raises:
         FileNotFoundError: no such file.

@@ -18,7 +18,7 @@ import numpy as np
 from visionrl import ops
 from visionrl.banks.patches import shared
 from visionrl.banks.volumes import to_spacing
-from visionrl.datasets import VolumeSample
+from visionrl.datasets import VolumeSample, XraySample
 from visionrl.ops import Array, DeviceTable, Recalled, const, xp_of
 from visionrl.ops.radiograph import Beam, Densities, render
 from visionrl.ops.transforms import carry
@@ -227,3 +227,23 @@ def exposed(rng: np.random.Generator, thickness: np.ndarray, change: float) -> n
         film += rng.standard_normal(film.shape) * noise * np.exp(np.clip(part, 0, 1))
         films.append(np.clip(np.rint(255 * film), 0, 255))
     return np.array(films).astype(np.uint8)
+
+
+def detector_films(samples: Sequence[XraySample], views: int, size: int) -> list[np.ndarray]:
+    """The X-rays of some samples at the size of the detector, (views, size, size) uint8 each.
+
+    Raises:
+        ValueError: a sample has more or fewer X-rays than there are views.
+    """
+    for sample in samples:
+        if len(sample.xrays) != views:
+            raise ValueError(
+                f"xrays must be one a view ({views}), sample {sample.name!r} has {len(sample.xrays)}"
+            )
+    return [np.stack([resized(xray, size) for xray in sample.xrays]) for sample in samples]
+
+
+def resized(image: np.ndarray, size: int) -> np.ndarray:
+    """A square image (S, S) uint8 at another size."""
+    way = cv2.INTER_AREA if len(image) > size else cv2.INTER_LINEAR
+    return cv2.resize(image, (size, size), interpolation=way)

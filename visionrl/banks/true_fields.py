@@ -127,7 +127,7 @@ class PairFields:
 
 
 def grid_conversions(samples: Sequence[Shape | PairSample], bank: LabelGrids) -> list[PixelToWorldPair]:
-    """Of each pair the conversions of fixed and moving pixels to pixels held; of an image twice its own."""
+    """Conversions of the fixed and moving pixels of each pair to pixels held; of an image twice its own."""
     pairs = [sample for sample in samples if isinstance(sample, PairSample)]
     shapes = moving_then_fixed(pairs) if pairs else list(samples)
     ways = [

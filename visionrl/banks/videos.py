@@ -55,7 +55,7 @@ class FrameBank(Recalled):
         )
 
     def windows(self, frame: Array, box: Array, context: float) -> Array:
-        """What frames (B,) show around boxes (B, 4): squares ``context`` sides of the box wide, (B, C, w, w) uint8."""
+        """Windows of frames (B,) around boxes (B, 4): squares ``context`` sides of the box wide, (B, C, w, w) uint8."""
         shown = ops.box_around(ops.center(box), context * ops.size(box))
         return ops.resize(self.pyramid, frame, shown, self.window)
 

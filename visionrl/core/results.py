@@ -1,4 +1,4 @@
-"""What a finished episode says about a file: points, boxes, a class, a map, tracks; in the file's own coordinates.
+"""Results of finished episodes: points, boxes, a class, a map, tracks; in the coordinates of the file itself.
 
 ``Task.result`` makes one of one episode. Episodes about one file, such as one a structure, are joined. Each has
 ``to_json``, plain values for people and programs.
@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 import numpy as np
+
+from visionrl.datasets import VolumeSample
 
 
 class Result(Protocol):
@@ -204,7 +206,7 @@ def corner_and_sides(boxes: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class LinearMap:
-    """How a fixed image lies on a moving one: by a shift, a turn, and what else the task allows.
+    """A linear map from a fixed image to a moving one.
 
     Attributes:
         matrix: (d, d + 1) float64, takes (x, y, 1) or (x, y, z, 1) in pixels of the fixed file to pixels of the moving
@@ -235,7 +237,7 @@ class LinearMap:
 
 @dataclass(frozen=True)
 class DisplacementField:
-    """How a moving image is bent onto a fixed one.
+    """A field of displacements that bends a moving image onto a fixed one.
 
     Attributes:
         field: (d, H, W) or (d, D, H, W) float32, for each pixel of the fixed file (x, y) or (x, y, z): the pixel of the
@@ -271,6 +273,17 @@ class ScanPose:
     matrix_mm: np.ndarray
     in_lps: bool
     radiographs: np.ndarray
+
+    @staticmethod
+    def of(numbers: np.ndarray, pose: np.ndarray, scan: VolumeSample, radiographs: np.ndarray) -> ScanPose:
+        """The pose of a scan whose (3, 4) matrix is in millimetres from its middle."""
+        room, known = np.vstack([pose, np.eye(4)[3]]), scan.affine is not None
+        if known:
+            spacing = np.asarray(scan.spacing_mm, float)
+            centred = np.diag([*spacing, 1.0])
+            centred[:3, 3] = -(np.array(scan.volume.shape[:0:-1]) - 1) / 2 * spacing
+            room = room @ centred @ np.linalg.inv(scan.affine)
+        return ScanPose(numbers, room, known, radiographs)
 
     def joined(self, others: Sequence[ScanPose]) -> ScanPose:
         """The first of the poses: a scan has one."""

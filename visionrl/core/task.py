@@ -168,7 +168,7 @@ class Task(ABC, Generic[StateT]):
         """(B, ...) actions of a policy that may look at the truth."""
 
     def result(self, state: StateT) -> Result:
-        """What the last state of one episode says about its file, in the file's own coordinates.
+        """The result of an episode, from its last state, in the coordinates of the file itself.
 
         Like ``draw`` it gets one row of a NumPy state. It must not use the truth.
         """

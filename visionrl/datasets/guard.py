@@ -10,7 +10,7 @@ LONGEST = 1500  # characters of a message that is handed on
 
 
 def one_line(error: BaseException) -> str:
-    """What an exception says, in one line, with its type where that says more."""
+    """The message of an exception in one line, with its type where that says more."""
     text = " ".join(str(error).split())
     if len(text) > LONGEST:
         text = f"{text[:LONGEST]}..."

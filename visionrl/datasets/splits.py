@@ -97,7 +97,7 @@ def split_of(name: str, among_others: bool = False) -> str:
 
 
 def rest_of(name: str) -> str:
-    """What a name says beside a split, such as ``"seg"`` of ``"seg_train"``."""
+    """The rest of a name beside a split, such as ``"seg"`` of ``"seg_train"``."""
     return " ".join(word for word in _words(name) if word not in WORDS and word not in NEUTRAL)
 
 

@@ -77,7 +77,7 @@ def split_lists(path: Path, suffix: str = ".txt") -> dict[str, Path]:
 
 
 def listed_splits(path: Path, names: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """What the lists of a data set say: name of a sample -> split; empty where there is no list.
+    """Splits by the lists of a data set: name of a sample -> split; empty where there is no list.
 
     Of several folders with lists the one counts that names most of the samples.
 

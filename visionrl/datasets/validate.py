@@ -372,7 +372,7 @@ def _pair_spacing(value: Any, axes: int, where: str) -> np.ndarray | None:
 
 
 def _pair_affines(value: Any, axes: int, where: str) -> np.ndarray | None:
-    """Where the voxels of both volumes lie, or None where unknown."""
+    """The affines of both volumes, or None where unknown."""
     if value is None:
         return None
     affines = as_floats(value, f"{where}: affines")

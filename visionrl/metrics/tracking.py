@@ -10,6 +10,8 @@ from visionrl import ops
 from visionrl.metrics import success_score, within
 from visionrl.ops import Array, const, xp_of
 
+GOOD_IOU = 0.7  # overlap that earns the reward of a clip, a frame, or an update
+
 SCORES = ("success_auc", "precision_20px", "norm_precision", "ao", "sr_50", "sr_75")
 RADII = tuple(k / 100 for k in range(51))
 RATES = (0.5, 0.75)
@@ -18,7 +20,7 @@ SKIPS_FIRST = (False, False, False, True, True, True)  # scores that leave the f
 
 @dataclass(frozen=True)
 class BoxScores:
-    """How well boxes follow an object, now and over the frames that are done in which it is seen; B episodes.
+    """Scores of boxes that follow an object, now and over the frames that are done in which it is seen; B episodes.
 
     Attributes:
         frames: (B,) float64, these frames.
@@ -158,3 +160,8 @@ def perturb_box(box: np.ndarray, part: int) -> np.ndarray:
     size = box[2:] - box[:2]
     center, half = (box[:2] + box[2:]) / 2 + size * [dx, dy], size * factor / 2
     return np.concatenate([center - half, center + half])
+
+
+def verdict(iou: Array) -> Array:
+    """1.0 where an overlap exceeds ``GOOD_IOU``, else -1.0: (B,) -> (B,)."""
+    return 2 * xp_of(iou).astype(iou > GOOD_IOU, iou.dtype) - 1

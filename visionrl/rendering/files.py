@@ -43,7 +43,7 @@ def flush(path: Path) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """What is written inside names ``path`` if it fails, also where a library hides the system's error.
+    """Guard writing: an error names ``path``, also where a library hides the system's own.
 
     Raises:
         WriteError: with the file and the reason.

@@ -56,12 +56,12 @@ class Plan:
 
     @cached_property
     def turns(self) -> list[tuple[int, int]]:
-        """Which pass through the samples each episode belongs to, and its group."""
+        """Pass through the samples that each episode belongs to, and its group."""
         return [(k // self.task.items, int(group)) for k, group in enumerate(self.chosen.groups)]
 
     @cached_property
     def alone(self) -> list[bool]:
-        """Whether no other episode of its pass is about the same sample."""
+        """Tell if no other episode of its pass is about the same sample."""
         counts = Counter(self.turns)
         return [counts[turn] == 1 for turn in self.turns]
 
@@ -156,7 +156,7 @@ def evaluate_policy(plan: Plan, policy: Policy, results: bool = False) -> Result
 
 
 def results_of(plan: Plan, first: int, ends: Any) -> list[Any]:
-    """What some last states, those of the episodes from ``first`` on, say about their samples; see ``Result``.
+    """Results of some last states, those of the episodes from ``first`` on; see ``Result``.
 
     Results are kept to be joined, but where an episode is alone: those of volumes take much memory.
     """
@@ -176,7 +176,7 @@ def classes_of(task: Task, starts: list[Any]) -> np.ndarray | None:
 
 
 def lines_of(plan: Plan, name: str, result: Result) -> list[dict[str, Any]]:
-    """What a method found, as plain values: a line a sample, whose episodes are joined.
+    """Plain values of what a method found: a line a sample, whose episodes are joined.
 
     Episodes beyond the task's items go through the samples again, which is another "pass".
     """

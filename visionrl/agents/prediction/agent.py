@@ -35,7 +35,7 @@ MOST_BOXES = 12  # of a picture
 
 @dataclass(frozen=True)
 class Prediction:
-    """What an agent found in one file.
+    """The findings of an agent in one file.
 
     Attributes:
         name: of the file's sample.
@@ -100,7 +100,7 @@ class Agent:
         self.sample_type = self.entry.task.unlabelled_type or self.entry.task.sample_type
 
     def predict(self, data: Any, moving: Any = None, *, box: Any = None, **more: Any) -> Result:
-        """What the agent finds in one image, volume, video or pair.
+        """Apply the agent to one image, volume, video or pair; returns what it finds.
 
         Args:
             data: a file, an array, or a sample. Arrays are (H, W), (H, W, C) or (C, H, W) uint8 for images,
@@ -119,7 +119,7 @@ class Agent:
     def predict_sample(
         self, sample: Any, seed: int = 0, watched: Callable[[Task], Any] = lambda task: task
     ) -> Prediction:
-        """What the agent finds in one sample; its labels are not looked at.
+        """Apply the agent to one sample, whose labels are not looked at.
 
         Args:
             sample: of the task's ``sample_type``.

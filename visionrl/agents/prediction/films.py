@@ -23,7 +23,7 @@ LONGEST_SIDE = 480  # of their pictures, pixels
 
 @dataclass(frozen=True)
 class FilmOptions:
-    """How videos are shown while, and after, an agent goes through them.
+    """Options of films, and of the live view, of an agent that goes through videos.
 
     Attributes:
         kind: "gif" or "webp", thinned to 150 pictures of at most 480 pixels; or "mp4", with every frame.

@@ -26,7 +26,7 @@ FOLDER_WRITERS: dict[type, Callable[[Sequence[Done]], Contents]] = {}
 
 @dataclass(frozen=True)
 class Done:
-    """What is kept of a prediction for the files about a whole folder.
+    """A finished prediction, as far as the files about a whole folder need it.
 
     Attributes:
         file: what the user calls it.
@@ -42,7 +42,7 @@ class Done:
 
     @staticmethod
     def of(file: str, prediction: Prediction) -> Done:
-        """What is kept of a prediction about a file."""
+        """Keep of a prediction what those files need."""
         pixels = getattr(prediction.sample, "image", None)
         shape = () if pixels is None else pixels.shape[1:]
         return Done(file, prediction.result, shape, tuple(getattr(prediction.task, "names", ())))

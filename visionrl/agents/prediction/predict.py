@@ -38,7 +38,7 @@ MOST_PICTURES = 16  # in the picture of one file
 
 @dataclass(frozen=True)
 class Report:
-    """What became of some files.
+    """Numbers of files that were done and that failed.
 
     Attributes:
         done: how many have results.
@@ -121,7 +121,7 @@ def predict_files(
 def predict_one(
     agent: Agent, sample: Any, stem: Path, seed: int, films: FilmOptions, shown: Path | None
 ) -> tuple[Prediction, list[Path]]:
-    """What the agent finds in one sample, and the files with it.
+    """Apply the agent to one sample, and write its files.
 
     Args:
         agent: see ``Agent``.

@@ -1,4 +1,4 @@
-"""What ``algo_args`` may say: the arguments of the algorithms of Stable-Baselines3, with their kinds and bounds."""
+"""Rules for ``algo_args``: the arguments of the algorithms of Stable-Baselines3, with their kinds and bounds."""
 
 from __future__ import annotations
 

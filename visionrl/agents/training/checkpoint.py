@@ -127,7 +127,7 @@ def digest(path: Path) -> str:
 
 
 def missing_part(folder: Path) -> str:
-    """What is missing of a checkpoint in words, by the names and sizes of its files; "" where nothing is."""
+    """Describe the missing parts of a checkpoint, by the names and sizes of its files; "" where nothing is."""
     path = folder / SUMS
     try:
         sizes = {name: known["bytes"] for name, known in read_json(path).items()}

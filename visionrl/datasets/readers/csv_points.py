@@ -76,7 +76,7 @@ DLC = ("scorer", "bodyparts", "coords")
 
 @dataclass
 class Columns:
-    """What the columns of a table are.
+    """Meanings of the columns of a table.
 
     Attributes:
         points: name of a point -> the indices of its x and y.
@@ -156,7 +156,7 @@ def _split(cell: str, where: str) -> str:
 
 
 def _columns(header: list[str], file: Path) -> Columns:
-    """What the titles of a header say.
+    """Read the titles of a header.
 
     Raises:
         ValueError: a point lacks its x or its y, has one twice or a third coordinate, or no title is understood.

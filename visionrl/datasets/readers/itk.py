@@ -101,7 +101,7 @@ def _case(grid: Grid, labels: Path | None, points: Any, names: dict[int, str]) -
 
 
 def _lacking(folder: Path) -> ValueError:
-    """What is wrong with a series that has no landmarks where others have."""
+    """The error of a series that has no landmarks where others have."""
     return ValueError(
         f"{folder} must have a landmark file ({', '.join(POINT_SUFFIXES)}) or a label map, found neither"
     )
@@ -189,7 +189,7 @@ def _series(reader: Any, folder: Path, files: Sequence[str], head: Any) -> np.nd
 
 
 def _scaling(head: Any) -> tuple[Any, ...]:
-    """What turns a slice's stored numbers into its values; whole numbers are its kind, too."""
+    """Slope and intercept from the stored numbers of a slice to its values; whole numbers are its kind, too."""
     return (head.GetPixelID(), *(_tag(head, tag) for tag in SCALING))
 
 

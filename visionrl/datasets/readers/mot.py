@@ -110,7 +110,7 @@ def _frames(folder: Path) -> tuple[list[Path], tuple[int, int]]:
 
 
 def _info(folder: Path) -> dict[str, str]:
-    """What ``seqinfo.ini`` says, under its own titles; nothing where it is not there.
+    """Entries of ``seqinfo.ini``, under its own titles; none where it is not there.
 
     Raises:
         ValueError: it is no such file, or a number in it is none.

@@ -75,7 +75,7 @@ Rows = list[tuple[str, str, list[str]]]  # (file and line, name, three cells)
 
 @dataclass(frozen=True)
 class Header:
-    """What the titles of a table say.
+    """Meanings of the titles of a table.
 
     Attributes:
         axes: the columns of the three coordinates.
@@ -120,7 +120,7 @@ def _cells(content: str, where: str, file: Path) -> list[str]:
 
 
 def _header(cells: list[str], where: str) -> Header | None:
-    """What a first line says if it has titles; None where it is a point.
+    """The header in a first line; None where it is a point.
 
     Raises:
         ValueError: it has titles that do not name three coordinates, or a unit that is not known.

@@ -115,7 +115,7 @@ def read_scans(folder: Path, suffixes: Sequence[str], open_grid: Open, world: st
 
 
 def attempt(function: Callable[..., Any], *args: Any) -> Any:
-    """What a function gives, or the ValueError that it raises."""
+    """The result of a function, or the ValueError that it raises."""
     try:
         return function(*args)
     except ValueError as error:

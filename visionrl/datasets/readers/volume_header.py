@@ -38,7 +38,7 @@ NRRD_BYTES = {
 
 @dataclass(frozen=True)
 class Header:
-    """What a header says.
+    """Entries of a header.
 
     Attributes:
         file: of the header.

@@ -56,7 +56,7 @@ LARGEST_KPT = 1000  # keypoints of an object
 
 @dataclass(frozen=True)
 class Layout:
-    """What a data set says about its lines.
+    """The layout of a data set's lines, as it states it.
 
     Attributes:
         names: of the classes by number; None where no file states them.
@@ -142,7 +142,7 @@ def _names(path: Path, about: dict[str, Any]) -> tuple[str, ...] | None:
 
 
 def _keypoints(about: dict[str, Any]) -> tuple[int, int] | None:
-    """What ``kpt_shape`` says."""
+    """Number of keypoints and their size, by ``kpt_shape``."""
     shape = about.get("kpt_shape")
     if shape is None:
         return None

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-from annotated_types import Ge
 from gymnasium import spaces
 
 from visionrl import ops
@@ -18,7 +17,7 @@ from visionrl.ops import Array, const, xp_of
 
 @dataclass(frozen=True, kw_only=True)
 class WalkState:
-    """Where an agent is on its walk; B episodes, places of n coordinates.
+    """Position of an agent on its walk; B episodes, places of n coordinates.
 
     Attributes:
         image: (B,) int64, index into the bank.
@@ -59,23 +58,15 @@ class Walk(Task[StateT]):
     Attributes:
         moves: one row of n numbers an action.
         strides: step size of each stage: a number, or one for each coordinate.
+        oscillation: a stage ends at this many visits of one place, 4 or more, within so many steps.
     """
-
-    oscillation: tuple[Annotated[int, Ge(4)], Annotated[int, Ge(4)]] = (4, 20)
-    """A stage ends at this many visits of one place within so many steps."""
 
     moves: ClassVar[tuple[tuple[int, ...], ...]]
     strides: ClassVar[Sequence[Any]]
+    oscillation: ClassVar[tuple[int, int]] = (4, 20)
 
     def set_up_walk(self) -> ActionHistory:
-        """Make the action space; gives the observable of past actions.
-
-        Raises:
-            ValueError: more visits than steps make an oscillation.
-        """
-        visits, memory = self.oscillation
-        if memory < visits:
-            raise ValueError(f"oscillation must have steps >= visits, got {self.oscillation}")
+        """Make the action space; gives the observable of past actions."""
         self._strides = tuple(tuple(np.atleast_1d(stride).tolist()) for stride in self.strides)
         self.action_space = spaces.Discrete(len(self.moves))
         self.past_actions = ActionHistory(len(self.moves))

@@ -199,7 +199,7 @@ class Align(Task[State]):
 
     @property
     def by_truth(self) -> bool:
-        """Whether the reward looks at the true map."""
+        """Tell if the reward looks at the true map."""
         return self.reward_type in ("truth", "levels")
 
     def pixel_side(self) -> float:

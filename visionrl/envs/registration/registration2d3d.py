@@ -6,12 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
-import cv2
 import numpy as np
 from annotated_types import Ge, Interval, MinLen
 
 from visionrl import rewards
-from visionrl.banks.c_arm import CHEST_TONE, PLAIN_TONE, Geometry, c_arm, checked_tone, exposed
+from visionrl.banks.c_arm import (
+    CHEST_TONE,
+    PLAIN_TONE,
+    Geometry,
+    c_arm,
+    checked_tone,
+    detector_films,
+    exposed,
+)
 from visionrl.core import Task, arguments, register
 from visionrl.core.observables import Image, Vector
 from visionrl.core.results import ScanPose
@@ -152,7 +159,7 @@ class Registration2D3D(Task[State]):
         self.proposer = PoseGaussNewton(self.bank, self.max_step)
         self.moves = make_control(self.control, "rigid", 3, self.max_step, HALF, self.proposer)
         self.spread = np.repeat(self.offset, 3)
-        self.films = [] if self.labelled else films(self.samples, len(self.views), self.size)
+        self.films = [] if self.labelled else detector_films(self.samples, len(self.views), self.size)
         picture = Image(len(self.views), self.size)
         self.show(
             xray=picture,
@@ -221,13 +228,9 @@ class Registration2D3D(Task[State]):
 
     def metrics(self, state: State) -> dict[str, Array]:
         poses = state.image, state.pose, state.target
-        error = self.bank.error(*poses)
-        return {
-            "mtre_mm": error,
-            "mtre_start_mm": state.start_error + 0.0,
-            "reprojection_mm": self.bank.reprojection_error(*poses),
-            "is_success": error < self.success_radius,
-        }
+        error, start = self.bank.error(*poses), state.start_error + 0.0
+        found = {"mtre_mm": error, "mtre_start_mm": start, "is_success": error < self.success_radius}
+        return {**found, "reprojection_mm": self.bank.reprojection_error(*poses)}
 
     def expert(self, state: State) -> Array:
         quality = self.moves.quality(state.proposals, state.image, state.pose, state.target)
@@ -235,40 +238,11 @@ class Registration2D3D(Task[State]):
 
     # -- edge ------------------------------------------------------------------------------------------------------
     def result(self, state: State) -> ScanPose:
-        pose, sample = state.pose[None], self.samples[int(state.image)]
-        size = np.array(sample.volume.shape[:0:-1])
-        room = np.vstack([pose[0], np.eye(4)[3]])
-        if sample.affine is not None:
-            spacing = np.asarray(sample.spacing_mm, float)
-            centred = np.diag([*spacing, 1.0])
-            centred[:3, 3] = -(size - 1) / 2 * spacing
-            room = room @ centred @ np.linalg.inv(sample.affine)
-        numbers = transforms.to_numbers(pose, "rigid")[0]
-        return ScanPose(
-            numbers, room, sample.affine is not None, self.bank.renders(state.image[None], pose)[0]
-        )
+        pose, scan = state.pose[None], self.samples[int(state.image)]
+        shown = self.bank.renders(state.image[None], pose)[0]
+        return ScanPose.of(transforms.to_numbers(pose, "rigid")[0], pose[0], scan, shown)
 
     def draw(self, state: State) -> np.ndarray:
         image, pose = np.asarray(state.image)[None], np.asarray(state.pose)[None]
         now = self.bank.renders(image, pose)[0]
         return overlay_xray(self.bank, int(state.image), (state.xray, now), (state.target, state.pose))
-
-
-def films(samples: Sequence[XraySample], views: int, size: int) -> list[np.ndarray]:
-    """The X-rays of some samples at the size of the detector, (views, size, size) uint8 each.
-
-    Raises:
-        ValueError: a sample has more or fewer X-rays than there are views.
-    """
-    for sample in samples:
-        if len(sample.xrays) != views:
-            raise ValueError(
-                f"xrays must be one a view ({views}), sample {sample.name!r} has {len(sample.xrays)}"
-            )
-    return [np.stack([resized(xray, size) for xray in sample.xrays]) for sample in samples]
-
-
-def resized(image: np.ndarray, size: int) -> np.ndarray:
-    """A square image (S, S) uint8 at another size."""
-    way = cv2.INTER_AREA if len(image) > size else cv2.INTER_LINEAR
-    return cv2.resize(image, (size, size), interpolation=way)

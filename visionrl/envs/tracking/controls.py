@@ -51,7 +51,7 @@ class BoxMoves:
 
 
 class TrackControl(ABC):
-    """How an agent moves the box that follows an object; one move a frame, unless a control says otherwise.
+    """A way to move the box that follows an object; one move a frame, unless a control says otherwise.
 
     Attributes:
         space: the action space.

@@ -33,7 +33,7 @@ VELOCITY_FRAMES = 5  # frames over which a track's velocity is taken
 
 @dataclass(frozen=True)
 class Detections:
-    """What is detected in a clip of T frames, at most M boxes in each.
+    """Detections in a clip of T frames, at most M boxes in each.
 
     Attributes:
         detections: (B, T, M, 5) float64, (x0, y0, x1, y1) in pixels and score; NaN where there is none.
@@ -98,7 +98,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Clip:
-    """What an episode is about; L frames, N objects.
+    """The clip that an episode is about; L frames, N objects.
 
     Attributes:
         truth: (L, N, 4) float64, edges in pixels; NaN where an object is not in a frame.

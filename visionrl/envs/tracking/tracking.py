@@ -19,17 +19,18 @@ from visionrl.envs.tracking.controls import make_control
 from visionrl.envs.tracking.responses import Responses
 from visionrl.envs.tracking.state import State
 from visionrl.metrics.tracking import (
+    GOOD_IOU,
     STARTS,
     episode_span,
     perturb_box,
     start_scores,
     tracking_metrics,
     update_scores,
+    verdict,
 )
 from visionrl.ops import Array, DeviceTable, xp_of
 from visionrl.rendering import Canvas
 
-GOOD_IOU = 0.7  # overlap that earns the reward of a clip, a frame, or an update
 FOLLOW = {"control": "follow", "views": ("response",), "reward_type": "overlap", "clip": 40}
 
 
@@ -122,9 +123,8 @@ class Tracking(Task[State]):
         control = make_control(self.control, self.min_size, self.step_size, self.max_moves)
         self.controller, self.hold, self.action_space = control, control.hold, control.space
         if control.view and control.view not in self.views:
-            raise ValueError(
-                f"views must have {control.view!r} with control {self.control!r}, got {self.views}"
-            )
+            rule = f"have {control.view!r} with control {self.control!r}"
+            raise ValueError(f"views must {rule}, got {self.views}")
         if self.response_side % 2:
             raise ValueError(f"response_side must be even, got {self.response_side}")
         self.bank = video_bank(self.load(), self.window, self.channels, self.labelled)
@@ -236,7 +236,6 @@ class Tracking(Task[State]):
         """The window around boxes of frames, (B, C, w, w)."""
         return self.bank.windows(frame, box, self.context)
 
-    # -- edge ------------------------------------------------------------------------------------------------------
     def result(self, state: State) -> BoxTrack:
         if self.span[0]:
             raise NotImplementedError("result needs whole videos, with clip=None")
@@ -249,8 +248,3 @@ class Tracking(Task[State]):
         canvas.box(self.bank.boxes.array[frame], "truth")
         canvas.box(state.box, "agent")
         return canvas.pixels
-
-
-def verdict(iou: Array) -> Array:
-    """1.0 where an overlap exceeds ``GOOD_IOU``, else -1.0: (B,) -> (B,)."""
-    return 2 * xp_of(iou).astype(iou > GOOD_IOU, iou.dtype) - 1
