@@ -102,8 +102,12 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def read_yaml(file: Path) -> Any:
+def read_yaml(file: Path, plain: bool = False) -> Any:
     """The content of a YAML file, without anchors and aliases, which can stand for more than memory holds.
+
+    Args:
+        file: its path.
+        plain: every scalar stays the text that it is, so that ``no`` and ``010`` are neither False nor 8.
 
     Raises:
         ValueError: it is no YAML, has an anchor or an alias, or is nested deeper than 64 levels.
@@ -121,7 +125,7 @@ def read_yaml(file: Path) -> Any:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > DEEPEST:
                 raise ValueError(f"{file}: YAML must be nested at most {DEEPEST} levels deep")
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader=yaml.BaseLoader if plain else yaml.SafeLoader)
     except (yaml.YAMLError, RecursionError, TypeError) as error:
         raise ValueError(f"{file} must be valid YAML: {' '.join(str(error).split())}") from error
 

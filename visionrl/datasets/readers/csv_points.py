@@ -35,6 +35,7 @@ from visionrl.datasets.formats import Entry, ReadOptions, register_format
 from visionrl.datasets.readers.files import (
     IMAGE_SUFFIXES,
     check_inside,
+    files_ending,
     is_empty,
     numbers,
     plain_names,
@@ -108,7 +109,7 @@ def read_csv_points(path: Path, options: ReadOptions) -> list[Entry]:
 
 def _tables_of(folder: Path) -> dict[str, Path]:
     """The table of a folder under "", or those of its splits: points.csv, train.csv, ..., or the only CSV file."""
-    tables = sorted(folder.glob("*.csv"))
+    tables = files_ending(folder, ".csv")
     if folder / "points.csv" in tables:
         return {"": folder / "points.csv"}
     if len(lists := split_lists(folder, ".csv")) == len(tables) > 1:

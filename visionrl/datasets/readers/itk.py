@@ -130,6 +130,8 @@ def open_itk(file: Path) -> Grid:
     itk, header = simple_itk(), read_header(file)
     reader = itk.ImageFileReader()
     reader.SetFileName(str(file))
+    if file.suffix not in ITK:  # ITK knows suffixes in small letters only
+        reader.SetImageIO("NrrdImageIO" if file.suffix.lower() in (".nrrd", ".nhdr") else "MetaImageIO")
     with decoding(file, f"must be a {file.suffix} file"):
         reader.ReadImageInformation()
     if reader.GetNumberOfComponents() != 1:
