@@ -261,3 +261,75 @@ def test_meta_headers_that_cannot_be_heeded_are_refused(tmp_path, line):
     header(tmp_path / "a.mha", spacing, line if b"Spacing" in line else line + b"\n" + spacing)
     with pytest.raises(ValueError, match=r"a.mha.* must "):
         load(f"mha:{tmp_path}", kind=VolumeSample, split="all")
+
+
+def table(root: Path, content: str) -> str:
+    for name in "ab":
+        picture(root / f"{name}.png")
+    text(root / "points.csv", content)
+    return f"csv:{root}"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "file,nose x [px],nose y [px]\na.png,50.5,20\nb.png,1,2\n",
+        "file,nose_y (pixels),nose_x (pixels)\na.png,20,50.5\nb.png,2,1\n",
+        "file,noseY,noseX\na.png,20,50.5\nb.png,2,1\n",
+        "file,Ynose,Xnose\na.png,20,50.5\nb.png,2,1\n",
+        ",file,nose_x,nose_y\n0,a.png,50.5,20\n1,b.png,1,2\n",
+        "nose_x,nose_y,image_path\n50.5,20,a.png\n1,2,b.png\n",
+        "file;nose_x;nose_y\na.png;50,5;20\nb.png;1;2,0\n",
+        "sep=;\nfile;nose_x;nose_y\na.png;50,5;20\nb.png;1;2\n",
+        "# made by hand\nfile,nose_x,nose_y\na.png,50.5,20\nb.png,1,2\n",
+        "file,nose_x,nose_y\na,50.5,20\nb,1,2\n",
+        "file,width,height,nose_x,nose_y\na.png,80,40,50.5,20\nb.png,80,40,1,2\n",
+        "file,nose_x,nose_y,ear_x,ear_y\na.png,50.5,20,-,n.a.\nb.png,1,2,#N/A,<NA>\n",
+    ],
+)
+def test_tables_of_landmarks_in_usual_spellings(tmp_path, content):
+    samples = load(table(tmp_path, content), kind=ImageSample, split="all")
+    assert [{name: list(at) for name, at in sample.points.items()} for sample in samples] == [
+        {"nose": [50.5, 20]},
+        {"nose": [1, 2]},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        ("file,nose_x_mm,nose_y_mm\na.png,5,4\nb.png,1,2\n", "must be in pixels, got the column 'nose_x_mm'"),
+        ("file,nose_x [µm],nose_y [µm]\na.png,5,4\nb.png,1,2\n", "must be in pixels"),
+        ("file,n_x,n_y\na.png,0.5,0.25\nb.png,0.1,1\n", "must be pixels, all are within 0 to 1"),
+        (
+            "file,width,height,n_x,n_y\na.png,160,80,5,4\nb.png,80,40,1,2\n",
+            "stated width must be the picture's",
+        ),
+        (
+            "file,label,x,y\na.png,nose,5,4\na.png,tail,1,2\n",
+            "got a line a landmark, named in the column 'label'",
+        ),
+        (
+            "file,label,x,y\na.png,nose,5,4\nb.png,tail,1,2\n",
+            "got a line a landmark, named in the column 'label'",
+        ),
+        ("file;n_x;n_y\na.png;5,5;4\nb.png;1.5;2\n", "must have decimal commas or points"),
+    ],
+)
+def test_tables_that_mean_something_else_are_refused(tmp_path, content, rule):
+    with pytest.raises(ValueError, match=rf"points.csv.*{rule}"):
+        load(table(tmp_path, content), kind=ImageSample, split="all")
+
+
+@pytest.mark.parametrize("title", ["set", "Subset", "partition"])
+def test_a_column_of_splits_counts_under_its_usual_titles(tmp_path, title):
+    spec = table(tmp_path, f"file,n_x,n_y,{title}\na.png,5,4,TRAINING\nb.png,1,2,dev\n")
+    assert names(spec, ImageSample, "train") == ["a"]
+    assert names(spec, ImageSample, "val") == ["b"]
+
+
+def test_landmarks_of_scans_may_have_decimal_commas(tmp_path):
+    nifti(tmp_path / "a.nii.gz")
+    text(tmp_path / "a.csv", "# RAS\nname;x;y;z\ntip;3,0;8,5;15,0\n")
+    (sample,) = load(f"nifti:{tmp_path}", kind=VolumeSample, split="all")
+    assert np.allclose(sample.points["tip"], [5, 9 - 4.25, 5])

@@ -11,6 +11,7 @@ import codecs
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ MARKS = (  # the longer first: UTF-32's begins with UTF-16's
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 DELIMITERS = (",", ";", "\t")
+DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?", re.ASCII)
+DECIMAL_POINT = re.compile(r"[-+]?\d+\.\d+(?:[eE][-+]?\d+)?", re.ASCII)
 DEEPEST = 64  # levels of a JSON or YAML file
 
 
@@ -133,16 +136,53 @@ def read_yaml(file: Path, plain: bool = False) -> Any:
 def read_rows(file: Path) -> list[tuple[int, list[str]]]:
     """(line number, cells) of every row of a CSV file that is not empty; spaces around a cell are taken off.
 
-    Cells are apart by comma, or by semicolon or tab where the first row has more of these; they may be quoted.
+    Cells are apart by comma, or by semicolon or tab where the first row has more of these; they may be quoted. With the
+    last two, numbers may have a decimal comma, which becomes a point. Lines in front that begin with # and have fewer
+    cells than the first row, and Excel's ``sep=;``, are left out.
 
     Raises:
-        ValueError: the file is no UTF-8 text, or no CSV; a quoted cell does not end.
+        ValueError: the file is no UTF-8 text, or no CSV; a quoted cell does not end; some numbers have a decimal comma,
+            others a point.
     """
     try:
         text = read_text(file)
     except ValueError as error:
         raise ValueError(f"{file} must be a CSV file in UTF-8: {error}") from error
-    return split_rows(text, file, _delimiter(text))
+    text, delimiter = _without_front(text)
+    rows = split_rows(text, file, delimiter)
+    return rows if delimiter == "," else _decimal_points(rows, file)
+
+
+def _without_front(text: str) -> tuple[str, str]:
+    """A text with comments in front and ``sep=`` as empty lines, and its delimiter."""
+    lines = text.split("\n")
+    front = next((k for k, line in enumerate(lines) if line.strip() and not line.startswith("#")), 0)
+    if match := re.fullmatch(r"sep=([,;\t])\s*", lines[front], re.IGNORECASE):
+        return "\n".join(["", *[""] * front, *lines[front + 1 :]]), match[1]
+    delimiter = max(DELIMITERS, key=lines[front].count)
+    if any(
+        line.startswith("#") and line.count(delimiter) >= lines[front].count(delimiter)
+        for line in lines[:front]
+    ):
+        return text, _delimiter(text)
+    return "\n".join([*[""] * front, *lines[front:]]), delimiter
+
+
+def _decimal_points(rows: list[tuple[int, list[str]]], file: Path) -> list[tuple[int, list[str]]]:
+    """The rows with decimal commas as points."""
+    commas = [line for line, row in rows if any(DECIMAL_COMMA.fullmatch(cell) for cell in row)]
+    points = [line for line, row in rows if any(DECIMAL_POINT.fullmatch(cell) for cell in row)]
+    if commas and points:
+        raise ValueError(
+            f"{file}: numbers must have decimal commas or points, got a comma in line {commas[0]} and a point in "
+            f"line {points[0]}"
+        )
+    return rows if not commas else [(line, [decimal_point(cell) for cell in row]) for line, row in rows]
+
+
+def decimal_point(cell: str) -> str:
+    """A cell, with a point in the place of the comma if it is a number with a decimal comma."""
+    return cell.replace(",", ".") if DECIMAL_COMMA.fullmatch(cell) else cell
 
 
 def split_rows(text: str, file: Path, delimiter: str = ",") -> list[tuple[int, list[str]]]:

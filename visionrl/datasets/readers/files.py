@@ -37,7 +37,7 @@ NOT_READ = {
     ".jxl",
     ".dcm",
 }
-EMPTY = ("", "nan", "na", "n/a", "none", "null")
+EMPTY = ("", "nan", "na", "n/a", "n.a.", "#n/a", "<na>", "none", "null", "-")
 FORMATS = (
     "BMP",
     "JPEG",
