@@ -333,3 +333,21 @@ def test_landmarks_of_scans_may_have_decimal_commas(tmp_path):
     text(tmp_path / "a.csv", "# RAS\nname;x;y;z\ntip;3,0;8,5;15,0\n")
     (sample,) = load(f"nifti:{tmp_path}", kind=VolumeSample, split="all")
     assert np.allclose(sample.points["tip"], [5, 9 - 4.25, 5])
+
+
+@pytest.mark.parametrize(
+    "content", ["names: [a]\nnames: [b]\n", "names: {0: a, 0: b}\n", "x: [{k: 1, k: 2}]\n"]
+)
+def test_a_yaml_with_one_key_twice_is_refused(tmp_path, content):
+    yolo(tmp_path, 1)
+    text(tmp_path / "data.yaml", f"train: images\n{content}")
+    with pytest.raises(ValueError, match=r"data.yaml, line \d: a mapping must have each key once"):
+        load(f"yolo:{tmp_path}", kind=ImageSample, split="all")
+
+
+def test_a_stated_width_counts_where_no_height_is_stated(tmp_path):
+    picture(tmp_path / "0.png")
+    image = {"id": 1, "file_name": "0.png", "width": 160}
+    text(tmp_path / "a.json", json.dumps({"images": [image]}))
+    with pytest.raises(ValueError, match="the stated size must be the picture's, 80 x 40, got 160 x 0"):
+        load(f"coco:{tmp_path}", kind=ImageSample, split="all")

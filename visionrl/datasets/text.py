@@ -113,7 +113,8 @@ def read_yaml(file: Path, plain: bool = False) -> Any:
         plain: every scalar stays the text that it is, so that ``no`` and ``010`` are neither False nor 8.
 
     Raises:
-        ValueError: it is no YAML, has an anchor or an alias, or is nested deeper than 64 levels.
+        ValueError: it is no YAML, has an anchor or an alias, a mapping with one key twice, or is nested deeper than 64
+            levels.
     """
     import yaml
 
@@ -128,9 +129,41 @@ def read_yaml(file: Path, plain: bool = False) -> Any:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > DEEPEST:
                 raise ValueError(f"{file}: YAML must be nested at most {DEEPEST} levels deep")
-        return yaml.load(text, Loader=yaml.BaseLoader if plain else yaml.SafeLoader)
+        _refuse_twice(yaml.compose(text, Loader=yaml.SafeLoader), file)
+        return _load_yaml(text, file, yaml.BaseLoader if plain else yaml.SafeLoader)
     except (yaml.YAMLError, RecursionError, TypeError) as error:
         raise ValueError(f"{file} must be valid YAML: {' '.join(str(error).split())}") from error
+
+
+def _load_yaml(text: str, file: Path, loader: Any) -> Any:
+    """The content of a text, once it is known to be harmless; a date or a number may still be none."""
+    import yaml
+
+    try:
+        return yaml.load(text, Loader=loader)
+    except ValueError as error:
+        raise ValueError(f"{file} must be valid YAML: {error}") from error
+
+
+def _refuse_twice(node: Any, file: Path) -> None:
+    """Refuses a mapping of YAML that has one key twice, below a node."""
+    pairs = node.value if node is not None and node.id == "mapping" else []
+    keys = [str(key.value) for key, _ in pairs]
+    if len(set(keys)) < len(keys):
+        twice = next(key for key, _ in pairs if keys.count(str(key.value)) > 1)
+        line = twice.start_mark.line + 1
+        raise ValueError(
+            f"{file}, line {line}: a mapping must have each key once, got {twice.value!r:.100} twice"
+        )
+    inner = (
+        [value for _, value in pairs]
+        if pairs
+        else node.value
+        if node is not None and node.id == "sequence"
+        else []
+    )
+    for one in inner:
+        _refuse_twice(one, file)
 
 
 def read_rows(file: Path) -> list[tuple[int, list[str]]]:
