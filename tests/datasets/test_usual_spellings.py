@@ -351,3 +351,15 @@ def test_a_stated_width_counts_where_no_height_is_stated(tmp_path):
     text(tmp_path / "a.json", json.dumps({"images": [image]}))
     with pytest.raises(ValueError, match="the stated size must be the picture's, 80 x 40, got 160 x 0"):
         load(f"coco:{tmp_path}", kind=ImageSample, split="all")
+
+
+def test_folders_beside_splits_that_state_none_are_named(tmp_path):
+    for split in ("train", "test", "holdout"):
+        picture(tmp_path / "yolo" / "images" / split / "1.png")
+        text(tmp_path / "yolo" / "labels" / split / "1.txt", BOX)
+        picture(tmp_path / "pts" / split / f"{split}.png")
+        text(tmp_path / "pts" / split / f"{split}.pts", "version: 1\nn_points: 1\n{\n4 5\n}\n")
+    (tmp_path / "pts" / "docs").mkdir()
+    for form in ("yolo", "pts"):
+        with pytest.warns(UserWarning, match=r"folders that state no split are not read: holdout$"):
+            assert len(load(f"{form}:{tmp_path / form}", kind=ImageSample, split="all")) == 2

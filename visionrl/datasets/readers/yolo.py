@@ -24,6 +24,7 @@ without the suffix, with the split in front, and is a subject of its own.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -166,6 +167,8 @@ def _parts(path: Path, about: dict[str, Any]) -> dict[str, list[Path]]:
     inside = split_folders(path / "images") if (path / "images").is_dir() else {}
     outside = {split: folder for split, folder in split_folders(path).items() if _pictures(folder, path)}
     folders = outside | inside
+    if inside:
+        _warn_beside(path / "images", inside, path)
     if len(folders) == 1 and folders.get("train") == path / "obj_train_data":
         folders = {}  # darknet's only folder, whatever the splits
     stated = {split: values for split in SPLITS if (values := _values(about, split))}
@@ -180,6 +183,13 @@ def _parts(path: Path, about: dict[str, Any]) -> dict[str, list[Path]]:
         if places:
             found[split] = [_inner(place).resolve() for place in places]
     return found
+
+
+def _warn_beside(images: Path, splits: dict[str, Path], root: Path) -> None:
+    """Warn of folders with pictures that lie beside those of splits, and state none."""
+    others = [child for child in sorted(images.iterdir()) if child.is_dir() and child not in splits.values()]
+    if lost := [child.name for child in others if _pictures(child, root)]:
+        warnings.warn(f"{images}: folders that state no split are not read: {', '.join(lost)}", stacklevel=2)
 
 
 def _values(about: dict[str, Any], split: str) -> list[str]:
