@@ -19,7 +19,7 @@ def series(folder, slopes=SLOPES, points=True, **changed):
     folder.mkdir(parents=True, exist_ok=True)
     for k, slope in enumerate(slopes):
         other = {name: value for name, (number, value) in changed.items() if number in (k, "all")}
-        write_slice(folder / f"{k:03d}.dcm", HILL if k else 0 * HILL, k, slope=slope, **other)
+        write_slice(folder / f"{k:03d}.dcm", HILL if k else 0 * HILL, k, **{"slope": slope, **other})
     if points:
         (folder / "marks.csv").write_text("# voxel\nname,x,y,z\na,16,16,3\n")
     return folder
@@ -61,6 +61,12 @@ def test_what_is_bright_in_monochrome1_is_dark(tmp_path):
         ({"spacing": ("all", "0\\0")}, "000.dcm must have a PixelSpacing > 0"),
         ({"photometric": (2, "MONOCHROME1")}, "002.dcm must have what"),
         ({"z": (2, 30)}, "is a slice missing"),
+        ({"slope": (2, 0.0)}, "002.dcm must have a finite RescaleSlope other than 0"),
+        ({"slope": (2, float("nan"))}, "002.dcm must have a finite RescaleSlope other than 0"),
+        (
+            {"intercept": (2, float("inf"))},
+            "002.dcm must have a finite RescaleSlope other than 0 and intercept",
+        ),
         ({"series": (2, "1.2.9")}, "must hold one DICOM series, got 2"),
     ],
 )

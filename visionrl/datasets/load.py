@@ -231,12 +231,27 @@ def _from_split_folders(form: Format, path: Path, folders: dict[str, Path], rule
     rule.refuse_cut(f"{path} has split folders of its own ({listed})")
     if rule.split not in (*folders, "all"):
         raise ValueError(f"{path} must have a folder {rule.split!r} for that split, it has {listed}")
+    _warn_beside(form, path, folders)
     asked = list(folders) if rule.split == "all" else [rule.split]
     return [
         replace(entry, name=f"{split}/{entry.name}", subject=f"{split}/{entry.subject}")
         for split in asked
         for entry in _entries(form, folders[split], split)
     ]
+
+
+def _warn_beside(form: Format, path: Path, folders: dict[str, Path]) -> None:
+    """Warn of folders that hold samples beside those of splits, and state none."""
+    lost = []
+    for child in sorted(path.iterdir()):
+        if child.is_dir() and child.name[0] != "." and child not in folders.values():
+            try:
+                with warnings.catch_warnings(action="ignore"):
+                    lost += [child.name] if len(_entries(form, child, "all")) else []
+            except ValueError:
+                continue
+    if lost:
+        warnings.warn(f"{path}: folders that state no split are not read: {', '.join(lost)}", stacklevel=2)
 
 
 def _of_own_split(path: Path, entries: list[Entry], rule: SplitRule) -> list[Entry]:

@@ -20,13 +20,26 @@ DEFAULT_RATIOS = (0.6, 0.2, 0.2)
 DEFAULT_SEED = 0
 
 WORDS = {
-    **dict.fromkeys(("train", "training", "trn", "trainset"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "development", "valset"), "val"),
+    **dict.fromkeys(("train", "training", "trn", "trainset", "minitrain"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "valset"), "val"),
+    **dict.fromkeys(("dev", "development", "devset", "eval", "evaluation", "minival"), "val"),
     **dict.fromkeys(("test", "testing", "tst", "testset"), "test"),
 }
 NEUTRAL = {
     *("set", "sets", "data", "dataset", "split", "list", "files", "obj", "subset", "part", "folder"),
-    *("image", "images", "img", "imgs", "pictures", "photos", "frames", "sequences", "seq", "videos"),
+    *(
+        "image",
+        "images",
+        "img",
+        "imgs",
+        "pictures",
+        "photos",
+        "instances",
+        "frames",
+        "sequences",
+        "seq",
+        "videos",
+    ),
 }
 
 
@@ -94,6 +107,12 @@ def split_of(name: str, among_others: bool = False) -> str:
     """
     found = {WORDS[word] for word in _words(name) if word in WORDS}
     return found.pop() if len(found) == 1 and (among_others or not rest_of(name)) else ""
+
+
+def is_train_and_val(name: str) -> bool:
+    """True if a name states train and val at once, as ``"trainval"``, ``"train_val"`` and ``"TrainVal2012"``."""
+    words = [word for word in _words(name) if word not in NEUTRAL]
+    return "".join(words) in ("trainval", "trainvalid")
 
 
 def rest_of(name: str) -> str:

@@ -2,13 +2,13 @@
 
 A name states a split if one of its words does, in any case, and the others say nothing (set, data, images, ...):
 ``Train``, ``training``, ``train2017``, ``obj_train_data``, ``valid``, ``Validation``, ``val_set``, ``dev``,
-``Testing``. ``trainval`` states none. Where folders differ in that word alone (``seg_train``, ``seg_test``), the others
-may say something.
+``Testing``. ``trainval`` is train where neither train nor val is there. Where folders differ in that word alone
+(``seg_train``, ``seg_test``), the others may say something.
 
 A list is a text file whose name states a split, in the data set's folder, in ``splits``, in ``ImageSets`` or in a
-folder in there (``ImageSets/Main/train.txt``). Each line begins with the name of a sample or of its subject, with or
-without suffix and folders in front. ``trainval.txt`` is train where there is neither a list of train nor of val. What
-no list names is left out. A list of train that names every sample, and no other list, states nothing.
+folder in there (``ImageSets/Main/train.txt``). Each line begins with the name of a sample or of its subject, with
+or without suffix and folders in front. What no list names is left out. A list of train that names every sample, and
+no other list, states nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from visionrl.datasets.splits import SPLITS, rest_of, split_of
+from visionrl.datasets.splits import SPLITS, is_train_and_val, rest_of, split_of
 from visionrl.datasets.text import read_lines
 
 
@@ -40,6 +40,14 @@ def split_folders(path: Path) -> dict[str, Path]:
             )
         if split:
             found[split] = child
+    return _with_both(found, folders)
+
+
+def _with_both(found: dict[str, Path], paths: Sequence[Path]) -> dict[str, Path]:
+    """The splits in order; ``trainval`` is train where neither train nor val is there."""
+    both = next((one for one in paths if is_train_and_val(one.stem)), None)
+    if both and not {"train", "val"} & set(found):
+        found = {**found, "train": both}
     return {split: found[split] for split in SPLITS if split in found}
 
 
@@ -70,10 +78,7 @@ def split_lists(path: Path, suffix: str = ".txt") -> dict[str, Path]:
             )
         if split:
             found[split] = file
-    both = next((file for file in files if file.stem.lower() in ("trainval", "train_val")), None)
-    if both and not {"train", "val"} & set(found):
-        found["train"] = both
-    return {split: found[split] for split in SPLITS if split in found}
+    return _with_both(found, files)
 
 
 def listed_splits(path: Path, names: Sequence[tuple[str, str]]) -> dict[str, str]:

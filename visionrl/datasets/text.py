@@ -11,6 +11,7 @@ import codecs
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ MARKS = (  # the longer first: UTF-32's begins with UTF-16's
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 DELIMITERS = (",", ";", "\t")
+DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?", re.ASCII)
+DECIMAL_POINT = re.compile(r"[-+]?\d+\.\d+(?:[eE][-+]?\d+)?", re.ASCII)
 DEEPEST = 64  # levels of a JSON or YAML file
 
 
@@ -102,11 +105,16 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def read_yaml(file: Path) -> Any:
+def read_yaml(file: Path, plain: bool = False) -> Any:
     """The content of a YAML file, without anchors and aliases, which can stand for more than memory holds.
 
+    Args:
+        file: its path.
+        plain: every scalar stays the text that it is, so that ``no`` and ``010`` are neither False nor 8.
+
     Raises:
-        ValueError: it is no YAML, has an anchor or an alias, or is nested deeper than 64 levels.
+        ValueError: it is no YAML, has an anchor or an alias, a mapping with one key twice, or is nested deeper than 64
+            levels.
     """
     import yaml
 
@@ -121,24 +129,93 @@ def read_yaml(file: Path) -> Any:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > DEEPEST:
                 raise ValueError(f"{file}: YAML must be nested at most {DEEPEST} levels deep")
-        return yaml.safe_load(text)
+        _refuse_twice(yaml.compose(text, Loader=yaml.SafeLoader), file)
+        return _load_yaml(text, file, yaml.BaseLoader if plain else yaml.SafeLoader)
     except (yaml.YAMLError, RecursionError, TypeError) as error:
         raise ValueError(f"{file} must be valid YAML: {' '.join(str(error).split())}") from error
+
+
+def _load_yaml(text: str, file: Path, loader: Any) -> Any:
+    """The content of a text, once it is known to be harmless; a date or a number may still be none."""
+    import yaml
+
+    try:
+        return yaml.load(text, Loader=loader)
+    except ValueError as error:
+        raise ValueError(f"{file} must be valid YAML: {error}") from error
+
+
+def _refuse_twice(node: Any, file: Path) -> None:
+    """Refuses a mapping of YAML that has one key twice, below a node."""
+    pairs = node.value if node is not None and node.id == "mapping" else []
+    keys = [str(key.value) for key, _ in pairs]
+    if len(set(keys)) < len(keys):
+        twice = next(key for key, _ in pairs if keys.count(str(key.value)) > 1)
+        line = twice.start_mark.line + 1
+        raise ValueError(
+            f"{file}, line {line}: a mapping must have each key once, got {twice.value!r:.100} twice"
+        )
+    inner = (
+        [value for _, value in pairs]
+        if pairs
+        else node.value
+        if node is not None and node.id == "sequence"
+        else []
+    )
+    for one in inner:
+        _refuse_twice(one, file)
 
 
 def read_rows(file: Path) -> list[tuple[int, list[str]]]:
     """(line number, cells) of every row of a CSV file that is not empty; spaces around a cell are taken off.
 
-    Cells are apart by comma, or by semicolon or tab where the first row has more of these; they may be quoted.
+    Cells are apart by comma, or by semicolon or tab where the first row has more of these; they may be quoted. With the
+    last two, numbers may have a decimal comma, which becomes a point. Lines in front that begin with # and have fewer
+    cells than the first row, and Excel's ``sep=;``, are left out.
 
     Raises:
-        ValueError: the file is no UTF-8 text, or no CSV; a quoted cell does not end.
+        ValueError: the file is no UTF-8 text, or no CSV; a quoted cell does not end; some numbers have a decimal comma,
+            others a point.
     """
     try:
         text = read_text(file)
     except ValueError as error:
         raise ValueError(f"{file} must be a CSV file in UTF-8: {error}") from error
-    return split_rows(text, file, _delimiter(text))
+    text, delimiter = _without_front(text)
+    rows = split_rows(text, file, delimiter)
+    return rows if delimiter == "," else _decimal_points(rows, file)
+
+
+def _without_front(text: str) -> tuple[str, str]:
+    """A text with comments in front and ``sep=`` as empty lines, and its delimiter."""
+    lines = text.split("\n")
+    front = next((k for k, line in enumerate(lines) if line.strip() and not line.startswith("#")), 0)
+    if match := re.fullmatch(r"sep=([,;\t])\s*", lines[front], re.IGNORECASE):
+        return "\n".join(["", *[""] * front, *lines[front + 1 :]]), match[1]
+    delimiter = max(DELIMITERS, key=lines[front].count)
+    if any(
+        line.startswith("#") and line.count(delimiter) >= lines[front].count(delimiter)
+        for line in lines[:front]
+    ):
+        return text, _delimiter(text)
+    return "\n".join([*[""] * front, *lines[front:]]), delimiter
+
+
+def _decimal_points(rows: list[tuple[int, list[str]]], file: Path) -> list[tuple[int, list[str]]]:
+    """The rows with decimal commas as points."""
+    commas = [line for line, row in rows if any(DECIMAL_COMMA.fullmatch(cell) for cell in row)]
+    points = [line for line, row in rows if any(DECIMAL_POINT.fullmatch(cell) for cell in row)]
+    if commas and points:
+        raise ValueError(
+            f"{file}: numbers must have decimal commas or points, got a comma in line {commas[0]} and a point in "
+            f"line {points[0]}"
+        )
+    return rows if not commas else [(line, [decimal_point(cell) for cell in row]) for line, row in rows]
+
+
+def decimal_point(cell: str) -> str:
+    """A cell, with a point in the place of the comma if it is a number with a decimal comma."""
+    return cell.replace(",", ".") if DECIMAL_COMMA.fullmatch(cell) else cell
 
 
 def split_rows(text: str, file: Path, delimiter: str = ",") -> list[tuple[int, list[str]]]:

@@ -34,8 +34,8 @@ def fit_box(box: Sequence[float], width: int, height: int, where: str) -> Box:
 
 
 def check_size(width: float, height: float, shape: tuple[int, ...], where: str) -> None:
-    """Refuses a stated size that is not the image's of (C, H, W), unless it is 0 (unknown)."""
-    if width and height and (width, height) != shape[:0:-1]:
+    """Refuses a stated size that is not the image's of (C, H, W), a side that is 0 is unknown."""
+    if (width or shape[2], height or shape[1]) != shape[:0:-1]:
         raise ValueError(
             f"{where}: the stated size must be the picture's, {shape[2]} x {shape[1]}, got {width:g} x {height:g}; "
             "the boxes may belong to another picture"

@@ -27,8 +27,9 @@ import numpy as np
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
 from visionrl.datasets.guard import refuse
 from visionrl.datasets.readers.boxes import check_size, fit_box
-from visionrl.datasets.readers.files import check_inside, plain_names, read_image, stated_path
+from visionrl.datasets.readers.files import check_inside, files_ending, plain_names, read_image, stated_path
 from visionrl.datasets.samples import ImageSample
+from visionrl.datasets.splits import is_train_and_val
 from visionrl.datasets.stated_splits import split_folders, split_of
 from visionrl.datasets.text import read_json
 
@@ -71,8 +72,10 @@ def _parts(path: Path) -> list[Part]:
     if len(files) == 1:
         return [_part(files[0], path, "")]
     splits: dict[str, Path] = {}
-    for file in files:
-        split = _split(file, path)
+    stated = [_split(file, path) for file in files]
+    for file, split in zip(files, stated, strict=True):
+        if not {"train", "val"} & set(stated) and is_train_and_val(file.stem):
+            split = "train"
         if not split or split in splits:
             listed = ", ".join(str(file.relative_to(path)) for file in files)
             raise ValueError(
@@ -86,7 +89,7 @@ def _parts(path: Path) -> list[Part]:
 def _files(path: Path) -> list[Path]:
     """The JSON files with annotations in a folder."""
     folders = [path / "annotations", path, *split_folders(path).values()]
-    found = [sorted(folder.glob("*.json")) for folder in folders]
+    found = [files_ending(folder, ".json") for folder in folders]
     files = found[0] or found[1] or [file for some in found[2:] for file in some]
     files = [file for file in files if file.name.startswith("instances_")] or files
     if not files:

@@ -1,11 +1,12 @@
 """Sequences of DAVIS (Perazzi et al., 2016; Pont-Tuset et al., 2017), boxes taken from masks: ``"davis:FOLDER"``.
 
-FOLDER has ``JPEGImages`` and ``Annotations``, with the sequences in a folder for the resolution (``480p`` where there
-are several) or at once. A mask is a PNG of palette indices or greys named as its frame; 0 is background, every other
-value an object, but 255 beside smaller ones, which is void, as in DAVIS 2017. Greys that look like soft edges are
-refused. The objects of a sequence are those of its first mask that has any; two or more are videos of their own,
-``judo.1`` and ``judo.2``, of one subject. The box of an object is the extent of its mask: the parts that are seen.
-Frames in which it has no pixel stay in the video, without a box; those before its first box are left out.
+FOLDER has ``JPEGImages`` and ``Annotations``, with the sequences in a folder for the resolution (``480p`` where
+there are several) or at once. A mask is a PNG of palette indices or greys named as its frame; 0 is background,
+every other value an object, but 255 beside smaller ones, which is void, as in DAVIS 2017. Greys that look like soft
+edges are refused, and so is JPEG, which has no exact labels. The objects of a sequence are those of its first mask
+that has any; two or more are videos of their own, ``judo.1`` and ``judo.2``, of one subject. The box of an object
+is the extent of its mask: the parts that are seen. Frames in which it has no pixel stay in the video, without a
+box; those before its first box are left out.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
 from visionrl.datasets.readers.files import check_folder, is_palette, list_images, read_greys, read_image
-from visionrl.datasets.readers.label_maps import labels_of
+from visionrl.datasets.readers.label_maps import labels_of, refuse_soft_edges
 from visionrl.datasets.readers.rects import GONE, Box, video
 from visionrl.datasets.samples import VideoSample
 
@@ -69,7 +70,9 @@ def _read(pictures: Path, masks: list[Path], label: int) -> VideoSample:
     shape = read_image(frames[0]).shape[1:]
     boxes = []
     for file in masks:
-        mask = read_mask(file)
+        mask, _, palette = _mask(file)
+        if not palette:
+            refuse_soft_edges(mask, file)
         if mask.shape != shape:
             raise ValueError(f"mask {file} must have the frames' shape {shape}, got {mask.shape}")
         boxes.append(extent(mask == label))

@@ -37,7 +37,7 @@ NOT_READ = {
     ".jxl",
     ".dcm",
 }
-EMPTY = ("", "nan", "na", "n/a", "none", "null")
+EMPTY = ("", "nan", "na", "n/a", "n.a.", "#n/a", "<na>", "none", "null", "-")
 FORMATS = (
     "BMP",
     "JPEG",
@@ -180,8 +180,13 @@ def read_greys(path: Path, what: str = "image file", grey_rgb: bool = False) -> 
     check_file_size(path)
     with _decoding(path, what), _opened(path.read_bytes(), path) as picture:
         pages, pixels, mode = getattr(picture, "n_frames", 1), np.asarray(picture), picture.mode
+        lossy = picture.format == "JPEG"
     if grey_rgb and mode == "RGB" and (pixels == pixels[..., :1]).all():
         pixels = pixels[..., 0]
+    if lossy and what != "image file":
+        raise ValueError(
+            f"{what} {path} must be stored without loss (PNG, TIFF, ...), JPEG changes its labels"
+        )
     if pages != 1:
         raise ValueError(f"{what} {path} must be one picture, got {pages}: volumes and stacks are not read")
     if pixels.ndim != 2 or pixels.dtype.kind not in "bui":
@@ -228,6 +233,14 @@ def list_images(folder: Path) -> list[Path]:
     """The image files of a folder by number; hidden files are left out."""
     files = (file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
     return sorted((file for file in files if not file.name.startswith(".")), key=natural_key)
+
+
+def files_ending(folder: Path, suffix: str, below: bool = False) -> list[Path]:
+    """The files of a folder, or of all below it, with a suffix in any case; hidden ones are left out."""
+    if not folder.is_dir():
+        return []
+    files = folder.rglob("*") if below else folder.iterdir()
+    return sorted(file for file in files if file.suffix.lower() == suffix and file.name[0] != ".")
 
 
 def stated_path(text: str) -> str:

@@ -43,7 +43,7 @@ SHARED = (
     "0028|0002",
     "0054|1001",
 )  # rows, columns, ..., units
-SCALING = ("0028|1052", "0028|1053", "0028|0100", "0028|0103")  # slope, intercept, bits, sign
+SCALING = ("0028|1052", "0028|1053", "0028|0100", "0028|0103")  # intercept, slope, bits, sign
 ITK = (*SUFFIXES["nrrd"], *SUFFIXES["mha"])
 UNEVEN = 0.02  # of the distance between slices
 
@@ -130,6 +130,8 @@ def open_itk(file: Path) -> Grid:
     itk, header = simple_itk(), read_header(file)
     reader = itk.ImageFileReader()
     reader.SetFileName(str(file))
+    if file.suffix not in ITK:  # ITK knows suffixes in small letters only
+        reader.SetImageIO("NrrdImageIO" if file.suffix.lower() in (".nrrd", ".nhdr") else "MetaImageIO")
     with decoding(file, f"must be a {file.suffix} file"):
         reader.ReadImageInformation()
     if reader.GetNumberOfComponents() != 1:
@@ -214,6 +216,13 @@ def _slices(files: Sequence[str]) -> tuple[list[Any], np.ndarray]:
         if differ := [pair for pair in facts if pair[0] != pair[1]]:
             raise ValueError(f"{file} must have what {files[0]} has, {differ[0][1]!r}, got {differ[0][0]!r}")
         sides = [float(word) for word in _tag(head, SPACING).split("\\") if word]
+        intercept, slope = (
+            float(_tag(head, tag) or other) for tag, other in zip(SCALING, (0, 1), strict=False)
+        )
+        if not slope or not np.isfinite([slope, intercept]).all():
+            raise ValueError(
+                f"{file} must have a finite RescaleSlope other than 0 and intercept, got {slope:g} and {intercept:g}"
+            )
         if not all(0 < side < 1e6 for side in sides):
             raise ValueError(f"{file} must have a PixelSpacing > 0, got {_tag(head, SPACING)!r:.100}")
     places = np.array([head.GetOrigin() for head in heads])

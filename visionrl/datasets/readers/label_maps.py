@@ -10,6 +10,10 @@ from visionrl.datasets.readers.files import read_greys
 
 VOID = 255
 SCALED = 64  # labels from here on may be grey levels
+RAMP, MANY = (
+    0.6,
+    4,
+)  # share of pixels between their neighbours, and number of values, that a smoothed edge has
 
 
 def labels_of(mask: np.ndarray, file: Path, palette: bool = False) -> list[int]:
@@ -43,22 +47,25 @@ def refuse_soft_edges(labels: np.ndarray, file: Path) -> None:
     from scipy.ndimage import maximum_filter, minimum_filter
 
     values = np.unique(labels[labels > 0])
-    if (
-        len(values) < 2
-        or values[-1] < SCALED
-        or values[-1] > VOID
-        or (labels.ndim == 3 and values[-1] != VOID)
-    ):
+    scaled = len(values) > 0 and SCALED <= values[-1] <= VOID and (labels.ndim == 2 or values[-1] == VOID)
+    if len(values) < (2 if scaled else MANY) or values[-1] > VOID or not (scaled or labels.ndim == 2):
         return
-    inner = labels[minimum_filter(labels, 3) == maximum_filter(labels, 3)]
-    solid = np.intersect1d(values, inner)
+    low, high = minimum_filter(labels, 3), maximum_filter(labels, 3)
+    solid = np.intersect1d(values, labels[low == high])
     thin = np.setdiff1d(values, solid)
+    if not scaled and (len(thin) < MANY or not _are_ramps(labels, low, high, thin)):
+        return
     if len(thin) and (values[-1] == VOID or len(thin) >= len(solid)) and not np.array_equal(thin, [VOID]):
         few = ", ".join(map(str, thin[:8].tolist())) + (", ..." if len(thin) > 8 else "")
         raise ValueError(
             f"{file} must hold labels, it looks like soft edges: the values {few} are nowhere 3 pixels wide; "
             "threshold it"
         )
+
+
+def _are_ramps(labels: np.ndarray, low: np.ndarray, high: np.ndarray, thin: np.ndarray) -> bool:
+    """True if most pixels of the thin values lie between a smaller and a larger neighbour."""
+    return bool(((low < labels) & (labels < high))[np.isin(labels, thin)].mean() >= RAMP)
 
 
 def read_label_map(file: Path) -> np.ndarray:

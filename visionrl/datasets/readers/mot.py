@@ -26,7 +26,14 @@ from pathlib import Path
 import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
-from visionrl.datasets.readers.files import ImageFiles, check_inside, list_images, numbers, read_image
+from visionrl.datasets.readers.files import (
+    ImageFiles,
+    check_inside,
+    list_images,
+    numbers,
+    read_image,
+    stated_path,
+)
 from visionrl.datasets.readers.rects import rows_of, sequences
 from visionrl.datasets.samples import MotSample
 from visionrl.datasets.text import read_text
@@ -66,9 +73,11 @@ def _read(folder: Path) -> MotSample:
             raise ValueError(f"sequence {folder} must have a file {TRUTH}, or {DETECTIONS} for prediction")
         return MotSample(ImageFiles(frames), detections=found)
     truth = _table(folder / TRUTH, 9, len(frames), (width, height))
-    if not len(truth):
-        raise ValueError(f"{folder / TRUTH} must have a box in the image or more, got none")
     truth = truth[truth[:, 6] != 0]
+    if not len(truth):
+        raise ValueError(
+            f"{folder / TRUTH} must have a box in the image or more, got none whose flag is not 0"
+        )
     rows = [truth[truth[:, 0] == frame] for frame in range(1, len(frames) + 1)]
     return MotSample(
         ImageFiles(frames),
@@ -120,11 +129,12 @@ def _info(folder: Path) -> dict[str, str]:
     parser = ConfigParser(interpolation=None)
     try:
         parser.read_string(read_text(folder / INFO))
-        sequence = parser["Sequence"] if parser.has_section("Sequence") else {}
+        named = next((name for name in parser.sections() if name.lower() == "sequence"), None)
+        sequence = parser[named] if named else {}
         whole = {
             key: str(int(sequence[key])) for key in ("seqLength", "imWidth", "imHeight") if key in sequence
         }
-        return whole | {key: sequence[key] for key in ("imDir",) if key in sequence}
+        return whole | {key: stated_path(sequence[key]) for key in ("imDir",) if key in sequence}
     except (IniError, ValueError) as error:
         raise ValueError(f"{folder / INFO} must be an INI file with whole numbers: {error}") from error
 
@@ -154,6 +164,10 @@ def _table(file: Path, columns: int, frames: int, sides: tuple[int, int]) -> np.
             if (frame, identity) in known or identity % 1 or not 0 <= identity < LARGEST_ID:
                 raise ValueError(
                     f"{where}: identities must be whole and once in a frame, got {identity:g} in {frame:g}"
+                )
+            if rest and (rest[0] < 0 and rest[0] != -1):
+                raise ValueError(
+                    f"{where}: the flag, the seventh number, must be >= 0, or -1, got {rest[0]:g}"
                 )
             rest = [*rest[:2], _visibility(rest, where)]
         known.add((frame, identity))

@@ -25,7 +25,7 @@ import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
 from visionrl.datasets.guard import refuse
-from visionrl.datasets.readers.files import IMAGE_SUFFIXES, check_folder, numbers, read_image
+from visionrl.datasets.readers.files import IMAGE_SUFFIXES, check_folder, files_ending, numbers, read_image
 from visionrl.datasets.samples import ImageSample
 from visionrl.datasets.text import read_text
 
@@ -41,7 +41,7 @@ def read_pts_folder(path: Path, options: ReadOptions) -> list[Entry]:
         ValueError: there is none, one lacks its image, is malformed, or has another number of points than
             the first.
     """
-    files = sorted(file for file in check_folder(path).rglob("*.pts") if not file.name.startswith("."))
+    files = files_ending(check_folder(path), ".pts", below=True)
     if not files:
         raise ValueError(
             f"{path} must hold .pts files beside their pictures: looked for **/*.pts, found none"

@@ -1,13 +1,14 @@
 """Landmarks of one scan in a file: .txt, .csv, or 3D Slicer's .fcsv and .mrk.json.
 
-txt, csv: a line a point, ``x, y, z`` or ``name, x, y, z``, apart by commas, semicolons, tabs or (in .txt) spaces; cells
-may be quoted; points without a name are called "0", "1", ... by line. A header line may precede them; its titles, in
-any case and order, say which column is which: ``x``, ``y``, ``z``; ``i``, ``j``, ``k`` (voxel indices); ``r``, ``a``,
-``s`` (RAS) or ``l``, ``p``, ``s`` (LPS), with or without a unit behind (``x_mm``, ``x (um)``, ``x [voxel]``); ``name``,
-``label``, ``landmark``, ``point`` or ``id``; ``defined`` 0 means that the scan does not show it; other columns are not
-read. A name whose three cells are empty or NaN is a landmark that the scan does not show. A line ``# voxel``, ``# RAS``
-or ``# LPS`` says what the numbers are: indices (i, j, k) into the file's array from 0, or millimetres towards right,
-front and head, or left, back and head. Without it see ``readers.scans``. Other lines with # are skipped.
+txt, csv: a line a point, ``x, y, z`` or ``name, x, y, z``, apart by commas, semicolons, tabs (with a decimal point or
+comma) or (in .txt) spaces; cells may be quoted; points without a name are called "0", "1", ... by line. A header line
+may precede them; its titles, in any case and order, say which column is which: ``x``, ``y``, ``z``; ``i``, ``j``,
+``k`` (voxel indices); ``r``, ``a``, ``s`` (RAS) or ``l``, ``p``, ``s`` (LPS), with or without a unit behind
+(``x_mm``, ``x (um)``, ``x [voxel]``); ``name``, ``label``, ``landmark``, ``point`` or ``id``; ``defined`` 0 means
+that the scan does not show it; other columns are not read. A name whose three cells are empty or NaN is a landmark
+that the scan does not show. A line ``# voxel``, ``# RAS`` or ``# LPS`` says what the numbers are: indices (i, j, k)
+into the file's array from 0, or millimetres towards right, front and head, or left, back and head. Without it see
+``readers.scans``. Other lines with # are skipped.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 
 from visionrl.datasets.readers.files import is_empty, numbers
 from visionrl.datasets.readers.scan_grid import unit_mm
-from visionrl.datasets.text import read_json, read_text, split_line
+from visionrl.datasets.text import decimal_point, read_json, read_text, split_line
 
 SUFFIXES = (".mrk.json", ".fcsv", ".csv", ".txt")
 FCSV_COLUMNS = ("id", "x", "y", "z", "ow", "ox", "oy", "oz", "vis", "sel", "lock", "label")
@@ -114,8 +115,10 @@ def _table(file: Path) -> tuple[Rows, str | None]:
 
 def _cells(content: str, where: str, file: Path) -> list[str]:
     """The cells of a line."""
-    delimiter = max((",", ";", "\t"), key=content.count)
+    delimiter = next((one for one in (";", "\t") if content.count(one) > 1), ",")
     cells = split_line(content, where, delimiter)
+    if delimiter != ",":
+        cells = [decimal_point(cell) for cell in cells]
     return content.split() if len(cells) == 1 and file.suffix.lower() == ".txt" else cells
 
 

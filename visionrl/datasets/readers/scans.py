@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -57,7 +57,19 @@ from visionrl.datasets.samples import VolumeSample
 from visionrl.datasets.stated_splits import split_of
 from visionrl.datasets.text import read_json, read_rows
 
-LABEL_WORDS = ("label", "labels", "labelmap", "seg", "segmentation", "dseg", "mask", "masks", "gt", "roi")
+LABEL_WORDS = (
+    "label",
+    "labels",
+    "labelmap",
+    "seg",
+    "segmentation",
+    "dseg",
+    "mask",
+    "masks",
+    "msk",
+    "gt",
+    "roi",
+)
 LABEL_ENDS = tuple(gap + word for word in LABEL_WORDS for gap in "_-.")
 IMAGE_FOLDERS = ("images", "imagesTr", "image")
 LABEL_FOLDERS = ("labels", "labelsTr", "masks", "label", "mask", "segmentations")
@@ -277,7 +289,9 @@ def _cases_of(folder: Path, suffixes: Sequence[str], alone: bool = False) -> lis
     here = next((inside[name.lower()] for name in IMAGE_FOLDERS if name.lower() in inside), folder)
     scans = {stem(file, suffixes): file for file in _files(here, suffixes)}
     beside = {name: file for name, file in scans.items() if _is_label(name)}
-    images = {name: file for name, file in scans.items() if name not in beside}
+    beside |= {twin: scans[name] for name, twin in _twins(scans).items()}
+    used = set(beside.values())
+    images = {name: file for name, file in scans.items() if file not in used}
     for name in LABEL_FOLDERS:
         if name.lower() in inside:
             beside.update({stem(file, suffixes): file for file in _files(inside[name.lower()], suffixes)})
@@ -289,6 +303,9 @@ def _cases_of(folder: Path, suffixes: Sequence[str], alone: bool = False) -> lis
     if alone:
         labels_of = dict.fromkeys(images, *beside) if len(beside) == 1 else labels_of
         points_of = dict.fromkeys(images, *points) if len(points) == 1 else points_of
+    if lost := sorted(str(file) for name, file in beside.items() if name not in labels_of.values()):
+        few = ", ".join(lost[:5]) + (", ..." if len(lost) > 5 else "")
+        warnings.warn(f"label maps that belong to no scan, by their names, are not read: {few}", stacklevel=2)
     return [
         Case(name, file, beside.get(labels_of.get(name, "")), points.get(points_of.get(name, "")))
         for name, file in sorted(images.items())
@@ -298,6 +315,18 @@ def _cases_of(folder: Path, suffixes: Sequence[str], alone: bool = False) -> lis
 def _is_label(name: str) -> bool:
     """True if a file is a label map, by its name."""
     return name.lower().endswith(LABEL_ENDS) or name.lower() in LABEL_WORDS
+
+
+def _twins(names: Iterable[str]) -> dict[str, str]:
+    """Label maps named by a word in front, with their scans: ``segmentation-0`` of ``volume-0``."""
+    split = {name: re.match(r"([A-Za-z]+)([_.-].+)", name) for name in names}
+    front = {name: (parts[1].lower() in LABEL_WORDS, parts[2]) for name, parts in split.items() if parts}
+    twins = {}
+    for name, (is_label, rest) in front.items():
+        scans = [other for other, (label, end) in front.items() if end == rest and not label]
+        if is_label and len(scans) == 1:
+            twins[name] = scans[0]
+    return twins
 
 
 def _about(file: Path, named: Sequence[str]) -> bool:

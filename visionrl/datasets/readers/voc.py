@@ -29,7 +29,13 @@ import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
 from visionrl.datasets.readers.boxes import Box, check_size, fit_box
-from visionrl.datasets.readers.files import IMAGE_SUFFIXES, check_folder, read_image, stated_path
+from visionrl.datasets.readers.files import (
+    IMAGE_SUFFIXES,
+    check_folder,
+    files_ending,
+    read_image,
+    stated_path,
+)
 from visionrl.datasets.readers.xml_tree import Node, read_xml
 from visionrl.datasets.samples import ImageSample
 from visionrl.datasets.stated_splits import listed_splits, split_folders
@@ -72,11 +78,20 @@ def _renamed(entry: Entry, folder: str, split: str) -> Entry:
 def _set(path: Path, required: bool = False) -> list[Entry]:
     """The entries of one folder with XML files."""
     folder = next((path / name for name in FOLDERS if (path / name).is_dir()), path)
-    files = sorted(file for file in check_folder(folder).glob("*.xml") if not file.name.startswith("."))
+    files = files_ending(check_folder(folder), ".xml", below=folder != path)
     if not files and (required or folder != path):
         raise ValueError(f"{folder} must hold XML files, found none")
     places = [folder, *(path / name for name in PICTURES if (path / name).is_dir()), path]
-    entries = [Entry(file.stem, file.stem, partial(_read, file, places)) for file in files]
+    names = [file.relative_to(folder).with_suffix("").as_posix() for file in files]
+    inner = [file.relative_to(folder).parent for file in files]
+    entries = [
+        Entry(
+            name,
+            name,
+            partial(_read, file, list(dict.fromkeys((*(place / at for place in places), *places)))),
+        )
+        for file, name, at in zip(files, names, inner, strict=True)
+    ]
     stated = listed_splits(path, [(entry.name, entry.subject) for entry in entries])
     return [replace(entry, split=stated[entry.name]) for entry in entries if entry.name in stated] or entries
 

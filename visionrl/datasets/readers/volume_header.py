@@ -127,7 +127,7 @@ def _lines(file: Path, content: bytes, end: str) -> tuple[list[str], int]:
         stop = content.find(b"\n", at)
         if stop < 0 and len(content) == HEADER_BYTES:
             break
-        line = content[at : stop if stop >= 0 else len(content)].decode("latin-1").rstrip("\r")
+        line = _decoded(content[at : stop if stop >= 0 else len(content)]).rstrip("\r")
         at = stop + 1 if stop >= 0 else len(content)
         lines.append(line)
         if re.fullmatch(end, line):
@@ -135,6 +135,14 @@ def _lines(file: Path, content: bytes, end: str) -> tuple[list[str], int]:
     if file.suffix.lower() == ".nhdr":
         return lines, at
     raise ValueError(f"{file} must be a {file.suffix} file: the end of its header is missing")
+
+
+def _decoded(line: bytes) -> str:
+    """The text of a line, in UTF-8 or else in Latin-1."""
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return line.decode("latin-1")
 
 
 def _whole(text: str, file: Path, what: str) -> tuple[int, ...]:
@@ -160,7 +168,8 @@ def _meta(file: Path, content: bytes) -> Header:
     kind = fields.get("ElementType", "")
     if kind not in META_BYTES:
         raise ValueError(f"{file}: ElementType must be one of {', '.join(META_BYTES)}, got {kind!r:.50}")
-    _check_spacing(fields["ElementSpacing"], file)
+    _check_spacing(fields["ElementSpacing"], axes, file)
+    _check_slope(fields.get("ElementToIntensityFunctionSlope", "1"), file)
     name = fields["ElementDataFile"]
     local = name.upper() == "LOCAL"
     skip = fields.get("HeaderSize", "0")
@@ -205,6 +214,16 @@ def _nrrd(file: Path, content: bytes) -> Header:
     return Header(file, data, start, shape, size, wrapper, _nrrd_unit(fields.get("space units", ""), file))
 
 
+def _check_slope(text: str, file: Path) -> None:
+    """Refuses a slope of intensities that is not > 0: ITK does not heed it, and grey would be upside down."""
+    try:
+        good = 0 < float(text) < float("inf")
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError(f"{file}: ElementToIntensityFunctionSlope must be > 0, got {text!r:.50}")
+
+
 def _nrrd_unit(text: str, file: Path) -> float:
     """Millimetres in the unit of a NRRD file's axes."""
     units = {unit for unit in re.findall(r'"([^"]*)"', text) if unit}
@@ -213,10 +232,10 @@ def _nrrd_unit(text: str, file: Path) -> float:
     return unit_mm(units.pop(), file) if units else 1.0
 
 
-def _check_spacing(text: str, file: Path) -> None:
-    """Refuses a spacing that is not > 0: ITK takes it without its sign."""
+def _check_spacing(text: str, axes: int, file: Path) -> None:
+    """Refuses a spacing that is not > 0 along each axis: ITK takes it without its sign."""
     try:
-        good = all(0 < float(word) < float("inf") for word in text.split())
+        good = len(text.split()) == axes and all(0 < float(word) < float("inf") for word in text.split())
     except ValueError:
         good = False
     if not good:

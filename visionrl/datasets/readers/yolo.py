@@ -24,6 +24,7 @@ without the suffix, with the split in front, and is a subject of its own.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -46,11 +47,12 @@ from visionrl.datasets.readers.files import (
     warn_unread,
 )
 from visionrl.datasets.samples import ImageSample
-from visionrl.datasets.splits import SPLITS
+from visionrl.datasets.splits import SPLITS, is_train_and_val
 from visionrl.datasets.stated_splits import split_folders, split_lists, split_of
 from visionrl.datasets.text import read_lines, read_yaml
 
 NAMES = ("classes.txt", "labels/classes.txt", "obj.names")
+UPPER = tuple(map(str.upper, IMAGE_SUFFIXES))
 LARGEST_KPT = 1000  # keypoints of an object
 
 
@@ -106,7 +108,8 @@ def _yaml(path: Path) -> dict[str, Any]:
         if not isinstance(content, dict):
             raise ValueError(f"{file} must be a mapping with names, train and val, got {content!r:.200}")
         if len(files) == 1 or {"names", "train"} & set(content):
-            found.append({**content, "yaml": file})
+            names = read_yaml(file, plain=True).get("names") if "names" in content else None
+            found.append({**content, **({"names": names} if names is not None else {}), "yaml": file})
     if len(found) > 1:
         listed = ", ".join(about["yaml"].name for about in found)
         raise ValueError(f"{path} must have one yaml file about its data, called data.yaml, got {listed}")
@@ -135,7 +138,12 @@ def _names(path: Path, about: dict[str, Any]) -> tuple[str, ...] | None:
     file = others[0] if file is None and len(others) == 1 else file
     if file is None:
         return None
-    lines = tuple(line for _, line in read_lines(file))
+    numbered = read_lines(file)
+    lines = tuple(line for _, line in numbered)
+    if numbered and numbered[-1][0] != numbered[0][0] + len(lines) - 1:
+        raise ValueError(
+            f"{file} must have one class name a line: an empty line among them leaves numbers open"
+        )
     if not lines or len(set(lines)) < len(lines):
         raise ValueError(f"{file} must have one class name a line, none twice, got {list(lines)!r:.200}")
     return lines
@@ -159,6 +167,8 @@ def _parts(path: Path, about: dict[str, Any]) -> dict[str, list[Path]]:
     inside = split_folders(path / "images") if (path / "images").is_dir() else {}
     outside = {split: folder for split, folder in split_folders(path).items() if _pictures(folder, path)}
     folders = outside | inside
+    if inside:
+        _warn_beside(path / "images", inside, path)
     if len(folders) == 1 and folders.get("train") == path / "obj_train_data":
         folders = {}  # darknet's only folder, whatever the splits
     stated = {split: values for split in SPLITS if (values := _values(about, split))}
@@ -175,15 +185,23 @@ def _parts(path: Path, about: dict[str, Any]) -> dict[str, list[Path]]:
     return found
 
 
+def _warn_beside(images: Path, splits: dict[str, Path], root: Path) -> None:
+    """Warn of folders with pictures that lie beside those of splits, and state none."""
+    others = [child for child in sorted(images.iterdir()) if child.is_dir() and child not in splits.values()]
+    if lost := [child.name for child in others if _pictures(child, root)]:
+        warnings.warn(f"{images}: folders that state no split are not read: {', '.join(lost)}", stacklevel=2)
+
+
 def _values(about: dict[str, Any], split: str) -> list[str]:
     """The paths that the yaml states for a split.
 
     Raises:
         ValueError: they are no paths.
     """
-    found = [
-        value for key, value in about.items() if isinstance(key, str) and split_of(key) == split and value
-    ]
+    titles = {key: split_of(key) for key, value in about.items() if isinstance(key, str) and value}
+    if not {"train", "val"} & set(titles.values()):
+        titles |= {key: "train" for key in titles if is_train_and_val(key)}
+    found = [about[key] for key, stated in titles.items() if stated == split]
     values = [one for value in found for one in (value if isinstance(value, list) else [value])]
     if not all(isinstance(value, str) for value in values):
         raise ValueError(f"{about['yaml']}: train, val and test must be paths, got {values!r:.200}")
@@ -233,9 +251,13 @@ def _pictures(place: Path, root: Path) -> list[Path]:
 
 def _located(line: str, file: Path, root: Path) -> Path:
     """The image that a line of a list means; its path may begin with folders of another machine."""
-    parts = PurePosixPath(line.replace("\\", "/")).parts
+    line = line.strip("\"'").replace("\\", "/")
+    parts = PurePosixPath(line).parts
     tails = [Path(*parts[k:]) for k in range(len(parts))]
-    options = [base / tail for tail in tails for base in (file.parent, root)]
+    bases = (file.parent, root, root / "images", root / "obj_train_data")
+    options = [base / tail for tail in tails for base in bases]
+    if not line.lower().endswith(IMAGE_SUFFIXES):
+        options += [Path(f"{option}{suffix}") for option in options for suffix in (*IMAGE_SUFFIXES, *UPPER)]
     near = (option for option in options if option.is_file() and stays_inside(option, root))
     return next(near, root / line)
 
@@ -243,11 +265,13 @@ def _located(line: str, file: Path, root: Path) -> Path:
 def _label(picture: Path) -> Path:
     """The text file of an image."""
     places = [picture.with_suffix(".txt")]
-    parts = picture.parts
-    if "images" in parts[:-1]:
-        last = len(parts) - 2 - parts[-2::-1].index("images")
-        places.insert(0, Path(*parts[:last], "labels", *parts[last + 1 :]).with_suffix(".txt"))
-    return next((place for place in places if place.is_file()), places[0])
+    parts, folders = picture.parts, [part.lower() for part in picture.parts[:-1]]
+    if "images" in folders:
+        last = len(folders) - 1 - folders[::-1].index("images")
+        labels = {"images": "labels", "IMAGES": "LABELS"}.get(parts[last], "Labels")
+        places.insert(0, Path(*parts[:last], labels, *parts[last + 1 :]).with_suffix(".txt"))
+    tried = [*places, *(place.with_suffix(".TXT") for place in places)]
+    return next((place for place in tried if place.is_file()), places[0])
 
 
 def _entries(place: Path, root: Path, split: str, layout: Layout) -> list[Entry]:
@@ -278,7 +302,7 @@ def _refuse_orphans(labels: Sequence[Path]) -> None:
     """Refuses text files without an image, in the folders of the others."""
     known = set(labels)
     for folder in sorted({label.parent for label in labels}):
-        for file in sorted(folder.glob("*.txt")):
+        for file in sorted(folder.glob("*.[tT][xX][tT]")):
             listed = (
                 file.name == "classes.txt" or split_of(file.stem) or file.name.upper().startswith("README")
             )
