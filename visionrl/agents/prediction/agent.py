@@ -27,10 +27,10 @@ from visionrl.datasets.unlabelled import (
 from visionrl.rendering import Canvas
 
 # arguments of a run that concern the data it learnt from
-OF_TRAINING = ("data", "split", "split_file", "split_ratios", "split_seed")
+TRAINING_ARGUMENTS = ("data", "split", "split_file", "split_ratios", "split_seed")
 
 
-MOST_BOXES = 12  # of a picture
+MAX_BOXES = 12  # of a picture
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Agent:
         self.entry = entry_of(env)
         self.policy, self.method, self.model, self.name = policy, method, model, name
         given = {**self.entry.task.evaluation, **(env_kwargs or {})}
-        self.env_kwargs = {key: value for key, value in given.items() if key not in OF_TRAINING}
+        self.env_kwargs = {key: value for key, value in given.items() if key not in TRAINING_ARGUMENTS}
         self.sample_type = self.entry.task.unlabelled_type or self.entry.task.sample_type
 
     def predict(self, data: Any, moving: Any = None, *, box: Any = None, **more: Any) -> Result:
@@ -117,20 +117,20 @@ class Agent:
         return self.predict_sample(self.sample_of(data, moving, box=box, **more)).result
 
     def predict_sample(
-        self, sample: Any, seed: int = 0, watched: Callable[[Task], Any] = lambda task: task
+        self, sample: Any, seed: int = 0, wrap: Callable[[Task], Any] = lambda task: task
     ) -> Prediction:
         """What the agent finds in one sample; its labels are not looked at.
 
         Args:
             sample: of the task's ``sample_type``.
             seed: of where episodes start.
-            watched: gives the task as the agent meets it, such as one that reports every step.
+            wrap: takes the task and returns the one that the agent acts in, such as one that reports every step.
         """
         began = perf_counter()
         task = self.task_on(sample)
         states = [task.sample(np_random(seed)[0], item) for item in range(task.items)]
-        met = watched(task)
-        ends, steps = self.run_episodes(met, states)
+        wrapped = wrap(task)
+        ends, steps = self.run_episodes(wrapped, states)
         spent = 1000 * (perf_counter() - began)
         first, *others = [task.result(batch.take(ends, row)) for row in range(len(states))]
         return Prediction(sample.name, first.joined(others), steps, spent, task, ends, sample)
@@ -196,9 +196,9 @@ class Agent:
 def boxes_picture(image: np.ndarray, found: Boxes) -> np.ndarray:
     """The 12 surest boxes on an image (C, H, W), each with its class and score: (H', W', 3) uint8 RGB."""
     canvas = Canvas(image)
-    for box in found.boxes[:MOST_BOXES]:
+    for box in found.boxes[:MAX_BOXES]:
         canvas.box(box, "agent")
-    for box, label, score in zip(found.boxes[:MOST_BOXES], found.labels, found.scores, strict=False):
+    for box, label, score in zip(found.boxes[:MAX_BOXES], found.labels, found.scores, strict=False):
         canvas.text(f"{label} {score:.2f}", [box[0] + 2 / canvas.zoom, box[1] + 18 / canvas.zoom])
     return canvas.pixels
 
