@@ -145,6 +145,7 @@ def test_a_result_never_replaces_a_file_that_is_predicted(
         (IMAGES, "empty", "empty must hold images"),
         (VOLUMES, "empty", "empty must hold scans"),
         (IMAGES, "absent.png", "files must exist, got "),
+        (VOLUMES, "csv:photos", "; the task reads FORMAT:PATH with dicom, mha, nifti, nrrd"),
         (TRACKING, "images/grey.png", "box must be given for "),
         (IMAGES, "csv:empty", "empty must "),
     ],

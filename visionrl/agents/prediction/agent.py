@@ -56,7 +56,7 @@ class Prediction:
     sample: Any
 
     def pictures(self) -> list[np.ndarray]:
-        """One annotated picture an episode, (H, W, 3) uint8 RGB; of boxes one with the surest of all."""
+        """One annotated picture an episode, (H, W, 3) uint8 RGB; for boxes a single one with the 12 surest."""
         if isinstance(self.result, Boxes):
             return [boxes_picture(self.sample.image, self.result)]
         count = len(next(iter(vars(self.ends).values())))
@@ -100,7 +100,7 @@ class Agent:
         self.sample_type = self.entry.task.unlabelled_type or self.entry.task.sample_type
 
     def predict(self, data: Any, moving: Any = None, *, box: Any = None, **more: Any) -> Result:
-        """What the agent finds in one image, volume, video or pair.
+        """Find what the agent is trained for in one image, volume, video or pair.
 
         Args:
             data: a file, an array, or a sample. Arrays are (H, W), (H, W, C) or (C, H, W) uint8 for images,
@@ -119,7 +119,7 @@ class Agent:
     def predict_sample(
         self, sample: Any, seed: int = 0, wrap: Callable[[Task], Any] = lambda task: task
     ) -> Prediction:
-        """What the agent finds in one sample; its labels are not looked at.
+        """Find what the agent is trained for in one sample, without a look at its labels.
 
         Args:
             sample: of the task's ``sample_type``.
@@ -136,7 +136,7 @@ class Agent:
         return Prediction(sample.name, first.joined(others), steps, spent, task, ends, sample)
 
     def run_episodes(self, task: Task, states: list[Any]) -> tuple[Any, int]:
-        """The last states of episodes that begin with some states, and the number of actions of all."""
+        """Run episodes from given first states; returns their last states and the number of all actions."""
         if self.method is not None:
             return run_each(task, self.method, states), 0
         limit = self.env_kwargs.get("max_episode_steps", self.entry.max_steps) or math.inf
@@ -151,10 +151,10 @@ class Agent:
         return make_task(self.entry.id, **kwargs)
 
     def sample_of(self, data: Any, moving: Any = None, *, box: Any = None, **more: Any) -> Any:
-        """The sample of a file, an array, or a sample as it is.
+        """Make a sample of a file or an array; a sample is returned as it is.
 
         Raises:
-            ValueError: it is none of what the task is about.
+            ValueError: the file, array or sample is not what the task is about.
         """
         kind: Any = self.sample_type
         if box is not None and kind is not VideoSample:

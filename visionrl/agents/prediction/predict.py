@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from visionrl.agents.prediction import registration_files as registration_files
+from visionrl.agents.prediction import registration_files as registration_files  # registers its writers
 from visionrl.agents.prediction.agent import Agent, Prediction
 from visionrl.agents.prediction.films import FilmOptions, tracks_film
 from visionrl.agents.prediction.inputs import Input
@@ -121,7 +121,7 @@ def predict_files(
 def predict_one(
     agent: Agent, sample: Any, stem: Path, seed: int, films: FilmOptions, shown: Path | None
 ) -> tuple[Prediction, list[Path]]:
-    """What the agent finds in one sample, and the files with it.
+    """Find what the agent is trained for in one sample, and write its files.
 
     Args:
         agent: see ``Agent``.
