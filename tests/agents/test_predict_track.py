@@ -133,7 +133,7 @@ def test_labelled_sequences_need_no_box_and_their_labels_are_not_looked_at(
 
 @pytest.mark.parametrize("kind", ["gif", "webp"])
 def test_the_film_shows_the_box(kind: str, video: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(files, "MOST_PICTURES", 4)
+    monkeypatch.setattr(files, "MAX_PICTURES", 4)
     out = tmp_path / "out"
     track("constant box", video, (20, 30, 24, 24), out, films=FilmOptions(kind))
     with Image.open(out / f"video.{kind}") as shown:
@@ -356,7 +356,7 @@ def test_a_long_video_keeps_to_the_limit(tmp_path: Path, monkeypatch: Any) -> No
         writer.write(np.full((96, 128, 3), number % 200, np.uint8))
     writer.release()
     monkeypatch.setenv("VISIONRL_FRAME_MEMORY", "1")
-    monkeypatch.setattr(files, "MOST_PICTURES", 20)
+    monkeypatch.setattr(files, "MAX_PICTURES", 20)
     held = []
     taken = video_bank.FrameBank.image
 
@@ -368,5 +368,5 @@ def test_a_long_video_keeps_to_the_limit(tmp_path: Path, monkeypatch: Any) -> No
     track("constant box", tmp_path / "v.avi", (20, 30, 24, 24), tmp_path / "a")
     assert len(rows(tmp_path / "a" / "v.csv")) == 300
     with Image.open(tmp_path / "a" / "v.gif") as shown:
-        assert shown.n_frames == files.MOST_PICTURES
+        assert shown.n_frames == files.MAX_PICTURES
     assert 1 << 19 < max(held) <= 1 << 20

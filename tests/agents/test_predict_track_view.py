@@ -114,7 +114,7 @@ def watched(choices: int, kwargs: dict[str, Any]) -> list[FrameView]:
 
         return TrackedTask(task, note)
 
-    result: Any = script(choices, **kwargs).predict_sample(sample, watched=noted).result
+    result: Any = script(choices, **kwargs).predict_sample(sample, wrap=noted).result
     assert [looked.number for looked in told] == list(range(LENGTH))
     np.testing.assert_array_equal(result.boxes, [looked.box for looked in told])
     return told

@@ -111,6 +111,19 @@ def test_escape_ends_it_and_keeps_what_is_done(
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"predictions.jsonl", "a.csv", "a.png"}
 
 
+def test_a_file_that_cannot_be_read_is_named_and_the_others_are_played(
+    images: Path, tmp_path: Path, press: Press, capsys: Any
+) -> None:
+    (images / "a.png").write_bytes(b"no picture")
+    press(ENTER)
+    with pytest.raises(SystemExit) as stopped:
+        play("LandmarkLocalization-v0", images, tmp_path / "out", "--env-args", "target=heart", "window=16")
+    assert stopped.value.code == 1
+    said = capsys.readouterr()
+    assert said.err.startswith(f"failed: {images / 'a.png'}: ") and "1 of 2 files" in said.out
+    assert [one["name"] for one in told(tmp_path / "out")] == ["b"]
+
+
 @pytest.mark.parametrize(
     ("line", "rule"),
     [
@@ -121,6 +134,8 @@ def test_escape_ends_it_and_keeps_what_is_done(
             "files without labels must be played in a window: there is no display",
         ),
         (["Tracking-v0", "--data", "photos"], "box must be given for photos"),
+        (["DeformableRegistration2D-v0", "--data", "photos/a.png"], "files must be pairs, fixed and moving"),
+        (["Tracking-v0", "--labelled", "--box", "1,2,3,4"], "box must be given with --no-labelled alone"),
     ],
 )
 def test_what_cannot_be_played_is_one_line(

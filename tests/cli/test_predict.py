@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -144,6 +145,7 @@ def test_a_result_never_replaces_a_file_that_is_predicted(
         (IMAGES, "empty", "empty must hold images"),
         (VOLUMES, "empty", "empty must hold scans"),
         (IMAGES, "absent.png", "files must exist, got "),
+        (VOLUMES, "csv:photos", "; the task reads FORMAT:PATH with dicom, mha, nifti, nrrd"),
         (TRACKING, "images/grey.png", "box must be given for "),
         (IMAGES, "csv:empty", "empty must "),
     ],
@@ -176,6 +178,25 @@ def test_a_run_or_method_that_is_not_there_is_one_line(images: Path, tmp_path: P
     assert (
         "a run's folder must have config.json" in first and "agent must be a run's folder or one of" in second
     )
+
+
+def test_a_run_that_is_not_finished_is_one_line_that_says_how_to_finish_it(
+    runs: Any, images: Path, tmp_path: Path, capsys: Any
+) -> None:
+    run = tmp_path / "stopped"
+    shutil.copytree(runs[IMAGES], run)
+    (run / "policy.pt").unlink()
+    assert refused(str(run), str(images)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"a finished run must have policy.pt, {run} has none" in line and "--resume" in line
+
+
+def test_a_folder_without_scans_is_one_line(runs: Any, images: Path, tmp_path: Path, capfd: Any) -> None:
+    """SimpleITK writes its own complaints to the file descriptor, past ``sys.stderr``."""
+    pytest.importorskip("SimpleITK")
+    assert refused(runs[VOLUMES], str(images), "--out", str(tmp_path / "out")) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert f"{images} must hold scans" in line
 
 
 def test_a_scan_has_slicers_files(runs: Any, tmp_path: Path) -> None:

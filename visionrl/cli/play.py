@@ -45,9 +45,16 @@ class Play(Data):
     """Replace results that are in the folder."""
 
     def run(self) -> None:
-        """Open the window, or write the film."""
+        """Open the window, or write the film.
+
+        Raises:
+            SystemExit: 1 if a file without labels could not be read.
+            ValueError: an option does not fit the others.
+        """
         entry = entry_of(self.id)
         self.check_task(entry.id)
+        if self.labelled and self.box is not None:
+            raise ValueError(f"box must be given with --no-labelled alone, got {self.box!r}")
         if not self.labelled:
             self.play_files(entry.id)
             return
@@ -65,6 +72,7 @@ class Play(Data):
         """Play on files without labels, and write what the person finds in them as ``predict`` does.
 
         Raises:
+            SystemExit: 1 if a file could not be read.
             ValueError: no files are named, or no window can be opened.
         """
         from visionrl.agents.prediction.inputs import inputs_of, parse_box
@@ -75,7 +83,11 @@ class Play(Data):
             raise ValueError("data must be given with --no-labelled: a file, a folder or FORMAT:PATH")
         task, out, done = entry_of(env_id).task, self.out or Path("predictions"), 0
         check_out(out)
-        inputs = inputs_of([self.data], task.sample_type, None if self.box is None else parse_box(self.box))
+        kind, box = (
+            task.unlabelled_type or task.sample_type,
+            None if self.box is None else parse_box(self.box),
+        )
+        inputs = inputs_of([self.data], kind, box)
 
         def tell(now: int, total: int) -> None:
             nonlocal done
@@ -83,7 +95,7 @@ class Play(Data):
 
         with key_window(f"visionrl play {self.id}: Enter is done, Escape ends") as ask:
             keys = {codes[0]: action for codes, action in keys_of(task, len(LETTERS)).items()}
-            names = action_names(task).items()
+            names = sorted(action_names(task).items())
             print(", ".join(f"{LETTERS[k]} {name}" for k, name in names if k < len(LETTERS)))
             print("arrow keys where an action is up, down, left or right; Enter is done, Escape ends")
             try:
@@ -97,6 +109,8 @@ class Play(Data):
         for file, why in report.failed:
             print(f"failed: {file}: {why}", file=sys.stderr)
         print(f"{report.done} of {len(inputs)} files; results in {out}")
+        if report.failed:
+            raise SystemExit(1)
 
 
 def film(env_id: str, path: Path, kwargs: Mapping[str, Any], item: int, seed: int) -> Path:

@@ -37,7 +37,7 @@ class MultiAgent(Protocol):
         """(B, K) float64; ``reward`` is their mean."""
 
     def agents_done(self, state: Any) -> Array:
-        """(B, K) bool, which agents act no more; the task is over when all are done."""
+        """(B, K) bool, which agents have stopped; the task is over when all have."""
 
 
 @runtime_checkable
@@ -51,10 +51,10 @@ class Reports(Protocol):
     report: int | None
 
     def with_confidence(self, state: Any, confidence: Array) -> Any:
-        """The state in which the policy's confidence, (B,), that it sees what it looks for is noted."""
+        """The state with the policy's confidence, (B,), that the object it seeks is in view."""
 
     def detection_quality(self, state: Any) -> Array:
-        """(B,) in [0, 1], how right a report would be now."""
+        """(B,) in [0, 1], quality of a report made in this state, such as the overlap with the object."""
 
 
 @runtime_checkable
@@ -62,7 +62,7 @@ class Curriculum(Protocol):
     """A task whose ``sample`` draws harder or easier starts.
 
     Attributes:
-        difficulty: in [0, 1]; training can raise it as it goes on.
+        difficulty: in [0, 1], 0 the easiest starts, 1 the ordinary ones; training can raise it step by step.
     """
 
     difficulty: float
@@ -89,7 +89,7 @@ class ClassMetrics(Protocol):
     """A task each of whose episodes is about one class or structure; its metrics are stated for each as well.
 
     Attributes:
-        names: of the classes or structures.
+        names: names of the classes or structures.
     """
 
     names: Sequence[str]
@@ -149,7 +149,7 @@ def compute_all(task: Any, records: Mapping[str, np.ndarray]) -> dict[str, float
 def action_masks(task: Any, state: Any) -> Array:
     """(B, n) bool, True for actions that are allowed: the task's own answer, or all.
 
-    Those of a MultiDiscrete space stand behind one another, as ``sb3_contrib.MaskablePPO`` wants them.
+    The masks of a MultiDiscrete space are concatenated, as ``sb3_contrib.MaskablePPO`` wants them.
 
     Raises:
         ValueError: the actions are not discrete.

@@ -56,7 +56,7 @@ class Points:
         return Points(points, {name: (x, y, z)})
 
     def joined(self, others: Sequence[Points]) -> Points:
-        """The points of all, by name."""
+        """The points of this result and of the others, by name."""
         points = {name: at for one in (self, *others) for name, at in one.points.items()}
         return Points(points, {name: at for one in (self, *others) for name, at in one.points_mm.items()})
 
@@ -83,7 +83,7 @@ class Boxes:
     scores: np.ndarray
 
     def joined(self, others: Sequence[Boxes]) -> Boxes:
-        """The boxes of all, the surest first."""
+        """The boxes of this result and of the others, the highest score first."""
         every = (self, *others)
         boxes, scores = (np.concatenate([getattr(one, key) for one in every]) for key in ("boxes", "scores"))
         labels = [label for one in every for label in one.labels]
@@ -110,7 +110,7 @@ class ImageClass:
     glimpses: np.ndarray
 
     def joined(self, others: Sequence[ImageClass]) -> ImageClass:
-        """The first of the answers: an image has one class."""
+        """This result: an image has one class."""
         return self
 
     def to_json(self) -> dict[str, Any]:
@@ -124,7 +124,7 @@ class Plane:
 
     Attributes:
         image: (H, W) uint8, the slice, at the volume's finest spacing.
-        matrix: (4, 4) float64, takes (column, row, depth, 1) in pixels of the slice to (x, y, z, 1) in voxels of the
+        matrix: (4, 4) float64, maps (column, row, depth, 1) in pixels of the slice to (x, y, z, 1) in voxels of the
             volume; depth is along the normal, in pixels too.
         matrix_mm: (4, 4) float64, likewise to millimetres in LPS; None where the file does not say where it lies.
     """
@@ -139,7 +139,7 @@ class Plane:
         return Plane(image, matrix, None if affine is None else np.asarray(affine) @ matrix)
 
     def joined(self, others: Sequence[Plane]) -> Plane:
-        """The first: a volume has one view."""
+        """This result: a volume has one view."""
         return self
 
     def to_json(self) -> dict[str, Any]:
@@ -155,14 +155,14 @@ class BoxTrack:
     Attributes:
         boxes: (T, 4) float64, (x0, y0, x1, y1) edges in pixels of the file, (0, 0) the upper left corner of the frame;
             up to the last frame that is done.
-        first: frame of the first of them, from 0.
+        first: number of the frame of the first box, from 0.
     """
 
     boxes: np.ndarray
     first: int = 0
 
     def joined(self, others: Sequence[BoxTrack]) -> BoxTrack:
-        """The first of them: a video has one object."""
+        """This result: a video has one object."""
         return self
 
     def to_json(self) -> dict[str, Any]:
@@ -189,7 +189,7 @@ class Tracks:
     scores: np.ndarray
 
     def joined(self, others: Sequence[Tracks]) -> Tracks:
-        """The first of them: a video has one set of tracks."""
+        """This result: a video has one set of tracks."""
         return self
 
     def to_json(self) -> dict[str, Any]:
@@ -209,7 +209,7 @@ class LinearMap:
     """A linear map from a fixed image to a moving one.
 
     Attributes:
-        matrix: (d, d + 1) float64, takes (x, y, 1) or (x, y, z, 1) in pixels of the fixed file to pixels of the moving
+        matrix: (d, d + 1) float64, maps (x, y, 1) or (x, y, z, 1) in pixels of the fixed file to pixels of the moving
             one; whole numbers are centres.
         matrix_mm: (4, 4) float64, likewise from millimetres to millimetres in LPS; None for images, and for volumes
             whose files do not say where their voxels lie.
@@ -226,7 +226,7 @@ class LinearMap:
         return LinearMap(matrix, affines[1] @ np.vstack([matrix, np.eye(4)[3]]) @ np.linalg.inv(affines[0]))
 
     def joined(self, others: Sequence[LinearMap]) -> LinearMap:
-        """The first of the maps: a pair has one."""
+        """This result: a pair has one map."""
         return self
 
     def to_json(self) -> dict[str, Any]:
@@ -240,14 +240,14 @@ class DisplacementField:
     """A field of displacements that bends a moving image onto a fixed one.
 
     Attributes:
-        field: (d, H, W) or (d, D, H, W) float32, for each pixel of the fixed file (x, y) or (x, y, z): the pixel of the
-            moving file that belongs to it, less its own place.
+        field: (d, H, W) or (d, D, H, W) float32, components along (x, y) or (x, y, z): displacement, in pixels, from
+            each pixel of the fixed file to the corresponding place in the moving one.
     """
 
     field: np.ndarray
 
     def joined(self, others: Sequence[DisplacementField]) -> DisplacementField:
-        """The first of the fields: a pair has one."""
+        """This result: a pair has one field."""
         return self
 
     def to_json(self) -> dict[str, Any]:
@@ -263,9 +263,9 @@ class ScanPose:
     Attributes:
         numbers: (6,) float64, shifts of the scan's middle from the origin, about which the C-arm turns, millimetres,
             and the rotation vector about it, degrees; x to the patient's left, y to the back, z to the head.
-        matrix_mm: (4, 4) float64, takes millimetres of the scan to millimetres in the room: those in LPS where the file
+        matrix_mm: (4, 4) float64, maps millimetres of the scan to millimetres in the room: those in LPS where the file
             says where its voxels lie, else from the scan's middle along its axes.
-        in_lps: which of the two it is.
+        in_lps: True where ``matrix_mm`` begins in LPS, False where it begins at the scan's middle.
         radiographs: (V, size, size) uint8, the scan in this pose as each view of the C-arm shows it.
     """
 
@@ -286,7 +286,7 @@ class ScanPose:
         return ScanPose(numbers, room, known, radiographs)
 
     def joined(self, others: Sequence[ScanPose]) -> ScanPose:
-        """The first of the poses: a scan has one."""
+        """This result: a scan has one pose."""
         return self
 
     def to_json(self) -> dict[str, Any]:

@@ -43,20 +43,20 @@ class Task(ABC, Generic[StateT]):
         observation_space: a Dict; images are channel-first uint8, keys are named by meaning. ``show`` makes it.
         action_space: Discrete, MultiDiscrete, or Box in [-1, 1].
         items: how many different things ``sample`` can start from (images, videos, ...).
-        sample_names: of the samples that ``load`` gave last.
+        sample_names: names of the samples that ``load`` returned last.
         subjects: who or what the samples of the split show, each once, as ``load`` found them.
         backends: array libraries that the middle runs on; ``("numpy",)`` where a step is a CPU algorithm.
-        evaluation: constructor arguments with which the field evaluates, where they differ from training
-            (whole videos instead of clips).
+        evaluation: constructor arguments of evaluation, as the field's benchmarks do it, where they differ from
+            training (whole videos instead of clips).
         primary_metric: the key of ``metrics``, or of a data-set metric, by which agents are compared, and whether
             more is better.
         hidden: fields of the state that hold the truth, which ``observe`` must not depend on. Where it is empty, the
             conformance checks look for them.
         sample_type: what ``load`` gives: ``ImageSample``, ``VolumeSample``, ...
         embedded: name of the embedded data set that ``data=None`` stands for.
-        unlabelled_type: what the task takes without labels; None: ``sample_type``.
-        knows_truth: False where samples have labels too few to tell what is right, so that there is no expert;
-            ``setup`` then states the ``primary_metric`` of those that are left.
+        unlabelled_type: sample type of files without labels; None where it is ``sample_type``.
+        knows_truth: False where the samples' labels are too few for an expert; ``setup`` then sets
+            ``primary_metric`` to one of the metrics that can still be computed.
     """
 
     observation_space: spaces.Dict = field(init=False)

@@ -27,10 +27,10 @@ from visionrl.datasets.unlabelled import (
 from visionrl.rendering import Canvas
 
 # arguments of a run that concern the data it learnt from
-OF_TRAINING = ("data", "split", "split_file", "split_ratios", "split_seed")
+TRAINING_ARGUMENTS = ("data", "split", "split_file", "split_ratios", "split_seed")
 
 
-MOST_BOXES = 12  # of a picture
+MAX_BOXES = 12  # of a picture
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Prediction:
     sample: Any
 
     def pictures(self) -> list[np.ndarray]:
-        """One annotated picture an episode, (H, W, 3) uint8 RGB; of boxes one with the surest of all."""
+        """One annotated picture an episode, (H, W, 3) uint8 RGB; for boxes a single one with the 12 surest."""
         if isinstance(self.result, Boxes):
             return [boxes_picture(self.sample.image, self.result)]
         count = len(next(iter(vars(self.ends).values())))
@@ -96,7 +96,7 @@ class Agent:
         self.entry = entry_of(env)
         self.policy, self.method, self.model, self.name = policy, method, model, name
         given = {**self.entry.task.evaluation, **(env_kwargs or {})}
-        self.env_kwargs = {key: value for key, value in given.items() if key not in OF_TRAINING}
+        self.env_kwargs = {key: value for key, value in given.items() if key not in TRAINING_ARGUMENTS}
         self.sample_type = self.entry.task.unlabelled_type or self.entry.task.sample_type
 
     def predict(self, data: Any, moving: Any = None, *, box: Any = None, **more: Any) -> Result:
@@ -117,26 +117,26 @@ class Agent:
         return self.predict_sample(self.sample_of(data, moving, box=box, **more)).result
 
     def predict_sample(
-        self, sample: Any, seed: int = 0, watched: Callable[[Task], Any] = lambda task: task
+        self, sample: Any, seed: int = 0, wrap: Callable[[Task], Any] = lambda task: task
     ) -> Prediction:
         """Apply the agent to one sample, whose labels are not looked at.
 
         Args:
             sample: of the task's ``sample_type``.
             seed: of where episodes start.
-            watched: gives the task as the agent meets it, such as one that reports every step.
+            wrap: takes the task and returns the one that the agent acts in, such as one that reports every step.
         """
         began = perf_counter()
         task = self.task_on(sample)
         states = [task.sample(np_random(seed)[0], item) for item in range(task.items)]
-        met = watched(task)
-        ends, steps = self.run_episodes(met, states)
+        wrapped = wrap(task)
+        ends, steps = self.run_episodes(wrapped, states)
         spent = 1000 * (perf_counter() - began)
         first, *others = [task.result(batch.take(ends, row)) for row in range(len(states))]
         return Prediction(sample.name, first.joined(others), steps, spent, task, ends, sample)
 
     def run_episodes(self, task: Task, states: list[Any]) -> tuple[Any, int]:
-        """The last states of episodes that begin with some states, and the number of actions of all."""
+        """Run episodes from given first states; returns their last states and the number of all actions."""
         if self.method is not None:
             return run_each(task, self.method, states), 0
         limit = self.env_kwargs.get("max_episode_steps", self.entry.max_steps) or math.inf
@@ -151,10 +151,10 @@ class Agent:
         return make_task(self.entry.id, **kwargs)
 
     def sample_of(self, data: Any, moving: Any = None, *, box: Any = None, **more: Any) -> Any:
-        """The sample of a file, an array, or a sample as it is.
+        """Make a sample of a file or an array; a sample is returned as it is.
 
         Raises:
-            ValueError: it is none of what the task is about.
+            ValueError: the file, array or sample is not what the task is about.
         """
         kind: Any = self.sample_type
         if box is not None and kind is not VideoSample:
@@ -196,9 +196,9 @@ class Agent:
 def boxes_picture(image: np.ndarray, found: Boxes) -> np.ndarray:
     """The 12 surest boxes on an image (C, H, W), each with its class and score: (H', W', 3) uint8 RGB."""
     canvas = Canvas(image)
-    for box in found.boxes[:MOST_BOXES]:
+    for box in found.boxes[:MAX_BOXES]:
         canvas.box(box, "agent")
-    for box, label, score in zip(found.boxes[:MOST_BOXES], found.labels, found.scores, strict=False):
+    for box, label, score in zip(found.boxes[:MAX_BOXES], found.labels, found.scores, strict=False):
         canvas.text(f"{label} {score:.2f}", [box[0] + 2 / canvas.zoom, box[1] + 18 / canvas.zoom])
     return canvas.pixels
 

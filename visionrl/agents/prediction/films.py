@@ -17,7 +17,7 @@ from visionrl.core.results import Tracks
 from visionrl.rendering import replacing, usual_zoom, write_gif
 
 KINDS = ("gif", "webp", "mp4")
-MOST_PICTURES = 150  # of a GIF or WebP, which is held in memory until it is written
+MAX_PICTURES = 150  # of a GIF or WebP, which is held in memory until it is written
 LONGEST_SIDE = 480  # of their pictures, pixels
 
 
@@ -75,7 +75,7 @@ class Film:
 def film_file(path: Path, count: int, fps: float) -> Iterator[Film]:
     """Open the film of a video of ``count`` frames; the file has its name once it is complete."""
     whole = path.suffix.lower() == ".mp4"
-    kept = np.linspace(0, count - 1, count if whole else min(count, MOST_PICTURES)).round().astype(int)
+    kept = np.linspace(0, count - 1, count if whole else min(count, MAX_PICTURES)).round().astype(int)
     with (mp4_file if whole else pictures_file)(path, fps) as add:
         yield Film(frozenset(kept.tolist()), None if whole else LONGEST_SIDE, add)
 

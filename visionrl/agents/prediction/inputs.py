@@ -66,7 +66,10 @@ def inputs_of(words: Sequence[str], kind: type, box: Sequence[float] | None = No
         else:
             alone.append(Path(word).expanduser())
     if missing := [path for path in alone if not path.exists()]:
-        raise ValueError(f"files must exist, got {str(missing[0])!r}")
+        foreign = parse(str(missing[0]))[0] in {form.name for form in list_formats()}
+        fitting = ", ".join(form.name for form in list_formats(kind) if not form.embedded)
+        hint = f"; the task reads FORMAT:PATH with {fitting}" if foreign else ""
+        raise ValueError(f"files must exist, got {str(missing[0])!r}{hint}")
     if box is not None and (kind is not VideoSample or found or len(alone) > 1):
         raise ValueError(
             f"box must be given for one video, a file or a folder of pictures, got {' '.join(words)}"

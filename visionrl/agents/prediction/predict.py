@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from visionrl.agents.prediction import registration_files as registration_files
+from visionrl.agents.prediction import registration_files as registration_files  # registers its writers
 from visionrl.agents.prediction.agent import Agent, Prediction
 from visionrl.agents.prediction.films import FilmOptions, tracks_film
 from visionrl.agents.prediction.inputs import Input
@@ -31,9 +31,9 @@ from visionrl.datasets import MotSample, VideoSample
 from visionrl.rendering import write_png
 
 LINES = "predictions.jsonl"
-WIDEST = 4  # pictures beside one another
-GIFS = FilmOptions()
-MOST_PICTURES = 16  # in the picture of one file
+COLUMNS = 4  # of the pictures of one file
+DEFAULT_FILMS = FilmOptions()
+MAX_PICTURES = 16  # in the picture of one file
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def predict_files(
     pictures: bool = True,
     voc: bool = False,
     seed: int = 0,
-    films: FilmOptions = GIFS,
+    films: FilmOptions = DEFAULT_FILMS,
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
     """Apply an agent to files one after another, and write what it finds.
@@ -142,7 +142,7 @@ def predict_one(
     if shown and isinstance(prediction.result, Tracks):
         written.append(tracks_film(shown, prediction, films))
     elif shown:
-        written.append(write_png(shown, beside(prediction.pictures()[:MOST_PICTURES])))
+        written.append(write_png(shown, beside(prediction.pictures()[:MAX_PICTURES])))
     return prediction, written
 
 
@@ -188,6 +188,6 @@ def beside(pictures: list[np.ndarray]) -> np.ndarray:
         cv2.resize(p, (max(round(p.shape[1] * height / p.shape[0]), 1), height), interpolation=cv2.INTER_AREA)
         for p in pictures
     ]
-    rows = [np.concatenate(same[k : k + WIDEST], axis=1) for k in range(0, len(same), WIDEST)]
+    rows = [np.concatenate(same[k : k + COLUMNS], axis=1) for k in range(0, len(same), COLUMNS)]
     wide = max(row.shape[1] for row in rows)
     return np.concatenate([np.pad(row, ((0, 0), (0, wide - row.shape[1]), (0, 0))) for row in rows])

@@ -23,7 +23,7 @@ from visionrl.rendering import replacing
 def predict_track(
     agent: Agent, sample: VideoSample, stem: Path, seed: int, options: FilmOptions, film: Path | None = None
 ) -> tuple[Prediction, list[Path]]:
-    """Follow the object of a video; its boxes, and a film that shows where the agent looked, are written on the way.
+    """Follow the object of a video; its boxes, and a film that shows where the agent view, are written on the way.
 
     Decoded frames take up to ``visionrl.datasets.frames.memory_limit()`` bytes. Files have their names once they are
     complete. Where ``options.show`` says not to go on, they have the frames that are done.
@@ -48,24 +48,24 @@ def predict_track(
         table = stack.enter_context(boxes_file(boxes))
         opened = stack.enter_context(film_file(film, count, options.fps)) if film else None
 
-        def watched(task: Task) -> Any:
+        def wrap(task: Task) -> Any:
             image = task.bank.image  # type: ignore[attr-defined]
 
-            def frame_done(looked: FrameView) -> bool:
+            def frame_done(view: FrameView) -> bool:
                 nonlocal spent
-                began, number = perf_counter(), looked.number
-                table(number, looked.box)
+                began, number = perf_counter(), view.number
+                table(number, view.box)
                 if opened and number in opened.numbers:
                     frame = image(number)
-                    opened.add(draw_view(frame, looked, opened.zoom(frame.shape[:2])))
+                    opened.add(draw_view(frame, view, opened.zoom(frame.shape[:2])))
                 options.tell(number + 1, count)
-                goes_on = not options.show or options.show(image(number), looked)
+                goes_on = not options.show or options.show(image(number), view)
                 spent += 1000 * (perf_counter() - began)
                 return goes_on
 
             return TrackedTask(task, frame_done)
 
-        prediction = agent.predict_sample(sample, seed, watched)
+        prediction = agent.predict_sample(sample, seed, wrap)
     return replace(prediction, milliseconds=prediction.milliseconds - spent), [boxes, film] if film else [
         boxes
     ]

@@ -39,7 +39,7 @@ class FrameView:
     window: np.ndarray | None = None
 
 
-Show = Callable[[np.ndarray, FrameView], bool]  # (H, W, C) frame, what was looked at -> whether to go on
+Show = Callable[[np.ndarray, FrameView], bool]  # (H, W, C) frame, what was viewed -> whether to go on
 
 
 @dataclass
@@ -82,12 +82,12 @@ class TrackedTask:
         return after
 
 
-def draw_view(image: np.ndarray, looked: FrameView, zoom: float | None = None) -> np.ndarray:
+def draw_view(image: np.ndarray, view: FrameView, zoom: float | None = None) -> np.ndarray:
     """A frame, (H, W, C) uint8, with what was looked at in thin lines and the box that it ended with in a strong one.
 
     Args:
         image: the frame.
-        looked: in it.
+        view: of the frame.
         zoom: see ``Canvas``.
 
     Returns:
@@ -95,10 +95,10 @@ def draw_view(image: np.ndarray, looked: FrameView, zoom: float | None = None) -
     """
     canvas = Canvas(image.transpose(2, 0, 1), zoom)
     thin = max(round(max(canvas.pixels.shape) / LINE), 1)
-    for edges in (*looked.squares, *looked.boxes):
+    for edges in (*view.squares, *view.boxes):
         canvas.box(edges, "look", thin)
-    canvas.box(looked.box, "agent", STRONG * thin - 1)  # OpenCV draws 2 as 3 pixels
-    canvas.text(str(looked.number))
+    canvas.box(view.box, "agent", STRONG * thin - 1)  # OpenCV draws 2 as 3 pixels
+    canvas.text(str(view.number))
     return canvas.pixels
 
 
@@ -113,24 +113,24 @@ def draw_tracks(
     return canvas.pixels
 
 
-def inset(picture: np.ndarray, looked: FrameView, wide: int) -> np.ndarray:
+def inset(picture: np.ndarray, view: FrameView, wide: int) -> np.ndarray:
     """A picture, (H', W', 3), with the agent's own view in a lower corner, away from the box.
 
     Args:
         picture: of ``draw_view``.
-        looked: in the frame.
+        view: of the frame.
         wide: width of the frame, in its own pixels.
     """
-    if looked.window is None:
+    if view.window is None:
         return picture
     side = INSET * min(picture.shape[:2])
-    view = Canvas(looked.window, side / looked.window.shape[-1]).pixels
-    view[[0, -1]] = view[:, [0, -1]] = PALETTE["look"]
-    both, high = picture.copy(), len(view)
-    if looked.box[[0, 2]].mean() < wide / 2:
-        both[-high:, -high:] = view
+    shown = Canvas(view.window, side / view.window.shape[-1]).pixels
+    shown[[0, -1]] = shown[:, [0, -1]] = PALETTE["look"]
+    both, high = picture.copy(), len(shown)
+    if view.box[[0, 2]].mean() < wide / 2:
+        both[-high:, -high:] = shown
     else:
-        both[-high:, :high] = view
+        both[-high:, :high] = shown
     return both
 
 
@@ -150,8 +150,8 @@ def live_window(fps: float) -> Iterator[Show]:
     """
     pygame = display()
 
-    def show(image: np.ndarray, looked: FrameView) -> bool:
-        picture = inset(draw_view(image, looked, fit_zoom(image.shape[:2], room)), looked, image.shape[1])
+    def show(image: np.ndarray, view: FrameView) -> bool:
+        picture = inset(draw_view(image, view, fit_zoom(image.shape[:2], room)), view, image.shape[1])
         size, screen = picture.shape[1::-1], pygame.display.get_surface()
         if screen is None or screen.get_size() != size:
             screen = pygame.display.set_mode(size)

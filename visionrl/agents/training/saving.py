@@ -73,6 +73,10 @@ def load_model(run: str | Path, device: str = "auto") -> tuple[Any, TrainConfig]
     config, observations, actions = read_config(run)
     check_stranger(config, actions, run / "config.json")
     path = run / "policy.pt"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"a finished run must have policy.pt, {run} has none; visionrl train with --resume finishes it"
+        )
     state = read_state(path)
     bare = replace(config, pretrained=False, weights=None, device=device)
     with no_larger_than(state, path):

@@ -13,7 +13,8 @@ else the name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -120,6 +121,17 @@ def simple_itk(what: str = "DICOM, NRRD and MHA files need") -> Any:
     return SimpleITK
 
 
+@contextmanager
+def quiet(itk: Any) -> Iterator[None]:
+    """Keep ITK from writing warnings to stderr, such as that a folder holds no series."""
+    shown = itk.ProcessObject.GetGlobalWarningDisplay()
+    itk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        itk.ProcessObject.SetGlobalWarningDisplay(shown)
+
+
 def open_itk(file: Path) -> Grid:
     """The header of a NRRD or MetaImage file.
 
@@ -161,7 +173,8 @@ def open_series(folder: Path) -> Grid | None:
         return None
     for file in slices:
         check_lengths(file)
-    series = itk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+    with quiet(itk):
+        series = itk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
     if len(series) > 1:
         raise ValueError(
             f"{folder} must hold one DICOM series, got {len(series)}: put each in a folder of its own"
