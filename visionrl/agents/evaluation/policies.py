@@ -9,9 +9,10 @@ import numpy as np
 from gymnasium import Space
 from gymnasium.vector.utils import batch_space
 
-from visionrl.agents.networks.model_io import action_scores, check_spaces
+from visionrl.agents.networks.model_io import action_scores, check_spaces, takes_masks
 from visionrl.core import Task
-from visionrl.core.capabilities import Reports
+from visionrl.core.capabilities import Reports, action_masks
+from visionrl.ops import to_numpy
 
 Policy = Callable[[dict[str, np.ndarray], Task, Any], Any]
 """``policy(observations, task, state) -> actions``, all with the leading axis B; NumPy in, NumPy out.
@@ -58,7 +59,7 @@ def expert_policy(observations: dict[str, np.ndarray], task: Task, state: Any) -
 
 
 class AgentPolicy:
-    """A trained Stable-Baselines3 model as a policy; it keeps the memory of a recurrent one.
+    """A trained Stable-Baselines3 model as a policy: it keeps a recurrent one's memory, and passes action masks.
 
     Args:
         model: anything with SB3's ``predict(observation, state, episode_start, deterministic)``.
@@ -88,11 +89,13 @@ class AgentPolicy:
         if self._begins:
             check_spaces(self.model.observation_space, task.observation_space)
         rows = len(next(iter(observations.values())))
+        masks = {"action_masks": to_numpy(action_masks(task, state))} if takes_masks(self.model) else {}
         actions, self._memory = self.model.predict(
             observations,
             state=self._memory,
             episode_start=np.full(rows, self._begins),
             deterministic=self.deterministic,
+            **masks,
         )
         self._begins = False
         report = task.report if isinstance(task, Reports) else None

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from gymnasium import spaces
-from sb3_contrib import QRDQN
+from sb3_contrib import QRDQN, TQC, TRPO, MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import LinearSchedule, set_random_seed
@@ -22,13 +22,8 @@ from visionrl.agents.networks.team import TeamPolicy
 from visionrl.agents.sb3.replay import StateRenderer, StateReplayBuffer, bytes_of
 from visionrl.agents.sb3.vec_env import make_vec_env
 from visionrl.agents.training.algo_args import POLICY_ARGS, check_algo_args, start_of_schedule
-from visionrl.agents.training.config import (
-    ALGO,
-    BACKBONE,
-    EPSILON_GREEDY,
-    REPLAYING,
-    TrainConfig,
-)
+from visionrl.agents.training.algorithms import EPSILON_GREEDY, REPLAYING
+from visionrl.agents.training.config import ALGO, BACKBONE, TrainConfig
 from visionrl.agents.training.curriculum import check_eased
 from visionrl.agents.training.pairs import format_args
 from visionrl.agents.training.run_files import folder_of, read_config
@@ -45,6 +40,10 @@ ALGORITHMS: Mapping[str, type[BaseAlgorithm]] = {
     "a2c": A2C,
     "sac": SAC,
     "td3": TD3,
+    "trpo": TRPO,
+    "tqc": TQC,
+    "maskableppo": MaskablePPO,
+    "recurrentppo": RecurrentPPO,
 }
 DISCRETE = (spaces.Discrete,)
 ANY = (spaces.Discrete, spaces.MultiDiscrete, spaces.Box)
@@ -56,6 +55,10 @@ FITS: Mapping[str, tuple[type[spaces.Space], ...]] = {
     "a2c": ANY,
     "sac": (spaces.Box,),
     "td3": (spaces.Box,),
+    "trpo": ANY,
+    "tqc": (spaces.Box,),
+    "maskableppo": (spaces.Discrete, spaces.MultiDiscrete),
+    "recurrentppo": ANY,
 }
 REPLAY_BYTES = 1_000_000_000
 
@@ -123,7 +126,7 @@ def build_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
     if again:
         kwargs["replay_buffer_class"] = StateReplayBuffer
     model = algorithm_of(config)(
-        policy_of(policy_kwargs),
+        policy_of(config, policy_kwargs),
         env,
         policy_kwargs=policy_kwargs,
         seed=config.seed,
@@ -152,8 +155,10 @@ def algorithm_of(config: TrainConfig) -> Any:
     return guided(algorithm) if config.guided else algorithm
 
 
-def policy_of(policy_kwargs: dict[str, Any]) -> Any:
+def policy_of(config: TrainConfig, policy_kwargs: dict[str, Any]) -> Any:
     """The class of a policy: a ``TeamPolicy`` where agents are told how to communicate."""
+    if config.algo == "recurrentppo":
+        return "MultiInputLstmPolicy"
     return TeamPolicy if "communication" in policy_kwargs else "MultiInputPolicy"
 
 
