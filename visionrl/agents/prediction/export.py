@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from visionrl.agents.networks.frozen_features import OnImages
 from visionrl.agents.networks.model_io import q_values_of, takes_masks
+from visionrl.agents.sb3.recall import recalled_steps
 from visionrl.rendering import replacing
 
 NEEDED = ("onnx", "onnxscript")
@@ -46,6 +47,10 @@ class Acting(nn.Module):
         if takes_masks(model):
             raise ValueError(
                 "agent must choose among all actions to be exported, got one that heeds action masks"
+            )
+        if (steps := recalled_steps(model.observation_space)) > 1:
+            raise ValueError(
+                f"agent must have a policy without memory to be exported, got one of {steps} observations"
             )
         self.space = space = model.action_space
         low, high = (space.low, space.high) if isinstance(space, spaces.Box) else (np.zeros(1), np.ones(1))

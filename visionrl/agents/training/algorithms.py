@@ -14,6 +14,7 @@ Algo = Literal[
 EPSILON_GREEDY = ("dqn", "ddqn", "qrdqn")
 ENTROPY_TUNED = ("sac", "tqc")  # whose coefficient of the entropy can be learnt
 REPLAYING = (*EPSILON_GREEDY, *ENTROPY_TUNED, "td3")
+RECALL = 4
 RELATIVES: Mapping[str, str] = {
     "ddqn": "dqn",
     "trpo": "ppo",
@@ -55,12 +56,39 @@ def drop_foreign(algo: str, tables: Mapping[str, Any], table: Mapping[str, Any])
     return {key: value for key, value in table.items() if key not in foreign}
 
 
+def recall_of(algo: str) -> int | None:
+    """Observations that a policy with memory reads by default; None for an algorithm that carries a state along."""
+    return None if algo == "recurrentppo" else RECALL
+
+
+def check_memory(config: TrainConfig) -> None:
+    """Refuse a memory that does not fit the algorithm or another tool.
+
+    Raises:
+        ValueError: names the field, the rule and the value.
+    """
+    if config.memory == "none":
+        if config.recall is not None:
+            raise ValueError(f"recall must be left out without memory, got {config.recall}")
+        return
+    if config.algo == "recurrentppo":
+        raise ValueError(f"memory must be none for recurrentppo, which has an LSTM, got {config.memory!r}")
+    if config.algo == "trpo" and config.memory != "attention" and config.device != "cpu":
+        rule = "memory must be attention for trpo unless device is cpu: recurrent layers lack a second derivative"
+        raise ValueError(f"{rule} on a GPU, got {config.memory!r}")
+    for name in ("cache", "rerender", "scorer_steps", "communication"):
+        if value := getattr(config, name):
+            rule = f"memory must be none with {name}, which is about single observations"
+            raise ValueError(f"{rule}, got {config.memory!r} and {value}")
+
+
 def check_tools(config: TrainConfig) -> None:
     """Refuse training tools that do not fit the algorithm, the backbone, or each other.
 
     Raises:
         ValueError: names the field, the rule and the value.
     """
+    check_memory(config)
     algo = config.algo
     if config.timesteps == 0 and config.clone_steps == 0:
         raise ValueError("timesteps must be >= 1 without clone_steps, got 0")

@@ -249,6 +249,8 @@ def _load_env(folder: Path, model: Any) -> None:
         snapshot = {key.removeprefix("env."): saved[key] for key in saved if key.startswith("env.")}
         model._last_obs = {key.removeprefix("seen."): saved[key] for key in saved if key.startswith("seen.")}
     env.venv.restore(snapshot)
+    if env.recall is not None:
+        env.recall.windows = dict(model._last_obs)
 
 
 def memory_of(model: Any) -> list[torch.Tensor]:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 from annotated_types import Ge, Interval, MinLen
 
 from visionrl.agents.networks.device import check_device_name
-from visionrl.agents.training.algorithms import Algo, check_tools, drop_foreign, table_of
+from visionrl.agents.training.algorithms import Algo, check_tools, drop_foreign, recall_of, table_of
 from visionrl.agents.training.pairs import ENGINE, TASK_FIELDS, check_env_args, format_args, parse_args
 from visionrl.core import checked, did_you_mean, entry_of
 from visionrl.core.arguments import check_arguments, hints_of
@@ -77,6 +77,10 @@ class TrainConfig:
     """Put a spatial transformer in front of the backbone."""
     attention: Literal["none", "soft", "self", "multihead", "hard"] = "none"
     """Attention that pools the backbone's map instead of the backbone's own pooling."""
+    memory: Literal["none", "rnn", "lstm", "gru", "attention"] = "none"
+    """Memory of the policy: a recurrent layer, or attention, over the last observations, see recall."""
+    recall: Annotated[int, Interval(ge=2, le=64)] | None = None
+    """Observations that a policy with memory reads at a time; 4 by default."""
     features_dim: Annotated[int, Interval(ge=1, le=65_536)] | None = None
     """Length of the vector of features that the policy gets, by default the recipe's or 256."""
     fusion: Literal["concat", "film"] | None = None
@@ -171,6 +175,8 @@ class TrainConfig:
         used = [name.removesuffix("_steps") for name in switches if getattr(run, name)]
         if self.attention != "none":
             used.append(self.attention)
+        if run.memory != "none":
+            used.append(f"{run.memory}{run.recall or ''}")
         preset = [run.preset] if run.preset else []
         names = [task, *preset, str(run.algo), str(run.backbone), *used, f"s{self.seed}"]
         return Path(self.out) / (self.name or "-".join(names))
@@ -314,6 +320,9 @@ def resolve(config: TrainConfig) -> TrainConfig:
     decided = {**dict.fromkeys(DECIDED), **DEFAULTS, **run}
     given = {key: value for key in DECIDED if (value := getattr(config, key)) is not None}
     chosen = {**decided, **given}
+    if config.memory != "none":
+        chosen["recall"] = config.recall or recall_of(algo)
+        chosen["communication"] = config.communication
     choose_steps(config, chosen, decided["timesteps"])
     return replace(
         config,

@@ -19,6 +19,7 @@ from visionrl.agents.networks.device import check_device
 from visionrl.agents.networks.extractor import VisionExtractor
 from visionrl.agents.networks.frozen_features import CachedFeatures, FeatureEncoder, FeatureHead
 from visionrl.agents.networks.team import TeamPolicy
+from visionrl.agents.policies.sequence import SequenceExtractor
 from visionrl.agents.sb3.replay import StateRenderer, StateReplayBuffer, bytes_of
 from visionrl.agents.sb3.vec_env import make_vec_env
 from visionrl.agents.training.algo_args import POLICY_ARGS, check_algo_args, start_of_schedule
@@ -99,7 +100,8 @@ def make_training_env(config: TrainConfig) -> VecEnv:
     Raises:
         ValueError: the task does not fit the algorithm or a training tool.
     """
-    env = make_vec_env(config.env, config.num_envs or 1, split="train", **config.train_kwargs)
+    recall = config.recall or 1
+    env = make_vec_env(config.env, config.num_envs or 1, split="train", recall=recall, **config.train_kwargs)
     check_actions(config.algo or ALGO, env.action_space)
     task = env.get_attr("task")[0]
     if config.curriculum:
@@ -170,10 +172,14 @@ def model_kwargs(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     if config.clone_steps and config.algo in EPSILON_GREEDY:
         kwargs.setdefault("exploration_initial_eps", kwargs.get("exploration_final_eps", 0.05))
     policy = {name: kwargs.pop(name) for name in POLICY_ARGS if name in kwargs}
-    policy["features_extractor_class"] = FeatureHead if config.cache else VisionExtractor
+    remembers = config.recall is not None
+    sees = SequenceExtractor if remembers else VisionExtractor
+    policy["features_extractor_class"] = FeatureHead if config.cache else sees
     if config.communication:
         policy["communication"] = config.communication
     trunk = {} if config.cache else {**extractor_kwargs(config), **fields_given(config, "fusion")}
+    if remembers:
+        trunk |= {"kind": config.memory, "recall": config.recall}
     return kwargs, {**policy, "features_extractor_kwargs": {**fields_given(config, "features_dim"), **trunk}}
 
 
