@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from sb3_contrib import QRDQN, TQC, TRPO, MaskablePPO
+from sb3_contrib import QRDQN, TQC, TRPO, MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 
 from visionrl.agents import TrainConfig, load_model, train
 from visionrl.agents.evaluation.episodes import last_states
 from visionrl.agents.evaluation.policies import AgentPolicy
+from visionrl.agents.networks.extractor import VisionExtractor
 from visionrl.agents.networks.frozen_features import CachedFeatures
+from visionrl.agents.policies.recurrent import RecurrentPolicy
 from visionrl.agents.policies.sequence import SequenceExtractor
 from visionrl.agents.prediction.export import Acting
 from visionrl.agents.sb3.recall import recalled_space
@@ -140,12 +142,53 @@ def test_an_evaluated_agent_is_shown_the_windows_of_training() -> None:
     assert [float(x[0].sum()) for x in asked] == [1, 2, 3, 3, 3] * 2
 
 
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("critic", ["own", "shared", "none"])
+def test_a_recurrent_policy_is_saved_with_its_cell(cell: str, critic: str, tmp_path: Path) -> None:
+    env = make_vec_env(LANDMARK, 2, seed=0, **HEART)
+    sees = {"features_extractor_class": VisionExtractor, "features_extractor_kwargs": {"features_dim": 8}}
+    own = {"cell": cell, "lstm_hidden_size": 6, "n_lstm_layers": 2, "shared_lstm": critic == "shared"}
+    policy: dict[str, Any] = {**sees, **own, "enable_critic_lstm": critic == "own", "net_arch": [8]}
+    model = RecurrentPPO(
+        RecurrentPolicy, env, n_steps=8, batch_size=8, n_epochs=1, policy_kwargs=policy, device="cpu", seed=0
+    )
+    layer: Any = model.policy.lstm_actor
+    assert {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}[cell] in type(layer).__mro__
+    before = layer.weight_hh_l0.clone()
+    model.learn(32)
+    assert (layer.weight_hh_l0 != before).any()
+    model.save(tmp_path / "agent.zip")
+    model.policy.save(str(tmp_path / "policy.pt"))
+    loaded = RecurrentPPO.load(tmp_path / "agent.zip", device="cpu")
+    alone: Any = RecurrentPolicy.load(str(tmp_path / "policy.pt"), device="cpu")
+    obs: Any = env.reset()
+    memory: Any = (None, None, None)
+    begins = np.ones(2, bool)
+    for _ in range(3):
+        found = [
+            one.predict(obs, state=state, episode_start=begins, deterministic=True)
+            for one, state in zip((model, loaded, alone), memory, strict=True)
+        ]
+        memory, begins = [state for _, state in found], np.zeros(2, bool)
+        for actions, state in found[1:]:
+            np.testing.assert_array_equal(actions, found[0][0])
+            np.testing.assert_array_equal(state, found[0][1])
+        obs = env.step(found[0][0])[0]
+    assert np.abs(memory[0][0]).max() > 0
+
+
+def test_there_is_no_other_cell() -> None:
+    with pytest.raises(ValueError, match="cell must be one of"):
+        RecurrentPPO(RecurrentPolicy, make_vec_env(LANDMARK, 2, **HEART), policy_kwargs={"cell": "mamba"})
+
+
 def tiny(algo: str, out: Path, **changes: Any) -> TrainConfig:
     """A run of a second or two."""
     sizes = {"timesteps": 96, "num_envs": 4, "eval_every": 48, "eval_episodes": 2, "test_episodes": 2}
     task = {"env": LANDMARK, "env_args": ("window=24", "max_episode_steps=12", "target=heart")}
     plain = {"device": "cpu", "checkpoint_every": 32, "recipe": "none", "out": str(out), "features_dim": 16}
-    args = {
+    args: dict[str, tuple[str, ...]] = {
+        "recurrentppo": ("n_steps=8", "batch_size=16", "lstm_hidden_size=8"),
         "dqn": ("learning_starts=32", "batch_size=8", "buffer_size=64", "train_freq=2"),
         "ppo": ("n_steps=8", "batch_size=16"),
     }
@@ -158,6 +201,7 @@ def tiny(algo: str, out: Path, **changes: Any) -> TrainConfig:
     [
         ("dqn", {"memory": "gru", "recall": 3, "clone_steps": 32, "demo_steps": 16}),
         ("ppo", {"memory": "attention", "clone_steps": 32}),
+        ("recurrentppo", {"memory": "gru"}),
     ],
 )
 def test_a_stopped_run_with_memory_goes_on_exactly_and_its_agent_loads(
@@ -179,7 +223,10 @@ def test_a_stopped_run_with_memory_goes_on_exactly_and_its_agent_loads(
     one, other = (torch.load(run / "policy.pt", weights_only=True) for run in (whole, cut))
     assert all(torch.equal(value, other[key]) for key, value in one.items())
     model, config = load_model(whole, "cpu")
-    assert model.observation_space["recalled"].shape == (tools.get("recall", 4),)
+    if algo == "recurrentppo":
+        assert isinstance(model.policy.lstm_actor, torch.nn.GRU)
+    else:
+        assert model.observation_space["recalled"].shape == (tools.get("recall", 4),)
     assert config.memory == tools["memory"]
 
 
@@ -198,7 +245,8 @@ def test_the_name_of_a_run_says_its_memory(tmp_path: Path) -> None:
         ({"memory": "gru", "scorer_steps": 9}, "memory must be none with scorer_steps"),
         ({"memory": "gru", "communication": "mean"}, "memory must be none with communication"),
         ({"memory": "gru", "algo": "trpo"}, "memory must be attention for trpo unless device is cpu"),
-        ({"memory": "lstm", "algo": "recurrentppo"}, "memory must be none for recurrentppo"),
+        ({"memory": "attention", "algo": "recurrentppo"}, "memory must be lstm, gru or rnn for recurrentppo"),
+        ({"memory": "gru", "recall": 4, "algo": "recurrentppo"}, "recall must be left out for recurrentppo"),
         ({"memory": "mamba"}, "memory must be one of"),
     ],
 )

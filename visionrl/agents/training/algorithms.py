@@ -72,7 +72,11 @@ def check_memory(config: TrainConfig) -> None:
             raise ValueError(f"recall must be left out without memory, got {config.recall}")
         return
     if config.algo == "recurrentppo":
-        raise ValueError(f"memory must be none for recurrentppo, which has an LSTM, got {config.memory!r}")
+        if config.memory == "attention":
+            raise ValueError("memory must be lstm, gru or rnn for recurrentppo, got 'attention'")
+        if config.recall is not None:
+            rule = "recall must be left out for recurrentppo, which carries its memory along"
+            raise ValueError(f"{rule}, got {config.recall}")
     if config.algo == "trpo" and config.memory != "attention" and config.device != "cpu":
         rule = "memory must be attention for trpo unless device is cpu: recurrent layers lack a second derivative"
         raise ValueError(f"{rule} on a GPU, got {config.memory!r}")

@@ -78,7 +78,8 @@ class TrainConfig:
     attention: Literal["none", "soft", "self", "multihead", "hard"] = "none"
     """Attention that pools the backbone's map instead of the backbone's own pooling."""
     memory: Literal["none", "rnn", "lstm", "gru", "attention"] = "none"
-    """Memory of the policy: a recurrent layer, or attention, over the last observations, see recall."""
+    """Memory of the policy: a recurrent layer, or attention, over the last observations, see recall; of recurrentppo
+    the layer that it carries along, by default an LSTM."""
     recall: Annotated[int, Interval(ge=2, le=64)] | None = None
     """Observations that a policy with memory reads at a time; 4 by default."""
     features_dim: Annotated[int, Interval(ge=1, le=65_536)] | None = None

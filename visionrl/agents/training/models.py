@@ -19,6 +19,7 @@ from visionrl.agents.networks.device import check_device
 from visionrl.agents.networks.extractor import VisionExtractor
 from visionrl.agents.networks.frozen_features import CachedFeatures, FeatureEncoder, FeatureHead
 from visionrl.agents.networks.team import TeamPolicy
+from visionrl.agents.policies.recurrent import RecurrentPolicy
 from visionrl.agents.policies.sequence import SequenceExtractor
 from visionrl.agents.sb3.replay import StateRenderer, StateReplayBuffer, bytes_of
 from visionrl.agents.sb3.vec_env import make_vec_env
@@ -160,7 +161,7 @@ def algorithm_of(config: TrainConfig) -> Any:
 def policy_of(config: TrainConfig, policy_kwargs: dict[str, Any]) -> Any:
     """The class of a policy: a ``TeamPolicy`` where agents are told how to communicate."""
     if config.algo == "recurrentppo":
-        return "MultiInputLstmPolicy"
+        return RecurrentPolicy
     return TeamPolicy if "communication" in policy_kwargs else "MultiInputPolicy"
 
 
@@ -178,6 +179,8 @@ def model_kwargs(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     if config.communication:
         policy["communication"] = config.communication
     trunk = {} if config.cache else {**extractor_kwargs(config), **fields_given(config, "fusion")}
+    if config.algo == "recurrentppo":
+        policy["cell"] = "lstm" if config.memory == "none" else config.memory
     if remembers:
         trunk |= {"kind": config.memory, "recall": config.recall}
     return kwargs, {**policy, "features_extractor_kwargs": {**fields_given(config, "features_dim"), **trunk}}
