@@ -183,11 +183,12 @@ def test_tools_that_do_not_fit(wrong: dict[str, Any], message: str) -> None:
     [
         (
             {"algo": "sac"},
-            r"algo must be one of dqn, ddqn, qrdqn, ppo, a2c for actions in Discrete\(4\), got",
+            "algo must be one of dqn, ddqn, qrdqn, ppo, a2c, trpo, maskableppo, recurrentppo "
+            r"for actions in Discrete\(4\), got",
         ),
         (
             {"algo": "dqn", "env": GLIMPSE, "env_args": BOX},
-            "algo must be one of ppo, a2c, sac, td3 for actions",
+            "algo must be one of ppo, a2c, sac, td3, trpo, tqc, recurrentppo for actions",
         ),
         ({"algo": "ppo", "curriculum": 0.5}, "curriculum must be 0 for LandmarkLocalization"),
     ],

@@ -231,6 +231,8 @@ def _agent(folder: Path, options: Explain) -> Subject:
     model, config = load_model(folder, "cpu")
     if config.cache:
         raise ValueError("explain needs an agent that sees images, this one learnt on cached features")
+    if config.memory != "none" or config.algo == "recurrentppo":
+        raise ValueError("explain needs an agent that acts on one observation, this one has a memory")
     extractor = next(m for m in model.policy.modules() if isinstance(m, VisionExtractor))
     key, keys = next(iter(extractor.stacks.items()))
     if key in extractor.volumes:

@@ -9,9 +9,11 @@ import numpy as np
 from gymnasium import Space
 from gymnasium.vector.utils import batch_space
 
-from visionrl.agents.networks.model_io import action_scores, check_spaces
+from visionrl.agents.networks.model_io import action_scores, check_spaces, takes_masks
+from visionrl.agents.sb3.recall import Recall, recalled_space, recalled_steps
 from visionrl.core import Task
-from visionrl.core.capabilities import Reports
+from visionrl.core.capabilities import Reports, action_masks
+from visionrl.ops import to_numpy
 
 Policy = Callable[[dict[str, np.ndarray], Task, Any], Any]
 """``policy(observations, task, state) -> actions``, all with the leading axis B; NumPy in, NumPy out.
@@ -58,7 +60,9 @@ def expert_policy(observations: dict[str, np.ndarray], task: Task, state: Any) -
 
 
 class AgentPolicy:
-    """A trained Stable-Baselines3 model as a policy; it keeps the memory of a recurrent one.
+    """A trained Stable-Baselines3 model as a policy: it keeps a recurrent one's memory, and passes action masks.
+
+    A model that learnt on windows of observations (``recall``) is shown such.
 
     Args:
         model: anything with SB3's ``predict(observation, state, episode_start, deterministic)``.
@@ -70,6 +74,8 @@ class AgentPolicy:
 
     def __init__(self, model: Any, deterministic: bool = True) -> None:
         self.model, self.deterministic = model, deterministic
+        steps = recalled_steps(getattr(model, "observation_space", None))
+        self.recall = Recall(steps) if steps > 1 else None
         self.confidence: np.ndarray | None = None
         self.reset()
 
@@ -82,17 +88,25 @@ class AgentPolicy:
         """Go on with some rows; what a model remembers is (layers, B, n) each, as Stable-Baselines3 has it."""
         if self._memory is not None:
             self._memory = tuple(part[:, rows] for part in self._memory)
+        if self.recall is not None:
+            self.recall.keep(rows)
 
     def __call__(self, observations: dict[str, np.ndarray], task: Task, state: Any) -> Any:
         """Actions, as every ``Policy`` gives them."""
         if self._begins:
-            check_spaces(self.model.observation_space, task.observation_space)
+            shown = task.observation_space
+            shown = shown if self.recall is None else recalled_space(shown, self.recall.steps)
+            check_spaces(self.model.observation_space, shown)
+        if self.recall is not None:
+            observations = (self.recall.begin if self._begins else self.recall.add)(observations)
         rows = len(next(iter(observations.values())))
+        masks = {"action_masks": to_numpy(action_masks(task, state))} if takes_masks(self.model) else {}
         actions, self._memory = self.model.predict(
             observations,
             state=self._memory,
             episode_start=np.full(rows, self._begins),
             deterministic=self.deterministic,
+            **masks,
         )
         self._begins = False
         report = task.report if isinstance(task, Reports) else None

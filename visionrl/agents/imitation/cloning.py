@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
+from sb3_contrib.common.maskable.utils import get_action_masks
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnvWrapper, VecMonitor, VecTransposeImage
 from torch import Tensor
@@ -15,12 +16,13 @@ from torch.nn import functional as F
 
 from visionrl.agents.imitation.values import action_values, state_values
 from visionrl.agents.networks.frozen_features import CachedFeatures
-from visionrl.agents.networks.model_io import q_values_of
+from visionrl.agents.networks.model_io import q_values_of, takes_masks
 from visionrl.agents.sb3.replay import StateRenderer, bytes_of
 from visionrl.ops import to_numpy
 
 BATCH = 128
 REPEATS = 8  # how often each state is learnt from
+VF_COEF = 0.5  # where an algorithm has none: TRPO, whose critic learns apart
 TEMPERATURE = 0.2  # of values that are taken for logits; keeps them near the scale of rewards
 MEMORY_BYTES = 1_000_000_000
 KEEP_REWARDS = (CachedFeatures, VecMonitor, VecTransposeImage)  # wrappers
@@ -43,7 +45,8 @@ def clone(
     to 0; the model's optimizers stay as they are, and so do the critics of SAC and TD3.
 
     Args:
-        model: DQN, QRDQN, PPO, A2C, SAC, TD3 or alike, in an ``SB3VecEnv``; the episodes in it are left behind.
+        model: DQN, QRDQN, PPO, A2C, TRPO, MaskablePPO, SAC, TD3, TQC or alike, in an ``SB3VecEnv``; the episodes
+            in it are left behind.
         steps: states to learn from, all rows together.
         chance: share of actions by chance.
         rate: first learning rate; default the algorithm's.
@@ -128,12 +131,18 @@ def mixed_actions(
 ) -> np.ndarray:
     """(B, ...) actions: by chance in the second share of rows, of the rest the policy's in the first."""
     own, chance = (rng.random(len(wanted)) < share for share in shares)
-    acts = model.policy.predict(obs, deterministic=True)[0] if own.any() else wanted
+    acts = best_actions(model, obs) if own.any() else wanted
     actions = wanted.copy()
     actions[own] = acts[own]
     for row in np.flatnonzero(chance):
         actions[row] = model.action_space.sample()
     return actions
+
+
+def best_actions(model: Any, obs: Any) -> np.ndarray:
+    """(B, ...) the policy's best actions, of those that are allowed where it heeds masks."""
+    masks = {"action_masks": get_action_masks(model.get_env())} if takes_masks(model) else {}
+    return model.policy.predict(obs, deterministic=True, **masks)[0]
 
 
 def update(
@@ -207,7 +216,8 @@ def imitation_loss(model: Any, obs: dict[str, Tensor], answer: Tensor) -> Tensor
         act = F.mse_loss(distribution.mode(), wanted)
     else:
         act = -distribution.log_prob(wanted).mean()
-    return act + (model.vf_coef * F.mse_loss(critic_value(policy, obs), worth) if worth.shape[1] else 0)
+    weight = getattr(model, "vf_coef", VF_COEF)
+    return act + (weight * F.mse_loss(critic_value(policy, obs), worth) if worth.shape[1] else 0)
 
 
 def critic_value(policy: Any, obs: dict[str, Tensor]) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from visionrl.agents.networks.extractor import build_backbone, is_volume_space
 from visionrl.agents.networks.model_io import check_spaces
+from visionrl.agents.sb3.recall import recalled_steps
 
 
 class FeatureEncoder(nn.Module):
@@ -106,13 +107,17 @@ class CachedFeatures(VecEnvWrapper):
         encoder: the ``FeatureEncoder``. Keep its ``state_dict()`` unless its weights come from a file.
 
     Raises:
-        ValueError: the observation holds no image.
+        ValueError: the observation holds no image, or is a window of several.
     """
 
     def __init__(self, venv: VecEnv, backbone: str | nn.Module = "resnet18", **options: Any) -> None:
         space = venv.observation_space
         if not isinstance(space, spaces.Dict):
             raise ValueError(f"venv must have a Dict observation space, got {space}")
+        if recalled_steps(space) > 1:
+            raise ValueError(
+                "venv must show single observations, without recall, to have its features cached"
+            )
         if not isinstance(backbone, FeatureEncoder):
             backbone = FeatureEncoder(space, backbone, **options)
         self.encoder: FeatureEncoder = backbone

@@ -27,6 +27,12 @@ def action_scores(policy: Any, observations: Any) -> Any:
     return policy.get_distribution(observations).distribution.logits
 
 
+def takes_masks(model: Any) -> bool:
+    """Tell if a model chooses among allowed actions: its ``predict`` has ``action_masks``, as MaskablePPO's."""
+    policy = getattr(model, "policy", None)
+    return hasattr(getattr(policy, "action_dist", None), "apply_masking")
+
+
 def check_spaces(trained: Space, shown: Space) -> None:
     """Refuse observations that a model was not trained on.
 

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
+from sb3_contrib.tqc.policies import TQCPolicy
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.sac.policies import SACPolicy
 from torch import Tensor, nn
 
 from visionrl.agents.networks.frozen_features import OnImages
-from visionrl.agents.networks.model_io import q_values_of
+from visionrl.agents.networks.model_io import q_values_of, takes_masks
+from visionrl.agents.sb3.recall import recalled_steps
 from visionrl.rendering import replacing
 
 NEEDED = ("onnx", "onnxscript")
@@ -42,6 +44,14 @@ class Acting(nn.Module):
         self.encoder: Any = getattr(model, "encoder", None)
         if hasattr(self.policy, "lstm_actor"):
             raise ValueError("agent must have a policy without memory to be exported, got a recurrent one")
+        if takes_masks(model):
+            raise ValueError(
+                "agent must choose among all actions to be exported, got one that heeds action masks"
+            )
+        if (steps := recalled_steps(model.observation_space)) > 1:
+            raise ValueError(
+                f"agent must have a policy without memory to be exported, got one of {steps} observations"
+            )
         self.space = space = model.action_space
         low, high = (space.low, space.high) if isinstance(space, spaces.Box) else (np.zeros(1), np.ones(1))
         self.register_buffer("low", torch.as_tensor(low))
@@ -71,7 +81,7 @@ class Acting(nn.Module):
             features: Any = policy.extract_features(observations, policy.pi_features_extractor)
             found = policy.action_net(policy.mlp_extractor.forward_actor(features))
             return found.tanh() if policy.squash_output else found
-        if isinstance(policy, SACPolicy):
+        if isinstance(policy, SACPolicy | TQCPolicy):
             return policy.actor.get_action_dist_params(observations)[0].tanh()
         return policy.actor(observations)
 

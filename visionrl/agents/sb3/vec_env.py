@@ -13,6 +13,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage
 
+from visionrl.agents.sb3.recall import Recall, recalled_space
 from visionrl.core import TaskVectorEnv
 from visionrl.ops import is_torch, to_numpy
 
@@ -27,6 +28,7 @@ def make_vec_env(
     preset: str | None = None,
     backend: str = "numpy",
     device: str = "cpu",
+    recall: int = 1,
     **env_kwargs: Any,
 ) -> VecEnv:
     """A task's batched environment for Stable-Baselines3, in one call: an ``SB3VecEnv``.
@@ -42,11 +44,12 @@ def make_vec_env(
         backend: "numpy", or "torch": then observations are tensors on ``device``. The buffers of
             Stable-Baselines3 hold NumPy arrays, so beyond the CPU that needs buffers which take tensors.
         device: where the episodes and pixels live, for torch.
+        recall: T > 1 shows the last T observations, for ``SequenceExtractor``; see ``SB3VecEnv``.
         env_kwargs: constructor arguments of the task; ``max_episode_steps`` replaces the task's time limit.
     """
     kwargs = {**env_kwargs, "preset": preset, "backend": backend, "device": device}
     venv: Any = gym.make_vec(env_id, num_envs=n_envs, vectorization_mode="vector_entry_point", **kwargs)
-    env = SB3VecEnv(venv)
+    env = SB3VecEnv(venv, recall)
     if seed is not None:
         env.seed(seed)
         env.action_space.seed(seed)
@@ -63,23 +66,29 @@ class SB3VecEnv(VecEnv):
 
     Args:
         venv: the environment; it restarts rows in the step in which they end.
+        recall: T > 1 gives each observation a leading axis T, the last T observations of the running episode, the
+            newest last; zeros stand before the first, where "recalled", (T,) float32, is 0.
 
     Attributes:
         returns: (B,) float64, rewards of the running episodes so far.
         lengths: (B,) int64, steps of the running episodes so far.
         keeps: whether ``before`` is wanted.
         before: name -> (B, ...), the state in which the last actions were taken.
+        recall: the windows of what was seen, or None.
 
     Raises:
-        ValueError: the environment restarts its rows in another way.
+        ValueError: the environment restarts its rows in another way, or ``recall`` is < 1.
     """
 
-    def __init__(self, venv: TaskVectorEnv) -> None:
+    def __init__(self, venv: TaskVectorEnv, recall: int = 1) -> None:
         mode = venv.metadata.get("autoreset_mode")
         if mode != AutoresetMode.SAME_STEP:
             raise ValueError(f"venv must restart rows in the same step (SAME_STEP), got {mode}")
         self.venv = venv
-        super().__init__(venv.num_envs, venv.single_observation_space, venv.single_action_space)
+        self.recall = None if recall == 1 else Recall(recall)
+        space = venv.single_observation_space
+        space = space if self.recall is None else recalled_space(space, recall)
+        super().__init__(venv.num_envs, space, venv.single_action_space)
         self.returns = np.zeros(venv.num_envs)
         self.lengths = np.zeros(venv.num_envs, np.int64)
         self.started = time.time()
@@ -93,7 +102,7 @@ class SB3VecEnv(VecEnv):
         self._reset_seeds()
         self._reset_options()
         self.returns[:], self.lengths[:] = 0, 0
-        return obs
+        return obs if self.recall is None else self.recall.begin(obs)
 
     def step_async(self, actions: Any) -> None:
         """Take note of the actions, (B, ...)."""
@@ -111,7 +120,8 @@ class SB3VecEnv(VecEnv):
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         if dones.any():
             self._end(np.flatnonzero(dones), terminated, info, infos)
-        return obs, reward.astype(np.float32), dones, infos
+        seen = obs if self.recall is None else self.recall.add(obs, dones)
+        return seen, reward.astype(np.float32), dones, infos
 
     def state(self) -> dict[str, np.ndarray]:
         """The present state of all rows: name -> (B, ...), copied."""
@@ -122,11 +132,12 @@ class SB3VecEnv(VecEnv):
         seconds = round(time.time() - self.started, 6)
         last, first = split_info(info["final_info"], rows), split_info(info, rows)
         for row, final, fresh in zip(rows.tolist(), last, first, strict=True):
+            end = info["final_obs"][row]
             episode = {"r": round(float(self.returns[row]), 6), "l": int(self.lengths[row]), "t": seconds}
             infos[row] = {
                 **final,
                 "episode": episode,
-                "terminal_observation": info["final_obs"][row],
+                "terminal_observation": end if self.recall is None else self.recall.last(row, end),
                 "TimeLimit.truncated": not terminated[row],
             }
             self.reset_infos[row] = fresh

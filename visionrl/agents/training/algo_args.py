@@ -6,18 +6,24 @@ from collections.abc import Mapping
 from dataclasses import fields
 from inspect import signature
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import Ge, Gt, Interval, Le
 
+from visionrl.agents.training.algorithms import ENTROPY_TUNED, Algo
 from visionrl.agents.training.config import TrainConfig
 from visionrl.core import checked, did_you_mean
 
 # of ``algo_args``, those that shape the policy's networks, and the algorithms that have them
 POLICY_ARGS: Mapping[str, tuple[str, ...]] = {
-    "net_arch": ("dqn", "ddqn", "qrdqn", "ppo", "a2c", "sac", "td3"),
-    "n_quantiles": ("qrdqn",),
-    "log_std_init": ("ppo", "a2c", "sac"),
+    "net_arch": get_args(Algo),
+    "n_quantiles": ("qrdqn", "tqc"),
+    "n_critics": ("sac", "td3", "tqc"),
+    "log_std_init": ("ppo", "a2c", "sac", "trpo", "tqc", "recurrentppo"),
+    "lstm_hidden_size": ("recurrentppo",),
+    "n_lstm_layers": ("recurrentppo",),
+    "shared_lstm": ("recurrentppo",),
+    "enable_critic_lstm": ("recurrentppo",),
 }
 # arguments of the algorithms that a run decides itself
 DECIDED_BY_RUN = (
@@ -74,12 +80,26 @@ RULES: Mapping[str, Any] = {
     "target_policy_noise": NotNegative,
     "target_noise_clip": NotNegative,
     "target_entropy": float | Literal["auto"],
+    "top_quantiles_to_drop_per_net": Annotated[int, Ge(0)],
+    "cg_max_steps": Count,
+    "cg_damping": NotNegative,
+    "line_search_shrinking_factor": Annotated[float, Interval(gt=0, lt=1)],
+    "line_search_max_iter": Count,
+    "n_critic_updates": Count,
+    "sub_sampling_factor": Count,
     "demo_share": Annotated[float, Interval(gt=0, lt=1)],
     "margin": NotNegative,
     "net_arch": Widths,
     "n_quantiles": Annotated[int, Interval(ge=1, le=10_000)],
+    "n_critics": Annotated[int, Interval(ge=1, le=100)],
     "log_std_init": Annotated[float, Le(20)],
+    "lstm_hidden_size": Annotated[int, Interval(ge=1, le=65_536)],
+    "n_lstm_layers": Annotated[int, Interval(ge=1, le=16)],
+    "shared_lstm": bool,
+    "enable_critic_lstm": bool,
 }
+CLIPPED = ("ppo", "maskableppo", "recurrentppo")
+ACTOR_CRITICS = (*CLIPPED, "a2c", "trpo")
 LARGEST_NET = 2**28  # parameters between the layers of ``net_arch``
 
 
@@ -106,10 +126,12 @@ def check_algo_args(config: TrainConfig, algorithm: type) -> None:
             rule = f"algo_args must be arguments of {algorithm.__name__}, got {name!r}"
             raise ValueError(rule + (did_you_mean(name, known) or f"; it has {', '.join(sorted(known))}"))
         check_value(name, value, algo)
-    if algo == "ppo" and given.get("n_steps") == 1 and config.num_envs == 1:
-        raise ValueError("n_steps must be >= 2 for ppo where num_envs is 1, got 1")
-    if algo == "ppo" and given.get("batch_size") == 1:
-        raise ValueError("batch_size must be >= 2 for ppo, which normalizes advantages, got 1")
+    if algo in (*CLIPPED, "trpo") and given.get("n_steps") == 1 and config.num_envs == 1:
+        raise ValueError(f"n_steps must be >= 2 for {algo} where num_envs is 1, got 1")
+    if algo in CLIPPED and given.get("batch_size") == 1:
+        raise ValueError(f"batch_size must be >= 2 for {algo}, which normalizes advantages, got 1")
+    if given.get("shared_lstm") and given.get("enable_critic_lstm", True):
+        raise ValueError("shared_lstm must be false unless enable_critic_lstm is false, got true")
 
 
 def arguments_of(algorithm: type) -> set[str]:
@@ -135,7 +157,7 @@ def check_value(name: str, value: Any, algo: str) -> None:
     """
     if name == "learning_rate" and isinstance(value, str):
         start_of_schedule(value)
-    elif name == "ent_coef" and algo == "sac" and isinstance(value, str):
+    elif name == "ent_coef" and algo in ENTROPY_TUNED and isinstance(value, str):
         check_entropy(value)
     elif name == "net_arch" and isinstance(value, dict):
         check_branches(value, algo)
@@ -182,8 +204,8 @@ def check_branches(value: Mapping[str, Any], algo: str) -> None:
     Raises:
         ValueError: names the branch.
     """
-    branches = {"ppo": ("pi", "vf"), "a2c": ("pi", "vf"), "sac": ("pi", "qf"), "td3": ("pi", "qf")}.get(algo)
-    if not branches:
+    branches = ("pi", "vf") if algo in ACTOR_CRITICS else ("pi", "qf")
+    if algo not in (*ACTOR_CRITICS, "sac", "td3", "tqc"):
         raise ValueError(f"net_arch must be a list of widths for {algo}, got {value!r}")
     if wrong := sorted(set(value) - set(branches)):
         raise ValueError(f"net_arch must have branches {' and '.join(branches)} for {algo}, got {wrong[0]!r}")

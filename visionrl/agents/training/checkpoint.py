@@ -227,7 +227,10 @@ def _save_arrays(folder: Path, model: Any) -> None:
     episodes = {"returns": env.returns, "lengths": env.lengths, "starts": model._last_episode_starts}
     snapshot = {f"env.{key}": value for key, value in env.venv.snapshot().items()}
     seen: dict[str, Any] = {f"seen.{key}": to_numpy(value) for key, value in model._last_obs.items()}
-    np.savez(folder / "episodes.npz", **episodes, **snapshot, **seen)
+    memory: dict[str, Any] = {
+        f"memory.{number}": to_numpy(value) for number, value in enumerate(memory_of(model))
+    }
+    np.savez(folder / "episodes.npz", **episodes, **snapshot, **seen, **memory)
     buffer = getattr(model, "replay_buffer", None)
     if buffer is not None:
         for name, array in _arrays_of(buffer):
@@ -241,9 +244,19 @@ def _load_env(folder: Path, model: Any) -> None:
     with np.load(folder / "episodes.npz", allow_pickle=False) as saved:
         env.returns[:], env.lengths[:] = saved["returns"], saved["lengths"]
         model._last_episode_starts = saved["starts"]
+        for number, value in enumerate(memory_of(model)):
+            value.copy_(torch.as_tensor(saved[f"memory.{number}"]))
         snapshot = {key.removeprefix("env."): saved[key] for key in saved if key.startswith("env.")}
         model._last_obs = {key.removeprefix("seen."): saved[key] for key in saved if key.startswith("seen.")}
     env.venv.restore(snapshot)
+    if env.recall is not None:
+        env.recall.windows = dict(model._last_obs)
+
+
+def memory_of(model: Any) -> list[torch.Tensor]:
+    """What a recurrent model remembers of the running episodes, (layers, B, n) each; of others nothing."""
+    states = getattr(model, "_last_lstm_states", None)
+    return [] if states is None else [part for network in states for part in network]
 
 
 def _load_buffer(folder: Path, model: Any, place: dict[str, Any] | None) -> None:

@@ -12,14 +12,12 @@ from typing import Annotated, Any, Literal, get_args
 from annotated_types import Ge, Interval, MinLen
 
 from visionrl.agents.networks.device import check_device_name
+from visionrl.agents.training.algorithms import Algo, check_tools, drop_foreign, recall_of, table_of
 from visionrl.agents.training.pairs import ENGINE, TASK_FIELDS, check_env_args, format_args, parse_args
 from visionrl.core import checked, did_you_mean, entry_of
 from visionrl.core.arguments import check_arguments, hints_of
 from visionrl.core.registry import Entry
 
-Algo = Literal["dqn", "ddqn", "qrdqn", "ppo", "a2c", "sac", "td3"]
-EPSILON_GREEDY = ("dqn", "ddqn", "qrdqn")
-REPLAYING = (*EPSILON_GREEDY, "sac", "td3")
 OF_THE_TASK = ("preset", "train_preset", "train_episode_steps")  # what a recipe says of its task
 # fields that a recipe may decide: at its top, in the table of an algorithm, or in that of a preset
 DECIDED = (
@@ -65,8 +63,8 @@ class TrainConfig:
     """TOML file of hyper-parameters for what is not given, "none" for none; by default the task's own
     (visionrl/agents/recipes)."""
     algo: Algo | None = None
-    """Algorithm, by default the recipe's or dqn. sac and td3 are for continuous actions, dqn, ddqn and qrdqn for
-    discrete ones; ddqn is double DQN."""
+    """Algorithm, by default the recipe's or dqn. sac, td3 and tqc are for continuous actions, dqn, ddqn (double DQN),
+    qrdqn and maskableppo (which heeds action masks) for discrete ones; recurrentppo has an LSTM."""
     backbone: str | None = None
     """Name of the network that reads the images, by default the recipe's or "small"."""
     pretrained: bool = False
@@ -79,6 +77,11 @@ class TrainConfig:
     """Put a spatial transformer in front of the backbone."""
     attention: Literal["none", "soft", "self", "multihead", "hard"] = "none"
     """Attention that pools the backbone's map instead of the backbone's own pooling."""
+    memory: Literal["none", "rnn", "lstm", "gru", "attention"] = "none"
+    """Memory of the policy: a recurrent layer, or attention, over the last observations, see recall; of recurrentppo
+    the layer that it carries along, by default an LSTM."""
+    recall: Annotated[int, Interval(ge=2, le=64)] | None = None
+    """Observations that a policy with memory reads at a time; 4 by default."""
     features_dim: Annotated[int, Interval(ge=1, le=65_536)] | None = None
     """Length of the vector of features that the policy gets, by default the recipe's or 256."""
     fusion: Literal["concat", "film"] | None = None
@@ -173,6 +176,8 @@ class TrainConfig:
         used = [name.removesuffix("_steps") for name in switches if getattr(run, name)]
         if self.attention != "none":
             used.append(self.attention)
+        if run.memory != "none":
+            used.append(f"{run.memory}{run.recall or ''}")
         preset = [run.preset] if run.preset else []
         names = [task, *preset, str(run.algo), str(run.backbone), *used, f"s{self.seed}"]
         return Path(self.out) / (self.name or "-".join(names))
@@ -219,38 +224,13 @@ class TrainConfig:
         return TrainConfig(**plain)  # checks every value
 
 
-def check_tools(config: TrainConfig) -> None:
-    """Refuse training tools that do not fit the algorithm, the backbone, or each other.
-
-    Raises:
-        ValueError: names the field, the rule and the value.
-    """
-    algo = config.algo
-    if config.timesteps == 0 and config.clone_steps == 0:
-        raise ValueError("timesteps must be >= 1 without clone_steps, got 0")
-    if config.guided and algo not in (None, *EPSILON_GREEDY):
-        rule = f"guided must be off for {algo}, which explores by its own policy"
-        raise ValueError(f"{rule}; it is for {', '.join(EPSILON_GREEDY)}: choose by algo")
-    if config.demo_steps and algo not in (None, "dqn", "ddqn"):
-        raise ValueError(f"demo_steps must be 0 for {algo}, got {config.demo_steps}; it is for dqn")
-    if config.rerender and config.cache:
-        raise ValueError("rerender must be off with cache, whose features no state gives back")
-    if config.rerender and algo not in (None, *REPLAYING) and config.clone_steps == 0:
-        raise ValueError(f"rerender must be off for {algo} without clone_steps: nothing is replayed")
-    if config.cache and not config.frozen:
-        raise ValueError("cache must be off where the backbone learns; add --frozen")
-    if config.cache and config.scorer_steps:
-        raise ValueError("cache must be off with scorer_steps, whose network needs the images")
-    if config.cache and (config.stn or config.attention != "none"):
-        raise ValueError("cache must be off with stn and attention, which need the images or their maps")
-
-
 def load_recipe(env_id: str, recipe: str | None = None) -> dict[str, Any]:
     """The tables of a recipe; empty where there is none.
 
     A recipe is a TOML file of hyper-parameters. At its top are ``algo``, the default ``preset`` and fields of
     ``TrainConfig`` for every algorithm (those in ``DECIDED``). The table of an algorithm, ``[dqn]``, has such fields,
-    a ``preset``, and arguments of the algorithm; double DQN has the table of DQN. ``[dqn.cloned]`` replaces what that
+    a ``preset``, and arguments of the algorithm; an algorithm without a table has that of its relative, see
+    ``table_of``. ``[dqn.cloned]`` replaces what that
     table says where a run begins with cloning, ``[presets.NAME]`` where that preset is used. ``train_preset`` names a
     preset whose arguments hold in training too, ``train_episode_steps`` is the time limit of an episode there.
 
@@ -326,7 +306,7 @@ def resolve(config: TrainConfig) -> TrainConfig:
     tables = load_recipe(config.env, config.recipe)
     algo = config.algo or tables.get("algo", ALGO)
     table = {key: tables[key] for key in ("preset", *DECIDED) if key in tables}
-    table |= tables.get("dqn" if algo == "ddqn" else algo, {})
+    table = drop_foreign(algo, tables, {**table, **table_of(algo, tables)})
     after, usual = table.pop("cloned", {}), table.pop("preset", None)
     preset = config.preset or usual
     train = training_arguments(tables, config.env)
@@ -336,10 +316,14 @@ def resolve(config: TrainConfig) -> TrainConfig:
     table |= tables.get("presets", {}).get(preset, {})
     if config.clone_steps or (config.clone_steps is None and table.get("clone_steps")):
         table |= after
+    table = drop_foreign(algo, tables, table)
     run = {key: table.pop(key) for key in DECIDED if key in table}
     decided = {**dict.fromkeys(DECIDED), **DEFAULTS, **run}
     given = {key: value for key in DECIDED if (value := getattr(config, key)) is not None}
     chosen = {**decided, **given}
+    if config.memory != "none":
+        chosen["recall"] = config.recall or recall_of(algo)
+        chosen["communication"] = config.communication
     choose_steps(config, chosen, decided["timesteps"])
     return replace(
         config,

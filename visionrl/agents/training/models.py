@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from gymnasium import spaces
-from sb3_contrib import QRDQN
+from sb3_contrib import QRDQN, TQC, TRPO, MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import LinearSchedule, set_random_seed
@@ -19,16 +19,13 @@ from visionrl.agents.networks.device import check_device
 from visionrl.agents.networks.extractor import VisionExtractor
 from visionrl.agents.networks.frozen_features import CachedFeatures, FeatureEncoder, FeatureHead
 from visionrl.agents.networks.team import TeamPolicy
+from visionrl.agents.policies.recurrent import RecurrentPolicy
+from visionrl.agents.policies.sequence import SequenceExtractor
 from visionrl.agents.sb3.replay import StateRenderer, StateReplayBuffer, bytes_of
 from visionrl.agents.sb3.vec_env import make_vec_env
 from visionrl.agents.training.algo_args import POLICY_ARGS, check_algo_args, start_of_schedule
-from visionrl.agents.training.config import (
-    ALGO,
-    BACKBONE,
-    EPSILON_GREEDY,
-    REPLAYING,
-    TrainConfig,
-)
+from visionrl.agents.training.algorithms import EPSILON_GREEDY, REPLAYING
+from visionrl.agents.training.config import ALGO, BACKBONE, TrainConfig
 from visionrl.agents.training.curriculum import check_eased
 from visionrl.agents.training.pairs import format_args
 from visionrl.agents.training.run_files import folder_of, read_config
@@ -45,6 +42,10 @@ ALGORITHMS: Mapping[str, type[BaseAlgorithm]] = {
     "a2c": A2C,
     "sac": SAC,
     "td3": TD3,
+    "trpo": TRPO,
+    "tqc": TQC,
+    "maskableppo": MaskablePPO,
+    "recurrentppo": RecurrentPPO,
 }
 DISCRETE = (spaces.Discrete,)
 ANY = (spaces.Discrete, spaces.MultiDiscrete, spaces.Box)
@@ -56,6 +57,10 @@ FITS: Mapping[str, tuple[type[spaces.Space], ...]] = {
     "a2c": ANY,
     "sac": (spaces.Box,),
     "td3": (spaces.Box,),
+    "trpo": ANY,
+    "tqc": (spaces.Box,),
+    "maskableppo": (spaces.Discrete, spaces.MultiDiscrete),
+    "recurrentppo": ANY,
 }
 REPLAY_BYTES = 1_000_000_000
 
@@ -96,7 +101,8 @@ def make_training_env(config: TrainConfig) -> VecEnv:
     Raises:
         ValueError: the task does not fit the algorithm or a training tool.
     """
-    env = make_vec_env(config.env, config.num_envs or 1, split="train", **config.train_kwargs)
+    recall = config.recall or 1
+    env = make_vec_env(config.env, config.num_envs or 1, split="train", recall=recall, **config.train_kwargs)
     check_actions(config.algo or ALGO, env.action_space)
     task = env.get_attr("task")[0]
     if config.curriculum:
@@ -123,7 +129,7 @@ def build_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
     if again:
         kwargs["replay_buffer_class"] = StateReplayBuffer
     model = algorithm_of(config)(
-        policy_of(policy_kwargs),
+        policy_of(config, policy_kwargs),
         env,
         policy_kwargs=policy_kwargs,
         seed=config.seed,
@@ -152,8 +158,10 @@ def algorithm_of(config: TrainConfig) -> Any:
     return guided(algorithm) if config.guided else algorithm
 
 
-def policy_of(policy_kwargs: dict[str, Any]) -> Any:
+def policy_of(config: TrainConfig, policy_kwargs: dict[str, Any]) -> Any:
     """The class of a policy: a ``TeamPolicy`` where agents are told how to communicate."""
+    if config.algo == "recurrentppo":
+        return RecurrentPolicy
     return TeamPolicy if "communication" in policy_kwargs else "MultiInputPolicy"
 
 
@@ -165,10 +173,16 @@ def model_kwargs(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     if config.clone_steps and config.algo in EPSILON_GREEDY:
         kwargs.setdefault("exploration_initial_eps", kwargs.get("exploration_final_eps", 0.05))
     policy = {name: kwargs.pop(name) for name in POLICY_ARGS if name in kwargs}
-    policy["features_extractor_class"] = FeatureHead if config.cache else VisionExtractor
+    remembers = config.recall is not None
+    sees = SequenceExtractor if remembers else VisionExtractor
+    policy["features_extractor_class"] = FeatureHead if config.cache else sees
     if config.communication:
         policy["communication"] = config.communication
     trunk = {} if config.cache else {**extractor_kwargs(config), **fields_given(config, "fusion")}
+    if config.algo == "recurrentppo":
+        policy["cell"] = "lstm" if config.memory == "none" else config.memory
+    if remembers:
+        trunk |= {"kind": config.memory, "recall": config.recall}
     return kwargs, {**policy, "features_extractor_kwargs": {**fields_given(config, "features_dim"), **trunk}}
 
 

@@ -235,9 +235,10 @@ def inherit(config: TrainConfig, earlier: TrainConfig) -> TrainConfig:
     Raises:
         ValueError: something given is not; ``timesteps`` alone may grow.
     """
+    recall = () if config.memory == "none" else ("recall",)
     sizes = {
         name: x if (x := getattr(config, name)) is not None else getattr(earlier, name)
-        for name in ("algo", "preset", *DECIDED)
+        for name in ("algo", "preset", *DECIDED, *recall)
     }
     if sizes["preset"] == "none":
         sizes["preset"] = None

@@ -16,10 +16,10 @@ from visionrl.agents.networks.frozen_features import OnImages, on_images
 from visionrl.agents.networks.loading import load_state, no_larger_than, read_state
 from visionrl.agents.shipped import CARD, HOME
 from visionrl.agents.training.algo_args import check_algo_args
+from visionrl.agents.training.algorithms import ENTROPY_TUNED, REPLAYING
 from visionrl.agents.training.card import NO_LIMITS, card
 from visionrl.agents.training.config import TrainConfig
 from visionrl.agents.training.models import (
-    REPLAYING,
     algorithm_of,
     check_actions,
     check_backbone,
@@ -123,10 +123,10 @@ def empty_model(
     """
     kwargs, policy_kwargs = model_kwargs(config)
     kwargs["buffer_size" if config.algo in REPLAYING else "n_steps"] = 1  # nothing is stored
-    if config.algo == "sac":
+    if config.algo in ENTROPY_TUNED:
         kwargs.setdefault("target_entropy", 0.0)  # "auto" would ask the environment
     model = algorithm_of(config)(
-        policy_of(policy_kwargs), None, device=config.device, _init_setup_model=False
+        policy_of(config, policy_kwargs), None, device=config.device, _init_setup_model=False
     )
     model.__dict__.update(kwargs, policy_kwargs=policy_kwargs, seed=None, n_envs=1)
     model.observation_space, model.action_space = observations, actions

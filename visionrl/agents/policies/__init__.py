@@ -1,0 +1,1 @@
+"""Policies that remember what they saw."""

@@ -1,0 +1,118 @@
+"""The algorithms of the trainer by name: their groups, their tables in a recipe, and the tools that fit them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from visionrl.agents.training.config import TrainConfig
+
+Algo = Literal[
+    "dqn", "ddqn", "qrdqn", "ppo", "a2c", "sac", "td3", "trpo", "tqc", "maskableppo", "recurrentppo"
+]
+EPSILON_GREEDY = ("dqn", "ddqn", "qrdqn")
+ENTROPY_TUNED = ("sac", "tqc")  # whose coefficient of the entropy can be learnt
+REPLAYING = (*EPSILON_GREEDY, *ENTROPY_TUNED, "td3")
+RECALL = 4
+RELATIVES: Mapping[str, str] = {
+    "ddqn": "dqn",
+    "trpo": "ppo",
+    "maskableppo": "ppo",
+    "recurrentppo": "ppo",
+    "tqc": "sac",
+}
+# what a relative's table may say and an algorithm does not have, or means otherwise
+NOT_INHERITED: Mapping[str, tuple[str, ...]] = {
+    "trpo": (
+        "clip_range",
+        "clip_range_vf",
+        "n_epochs",
+        "ent_coef",
+        "vf_coef",
+        "max_grad_norm",
+        "target_kl",
+        "learning_rate",
+    ),
+    "maskableppo": ("use_sde", "sde_sample_freq", "log_std_init", "communication"),
+    "recurrentppo": ("communication", "clone_steps", "clone_rate", "cloned"),
+}
+
+
+def table_of(algo: str, tables: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The table of an algorithm in a recipe, or that of its relative.
+
+    Double DQN has the table of DQN; TRPO, MaskablePPO and RecurrentPPO have that of PPO, TQC that of SAC.
+    """
+    return tables[algo] if algo in tables else tables.get(RELATIVES.get(algo, algo), {})
+
+
+def drop_foreign(algo: str, tables: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
+    """What an algorithm without a table of its own has of a relative's: without what it does not have.
+
+    The learning rate of PPO is not TRPO's, which is that of its critic alone.
+    """
+    foreign = () if algo in tables else NOT_INHERITED.get(algo, ())
+    return {key: value for key, value in table.items() if key not in foreign}
+
+
+def recall_of(algo: str) -> int | None:
+    """Observations that a policy with memory reads by default; None for an algorithm that carries a state along."""
+    return None if algo == "recurrentppo" else RECALL
+
+
+def check_memory(config: TrainConfig) -> None:
+    """Refuse a memory that does not fit the algorithm or another tool.
+
+    Raises:
+        ValueError: names the field, the rule and the value.
+    """
+    if config.memory == "none":
+        if config.recall is not None:
+            raise ValueError(f"recall must be left out without memory, got {config.recall}")
+        return
+    if config.algo == "recurrentppo":
+        if config.memory == "attention":
+            raise ValueError("memory must be lstm, gru or rnn for recurrentppo, got 'attention'")
+        if config.recall is not None:
+            rule = "recall must be left out for recurrentppo, which carries its memory along"
+            raise ValueError(f"{rule}, got {config.recall}")
+    if config.algo == "trpo" and config.memory != "attention" and config.device != "cpu":
+        rule = "memory must be attention for trpo unless device is cpu: recurrent layers lack a second derivative"
+        raise ValueError(f"{rule} on a GPU, got {config.memory!r}")
+    for name in ("cache", "rerender", "scorer_steps", "communication"):
+        if value := getattr(config, name):
+            rule = f"memory must be none with {name}, which is about single observations"
+            raise ValueError(f"{rule}, got {config.memory!r} and {value}")
+
+
+def check_tools(config: TrainConfig) -> None:
+    """Refuse training tools that do not fit the algorithm, the backbone, or each other.
+
+    Raises:
+        ValueError: names the field, the rule and the value.
+    """
+    check_memory(config)
+    algo = config.algo
+    if config.timesteps == 0 and config.clone_steps == 0:
+        raise ValueError("timesteps must be >= 1 without clone_steps, got 0")
+    if config.guided and algo not in (None, *EPSILON_GREEDY):
+        rule = f"guided must be off for {algo}, which explores by its own policy"
+        raise ValueError(f"{rule}; it is for {', '.join(EPSILON_GREEDY)}: choose by algo")
+    if config.demo_steps and algo not in (None, "dqn", "ddqn"):
+        raise ValueError(f"demo_steps must be 0 for {algo}, got {config.demo_steps}; it is for dqn")
+    for name in ("clone_steps", "scorer_steps"):
+        if (steps := getattr(config, name)) and algo == "recurrentppo":
+            raise ValueError(f"{name} must be 0 for recurrentppo, whose policy reads sequences, got {steps}")
+    if config.communication and algo in ("maskableppo", "recurrentppo"):
+        raise ValueError(f"communication must be left out for {algo}; it is for ppo, a2c and trpo")
+    if config.rerender and config.cache:
+        raise ValueError("rerender must be off with cache, whose features no state gives back")
+    if config.rerender and algo not in (None, *REPLAYING) and config.clone_steps == 0:
+        raise ValueError(f"rerender must be off for {algo} without clone_steps: nothing is replayed")
+    if config.cache and not config.frozen:
+        raise ValueError("cache must be off where the backbone learns; add --frozen")
+    if config.cache and config.scorer_steps:
+        raise ValueError("cache must be off with scorer_steps, whose network needs the images")
+    if config.cache and (config.stn or config.attention != "none"):
+        raise ValueError("cache must be off with stn and attention, which need the images or their maps")
