@@ -46,9 +46,14 @@ def refuse_soft_edges(labels: np.ndarray, file: Path) -> None:
     """
     from scipy.ndimage import maximum_filter, minimum_filter
 
-    values = np.unique(labels[labels > 0])
+    if not labels.size or labels.max() > VOID or labels.min() < 0:
+        return
+    labels = labels.astype(np.uint8)
+    seen = np.zeros(VOID + 1, bool)
+    seen[labels] = True
+    values = np.flatnonzero(seen[1:]) + 1
     scaled = len(values) > 0 and SCALED <= values[-1] <= VOID and (labels.ndim == 2 or values[-1] == VOID)
-    if len(values) < (2 if scaled else MANY) or values[-1] > VOID or not (scaled or labels.ndim == 2):
+    if len(values) < (2 if scaled else MANY) or not (scaled or labels.ndim == 2):
         return
     low, high = minimum_filter(labels, 3), maximum_filter(labels, 3)
     solid = np.intersect1d(values, labels[low == high])
