@@ -272,7 +272,7 @@ def classical(env: str, name: str, data: str | None = None) -> Agent:
     entry = entry_of(env)
     methods = {plain(known): (known, row) for known, row in BASELINES.get(entry.id, {}).items()}
     if plain(name) not in methods:
-        known = ", ".join(known for known, _ in methods.values())
+        known = "; ".join(known for known, _ in methods.values())
         raise ValueError(
             f"agent must be a run's folder or one of {known}, got {name!r}{did_you_mean(plain(name), methods)}"
         )
