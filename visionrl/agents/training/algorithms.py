@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    from visionrl.agents.training.config import TrainConfig
+from typing import Any, Literal
 
 Algo = Literal[
     "dqn", "ddqn", "qrdqn", "ppo", "a2c", "sac", "td3", "trpo", "tqc", "maskableppo", "recurrentppo"
@@ -48,7 +45,7 @@ def table_of(algo: str, tables: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def drop_foreign(algo: str, tables: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
-    """What an algorithm without a table of its own has of a relative's: without what it does not have.
+    """Take from a relative's table what an algorithm without one of its own understands.
 
     The learning rate of PPO is not TRPO's, which is that of its critic alone.
     """
@@ -61,7 +58,7 @@ def recall_of(algo: str) -> int | None:
     return None if algo == "recurrentppo" else RECALL
 
 
-def check_memory(config: TrainConfig) -> None:
+def check_memory(config: Any) -> None:
     """Refuse a memory that does not fit the algorithm or another tool.
 
     Raises:
@@ -86,7 +83,7 @@ def check_memory(config: TrainConfig) -> None:
             raise ValueError(f"{rule}, got {config.memory!r} and {value}")
 
 
-def check_tools(config: TrainConfig) -> None:
+def check_tools(config: Any) -> None:
     """Refuse training tools that do not fit the algorithm, the backbone, or each other.
 
     Raises:

@@ -254,7 +254,7 @@ def _load_env(folder: Path, model: Any) -> None:
 
 
 def memory_of(model: Any) -> list[torch.Tensor]:
-    """What a recurrent model remembers of the running episodes, (layers, B, n) each; of others nothing."""
+    """Memory of a recurrent model in the running episodes, (layers, B, n) each; of others nothing."""
     states = getattr(model, "_last_lstm_states", None)
     return [] if states is None else [part for network in states for part in network]
 
