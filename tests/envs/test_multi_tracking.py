@@ -347,7 +347,7 @@ BAD_MOT = {
     r"gt.txt, line 2: the frame must be a whole number from 1 to 4, got 5": {"gt": [GT[0], "5,7,1,1,2,2"]},
     r"gt.txt, line 1: the frame must be a whole number from 1 to 4, got 1.5": {"gt": ["1.5,7,1,1,2,2"]},
     r"gt.txt, line 1: width and height must be > 0, got 0 and 2": {"gt": ["1,7,1,1,0,2"]},
-    r"gt.txt, line 2: identities must be whole, >= 0 and once in a frame, got 7 in 1": {"gt": [GT[0], GT[0]]},
+    r"gt.txt, line 2: identities must be whole and once in a frame, got 7 in 1": {"gt": [GT[0], GT[0]]},
     r"det.txt, line 1: width and height must be > 0": {"gt": GT, "det": ["1,-1,1,1,2,-2,1"]},
     r"img1 must hold as many frames as seqinfo.ini says, 9, got 4": {
         "gt": GT,

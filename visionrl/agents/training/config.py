@@ -193,7 +193,7 @@ class TrainConfig:
             "split_file": self.split_file,
             "split_ratios": self.split_ratios,
         }
-        return {**{k: x for k, x in given.items() if x not in (None, ())}, **parse_args(self.env_args)}
+        return {**{k: x for k, x in given.items() if x not in (None, (), False)}, **parse_args(self.env_args)}
 
     @property
     def train_kwargs(self) -> dict[str, Any]:
