@@ -232,7 +232,7 @@ def test_wrong_arguments_are_one_line(
 def test_wrong_paths_and_names(video: Path, tmp_path: Path) -> None:
     box, out = (20, 30, 24, 24), tmp_path / "out"
     with pytest.raises(
-        ValueError, match=r"agent must be a run's folder or one of constant box, .*got 'nobody'"
+        ValueError, match=r"agent must be a run's folder or one of constant box; .*got 'nobody'"
     ):
         agent_named("nobody", TRACKING)
     with pytest.raises(ValueError, match=r"files must exist, got '.*none\.mp4'"):

@@ -213,7 +213,11 @@ def test_ctrl_c_leaves_whole_files(runs: Any, tmp_path: Path) -> None:
     folder.mkdir()
     for number in range(400):
         Image.fromarray(np.roll(GREY, number)).save(folder / f"{number:03}.png")
-    command = [sys.executable, "-m", "visionrl", "predict", runs[IMAGES], str(folder), "--out", str(out)]
+    heed = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # ignored in the background
+    )
+    command = [sys.executable, "-c", f"{heed}; from visionrl.cli.main import main; main()"]
+    command += ["predict", runs[IMAGES], str(folder), "--out", str(out)]
     paths = os.pathsep.join([str(Path(visionrl.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen(
         [*command, "--device", "cpu"],

@@ -474,7 +474,7 @@ BAD_YAML = {
     "data.yaml must be valid YAML: .* line 1": "names: [cat",
     "data.yaml must be a mapping with names": "- cat",
     r"data.yaml: names must be a list, or 0: NAME, 1: NAME, ..., got 'cat'": "names: cat",
-    r"data.yaml: names must be a list, .* got \{0: 'cat', 2: 'dog'\}": "names: {0: cat, 2: dog}",
+    r"data.yaml: names must be a list, .* got \{'0': 'cat', '2': 'dog'\}": "names: {0: cat, 2: dog}",
     r"data.yaml: names must be a list, .* got \['cat', 'cat'\]": "names: [cat, cat]",
     r"data.yaml: the pictures of 'val' must be there, looked in .*/nowhere": "names: [a, b]\nval: nowhere",
     r"data.yaml: train, val and test must be paths, got \[5\]": "names: [a, b]\ntrain: [5]",
