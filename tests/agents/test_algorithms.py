@@ -53,6 +53,7 @@ def weights(run: Path) -> list[torch.Tensor]:
     return [*tensors["policy"].values(), *torch.load(run / "policy.pt", weights_only=True).values()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algo", RUNS)
 def test_a_stopped_run_goes_on_exactly_and_its_agent_loads(
     algo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -62,6 +62,7 @@ def error(model: Any) -> float:
     return float(np.sqrt(np.mean(np.square(gaps))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algo", ["dqn", "ddqn", "qrdqn", "ppo", "a2c"])
 def test_numbered_actions(algo: str) -> None:
     """Where what is sought is always the same, the position says roughly what to do."""

@@ -96,6 +96,7 @@ def note(run: Path, model: DQN) -> int:
     return load_checkpoint(found, model)[1]["note"]
 
 
+@pytest.mark.slow
 @needs_fork
 @pytest.mark.parametrize("before", ["nothing", "an earlier step", "the same step"])
 def test_a_kill_at_any_file_operation_leaves_a_whole_checkpoint(

@@ -93,6 +93,7 @@ def test_what_was_before_the_episode_does_not_count_and_what_was_in_it_does(kind
     assert all(p.grad is not None for p in net.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("algorithm", "kind", "args"),
     [
@@ -196,6 +197,7 @@ def tiny(algo: str, out: Path, **changes: Any) -> TrainConfig:
     return TrainConfig(algo=algo, **given)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("algo", "tools"),
     [

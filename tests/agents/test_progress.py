@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from io import StringIO
 
+import pytest
 from rich.console import Console
 
 from visionrl.agents.evaluation.compare import compare
 from visionrl.agents.evaluation.progress import doing
 
 
+@pytest.mark.slow
 def test_without_a_terminal_every_row_is_a_line() -> None:
     written = StringIO()
     task = {"window": 16, "scales": [1], "step_sizes": [8], "max_episode_steps": 3}

@@ -50,6 +50,7 @@ def both(env_id: str, steps: int = 40, **kwargs: Any) -> tuple[DictReplayBuffer,
     return plain, states
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env_id", sorted(TASKS))
 def test_batches_are_the_same_for_every_task(env_id: str) -> None:
     """Each drawn step, bit by bit, also those that end an episode and those after the buffer began anew."""

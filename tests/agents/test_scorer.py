@@ -52,6 +52,7 @@ def test_what_it_says_goes_with_the_overlap(tmp_path: Path) -> None:
     assert all(map(torch.equal, again.state_dict().values(), scorer.state_dict().values()))
 
 
+@pytest.mark.slow
 def test_it_is_a_row_of_the_run_and_of_a_later_evaluation(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -67,6 +68,7 @@ def test_it_is_a_row_of_the_run_and_of_a_later_evaluation(
     assert "DQN, scored" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_stopped_while_it_learns_the_run_begins_there_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,6 +42,7 @@ def test_the_one_for_the_chest_is_as_good_as_stated() -> None:
     assert found["is_success"].mean() > 0.95
 
 
+@pytest.mark.slow
 def test_the_one_for_the_chest_finds_its_structures_in_a_finer_scan_in_hounsfield_units() -> None:
     """A CT of 1.33 mm, as hospitals have them, with the tone of a reader of files: 4.5 mm on average, 81 without its
     spacing.
@@ -56,6 +57,7 @@ def test_the_one_for_the_chest_finds_its_structures_in_a_finer_scan_in_hounsfiel
     assert np.mean([*errors.values()]) < 6, errors
 
 
+@pytest.mark.slow
 def test_a_run_is_shipped_and_loaded(tmp_path: Path) -> None:
     args: dict[str, Any] = {"env_args": ("window=24", "scales=[2]", "step_sizes=[4]", "max_episode_steps=10")}
     sizes: dict[str, Any] = {"num_envs": 2, "eval_episodes": 2, "test_episodes": 2, "eval_every": 32}

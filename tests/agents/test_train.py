@@ -392,6 +392,7 @@ def test_what_costs_too_much_is_not_tried_in_cloning() -> None:
     assert resolve(TrainConfig(env="Registration2D3D-v0", preset="none")).clone_action_values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env_id", sorted(TASKS))
 def test_every_recipe_builds(env_id: str) -> None:
     """With every algorithm that its actions fit, and with the file's own choice."""

@@ -93,6 +93,7 @@ def test_parameters_are_the_published_ones(name):
     assert f"{PARAMETERS[name]:,} parameters" in _BUILDERS[name].__doc__
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STAGES)
 def test_stages_have_the_published_shapes(name):
     model = on_meta(name)

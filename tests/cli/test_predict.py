@@ -208,6 +208,7 @@ def test_a_scan_has_slicers_files(runs: Any, tmp_path: Path) -> None:
     assert line["written"] == ["ct.csv", "ct.fcsv", "ct.mrk.json", "ct.png"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_whole_files(runs: Any, tmp_path: Path) -> None:
     folder, out = tmp_path / "many", tmp_path / "out"
     folder.mkdir()

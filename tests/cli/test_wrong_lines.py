@@ -111,6 +111,7 @@ def test_right_arguments_of_every_algorithm_pass():
         check_algo_args(config, models.ALGORITHMS[algo])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", PROCESSES)
 def test_a_process_ends_so_too(line, home):
     env = {**os.environ, "COLUMNS": "80"}

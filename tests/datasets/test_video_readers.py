@@ -278,6 +278,7 @@ def test_the_task_runs_on_frames_that_do_not_fit_into_memory(tmp_path, monkeypat
     np.testing.assert_array_equal(*runs)
 
 
+@pytest.mark.slow
 def test_real_davis_sequences_are_read(shared_data):
     videos = load(f"davis:{shared_data / 'tracking' / 'davis'}", kind=VideoSample, split="all")
     found = {video.name: (len(video.frames), video.frames[0].shape) for video in videos}

@@ -29,6 +29,7 @@ def first_task(tmp_path, monkeypatch):
     del TASKS["visionrl/CenterCoin-v0"], gym.registry["visionrl/CenterCoin-v0"], sys.modules["center_coin"]
 
 
+@pytest.mark.slow
 def test_the_first_task_keeps_to_the_rules(first_task):
     exec(blocks("first-task.md")[1], {})
     for name, rule in CHECKS.items():

@@ -351,6 +351,7 @@ def test_a_wrong_argument_is_named(arguments, message):
         make_task(DETECTION, **{"data": DATA, **arguments})
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(
     st.integers(0, 2**31),

@@ -220,6 +220,7 @@ def test_moved_by_is_the_derivative_of_the_motion(kind, axes):
     np.testing.assert_allclose(moved_by(kind, places)[0] @ numbers[0], moved, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axes", [2, 3])
 @pytest.mark.parametrize("other", ["a", "b"])
 def test_numpy_and_torch_propose_the_same(axes, other):

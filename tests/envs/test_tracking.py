@@ -288,6 +288,7 @@ def test_the_reward_of_a_frame_is_the_verdict_on_its_box():
     assert earned == [0, 1, *[0] * 6, -1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["seeds", "rows_replay_single", "array_api", "expert"])
 @pytest.mark.parametrize("kwargs", [{"preset": "chen2018"}, {"preset": "ren2018"}], ids=str)
 def test_the_other_controls_keep_to_the_rules(rule, kwargs):
