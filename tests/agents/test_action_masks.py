@@ -10,6 +10,7 @@ from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_suppo
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from visionrl.agents.imitation.cloning import mixed_actions
 from visionrl.agents.sb3.vec_env import make_vec_env
 from visionrl.core import TaskVectorEnv
 from visionrl.datasets import ImageSample
@@ -99,3 +100,14 @@ def test_maskable_ppo_trains_and_never_chooses_a_masked_action(tiny):
         actions, _ = model.predict(obs, action_masks=masks)
         assert masks[np.arange(2), actions].all()
         obs = env.step(actions)[0]
+
+
+def test_chance_in_cloning_heeds_the_masks_of_a_policy_that_does(tiny):
+    env = make_vec_env(DETECTION, 4, seed=0, **tiny)
+    env.reset()
+    model = MaskablePPO("MultiInputPolicy", env, n_steps=8, batch_size=8, device="cpu")
+    masks, rng = get_action_masks(model.get_env()), np.random.default_rng(0)
+    wanted = np.zeros(4, np.int64)
+    drawn = [mixed_actions(model, None, wanted, (0.0, 1.0), rng) for _ in range(50)]
+    assert not masks[:, -1].any() and np.unique(drawn).size > 3
+    assert all(masks[np.arange(4), actions].all() for actions in drawn)

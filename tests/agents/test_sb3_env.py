@@ -186,3 +186,18 @@ def test_the_plain_policy_of_stable_baselines3_takes_the_default_window() -> Non
         "MultiInputPolicy", visionrl.make_vec_env(LANDMARK, 4), n_steps=8, batch_size=16, device="cpu"
     )
     assert model.learn(32).num_timesteps == 32
+
+
+def test_without_labels_there_are_no_rewards_no_metrics_and_no_expert() -> None:
+    args = {"target": ["heart"], "labelled": False, "max_episode_steps": 3, "window": 16}
+    env = make_vec_env("visionrl/LandmarkLocalization-v0", 2, seed=0, **args)
+    env.reset()
+    for _ in range(3):
+        _, reward, done, infos = env.step(np.zeros(2, int))
+        assert not reward.any()
+    assert done.all() and set(infos[0]) == {"episode", "terminal_observation", "TimeLimit.truncated"}
+    single = gym.make("visionrl/LandmarkLocalization-v0", **args)
+    single.reset(seed=0)
+    assert single.step(0)[1] == 0.0 and single.step(0)[4] == {}
+    with pytest.raises(ValueError, match="expert needs samples with labels"):
+        env.get_attr("task")[0].expert(None)

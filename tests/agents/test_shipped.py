@@ -148,3 +148,5 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     args = ["evaluate", "landmarks3d-chest", "--split", "val", "--episodes", "2", "--out", "found"]
     subprocess.run([sys.executable, "-m", "visionrl", *args], check=True, cwd=tmp_path)
     assert (tmp_path / "found" / "metrics-val.json").is_file()
+    subprocess.run([sys.executable, "-m", "visionrl", *args[:-2], "--no-compare"], check=True, cwd=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["found"], "nothing is written without --out"

@@ -38,7 +38,7 @@ class Evaluate(Data):
     device: str = "auto"
     """Where the network lives: "cpu", "cuda", or "auto"."""
     out: Path | None = None
-    """Folder for the table, the predictions and the film; default the run's."""
+    """Folder for the table, the predictions and the film; default the run's, none for agents of the library."""
     compare: bool = True
     """Compare with random, the classical methods and the expert."""
     rows: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ class Evaluate(Data):
             check_out(self.out)
         env_id, agents, film, kwargs, trained = self.subject()
         rows = chosen_rows(env_id, self.rows or None) if self.compare else ()
-        lines, folder = list[dict[str, Any]](), self.out or self.run_folder
+        lines, folder = list[dict[str, Any]](), self.out or self.own_folder
         same: dict[str, Any] = {"split": self.split, "seed": self.seed, "env_kwargs": kwargs}
         counts: dict[str, Any] = {"episodes": self.episodes, "num_envs": self.num_envs}
         with doing(Console(stderr=True)) as say:
@@ -77,6 +77,11 @@ class Evaluate(Data):
             if film or any(row.kind == "expert" for row in table.rows):
                 record(env_id, film or expert_policy, folder / f"episode-{self.split}.gif", **same)
             print(f"saved in {folder}")
+
+    @property
+    def own_folder(self) -> Path | None:
+        """The run's folder; None for an agent that comes with the library, into which nothing is written."""
+        return self.run_folder if self.run_folder and self.run_folder.is_dir() else None
 
     def subject(self) -> tuple[str, dict[str, Any], Any, dict[str, Any], dict[str, Any] | None]:
         """Task, agents, whom to film (None: the expert), the task's arguments, and those of the agent's training."""

@@ -10,7 +10,7 @@ from gymnasium.utils.seeding import np_random
 from pettingzoo import ParallelEnv
 
 from visionrl.core import batch
-from visionrl.core.capabilities import MultiAgent
+from visionrl.core.capabilities import MultiAgent, metrics_of
 from visionrl.core.door import (
     check_engine,
     check_seed,
@@ -106,7 +106,9 @@ class ParallelTaskEnv(ParallelEnv):
         before, after = self.state, self.task.step(self.state, taken)
         self.state, self.elapsed = after, self.elapsed + 1
         late = self.limit is not None and self.elapsed >= self.limit
-        shares, stopped = self.task.agent_rewards(before, taken, after)[0], self.task.agents_done(after)[0]
+        stopped = self.task.agents_done(after)[0]
+        known = self.task.labelled
+        shares = self.task.agent_rewards(before, taken, after)[0] if known else np.zeros(len(stopped))
         seen, infos = self._seen(), self._infos()
         acting = [(self.possible_agents.index(agent), agent) for agent in self.agents]
         rewards = {agent: float(shares[number]) for number, agent in acting}
@@ -130,7 +132,7 @@ class ParallelTaskEnv(ParallelEnv):
         return {agent: {key: part[number] for key, part in parts.items()} for number, agent in places}
 
     def _infos(self) -> dict[str, dict[str, Any]]:
-        metrics = {key: value[0].item() for key, value in self.task.metrics(self.state).items()}
+        metrics = {key: value[0].item() for key, value in metrics_of(self.task, self.state).items()}
         return {agent: dict(metrics) for agent in self.agents}
 
 

@@ -30,8 +30,9 @@ class Points:
     """Places of structures.
 
     Attributes:
-        points: name -> (x, y) or (x, y, z), pixels or voxels of the file, whole numbers are centres; None where the
-            agent says that the structure is not there.
+        points: name -> (x, y) in pixels of the file, or (x, y, z) in voxels of the volume as it is read, which grow to
+            the left, back and head; whole numbers are centres. None where the agent says that the structure is not
+            there.
         points_mm: name -> (x, y, z), millimetres in LPS, where the file says where its voxels lie.
     """
 
@@ -209,8 +210,8 @@ class LinearMap:
     """A linear map from a fixed image to a moving one.
 
     Attributes:
-        matrix: (d, d + 1) float64, maps (x, y, 1) or (x, y, z, 1) in pixels of the fixed file to pixels of the moving
-            one; whole numbers are centres.
+        matrix: (d, d + 1) float64, maps (x, y, 1) in pixels of the fixed file, or (x, y, z, 1) in voxels of the fixed
+            volume as it is read, to those of the moving one; whole numbers are centres.
         matrix_mm: (4, 4) float64, likewise from millimetres to millimetres in LPS; None for images, and for volumes
             whose files do not say where their voxels lie.
     """

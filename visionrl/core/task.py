@@ -21,7 +21,8 @@ from visionrl.datasets.splits import DEFAULT_RATIOS, DEFAULT_SEED
 from visionrl.ops import Array
 
 StateT = TypeVar("StateT")
-NEED_LABELS = ("reward", "metrics", "expert")  # methods that a task without labels refuses
+# methods, those of capabilities among them, that a task without labels refuses
+NEED_LABELS = ("reward", "metrics", "expert", "agent_rewards", "good_actions", "detection_quality")
 NAMES = {"target", "classes"}  # arguments that name things of a data set; 13 means "13"
 
 
@@ -101,7 +102,7 @@ class Task(ABC, Generic[StateT]):
         self.knows_truth = self.labelled
         self.setup()
         if not self.labelled:
-            for name in NEED_LABELS:
+            for name in filter(partial(hasattr, self), NEED_LABELS):
                 setattr(self, name, partial(refuse_without_labels, name))
 
     def setup(self) -> None:

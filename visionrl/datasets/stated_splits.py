@@ -29,18 +29,25 @@ def split_folders(path: Path) -> dict[str, Path]:
     """
     if not path.is_dir():
         raise ValueError(f"the path must be a folder, got the file {path}")
-    found: dict[str, Path] = {}
     folders = [child for child in sorted(path.iterdir()) if child.is_dir() and child.name[0] != "."]
     alike = _alike(folders)
-    for child in folders:
-        split = split_of(child.name, among_others=child in alike)
+    stated = [(split_of(child.name, among_others=child in alike), child) for child in folders]
+    return _with_both(_one_each(stated, f"{path} must have one folder"), folders)
+
+
+def _one_each(stated: Sequence[tuple[str, Path]], rule: str) -> dict[str, Path]:
+    """Split -> path, of pairs of a split ("" where there is none) and a path.
+
+    Raises:
+        ValueError: two paths state one split; ``rule`` begins the message.
+    """
+    found: dict[str, Path] = {}
+    for split, path in stated:
         if split in found:
-            raise ValueError(
-                f"{path} must have one folder for the split {split!r}, got {found[split]} and {child}"
-            )
+            raise ValueError(f"{rule} for the split {split!r}, got {found[split]} and {path}")
         if split:
-            found[split] = child
-    return _with_both(found, folders)
+            found[split] = path
+    return found
 
 
 def _with_both(found: dict[str, Path], paths: Sequence[Path]) -> dict[str, Path]:
@@ -68,17 +75,9 @@ def split_lists(path: Path, suffix: str = ".txt") -> dict[str, Path]:
     Raises:
         ValueError: two files state one split.
     """
-    found: dict[str, Path] = {}
     files = sorted(file for file in path.iterdir() if file.suffix.lower() == suffix) if path.is_dir() else []
-    for file in files:
-        split = split_of(file.stem) if file.is_file() and file.name[0] != "." else ""
-        if split in found:
-            raise ValueError(
-                f"{path} must have one list for the split {split!r}, got {found[split]} and {file}"
-            )
-        if split:
-            found[split] = file
-    return _with_both(found, files)
+    stated = [(split_of(file.stem) if file.is_file() and file.name[0] != "." else "", file) for file in files]
+    return _with_both(_one_each(stated, f"{path} must have one list"), files)
 
 
 def listed_splits(path: Path, names: Sequence[tuple[str, str]]) -> dict[str, str]:

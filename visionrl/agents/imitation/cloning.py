@@ -129,14 +129,27 @@ def expert_actions(env: Any) -> np.ndarray:
 def mixed_actions(
     model: Any, obs: Any, wanted: np.ndarray, shares: tuple[float, float], rng: np.random.Generator
 ) -> np.ndarray:
-    """(B, ...) actions: by chance in the second share of rows, of the rest the policy's in the first."""
+    """(B, ...) actions: by chance in the second share of rows, of the rest the policy's in the first.
+
+    Where the policy heeds masks, chance does too.
+    """
     own, chance = (rng.random(len(wanted)) < share for share in shares)
     acts = best_actions(model, obs) if own.any() else wanted
     actions = wanted.copy()
     actions[own] = acts[own]
+    masks = get_action_masks(model.get_env()) if takes_masks(model) else None
     for row in np.flatnonzero(chance):
-        actions[row] = model.action_space.sample()
+        mask = None if masks is None else space_mask(model.action_space, masks[row])
+        actions[row] = model.action_space.sample(mask)
     return actions
+
+
+def space_mask(space: spaces.Space, allowed: np.ndarray) -> Any:
+    """Allowed actions, (n,) bool, as ``sample`` of a Discrete or MultiDiscrete space takes them: int8, a part each."""
+    parts = np.asarray(allowed, np.int8)
+    if isinstance(space, spaces.MultiDiscrete):
+        return tuple(np.split(parts, np.cumsum(space.nvec)[:-1]))
+    return parts
 
 
 def best_actions(model: Any, obs: Any) -> np.ndarray:

@@ -23,7 +23,7 @@ from visionrl.rendering import replacing
 def predict_track(
     agent: Agent, sample: VideoSample, stem: Path, seed: int, options: FilmOptions, film: Path | None = None
 ) -> tuple[Prediction, list[Path]]:
-    """Follow the object of a video; its boxes, and a film that shows where the agent view, are written on the way.
+    """Follow the object of a video; its boxes, and a film that shows where the agent looked, are written on the way.
 
     Decoded frames take up to ``visionrl.datasets.frames.memory_limit()`` bytes. Files have their names once they are
     complete. Where ``options.show`` says not to go on, they have the frames that are done.

@@ -184,6 +184,8 @@ class SB3VecEnv(VecEnv):
 def split_info(info: dict[str, Any], rows: np.ndarray) -> list[dict[str, Any]]:
     """The metrics of some rows, as Python numbers, from arrays (B,) each."""
     keys = [key for key in info if not key.startswith("_") and not key.startswith("final_")]
+    if not keys:  # of a task without labels
+        return [{} for _ in rows]
     columns = [to_numpy(info[key])[rows].tolist() for key in keys]
     return [dict(zip(keys, values, strict=True)) for values in zip(*columns, strict=True)]
 

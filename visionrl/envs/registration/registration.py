@@ -15,17 +15,19 @@ from visionrl.envs.registration.align import Align, State, from_fixed
 from visionrl.envs.registration.overlay import overlay, overlay3d
 from visionrl.envs.registration.proposals import Bank
 
+PRESETS: dict[str, dict[str, Any]] = {
+    "liao2017": {"control": "unit", "stop_distance": 0.5},
+    "bauer2021": {"control": "steps", "reward_type": "levels"},
+    "gauss_newton": {"control": "gauss_newton"},
+    "training": {"augment": True},
+}
+
 
 @register(
     "Registration2D-v0",
     max_steps=150,
     tags=("registration", "2d", "discrete", "continuous"),
-    presets={
-        "liao2017": {"control": "unit", "stop_distance": 0.5},
-        "bauer2021": {"control": "steps", "reward_type": "levels"},
-        "gauss_newton": {"control": "gauss_newton"},
-        "training": {"augment": True},
-    },
+    presets=PRESETS,
 )
 @arguments
 class Registration2D(Align):
@@ -96,12 +98,7 @@ class Registration2D(Align):
     "Registration3D-v0",
     max_steps=200,
     tags=("registration", "3d", "discrete", "continuous"),
-    presets={
-        "liao2017": {"control": "unit", "stop_distance": 0.5},
-        "bauer2021": {"control": "steps", "reward_type": "levels"},
-        "gauss_newton": {"control": "gauss_newton"},
-        "training": {"augment": True},
-    },
+    presets=PRESETS,
 )
 @arguments
 class Registration3D(Align):
