@@ -2,7 +2,7 @@
 
 UTF-8 is read with or without a byte order mark, UTF-16 and UTF-32 with one (as editors and shells of Windows write
 them). Anything else is refused, except in files of numbers, where other bytes can only stand in comments. Lines end in
-LF, CR LF or CR. A file may have ``TEXT_LIMIT`` bytes, or as many MiB as the variable VISIONRL_TEXT_LIMIT says.
+LF, CR LF or CR. A file may have 1024 MiB, or as many as the variable VISIONRL_TEXT_LIMIT says.
 """
 
 from __future__ import annotations
@@ -147,7 +147,8 @@ def _load_yaml(text: str, file: Path, loader: Any) -> Any:
 
 def _refuse_twice(node: Any, file: Path) -> None:
     """Refuses a mapping of YAML that has one key twice, below a node."""
-    pairs = node.value if node is not None and node.id == "mapping" else []
+    kind = "" if node is None else node.id
+    pairs = node.value if kind == "mapping" else []
     keys = [str(key.value) for key, _ in pairs]
     if len(set(keys)) < len(keys):
         twice = next(key for key, _ in pairs if keys.count(str(key.value)) > 1)
@@ -155,14 +156,7 @@ def _refuse_twice(node: Any, file: Path) -> None:
         raise ValueError(
             f"{file}, line {line}: a mapping must have each key once, got {twice.value!r:.100} twice"
         )
-    inner = (
-        [value for _, value in pairs]
-        if pairs
-        else node.value
-        if node is not None and node.id == "sequence"
-        else []
-    )
-    for one in inner:
+    for one in node.value if kind == "sequence" else [value for _, value in pairs]:
         _refuse_twice(one, file)
 
 
