@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 import torch
 from stable_baselines3 import DQN
@@ -51,17 +49,9 @@ AGENT = "--algo dqn --recipe none --device cpu --algo-args buffer_size=100 learn
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def photos(tmp_path_factory: pytest.TempPathFactory, write_spots: Any) -> Path:
     """Eight small pictures with a bright spot, and where it is."""
-    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
-    lines = ["file,spot_x,spot_y"]
-    for number, (x, y) in enumerate(rng.integers(8, 24, (8, 2))):
-        picture = rng.integers(0, 120, (32, 32, 3), np.uint8)
-        picture[y - 3 : y + 4, x - 3 : x + 4] = 255
-        cv2.imwrite(str(folder / f"{number}.png"), picture)
-        lines.append(f"{number}.png,{x},{y}")
-    (folder / "points.csv").write_text("\n".join(lines))
-    return folder
+    return write_spots(tmp_path_factory.mktemp("photos"), count=8, side=32)
 
 
 def line(photos: Path, out: Path, *more: str) -> list[str]:

@@ -12,7 +12,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import cv2
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -42,17 +41,9 @@ ARGS = {
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> str:
+def photos(tmp_path_factory: pytest.TempPathFactory, write_spots: Any) -> str:
     """A user's own data: 12 small pictures with a bright spot, and where it is."""
-    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
-    lines = ["file,spot_x,spot_y"]
-    for number, (x, y) in enumerate(rng.integers(16, 48, (12, 2))):
-        picture = rng.integers(0, 120, (64, 64, 3), np.uint8)
-        picture[y - 3 : y + 4, x - 3 : x + 4] = 255
-        cv2.imwrite(str(folder / f"{number}.png"), picture)
-        lines.append(f"{number}.png,{x},{y}")
-    (folder / "points.csv").write_text("\n".join(lines))
-    return f"csv:{folder}"
+    return f"csv:{write_spots(tmp_path_factory.mktemp('photos'), count=12, side=64)}"
 
 
 def tiny(out: Path, data: str, algo: str = "dqn", **changes: Any) -> TrainConfig:
