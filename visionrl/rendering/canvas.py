@@ -57,7 +57,7 @@ class Canvas:
         cv2.polylines(self.pixels, [line], False, PALETTE[meaning], 1, cv2.LINE_AA)
 
     def text(self, words: str, at: Sequence[float] | np.ndarray | None = None) -> None:
-        """A line of words at the top left, or above (x, y); nothing for NaN."""
+        """A line of words on black at the top left, or above (x, y); nothing for NaN."""
         if at is not None and np.isnan(np.asarray(at, float)).any():
             return
         x, y = (6, 16) if at is None else (np.asarray(at, float) * self.zoom).astype(int).tolist()
@@ -66,8 +66,10 @@ class Canvas:
             min(max(x, 0), max(self.pixels.shape[1] - wide - 2, 0)),
             max(y - (at is not None) * 4, high + 2),
         )
-        for colour, width in (((0, 0, 0), 3), (PALETTE["text"], 1)):
-            cv2.putText(self.pixels, words, place, cv2.FONT_HERSHEY_SIMPLEX, SIZE, colour, width, cv2.LINE_AA)
+        corners = (place[0] - 2, place[1] - high - 3), (place[0] + wide + 1, place[1] + 4)
+        cv2.rectangle(self.pixels, *corners, (0, 0, 0), cv2.FILLED)
+        font, colour = cv2.FONT_HERSHEY_SIMPLEX, PALETTE["text"]
+        cv2.putText(self.pixels, words, place, font, SIZE, colour, 1, cv2.LINE_AA)
 
 
 def usual_zoom(shape: Sequence[int]) -> int:

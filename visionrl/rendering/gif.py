@@ -11,7 +11,7 @@ import numpy as np
 from visionrl.rendering.canvas import PALETTE
 from visionrl.rendering.files import replacing
 
-COLOURS = 124  # of a picture's own; with those of marks they fit into 7 bits
+COLOURS = 123  # of a picture's own; with those of marks and black, around words, they fit into 7 bits
 GREYS = 100  # of them, where the picture is grey
 MOSTLY = 0.8  # share of grey pixels from which a picture is
 
@@ -47,7 +47,7 @@ def write_png(path: str | Path, picture: np.ndarray) -> Path:
 
 
 def _reduced(image: Any) -> Any:
-    """The picture in 124 colours of its own and those that marks are drawn in, which are too thin to be chosen.
+    """The picture in 123 colours of its own and those that marks and words are drawn in, which are too thin to be chosen.
 
     The colours are an octree's, 4 to 9 times as fast as Pillow's median cut; an octree knows few greys, so that grey
     pictures get 100 of them.
@@ -60,5 +60,5 @@ def _reduced(image: Any) -> Any:
     count = COLOURS - len(greys) // 3
     own = image.quantize(count, method=Image.Quantize.FASTOCTREE).getpalette()[: 3 * count]
     both = Image.new("P", (1, 1))
-    both.putpalette([*own, *greys, *(value for colour in PALETTE.values() for value in colour)])
+    both.putpalette([*own, *greys, *(value for colour in PALETTE.values() for value in colour), 0, 0, 0])
     return image.quantize(palette=both, dither=Image.Dither.NONE)

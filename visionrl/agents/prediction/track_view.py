@@ -94,11 +94,11 @@ def draw_view(image: np.ndarray, view: FrameView, zoom: float | None = None) -> 
         (H', W', 3) uint8.
     """
     canvas = Canvas(image.transpose(2, 0, 1), zoom)
+    canvas.text(str(view.number))  # under the lines, which it must not hide
     thin = max(round(max(canvas.pixels.shape) / LINE), 1)
     for edges in (*view.squares, *view.boxes):
         canvas.box(edges, "look", thin)
     canvas.box(view.box, "agent", STRONG * thin - 1)  # OpenCV draws 2 as 3 pixels
-    canvas.text(str(view.number))
     return canvas.pixels
 
 
