@@ -47,7 +47,7 @@ def write_png(path: str | Path, picture: np.ndarray) -> Path:
 
 
 def _reduced(image: Any) -> Any:
-    """The picture in 123 colours of its own and those that marks and words are drawn in, which are too thin to be chosen.
+    """The picture in 123 colours of its own and those of marks and words, which are too thin to be chosen.
 
     The colours are an octree's, 4 to 9 times as fast as Pillow's median cut; an octree knows few greys, so that grey
     pictures get 100 of them.
