@@ -56,6 +56,12 @@ class Canvas:
         line = (np.asarray(points, float) * self.zoom).astype(np.int32)[:, None]
         cv2.polylines(self.pixels, [line], False, PALETTE[meaning], 1, cv2.LINE_AA)
 
+    def outline(self, mask: np.ndarray, meaning: str, width: int = 2) -> None:
+        """The border of an (H, W) bool mask, of a width in the picture's pixels."""
+        large = cv2.resize(mask.astype(np.uint8), self.pixels.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        lines, _ = cv2.findContours(large, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+        cv2.drawContours(self.pixels, lines, -1, PALETTE[meaning], width)
+
     def text(self, words: str, at: Sequence[float] | np.ndarray | None = None) -> None:
         """A line of words on black at the top left, or above (x, y); nothing for NaN."""
         if at is not None and np.isnan(np.asarray(at, float)).any():
