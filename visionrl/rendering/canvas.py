@@ -51,6 +51,11 @@ class Canvas:
         x, y = (np.asarray(point, float) * self.zoom).astype(int).tolist()
         cv2.drawMarker(self.pixels, (x, y), PALETTE[meaning], cv2.MARKER_CROSS, int(6 * max(self.zoom, 2)), 2)
 
+    def dot(self, point: Sequence[float] | np.ndarray, meaning: str) -> None:
+        """A filled disc at (x, y)."""
+        x, y = (np.asarray(point, float) * self.zoom).astype(int).tolist()
+        cv2.circle(self.pixels, (x, y), 3, PALETTE[meaning], cv2.FILLED, cv2.LINE_AA)
+
     def path(self, points: np.ndarray, meaning: str) -> None:
         """A line through (N, 2) points (x, y)."""
         line = (np.asarray(points, float) * self.zoom).astype(np.int32)[:, None]
