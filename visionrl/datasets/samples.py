@@ -45,6 +45,7 @@ class ImageSample:
         spacing_mm: millimetres per pixel, or None where it is unknown.
         name: what errors and tables call it.
         subject: who or what it shows; samples of one subject never part over splits. Empty: ``name``.
+        names: name of each label of the mask; a label without one is called by its number.
     """
 
     image: np.ndarray
@@ -56,6 +57,7 @@ class ImageSample:
     spacing_mm: float | None = None
     name: str = ""
     subject: str = ""
+    names: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
