@@ -17,6 +17,7 @@ from visionrl.core import checked, did_you_mean
 # of ``algo_args``, those that shape the policy's networks, and the algorithms that have them
 POLICY_ARGS: Mapping[str, tuple[str, ...]] = {
     "net_arch": get_args(Algo),
+    "cells": ("ppo", "a2c", "trpo"),
     "n_quantiles": ("qrdqn", "tqc"),
     "n_critics": ("sac", "td3", "tqc"),
     "log_std_init": ("ppo", "a2c", "sac", "trpo", "tqc", "recurrentppo"),
@@ -46,6 +47,7 @@ DECIDED_BY_RUN = (
 Share = Annotated[float, Interval(ge=0, le=1)]
 NotNegative = Annotated[float, Ge(0)]
 Count = Annotated[int, Interval(ge=1, le=1_000_000)]
+Side = Annotated[int, Interval(ge=1, le=1024)]
 Widths = tuple[Annotated[int, Interval(ge=1, le=65_536)], ...]
 RULES: Mapping[str, Any] = {
     "learning_rate": Annotated[float, Gt(0)],
@@ -90,6 +92,7 @@ RULES: Mapping[str, Any] = {
     "demo_share": Annotated[float, Interval(gt=0, lt=1)],
     "margin": NotNegative,
     "net_arch": Widths,
+    "cells": tuple[Side, Side, Side],
     "n_quantiles": Annotated[int, Interval(ge=1, le=10_000)],
     "n_critics": Annotated[int, Interval(ge=1, le=100)],
     "log_std_init": Annotated[float, Le(20)],
