@@ -254,7 +254,7 @@ def outer(mask: np.ndarray) -> np.ndarray:
 
 def outline_of(mask: np.ndarray) -> np.ndarray:
     """(N, 2) float64 outline of an (S, S) bool mask of one part, pixels, clockwise."""
-    fine = np.kron(mask.astype(np.uint8), np.ones((FINER, FINER), np.uint8))
+    fine = np.kron(mask, np.ones((FINER, FINER))).astype(np.uint8)
     lines, _ = cv2.findContours(fine, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     outline = (max(lines, key=len)[:, 0].astype(float) + 0.5) / FINER
     return outline if signed_area(outline) >= 0 else outline[::-1]
