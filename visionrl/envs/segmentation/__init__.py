@@ -1,1 +1,1 @@
-"""Tasks of segmentation."""
+"""Segmentation as decisions."""
