@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -130,7 +131,7 @@ def local_deviation(grey: np.ndarray, size: int) -> np.ndarray:
 def cells(wide: int, high: int, side: int) -> np.ndarray:
     """(N, 4) int64, edges (x0, y0, x1, y1) of an image's regions, row by row."""
     x, y = (np.linspace(0, length, length // side + 1).round().astype(int) for length in (wide, high))
-    return np.array([[a, b, c, d] for b, d in zip(y, y[1:]) for a, c in zip(x, x[1:])])
+    return np.array([[a, b, c, d] for b, d in pairwise(y) for a, c in pairwise(x)])
 
 
 def region(features: np.ndarray, labels: np.ndarray, box: np.ndarray, count: int) -> tuple[np.ndarray, ...]:

@@ -99,7 +99,7 @@ class ActiveLabelling(Select[State]):
 
     sample_type, embedded = ImageSample, "chest-ct-slices"
     primary_metric = ("miou", True)
-    evaluation = {"budget_spread": 0, "scored_pixels": 20_000}
+    evaluation: ClassVar[Mapping[str, Any]] = {"budget_spread": 0, "scored_pixels": 20_000}
 
     def setup(self) -> None:
         self.items = ORDERS
@@ -220,7 +220,7 @@ class ActiveLabelling(Select[State]):
         steps = xp.astype(state.step, state.area.dtype)
         return {
             "miou": state.miou + 0,
-            "is_success": state.miou >= self.miou_of_all,
+            "is_success": state.miou > self.miou_of_all,
             "area": state.area / xp.where(steps > 0, steps, xp.ones_like(steps)),
             "labelled": state.step + 0,
             "miou_of_all": xp.full_like(state.miou, self.miou_of_all),
