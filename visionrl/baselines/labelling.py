@@ -1,4 +1,4 @@
-"""Rules of active learning that say which region to label next: entropy, variance, BALD; and labels of the whole pool."""
+"""Rules of active learning for regions: entropy, variance, BALD; and the labels of the whole pool."""
 
 from __future__ import annotations
 
