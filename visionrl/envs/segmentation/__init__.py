@@ -1,1 +1,1 @@
-"""Segmentation as a sequence of decisions."""
+"""Segmentation as decisions."""

@@ -52,7 +52,7 @@ class State(Selection):
     "ActiveLabelling-v0",
     max_steps=64,
     tags=("segmentation", "2d", "discrete", "selection"),
-    presets={"casanova2020": {"region": 32, "budget_spread": 0}},
+    presets={"casanova2020": {"region": 18, "budget": 24, "budget_spread": 0}},
 )
 @arguments
 class ActiveLabelling(Select[State]):
