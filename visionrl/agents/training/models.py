@@ -19,6 +19,11 @@ from visionrl.agents.networks.device import check_device
 from visionrl.agents.networks.extractor import VisionExtractor
 from visionrl.agents.networks.frozen_features import CachedFeatures, FeatureEncoder, FeatureHead
 from visionrl.agents.networks.team import TeamPolicy
+from visionrl.agents.policies.candidates import (
+    CandidateExtractor,
+    candidate_policy,
+    offers_candidates,
+)
 from visionrl.agents.policies.recurrent import RecurrentPolicy
 from visionrl.agents.policies.sequence import SequenceExtractor
 from visionrl.agents.sb3.replay import StateRenderer, StateReplayBuffer, bytes_of
@@ -126,11 +131,12 @@ def build_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
     """The algorithm of a resolved config, untrained."""
     check_algo_args(config, algorithm_of(config))
     kwargs, policy_kwargs = model_kwargs(config)
+    policy = policy_of(config, policy_kwargs, env.observation_space, env.action_space)
     again = config.rerender and config.algo in REPLAYING
     if again:
         kwargs["replay_buffer_class"] = StateReplayBuffer
     model = algorithm_of(config)(
-        policy_of(config, policy_kwargs),
+        policy,
         env,
         policy_kwargs=policy_kwargs,
         seed=config.seed,
@@ -159,8 +165,23 @@ def algorithm_of(config: TrainConfig) -> Any:
     return guided(algorithm) if config.guided else algorithm
 
 
-def policy_of(config: TrainConfig, policy_kwargs: dict[str, Any]) -> Any:
-    """The class of a policy: a ``TeamPolicy`` where agents are told how to communicate."""
+def policy_of(
+    config: TrainConfig, policy_kwargs: dict[str, Any], observations: spaces.Space, actions: spaces.Space
+) -> Any:
+    """The class of a policy: a ``TeamPolicy`` where agents are told how to communicate.
+
+    For candidates it is one that scores each, and ``policy_kwargs`` gets its extractor in the place of a backbone's.
+
+    Raises:
+        ValueError: a training tool, or the algorithm, does not fit candidates.
+    """
+    if offers_candidates(observations, actions):
+        for name in ("communication", "cache", "recall"):
+            if value := getattr(config, name):
+                raise ValueError(f"{name} must be left out for a task of candidates, got {value!r}")
+        policy_kwargs["features_extractor_class"] = CandidateExtractor
+        policy_kwargs["features_extractor_kwargs"] = fields_given(config, "features_dim")
+        return candidate_policy(str(config.algo))
     if config.algo == "recurrentppo":
         return RecurrentPolicy
     return TeamPolicy if "communication" in policy_kwargs else "MultiInputPolicy"
