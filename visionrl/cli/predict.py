@@ -31,7 +31,8 @@ class Predict:
     files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES")]
     """Files, folders or "FORMAT:PATH"; for registration files in pairs, fixed and moving in turn; one video."""
     box: str | None = None
-    """Where the object to be tracked is in the first frame of a video: x,y,w,h in pixels."""
+    """Where the object is: in the first frame of a video that is to be tracked, or in the image whose part is to be
+    segmented: x,y,w,h in pixels."""
     out: Path = Path("predictions")
     """Folder for the results."""
     overwrite: bool = False
@@ -114,7 +115,7 @@ class Predict:
         agent = agent_named(self.agent, self.env, self.device, self.data)
         if self.live and agent.sample_type is not VideoSample:
             raise ValueError(f"live must not be asked for with {agent.entry.id}, which tracks nothing")
-        inputs = inputs_of(self.files, agent.sample_type, box)
+        inputs = inputs_of(self.files, agent.sample_type, box, agent.entry.task.box_prompt)
         tell(0, len(inputs))
         named = ("overwrite", "pictures", "voc", "seed")
         options: dict[str, Any] = {name: getattr(self, name) for name in named}

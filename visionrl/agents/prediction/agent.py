@@ -19,6 +19,7 @@ from visionrl.core.results import Boxes, Mask, Result
 from visionrl.datasets import ImageSample, MotSample, PairSample, VideoSample, VolumeSample, XraySample, load
 from visionrl.datasets.readers.files import read_image
 from visionrl.datasets.unlabelled import (
+    edges_within,
     read_unlabelled,
     read_unlabelled_pair,
     unlabelled_video,
@@ -109,8 +110,8 @@ class Agent:
                 (D, H, W) uint8 for volumes, axes (z, y, x), and a row of images for videos.
             moving: the image or volume that is brought onto the first, for registration; the CT that is brought onto
                 an X-ray, or onto a list of X-rays of several views.
-            box: (x, y, width, height) of the object in the first frame, for tracking: pixels, (0, 0) the frame's
-                corner.
+            box: (x, y, width, height) of the object in the first frame, for tracking, or in the image, for tasks that
+                take a box: pixels, (0, 0) the frame's corner.
             more: fields of the sample: ``spacing_mm`` of a volume, ``detections`` of a video, ...
 
         Raises:
@@ -159,8 +160,12 @@ class Agent:
             ValueError: the file, array or sample is not what the task is about.
         """
         kind: Any = self.sample_type
-        if box is not None and kind is not VideoSample:
+        prompted = self.entry.task.box_prompt and kind is ImageSample
+        if box is not None and not (prompted or kind is VideoSample):
             raise ValueError(f"box must not be given for {self.entry.id}")
+        if box is not None and prompted:
+            sample = self.sample_of(data, **more)
+            return replace(sample, boxes=edges_within(box, sample.image)[None], labels=())
         if isinstance(data, kind):
             seen = data if box is None else unlabelled_video(data.frames, box, data.name)
             return replace(seen, **more)

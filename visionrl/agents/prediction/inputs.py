@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from visionrl.datasets import (
 )
 from visionrl.datasets.formats import parse
 from visionrl.datasets.unlabelled import (
+    edges_within,
     files_in,
     is_volume,
     read_unlabelled,
@@ -44,13 +45,16 @@ class Input:
     places: tuple[Path, ...] = ()
 
 
-def inputs_of(words: Sequence[str], kind: type, box: Sequence[float] | None = None) -> list[Input]:
+def inputs_of(
+    words: Sequence[str], kind: type, box: Sequence[float] | None = None, box_prompt: bool = False
+) -> list[Input]:
     """The inputs that words of a command line name: files, folders, "FORMAT:PATH"; for pairs, files two by two.
 
     Args:
         words: in order.
         kind: of the samples.
-        box: (x, y, width, height) of the object in the first frame of the one video, pixels.
+        box: (x, y, width, height) of the object in the first frame of the one video, or in the one image, pixels.
+        box_prompt: the task takes a box with an image.
 
     Raises:
         ValueError: there is none, or a word names no file, or the box is not in the video.
@@ -70,10 +74,14 @@ def inputs_of(words: Sequence[str], kind: type, box: Sequence[float] | None = No
         fitting = ", ".join(form.name for form in list_formats(kind) if not form.embedded)
         hint = f"; the task reads FORMAT:PATH with {fitting}" if foreign else ""
         raise ValueError(f"files must exist, got {str(missing[0])!r}{hint}")
-    if box is not None and (kind is not VideoSample or found or len(alone) > 1):
-        raise ValueError(
-            f"box must be given for one video, a file or a folder of pictures, got {' '.join(words)}"
-        )
+    prompted = box_prompt and kind is ImageSample
+    if box is not None and not (prompted or kind is VideoSample):
+        raise ValueError("box must not be given for a task that asks for none")
+    if box is not None and (found or len(alone) > 1 or (prompted and alone[0].is_dir())):
+        what = "image" if prompted else "video, a file or a folder of pictures"
+        raise ValueError(f"box must be given for one {what}, got {' '.join(words)}")
+    if box is not None and prompted:
+        return [Input(str(alone[0]), partial(prompted_image, alone[0], box), (alone[0],))]
     if kind is PairSample:
         return found + pairs_of(alone)
     if kind is VideoSample and box is not None:
@@ -92,6 +100,16 @@ def inputs_of(words: Sequence[str], kind: type, box: Sequence[float] | None = No
         files = files_in(place, kind) if place.is_dir() else [place]
         found += [Input(str(file), partial(read_unlabelled, file, kind), (file,)) for file in files]
     return found
+
+
+def prompted_image(path: Path, box: Sequence[float]) -> ImageSample:
+    """An image in which a box, (x, y, width, height) in pixels, says which object is meant.
+
+    Raises:
+        ValueError: there is no such image, or the box does not lie in it.
+    """
+    sample = read_unlabelled(path, ImageSample)
+    return replace(sample, boxes=edges_within(box, sample.image)[None])
 
 
 def parse_box(text: str) -> list[float]:
