@@ -56,14 +56,14 @@ def drawn(task: ContourSegmentation, state: State, mask: np.ndarray) -> State:
     finished = np.ones(1, bool)
     if not mask.any():
         return replace(state, finished=finished)
-    item, side, outline = int(state.object[0]), task.window, outline_of(mask)
+    item, side = int(state.object[0]), task.window
     vertices = np.zeros_like(state.vertices[0])
     if task.control == "polygon":
-        cells = few_vertices(outline, mask, task.grid, task.max_actions)
+        cells = few_vertices(mask, task.grid, task.max_actions)
         vertices[: len(cells)] = (cells + 0.5) * side / task.grid
         count, filled = len(cells), polygon_mask(vertices[: len(cells)], side, side)
     else:
-        vertices = knots_of(outline, task.bank.boxes.array[item], task.points)
+        vertices = knots_of(outline_of(mask), task.bank.boxes.array[item], task.points)
         count, filled = task.points, polygon_mask(closed_spline(vertices), side, side)
     return replace(
         state,
