@@ -27,7 +27,7 @@ TOLERANCES = (
 )  # of Douglas and Peucker's simplification, pixels of a window of 56
 FEW = 24  # vertices of an outline, if it can be that short
 TRIED = 3  # simplifications whose vertices are moved to fit better
-WORTH = 0.01  # of IoU, that more vertices must bring
+WORTH = 0.02  # of IoU, that more vertices must bring
 SEED = 5
 TURN, SHIFT, STRETCH = 30.0, 0.08, 0.12  # of copies: degrees, share of the box, share of its size
 
