@@ -19,6 +19,7 @@ from visionrl.agents.networks.device import check_device
 from visionrl.agents.networks.extractor import VisionExtractor
 from visionrl.agents.networks.frozen_features import CachedFeatures, FeatureEncoder, FeatureHead
 from visionrl.agents.networks.team import TeamPolicy
+from visionrl.agents.policies.action_map import MapPolicy, MaskableMapPolicy
 from visionrl.agents.policies.recurrent import RecurrentPolicy
 from visionrl.agents.policies.sequence import SequenceExtractor
 from visionrl.agents.sb3.replay import StateRenderer, StateReplayBuffer, bytes_of
@@ -159,9 +160,11 @@ def algorithm_of(config: TrainConfig) -> Any:
 
 
 def policy_of(config: TrainConfig, policy_kwargs: dict[str, Any]) -> Any:
-    """The class of a policy: a ``TeamPolicy`` where agents are told how to communicate."""
+    """The class of a policy: a ``TeamPolicy`` where agents are told how to communicate, one of maps for places."""
     if config.algo == "recurrentppo":
         return RecurrentPolicy
+    if "action_maps" in policy_kwargs:
+        return MaskableMapPolicy if config.algo == "maskableppo" else MapPolicy
     return TeamPolicy if "communication" in policy_kwargs else "MultiInputPolicy"
 
 
