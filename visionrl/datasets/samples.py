@@ -59,6 +59,21 @@ class ImageSample:
 
 
 @dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images that belong together, of which some may have masks: what is to be labelled, and what is labelled already.
+
+    Attributes:
+        images: one or more, each with a name of its own.
+        name: what errors and tables call the set.
+        subject: likewise; empty: ``name``.
+    """
+
+    images: Sequence[ImageSample]
+    name: str = ""
+    subject: str = ""
+
+
+@dataclass(frozen=True, eq=False)
 class VideoSample:
     """One video and the box of one target in every frame.
 
