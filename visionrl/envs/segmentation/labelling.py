@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Ge
 
 from visionrl.banks.patches import shared
 from visionrl.banks.regions import PixelSample, RegionBank
@@ -93,7 +93,7 @@ class ActiveLabelling(Select[State]):
     or a grouping of the embedded slices, "organs" or "skeleton". None is "organs" for these, else each label is a class."""
     scored_pixels: Annotated[int, Ge(100)] = 3000
     """Number of pixels on which the segmenter is scored, drawn once."""
-    penalty: Annotated[float, Gt(0.0)] = 1.0
+    penalty: Annotated[float, Ge(1e-3)] = 1.0
     """Ridge penalty of the segmenter."""
     max_side: Annotated[int, Ge(8)] | None = 256
     """Images with a longer side than this are shrunk to it, pixels; None never."""
@@ -159,8 +159,8 @@ class ActiveLabelling(Select[State]):
         else:
             pool, scored = self.load(split="train"), self.load()
         for name, some in (("training", pool), (self.split, scored)):
-            if any(sample.mask is None for sample in some):
-                raise ValueError(f"samples must have masks, those of the {name} split have not")
+            if bare := [sample.name for sample in some if sample.mask is None]:
+                raise ValueError(f"samples must have masks, {bare[0]!r} of the {name} split has none")
         if len(pool) < 2:
             raise ValueError(f"data must have two images or more to be labelled, got {len(pool)}")
         if not isinstance(self.data, str | None):
