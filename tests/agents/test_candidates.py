@@ -87,7 +87,9 @@ def test_other_algorithms_are_refused_by_name(algo):
 def test_a_run_is_loaded_and_used_on_a_folder(algo, tmp_path: Path):
     from PIL import Image
 
-    run = train(config(algo, out=tmp_path / "runs", name="r", clone_steps=20))
+    quick = ["candidates=6", "budget=4", "budget_spread=1", "scored_pixels=300"]
+    more = {"algo_args": ["n_steps=8", "batch_size=16"]} if algo == "ppo" else {}
+    run = train(config(algo, out=str(tmp_path / "runs"), name="r", clone_steps=20, env_args=quick, **more))
     model, _ = load_model(run)
     assert type(model.policy) is candidate_policy(algo)
     folder = tmp_path / "mine"
@@ -96,4 +98,4 @@ def test_a_run_is_loaded_and_used_on_a_folder(algo, tmp_path: Path):
         pixels = np.random.default_rng(number).integers(0, 256, (64, 80, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{number}.png")
     found = load_agent(run).predict(folder).to_json()["regions"]
-    assert 1 <= len(found) <= 20 and {one["image"] for one in found} <= {"0", "1", "2"}
+    assert 1 <= len(found) <= 5 and {one["image"] for one in found} <= {"0", "1", "2"}

@@ -187,7 +187,7 @@ def test_a_bad_set_is_one_clear_error(images, words):
 @pytest.mark.slow
 def test_rules_beat_chance_and_the_oracle_beats_the_rules():
     table = compare(ID, episodes=12)
-    miou = {row.name: row.metrics["miou"].mean for row in table.rows}
+    miou = {row.name: row.metrics["miou"].value for row in table.rows}
     assert miou["random"] + 0.05 < miou["entropy"] < miou["expert"] - 0.05
     assert miou["random"] < miou["BALD"] and miou["random"] < miou["variance"] < miou["expert"]
     assert miou["all labels"] < miou["expert"]
