@@ -18,7 +18,6 @@ from visionrl.core import check_choice
 from visionrl.layers.attention import (
     Attended,
     HardAttention,
-    MultiHeadAttention,
     SelfAttention,
     SoftAttention,
     sine_positions,
@@ -180,14 +179,17 @@ class _Question(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.attention = MultiHeadAttention(channels, HEADS)
+        if channels % HEADS:
+            raise ValueError(f"attention must have {HEADS} heads that divide the channels, got {channels}")
+        self.attention = nn.MultiheadAttention(channels, HEADS, batch_first=True)
         self.question = nn.Parameter(torch.randn(1, 1, channels))
 
     def forward(self, features: Tensor) -> Attended:
         """The answer (B, C) and the weights (B, heads, h, w)."""
         places = features.flatten(2).mT
         keys = places + sine_positions(*features.shape[1:]).to(places).flatten(1).T
-        seen, weights = self.attention(self.question.expand(features.shape[0], -1, -1), keys, places)
+        asked = self.question.expand(features.shape[0], -1, -1)
+        seen, weights = self.attention(asked, keys, places, average_attn_weights=False)
         return Attended(seen[:, 0], weights.view(features.shape[0], -1, *features.shape[2:]))
 
 
