@@ -145,6 +145,7 @@ class MapAttention(nn.Module):
 
     Attributes:
         num_features: length of the vectors.
+        size: (h, w) or (d, h, w) of the map.
 
     Raises:
         ValueError: the map has a single place, or channels that the attention cannot split.
@@ -157,7 +158,7 @@ class MapAttention(nn.Module):
         size = _map_size(backbone, shape)
         if np.prod(size) < 2:
             raise ValueError(f"attention must have a map of more than one place to look at, got {size}")
-        channels = backbone.num_channels
+        channels, self.size = backbone.num_channels, size
         self.kind, self.look = kind, _KINDS[kind](channels)
         heads = HEADS if kind == "multihead" else 1
         self.num_features = backbone.num_features if kind == "self" else channels + heads * len(size)
@@ -172,6 +173,12 @@ class MapAttention(nn.Module):
         where = (weights.reshape(seen.shape[0], -1, len(self.places)) @ self.places).flatten(1)
         heads = weights.shape[1:2] if self.kind == "multihead" else ()
         return torch.cat([seen, where], 1), weights.reshape(seen.shape[0], *heads, *features.shape[2:])
+
+    def heat(self, weights: Tensor) -> Tensor:
+        """(B, h, w) or (B, d, h, w), from the weights of a forward: how much each place is attended to, sums to 1."""
+        if self.kind == "self":
+            return weights.mean((1, 2)).view(-1, *self.size)
+        return weights.mean(1) if self.kind == "multihead" else weights
 
 
 class _Question(nn.Module):
