@@ -12,8 +12,27 @@ from typing import Any
 import cv2
 import numpy as np
 
+from visionrl.ops import Array, xp_of
+
 NEVER = 20  # clicks, where a score is never reached
 LEVELS = (0.85, 0.9)
+
+
+def mean_iou_of(confusion: Array) -> Array:
+    """Mean over classes of the intersection over union: (..., K, K) numbers of pixels -> (...) in [0, 1].
+
+    The last two axes are a confusion matrix, predicted classes by actual ones. Classes that are absent from the truth
+    are left out; pixels that are wrongly said to be theirs still count in the classes that they belong to. NaN where
+    there are no pixels. Array-API code.
+
+    Source: Everingham et al. (2010), the segmentation score of PASCAL VOC.
+    """
+    xp = xp_of(confusion)
+    right = xp.linalg.diagonal(confusion)
+    actual = xp.sum(confusion, axis=-2)
+    union, there = xp.sum(confusion, axis=-1) + actual - right, actual > 0
+    each = xp.where(there, right / xp.where(there, union, xp.ones_like(union)), xp.zeros_like(union))
+    return xp.sum(each, axis=-1) / xp.sum(xp.astype(there, each.dtype), axis=-1)
 
 
 def outline(mask: np.ndarray) -> np.ndarray:
@@ -81,16 +100,23 @@ class OutlineScores:
     """``boundary_f``, ``hd95_px`` and ``assd_px`` of the last states, means over episodes; a ``DatasetMetric``.
 
     Args:
-        masks: (states of N rows) -> masks and true masks, (N, H, W) bool each.
-        tolerance: pixels, of ``boundary_f``.
+        masks: (states of N rows) -> N masks and N true masks, each (H, W) bool.
+        tolerance: pixels, of ``boundary_f``; of pictures of differing sizes a part of the diagonal, below 1.
     """
 
-    def __init__(self, masks: Callable[[Any], tuple[np.ndarray, np.ndarray]], tolerance: float = 2.0) -> None:
+    def __init__(
+        self,
+        masks: Callable[[Any], tuple[Sequence[np.ndarray], Sequence[np.ndarray]]],
+        tolerance: float = 2.0,
+    ) -> None:
         self.masks, self.tolerance = masks, tolerance
 
     def record(self, ends: Any) -> dict[str, np.ndarray]:
         """(N,) float64 each."""
-        rows = [distance_scores(a, b, self.tolerance) for a, b in zip(*self.masks(ends), strict=True)]
+        rows = []
+        for mask, truth in zip(*self.masks(ends), strict=True):
+            unit = float(np.hypot(*truth.shape)) if self.tolerance < 1 else 1.0
+            rows.append(distance_scores(mask, truth, self.tolerance * unit))
         return {key: np.array([row[key] for row in rows]) for key in rows[0]}
 
     def compute(self, records: Mapping[str, np.ndarray]) -> dict[str, float]:

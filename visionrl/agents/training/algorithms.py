@@ -32,7 +32,7 @@ NOT_INHERITED: Mapping[str, tuple[str, ...]] = {
         "learning_rate",
     ),
     "maskableppo": ("use_sde", "sde_sample_freq", "log_std_init", "communication"),
-    "recurrentppo": ("communication",),
+    "recurrentppo": ("communication", "clone_kl", "value_warmup"),
 }
 
 
@@ -101,6 +101,15 @@ def check_tools(config: Any) -> None:
     if config.scorer_steps and algo == "recurrentppo":
         rule = "scorer_steps must be 0 for recurrentppo, whose policy reads sequences"
         raise ValueError(f"{rule}, got {config.scorer_steps}")
+    for name in ("clone_kl", "value_warmup"):
+        if (value := getattr(config, name)) and algo == "recurrentppo":
+            raise ValueError(f"{name} must be 0 for recurrentppo, whose policy reads sequences, got {value}")
+        if value and config.clone_steps == 0:
+            raise ValueError(f"{name} must be 0 without clone_steps, got {value}")
+    if config.clone_kl and algo == "trpo":
+        raise ValueError(
+            f"clone_kl must be 0 for trpo, whose policy follows no gradient, got {config.clone_kl}"
+        )
     if config.communication and algo in ("maskableppo", "recurrentppo"):
         raise ValueError(f"communication must be left out for {algo}; it is for ppo, a2c and trpo")
     if config.rerender and config.cache:
