@@ -44,6 +44,7 @@ class ImageSample:
         spacing_mm: millimetres per pixel, or None where it is unknown.
         name: what errors and tables call it.
         subject: who or what it shows; samples of one subject never part over splits. Empty: ``name``.
+        names: name of each label of the mask; a label without one is called by its number.
     """
 
     image: np.ndarray
@@ -52,6 +53,22 @@ class ImageSample:
     points: Mapping[str, Any] = field(default_factory=dict)
     mask: np.ndarray | None = None
     spacing_mm: float | None = None
+    name: str = ""
+    subject: str = ""
+    names: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images that belong together, of which some may have masks: what is to be labelled, and what is labelled already.
+
+    Attributes:
+        images: one or more, each with a name of its own.
+        name: what errors and tables call the set.
+        subject: likewise; empty: ``name``.
+    """
+
+    images: Sequence[ImageSample]
     name: str = ""
     subject: str = ""
 

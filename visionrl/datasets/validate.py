@@ -15,11 +15,13 @@ from visionrl.datasets.arrays import (
     check_image,
     check_inside,
     check_mask,
+    check_names,
     check_points,
     check_volume,
 )
 from visionrl.datasets.samples import (
     ImageSample,
+    ImageSet,
     MotSample,
     PairSample,
     VideoSample,
@@ -47,6 +49,7 @@ def validate(sample: Any, index: int, kind: type[Any] | None = None) -> Any:
         point: two finite numbers on the image's area, ``-0.5 <= x <= W - 0.5`` and ``-0.5 <= y <= H - 0.5``;
             in a volume three, likewise.
         labels: one a box, or none at all. mask: (H, W) integers >= 0. spacing_mm: finite and > 0.
+        names: of labels > 0 of the mask, words.
         volume: (1, D, H, W) uint8, with three spacings; mask: (D, H, W), and not 0 everywhere. affine: (4, 4) finite,
             with steps as long as the spacings.
         xrays: (V, S, S) uint8, V and S >= 1.
@@ -59,7 +62,7 @@ def validate(sample: Any, index: int, kind: type[Any] | None = None) -> Any:
             Points, a transform and masks may all be missing; a task that needs one of them says so.
 
     Args:
-        sample: an ``ImageSample``, a ``VideoSample``, a ``MotSample``, a ``VolumeSample`` or a ``PairSample``.
+        sample: an ``ImageSample``, an ``ImageSet``, a ``VideoSample``, a ``MotSample``, a ``VolumeSample`` or a ``PairSample``.
         index: its position in the data set, for the message.
         kind: where given, the type that it must have.
 
@@ -95,7 +98,20 @@ def _image_sample(sample: ImageSample, where: str) -> ImageSample:
         raise ValueError(f"{where}: spacing_mm must be finite and > 0, got {sample.spacing_mm}")
     points = check_points(sample.points, (width, height), where)
     mask = None if sample.mask is None else check_mask(sample.mask, (height, width), where)
-    return replace(sample, image=image, boxes=boxes, labels=tuple(sample.labels), points=points, mask=mask)
+    names = check_names(sample.names, where)
+    plain: dict[str, Any] = {"boxes": boxes, "labels": tuple(sample.labels), "points": points, "names": names}
+    return replace(sample, image=image, mask=mask, **plain)
+
+
+def _image_set(sample: ImageSet, where: str) -> ImageSet:
+    """The checked images, each by a name of its own."""
+    if not len(sample.images):
+        raise ValueError(f"{where}: images must be one or more, got none")
+    images = tuple(validate(one, number, ImageSample) for number, one in enumerate(sample.images))
+    names = [one.name for one in images]
+    if again := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"{where}: images must have names of their own, got {again!r} twice")
+    return replace(sample, images=images)
 
 
 def _video_sample(sample: VideoSample, where: str) -> VideoSample:
@@ -383,6 +399,7 @@ def _pair_affines(value: Any, axes: int, where: str) -> np.ndarray | None:
 
 _CHECKS: dict[type, Any] = {
     ImageSample: _image_sample,
+    ImageSet: _image_set,
     VideoSample: _video_sample,
     MotSample: _mot_sample,
     XraySample: _xray_sample,

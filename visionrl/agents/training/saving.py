@@ -14,6 +14,7 @@ from visionrl.agents.imitation.scorer import Scorer
 from visionrl.agents.networks.device import check_device
 from visionrl.agents.networks.frozen_features import OnImages, on_images
 from visionrl.agents.networks.loading import load_state, no_larger_than, read_state
+from visionrl.agents.sb3.recall import recalled_space
 from visionrl.agents.shipped import CARD, HOME
 from visionrl.agents.training.algo_args import check_algo_args
 from visionrl.agents.training.algorithms import ENTROPY_TUNED, REPLAYING
@@ -83,7 +84,8 @@ def load_model(run: str | Path, device: str = "auto") -> tuple[Any, TrainConfig]
         if config.cache:
             encoder = feature_encoder(bare, observations)
             load_state(encoder, take_prefixed(state, ENCODER), path)
-            return OnImages(empty_model(bare, encoder.space, actions, state, path), encoder), config
+            shown = encoder.space if config.recall is None else recalled_space(encoder.space, config.recall)
+            return OnImages(empty_model(bare, shown, actions, state, path), encoder), config
         scores = take_prefixed(state, SCORER)
         model = empty_model(bare, observations, actions, state, path)
         if scores:
@@ -126,7 +128,10 @@ def empty_model(
     if config.algo in ENTROPY_TUNED:
         kwargs.setdefault("target_entropy", 0.0)  # "auto" would ask the environment
     model = algorithm_of(config)(
-        policy_of(config, policy_kwargs), None, device=config.device, _init_setup_model=False
+        policy_of(config, policy_kwargs, observations, actions),
+        None,
+        device=config.device,
+        _init_setup_model=False,
     )
     model.__dict__.update(kwargs, policy_kwargs=policy_kwargs, seed=None, n_envs=1)
     model.observation_space, model.action_space = observations, actions
