@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -171,6 +172,15 @@ def test_data_without_masks_and_with_objects_of_a_pixel_are_refused() -> None:
     for mask in (np.zeros((40, 41), np.uint8), np.full((40, 40), np.nan)):
         with pytest.raises(ValueError, match=r"mask must be integers of shape \(40, 40\)"):
             make_task(TASK, data=[ImageSample(image, mask=mask)])
+
+
+def test_a_folder_of_one_s_own_is_one_string(tmp_path: Path) -> None:
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    cv2.imwrite(str(tmp_path / "images" / "a.png"), sample().image.transpose(1, 2, 0))
+    cv2.imwrite(str(tmp_path / "masks" / "a.png"), (sample().mask == 2) * np.uint8(255))
+    task = make_task(TASK, data=f"masks:{tmp_path}", split="all")
+    assert task.items == 1 and play(task)[0].iou[0] > 0.9
 
 
 def test_the_window_is_a_multiple_of_the_grid() -> None:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from visionrl.banks.masks import UNNAMED, labels_of, mask_box
-from visionrl.banks.patches import allocate, colored, shared
+from visionrl.banks.patches import colored, shared
 from visionrl.datasets.samples import ImageSample
 from visionrl.ops import DeviceTable, Recalled
 from visionrl.ops.polygons import edge_mask, polygon_mask, signed_area
@@ -103,7 +103,7 @@ class OutlineBank(Recalled):
         self.found = [one for one in found for _ in range(copies)]
         self.channels = channels or max(samples[one.image].image.shape[0] for one in found)
         count = len(self.found)
-        windows = allocate(count * self.channels * side * side).reshape(count, self.channels, side, side)
+        windows = np.zeros((count, self.channels, side, side), np.uint8)
         masks, boxes = np.zeros((count, side, side), bool), np.zeros((count, 4))
         corners = np.zeros((count, most, 2), np.int64)
         lengths, knots = np.ones(count, np.int64), np.full((count, points, 2), side / 2)

@@ -19,6 +19,7 @@ from visionrl.agents.networks.device import check_device
 from visionrl.agents.networks.extractor import VisionExtractor
 from visionrl.agents.networks.frozen_features import CachedFeatures, FeatureEncoder, FeatureHead
 from visionrl.agents.networks.team import TeamPolicy
+from visionrl.agents.policies.action_map import MapPolicy, MaskableMapPolicy
 from visionrl.agents.policies.candidates import (
     CandidateExtractor,
     candidate_policy,
@@ -172,7 +173,7 @@ def algorithm_of(config: TrainConfig) -> Any:
 def policy_of(
     config: TrainConfig, policy_kwargs: dict[str, Any], observations: spaces.Space, actions: spaces.Space
 ) -> Any:
-    """The class of a policy: a ``TeamPolicy`` where agents are told how to communicate, a ``CellPolicy`` with cells.
+    """The class of a policy: a ``TeamPolicy`` where agents are told how to communicate, one of maps for places.
 
     For candidates it is one that scores each, and ``policy_kwargs`` gets its extractor in the place of a backbone's.
 
@@ -188,6 +189,8 @@ def policy_of(
         return candidate_policy(str(config.algo))
     if config.algo == "recurrentppo":
         return RecurrentPolicy
+    if "action_maps" in policy_kwargs:
+        return MaskableMapPolicy if config.algo == "maskableppo" else MapPolicy
     if "cells" in policy_kwargs:
         return CellPolicy
     return TeamPolicy if "communication" in policy_kwargs else "MultiInputPolicy"
