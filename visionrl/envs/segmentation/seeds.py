@@ -108,7 +108,7 @@ class Segmentation(Edit[State]):
     sample_type, embedded = ImageSample, "composites"
     primary_metric = ("iou", True)
     success: ClassVar[float] = 0.7
-    box_prompt = True
+    box_prompt, click_prompt = True, True
 
     def setup(self) -> None:
         if self.size < self.grid:
