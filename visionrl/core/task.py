@@ -22,7 +22,15 @@ from visionrl.ops import Array
 
 StateT = TypeVar("StateT")
 # methods, those of capabilities among them, that a task without labels refuses
-NEED_LABELS = ("reward", "metrics", "expert", "agent_rewards", "good_actions", "detection_quality")
+NEED_LABELS = (
+    "reward",
+    "metrics",
+    "expert",
+    "agent_rewards",
+    "good_actions",
+    "action_weights",
+    "detection_quality",
+)
 NAMES = {"target", "classes"}  # arguments that name things of a data set; 13 means "13"
 
 
