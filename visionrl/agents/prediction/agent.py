@@ -14,6 +14,7 @@ from gymnasium.utils.seeding import np_random
 
 from visionrl.agents.evaluation.compare import plain
 from visionrl.agents.evaluation.episodes import Episodes, Plan, rollout, run_each, task_kwargs
+from visionrl.agents.prediction.prompts import check_prompts, with_prompts
 from visionrl.core import BASELINES, Task, batch, did_you_mean, entry_of, make_task
 from visionrl.core.results import Boxes, Mask, Result
 from visionrl.datasets import (
@@ -110,7 +111,9 @@ class Agent:
         self.env_kwargs = {key: value for key, value in given.items() if key not in TRAINING_ARGUMENTS}
         self.sample_type = self.entry.task.unlabelled_type or self.entry.task.sample_type
 
-    def predict(self, data: Any, moving: Any = None, *, box: Any = None, **more: Any) -> Result:
+    def predict(
+        self, data: Any, moving: Any = None, *, box: Any = None, clicks: Any = None, **more: Any
+    ) -> Result:
         """Apply the agent to one image, volume, video or pair; returns what it finds.
 
         Args:
@@ -118,14 +121,15 @@ class Agent:
                 (D, H, W) uint8 for volumes, axes (z, y, x), and a row of images for videos.
             moving: the image or volume that is brought onto the first, for registration; the CT that is brought onto
                 an X-ray, or onto a list of X-rays of several views.
-            box: (x, y, width, height) of the object in the first frame, for tracking: pixels, (0, 0) the frame's
-                corner.
+            box: (x, y, width, height) of the object, in the first frame for tracking, in the image for segmentation:
+                pixels, (0, 0) the corner.
+            clicks: (x, y, 1) on the object and (x, y, -1) beside it, pixels, for segmentation.
             more: fields of the sample: ``spacing_mm`` of a volume, ``detections`` of a video, ...
 
         Raises:
             ValueError: the file or the array is not what the task is about.
         """
-        return self.predict_sample(self.sample_of(data, moving, box=box, **more)).result
+        return self.predict_sample(self.sample_of(data, moving, box=box, clicks=clicks, **more)).result
 
     def predict_sample(
         self, sample: Any, seed: int = 0, wrap: Callable[[Task], Any] = lambda task: task
@@ -161,15 +165,19 @@ class Agent:
         kwargs = task_kwargs({**self.env_kwargs, "data": [sample], "labelled": False}, "test")
         return make_task(self.entry.id, **kwargs)
 
-    def sample_of(self, data: Any, moving: Any = None, *, box: Any = None, **more: Any) -> Any:
+    def sample_of(
+        self, data: Any, moving: Any = None, *, box: Any = None, clicks: Any = None, **more: Any
+    ) -> Any:
         """Make a sample of a file or an array; a sample is returned as it is.
 
         Raises:
             ValueError: the file, array or sample is not what the task is about.
         """
         kind: Any = self.sample_type
-        if box is not None and kind is not VideoSample:
-            raise ValueError(f"box must not be given for {self.entry.id}")
+        if kind is not VideoSample or clicks:
+            check_prompts(self.entry, box, clicks)
+        if kind is ImageSample and (box is not None or clicks):
+            return with_prompts(self.sample_of(data, **more), box, clicks)
         if isinstance(data, kind):
             seen = data if box is None else unlabelled_video(data.frames, box, data.name)
             return replace(seen, **more)
