@@ -42,7 +42,7 @@ class CandidateExtractor(BaseFeaturesExtractor):
         count, numbers = observation_space[CANDIDATES].shape  # type: ignore[misc]
         super().__init__(observation_space, count * features_dim)
         self.others = [key for key in observation_space if key != CANDIDATES]
-        told = sum(observation_space[key].shape[0] for key in self.others)  # type: ignore[index]
+        told = sum(observation_space[key].shape[0] for key in self.others)  # type: ignore[index, misc]
         self.each = nn.Sequential(
             nn.Linear(numbers + told, features_dim),
             nn.ReLU(),

@@ -130,7 +130,7 @@ class ContourSegmentation(Task[State]):
 
     def masks(self, ends: State) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray]]:
         """The masks of N last states and the true ones, (N, S, S) bool."""
-        return to_numpy(ends.mask), self.bank.masks.array[to_numpy(ends.object)]
+        return list(to_numpy(ends.mask)), list(self.bank.masks.array[to_numpy(ends.object)])
 
     @property
     def resolved_arguments(self) -> dict[str, Any]:
