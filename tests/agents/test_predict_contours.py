@@ -37,7 +37,7 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
 def test_a_box_gives_the_mask_of_the_object_in_the_size_of_the_file(image: Path, method: str) -> None:
     out = image.parents[1] / "out"
     agent = classical(TASK, method)
-    inputs = inputs_of([str(image)], ImageSample, [70, 40, 80, 80], agent.entry.task.box_prompt)
+    inputs = inputs_of([str(image)], ImageSample, [70, 40, 80, 80])
     assert predict_files(agent, inputs, out).done == 1
     mask = cv2.imread(str(out / "disc-mask.png"), cv2.IMREAD_UNCHANGED)
     assert mask.shape == (150, 200) and set(np.unique(mask)) == {0, 255}

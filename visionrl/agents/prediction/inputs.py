@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from visionrl.agents.prediction.prompts import Click, with_prompts
 from visionrl.datasets import (
     ImageSample,
     ImageSet,
@@ -21,7 +22,6 @@ from visionrl.datasets import (
 )
 from visionrl.datasets.formats import parse
 from visionrl.datasets.unlabelled import (
-    edges_within,
     files_in,
     is_volume,
     read_unlabelled,
@@ -47,15 +47,18 @@ class Input:
 
 
 def inputs_of(
-    words: Sequence[str], kind: type, box: Sequence[float] | None = None, box_prompt: bool = False
+    words: Sequence[str],
+    kind: type,
+    box: Sequence[float] | None = None,
+    clicks: Sequence[Click] | None = None,
 ) -> list[Input]:
     """The inputs that words of a command line name: files, folders, "FORMAT:PATH"; for pairs, files two by two.
 
     Args:
         words: in order.
         kind: of the samples.
-        box: (x, y, width, height) of the object in the first frame of the one video, or in the one image, pixels.
-        box_prompt: the task takes a box with an image.
+        box: (x, y, width, height) of the object in the one image, or in the first frame of the one video, pixels.
+        clicks: on the object of the one image, and beside it.
 
     Raises:
         ValueError: there is none, or a word names no file, or the box is not in the video.
@@ -77,14 +80,12 @@ def inputs_of(
         fitting = ", ".join(form.name for form in list_formats(kind) if not form.embedded)
         hint = f"; the task reads FORMAT:PATH with {fitting}" if foreign else ""
         raise ValueError(f"files must exist, got {str(missing[0])!r}{hint}")
-    prompted = box_prompt and kind is ImageSample
-    if box is not None and not (prompted or kind is VideoSample):
-        raise ValueError("box must not be given for a task that asks for none")
-    if box is not None and (found or len(alone) > 1 or (prompted and alone[0].is_dir())):
-        what = "image" if prompted else "video, a file or a folder of pictures"
-        raise ValueError(f"box must be given for one {what}, got {' '.join(words)}")
-    if box is not None and prompted:
-        return [Input(str(alone[0]), partial(prompted_image, alone[0], box), (alone[0],))]
+    if box is not None and kind is not ImageSample and (kind is not VideoSample or found or len(alone) > 1):
+        raise ValueError(
+            f"box must be given for one video, a file or a folder of pictures, got {' '.join(words)}"
+        )
+    if kind is ImageSample and (box is not None or clicks):
+        return prompted(words, found, alone, box, clicks)
     if kind is PairSample:
         return found + pairs_of(alone)
     if kind is VideoSample and box is not None:
@@ -105,14 +106,26 @@ def inputs_of(
     return found
 
 
-def prompted_image(path: Path, box: Sequence[float]) -> ImageSample:
-    """An image in which a box, (x, y, width, height) in pixels, says which object is meant.
+def prompted(
+    words: Sequence[str],
+    found: Sequence[Input],
+    alone: Sequence[Path],
+    box: Sequence[float] | None,
+    clicks: Sequence[Click] | None,
+) -> list[Input]:
+    """The one image of a command line, with what a user says about it.
 
     Raises:
-        ValueError: there is no such image, or the box does not lie in it.
+        ValueError: there are more images, or it is no file.
     """
-    sample = read_unlabelled(path, ImageSample)
-    return replace(sample, boxes=edges_within(box, sample.image)[None])
+    if found or len(alone) != 1 or alone[0].is_dir():
+        what = "clicks" if box is None else "box"
+        raise ValueError(f"{what} must be given for one image, a file, got {' '.join(words)}")
+
+    def read() -> ImageSample:
+        return with_prompts(read_unlabelled(alone[0], ImageSample), box, clicks)
+
+    return [Input(str(alone[0]), read, (alone[0],))]
 
 
 def parse_box(text: str) -> list[float]:
