@@ -29,10 +29,12 @@ class State(Contour):
     """A contour around one object; B episodes.
 
     Attributes:
+        image: (B,) int64, number of the sample.
         object: (B,) int64, index into the bank.
         iou: (B,) float64, overlap of the mask with the true one; 0 without labels.
     """
 
+    image: Array
     object: Array
     iou: Array
 
@@ -110,10 +112,10 @@ class ContourSegmentation(Task[State]):
     def setup(self) -> None:
         if self.window % self.grid:
             raise ValueError(f"window must be a multiple of grid, {self.grid}, got {self.window}")
-        self.samples = self.load(classes=None)
-        found = objects_in(self.samples, self.classes, self.labelled, self.smallest)
         if self.shows == "candidates" and self.control == "polygon":
             raise ValueError("shows must be 'pictures' for control 'polygon', got 'candidates'")
+        self.samples = self.load(classes=None)
+        found = objects_in(self.samples, self.classes, self.labelled, self.smallest)
         options: dict[str, Any] = {
             "grid": self.grid,
             "side": self.window,
@@ -151,7 +153,8 @@ class ContourSegmentation(Task[State]):
     def sample(self, rng: np.random.Generator, item: int) -> State:
         first = self.controller.start(self.bank.boxes.array[item])
         truth = self.bank.masks.array[item]
-        return State(**vars(first), object=np.int64(item), iou=iou(first.mask[None], truth[None])[0])
+        about = {"image": np.int64(self.bank.found[item].image), "object": np.int64(item)}
+        return State(**vars(first), **about, iou=iou(first.mask[None], truth[None])[0])
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
     def step(self, state: State, action: Array) -> State:
