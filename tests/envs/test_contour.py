@@ -13,7 +13,7 @@ from gymnasium.utils.seeding import np_random
 from visionrl.agents.policies.cells import CellPolicy
 from visionrl.core import batch, make_task
 from visionrl.datasets import ImageSample
-from visionrl.ops.polygons import closed_spline, polygon_mask
+from visionrl.ops.polygons import polygon_mask
 
 TASK = "visionrl/ContourSegmentation-v0"
 CLOSE = 28 * 28
@@ -143,7 +143,7 @@ def test_a_spline_begins_as_the_ellipse_and_its_points_move() -> None:
     moved = after.vertices - state.vertices
     assert moved[0, 3].tolist() == [2, 0] and not np.delete(moved[0], 3, axis=0).any() and not moved[1].any()
     assert after.finished.tolist() == [False, True]
-    assert np.array_equal(after.mask[0], polygon_mask(closed_spline(after.vertices[0]), 56, 56))
+    assert np.array_equal(after.mask[0], polygon_mask(task.controller.polygon(batch.take(after, 0)), 56, 56))
 
 
 def test_moves_are_described_by_what_lies_along_them() -> None:

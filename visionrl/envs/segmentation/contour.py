@@ -43,6 +43,7 @@ class State(Contour):
     "ContourSegmentation-v0",
     max_steps=100,
     tags=("segmentation", "2d", "discrete"),
+    expert_success_rate={"spline": 0.85},
     presets={
         "castrejon2017": {**PAPERS, "crossing_cost": 0.0},
         "acuna2018": PAPERS,
@@ -68,7 +69,8 @@ class ContourSegmentation(Task[State]):
     | spline: the last number | stop |
 
     The rewards of an episode add up to its last IoU, for a spline less that of the ellipse in the box, with which it
-    begins. The expert draws a simpler outline of the true mask, clockwise from its topmost vertex. Of an object in
+    begins. The expert draws a simpler outline of the true mask, clockwise from its topmost vertex, or moves the points
+    of a spline onto it, which few points fit worse. Of an object in
     several parts the largest counts, and holes are filled. ``classes`` keeps the objects of some names. ``info`` has
     ``iou``, ``dice``, ``vertices`` and ``is_success``: an IoU of ``target`` or more; tables have the boundary F as well.
 
