@@ -17,12 +17,22 @@ from visionrl.agents.evaluation.episodes import Episodes, Plan, rollout, run_eac
 from visionrl.agents.prediction.prompts import check_prompts, with_prompts
 from visionrl.core import BASELINES, Task, batch, did_you_mean, entry_of, make_task
 from visionrl.core.results import Boxes, Mask, Result
-from visionrl.datasets import ImageSample, MotSample, PairSample, VideoSample, VolumeSample, XraySample, load
-from visionrl.datasets.readers.files import read_image
+from visionrl.datasets import (
+    ImageSample,
+    ImageSet,
+    MotSample,
+    PairSample,
+    VideoSample,
+    VolumeSample,
+    XraySample,
+    load,
+)
+from visionrl.datasets.readers.files import image_of, read_image
 from visionrl.datasets.unlabelled import (
     read_unlabelled,
     read_unlabelled_pair,
     unlabelled_video,
+    volume_of,
     with_xrays,
 )
 from visionrl.rendering import Canvas
@@ -109,7 +119,8 @@ class Agent:
 
         Args:
             data: a file, an array, or a sample. Arrays are (H, W), (H, W, C) or (C, H, W) uint8 for images,
-                (D, H, W) uint8 for volumes, axes (z, y, x), and a row of images for videos.
+                (D, H, W) of any real numbers for volumes, axes (z, y, x), and a row of images for videos. Greys become
+                bytes as those of files do.
             moving: the image or volume that is brought onto the first, for registration; the CT that is brought onto
                 an X-ray, or onto a list of X-rays of several views.
             box: (x, y, width, height) of the object, in the first frame for tracking, in the image for segmentation:
@@ -177,6 +188,8 @@ class Agent:
             raise ValueError(f"moving {rule} {self.entry.id}")
         if kind is XraySample:
             return xray_sample(data, moving, **more)
+        if kind is ImageSet:
+            return image_set(data, **more)
         if isinstance(data, str | Path) and kind is PairSample:
             return replace(read_unlabelled_pair(Path(data), Path(moving)), **more)
         if isinstance(data, str | Path) and kind is MotSample:
@@ -186,14 +199,13 @@ class Agent:
         if isinstance(data, str | Path) and kind in (ImageSample, VolumeSample):
             return replace(read_unlabelled(Path(data), kind), **more)
         if kind is ImageSample:
-            return ImageSample(channels_first(data), **more)
+            return ImageSample(image_of(data), **more)
         if kind is VolumeSample:
             if "spacing_mm" not in more:
                 raise ValueError("spacing_mm must be given with an array of voxels, (x, y, z) in millimetres")
-            volume = np.asarray(data)
-            return VolumeSample(volume[None] if volume.ndim == 3 else volume, **more)
+            return VolumeSample(volume_of(data), **more)
         if kind is PairSample:
-            return PairSample(channels_first(data), channels_first(moving), **more)
+            return PairSample(of_a_pair(data), of_a_pair(moving), **more)
         if kind is VideoSample and box is None:
             raise ValueError(
                 f"box must be given for {self.entry.id}: (x, y, width, height) in the first frame"
@@ -224,24 +236,39 @@ def masks_picture(image: np.ndarray, found: Mask) -> np.ndarray:
     return canvas.pixels
 
 
+def image_set(data: Any, **more: Any) -> ImageSet:
+    """The set of the images of a folder, of "FORMAT:PATH", or of a list of files, arrays or samples."""
+    if isinstance(data, str | Path):
+        from visionrl.agents.prediction.inputs import set_of
+
+        return replace(set_of([str(data)]).read(), **more)
+    images = [
+        one
+        if isinstance(one, ImageSample)
+        else read_unlabelled(Path(one), ImageSample)
+        if isinstance(one, str | Path)
+        else ImageSample(image_of(one), name=str(number))
+        for number, one in enumerate(data)
+    ]
+    return ImageSet(images, **more)
+
+
 def xray_sample(xrays: Any, scan: Any, **more: Any) -> XraySample:
     """The sample of X-rays, one or a list of files or arrays, and of a CT, a file, an array or a sample."""
     several = xrays if isinstance(xrays, list | tuple) else [xrays]
-    films = [read_image(Path(x)) if isinstance(x, str | Path) else channels_first(x) for x in several]
+    films = [read_image(Path(x)) if isinstance(x, str | Path) else image_of(x) for x in several]
     if isinstance(scan, str | Path):
         scan = read_unlabelled(Path(scan), VolumeSample)
     elif not isinstance(scan, VolumeSample):
-        volume = np.asarray(scan)
-        scan = VolumeSample(volume[None] if volume.ndim == 3 else volume, more.pop("spacing_mm", None))
+        scan = VolumeSample(volume_of(scan), more.pop("spacing_mm", None))
     return replace(with_xrays(scan, films), **more)
 
 
-def channels_first(image: Any) -> np.ndarray:
-    """An image as (C, H, W); volumes (1, D, H, W) stay."""
-    array = np.asarray(image)
-    if array.ndim == 2:
-        return array[None]
-    return array.transpose(2, 0, 1) if array.ndim == 3 and array.shape[2] in (1, 3) else array
+def of_a_pair(array: Any) -> np.ndarray:
+    """One side of a pair: an image (C, H, W), or a volume (1, D, H, W) where there are too many channels or axes."""
+    shape = np.shape(array)
+    flat = len(shape) == 2 or (len(shape) == 3 and (shape[0] in (1, 3) or shape[2] in (1, 3)))
+    return image_of(array) if flat else volume_of(array)
 
 
 def only_one(samples: Sequence[Any], data: Any) -> Any:

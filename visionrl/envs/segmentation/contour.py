@@ -15,7 +15,7 @@ from visionrl.core.results import Mask
 from visionrl.datasets import ImageSample
 from visionrl.envs.segmentation.contour_controls import Contour, control_of
 from visionrl.metrics.segmentation import OutlineScores
-from visionrl.ops import Array, to_numpy
+from visionrl.ops import Array, one_hot, to_numpy
 from visionrl.ops.masks import iou
 from visionrl.ops.polygons import polygon_mask
 from visionrl.rendering import Canvas
@@ -127,7 +127,7 @@ class ContourSegmentation(Task[State]):
         self.action_space = self.controller.space
         self.show(window=Image(self.bank.channels, self.window), **self.controller.shown)
 
-    def masks(self, ends: State) -> tuple[np.ndarray, np.ndarray]:
+    def masks(self, ends: State) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray]]:
         """The masks of N last states and the true ones, (N, S, S) bool."""
         return to_numpy(ends.mask), self.bank.masks.array[to_numpy(ends.object)]
 
@@ -168,6 +168,9 @@ class ContourSegmentation(Task[State]):
 
     def expert(self, state: State) -> Array:
         return self.controller.best(state, self.bank, state.object)
+
+    def good_actions(self, state: State) -> Array:
+        return one_hot(self.expert(state), int(self.controller.space.n)) > 0
 
     # -- edge ------------------------------------------------------------------------------------------------------
     def result(self, state: State) -> Mask:
