@@ -247,7 +247,7 @@ def image_set(data: Any, **more: Any) -> ImageSet:
         if isinstance(one, ImageSample)
         else read_unlabelled(Path(one), ImageSample)
         if isinstance(one, str | Path)
-        else ImageSample(channels_first(one), name=str(number))
+        else ImageSample(image_of(one), name=str(number))
         for number, one in enumerate(data)
     ]
     return ImageSet(images, **more)
