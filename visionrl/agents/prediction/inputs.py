@@ -21,6 +21,7 @@ from visionrl.datasets import (
     load,
 )
 from visionrl.datasets.formats import parse
+from visionrl.datasets.readers.masks import read_partly_masked
 from visionrl.datasets.unlabelled import (
     files_in,
     is_volume,
@@ -154,17 +155,31 @@ def from_format(word: str, kind: type) -> list[Input]:
 
 
 def set_of(words: Sequence[str]) -> Input:
-    """All images that words name, as one set; those of "FORMAT:PATH" with the masks that they have.
+    """All images that words name, as one set: files, folders, "FORMAT:PATH".
+
+    Of a folder, also of "masks:FOLDER", the images come with the masks that they have, see ``datasets.readers.masks``.
 
     Raises:
         ValueError: a word names no image.
     """
-    found = inputs_of(words, ImageSample)
-    places = tuple(place for one in found for place in one.places)
-    name = Path(parse(words[0])[1] or words[0]).stem if len(words) == 1 else "images"
-    return Input(
-        " ".join(words), lambda: ImageSet([one.read() for one in found], name=name or "images"), places
-    )
+    found: list[Callable[[], Sequence[ImageSample]]] = []
+    places: list[Path] = []
+    for word in words:
+        name, path = parse(word)
+        folder = Path(path if name == "masks" and path else word).expanduser()
+        if folder.is_dir():
+            found.append(partial(read_partly_masked, folder))
+            places.append(folder)
+            continue
+        single = inputs_of([word], ImageSample)
+        found += [partial(lambda one: [one.read()], one) for one in single]
+        places += [place for one in single for place in one.places]
+    name = places[0].resolve().name if len(places) == 1 else "images"
+
+    def read() -> ImageSet:
+        return ImageSet([one for some in found for one in some()], name=name)
+
+    return Input(" ".join(words), read, tuple(places))
 
 
 def pairs_of(paths: Sequence[Path]) -> list[Input]:
