@@ -85,6 +85,14 @@ class GoodActions(Protocol):
 
 
 @runtime_checkable
+class WeighedActions(Protocol):
+    """A task whose expert can say how good each discrete action is; cloning then learns more than the best one."""
+
+    def action_weights(self, state: Any) -> Array:
+        """(B, n) float64, >= 0, not all 0 in a row; the expert's action has the largest."""
+
+
+@runtime_checkable
 class ClassMetrics(Protocol):
     """A task each of whose episodes is about one class or structure; its metrics are stated for each as well.
 

@@ -42,7 +42,7 @@ class CandidateExtractor(BaseFeaturesExtractor):
         count, numbers = observation_space[CANDIDATES].shape  # type: ignore[misc]
         super().__init__(observation_space, count * features_dim)
         self.others = [key for key in observation_space if key != CANDIDATES]
-        told = sum(observation_space[key].shape[0] for key in self.others)  # type: ignore[index]
+        told = sum(observation_space[key].shape[0] for key in self.others)  # type: ignore[index, misc]
         self.each = nn.Sequential(
             nn.Linear(numbers + told, features_dim),
             nn.ReLU(),
@@ -111,6 +111,9 @@ class CandidateQPolicy(MultiInputPolicy):
 
 class _Actor:
     """What makes an actor-critic policy one for candidates; actor and critic share no layer."""
+
+    action_net: Any
+    value_net: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"share_features_extractor": False, **kwargs, "net_arch": []})

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from visionrl.agents.prediction.prompts import Click, with_prompts
 from visionrl.datasets import (
     ImageSample,
     ImageSet,
@@ -45,13 +46,19 @@ class Input:
     places: tuple[Path, ...] = ()
 
 
-def inputs_of(words: Sequence[str], kind: type, box: Sequence[float] | None = None) -> list[Input]:
+def inputs_of(
+    words: Sequence[str],
+    kind: type,
+    box: Sequence[float] | None = None,
+    clicks: Sequence[Click] | None = None,
+) -> list[Input]:
     """The inputs that words of a command line name: files, folders, "FORMAT:PATH"; for pairs, files two by two.
 
     Args:
         words: in order.
         kind: of the samples.
-        box: (x, y, width, height) of the object in the first frame of the one video, pixels.
+        box: (x, y, width, height) of the object in the one image, or in the first frame of the one video, pixels.
+        clicks: on the object of the one image, and beside it.
 
     Raises:
         ValueError: there is none, or a word names no file, or the box is not in the video.
@@ -73,10 +80,12 @@ def inputs_of(words: Sequence[str], kind: type, box: Sequence[float] | None = No
         fitting = ", ".join(form.name for form in list_formats(kind) if not form.embedded)
         hint = f"; the task reads FORMAT:PATH with {fitting}" if foreign else ""
         raise ValueError(f"files must exist, got {str(missing[0])!r}{hint}")
-    if box is not None and (kind is not VideoSample or found or len(alone) > 1):
+    if box is not None and kind is not ImageSample and (kind is not VideoSample or found or len(alone) > 1):
         raise ValueError(
             f"box must be given for one video, a file or a folder of pictures, got {' '.join(words)}"
         )
+    if kind is ImageSample and (box is not None or clicks):
+        return prompted(words, found, alone, box, clicks)
     if kind is PairSample:
         return found + pairs_of(alone)
     if kind is VideoSample and box is not None:
@@ -95,6 +104,28 @@ def inputs_of(words: Sequence[str], kind: type, box: Sequence[float] | None = No
         files = files_in(place, kind) if place.is_dir() else [place]
         found += [Input(str(file), partial(read_unlabelled, file, kind), (file,)) for file in files]
     return found
+
+
+def prompted(
+    words: Sequence[str],
+    found: Sequence[Input],
+    alone: Sequence[Path],
+    box: Sequence[float] | None,
+    clicks: Sequence[Click] | None,
+) -> list[Input]:
+    """The one image of a command line, with what a user says about it.
+
+    Raises:
+        ValueError: there are more images, or it is no file.
+    """
+    if found or len(alone) != 1 or alone[0].is_dir():
+        what = "clicks" if box is None else "box"
+        raise ValueError(f"{what} must be given for one image, a file, got {' '.join(words)}")
+
+    def read() -> ImageSample:
+        return with_prompts(read_unlabelled(alone[0], ImageSample), box, clicks)
+
+    return [Input(str(alone[0]), read, (alone[0],))]
 
 
 def parse_box(text: str) -> list[float]:

@@ -32,7 +32,7 @@ NOT_INHERITED: Mapping[str, tuple[str, ...]] = {
         "learning_rate",
     ),
     "maskableppo": ("use_sde", "sde_sample_freq", "log_std_init", "communication"),
-    "recurrentppo": ("communication", "clone_kl", "value_warmup"),
+    "recurrentppo": ("communication", "clone_kl", "clone_kl_end", "value_warmup"),
 }
 
 

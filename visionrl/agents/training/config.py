@@ -29,6 +29,7 @@ DECIDED = (
     "clone_rate",
     "clone_action_values",
     "clone_kl",
+    "clone_kl_end",
     "value_warmup",
     "num_envs",
     "timesteps",
@@ -44,6 +45,7 @@ DEFAULTS: Mapping[str, Any] = {
     "clone_steps": 0,
     "clone_action_values": True,
     "clone_kl": 0.0,
+    "clone_kl_end": 1.0,
     "value_warmup": 0,
     "num_envs": 16,
     "timesteps": 100_000,
@@ -110,8 +112,11 @@ class TrainConfig:
     """Clone the returns of all actions, which are found by trying each, and not the expert's action alone; by default
     the recipe's choice or yes."""
     clone_kl: Annotated[float, Interval(ge=0, le=1000)] | None = None
-    """Weight of the divergence of the policy from its clone in the loss, which falls linearly to 0 over the run; by
-    default the recipe's or 0."""
+    """Weight of the divergence of the policy from its clone in the loss of learning by reward; by default the recipe's
+    or 0."""
+    clone_kl_end: Annotated[float, Interval(ge=0, le=1)] | None = None
+    """Share of that weight which is left at the end of the run, to which it falls linearly; by default the recipe's or
+    1, a constant weight."""
     value_warmup: Annotated[int, Ge(0)] | None = None
     """Steps after cloning in which the policy stays as it is: a critic learns, or the replay buffer is filled; by
     default the recipe's or 0."""

@@ -274,8 +274,8 @@ def continue_training(
     """Let the model learn until it has taken the config's steps."""
     steps, callbacks = config.timesteps or 0, [cast(BaseCallback, callback), *others]
     if config.clone_steps and (config.clone_kl or config.value_warmup):
-        kl, warmup = config.clone_kl or 0.0, config.value_warmup or 0
-        callbacks.append(AfterCloning(lambda: callback.clone or callback.parameters(), kl, warmup))
+        sizes = config.clone_kl or 0.0, config.clone_kl_end or 0.0, config.value_warmup or 0
+        callbacks.append(AfterCloning(lambda: callback.clone or callback.parameters(), *sizes))
     if config.curriculum:
         curriculum = Curriculum(config.curriculum)
         curriculum.ease(model, steps)
