@@ -294,3 +294,11 @@ def test_parts_that_read_single_observations_refuse_windows() -> None:
         SequenceExtractor(env.observation_space, "attention", features_dim=6)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="recall must be >= 2, got 0"):
         make_vec_env(LANDMARK, 2, recall=0, **HEART)
+
+
+def test_the_memory_of_a_task_is_its_own_argument(tmp_path: Path) -> None:
+    task: dict[str, Any] = {"env": GLIMPSE, "env_args": ("memory=false", "scales=[1]"), "recipe": "none"}
+    config = resolve(TrainConfig(**task, memory="gru", algo="ppo"))
+    assert config.env_kwargs["memory"] is False and config.memory == "gru"
+    with pytest.raises(ValueError, match="env_args must not have memory, an option of its own: --memory"):
+        TrainConfig(env=LANDMARK, env_args=("memory=false",))
