@@ -32,6 +32,8 @@ class Predict:
     """Files, folders or "FORMAT:PATH"; for registration files in pairs, fixed and moving in turn; one video."""
     box: str | None = None
     """Where the object to be tracked is in the first frame of a video: x,y,w,h in pixels."""
+    modalities: str | None = None
+    """Of the fixed and of the moving file of each pair, such as mr,ct; default the same."""
     out: Path = Path("predictions")
     """Folder for the results."""
     overwrite: bool = False
@@ -104,7 +106,7 @@ class Predict:
         from visionrl.agents.networks.device import check_device
         from visionrl.agents.prediction.agent import agent_named
         from visionrl.agents.prediction.films import FilmOptions
-        from visionrl.agents.prediction.inputs import inputs_of, parse_box
+        from visionrl.agents.prediction.inputs import inputs_of, parse_box, parse_modalities
         from visionrl.agents.prediction.predict import predict_files
         from visionrl.datasets import VideoSample
 
@@ -114,7 +116,8 @@ class Predict:
         agent = agent_named(self.agent, self.env, self.device, self.data)
         if self.live and agent.sample_type is not VideoSample:
             raise ValueError(f"live must not be asked for with {agent.entry.id}, which tracks nothing")
-        inputs = inputs_of(self.files, agent.sample_type, box)
+        modalities = None if self.modalities is None else parse_modalities(self.modalities)
+        inputs = inputs_of(self.files, agent.sample_type, box, modalities)
         tell(0, len(inputs))
         named = ("overwrite", "pictures", "voc", "seed")
         options: dict[str, Any] = {name: getattr(self, name) for name in named}

@@ -16,9 +16,9 @@ from visionrl.datasets import (
     VolumeSample,
     XraySample,
     list_formats,
-    load,
 )
 from visionrl.datasets.formats import parse
+from visionrl.datasets.load import load_lazily
 from visionrl.datasets.unlabelled import (
     files_in,
     is_volume,
@@ -44,13 +44,19 @@ class Input:
     places: tuple[Path, ...] = ()
 
 
-def inputs_of(words: Sequence[str], kind: type, box: Sequence[float] | None = None) -> list[Input]:
+def inputs_of(
+    words: Sequence[str],
+    kind: type,
+    box: Sequence[float] | None = None,
+    modalities: Sequence[str] | None = None,
+) -> list[Input]:
     """The inputs that words of a command line name: files, folders, "FORMAT:PATH"; for pairs, files two by two.
 
     Args:
         words: in order.
         kind: of the samples.
         box: (x, y, width, height) of the object in the first frame of the one video, pixels.
+        modalities: of the fixed and of the moving file of each pair, such as ("mr", "ct"); None: they are the same.
 
     Raises:
         ValueError: there is none, or a word names no file, or the box is not in the video.
@@ -74,8 +80,10 @@ def inputs_of(words: Sequence[str], kind: type, box: Sequence[float] | None = No
         raise ValueError(
             f"box must be given for one video, a file or a folder of pictures, got {' '.join(words)}"
         )
+    if modalities is not None and (kind is not PairSample or found):
+        raise ValueError(f"modalities must be given for pairs of files alone, got {' '.join(words)}")
     if kind is PairSample:
-        return found + pairs_of(alone)
+        return found + pairs_of(alone, modalities)
     if kind is VideoSample and box is not None:
         video = unlabelled_video(alone[0], box)
         return [Input(str(alone[0]), lambda: video, (alone[0],))]
@@ -110,17 +118,28 @@ def parse_box(text: str) -> list[float]:
 
 
 def from_format(word: str, kind: type) -> list[Input]:
-    """All samples of a data set.
+    """All samples of a data set, bad ones too: reading these raises.
 
     Raises:
-        ValueError: it cannot be read.
+        ValueError: it is no data set.
     """
-    samples = load(word, kind=kind, split="all")
-    return [Input(sample.name, partial(lambda one: one, sample)) for sample in samples]
+    return [Input(entry.name or word, entry.read) for entry in load_lazily(word, kind)]
 
 
-def pairs_of(paths: Sequence[Path]) -> list[Input]:
-    """Files two by two: fixed, moving, fixed, moving, ...
+def parse_modalities(text: str) -> tuple[str, str]:
+    """Parse "mr,ct", the modalities of the fixed and of the moving file.
+
+    Raises:
+        ValueError: they are not two words.
+    """
+    words = [word.strip() for word in text.split(",")]
+    if len(words) != 2 or not all(words):
+        raise ValueError(f"modalities must be two words, FIXED,MOVING such as mr,ct, got {text!r}")
+    return words[0], words[1]
+
+
+def pairs_of(paths: Sequence[Path], modalities: Sequence[str] | None = None) -> list[Input]:
+    """Files two by two: fixed, moving, fixed, moving, ...; for ``modalities`` see ``inputs_of``.
 
     Raises:
         ValueError: one is left over.
@@ -128,7 +147,8 @@ def pairs_of(paths: Sequence[Path]) -> list[Input]:
     if len(paths) % 2:
         raise ValueError(f"files must be pairs, fixed and moving in turn, got {len(paths)} files")
     pairs = zip(paths[::2], paths[1::2], strict=True)
-    return [Input(f"{a} {b}", partial(read_unlabelled_pair, a, b), (a, b)) for a, b in pairs]
+    read = partial(read_unlabelled_pair, modalities=modalities)
+    return [Input(f"{a} {b}", partial(read, a, b), (a, b)) for a, b in pairs]
 
 
 def xrays_of(paths: Sequence[Path]) -> list[Input]:
