@@ -131,7 +131,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_are_played(
 @pytest.mark.parametrize(
     ("line", "rule"),
     [
-        (["LandmarkLocalization-v0"], "data must be given with --no-labelled"),
+        (["LandmarkLocalization-v0"], "files must be given with --no-labelled"),
         (["LandmarkLocalization-v0", "--data", "nowhere.png"], "files must exist, got 'nowhere.png'"),
         (
             ["LandmarkLocalization-v0", "--data", "photos"],
@@ -169,3 +169,18 @@ def test_an_object_is_segmented_by_clicks_and_its_mask_is_written(tmp_path: Path
     truth = photo[..., 0] > 0
     assert mask.shape == truth.shape and (mask > 0)[truth].mean() > 0.95 and (mask > 0)[~truth].mean() < 0.05
     assert (shown[0] != shown[1]).any() and (shown[1] != shown[2]).any()
+
+
+def test_several_files_are_played_one_after_another(images: Path, tmp_path: Path, press: Press) -> None:
+    press(ENTER, ENTER)
+    files = [str(images / name) for name in ("b.png", "a.png")]
+    task = ("--env-args", "target=heart", "window=16", "--out", str(tmp_path / "out"))
+    cli.main(["play", "LandmarkLocalization-v0", *files, "--no-labelled", *task])
+    assert [one["name"] for one in told(tmp_path / "out")] == ["b", "a"]
+
+
+def test_files_are_not_for_play_with_labels(images: Path, capsys: Any) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["play", "LandmarkLocalization-v0", str(images / "a.png")])
+    assert stopped.value.code == 2
+    assert "files must be given with --no-labelled alone" in capsys.readouterr().err

@@ -58,6 +58,17 @@ class Reports(Protocol):
 
 
 @runtime_checkable
+class Answers(Protocol):
+    """A task whose agent ends by an answer.
+
+    Attributes:
+        answers: the discrete actions that answer, in the order of the classes; None with continuous control.
+    """
+
+    answers: range | None
+
+
+@runtime_checkable
 class Curriculum(Protocol):
     """A task whose ``sample`` draws harder or easier starts.
 
