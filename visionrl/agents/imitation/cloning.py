@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from sb3_contrib.common.maskable.utils import get_action_masks
-from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnvWrapper, VecMonitor, VecTransposeImage
 from torch import Tensor
 from torch.nn import functional as F
@@ -207,7 +207,7 @@ def imitation_targets(model: Any, wanted: np.ndarray, try_actions: bool = True) 
     parts = [wanted.reshape(len(wanted), -1)]
     if hasattr(model.policy, "value_net") and known:
         parts.append(state_values(venv.task, venv.state, model.gamma)[:, None])
-    elif isinstance(venv.task, WeighedActions) and isinstance(model.policy, ActorCriticPolicy):
+    elif isinstance(venv.task, WeighedActions) and hasattr(model.policy, "value_net"):
         parts.append(to_numpy(venv.task.action_weights(venv.state)))
     if takes_masks(model):
         parts.append(get_action_masks(model.get_env()).reshape(len(wanted), -1))
