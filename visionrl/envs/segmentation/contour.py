@@ -29,10 +29,12 @@ class State(Contour):
     """A contour around one object; B episodes.
 
     Attributes:
+        image: (B,) int64, number of the sample.
         object: (B,) int64, index into the bank.
         iou: (B,) float64, overlap of the mask with the true one; 0 without labels.
     """
 
+    image: Array
     object: Array
     iou: Array
 
@@ -41,6 +43,7 @@ class State(Contour):
     "ContourSegmentation-v0",
     max_steps=100,
     tags=("segmentation", "2d", "discrete"),
+    expert_success_rate={"spline": 0.85},
     presets={
         "castrejon2017": {**PAPERS, "crossing_cost": 0.0},
         "acuna2018": PAPERS,
@@ -66,7 +69,8 @@ class ContourSegmentation(Task[State]):
     | spline: the last number | stop |
 
     The rewards of an episode add up to its last IoU, for a spline less that of the ellipse in the box, with which it
-    begins. The expert draws a simpler outline of the true mask, clockwise from its topmost vertex. Of an object in
+    begins. The expert draws a simpler outline of the true mask, clockwise from its topmost vertex, or moves the points
+    of a spline onto it, which few points fit worse. Of an object in
     several parts the largest counts, and holes are filled. ``classes`` keeps the objects of some names. ``info`` has
     ``iou``, ``dice``, ``vertices`` and ``is_success``: an IoU of ``target`` or more; tables have the boundary F as well.
 
@@ -110,10 +114,10 @@ class ContourSegmentation(Task[State]):
     def setup(self) -> None:
         if self.window % self.grid:
             raise ValueError(f"window must be a multiple of grid, {self.grid}, got {self.window}")
-        self.samples = self.load(classes=None)
-        found = objects_in(self.samples, self.classes, self.labelled, self.smallest)
         if self.shows == "candidates" and self.control == "polygon":
             raise ValueError("shows must be 'pictures' for control 'polygon', got 'candidates'")
+        self.samples = self.load(classes=None)
+        found = objects_in(self.samples, self.classes, self.labelled, self.smallest)
         options: dict[str, Any] = {
             "grid": self.grid,
             "side": self.window,
@@ -151,7 +155,8 @@ class ContourSegmentation(Task[State]):
     def sample(self, rng: np.random.Generator, item: int) -> State:
         first = self.controller.start(self.bank.boxes.array[item])
         truth = self.bank.masks.array[item]
-        return State(**vars(first), object=np.int64(item), iou=iou(first.mask[None], truth[None])[0])
+        about = {"image": np.int64(self.bank.found[item].image), "object": np.int64(item)}
+        return State(**vars(first), **about, iou=iou(first.mask[None], truth[None])[0])
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
     def step(self, state: State, action: Array) -> State:

@@ -17,6 +17,7 @@ from visionrl.ops.polygons import closed_spline, crosses, polygon_mask, triangle
 
 AHEAD = 4  # vertices of the outline among which the expert looks for the one that was just drawn
 WAYS = ((1, 0), (-1, 0), (0, 1), (0, -1))  # right, left, down, up
+PIECES = 5  # straight ones from each point of a spline to the next
 SMALLEST_GAIN = (
     0.25  # by which a move must bring a point nearer to its place for the expert to make it, in moves
 )
@@ -239,7 +240,7 @@ class SplineControl:
         return Contour(
             vertices=vertices,
             count=np.int64(self.points),
-            mask=polygon_mask(closed_spline(vertices), self.side, self.side),
+            mask=polygon_mask(closed_spline(vertices, PIECES), self.side, self.side),
             actions=np.int64(0),
             crossings=np.float64(0),
             finished=np.False_,
@@ -257,7 +258,7 @@ class SplineControl:
         return replace(
             now,
             vertices=vertices,
-            mask=polygon_mask(closed_spline(vertices), self.side, self.side),
+            mask=polygon_mask(closed_spline(vertices, PIECES), self.side, self.side),
             actions=actions,
             finished=stops | (actions >= self.most),
         )
@@ -298,7 +299,7 @@ class SplineControl:
 
     def polygon(self, now: Contour) -> np.ndarray:
         """Vertices along the spline."""
-        return closed_spline(now.vertices)
+        return closed_spline(now.vertices, PIECES)
 
 
 def block_share(mask: Array, grid: int) -> Array:
