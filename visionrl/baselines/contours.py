@@ -91,6 +91,8 @@ def grabcut(window: np.ndarray, box: np.ndarray) -> np.ndarray:
         image = np.ascontiguousarray(np.broadcast_to(window, (3, side, side)).transpose(1, 2, 0))
         cv2.setRNGSeed(0)
         models = np.zeros((1, 65)), np.zeros((1, 65))
-        cv2.grabCut(image, labels, None, *models, ITERATIONS, cv2.GC_INIT_WITH_MASK)
+        cv2.grabCut(
+            image, labels, (0, 0, 1, 1), *models, ITERATIONS, cv2.GC_INIT_WITH_MASK
+        )  # no rectangle is read
     found = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
     return found if found.any() else polygon_mask(ellipse(box, 48), side, side)

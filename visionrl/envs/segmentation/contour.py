@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -127,9 +128,9 @@ class ContourSegmentation(Task[State]):
         self.action_space = self.controller.space
         self.show(window=Image(self.bank.channels, self.window), **self.controller.shown)
 
-    def masks(self, ends: State) -> tuple[np.ndarray, np.ndarray]:
+    def masks(self, ends: State) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray]]:
         """The masks of N last states and the true ones, (N, S, S) bool."""
-        return to_numpy(ends.mask), self.bank.masks.array[to_numpy(ends.object)]
+        return list(to_numpy(ends.mask)), list(self.bank.masks.array[to_numpy(ends.object)])
 
     @property
     def resolved_arguments(self) -> dict[str, Any]:
