@@ -14,9 +14,10 @@ from gymnasium.utils.seeding import np_random
 
 from visionrl.agents.evaluation.compare import plain
 from visionrl.agents.evaluation.episodes import Episodes, Plan, rollout, run_each, task_kwargs
+from visionrl.agents.evaluation.policies import AgentPolicy
 from visionrl.agents.prediction.prompts import check_prompts, with_prompts
 from visionrl.core import BASELINES, Task, batch, did_you_mean, entry_of, make_task
-from visionrl.core.results import Boxes, Mask, Result
+from visionrl.core.results import Boxes, ImageClass, Mask, Result
 from visionrl.datasets import (
     ImageSample,
     ImageSet,
@@ -145,11 +146,16 @@ class Agent:
         """
         began = perf_counter()
         task = self.task_on(sample)
+        if isinstance(self.policy, AgentPolicy):
+            self.policy.weigh_answers = True
         states = [task.sample(np_random(seed)[0], item) for item in range(task.items)]
         wrapped = wrap(task)
         ends, steps = self.run_episodes(wrapped, states)
         spent = 1000 * (perf_counter() - began)
         first, *others = [task.result(batch.take(ends, row)) for row in range(len(states))]
+        sure = getattr(self.policy, "answer_probability", None)
+        if isinstance(first, ImageClass) and first.label is not None and sure is not None:
+            first = replace(first, confidence=float(sure[-1]))
         return Prediction(sample.name, first.joined(others), steps, spent, task, ends, sample)
 
     def run_episodes(self, task: Task, states: list[Any]) -> tuple[Any, int]:
