@@ -298,9 +298,9 @@ def classical(
             f"agent must be a run's folder or one of {known}, got {name!r}{did_you_mean(plain(name), methods)}"
         )
     known, row = methods[plain(name)]
-    if row.learns:
-        say(f"fitting {known} to the training split of {data or 'the embedded set'}")
     train = make_task(entry.id, data=data, **entry.task.evaluation) if row.learns else None
+    if train is not None:
+        say(f"fitting {known} to the training split of {data or 'the embedded set'}")
     resolved: Mapping[str, Any] = getattr(train, "resolved_arguments", {})
     return Agent(entry.id, None, resolved, name=known, method=row.fit(train))
 
