@@ -68,7 +68,7 @@ def test_two_files_of_a_pair_can_be_of_two_modalities(tmp_path: Path) -> None:
     for name in ("a", "b"):
         Image.fromarray(np.eye(40, dtype=np.uint8) * 255).save(tmp_path / f"{name}.png")
     words = [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
-    (plain,), (mixed,) = inputs_of(words, PairSample), inputs_of(words, PairSample, None, ("mr", "ct"))
+    (plain,), (mixed,) = inputs_of(words, PairSample), inputs_of(words, PairSample, modalities=("mr", "ct"))
     assert plain.read().modalities == ("", "") and mixed.read().modalities == ("mr", "ct")
     assert parse_modalities("mr, ct") == ("mr", "ct")
 
@@ -81,7 +81,7 @@ def test_modalities_are_two_words(text: str) -> None:
 
 def test_modalities_are_for_pairs_of_files_alone(folder: Path) -> None:
     with pytest.raises(ValueError, match="modalities must be given for pairs of files alone"):
-        inputs_of([str(folder)], make_task("Detection-v0").sample_type, None, ("mr", "ct"))
+        inputs_of([str(folder)], make_task("Detection-v0").sample_type, modalities=("mr", "ct"))
 
 
 @pytest.mark.parametrize("algo", ["ppo", "dqn"])

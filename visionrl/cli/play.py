@@ -100,9 +100,13 @@ class Play(Data):
 
         with key_window(f"visionrl play {self.id}: Enter is done, Escape ends") as ask:
             keys = {codes[0]: action for codes, action in keys_of(task, len(LETTERS)).items()}
-            names = sorted(action_names(task).items())
-            print(", ".join(f"{LETTERS[k]} {name}" for k, name in names if k < len(LETTERS)))
-            print("arrow keys where an action is up, down, left or right; Enter is done, Escape ends")
+            names = [
+                f"{LETTERS[k]} {name}" for k, name in sorted(action_names(task).items()) if k < len(LETTERS)
+            ]
+            how = "arrow keys where an action is up, down, left or right"
+            if hasattr(task, "click_action"):
+                names, how = [], "left click on the object, right click beside it"
+            print(*([", ".join(names)] if names else []), f"{how}; Enter is done, Escape ends", sep="\n")
             try:
                 person = Person(env_id, self.env_kwargs, ask, keys)
                 report = predict_files(

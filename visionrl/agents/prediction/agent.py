@@ -15,9 +15,19 @@ from gymnasium.utils.seeding import np_random
 from visionrl.agents.evaluation.compare import plain
 from visionrl.agents.evaluation.episodes import Episodes, Plan, rollout, run_each, task_kwargs
 from visionrl.agents.evaluation.policies import AgentPolicy
+from visionrl.agents.prediction.prompts import check_prompts, with_prompts
 from visionrl.core import BASELINES, Task, batch, did_you_mean, entry_of, make_task
 from visionrl.core.results import Boxes, ImageClass, Mask, Result
-from visionrl.datasets import ImageSample, MotSample, PairSample, VideoSample, VolumeSample, XraySample, load
+from visionrl.datasets import (
+    ImageSample,
+    ImageSet,
+    MotSample,
+    PairSample,
+    VideoSample,
+    VolumeSample,
+    XraySample,
+    load,
+)
 from visionrl.datasets.readers.files import image_of, read_image
 from visionrl.datasets.unlabelled import (
     read_unlabelled,
@@ -103,7 +113,9 @@ class Agent:
         self.env_kwargs = {key: value for key, value in given.items() if key not in TRAINING_ARGUMENTS}
         self.sample_type = self.entry.task.unlabelled_type or self.entry.task.sample_type
 
-    def predict(self, data: Any, moving: Any = None, *, box: Any = None, **more: Any) -> Result:
+    def predict(
+        self, data: Any, moving: Any = None, *, box: Any = None, clicks: Any = None, **more: Any
+    ) -> Result:
         """Apply the agent to one image, volume, video or pair; returns what it finds.
 
         Args:
@@ -112,14 +124,15 @@ class Agent:
                 bytes as those of files do.
             moving: the image or volume that is brought onto the first, for registration; the CT that is brought onto
                 an X-ray, or onto a list of X-rays of several views.
-            box: (x, y, width, height) of the object in the first frame, for tracking: pixels, (0, 0) the frame's
-                corner.
+            box: (x, y, width, height) of the object, in the first frame for tracking, in the image for segmentation:
+                pixels, (0, 0) the corner.
+            clicks: (x, y, 1) on the object and (x, y, -1) beside it, pixels, for segmentation.
             more: fields of the sample: ``spacing_mm`` of a volume, ``detections`` of a video, ...
 
         Raises:
             ValueError: the file or the array is not what the task is about.
         """
-        return self.predict_sample(self.sample_of(data, moving, box=box, **more)).result
+        return self.predict_sample(self.sample_of(data, moving, box=box, clicks=clicks, **more)).result
 
     def predict_sample(
         self, sample: Any, seed: int = 0, wrap: Callable[[Task], Any] = lambda task: task
@@ -160,15 +173,19 @@ class Agent:
         kwargs = task_kwargs({**self.env_kwargs, "data": [sample], "labelled": False}, "test")
         return make_task(self.entry.id, **kwargs)
 
-    def sample_of(self, data: Any, moving: Any = None, *, box: Any = None, **more: Any) -> Any:
+    def sample_of(
+        self, data: Any, moving: Any = None, *, box: Any = None, clicks: Any = None, **more: Any
+    ) -> Any:
         """Make a sample of a file or an array; a sample is returned as it is.
 
         Raises:
             ValueError: the file, array or sample is not what the task is about.
         """
         kind: Any = self.sample_type
-        if box is not None and kind is not VideoSample:
-            raise ValueError(f"box must not be given for {self.entry.id}")
+        if kind is not VideoSample or clicks:
+            check_prompts(self.entry, box, clicks)
+        if kind is ImageSample and (box is not None or clicks):
+            return with_prompts(self.sample_of(data, **more), box, clicks)
         if isinstance(data, kind):
             seen = data if box is None else unlabelled_video(data.frames, box, data.name)
             return replace(seen, **more)
@@ -177,6 +194,8 @@ class Agent:
             raise ValueError(f"moving {rule} {self.entry.id}")
         if kind is XraySample:
             return xray_sample(data, moving, **more)
+        if kind is ImageSet:
+            return image_set(data, **more)
         if isinstance(data, str | Path) and kind is PairSample:
             return replace(read_unlabelled_pair(Path(data), Path(moving)), **more)
         if isinstance(data, str | Path) and kind is MotSample:
@@ -221,6 +240,23 @@ def masks_picture(image: np.ndarray, found: Mask) -> np.ndarray:
         if label and mask.any():
             canvas.text(label, np.argwhere(mask)[0][::-1])
     return canvas.pixels
+
+
+def image_set(data: Any, **more: Any) -> ImageSet:
+    """The set of the images of a folder, of "FORMAT:PATH", or of a list of files, arrays or samples."""
+    if isinstance(data, str | Path):
+        from visionrl.agents.prediction.inputs import set_of
+
+        return replace(set_of([str(data)]).read(), **more)
+    images = [
+        one
+        if isinstance(one, ImageSample)
+        else read_unlabelled(Path(one), ImageSample)
+        if isinstance(one, str | Path)
+        else ImageSample(image_of(one), name=str(number))
+        for number, one in enumerate(data)
+    ]
+    return ImageSet(images, **more)
 
 
 def xray_sample(xrays: Any, scan: Any, **more: Any) -> XraySample:

@@ -8,8 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from visionrl.agents.prediction.prompts import Click, with_prompts
 from visionrl.datasets import (
     ImageSample,
+    ImageSet,
     MotSample,
     PairSample,
     VideoSample,
@@ -19,6 +21,7 @@ from visionrl.datasets import (
 )
 from visionrl.datasets.formats import parse
 from visionrl.datasets.load import load_lazily
+from visionrl.datasets.readers.masks import read_partly_masked
 from visionrl.datasets.unlabelled import (
     files_in,
     is_volume,
@@ -48,6 +51,7 @@ def inputs_of(
     words: Sequence[str],
     kind: type,
     box: Sequence[float] | None = None,
+    clicks: Sequence[Click] | None = None,
     modalities: Sequence[str] | None = None,
 ) -> list[Input]:
     """The inputs that words of a command line name: files, folders, "FORMAT:PATH"; for pairs, files two by two.
@@ -55,7 +59,8 @@ def inputs_of(
     Args:
         words: in order.
         kind: of the samples.
-        box: (x, y, width, height) of the object in the first frame of the one video, pixels.
+        box: (x, y, width, height) of the object in the one image, or in the first frame of the one video, pixels.
+        clicks: on the object of the one image, and beside it.
         modalities: of the fixed and of the moving file of each pair, such as ("mr", "ct"); None: they are the same.
 
     Raises:
@@ -63,6 +68,8 @@ def inputs_of(
     """
     if not words:
         raise ValueError("files must be one or more files, folders or FORMAT:PATH, got none")
+    if kind is ImageSet:
+        return [set_of(words)]
     formats = {form.name for form in list_formats(kind)}
     found, alone = [], []
     for word in words:
@@ -76,10 +83,12 @@ def inputs_of(
         fitting = ", ".join(form.name for form in list_formats(kind) if not form.embedded)
         hint = f"; the task reads FORMAT:PATH with {fitting}" if foreign else ""
         raise ValueError(f"files must exist, got {str(missing[0])!r}{hint}")
-    if box is not None and (kind is not VideoSample or found or len(alone) > 1):
+    if box is not None and kind is not ImageSample and (kind is not VideoSample or found or len(alone) > 1):
         raise ValueError(
             f"box must be given for one video, a file or a folder of pictures, got {' '.join(words)}"
         )
+    if kind is ImageSample and (box is not None or clicks):
+        return prompted(words, found, alone, box, clicks)
     if modalities is not None and (kind is not PairSample or found):
         raise ValueError(f"modalities must be given for pairs of files alone, got {' '.join(words)}")
     if kind is PairSample:
@@ -100,6 +109,28 @@ def inputs_of(
         files = files_in(place, kind) if place.is_dir() else [place]
         found += [Input(str(file), partial(read_unlabelled, file, kind), (file,)) for file in files]
     return found
+
+
+def prompted(
+    words: Sequence[str],
+    found: Sequence[Input],
+    alone: Sequence[Path],
+    box: Sequence[float] | None,
+    clicks: Sequence[Click] | None,
+) -> list[Input]:
+    """The one image of a command line, with what a user says about it.
+
+    Raises:
+        ValueError: there are more images, or it is no file.
+    """
+    if found or len(alone) != 1 or alone[0].is_dir():
+        what = "clicks" if box is None else "box"
+        raise ValueError(f"{what} must be given for one image, a file, got {' '.join(words)}")
+
+    def read() -> ImageSample:
+        return with_prompts(read_unlabelled(alone[0], ImageSample), box, clicks)
+
+    return [Input(str(alone[0]), read, (alone[0],))]
 
 
 def parse_box(text: str) -> list[float]:
@@ -124,6 +155,34 @@ def from_format(word: str, kind: type) -> list[Input]:
         ValueError: it is no data set.
     """
     return [Input(entry.name or word, entry.read) for entry in load_lazily(word, kind)]
+
+
+def set_of(words: Sequence[str]) -> Input:
+    """All images that words name, as one set: files, folders, "FORMAT:PATH".
+
+    Of a folder, also of "masks:FOLDER", the images come with the masks that they have, see ``datasets.readers.masks``.
+
+    Raises:
+        ValueError: a word names no image.
+    """
+    found: list[Callable[[], Sequence[ImageSample]]] = []
+    places: list[Path] = []
+    for word in words:
+        name, path = parse(word)
+        folder = Path(path if name == "masks" and path else word).expanduser()
+        if folder.is_dir():
+            found.append(partial(read_partly_masked, folder))
+            places.append(folder)
+            continue
+        single = inputs_of([word], ImageSample)
+        found += [partial(lambda one: [one.read()], one) for one in single]
+        places += [place for one in single for place in one.places]
+    name = places[0].resolve().name if len(places) == 1 else "images"
+
+    def read() -> ImageSet:
+        return ImageSet([one for some in found for one in some()], name=name)
+
+    return Input(" ".join(words), read, tuple(places))
 
 
 def parse_modalities(text: str) -> tuple[str, str]:

@@ -19,11 +19,13 @@ from visionrl.agents.networks.device import check_device
 from visionrl.agents.networks.extractor import VisionExtractor
 from visionrl.agents.networks.frozen_features import CachedFeatures, FeatureEncoder, FeatureHead
 from visionrl.agents.networks.team import TeamPolicy
+from visionrl.agents.policies.action_map import MapPolicy, MaskableMapPolicy
 from visionrl.agents.policies.candidates import (
     CandidateExtractor,
     candidate_policy,
     offers_candidates,
 )
+from visionrl.agents.policies.cells import CellPolicy
 from visionrl.agents.policies.recurrent import RecurrentPolicy
 from visionrl.agents.policies.sequence import SequenceExtractor
 from visionrl.agents.sb3.replay import StateRenderer, StateReplayBuffer, bytes_of
@@ -35,7 +37,7 @@ from visionrl.agents.training.config import ALGO, BACKBONE, TrainConfig
 from visionrl.agents.training.curriculum import check_eased
 from visionrl.agents.training.pairs import format_args
 from visionrl.agents.training.run_files import folder_of, read_config
-from visionrl.backbones import list_backbones
+from visionrl.backbones import check_library_name, is_library_name, list_backbones
 from visionrl.backbones._weights import read_weights
 from visionrl.core import did_you_mean
 from visionrl.core.capabilities import Reports
@@ -94,10 +96,13 @@ def check_backbone(field: str, name: str) -> None:
     Raises:
         ValueError: names the backbones, and the one that may be meant.
     """
+    if is_library_name(name):
+        return check_library_name(name, field)
     names = list_backbones()
     if name not in names:
         raise ValueError(
-            f"{field} must be one of {', '.join(names)}, got {name!r}{did_you_mean(name, names)}"
+            f"{field} must be one of {', '.join(names)}, timm:NAME or torchvision:NAME, got {name!r}"
+            + did_you_mean(name, names)
         )
 
 
@@ -171,7 +176,7 @@ def algorithm_of(config: TrainConfig) -> Any:
 def policy_of(
     config: TrainConfig, policy_kwargs: dict[str, Any], observations: spaces.Space, actions: spaces.Space
 ) -> Any:
-    """The class of a policy: a ``TeamPolicy`` where agents are told how to communicate.
+    """The class of a policy: a ``TeamPolicy`` where agents are told how to communicate, one of maps for places.
 
     For candidates it is one that scores each, and ``policy_kwargs`` gets its extractor in the place of a backbone's.
 
@@ -187,6 +192,10 @@ def policy_of(
         return candidate_policy(str(config.algo))
     if config.algo == "recurrentppo":
         return RecurrentPolicy
+    if "action_maps" in policy_kwargs:
+        return MaskableMapPolicy if config.algo == "maskableppo" else MapPolicy
+    if "cells" in policy_kwargs:
+        return CellPolicy
     return TeamPolicy if "communication" in policy_kwargs else "MultiInputPolicy"
 
 
