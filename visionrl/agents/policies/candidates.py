@@ -113,6 +113,9 @@ class CandidateQPolicy(MultiInputPolicy):
 class _Actor:
     """What makes an actor-critic policy one for candidates; actor and critic share no layer."""
 
+    action_net: Any
+    value_net: Any
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"share_features_extractor": False, **kwargs, "net_arch": []})
 
