@@ -90,6 +90,7 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
         "value warm-up": {"value_warmup": True},
         "learning rate / 10": {"rate": 0.1},
         "KL 1, warm-up, rate / 10": {"clone_kl": 1.0, "value_warmup": True, "rate": 0.1},
+        "KL 0.1, rate / 10": {"clone_kl": 0.1, "rate": 0.1},
         "KL 1, falling to 0": {"clone_kl": 1.0, "clone_kl_end": 0.0},
         "no entropy bonus": {"ent_coef": 0.0},
         "rollouts of a quarter": {"n_steps": 8},
@@ -106,6 +107,7 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
         "value warm-up": {"value_warmup": True},
         "learning rate / 10": {"rate": 0.1},
         "KL 1, warm-up, rate / 10": {"clone_kl": 1.0, "value_warmup": True, "rate": 0.1},
+        "KL 0.1, rate / 10": {"clone_kl": 0.1, "rate": 0.1},
         "KL 1, falling to 0": {"clone_kl": 1.0, "clone_kl_end": 0.0},
         "no exploration": {"exploration_final_eps": 0.0},
         "batches of 32": {"batch_size": 32},
@@ -119,9 +121,9 @@ RANK = {
     "as it was": 0,
     "KL 0.1": 0,
     "KL 1": 0,
-    "value warm-up": 1,
     "learning rate / 10": 1,
-    "KL 1, warm-up, rate / 10": 1,
+    "KL 0.1, rate / 10": 1,
+    "value warm-up": 2,
 }
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from sb3_contrib import QRDQN, TQC, TRPO, MaskablePPO, RecurrentPPO
+from sb3_contrib.common.recurrent.policies import RecurrentMultiInputActorCriticPolicy
 from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 
 from visionrl.agents import TrainConfig, load_model, train
@@ -18,7 +19,7 @@ from visionrl.agents.evaluation.episodes import last_states
 from visionrl.agents.evaluation.policies import AgentPolicy
 from visionrl.agents.networks.extractor import VisionExtractor
 from visionrl.agents.networks.frozen_features import CachedFeatures
-from visionrl.agents.policies.recurrent import RecurrentPolicy
+from visionrl.agents.policies.recurrent import RecurrentPolicy, StatedGRU
 from visionrl.agents.policies.sequence import SequenceExtractor
 from visionrl.agents.sb3.recall import recalled_space
 from visionrl.agents.sb3.vec_env import make_vec_env
@@ -198,6 +199,29 @@ def test_a_recurrent_policy_is_saved_with_its_cell(cell: str, critic: str, tmp_p
             np.testing.assert_array_equal(state, found[0][1])
         obs = env.step(found[0][0])[0]
     assert np.abs(memory[0][0]).max() > 0
+
+
+@pytest.mark.parametrize("layer", [torch.nn.LSTM, StatedGRU])
+@pytest.mark.parametrize("later", [False, True])
+def test_sequences_are_read_as_contrib_reads_them(layer: Any, later: bool) -> None:
+    torch.manual_seed(0)
+    net, features = layer(4, 6, num_layers=2), torch.randn(3 * 5, 4)
+    states = (torch.randn(2, 3, 6), torch.randn(2, 3, 6))
+    starts = torch.zeros(3, 5)
+    starts[1, 0] = 1
+    starts[2, 3] = float(later)
+    args = (features, states, starts.flatten(), net)
+    (found, after), (wanted, then) = (
+        one._process_sequence(*args) for one in (RecurrentPolicy, RecurrentMultiInputActorCriticPolicy)
+    )
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(after[0], then[0])
+    if later:
+        return
+    calls: list[int] = []
+    net.register_forward_pre_hook(lambda _, given: calls.append(len(given[0])))
+    RecurrentPolicy._process_sequence(*args)
+    assert calls == [5]
 
 
 def test_there_is_no_other_cell() -> None:

@@ -99,3 +99,10 @@ def test_a_class_has_the_probability_of_its_answer_where_the_policy_has_one(algo
         else:
             assert 1 / 3 <= found.confidence <= 1
     assert (agent.policy.answer_probability is None) == (algo == "dqn")
+
+
+def test_what_may_take_minutes_is_said(folder: Path, tmp_path: Path, capsys: Any) -> None:
+    words = ["full image, nearest neighbours", str(folder / "0.png"), "--env", "GlimpseClassification-v0"]
+    cli.main(["predict", *words, "--out", str(tmp_path / "out")])
+    said = capsys.readouterr().err
+    assert "fitting full image, nearest neighbours to the training split of the embedded set" in said

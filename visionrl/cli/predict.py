@@ -116,7 +116,7 @@ class Predict:
         check_device(self.device)
         box, clicks = None if self.box is None else parse_box(self.box), parse_clicks(self.clicks)
         films = FilmOptions(self.film, self.fps, show, tell_frames)
-        agent = agent_named(self.agent, self.env, self.device, self.data)
+        agent = agent_named(self.agent, self.env, self.device, self.data, tell_what)
         if self.live and agent.sample_type is not VideoSample:
             raise ValueError(f"live must not be asked for with {agent.entry.id}, which tracks nothing")
         if agent.sample_type is not VideoSample or clicks:
@@ -127,6 +127,11 @@ class Predict:
         named = ("overwrite", "pictures", "voc", "seed")
         options: dict[str, Any] = {name: getattr(self, name) for name in named}
         return predict_files(agent, inputs, self.out, films=films, tell=tell, **options)
+
+
+def tell_what(what: str) -> None:
+    """Say what is being done, where it may take minutes."""
+    print(what, file=sys.stderr, flush=True)
 
 
 def advance(bars: Any, bar: Any, done: int, total: int) -> None:

@@ -113,6 +113,9 @@ class CandidateQPolicy(MultiInputPolicy):
 class _Actor:
     """What makes an actor-critic policy one for candidates; actor and critic share no layer."""
 
+    action_net: Any
+    value_net: Any
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"share_features_extractor": False, **kwargs, "net_arch": []})
 
@@ -121,8 +124,7 @@ class _Actor:
         super()._build(lr_schedule)  # type: ignore[misc]
         count = int(self.action_space.n)
         width = self.features_dim // count
-        for name, net in (("action_net", ScoreEach(count, width)), ("value_net", MeanValue(count, width))):
-            setattr(self, name, net)
+        self.action_net, self.value_net = ScoreEach(count, width), MeanValue(count, width)
         self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
 
 

@@ -312,13 +312,16 @@ def load_agent(run: str | Path, device: str = "auto") -> Agent:
     return Agent(config.env, agent_policy(model), config.env_kwargs, name=Path(run).name, model=model)
 
 
-def classical(env: str, name: str, data: str | None = None) -> Agent:
+def classical(
+    env: str, name: str, data: str | None = None, say: Callable[[str], None] = lambda what: None
+) -> Agent:
     """A classical method of a task as an agent; one that learns is fitted on the training split.
 
     Args:
         env: id of the task.
         name: of the method.
         data: what it learns from; None for the embedded set.
+        say: called before what may take minutes, with what that is.
 
     Raises:
         ValueError: the task has no such method.
@@ -332,19 +335,27 @@ def classical(env: str, name: str, data: str | None = None) -> Agent:
         )
     known, row = methods[plain(name)]
     train = make_task(entry.id, data=data, **entry.task.evaluation) if row.learns else None
+    if train is not None:
+        say(f"fitting {known} to the training split of {data or 'the embedded set'}")
     resolved: Mapping[str, Any] = getattr(train, "resolved_arguments", {})
     return Agent(entry.id, None, resolved, name=known, method=row.fit(train))
 
 
-def agent_named(name: str, env: str | None, device: str = "auto", data: str | None = None) -> Agent:
-    """A trained agent by its folder or name; with an id, a classical method.
+def agent_named(
+    name: str,
+    env: str | None,
+    device: str = "auto",
+    data: str | None = None,
+    say: Callable[[str], None] = lambda what: None,
+) -> Agent:
+    """A trained agent by its folder or name; with an id, a classical method; for ``say`` see ``classical``.
 
     Raises:
         FileNotFoundError: there is no such run.
         ValueError: there is no such method, or it is one of a task that is not named.
     """
     if env is not None:
-        return classical(env, name, data)
+        return classical(env, name, data, say)
     known = [task for task, methods in BASELINES.items() if plain(name) in map(plain, methods)]
     if known and not Path(name).is_dir():
         raise ValueError(f"env must be given for a classical method, {name!r} is one of {', '.join(known)}")
