@@ -56,7 +56,7 @@ class ContourSegmentation(Task[State]):
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``window`` (C, S, S) uint8: the box, enlarged by ``context``; ``drawn`` (4, g, g) uint8: what the polygon fills so far, its vertices, the last one, the first one, with control "spline" (1, g, g), what it fills; ``points``: its points in [-1, 1], for "spline"; where moves are shown as candidates, ``candidates`` (points * 8 + 1, 26) in [-1, 1] instead of all these; ``step``: the share of the actions that are taken |
+    | Observation | ``window`` (C, S, S) uint8: the box, enlarged by ``context``; ``drawn`` (4, S, S) uint8: what the polygon fills so far, the cells of its vertices, of the last one, of the first one, with control "spline" (1, S, S), what it fills; ``points``: its points in [-1, 1], for "spline"; where moves are shown as candidates, ``candidates`` (points * 8 + 1, 26) in [-1, 1] instead of all these; ``step``: the share of the actions that are taken |
     | Action      | Discrete(g * g + 1), for "spline" Discrete(points * 8 + 1); see below |
     | Reward      | gain of the IoU of the contour, closed at once, with the object; less ``crossing_cost`` for an edge that crosses an earlier one |
     | Ends        | when the agent closes the polygon or stops, and after ``max_actions`` |
@@ -85,7 +85,7 @@ class ContourSegmentation(Task[State]):
     window: Annotated[int, Ge(8)] = 56
     """Side of the window, pixels, a multiple of ``grid``."""
     grid: Annotated[int, Interval(ge=4, le=128)] = 28
-    """Cells along each side of the window: where vertices may lie, and how the drawing is shown."""
+    """Cells along each side of the window, in whose middles vertices may lie."""
     context: Annotated[float, Interval(ge=0, le=2)] = 0.15
     """Share by which the box is enlarged before it is cut out, as a square."""
     max_actions: Annotated[int, Interval(ge=3, le=100)] = 40
