@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from visionrl import ops
-from visionrl.banks.outlines import OutlineBank, ellipse
+from visionrl.banks.outlines import OutlineBank
 from visionrl.core.observables import Image, Observable, Vector
 from visionrl.envs.segmentation.spline_moves import NUMBERS, describe_moves
 from visionrl.ops import Array, const, one_hot, xp_of
@@ -60,8 +60,8 @@ class ContourControl(Protocol):
     space: spaces.Discrete
     shown: dict[str, Observable]
 
-    def start(self, box: np.ndarray) -> Contour:
-        """The first contour of one episode, without the axis B, given the box (4,) in pixels of the window."""
+    def start(self, points: np.ndarray) -> Contour:
+        """The first contour of one episode, without the axis B, given where the points of a spline begin, (n, 2)."""
 
     def step(self, now: ContourT, action: Array, bank: OutlineBank, item: Array) -> ContourT:
         """The contour after an action, (B,)."""
@@ -93,7 +93,7 @@ class PolygonControl:
         self.space = spaces.Discrete(grid * grid + 1)
         self.shown: dict[str, Observable] = {"drawn": Image(4, side), "step": Vector(1, 0.0, 1.0)}
 
-    def start(self, box: np.ndarray) -> Contour:
+    def start(self, points: np.ndarray) -> Contour:
         """No vertex."""
         return Contour(
             vertices=np.zeros((self.most, 2)),
@@ -212,7 +212,7 @@ class PolygonControl:
 
 
 class SplineControl:
-    """Each action moves a point of a closed spline, which begins as the ellipse in the box, or stops.
+    """Each action moves a point of a closed spline, or stops.
 
     Args:
         points: of the spline.
@@ -236,9 +236,9 @@ class SplineControl:
             offered = Vector((int(self.space.n), NUMBERS))
             self.shown = {"candidates": offered, "step": self.shown["step"]}
 
-    def start(self, box: np.ndarray) -> Contour:
-        """The ellipse in the box."""
-        vertices = np.clip(ellipse(box, self.points), 0, self.side)
+    def start(self, points: np.ndarray) -> Contour:
+        """The spline through the points."""
+        vertices = points.copy()
         return Contour(
             vertices=vertices,
             count=np.int64(self.points),
