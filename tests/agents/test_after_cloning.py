@@ -178,6 +178,31 @@ def test_an_agent_of_sure_gain_takes_the_clones_place_and_is_compared_with_it(
     assert any(note.startswith("PPO over clone: ") for note in metrics["test"]["notes"])
 
 
+@pytest.mark.parametrize(
+    ("changes", "kl"),
+    [
+        ({"algo": "ppo", "clone_steps": 64}, 0.1),
+        ({"algo": "dqn", "clone_steps": 64, "clone_kl": 0.0}, 0.0),
+        ({"algo": "dqn", "clone_steps": 0}, 0.0),
+        ({"algo": "trpo", "clone_steps": 64}, 0.0),
+        ({"algo": "recurrentppo", "clone_steps": 64}, 0.0),
+    ],
+)
+def test_a_run_that_clones_stays_near_its_clone_by_default(changes: dict[str, Any], kl: float) -> None:
+    found = resolve(TrainConfig(env=GLIMPSE, recipe="none", **changes))
+    assert (found.clone_kl, found.clone_kl_end, found.value_warmup) == (kl, 1.0, 0)
+    assert resolve(found) == found
+
+
+def test_a_recipe_may_say_how_near_to_the_clone(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text("[dqn]\nclone_steps = 64\n[dqn.cloned]\nclone_kl = 0.25\nvalue_warmup = 32\n")
+    found = resolve(TrainConfig(env=GLIMPSE, recipe=str(path), algo="dqn"))
+    assert (found.clone_kl, found.value_warmup) == (0.25, 32)
+    without = resolve(TrainConfig(env=GLIMPSE, recipe=str(path), algo="dqn", clone_steps=0))
+    assert (without.clone_kl, without.value_warmup) == (0.0, 0)
+
+
 @pytest.mark.parametrize("algo", ["ppo", "dqn"])
 def test_a_stopped_run_with_a_clone_goes_on_exactly(
     algo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -215,6 +240,7 @@ def test_a_stopped_run_with_a_clone_goes_on_exactly(
         ({"clone_kl": 1.0, "clone_steps": 0}, "clone_kl must be 0 without clone_steps"),
         ({"value_warmup": 8, "clone_steps": 0}, "value_warmup must be 0 without clone_steps"),
         ({"algo": "trpo", "clone_kl": 1.0, "algo_args": ()}, "clone_kl must be 0 for trpo"),
+        ({"algo": "recurrentppo", "value_warmup": 8}, "value_warmup must be 0 for recurrentppo"),
     ],
 )
 def test_tools_that_do_not_fit_are_refused(wrong: dict[str, Any], message: str) -> None:

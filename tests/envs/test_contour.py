@@ -13,7 +13,7 @@ from gymnasium.utils.seeding import np_random
 from visionrl.agents.policies.cells import CellPolicy
 from visionrl.core import batch, make_task
 from visionrl.datasets import ImageSample
-from visionrl.ops.polygons import closed_spline, polygon_mask
+from visionrl.ops.polygons import polygon_mask
 
 TASK = "visionrl/ContourSegmentation-v0"
 CLOSE = 28 * 28
@@ -143,7 +143,32 @@ def test_a_spline_begins_as_the_ellipse_and_its_points_move() -> None:
     moved = after.vertices - state.vertices
     assert moved[0, 3].tolist() == [2, 0] and not np.delete(moved[0], 3, axis=0).any() and not moved[1].any()
     assert after.finished.tolist() == [False, True]
-    assert np.array_equal(after.mask[0], polygon_mask(closed_spline(after.vertices[0]), 56, 56))
+    assert np.array_equal(after.mask[0], polygon_mask(task.controller.polygon(batch.take(after, 0)), 56, 56))
+
+
+def test_moves_are_described_by_what_lies_along_them() -> None:
+    with pytest.warns(UserWarning, match="left out"):
+        task = make_task(TASK, data=[sample()], preset="spline")
+    rows = task.observe(first(task))["candidates"]
+    assert rows.shape == (2, 97, 26) and np.abs(rows).max() <= 1
+    assert (rows[:, 96, :-1] == 0).all() and (rows[:, 96, -1] == 1).all() and (rows[:, :96, -1] == 0).all()
+    assert np.array_equal(rows[:, 0:4, :24], rows[:, 4:8, :24]) and (rows[:, 4:8, 24] == 1).all()
+    disc = rows[0]  # its top point: the object lies below, the background above
+    down, up = disc[2], disc[3]
+    assert down[8] > 0.3 > up[8] and np.allclose(down[3], up[3])
+
+
+def test_candidates_are_for_splines() -> None:
+    with pytest.raises(ValueError, match="shows must be 'pictures' for control 'polygon'"):
+        make_task(TASK, data=[sample()], shows="candidates")
+
+
+def test_pictures_of_a_spline_show_what_it_fills_and_its_points() -> None:
+    with pytest.warns(UserWarning, match="left out"):
+        task = make_task(TASK, data=[sample()], control="spline")
+    seen = task.observe(first(task))
+    assert seen["drawn"].shape == (2, 1, 28, 28) and seen["drawn"][0, 0, 14, 14] == 255
+    assert seen["points"].shape == (2, 24) and np.abs(seen["points"]).max() <= 1
 
 
 def test_copies_are_turned_and_the_first_is_the_object_itself() -> None:

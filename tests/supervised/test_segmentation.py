@@ -86,7 +86,9 @@ def test_it_sees_what_an_agent_sees_at_first_and_its_masks_are_scored(env_id: st
 
     end = segmentation_policy(Knows())(task, state)
     assert task.metrics(end)["iou"].tolist() == [1.0] and task.terminated(end)[0]
-    assert task.metrics(end)["is_success"][0] and np.array_equal(seen_images(task, state)[0], images[1].numpy())
+    assert task.metrics(end)["is_success"][0] and np.array_equal(
+        seen_images(task, state)[0], images[1].numpy()
+    )
 
 
 def test_a_run_goes_on_exactly_where_it_stopped(tmp_path: Any) -> None:

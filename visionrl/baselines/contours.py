@@ -12,6 +12,7 @@ from visionrl.banks.outlines import ellipse, few_vertices, knots_of, outer, outl
 from visionrl.core import baseline
 from visionrl.core.registry import Run
 from visionrl.envs.segmentation.contour import ContourSegmentation, State
+from visionrl.envs.segmentation.contour_controls import PIECES
 from visionrl.ops.masks import iou
 from visionrl.ops.polygons import closed_spline, polygon_mask
 
@@ -64,7 +65,7 @@ def drawn(task: ContourSegmentation, state: State, mask: np.ndarray) -> State:
         count, filled = len(cells), polygon_mask(vertices[: len(cells)], side, side)
     else:
         vertices = knots_of(outline_of(mask), task.bank.boxes.array[item], task.points)
-        count, filled = task.points, polygon_mask(closed_spline(vertices), side, side)
+        count, filled = task.points, polygon_mask(closed_spline(vertices, PIECES), side, side)
     return replace(
         state,
         vertices=vertices[None],

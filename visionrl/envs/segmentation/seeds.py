@@ -108,6 +108,7 @@ class Segmentation(Edit[State]):
     sample_type, embedded = ImageSample, "composites"
     primary_metric = ("iou", True)
     success: ClassVar[float] = 0.7
+    by_hand: ClassVar[dict[str, Any]] = {"first_clicks": 0, "seeds": 64}
     box_prompt, click_prompt = True, True
 
     def setup(self) -> None:
@@ -317,6 +318,14 @@ class Segmentation(Edit[State]):
         overlap = f", IoU {state.quality[int(state.steps)]:.2f}" if self.labelled else ""
         canvas.text(f"{self.names[self.bank.items[item][1]]}: {int(state.steps)} seeds{overlap}")
         return canvas.pixels
+
+    def click_action(self, state: State, place: np.ndarray, first_button: bool) -> int:
+        item = int(state.image)
+        sample, number = self.samples[self.bank.items[item][0]], int(self.bank.square.array[item])
+        factor = self.bank.factors.array[number]
+        at = (np.asarray(place) * sample.image.shape[:0:-1] - self.bank.corners.array[number]) / factor
+        column, row = np.clip((at * self.grid / self.size).astype(int), 0, self.grid - 1)
+        return int(row * self.grid + column + (0 if first_button else self.grid**2))
 
     def file_truth(self, item: int) -> np.ndarray:
         """(H, W) bool, the true mask of an item in the pixels of its file."""
