@@ -166,6 +166,9 @@ class Segmentation(Edit[State]):
     def resolved_arguments(self) -> dict[str, Any]:
         return {"channels": self.bank.channels}
 
+    def source_of(self, item: int, start: State) -> int:
+        return self.bank.items[item][0]
+
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
         if item not in self._first:
