@@ -34,7 +34,7 @@ def interval(values: np.ndarray, sign: str = "") -> str:
 
 def rows_of(plan: Plan, agents: dict[str, Policy]) -> dict[str, dict[str, np.ndarray]]:
     """Name -> metrics of every order: random, the rules, the agents, the oracle."""
-    policies = {"random": RandomPolicy(0), **agents, "oracle": expert_policy}
+    policies: dict[str, Policy] = {"random": RandomPolicy(0), **agents, "oracle": expert_policy}
     found = {name: evaluate_policy(plan, policy).values for name, policy in policies.items()}
     for name, method in BASELINES[ID].items():
         found[name] = run_baseline(plan, method.fit(None)).values
