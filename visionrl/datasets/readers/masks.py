@@ -48,6 +48,7 @@ MASKS = (
     *("segmentations", "segmentationobject", "gt", "groundtruth", "ground_truth", "targets", "target"),
 )
 NAMES = ("labels.txt", "classes.txt", "label_colors.txt")
+UNLABELLED = "unlabelled"  # what void is called where it is kept
 BACKGROUND = ("background", "_background_", "void", "unlabelled", "unlabeled")
 
 Colour = tuple[int, int, int]
@@ -119,6 +120,8 @@ def pictures(folder: Path) -> list[Path]:
 def read_partly_masked(path: Path) -> list[ImageSample]:
     """The images of a folder, with masks as ``read_masks`` finds them; an image without one has none.
 
+    Here void, 255 beside smaller labels, keeps its label and is called ``UNLABELLED``: nobody has labelled it yet.
+
     Raises:
         ValueError: there is no image, or a mask without one, or a mask is not what ``read_masks`` takes.
     """
@@ -127,7 +130,10 @@ def read_partly_masked(path: Path) -> list[ImageSample]:
     pairs, names = partly_paired(images, masks), names_in(path, masks)
     named = zip(pairs, plain_names([image.relative_to(images) for image, _ in pairs]), strict=True)
     return [
-        replace(read_pair(image, mask, names) if mask else ImageSample(read_image(image)), name=name)
+        replace(
+            read_pair(image, mask, names, keep_void=True) if mask else ImageSample(read_image(image)),
+            name=name,
+        )
         for (image, mask), name in named
     ]
 
@@ -228,27 +234,28 @@ def listed_names(file: Path) -> Names:
     return Names({label: name for label, name in names.items() if label}, colours, file)
 
 
-def read_pair(image: Path, mask: Path, names: Names) -> ImageSample:
-    """An image with its mask.
+def read_pair(image: Path, mask: Path, names: Names, keep_void: bool = False) -> ImageSample:
+    """An image with its mask; ``keep_void`` keeps void as a label of its own, called ``UNLABELLED``.
 
     Raises:
         ValueError: the mask has another size, colours that nothing states, soft edges, or a label without a name.
     """
     pixels = read_image(image)
-    labels = read_labels(mask, names)
+    labels = read_labels(mask, names, VOID if keep_void else 0)
     if labels.shape != pixels.shape[1:]:
         raise ValueError(
             f"mask {mask} must have the size of its image, {pixels.shape[2]} x {pixels.shape[1]}, got "
             f"{labels.shape[1]} x {labels.shape[0]}"
         )
+    called = {**names.names, VOID: UNLABELLED} if keep_void and VOID not in names.names else names.names
     there = [int(label) for label in np.unique(labels) if label]
-    if names.names and (lost := [label for label in there if label not in names.names]):
+    if names.names and (lost := [label for label in there if label not in called]):
         raise ValueError(f"mask {mask} must have labels that {names.file} names, got {lost[0]}")
-    return ImageSample(pixels, mask=labels, names={k: names.names.get(k, str(k)) for k in there})
+    return ImageSample(pixels, mask=labels, names={k: called.get(k, str(k)) for k in there})
 
 
-def read_labels(file: Path, names: Names) -> np.ndarray:
-    """(H, W) integer labels of a mask's file: one object of 0 and 255 is label 1, void is 0.
+def read_labels(file: Path, names: Names, void: int = 0) -> np.ndarray:
+    """(H, W) integer labels of a mask's file: one object of 0 and 255 is label 1, void is ``void``.
 
     Raises:
         ValueError: see ``read_pair``.
@@ -261,7 +268,8 @@ def read_labels(file: Path, names: Names) -> np.ndarray:
     kept = labels_of(pixels, file, palette)
     if kept == [VOID] and VOID not in names.names and not palette:
         return (pixels == VOID).astype(np.uint8)
-    return np.where(np.isin(pixels, kept), pixels, 0).astype(pixels.dtype)
+    kept_labels = np.where(np.isin(pixels, kept), pixels, 0)
+    return np.where((pixels == VOID) & (kept_labels == 0), void, kept_labels).astype(pixels.dtype)
 
 
 def labels_of_colours(file: Path, names: Names) -> np.ndarray:
