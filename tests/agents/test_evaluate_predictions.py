@@ -167,7 +167,8 @@ def test_many_long_names_fit_80_columns() -> None:
         table.print(Console(file=out, width=80, color_system=None))
         lines = out.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
-    assert sum(line.split()[:1] == ["cat"] for line in lines) >= 2, "columns follow below"
+    (cells,) = (line.split() for line in lines if line.split()[:1] == ["cat"])
+    assert len(cells) == 2 + 5, "episodes and every method stand in one block"
 
 
 def test_rows_are_chosen_by_name() -> None:
@@ -194,7 +195,7 @@ def test_a_row_is_the_same_whichever_others_there_are() -> None:
 def test_from_the_command_line(tmp_path: Path, capsys: Any) -> None:
     args = ["--env", "GlimpseClassification-v0", "--split", "val", "--episodes", "20", "--out", str(tmp_path)]
     cli.main(["evaluate", *args, "--rows", "random,expert"])
-    lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / "predictions-val.jsonl").read_text().splitlines()]
     assert [line["agent"] for line in lines] == ["random"] * 20 + ["expert"] * 20
     assert {line["split"] for line in lines} == {"val"} and len({line["name"] for line in lines}) == 20
     table = json.loads((tmp_path / "metrics-val.json").read_text())
@@ -227,6 +228,20 @@ def test_a_track_of_a_whole_video_is_kept_and_one_of_a_clip_is_not() -> None:
     with pytest.raises(NotImplementedError, match="result needs whole videos"):
         task = make_task("Tracking-v0", clip=3, **env)
         task.result(task.sample(np.random.default_rng(0), 0))
+
+
+def test_objects_of_one_image_are_masks_of_one_line_and_no_image_takes_another_s_name() -> None:
+    data = []
+    for k in range(3):
+        mask = np.zeros((40, 48), np.uint8)
+        for label in range(1, 3):
+            mask[5:30, 20 * label - 15 : 20 * label] = label
+        pixels = (40 * mask + RNG.integers(0, 9, (40, 48))).astype(np.uint8)[None]
+        data.append(ImageSample(pixels, mask=mask, names={1: "cat", 2: "dog"}, name=f"image {k}"))
+    lines, env = list[dict[str, Any]](), {"data": data, "size": 32, "seeds": 1}
+    compare("Segmentation-v0", env_kwargs=env, rows=["random"], keep=lines.extend)
+    assert [line["name"] for line in lines] == ["image 0", "image 1", "image 2"]
+    assert all([one["label"] for one in line["masks"]] == ["cat", "dog"] for line in lines)
 
 
 @pytest.mark.slow

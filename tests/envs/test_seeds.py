@@ -87,7 +87,13 @@ def test_rewards_telescope_in_both_forms():
 def test_strict_rules_punish_what_is_wrong_for_certain_alone():
     made, plain = task(strict=True, first_clicks=0, grid=20), task(first_clicks=0, grid=20)
     state = start(made, item=0)
-    for x, y, sign, cost in ((14, 18, -1, 1), (24, 20, 1, 0), (48, 35, 1, 1), (14, 18, 1, 0), (48, 35, -1, 0)):
+    for x, y, sign, cost in (
+        (14, 18, -1, 1),
+        (24, 20, 1, 0),
+        (48, 35, 1, 1),
+        (14, 18, 1, 0),
+        (48, 35, -1, 0),
+    ):
         action = cell_at(made, x, y) + (0 if sign > 0 else 400)
         punished = act(plain, state, action).reward - act(made, state, action).reward
         assert punished == pytest.approx(cost), (x, y, sign)

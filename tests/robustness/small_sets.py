@@ -194,6 +194,17 @@ def nifti(root: Path) -> str:
 
 
 @small_set
+def nifti_slices(root: Path) -> str:
+    labels = np.zeros(VOXELS.shape, np.uint8)
+    labels[2:6, 3:8, 4:7] = 1
+    for name in "abc":
+        for end, array in (("", VOXELS), ("_label", labels)):
+            affine = np.diag([-1, -1, 2, 1.0])
+            nibabel.save(nibabel.Nifti1Image(array, affine), root / f"{name}{end}.nii.gz")
+    return ""
+
+
+@small_set
 def nrrd(root: Path) -> str:
     for name, packed in (("a", False), ("b", True)):
         SimpleITK.WriteImage(SimpleITK.GetImageFromArray(VOXELS), str(root / f"{name}.nrrd"), packed)

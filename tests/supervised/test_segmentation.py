@@ -86,7 +86,9 @@ def test_it_sees_what_an_agent_sees_at_first_and_its_masks_are_scored(env_id: st
 
     end = segmentation_policy(Knows())(task, state)
     assert task.metrics(end)["iou"].tolist() == [1.0] and task.terminated(end)[0]
-    assert task.metrics(end)["is_success"][0] and np.array_equal(seen_images(task, state)[0], images[1].numpy())
+    assert task.metrics(end)["is_success"][0] and np.array_equal(
+        seen_images(task, state)[0], images[1].numpy()
+    )
 
 
 def test_a_run_goes_on_exactly_where_it_stopped(tmp_path: Any) -> None:
@@ -119,8 +121,8 @@ def test_a_task_without_masks_is_refused() -> None:
 @pytest.mark.parametrize("env_id", TASKS)
 def test_it_learns_discs_and_is_a_row(env_id: str) -> None:
     lines: list[str] = []
-    train, val = (make_task(env_id, data=discs(24, seed)) for seed in (0, 1))
-    run = fit_segmentation(train, val, SegmentationConfig(epochs=12, batch_size=8), lines.append)
-    table = compare(env_id, methods={"U-Net": run}, rows=["random"], env_kwargs={"data": discs(8, 2)})
+    train, val = (make_task(env_id, data=discs(16, seed)) for seed in (0, 1))
+    run = fit_segmentation(train, val, SegmentationConfig(epochs=10, batch_size=8), lines.append)
+    table = compare(env_id, methods={"U-Net": run}, rows=["random"], env_kwargs={"data": discs(6, 2)})
     rows = {row.name: row.metrics["iou"].value for row in table.rows}
-    assert len(lines) == 12 and rows["U-Net"] > 0.85 > rows["random"]
+    assert len(lines) == 10 and rows["U-Net"] > 0.8 > rows["random"]

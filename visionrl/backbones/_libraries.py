@@ -145,7 +145,9 @@ def _trunk(net: Any) -> nn.Module:
         return net.features
     if hasattr(net, "trunk_output"):
         return nn.Sequential(net.stem, net.trunk_output)
-    if hasattr(net, "layer4"):
+    if hasattr(net, "layers"):  # MNASNet
+        return net.layers
+    if hasattr(net, "layer4") or hasattr(net, "stage4"):  # ResNets, ShuffleNets
         return nn.Sequential(*[child for key, child in net.named_children() if key not in ("avgpool", "fc")])
     head = next(key for key in ("fc", "classifier", "head", "heads") if hasattr(net, key))
     setattr(net, head, nn.Identity())

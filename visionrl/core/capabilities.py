@@ -58,6 +58,17 @@ class Reports(Protocol):
 
 
 @runtime_checkable
+class Answers(Protocol):
+    """A task whose agent ends by an answer.
+
+    Attributes:
+        answers: the discrete actions that answer, in the order of the classes; None with continuous control.
+    """
+
+    answers: range | None
+
+
+@runtime_checkable
 class Curriculum(Protocol):
     """A task whose ``sample`` draws harder or easier starts.
 
@@ -74,6 +85,26 @@ class MaskedActions(Protocol):
 
     def action_mask(self, state: Any) -> Array:
         """(B, n) bool, True for actions that are allowed."""
+
+
+@runtime_checkable
+class Clickable(Protocol):
+    """A task whose actions a person gives by clicks in its picture.
+
+    Attributes:
+        by_hand: constructor arguments when a person acts, where they differ.
+    """
+
+    by_hand: Mapping[str, Any]
+
+    def click_action(self, state: Any, place: np.ndarray, first_button: bool) -> int:
+        """The action of a click, given one row of a NumPy state as ``draw`` is.
+
+        Args:
+            state: one row.
+            place: (2,) x and y in [0, 1], in sides of the picture that ``draw`` makes.
+            first_button: False for the second one.
+        """
 
 
 @runtime_checkable

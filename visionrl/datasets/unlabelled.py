@@ -44,8 +44,16 @@ def read_unlabelled(path: Path, kind: type, name: str = "") -> Any:
     )
 
 
-def read_unlabelled_pair(fixed: Path, moving: Path, name: str = "") -> PairSample:
-    """Two images or two scans as a pair; modalities are taken to be one.
+def read_unlabelled_pair(
+    fixed: Path, moving: Path, name: str = "", modalities: Sequence[str] | None = None
+) -> PairSample:
+    """Two images or two scans as a pair.
+
+    Args:
+        fixed: a file.
+        moving: likewise.
+        name: of the sample; empty: those of the files.
+        modalities: of the two, such as ("mr", "ct"); None: they are the same.
 
     Raises:
         ValueError: a file is missing or damaged, or one is an image and the other a scan.
@@ -55,11 +63,12 @@ def read_unlabelled_pair(fixed: Path, moving: Path, name: str = "") -> PairSampl
         raise ValueError(f"a pair must be two images or two scans, got {fixed} and {moving}")
     first, second = (read_unlabelled(path, kinds[0]) for path in (fixed, moving))
     name = name or f"{first.name}-{second.name}"
+    more: dict[str, Any] = {} if modalities is None else {"modalities": tuple(modalities)}
     if isinstance(first, ImageSample):
-        return PairSample(first.image, second.image, name=name)
+        return PairSample(first.image, second.image, name=name, **more)
     spacing = np.array([first.spacing_mm, second.spacing_mm], float)
     affines = np.array([first.affine, second.affine], float)
-    return PairSample(first.volume, second.volume, spacing_mm=spacing, affines=affines, name=name)
+    return PairSample(first.volume, second.volume, spacing_mm=spacing, affines=affines, name=name, **more)
 
 
 def volume_of(array: Any, name: str = "the array") -> np.ndarray:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from sb3_contrib.common.maskable.utils import get_action_masks
-from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnvWrapper, VecMonitor, VecTransposeImage
 from torch import Tensor
 from torch.nn import functional as F
@@ -79,6 +80,7 @@ def clone(
         while updates * batch < done * REPEATS:
             loss, updates = update(model, optimizer, memory.draw(rng, batch)), updates + 1
         on_step(min(done, steps), loss)
+    best_actions(model, obs)  # leaves no gradients' graph in the policy, so that it can be copied
     sync_target_networks(model)
     model._last_obs = None  # learning begins with new episodes
 
@@ -206,7 +208,7 @@ def imitation_targets(model: Any, wanted: np.ndarray, try_actions: bool = True) 
     parts = [wanted.reshape(len(wanted), -1)]
     if hasattr(model.policy, "value_net") and known:
         parts.append(state_values(venv.task, venv.state, model.gamma)[:, None])
-    elif isinstance(venv.task, WeighedActions) and isinstance(model.policy, ActorCriticPolicy):
+    elif isinstance(venv.task, WeighedActions) and hasattr(model.policy, "value_net"):
         parts.append(to_numpy(venv.task.action_weights(venv.state)))
     if takes_masks(model):
         parts.append(get_action_masks(model.get_env()).reshape(len(wanted), -1))
@@ -248,25 +250,31 @@ def imitation_loss(model: Any, obs: dict[str, Tensor], answer: Tensor) -> Tensor
         return F.mse_loss(
             policy._predict(obs, deterministic=True), answer.view(-1, *policy.action_space.shape)
         )
-    value = critic_value(policy, obs)
     if not takes_masks(model):
-        return actor_critic_loss(model, policy.get_distribution(obs), value, answer)
+        return actor_critic_loss(
+            model, policy.get_distribution(obs), partial(critic_value, policy, obs), answer
+        )
     parts = np.atleast_1d(getattr(policy.action_space, "nvec", getattr(policy.action_space, "n", 0)))
     answer, masks = answer.tensor_split([-int(parts.sum())], dim=1)
     first = torch.as_tensor(np.cumsum(parts) - parts, device=answer.device)
     allowed = masks.gather(1, answer[:, : len(parts)].long() + first).bool().all(dim=1)
+    value = partial(critic_value, policy, obs)
     return actor_critic_loss(model, policy.get_distribution(obs, masks), value, answer, allowed)
 
 
 def actor_critic_loss(
-    model: Any, distribution: Any, value: Tensor, answer: Tensor, allowed: Tensor | None = None
+    model: Any,
+    distribution: Any,
+    value: Callable[[], Tensor],
+    answer: Tensor,
+    allowed: Tensor | None = None,
 ) -> Tensor:
     """Loss of an actor and its critic of states on imitation targets, see ``imitation_loss``.
 
     Args:
         model: the algorithm.
         distribution: of actions.
-        value: (B, 1) by the critic.
+        value: gives (B, 1) by the critic.
         answer: (B, n), the expert's actions and, behind them, (B, 1) what the states are worth, or the weights of all
             actions, or nothing.
         allowed: (B,) bool, rows in which the actor can do what the expert does; None for all.
@@ -282,7 +290,7 @@ def actor_critic_loss(
         likely = likely if allowed is None else likely[allowed]
         act = -likely.sum() / max(len(likely), 1)
     weight = getattr(model, "vf_coef", VF_COEF)
-    return act + (weight * F.mse_loss(value, worth) if worth.shape[1] == 1 else 0)
+    return act + (weight * F.mse_loss(value(), worth) if worth.shape[1] == 1 else 0)
 
 
 def weighed_log_prob(distribution: Any, weights: Tensor) -> Tensor:

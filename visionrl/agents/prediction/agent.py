@@ -14,9 +14,10 @@ from gymnasium.utils.seeding import np_random
 
 from visionrl.agents.evaluation.compare import plain
 from visionrl.agents.evaluation.episodes import Episodes, Plan, rollout, run_each, task_kwargs
+from visionrl.agents.evaluation.policies import AgentPolicy
 from visionrl.agents.prediction.prompts import check_prompts, with_prompts
 from visionrl.core import BASELINES, Task, batch, did_you_mean, entry_of, make_task
-from visionrl.core.results import Boxes, Mask, Result
+from visionrl.core.results import Boxes, ImageClass, Mask, Result
 from visionrl.datasets import (
     ImageSample,
     ImageSet,
@@ -145,11 +146,16 @@ class Agent:
         """
         began = perf_counter()
         task = self.task_on(sample)
+        if isinstance(self.policy, AgentPolicy):
+            self.policy.weigh_answers = True
         states = [task.sample(np_random(seed)[0], item) for item in range(task.items)]
         wrapped = wrap(task)
         ends, steps = self.run_episodes(wrapped, states)
         spent = 1000 * (perf_counter() - began)
         first, *others = [task.result(batch.take(ends, row)) for row in range(len(states))]
+        sure = getattr(self.policy, "answer_probability", None)
+        if isinstance(first, ImageClass) and first.label is not None and sure is not None:
+            first = replace(first, confidence=float(sure[-1]))
         return Prediction(sample.name, first.joined(others), steps, spent, task, ends, sample)
 
     def run_episodes(self, task: Task, states: list[Any]) -> tuple[Any, int]:
@@ -306,13 +312,16 @@ def load_agent(run: str | Path, device: str = "auto") -> Agent:
     return Agent(config.env, agent_policy(model), config.env_kwargs, name=Path(run).name, model=model)
 
 
-def classical(env: str, name: str, data: str | None = None) -> Agent:
+def classical(
+    env: str, name: str, data: str | None = None, say: Callable[[str], None] = lambda what: None
+) -> Agent:
     """A classical method of a task as an agent; one that learns is fitted on the training split.
 
     Args:
         env: id of the task.
         name: of the method.
         data: what it learns from; None for the embedded set.
+        say: called before what may take minutes, with what that is.
 
     Raises:
         ValueError: the task has no such method.
@@ -326,19 +335,27 @@ def classical(env: str, name: str, data: str | None = None) -> Agent:
         )
     known, row = methods[plain(name)]
     train = make_task(entry.id, data=data, **entry.task.evaluation) if row.learns else None
+    if train is not None:
+        say(f"fitting {known} to the training split of {data or 'the embedded set'}")
     resolved: Mapping[str, Any] = getattr(train, "resolved_arguments", {})
     return Agent(entry.id, None, resolved, name=known, method=row.fit(train))
 
 
-def agent_named(name: str, env: str | None, device: str = "auto", data: str | None = None) -> Agent:
-    """A trained agent by its folder or name; with an id, a classical method.
+def agent_named(
+    name: str,
+    env: str | None,
+    device: str = "auto",
+    data: str | None = None,
+    say: Callable[[str], None] = lambda what: None,
+) -> Agent:
+    """A trained agent by its folder or name; with an id, a classical method; for ``say`` see ``classical``.
 
     Raises:
         FileNotFoundError: there is no such run.
         ValueError: there is no such method, or it is one of a task that is not named.
     """
     if env is not None:
-        return classical(env, name, data)
+        return classical(env, name, data, say)
     known = [task for task, methods in BASELINES.items() if plain(name) in map(plain, methods)]
     if known and not Path(name).is_dir():
         raise ValueError(f"env must be given for a classical method, {name!r} is one of {', '.join(known)}")

@@ -18,9 +18,10 @@ from visionrl.datasets import (
     VolumeSample,
     XraySample,
     list_formats,
-    load,
 )
 from visionrl.datasets.formats import parse
+from visionrl.datasets.load import load_lazily
+from visionrl.datasets.readers.masks import read_partly_masked
 from visionrl.datasets.unlabelled import (
     files_in,
     is_volume,
@@ -51,6 +52,7 @@ def inputs_of(
     kind: type,
     box: Sequence[float] | None = None,
     clicks: Sequence[Click] | None = None,
+    modalities: Sequence[str] | None = None,
 ) -> list[Input]:
     """The inputs that words of a command line name: files, folders, "FORMAT:PATH"; for pairs, files two by two.
 
@@ -59,6 +61,7 @@ def inputs_of(
         kind: of the samples.
         box: (x, y, width, height) of the object in the one image, or in the first frame of the one video, pixels.
         clicks: on the object of the one image, and beside it.
+        modalities: of the fixed and of the moving file of each pair, such as ("mr", "ct"); None: they are the same.
 
     Raises:
         ValueError: there is none, or a word names no file, or the box is not in the video.
@@ -86,8 +89,10 @@ def inputs_of(
         )
     if kind is ImageSample and (box is not None or clicks):
         return prompted(words, found, alone, box, clicks)
+    if modalities is not None and (kind is not PairSample or found):
+        raise ValueError(f"modalities must be given for pairs of files alone, got {' '.join(words)}")
     if kind is PairSample:
-        return found + pairs_of(alone)
+        return found + pairs_of(alone, modalities)
     if kind is VideoSample and box is not None:
         video = unlabelled_video(alone[0], box)
         return [Input(str(alone[0]), lambda: video, (alone[0],))]
@@ -144,31 +149,56 @@ def parse_box(text: str) -> list[float]:
 
 
 def from_format(word: str, kind: type) -> list[Input]:
-    """All samples of a data set.
+    """All samples of a data set, bad ones too: reading these raises.
 
     Raises:
-        ValueError: it cannot be read.
+        ValueError: it is no data set.
     """
-    samples = load(word, kind=kind, split="all")
-    return [Input(sample.name, partial(lambda one: one, sample)) for sample in samples]
+    return [Input(entry.name or word, entry.read) for entry in load_lazily(word, kind)]
 
 
 def set_of(words: Sequence[str]) -> Input:
-    """All images that words name, as one set; those of "FORMAT:PATH" with the masks that they have.
+    """All images that words name, as one set: files, folders, "FORMAT:PATH".
+
+    Of a folder, also of "masks:FOLDER", the images come with the masks that they have, see ``datasets.readers.masks``.
 
     Raises:
         ValueError: a word names no image.
     """
-    found = inputs_of(words, ImageSample)
-    places = tuple(place for one in found for place in one.places)
-    name = Path(parse(words[0])[1] or words[0]).stem if len(words) == 1 else "images"
-    return Input(
-        " ".join(words), lambda: ImageSet([one.read() for one in found], name=name or "images"), places
-    )
+    found: list[Callable[[], Sequence[ImageSample]]] = []
+    places: list[Path] = []
+    for word in words:
+        name, path = parse(word)
+        folder = Path(path if name == "masks" and path else word).expanduser()
+        if folder.is_dir():
+            found.append(partial(read_partly_masked, folder))
+            places.append(folder)
+            continue
+        single = inputs_of([word], ImageSample)
+        found += [partial(lambda one: [one.read()], one) for one in single]
+        places += [place for one in single for place in one.places]
+    name = places[0].resolve().name if len(places) == 1 else "images"
+
+    def read() -> ImageSet:
+        return ImageSet([one for some in found for one in some()], name=name)
+
+    return Input(" ".join(words), read, tuple(places))
 
 
-def pairs_of(paths: Sequence[Path]) -> list[Input]:
-    """Files two by two: fixed, moving, fixed, moving, ...
+def parse_modalities(text: str) -> tuple[str, str]:
+    """Parse "mr,ct", the modalities of the fixed and of the moving file.
+
+    Raises:
+        ValueError: they are not two words.
+    """
+    words = [word.strip() for word in text.split(",")]
+    if len(words) != 2 or not all(words):
+        raise ValueError(f"modalities must be two words, FIXED,MOVING such as mr,ct, got {text!r}")
+    return words[0], words[1]
+
+
+def pairs_of(paths: Sequence[Path], modalities: Sequence[str] | None = None) -> list[Input]:
+    """Files two by two: fixed, moving, fixed, moving, ...; for ``modalities`` see ``inputs_of``.
 
     Raises:
         ValueError: one is left over.
@@ -176,7 +206,8 @@ def pairs_of(paths: Sequence[Path]) -> list[Input]:
     if len(paths) % 2:
         raise ValueError(f"files must be pairs, fixed and moving in turn, got {len(paths)} files")
     pairs = zip(paths[::2], paths[1::2], strict=True)
-    return [Input(f"{a} {b}", partial(read_unlabelled_pair, a, b), (a, b)) for a, b in pairs]
+    read = partial(read_unlabelled_pair, modalities=modalities)
+    return [Input(f"{a} {b}", partial(read, a, b), (a, b)) for a, b in pairs]
 
 
 def xrays_of(paths: Sequence[Path]) -> list[Input]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
@@ -108,6 +109,7 @@ class Segmentation(Edit[State]):
     sample_type, embedded = ImageSample, "composites"
     primary_metric = ("iou", True)
     success: ClassVar[float] = 0.7
+    by_hand: ClassVar[dict[str, Any]] = {"first_clicks": 0, "seeds": 64}
     box_prompt, click_prompt = True, True
 
     def setup(self) -> None:
@@ -164,6 +166,9 @@ class Segmentation(Edit[State]):
     def resolved_arguments(self) -> dict[str, Any]:
         return {"channels": self.bank.channels}
 
+    def source_of(self, item: int, start: State) -> int:
+        return self.bank.items[item][0]
+
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
         if item not in self._first:
@@ -196,7 +201,7 @@ class Segmentation(Edit[State]):
     def worth(self, quality: Array) -> Array:
         if self.reward_type == "gain":
             return quality
-        return (xp_of(quality).exp(STEEPNESS * quality) - 1) / (np.exp(STEEPNESS) - 1)
+        return (xp_of(quality).exp(STEEPNESS * quality) - 1) / (math.exp(STEEPNESS) - 1)
 
     def reward(self, before: State, action: Array, after: State) -> Array:
         gain = super().reward(before, action, after)
@@ -317,6 +322,14 @@ class Segmentation(Edit[State]):
         overlap = f", IoU {state.quality[int(state.steps)]:.2f}" if self.labelled else ""
         canvas.text(f"{self.names[self.bank.items[item][1]]}: {int(state.steps)} seeds{overlap}")
         return canvas.pixels
+
+    def click_action(self, state: State, place: np.ndarray, first_button: bool) -> int:
+        item = int(state.image)
+        sample, number = self.samples[self.bank.items[item][0]], int(self.bank.square.array[item])
+        factor = self.bank.factors.array[number]
+        at = (np.asarray(place) * sample.image.shape[:0:-1] - self.bank.corners.array[number]) / factor
+        column, row = np.clip((at * self.grid / self.size).astype(int), 0, self.grid - 1)
+        return int(row * self.grid + column + (0 if first_button else self.grid**2))
 
     def file_truth(self, item: int) -> np.ndarray:
         """(H, W) bool, the true mask of an item in the pixels of its file."""
