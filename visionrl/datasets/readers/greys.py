@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -52,8 +52,9 @@ def _spread(picture: Picture) -> float:
 
     It must be asked before the image is decoded.
     """
-    args = picture.tile[0].args if picture.tile else ()
-    words = (args,) if isinstance(args, str) else args or ()
+    tiles: Any = getattr(picture, "tile", ())
+    args: Any = tiles[0].args if tiles else ()
+    words = [args] if isinstance(args, str) else list(args or ())
     if picture.format == "PPM" and len(words) == 2 and isinstance(words[1], int):
         return (65535 if picture.mode == "I" else 255) / words[1]
     bits = next((word[2] for word in words if isinstance(word, str) and word[:3] in ("L;2", "L;4")), "")
