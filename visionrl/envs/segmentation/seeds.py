@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
@@ -200,7 +201,7 @@ class Segmentation(Edit[State]):
     def worth(self, quality: Array) -> Array:
         if self.reward_type == "gain":
             return quality
-        return (xp_of(quality).exp(STEEPNESS * quality) - 1) / (np.exp(STEEPNESS) - 1)
+        return (xp_of(quality).exp(STEEPNESS * quality) - 1) / (math.exp(STEEPNESS) - 1)
 
     def reward(self, before: State, action: Array, after: State) -> Array:
         gain = super().reward(before, action, after)
