@@ -16,7 +16,7 @@ from visionrl.layers.unet import UNet
 from visionrl.supervised.segmentation import (
     SegmentationConfig,
     SegmentationTrainer,
-    first_sights,
+    first_observations,
     fit_segmentation,
     overlap,
     seen_images,
@@ -68,7 +68,7 @@ def test_the_overlap_of_empty_masks_is_one() -> None:
 @pytest.mark.parametrize("env_id", TASKS)
 def test_it_sees_what_an_agent_sees_at_first_and_its_masks_are_scored(env_id: str) -> None:
     task: Any = make_task(env_id, data=discs(3))
-    images, masks = first_sights(task)
+    images, masks = first_observations(task)
     side = masks.shape[-1]
     assert images.shape[0] == task.items == 3 and images.shape[-2:] == (side, side)
     assert 0.03 < masks.float().mean() < 0.6
@@ -96,7 +96,7 @@ def test_a_run_goes_on_exactly_where_it_stopped(tmp_path: Any) -> None:
 
     from visionrl.supervised.trainer import save
 
-    data = first_sights(make_task(TASKS[0], data=discs(8)))
+    data = first_observations(make_task(TASKS[0], data=discs(8)))
     config = SegmentationConfig(epochs=2, batch_size=4)
 
     def begun() -> SegmentationTrainer:

@@ -92,7 +92,7 @@ def fit_segmentation(
     config = config or SegmentationConfig()
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    work = SegmentationTrainer(config, first_sights(train), first_sights(val))
+    work = SegmentationTrainer(config, first_observations(train), first_observations(val))
     for line in work.run(Console(quiet=True)):
         on_epoch(line)
     work.model.load_state_dict(work.best)
@@ -109,8 +109,8 @@ def segmentation_policy(net: torch.nn.Module) -> Run:
     return run
 
 
-def first_sights(task: Any) -> tuple[Tensor, Tensor]:
-    """What an agent sees at first of each item of a task, (N, C, S, S) uint8, and the true masks, (N, S, S) bool."""
+def first_observations(task: Any) -> tuple[Tensor, Tensor]:
+    """First images of each item of a task, (N, C, S, S) uint8, and the true masks, (N, S, S) bool."""
     states = [task.sample(np_random(item)[0], item) for item in range(task.items)]
     state = batch.stack(states)
     return torch.from_numpy(seen_images(task, state)), torch.from_numpy(true_masks(task, state))
