@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from visionrl.agents.policies.candidates import (
 from visionrl.agents.prediction.agent import classical, load_agent
 from visionrl.agents.prediction.inputs import inputs_of
 from visionrl.agents.prediction.predict import predict_files
-from visionrl.agents.training.config import TrainConfig
+from visionrl.agents.training.config import TrainConfig, resolve
 from visionrl.agents.training.models import build_model, make_training_env
 from visionrl.agents.training.saving import load_model
 from visionrl.agents.training.train import train
@@ -85,6 +86,22 @@ def test_every_algorithm_acts_and_learns(algo):
 def test_other_algorithms_are_refused_by_name(algo):
     with pytest.raises(ValueError, match=f"for a task of candidates, got '{algo}'"):
         candidate_policy(algo)
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("memory", {"memory": "gru"}),
+        ("attention", {"attention": "soft"}),
+        ("stn", {"stn": True}),
+        ("cache", {"cache": True, "frozen": True}),
+        ("net_arch", {"algo_args": ["net_arch=[8]"]}),
+        ("action_maps", {"algo_args": ["action_maps=1"]}),
+    ],
+)
+def test_options_about_images_are_refused_by_name(name: str, given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"^{name} must be left out for a task of candidates, got"):
+        make_training_env(resolve(config("ppo", recipe="none", **given)))
 
 
 @pytest.mark.slow

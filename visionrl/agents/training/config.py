@@ -79,7 +79,7 @@ class TrainConfig:
     (visionrl/agents/recipes)."""
     algo: Algo | None = None
     """Algorithm, by default the recipe's or dqn. sac, td3 and tqc are for continuous actions, dqn, ddqn (double DQN),
-    qrdqn and maskableppo (which heeds action masks) for discrete ones; recurrentppo has an LSTM."""
+    qrdqn and maskableppo (which obeys action masks) for discrete ones; recurrentppo carries a memory along."""
     backbone: str | None = None
     """Name of the network that reads the images, by default the recipe's or "small"."""
     pretrained: bool = False
@@ -118,8 +118,8 @@ class TrainConfig:
     clone_rate: Annotated[float, Interval(ge=0, le=1)] | None = None
     """First learning rate of the cloning, which falls to 0; by default the recipe's or the algorithm's."""
     clone_action_values: bool | None = None
-    """Clone the returns of all actions, which are found by trying each, and not the expert's action alone; by default
-    the recipe's choice or yes."""
+    """Clone the returns of all actions, which are found by trying each, and not the expert's action alone, or its
+    weights of all actions where it has them; by default the recipe's choice or yes."""
     clone_kl: Annotated[float, Interval(ge=0, le=1000)] | None = None
     """Weight of the divergence of the policy from its clone in the loss of learning by reward; after cloning by default
     the recipe's or 0.1; 0 for trpo and recurrentppo."""

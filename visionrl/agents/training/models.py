@@ -70,6 +70,11 @@ FITS: Mapping[str, tuple[type[spaces.Space], ...]] = {
     "recurrentppo": ANY,
 }
 REPLAY_BYTES = 1_000_000_000
+# options about images, about several observations, and about layers that the policy has itself
+NOT_FOR_CANDIDATES = (
+    *("communication", "cache", "memory", "stn", "attention", "frozen", "pretrained", "weights"),
+    *("net_arch", "action_maps"),
+)
 
 
 def check_before_loading(config: TrainConfig) -> None:
@@ -120,10 +125,24 @@ def make_training_env(config: TrainConfig) -> VecEnv:
         check_eased(task)
     if config.scorer_steps and not isinstance(task, Reports):
         raise ValueError(f"scorer_steps must be 0 for {config.env}, whose agents report nothing")
+    if offers_candidates(task.observation_space, env.action_space):
+        check_candidates(config)
     if not config.cache:
         return env
     set_random_seed(config.seed)  # a backbone without weights is the same again when the run is resumed
     return CachedFeatures(env, feature_encoder(config, env.observation_space), recall)
+
+
+def check_candidates(config: TrainConfig) -> None:
+    """Refuse options that a policy for candidates has no use for.
+
+    Raises:
+        ValueError: names the first.
+    """
+    given = {**vars(config), **config.algo_kwargs}
+    for name in NOT_FOR_CANDIDATES:
+        if (value := given.get(name)) not in (None, False, "none"):
+            raise ValueError(f"{name} must be left out for a task of candidates, got {value!r}")
 
 
 def feature_encoder(config: TrainConfig, space: spaces.Space) -> FeatureEncoder:
@@ -175,17 +194,14 @@ def algorithm_of(config: TrainConfig) -> Any:
 def policy_of(
     config: TrainConfig, policy_kwargs: dict[str, Any], observations: spaces.Space, actions: spaces.Space
 ) -> Any:
-    """The class of a policy: a ``TeamPolicy`` where agents are told how to communicate, one of maps for places.
+    """The class of a policy: a ``TeamPolicy`` where agents communicate, a ``MapPolicy`` for actions that are places.
 
     For candidates it is one that scores each, and ``policy_kwargs`` gets its extractor in the place of a backbone's.
 
     Raises:
-        ValueError: a training tool, or the algorithm, does not fit candidates.
+        ValueError: the algorithm has no policy for candidates.
     """
     if offers_candidates(observations, actions):
-        for name in ("communication", "cache", "recall"):
-            if value := getattr(config, name):
-                raise ValueError(f"{name} must be left out for a task of candidates, got {value!r}")
         policy_kwargs["features_extractor_class"] = CandidateExtractor
         policy_kwargs["features_extractor_kwargs"] = fields_given(config, "features_dim")
         return candidate_policy(str(config.algo))
