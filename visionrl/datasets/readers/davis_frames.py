@@ -14,7 +14,8 @@ import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
 from visionrl.datasets.readers.davis import sequences
-from visionrl.datasets.readers.files import is_palette, list_images, read_image
+from visionrl.datasets.readers.files import list_images, read_image
+from visionrl.datasets.readers.greys import is_palette
 from visionrl.datasets.readers.label_maps import labels_of, read_label_map
 from visionrl.datasets.samples import ImageSample
 
