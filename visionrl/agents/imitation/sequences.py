@@ -124,7 +124,7 @@ class SequenceMemory:
         known = [place for place in range(self.count) if place != running] or [0]
         places, rows = rng.choice(known, count), rng.integers(self.shape[2], size=count)
         taken: dict[str, Any] = {**self.seen, " wanted": self.wanted, " starts": self.starts}
-        flat = {key: x[places, :, rows].reshape(-1, *x.shape[3:]) for key, x in taken.items()}
+        flat = {key: x[places, :, rows].reshape(count * LENGTH, *x.shape[3:]) for key, x in taken.items()}
         wanted, starts = flat.pop(" wanted"), flat.pop(" starts")
         seen = self.renderer.render(self.renderer.state(flat)) if self.renderer else flat
         begun = [

@@ -48,7 +48,8 @@ class MapExtractor(VisionExtractor):
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
         """See the class."""
         vector = super().forward(observations)
-        return torch.cat([self._map.flatten(1), vector], dim=1)
+        places, self._map = self._map, torch.zeros(0)  # nothing is kept: policies are copied
+        return torch.cat([places.flatten(1), vector], dim=1)
 
     def encode(self, first: str, images: Tensor) -> Tensor:
         """(B, n) of a stack of images; its map is kept for ``forward``."""

@@ -51,6 +51,7 @@ MASKS = (
     *("segmentations", "segmentationobject", "gt", "groundtruth", "ground_truth", "targets", "target"),
 )
 NAMES = ("labels.txt", "classes.txt", "label_colors.txt", "labelmap.txt")
+UNLABELLED = "unlabelled"  # what void is called where it is kept
 BACKGROUND = ("background", "_background_", "void", "unlabelled", "unlabeled")
 
 LOOKED_AT = 64  # masks of a set, to tell what 255 means
@@ -157,6 +158,8 @@ def pictures(folder: Path) -> list[Path]:
 def read_partly_masked(path: Path) -> list[ImageSample]:
     """The images of a folder, with masks as ``read_masks`` finds them; an image without one has none.
 
+    Here void, 255 beside smaller labels, keeps its label and is called ``UNLABELLED``: nobody has labelled it yet.
+
     Raises:
         ValueError: there is no image, or a mask without one, or a mask is not what ``read_masks`` takes.
     """
@@ -166,7 +169,10 @@ def read_partly_masked(path: Path) -> list[ImageSample]:
     scale = Scale([mask for _, mask in pairs if mask])
     named = zip(pairs, plain_names([image.relative_to(images) for image, _ in pairs]), strict=True)
     return [
-        replace(read_pair(image, mask, names, scale) if mask else ImageSample(read_image(image)), name=name)
+        replace(
+            read_pair(image, mask, names, scale, keep_void=True) if mask else ImageSample(read_image(image)),
+            name=name,
+        )
         for (image, mask), name in named
     ]
 
@@ -279,8 +285,8 @@ def figures_and_name(line: str) -> tuple[list[int], str]:
     return figures, quoted[1].strip() if quoted else name
 
 
-def read_pair(image: Path, mask: Path, names: Names, scale: Scale) -> ImageSample:
-    """An image with its mask.
+def read_pair(image: Path, mask: Path, names: Names, scale: Scale, keep_void: bool = False) -> ImageSample:
+    """An image with its mask; ``keep_void`` keeps void as a label of its own, called ``UNLABELLED``.
 
     Raises:
         ValueError: the mask is a folder, in which there is none for the image; it has another size, colours that
@@ -289,20 +295,21 @@ def read_pair(image: Path, mask: Path, names: Names, scale: Scale) -> ImageSampl
     if mask.is_dir():
         raise ValueError(f"every image must have a mask of its name in {mask}, found none for {image}")
     pixels = read_image(image)
-    labels = read_labels(mask, names, scale)
+    labels = read_labels(mask, names, scale, VOID if keep_void else 0)
     if labels.shape != pixels.shape[1:]:
         raise ValueError(
             f"mask {mask} must have the size of its image, {pixels.shape[2]} x {pixels.shape[1]}, got "
             f"{labels.shape[1]} x {labels.shape[0]}"
         )
+    called = {**names.names, VOID: UNLABELLED} if keep_void and VOID not in names.names else names.names
     there = [int(label) for label in np.unique(labels) if label]
-    if names.names and (lost := [label for label in there if label not in names.names]):
+    if names.names and (lost := [label for label in there if label not in called]):
         raise ValueError(f"mask {mask} must have labels that {names.file} names, got {lost[0]}")
-    return ImageSample(pixels, mask=labels, names={k: names.names.get(k, str(k)) for k in there})
+    return ImageSample(pixels, mask=labels, names={k: called.get(k, str(k)) for k in there})
 
 
-def read_labels(file: Path, names: Names, scale: Scale) -> np.ndarray:
-    """(H, W) integer labels of a mask's file: one object of 0 and 255 is label 1, what is void or background is 0.
+def read_labels(file: Path, names: Names, scale: Scale, void: int = 0) -> np.ndarray:
+    """(H, W) integer labels of a mask's file: one object of 0 and 255 is label 1, background is 0, void ``void``.
 
     Raises:
         ValueError: see ``read_pair``.
@@ -314,10 +321,11 @@ def read_labels(file: Path, names: Names, scale: Scale) -> np.ndarray:
     palette = is_palette(file)
     kept = labels_of(pixels, file, palette)
     if kept == [VOID] and VOID not in names.names and not palette:
-        void = VOID in names.nothing or (len(names.names) > 1 if names.file else scale.has_void)
-        return np.zeros(pixels.shape, np.uint8) if void else (pixels == VOID).astype(np.uint8)
+        is_void = VOID in names.nothing or (len(names.names) > 1 if names.file else scale.has_void)
+        return np.where(pixels == VOID, void if is_void else 1, 0).astype(np.uint8)
     kept = [label for label in kept if label not in names.nothing]
-    return np.where(np.isin(pixels, kept), pixels, 0).astype(pixels.dtype)
+    kept_labels = np.where(np.isin(pixels, kept), pixels, 0)
+    return np.where((pixels == VOID) & (kept_labels == 0), void, kept_labels).astype(pixels.dtype)
 
 
 def labels_of_colours(file: Path, names: Names) -> np.ndarray:
