@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
@@ -106,3 +108,28 @@ def test_a_file_beside_pairs_that_would_not_be_read_is_refused(tmp_path: Path, f
     assert len(load(f"pairs:{tmp_path}", kind=PairSample, split="all")) == 1
     photo(tmp_path / file)
     bad(f"pairs:{tmp_path}", PairSample, words)
+
+
+def learn2reg(folder: Path, **other: Any) -> str:
+    """A task of one pair."""
+    names = [f"./imagesTr/A_000{k}_0000.nii.gz" for k in (1, 2)]
+    (folder / "imagesTr").mkdir(parents=True)
+    for name in names:
+        voxels = np.random.default_rng(0).integers(0, 99, (8, 8, 8)).astype(np.int16)
+        nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), folder / name)
+    pair = {"fixed": names[0], "moving": names[1]}
+    (folder / "task.json").write_text(json.dumps({"training_paired_images": [pair], **other}))
+    return f"learn2reg:{folder / 'task.json'}"
+
+
+def test_a_pair_of_learn2reg_that_lacks_a_side_is_refused(tmp_path: Path) -> None:
+    data = learn2reg(tmp_path, registration_val=[{"fixed": "./imagesTr/A_0001_0000.nii.gz"}])
+    bad(data, PairSample, "a pair of registration_val must name fixed and moving")
+
+
+def test_label_maps_of_learn2reg_that_are_not_there_are_told(tmp_path: Path) -> None:
+    row = {"image": "./imagesTr/A_0001_0000.nii.gz", "label": "./labelsTr/none.nii.gz"}
+    with pytest.warns(
+        UserWarning, match=r"1 files that it lists are not there, the first is '\./labelsTr/none"
+    ):
+        assert load(learn2reg(tmp_path, training=[row]), kind=PairSample, split="all")[0].fixed_mask is None
