@@ -115,7 +115,7 @@ def maps_of(actions: int, layers: int) -> tuple[int, int]:
 
 
 class _OnMaps(BasePolicy):
-    """What the policies of this module share: the last layers."""
+    """Base of the policies of this module: it replaces the last layers."""
 
     def __init__(
         self, observation_space: Any, action_space: Any, lr_schedule: Any, *, action_maps: int, **kwargs: Any

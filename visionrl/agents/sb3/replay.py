@@ -61,7 +61,7 @@ class StateRenderer:
     def windows(
         self, states: dict[str, np.ndarray], ages: np.ndarray, rows: np.ndarray, rate: int
     ) -> dict[str, np.ndarray]:
-        """What the environment showed in stored states: their observations, or windows of T.
+        """The observations of stored states, or windows of T observations, as the environment showed them.
 
         Args:
             states: name -> (M, ...), a ring.

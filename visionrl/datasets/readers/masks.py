@@ -62,7 +62,7 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Names:
-    """What a folder says of its labels.
+    """The names and colours of labels, as a folder states them.
 
     Attributes:
         names: label -> name; empty where it says nothing.
@@ -85,7 +85,7 @@ class Names:
 
 
 class Scale:
-    """What 255 means in the masks of a set: void beside labels, or the object of a mask of two values.
+    """The meaning of 255 in the masks of a set: void beside labels, or the object of a mask of two values.
 
     Args:
         masks: files, of which ``LOOKED_AT`` at most are opened, the first time that it is asked.
@@ -235,7 +235,7 @@ def bare(name: str) -> str:
 
 
 def names_in(path: Path, masks: Path) -> Names:
-    """What a data set says of its labels, in its folder or in that of the masks; of a split's folder, above it too.
+    """Read the names of labels from a set's folder or that of its masks; of a split's folder, above it too.
 
     Raises:
         ValueError: a line is malformed, or names a label or a colour twice.

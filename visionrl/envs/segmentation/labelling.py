@@ -213,7 +213,7 @@ class ActiveLabelling(Select[State]):
         )
 
     def labelled_sums(self, state: State, item: Array) -> tuple[Array, Array, Array]:
-        """What the segmenter learns from a region (B,): products, features by class, pixels by class.
+        """The sums that a region (B,) adds to the segmenter: products, features by class, pixels by class.
 
         Where nobody knows the labels they are taken to be what the segmenter predicts, which leaves it as it is and
         makes the region a known one.
