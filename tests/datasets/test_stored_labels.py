@@ -13,6 +13,7 @@ from PIL import Image
 from test_mask_readers import LABELS, bad, folder, photo, read, write
 
 from visionrl.datasets import ImageSample, load
+from visionrl.datasets.readers.masks import read_partly_masked
 
 
 def packed_png(file: Path, labels: np.ndarray, bits: int) -> None:
@@ -115,3 +116,14 @@ def test_images_without_masks_are_bad_samples(tmp_path: Path) -> None:
         assert [s.name for s in load(f"masks:{tmp_path}", kind=ImageSample, split="all", skip_bad=True)] == [
             "a"
         ]
+
+
+def test_all_bad_images_of_a_set_are_named(tmp_path: Path) -> None:
+    for name in "abc":
+        photo(tmp_path / f"{name}.png")
+    assert [sample.name for sample in read_partly_masked(tmp_path)] == ["a", "b", "c"]
+    for name in "ac":
+        (tmp_path / f"{name}.png").write_text("no picture")
+    with pytest.raises(ValueError, match=r"2 of 3 images of .* are bad: .*a.png .*; .*c.png") as caught:
+        read_partly_masked(tmp_path)
+    assert "\n" not in str(caught.value)

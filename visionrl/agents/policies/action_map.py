@@ -130,8 +130,12 @@ class _OnMaps(BasePolicy):
 
     def _build(self, lr_schedule: Any) -> None:
         """The networks: those of Stable-Baselines3, but for the last layers."""
-        super()._build(lr_schedule)  # type: ignore[misc]
         policy: Any = self
+        policy.action_dist.proba_distribution_net = lambda latent_dim: (
+            nn.Identity()
+        )  # not a layer of all places
+        super()._build(lr_schedule)  # type: ignore[misc]
+        del policy.action_dist.proba_distribution_net
         head = MapLogits(policy.features_extractor, int(policy.action_space.n), self.action_maps)
         policy.action_net, policy.value_net = (
             head,

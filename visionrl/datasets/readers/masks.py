@@ -54,6 +54,7 @@ NAMES = ("labels.txt", "classes.txt", "label_colors.txt", "labelmap.txt")
 UNLABELLED = "unlabelled"  # what void is called where it is kept
 BACKGROUND = ("background", "_background_", "void", "unlabelled", "unlabeled")
 
+NAMED = 10  # bad images in a message
 LOOKED_AT = 64  # masks of a set, to tell what 255 means
 
 Colour = tuple[int, int, int]
@@ -161,20 +162,31 @@ def read_partly_masked(path: Path) -> list[ImageSample]:
     Here void, 255 beside smaller labels, keeps its label and is called ``UNLABELLED``: nobody has labelled it yet.
 
     Raises:
-        ValueError: there is no image, or a mask without one, or a mask is not what ``read_masks`` takes.
+        ValueError: there is no image, or a mask without one, or some images or masks are not what ``read_masks`` takes;
+            names up to ten.
     """
     check_folder(path)
     images, masks = folders_of(path)
     pairs, names = partly_paired(images, masks), names_in(path, masks)
     scale = Scale([mask for _, mask in pairs if mask])
-    named = zip(pairs, plain_names([image.relative_to(images) for image, _ in pairs]), strict=True)
-    return [
-        replace(
-            read_pair(image, mask, names, scale, keep_void=True) if mask else ImageSample(read_image(image)),
-            name=name,
-        )
-        for (image, mask), name in named
-    ]
+    found, bad = [], []
+    for (image, mask), name in zip(
+        pairs, plain_names([image.relative_to(images) for image, _ in pairs]), strict=True
+    ):
+        try:
+            sample = (
+                read_pair(image, mask, names, scale, keep_void=True)
+                if mask
+                else ImageSample(read_image(image))
+            )
+            found.append(replace(sample, name=name))
+        except ValueError as error:
+            bad.append(str(error))
+    if bad:
+        more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+        count = f"{len(bad)} of {len(pairs)} images of {path} are bad: " if len(bad) > 1 else ""
+        raise ValueError(f"{count}{'; '.join(bad[:NAMED])}{more}")
+    return found
 
 
 def paired(images: Path, masks: Path) -> list[tuple[Path, Path | None]]:

@@ -77,7 +77,7 @@ def check_grid(grid: Grid) -> Grid:
     good = (grid.spacing_mm > 0) & (grid.spacing_mm < WIDEST)
     if not np.isfinite(grid.affine).all() or not good.all():
         rule = "must have a spacing > 0 along each axis" + (
-            ", and below 1 km" if (grid.spacing_mm > 1).any() else ""
+            ", and below 1 km" if (grid.spacing_mm >= WIDEST).any() else ""
         )
         raise ValueError(f"{grid.file} {rule}, got {grid.spacing_mm.round(6).tolist()}")
     ways = grid.affine[:3, :3] / grid.spacing_mm
