@@ -67,8 +67,8 @@ class Edit(Task[StateT], Generic[StateT]):
         """Quality of the canvas against the truth, (B,) float64 in [0, 1]."""
         raise NotImplementedError(f"{type(self).__name__} must define measure()")
 
-    def worth(self, quality: Array) -> Array:
-        """What a quality is worth as a reward, (B,) -> (B,)."""
+    def potential(self, quality: Array) -> Array:
+        """The potential of a quality, (B,) -> (B,); a reward is the difference of two."""
         return quality
 
     def allowed(self, state: StateT) -> Array:
@@ -109,7 +109,7 @@ class Edit(Task[StateT], Generic[StateT]):
         return xp.take_along_axis(state.quality, last[:, None], axis=1)[:, 0]
 
     def reward(self, before: StateT, action: Array, after: StateT) -> Array:
-        return self.worth(self.latest(after)) - self.worth(self.latest(before))
+        return self.potential(self.latest(after)) - self.potential(self.latest(before))
 
     def terminated(self, state: StateT) -> Array:
         return xp_of(state.finished).asarray(state.finished, copy=True)

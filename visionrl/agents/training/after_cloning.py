@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 from torch.nn import functional as F
 
-from visionrl.agents.imitation.cloning import TEMPERATURE
+from visionrl.agents.imitation.targets import TEMPERATURE
 from visionrl.agents.networks.model_io import q_values_of
 
 ROWS = 128  # observations at most on which the divergence is taken, at each step of the optimizer
