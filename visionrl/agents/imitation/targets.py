@@ -164,17 +164,17 @@ def actor_critic_loss(
         allowed: (B,) bool, rows in which the actor can do what the expert does; None for all.
     """
     shape = model.action_space.shape
-    wanted, others = answer.tensor_split([int(np.prod(shape))], dim=1)
+    wanted, extra = answer.tensor_split([int(np.prod(shape))], dim=1)
     wanted = wanted.view(-1, *shape)
     if isinstance(model.action_space, spaces.Box):
         act = F.mse_loss(distribution.mode(), wanted)
     else:
-        weighed = others.shape[1] > 1
-        likely = weighed_log_prob(distribution, others) if weighed else distribution.log_prob(wanted)
+        weighed = extra.shape[1] > 1
+        likely = weighed_log_prob(distribution, extra) if weighed else distribution.log_prob(wanted)
         likely = likely if allowed is None else likely[allowed]
         act = -likely.sum() / max(len(likely), 1)
     weight = getattr(model, "vf_coef", VF_COEF)
-    return act + (weight * F.mse_loss(value(), others) if others.shape[1] == 1 else 0)
+    return act + (weight * F.mse_loss(value(), extra) if extra.shape[1] == 1 else 0)
 
 
 def weighed_log_prob(distribution: Any, weights: Tensor) -> Tensor:
