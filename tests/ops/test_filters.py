@@ -6,7 +6,8 @@ import pytest
 import torch
 from skimage import data
 
-from visionrl.ops import filters
+from visionrl import ops
+from visionrl.ops import filters, filters_torch
 from visionrl.ops import reference_filters as reference
 
 RNG = np.random.default_rng(3)
@@ -38,7 +39,7 @@ def test_opencv_and_torch_agree_with_the_reference(name, values, gap):
     want = np.stack([getattr(reference, name)(image, *values) for image in IMAGES])
     assert np.abs(want - IMAGES).max() > 0.05
     fast = getattr(filters, name)(IMAGES, *values)
-    on_torch = getattr(filters, name)(torch.from_numpy(IMAGES), *values)
+    on_torch = getattr(filters_torch, name)(torch.from_numpy(IMAGES), *values)
     assert fast.dtype == np.float32 and on_torch.dtype == torch.float32
     np.testing.assert_allclose(fast, want, atol=gap + 1e-7)
     np.testing.assert_allclose(on_torch.numpy(), want, atol=(gap and 1e-4) or 1e-7)
@@ -47,8 +48,17 @@ def test_opencv_and_torch_agree_with_the_reference(name, values, gap):
 @pytest.mark.parametrize("name, values, gap", CASES.values(), ids=CASES.keys())
 def test_grey_images_keep_their_shape(name, values, gap):
     grey = IMAGES[:, :1]
-    for images in (grey, torch.from_numpy(grey)):
-        assert getattr(filters, name)(images, *values).shape == grey.shape
+    assert getattr(filters, name)(grey, *values).shape == grey.shape
+    assert getattr(filters_torch, name)(torch.from_numpy(grey), *values).shape == grey.shape
+
+
+def test_each_image_goes_through_its_own_filter():
+    some = [lambda x: x + 1, lambda x: 2 * x]
+    images, number = np.ones((4, 1, 8, 8), np.float32), np.array([1, -1, 0, 2])
+    for given in (images, torch.from_numpy(images)):
+        out = filters.filter_each(given, ops.like(number, given), some)
+        np.testing.assert_array_equal(np.asarray(out)[:, 0, 0, 0], [2, 1, 2, 1])
+    np.testing.assert_array_equal(images, 1)
 
 
 @pytest.mark.parametrize("name, values, gap", CASES.values(), ids=CASES.keys())

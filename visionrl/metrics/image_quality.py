@@ -7,6 +7,9 @@ Convention
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import numpy as np
 from skimage.metrics import structural_similarity
 
@@ -59,3 +62,22 @@ def ssim(image: np.ndarray, truth: np.ndarray) -> float:
             use_sample_covariance=False,
         )
     )
+
+
+class ImageQuality:
+    """Mean SSIM of the last pictures of episodes; a metric of a data set, for it is too slow for every step.
+
+    Args:
+        pair: takes N last states (NumPy) to the pictures and the true ones, (N, C, H, W) each.
+    """
+
+    def __init__(self, pair: Callable[[Any], tuple[np.ndarray, np.ndarray]]) -> None:
+        self.pair = pair
+
+    def record(self, ends: Any) -> dict[str, np.ndarray]:
+        """SSIM of each last state, (N,)."""
+        return {"ssim_each": np.array([ssim(*images) for images in zip(*self.pair(ends), strict=True)])}
+
+    def compute(self, records: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Their mean."""
+        return {"ssim": float(np.mean(records["ssim_each"]))}

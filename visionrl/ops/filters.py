@@ -1,7 +1,7 @@
 """Filters of images: convolution, median, bilateral, thresholded DCT; and kernels to convolve with.
 
-Each filter stands here on OpenCV and NumPy, in ``ops.filters_torch`` on torch, and in ``ops.reference`` slowly and
-plainly, which defines what the other two must give.
+Each filter stands here on OpenCV and NumPy, in ``ops.filters_torch`` on torch for accelerators, and in
+``ops.reference_filters`` slowly and plainly, which defines what the other two must give.
 
 Convention
     Images are (B, C, H, W) float32, of any range; the channels are filtered alike, except by ``bilateral``, which
@@ -11,7 +11,7 @@ Convention
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -86,6 +86,26 @@ def dct_threshold(images: Array, threshold: float) -> Array:
     )
 
 
+def filter_each(images: Array, number: Array, filters: Sequence[Callable[[Array], Array]]) -> Array:
+    """Each image through the filter of its number; any other number leaves it as it is.
+
+    Args:
+        images: (B, C, H, W) float32.
+        number: (B,) int64.
+        filters: functions of images, each as those of this module.
+    """
+    if is_torch(images) and images.device.type != "cpu":
+        out = images
+        for k, one in enumerate(filters):
+            out = _xp.xp_of(images).where((number == k)[:, None, None, None], one(images), out)
+        return out
+    pixels, chosen = to_numpy(images).copy(), to_numpy(number)
+    for k, one in enumerate(filters):
+        if len(rows := np.flatnonzero(chosen == k)):
+            pixels[rows] = one(pixels[rows])
+    return _xp.like(pixels, images)
+
+
 @lru_cache(maxsize=64)
 def gaussian(sigma: float, size: int = 0) -> Kernel:
     """A Gaussian kernel that sums to 1.
@@ -141,8 +161,8 @@ def dct_matrix() -> np.ndarray:
 def _filtered(
     images: Array, one: Callable[[np.ndarray], np.ndarray], on_torch: Callable[[Any], Array]
 ) -> Array:
-    """Images through ``one``, (H, W, C) -> (H, W, C), one by one; torch's own kernels for torch."""
-    if is_torch(images):
+    """Images through ``one``, (H, W, C) -> (H, W, C), one by one; on accelerators torch's own kernels."""
+    if is_torch(images) and images.device.type != "cpu":
         from visionrl.ops import filters_torch
 
         return on_torch(filters_torch)

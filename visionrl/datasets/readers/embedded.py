@@ -80,3 +80,11 @@ def read_coins(path: None, options: ReadOptions) -> Sequence[ImageSample]:
     from visionrl.datasets.embedded.coins import Coins
 
     return Coins(options.split)
+
+
+@register_format("photographs", kind=ImageSample, embedded=True)
+def read_photographs(path: None, options: ReadOptions) -> Sequence[ImageSample]:
+    """Photographs without labels; see ``Photographs``."""
+    from visionrl.datasets.embedded.photographs import Photographs
+
+    return Photographs(options.split)
