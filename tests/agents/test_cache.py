@@ -14,9 +14,12 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
 from visionrl.agents import agent_policy, evaluate, make_vec_env
-from visionrl.agents.evaluation.policies import cached_policy
-from visionrl.agents.networks.frozen_features import CachedFeatures, FeatureEncoder
+from visionrl.agents.evaluation.policies import AgentPolicy, cached_policy
+from visionrl.agents.networks.frozen_features import CachedFeatures, FeatureEncoder, OnImages, encoded
+from visionrl.agents.policies.sequence import SequenceExtractor
+from visionrl.agents.sb3.recall import Recall
 from visionrl.backbones import make_backbone
+from visionrl.core import make_task
 
 LANDMARK = "visionrl/LandmarkLocalization-v0"
 ALGOS: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -75,6 +78,55 @@ def test_agents_learn_on_features_and_are_evaluated_on_images(algo: str) -> None
         evaluate(LANDMARK, agent_policy(model), **own)
     with pytest.raises(ValueError, match=r"observation 'window' must be of shape \(3, 24, 24\)"):
         evaluate(LANDMARK, cached_policy(model, cached.encoder), split="val", episodes=1)
+
+
+def test_windows_hold_features_and_a_step_is_encoded_once() -> None:
+    torch.manual_seed(0)
+    make: dict[str, Any] = {"window": 24, "max_episode_steps": 5, "seed": 1}
+    windows = make_vec_env(LANDMARK, 3, recall=3, **make)
+    cached = CachedFeatures(make_vec_env(LANDMARK, 3, **make), "small", recall=3)
+    calls: list[int] = []
+    cached.encoder.nets["window"].register_forward_pre_hook(lambda _, args: calls.append(len(args[0])))
+    seen, given = windows.reset(), cached.reset()
+    actions, ends = np.random.default_rng(0), 0
+    for _ in range(12):
+        wanted = encoded(cached.encoder, seen)  # type: ignore[arg-type]
+        calls.pop()
+        real = np.asarray(seen["recalled"]) > 0
+        np.testing.assert_allclose(given["window"][real], wanted["window"][real], atol=1e-5)
+        assert not given["window"][~real].any()
+        assert all(cached.observation_space[key].contains(given[key][0]) for key in given)
+        action = actions.integers(4, size=3)
+        (seen, _, done, infos), (given, _, _, infos2) = windows.step(action), cached.step(action)
+        for row in np.flatnonzero(done):
+            last, last2 = infos[row]["terminal_observation"], infos2[row]["terminal_observation"]
+            np.testing.assert_array_equal(last2["position"], last["position"])
+            np.testing.assert_array_equal(last2["recalled"], last["recalled"])
+            ends += 1
+    assert ends >= 6 and sum(calls) == 13 * 3 + ends
+
+
+def test_a_policy_of_windows_of_features_is_shown_each_image_once() -> None:
+    _, single = envs(2)
+    cached = CachedFeatures(
+        make_vec_env(LANDMARK, 2, window=24, max_episode_steps=5), single.encoder, recall=3
+    )
+    see = {"features_extractor_class": SequenceExtractor, "features_extractor_kwargs": {"features_dim": 8}}
+    model = PPO("MultiInputPolicy", cached, policy_kwargs=see, device="cpu", n_steps=8, batch_size=8)
+    given = OnImages(model, cached.encoder)
+    agent, task = AgentPolicy(given), make_task(LANDMARK, window=24)
+    recall = Recall(3)
+    calls: list[int] = []
+    cached.encoder.nets["window"].register_forward_pre_hook(lambda _, args: calls.append(len(args[0])))
+    for step in range(4):
+        now = {k: np.stack([b.sample() for _ in range(2)]) for k, b in task.observation_space.spaces.items()}
+        window = recall.add(now) if step else recall.begin(now)
+        found = agent(now, task, None)
+        assert calls.pop() == 2
+        np.testing.assert_array_equal(found, given.predict(window, deterministic=True)[0])
+        assert calls.pop() == 6
+    one = {key: value[0] for key, value in window.items()}
+    assert given.predict(one, deterministic=True)[0] == found[0]
 
 
 def test_the_buffer_keeps_features() -> None:

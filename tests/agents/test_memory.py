@@ -202,7 +202,11 @@ def tiny(algo: str, out: Path, **changes: Any) -> TrainConfig:
     ("algo", "tools"),
     [
         ("dqn", {"memory": "gru", "recall": 3, "clone_steps": 32, "demo_steps": 16}),
+        ("dqn", {"memory": "lstm", "recall": 3, "clone_steps": 32, "rerender": True}),
+        ("dqn", {"memory": "rnn", "recall": 3, "cache": True, "frozen": True}),
         ("ppo", {"memory": "attention", "clone_steps": 32}),
+        ("ppo", {"memory": "gru", "clone_steps": 32, "cache": True, "frozen": True}),
+        ("recurrentppo", {"memory": "gru", "cache": True, "frozen": True}),
         ("recurrentppo", {"memory": "gru"}),
     ],
 )
@@ -242,8 +246,6 @@ def test_the_name_of_a_run_says_its_memory(tmp_path: Path) -> None:
     [
         ({"recall": 4}, "recall must be left out without memory, got 4"),
         ({"memory": "gru", "recall": 1}, r"recall must be a whole number"),
-        ({"memory": "gru", "rerender": True}, "memory must be none with rerender"),
-        ({"memory": "gru", "cache": True, "frozen": True}, "memory must be none with cache"),
         ({"memory": "gru", "scorer_steps": 9}, "memory must be none with scorer_steps"),
         ({"memory": "gru", "communication": "mean"}, "memory must be none with communication"),
         ({"memory": "gru", "algo": "trpo"}, "memory must be attention for trpo unless device is cpu"),
@@ -260,7 +262,7 @@ def test_a_memory_that_does_not_fit_is_refused(wrong: dict[str, Any], message: s
 def test_parts_that_read_single_observations_refuse_windows() -> None:
     env = make_vec_env(LANDMARK, 2, recall=2, **HEART)
     plain = make_vec_env(LANDMARK, 2, **HEART)
-    with pytest.raises(ValueError, match="without recall, to have its features cached"):
+    with pytest.raises(ValueError, match="give recall to CachedFeatures"):
         CachedFeatures(env, "small")
     with pytest.raises(ValueError, match="give the environment recall"):
         SequenceExtractor(plain.observation_space)  # type: ignore[arg-type]

@@ -30,9 +30,11 @@ def half_expert(env: Any, step: int) -> np.ndarray:
     return np.where(by.reshape(-1, *[1] * (expert.ndim - 1)), expert, chance)
 
 
-def both(env_id: str, steps: int = 40, **kwargs: Any) -> tuple[DictReplayBuffer, StateReplayBuffer]:
+def both(
+    env_id: str, steps: int = 40, recall: int = 1, **kwargs: Any
+) -> tuple[DictReplayBuffer, StateReplayBuffer]:
     """A buffer of observations and one of states after the same steps; smaller than the steps, so they wrap."""
-    env = make_vec_env(env_id, ROWS, seed=0, max_episode_steps=30, **kwargs)
+    env = make_vec_env(env_id, ROWS, seed=0, recall=recall, **{"max_episode_steps": 30, **kwargs})
     args: Any = (25 * ROWS, env.observation_space, env.action_space, "cpu", ROWS)
     plain, states = DictReplayBuffer(*args), StateReplayBuffer(*args)
     states.watch(env)
@@ -50,22 +52,70 @@ def both(env_id: str, steps: int = 40, **kwargs: Any) -> tuple[DictReplayBuffer,
     return plain, states
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("env_id", sorted(TASKS))
-def test_batches_are_the_same_for_every_task(env_id: str) -> None:
-    """Each drawn step, bit by bit, also those that end an episode and those after the buffer began anew."""
-    plain, states = both(env_id)
-    assert states.full and states.pos == plain.pos and states.dones.any()
-    batches = []
-    for buffer in (plain, states):
-        np.random.seed(3)  # noqa: NPY002
-        batches.append(buffer.sample(64))
+def assert_same(*batches: Any) -> None:
+    """Two batches are equal, bit by bit."""
     for one, other in zip(*batches, strict=True):
         if one is None and other is None:  # discounts, of returns over several steps
             continue
         parts = [(one[key], other[key]) for key in one] if isinstance(one, dict) else [(one, other)]
         for a, b in parts:
             assert a.dtype == b.dtype and torch.equal(a, b)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("env_id", sorted(TASKS))
+def test_batches_are_the_same_for_every_task(env_id: str) -> None:
+    """Each drawn step, also those that end an episode and those after the buffer began anew."""
+    plain, states = both(env_id)
+    assert states.full and states.pos == plain.pos and states.dones.any()
+    batches = []
+    for buffer in (plain, states):
+        np.random.seed(3)  # noqa: NPY002
+        batches.append(buffer.sample(64))
+    assert_same(*batches)
+
+
+@pytest.mark.parametrize("steps", [20, 40])
+def test_windows_are_rendered_as_they_were_shown(steps: int) -> None:
+    """Before and after the buffer began anew, whose oldest two steps lack what was before them and are not drawn."""
+    plain, states = both(FLAT, steps, recall=3, window=24, max_episode_steps=9)
+    assert states.full == (steps == 40) and states.dones.any() and states.ages.max() > 3
+    drawn = (states.pos + np.arange(2, 25)) % 25 if states.full else np.arange(steps)
+    batches = []
+    for buffer in (plain, states):
+        np.random.seed(3)  # noqa: NPY002
+        batches.append(buffer._get_samples(np.tile(drawn, 8)))
+    assert_same(*batches)
+    assert batches[1].observations["window"].shape == (8 * len(drawn), 3, 3, 24, 24)
+    assert {1, 2, 3} == set(batches[1].observations["recalled"].sum(1).int().tolist())
+    asked: list[np.ndarray] = []
+    states._get_samples = lambda which, env=None: asked.append(which)  # type: ignore[assignment,method-assign,return-value]
+    for _ in range(20):
+        states.sample(64)
+    assert set(np.concatenate(asked)) == set(drawn.tolist())
+
+
+def test_a_buffer_too_small_for_a_window_is_refused() -> None:
+    env = make_vec_env(FLAT, ROWS, recall=5, window=24)
+    buffer = StateReplayBuffer(16, env.observation_space, env.action_space, "cpu", ROWS)
+    with pytest.raises(ValueError, match="buffer_size must be >= 20, a window of each row, got 16"):
+        buffer.watch(env)
+
+
+def test_the_memory_of_the_cloning_renders_windows() -> None:
+    env = make_vec_env(FLAT, ROWS, seed=0, recall=3, window=24, max_episode_steps=8)
+    both = [Memory(env, 20 * ROWS, rerender) for rerender in (False, True)]
+    obs: Any = env.reset()
+    for step in range(31):
+        for memory in both:
+            memory.add(obs, np.full((ROWS, 1), step, np.float32))
+        obs = env.step(half_expert(env, step))[0]
+    assert len(both[1].wanted) == 20 * ROWS
+    shown, wanted = both[1].draw(np.random.default_rng(0), 400)
+    assert set(wanted[:, 0]) == set(range(13, 31))
+    for key, value in shown.items():
+        kept = {(int(w), x.tobytes()) for w, x in zip(both[0].wanted[:, 0], both[0].seen[key], strict=True)}
+        assert {(int(w), x.tobytes()) for w, x in zip(wanted[:, 0], value, strict=True)} <= kept
 
 
 def test_an_agent_learns_the_same() -> None:

@@ -56,6 +56,9 @@ BAD_IMAGES = {
     "labels must be one a box, got 2 for 1 boxes": {"labels": ["cat", "dog"]},
     r"mask must be integers of shape \(20, 30\), got float64": {"mask": np.zeros((20, 30))},
     r"of shape \(20, 30\), got int64 of shape \(30, 20\)": {"mask": np.zeros((30, 20), int)},
+    "names must be a mapping of label to name, got list": {"names": ["cat"]},
+    "names must be of labels that are whole numbers > 0, got 0": {"names": {0: "sky"}},
+    "the name of label 2 must be a word, got ''": {"names": {2: ""}},
     "mask must be >= 0, got -1": {"mask": np.full((20, 30), -1)},
     "spacing_mm must be finite and > 0, got 0": {"spacing_mm": 0},
 }

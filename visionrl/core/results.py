@@ -1,4 +1,4 @@
-"""Results of finished episodes: points, boxes, a class, a map, tracks; in the coordinates of the file itself.
+"""Results of finished episodes: points, boxes, masks, a class, a map, tracks; in the coordinates of the file itself.
 
 ``Task.result`` makes one of one episode. Episodes about one file, such as one a structure, are joined. Each has
 ``to_json``, plain values for people and programs.
@@ -14,6 +14,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from visionrl.datasets import VolumeSample
+from visionrl.ops.rle import run_lengths
 
 
 class Result(Protocol):
@@ -97,6 +98,71 @@ class Boxes:
         sides = corner_and_sides(self.boxes).tolist()
         rows = zip(sides, self.labels, self.scores.tolist(), strict=True)
         return {"boxes": [{"label": label, "bbox": box, "score": score} for box, label, score in rows]}
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Regions of an image or a volume, one an object or label; regions may overlap.
+
+    Attributes:
+        masks: (K, H, W) or (K, D, H, W) bool, in the pixels of the file itself.
+        labels: K names; two objects may have one.
+        scores: (K,) float64, the agent's confidence in each, or an estimate of its quality.
+        polygons: K outlines, each (N, 2) float64, (x, y) in pixels of the file, edges as of boxes: pixel ``j`` spans
+            ``j`` to ``j + 1``; None where the region was not found as a polygon.
+    """
+
+    masks: np.ndarray
+    labels: tuple[str, ...]
+    scores: np.ndarray
+    polygons: tuple[np.ndarray | None, ...]
+
+    @staticmethod
+    def of(mask: np.ndarray, label: str, score: float = 1.0, polygon: np.ndarray | None = None) -> Mask:
+        """One region, (H, W) or (D, H, W) bool, with its name, confidence and outline.
+
+        Raises:
+            ValueError: the mask is not of bool or has no two or three axes.
+        """
+        if mask.dtype != bool or mask.ndim not in (2, 3):
+            raise ValueError(f"mask must be (H, W) or (D, H, W) bool, got {mask.dtype} of shape {mask.shape}")
+        return Mask(mask[None], (label,), np.array([score], float), (polygon,))
+
+    @property
+    def label_map(self) -> np.ndarray:
+        """(H, W) or (D, H, W) uint8, uint16 beyond 255 regions: k + 1 in region k, 0 outside; the surest covers."""
+        found = np.zeros(self.masks.shape[1:], np.uint8 if len(self.masks) < 256 else np.uint16)
+        for k in np.argsort(self.scores, kind="stable"):
+            found[self.masks[k]] = k + 1
+        return found
+
+    def joined(self, others: Sequence[Mask]) -> Mask:
+        """The regions of this result and of the others, in order."""
+        every = (self, *others)
+        return Mask(
+            np.concatenate([one.masks for one in every]),
+            tuple(label for one in every for label in one.labels),
+            np.concatenate([one.scores for one in every]),
+            tuple(polygon for one in every for polygon in one.polygons),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values as in COCO: the polygon, else run lengths; of volumes the number of voxels alone."""
+        rows = zip(self.masks, self.labels, self.scores.tolist(), self.polygons, strict=True)
+        return {"masks": [region_json(*row) for row in rows]}
+
+
+def region_json(mask: np.ndarray, label: str, score: float, polygon: np.ndarray | None) -> dict[str, Any]:
+    """One region as COCO writes it: label, score, area, bbox (x, y, width, height) and segmentation."""
+    about: dict[str, Any] = {"label": label, "score": score, "area": int(mask.sum())}
+    if mask.ndim == 3:
+        return about
+    high, wide = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    box = [wide[0], high[0], wide[-1] + 1 - wide[0], high[-1] + 1 - high[0]] if len(high) else [0, 0, 0, 0]
+    about["bbox"] = [int(side) for side in box]
+    if polygon is None:
+        return {**about, "segmentation": {"size": list(mask.shape), "counts": run_lengths(mask)}}
+    return {**about, "segmentation": [np.round(polygon, 3).ravel().tolist()]}
 
 
 @dataclass(frozen=True)

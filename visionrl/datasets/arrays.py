@@ -109,3 +109,15 @@ def check_mask(value: Any, shape: tuple[int, ...], where: str) -> np.ndarray:
     if mask.min() < 0:
         raise ValueError(f"{where}: mask must be >= 0, got {mask.min()}")
     return mask
+
+
+def check_names(value: Any, where: str) -> dict[int, str]:
+    """Checks the names of the labels of a mask: whole numbers > 0, each with a name."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{where}: names must be a mapping of label to name, got {type(value).__name__}")
+    for label, name in value.items():
+        if isinstance(label, bool) or not isinstance(label, int | np.integer) or label < 1:
+            raise ValueError(f"{where}: names must be of labels that are whole numbers > 0, got {label!r}")
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"{where}: the name of label {label} must be a word, got {name!r}")
+    return {int(label): name for label, name in value.items()}

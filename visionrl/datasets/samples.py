@@ -41,9 +41,11 @@ class ImageSample:
         labels: N class names, one a box.
         points: name -> (x, y) in pixels; a structure that is not in the image is left out.
         mask: (H, W) integer labels, 0 is background.
+        names: name of each label of the mask; several labels may have one name, as two objects of one class have.
         spacing_mm: millimetres per pixel, or None where it is unknown.
         name: what errors and tables call it.
         subject: who or what it shows; samples of one subject never part over splits. Empty: ``name``.
+        names: name of each label of the mask; a label without one is called by its number.
     """
 
     image: np.ndarray
@@ -51,9 +53,11 @@ class ImageSample:
     labels: Sequence[str] = ()
     points: Mapping[str, Any] = field(default_factory=dict)
     mask: np.ndarray | None = None
+    names: Mapping[int, str] = field(default_factory=dict)
     spacing_mm: float | None = None
     name: str = ""
     subject: str = ""
+    names: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from visionrl.datasets.arrays import (
     check_image,
     check_inside,
     check_mask,
+    check_names,
     check_points,
     check_volume,
 )
@@ -47,6 +48,7 @@ def validate(sample: Any, index: int, kind: type[Any] | None = None) -> Any:
         point: two finite numbers on the image's area, ``-0.5 <= x <= W - 0.5`` and ``-0.5 <= y <= H - 0.5``;
             in a volume three, likewise.
         labels: one a box, or none at all. mask: (H, W) integers >= 0. spacing_mm: finite and > 0.
+        names: of labels > 0 of the mask, words.
         volume: (1, D, H, W) uint8, with three spacings; mask: (D, H, W), and not 0 everywhere. affine: (4, 4) finite,
             with steps as long as the spacings.
         xrays: (V, S, S) uint8, V and S >= 1.
@@ -95,7 +97,9 @@ def _image_sample(sample: ImageSample, where: str) -> ImageSample:
         raise ValueError(f"{where}: spacing_mm must be finite and > 0, got {sample.spacing_mm}")
     points = check_points(sample.points, (width, height), where)
     mask = None if sample.mask is None else check_mask(sample.mask, (height, width), where)
-    return replace(sample, image=image, boxes=boxes, labels=tuple(sample.labels), points=points, mask=mask)
+    names = check_names(sample.names, where)
+    plain: dict[str, Any] = {"boxes": boxes, "labels": tuple(sample.labels), "points": points, "names": names}
+    return replace(sample, image=image, mask=mask, **plain)
 
 
 def _video_sample(sample: VideoSample, where: str) -> VideoSample:

@@ -51,10 +51,21 @@ class Canvas:
         x, y = (np.asarray(point, float) * self.zoom).astype(int).tolist()
         cv2.drawMarker(self.pixels, (x, y), PALETTE[meaning], cv2.MARKER_CROSS, int(6 * max(self.zoom, 2)), 2)
 
+    def dot(self, point: Sequence[float] | np.ndarray, meaning: str) -> None:
+        """A filled disc at (x, y)."""
+        x, y = (np.asarray(point, float) * self.zoom).astype(int).tolist()
+        cv2.circle(self.pixels, (x, y), 3, PALETTE[meaning], cv2.FILLED, cv2.LINE_AA)
+
     def path(self, points: np.ndarray, meaning: str) -> None:
         """A line through (N, 2) points (x, y)."""
         line = (np.asarray(points, float) * self.zoom).astype(np.int32)[:, None]
         cv2.polylines(self.pixels, [line], False, PALETTE[meaning], 1, cv2.LINE_AA)
+
+    def outline(self, mask: np.ndarray, meaning: str, width: int = 2) -> None:
+        """The border of an (H, W) bool mask, of a width in the picture's pixels."""
+        large = cv2.resize(mask.astype(np.uint8), self.pixels.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        lines, _ = cv2.findContours(large, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+        cv2.drawContours(self.pixels, lines, -1, PALETTE[meaning], width)
 
     def text(self, words: str, at: Sequence[float] | np.ndarray | None = None) -> None:
         """A line of words on black at the top left, or above (x, y); nothing for NaN."""

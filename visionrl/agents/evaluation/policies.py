@@ -62,7 +62,8 @@ def expert_policy(observations: dict[str, np.ndarray], task: Task, state: Any) -
 class AgentPolicy:
     """A trained Stable-Baselines3 model as a policy: it keeps a recurrent one's memory, and passes action masks.
 
-    A model that learnt on windows of observations (``recall``) is shown such.
+    A model that learnt on windows of observations (``recall``) is shown such; of one that learnt on cached features
+    each observation is encoded once.
 
     Args:
         model: anything with SB3's ``predict(observation, state, episode_start, deterministic)``.
@@ -74,6 +75,8 @@ class AgentPolicy:
 
     def __init__(self, model: Any, deterministic: bool = True) -> None:
         self.model, self.deterministic = model, deterministic
+        self.encoder = getattr(model, "encoder", None)
+        self.actor = model if self.encoder is None else model.model
         steps = recalled_steps(getattr(model, "observation_space", None))
         self.recall = Recall(steps) if steps > 1 else None
         self.confidence: np.ndarray | None = None
@@ -97,11 +100,13 @@ class AgentPolicy:
             shown = task.observation_space
             shown = shown if self.recall is None else recalled_space(shown, self.recall.steps)
             check_spaces(self.model.observation_space, shown)
+        if self.encoder is not None:
+            observations = self.encoder(observations)
         if self.recall is not None:
             observations = (self.recall.begin if self._begins else self.recall.add)(observations)
         rows = len(next(iter(observations.values())))
         masks = {"action_masks": to_numpy(action_masks(task, state))} if takes_masks(self.model) else {}
-        actions, self._memory = self.model.predict(
+        actions, self._memory = self.actor.predict(
             observations,
             state=self._memory,
             episode_start=np.full(rows, self._begins),
@@ -110,7 +115,7 @@ class AgentPolicy:
         )
         self._begins = False
         report = task.report if isinstance(task, Reports) else None
-        self.confidence = None if report is None else action_value(self.model, observations, report)
+        self.confidence = None if report is None else action_value(self.actor, observations, report)
         return actions
 
 

@@ -99,6 +99,7 @@ class Memory:
         boxes = env.observation_space.spaces
         room = {key: np.zeros((size, *box.shape), box.dtype) for key, box in boxes.items() if not rerender}
         self.seen = self.renderer.zeros(size) if self.renderer else room
+        self.ages, self.rate = np.zeros(size, np.int64), env.num_envs
         self.wanted = np.zeros((size, 0), np.float32)
         self.count = 0
 
@@ -111,13 +112,20 @@ class Memory:
         self.wanted[rows] = wanted
         for key, value in (self.renderer.env.state() if self.renderer else obs).items():
             self.seen[key][rows] = to_numpy(value)
+        if self.renderer:
+            self.ages[rows] = self.renderer.env.lengths
         self.count += len(wanted)
 
     def draw(self, rng: np.random.Generator, count: int = BATCH) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """A batch of observations and answers."""
-        rows = rng.integers(min(self.count, len(self.wanted)), size=count)
-        found = {key: array[rows] for key, array in self.seen.items()}
-        return self.renderer.render(self.renderer.state(found)) if self.renderer else found, self.wanted[rows]
+        filled, oldest = min(self.count, len(self.wanted)), 0
+        if self.renderer and self.count > filled:  # the oldest states lack those before them, for a window
+            oldest = (self.renderer.steps - 1) * self.rate
+        rows = rng.integers(oldest, filled, size=count)
+        if self.renderer:
+            rows = (rows + (self.count if oldest else 0)) % filled
+            return self.renderer.windows(self.seen, self.ages, rows, self.rate), self.wanted[rows]
+        return {key: array[rows] for key, array in self.seen.items()}, self.wanted[rows]
 
 
 def expert_actions(env: Any) -> np.ndarray:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from visionrl.agents.networks.extractor import build_backbone, is_volume_space
 from visionrl.agents.networks.model_io import check_spaces
-from visionrl.agents.sb3.recall import recalled_steps
+from visionrl.agents.sb3.recall import RECALLED, Recall, recalled_space, recalled_steps
 
 
 class FeatureEncoder(nn.Module):
@@ -101,32 +101,39 @@ class CachedFeatures(VecEnvWrapper):
     Args:
         venv: the environment.
         backbone: as for ``FeatureEncoder``, or one that is made already.
+        recall: T > 1 shows the features of the last T observations, as ``SB3VecEnv`` does; a step costs one encoding.
         options: the other arguments of ``FeatureEncoder``.
 
     Attributes:
         encoder: the ``FeatureEncoder``. Keep its ``state_dict()`` unless its weights come from a file.
+        recall: the windows of features, or None.
 
     Raises:
         ValueError: the observation holds no image, or is a window of several.
     """
 
-    def __init__(self, venv: VecEnv, backbone: str | nn.Module = "resnet18", **options: Any) -> None:
+    def __init__(
+        self, venv: VecEnv, backbone: str | nn.Module = "resnet18", recall: int = 1, **options: Any
+    ) -> None:
         space = venv.observation_space
         if not isinstance(space, spaces.Dict):
             raise ValueError(f"venv must have a Dict observation space, got {space}")
         if recalled_steps(space) > 1:
             raise ValueError(
-                "venv must show single observations, without recall, to have its features cached"
+                "venv must show single observations to have its features cached: give recall to CachedFeatures"
             )
         if not isinstance(backbone, FeatureEncoder):
             backbone = FeatureEncoder(space, backbone, **options)
         self.encoder: FeatureEncoder = backbone
         check_spaces(self.encoder.read, space)
-        super().__init__(venv, observation_space=self.encoder.space)
+        self.recall = None if recall == 1 else Recall(recall)
+        shown = self.encoder.space
+        super().__init__(venv, shown if self.recall is None else recalled_space(shown, recall))
 
     def reset(self) -> Any:
         """Start all episodes: the first observations' features."""
-        return self.encoder(self.venv.reset())
+        seen = self.encoder(self.venv.reset())
+        return seen if self.recall is None else self.recall.begin(seen)
 
     def step_wait(self) -> Any:
         """Take the step; all rows, and last observations of those that ended, are encoded in one batch."""
@@ -137,8 +144,10 @@ class CachedFeatures(VecEnvWrapper):
         seen = {key: np.concatenate([_array(obs[key]), *(_array(x[key])[None] for x in last)]) for key in obs}
         features = self.encoder(seen)
         for k, row in enumerate(ended, start=self.num_envs):
-            infos[row]["terminal_observation"] = {key: value[k] for key, value in features.items()}
-        return {key: value[: self.num_envs] for key, value in features.items()}, rewards, dones, infos
+            end = {key: value[k] for key, value in features.items()}
+            infos[row]["terminal_observation"] = end if self.recall is None else self.recall.last(row, end)
+        now = {key: value[: self.num_envs] for key, value in features.items()}
+        return now if self.recall is None else self.recall.add(now, dones), rewards, dones, infos
 
 
 class FeatureHead(BaseFeaturesExtractor):
@@ -169,15 +178,17 @@ class OnImages:
     """
 
     def __init__(self, model: Any, encoder: FeatureEncoder) -> None:
-        self.model, self.encoder, self.observation_space = model, encoder, encoder.read
+        self.model, self.encoder = model, encoder
+        steps = recalled_steps(model.observation_space)
+        self.observation_space = encoder.read if steps == 1 else recalled_space(encoder.read, steps)
         self.policy = _PolicyOnImages(model.policy, encoder)
 
     def predict(self, observation: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """As that of Stable-Baselines3, from images, one by one or with a leading axis."""
         key, box = next(iter(self.observation_space.items()))
         if observation[key].ndim > len(box.shape or ()):
-            return self.model.predict(self.encoder(observation), *args, **kwargs)
-        features = self.encoder({key: np.asarray(value)[None] for key, value in observation.items()})
+            return self.model.predict(encoded(self.encoder, observation), *args, **kwargs)
+        features = encoded(self.encoder, {key: np.asarray(x)[None] for key, x in observation.items()})
         return self.model.predict({key: value[0] for key, value in features.items()}, *args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
@@ -192,10 +203,20 @@ class _PolicyOnImages:
 
     def obs_to_tensor(self, observation: Mapping[str, Any]) -> Any:
         """Features as tensors, from images."""
-        return self.learnt.obs_to_tensor(self.encoder(observation))
+        return self.learnt.obs_to_tensor(encoded(self.encoder, observation))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.learnt, name)
+
+
+def encoded(encoder: FeatureEncoder, observations: Mapping[str, Any]) -> dict[str, Any]:
+    """Features in the place of images, of observations (B, ...) or of windows (B, T, ...)."""
+    if RECALLED not in observations:
+        return encoder(observations)
+    real = observations[RECALLED]
+    flat = {key: x.reshape(-1, *x.shape[2:]) for key, x in observations.items() if key != RECALLED}
+    found = {key: x.reshape(*real.shape, *x.shape[1:]) for key, x in encoder(flat).items()}
+    return {**found, RECALLED: real}
 
 
 def on_images(model: Any) -> Any:

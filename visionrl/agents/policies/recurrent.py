@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
+import torch
 from sb3_contrib.common.recurrent.policies import RecurrentMultiInputActorCriticPolicy
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
@@ -35,6 +36,25 @@ class StatedRNN(nn.RNN):
 LAYERS: dict[str, Any] = {"gru": StatedGRU, "rnn": StatedRNN}
 
 
+@torch.no_grad()
+def init_recurrent(layer: nn.RNNBase) -> None:
+    """Initialize a recurrent layer so that it remembers from the start.
+
+    Its state is handed on by orthogonal matrices (Saxe et al., 2014), its inputs come in by Glorot's, biases are zero,
+    but the forget gate of an LSTM and the update gate of a GRU begin open, with 1 (Jozefowicz et al., 2015).
+    """
+    size = layer.hidden_size
+    for name, weights in layer.named_parameters():
+        if "bias" in name:
+            weights.zero_()
+            if name.startswith("bias_ih") and weights.numel() > size:
+                weights[size : 2 * size] = 1.0
+            continue
+        init = nn.init.orthogonal_ if "weight_hh" in name else nn.init.xavier_uniform_
+        for part in weights.split(size):
+            init(part)
+
+
 class RecurrentPolicy(RecurrentMultiInputActorCriticPolicy):
     """A policy for ``sb3_contrib.RecurrentPPO`` with a choice of the recurrent layer; contrib has the LSTM alone.
 
@@ -64,12 +84,14 @@ class RecurrentPolicy(RecurrentMultiInputActorCriticPolicy):
         check_choice("cell", cell, get_args(Cell))
         super().__init__(observation_space, action_space, lr_schedule, **kwargs)
         self.cell = cell
-        if cell == "lstm":
-            return
         for name in ("lstm_actor", "lstm_critic"):
-            if (lstm := getattr(self, name)) is not None:
-                sizes = (lstm.input_size, lstm.hidden_size, lstm.num_layers)
-                setattr(self, name, LAYERS[cell](*sizes, **self.lstm_kwargs))
+            if (layer := getattr(self, name)) is None:
+                continue
+            if cell != "lstm":
+                sizes = (layer.input_size, layer.hidden_size, layer.num_layers)
+                layer = LAYERS[cell](*sizes, **self.lstm_kwargs)
+                setattr(self, name, layer)
+            init_recurrent(layer)
         make: Any = self.optimizer_class
         self.optimizer = make(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
 

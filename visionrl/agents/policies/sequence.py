@@ -10,7 +10,9 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
-from visionrl.agents.networks.extractor import VisionExtractor
+from visionrl.agents.networks.extractor import VisionExtractor, is_volume_space
+from visionrl.agents.networks.frozen_features import FeatureHead
+from visionrl.agents.policies.recurrent import init_recurrent
 from visionrl.agents.sb3.recall import RECALLED, recalled_steps
 from visionrl.core import check_choice
 
@@ -23,10 +25,11 @@ GATE_BIAS = 2.0  # of Parisotto et al. (2020): at first a gate lets the past thr
 class SequenceExtractor(BaseFeaturesExtractor):
     """A features extractor of Stable-Baselines3 that remembers the last T observations, for every algorithm.
 
-    The environment shows them: ``make_vec_env(id, n, recall=T)``. Each goes through one ``VisionExtractor``; the
-    feature vector is the last output of a recurrent layer, which begins at zero, or of a pre-norm transformer block
-    with learned positions. What was before the episode is masked: it is neither encoded nor attended to. With DQN
-    this is DRQN with bootstrapped random updates (Hausknecht & Stone, 2015).
+    The environment shows them: ``make_vec_env(id, n, recall=T)``. Each goes through one ``VisionExtractor``, or, where
+    it is features already (``CachedFeatures``), through one ``FeatureHead``; the feature vector is the last output of
+    a recurrent layer, which begins at zero, or of a pre-norm transformer block with learned positions. What was
+    before the episode is masked: it is neither encoded nor attended to. With DQN this is DRQN with bootstrapped random
+    updates (Hausknecht & Stone, 2015).
 
     Args:
         observation_space: a Dict of windows, (T, ...) each, with the padding mask "recalled".
@@ -60,8 +63,9 @@ class SequenceExtractor(BaseFeaturesExtractor):
         if gated and kind != "attention":
             raise ValueError(f"gated must be off for {kind!r}; it is for 'attention'")
         single = spaces.Dict({k: first_of(box) for k, box in observation_space.items() if k != RECALLED})
-        self.vision = VisionExtractor(single, features_dim=features_dim, **options)
         self.images = [key for key, space in single.items() if is_image_space(space)]
+        sees = self.images or any(map(is_volume_space, single.values()))
+        self.vision = (VisionExtractor if sees else FeatureHead)(single, features_dim=features_dim, **options)
         self.memory: Any = (
             AttentionMemory(self.steps, features_dim, gated)
             if kind == "attention"
@@ -91,6 +95,7 @@ class RecurrentMemory(nn.Module):
     def __init__(self, layer: nn.RNNBase) -> None:
         super().__init__()
         self.layer = layer
+        init_recurrent(layer)
 
     def forward(self, features: Tensor, real: Tensor) -> Tensor:
         """(B, n) from (B, T, n) and a mask (B, T), True at the end of each row."""

@@ -15,7 +15,7 @@ from gymnasium.utils.seeding import np_random
 from visionrl.agents.evaluation.compare import plain
 from visionrl.agents.evaluation.episodes import Episodes, Plan, rollout, run_each, task_kwargs
 from visionrl.core import BASELINES, Task, batch, did_you_mean, entry_of, make_task
-from visionrl.core.results import Boxes, Result
+from visionrl.core.results import Boxes, Mask, Result
 from visionrl.datasets import ImageSample, MotSample, PairSample, VideoSample, VolumeSample, XraySample, load
 from visionrl.datasets.readers.files import read_image
 from visionrl.datasets.unlabelled import (
@@ -56,9 +56,11 @@ class Prediction:
     sample: Any
 
     def pictures(self) -> list[np.ndarray]:
-        """One annotated picture an episode, (H, W, 3) uint8 RGB; for boxes a single one with the 12 surest."""
+        """One annotated picture an episode, (H, W, 3) uint8 RGB; a single one for boxes and for masks of an image."""
         if isinstance(self.result, Boxes):
             return [boxes_picture(self.sample.image, self.result)]
+        if isinstance(self.result, Mask) and self.result.masks.ndim == 3:
+            return [masks_picture(self.sample.image, self.result)]
         count = len(next(iter(vars(self.ends).values())))
         return [self.task.draw(batch.take(self.ends, row)) for row in range(count)]
 
@@ -200,6 +202,17 @@ def boxes_picture(image: np.ndarray, found: Boxes) -> np.ndarray:
         canvas.box(box, "agent")
     for box, label, score in zip(found.boxes[:MAX_BOXES], found.labels, found.scores, strict=False):
         canvas.text(f"{label} {score:.2f}", [box[0] + 2 / canvas.zoom, box[1] + 18 / canvas.zoom])
+    return canvas.pixels
+
+
+def masks_picture(image: np.ndarray, found: Mask) -> np.ndarray:
+    """The outlines of regions on an image (C, H, W), each with its label: (H', W', 3) uint8 RGB."""
+    canvas = Canvas(image)
+    for mask in found.masks:
+        canvas.outline(mask, "agent")
+    for mask, label in zip(found.masks, found.labels, strict=True):
+        if label and mask.any():
+            canvas.text(label, np.argwhere(mask)[0][::-1])
     return canvas.pixels
 
 

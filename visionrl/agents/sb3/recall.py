@@ -88,6 +88,15 @@ def recalled_space(space: spaces.Space, steps: int) -> spaces.Dict:
     return spaces.Dict({**windows, RECALLED: spaces.Box(0, 1, (steps,), np.float32)})
 
 
+def recall_in(env: Any) -> Recall | None:
+    """The windows of an environment of Stable-Baselines3, in whichever of its wrappers they are; None without."""
+    while env is not None:
+        if isinstance(found := vars(env).get("recall"), Recall):
+            return found
+        env = vars(env).get("venv")
+    return None
+
+
 def recalled_steps(space: Any) -> int:
     """T of a space of windows; 1 of any other."""
     inner = getattr(space, "spaces", {})

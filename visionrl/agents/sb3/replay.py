@@ -12,6 +12,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.type_aliases import DictReplayBufferSamples
 
 from visionrl import ops
+from visionrl.agents.sb3.recall import RECALLED, recalled_space, recalled_steps
 from visionrl.ops import to_numpy
 
 
@@ -21,6 +22,9 @@ class StateRenderer:
     Args:
         env: an ``SB3VecEnv``, also in a wrapper that leaves observations alone.
 
+    Attributes:
+        steps: T of the windows that the environment shows, or 1.
+
     Raises:
         ValueError: the observations are not what the task shows, such as features in the place of images.
     """
@@ -28,7 +32,9 @@ class StateRenderer:
     def __init__(self, env: Any) -> None:
         self.env = env.unwrapped
         self.task = self.env.venv.task
-        if env.observation_space != self.task.observation_space:
+        self.steps = recalled_steps(env.observation_space)
+        shown: Any = self.task.observation_space
+        if env.observation_space != (shown if self.steps == 1 else recalled_space(shown, self.steps)):
             raise ValueError(f"env must show what its task shows, got {env.observation_space}")
         first = self.task.sample(np_random(0)[0], 0)
         self.kind = type(first)
@@ -52,13 +58,37 @@ class StateRenderer:
         """The observation of the state."""
         return {key: to_numpy(value) for key, value in self.task.observe(state).items()}
 
+    def windows(
+        self, states: dict[str, np.ndarray], ages: np.ndarray, rows: np.ndarray, rate: int
+    ) -> dict[str, np.ndarray]:
+        """What the environment showed in stored states: their observations, or windows of T.
+
+        Args:
+            states: name -> (M, ...), a ring.
+            ages: (M,), how many of the states before one, of the same episode, are in the ring.
+            rows: (N,) places of the states that are wanted.
+            rate: places from a state to the next of its episode.
+        """
+        if self.steps == 1:
+            return self.render(self.state({name: value[rows] for name, value in states.items()}))
+        back = np.arange(self.steps - 1, -1, -1)
+        real = back <= ages[rows][:, None]
+        places = ((rows[:, None] - back * rate) % len(ages))[real]
+        found = self.render(self.state({name: value[places] for name, value in states.items()}))
+        blank = {key: np.zeros((*real.shape, *x.shape[1:]), x.dtype) for key, x in found.items()}
+        for key, value in found.items():
+            blank[key][real] = value
+        return {**blank, RECALLED: real.astype(np.float32)}
+
 
 class StateReplayBuffer(ReplayBuffer):
     """A replay buffer that keeps the state of the task and the action, and makes both observations when they are drawn.
 
     All chance of a task is in the states that its episodes start from, so the state and the action say all. A
     batch is the same, to the last bit, as that of ``DictReplayBuffer``; it costs the task's observations again, and
-    takes the memory of a state: of ``LandmarkLocalization3D-v0`` 0.8 kB instead of 94.
+    takes the memory of a state: of ``LandmarkLocalization3D-v0`` 0.8 kB instead of 94. Windows of the last T
+    observations are made of the T states, each of which is kept once; the T - 1 oldest steps of a full buffer are not
+    drawn.
 
     Use it as ``replay_buffer_class`` of DQN, QRDQN, SAC or TD3 and call ``watch`` before the model learns::
 
@@ -76,6 +106,7 @@ class StateReplayBuffer(ReplayBuffer):
 
     Attributes:
         states: name -> (steps, rows, ...), the states in which the actions were taken.
+        ages: (steps, rows) int64, how many states before one, of the same episode, have been kept.
 
     Raises:
         ValueError: ``optimize_memory_usage`` is on.
@@ -103,12 +134,20 @@ class StateReplayBuffer(ReplayBuffer):
         shape = (self.buffer_size, n_envs)
         self.actions = np.zeros((*shape, self.action_dim), self._maybe_cast_dtype(action_space.dtype))
         self.rewards, self.dones, self.timeouts = (np.zeros(shape, np.float32) for _ in range(3))
+        self.ages = np.zeros(shape, np.int64)
         self.states: dict[str, np.ndarray] = {}
         self.renderer: StateRenderer | None = None
 
     def watch(self, env: Any) -> None:
-        """Keep the states of this environment, an ``SB3VecEnv``; see ``StateRenderer``."""
+        """Keep the states of this environment, an ``SB3VecEnv``; see ``StateRenderer``.
+
+        Raises:
+            ValueError: there is no room for the states of one window.
+        """
         self.renderer = StateRenderer(env)
+        if self.buffer_size < self.renderer.steps:
+            rule = f"buffer_size must be >= {self.renderer.steps * self.n_envs}, a window of each row"
+            raise ValueError(f"{rule}, got {self.buffer_size * self.n_envs}")
         self.renderer.env.keeps = True
         self.states = self.renderer.zeros(self.buffer_size, self.n_envs)
 
@@ -120,8 +159,11 @@ class StateReplayBuffer(ReplayBuffer):
         Raises:
             ValueError: nothing was given to watch.
         """
-        for name, value in self._seen().env.before.items():
+        env = self._seen().env
+        for name, value in env.before.items():
             self.states[name][self.pos] = value
+        known = self.ages[self.pos - 1] + 1 if self.pos or self.full else 0
+        self.ages[self.pos] = np.minimum(env.ages, known)
         self.actions[self.pos] = action.reshape(self.n_envs, self.action_dim)
         self.rewards[self.pos], self.dones[self.pos] = reward, done
         if self.handle_timeout_termination:
@@ -131,13 +173,15 @@ class StateReplayBuffer(ReplayBuffer):
 
     def sample(self, batch_size: int, env: Any = None) -> DictReplayBufferSamples:  # type: ignore[override]
         """Some steps, each as likely as any other."""
-        return super(ReplayBuffer, self).sample(batch_size=batch_size, env=env)
+        steps = self._seen().steps
+        if steps == 1 or not self.full:
+            return super(ReplayBuffer, self).sample(batch_size=batch_size, env=env)
+        newer = np.random.randint(steps - 1, self.buffer_size, size=batch_size)  # noqa: NPY002 (as SB3 draws)
+        return self._get_samples((self.pos + newer) % self.buffer_size, env)
 
     def _get_samples(self, batch_inds: np.ndarray, env: Any = None) -> DictReplayBufferSamples:  # type: ignore[override]
         which = batch_inds, np.random.randint(0, high=self.n_envs, size=len(batch_inds))  # noqa: NPY002 (as SB3 draws)
-        seen, after = self._views(
-            {name: value[which] for name, value in self.states.items()}, self.actions[which]
-        )
+        seen, after = self._views(which)
         over = self.dones[which] * (1 - self.timeouts[which])
         return DictReplayBufferSamples(
             observations=seen,
@@ -147,15 +191,20 @@ class StateReplayBuffer(ReplayBuffer):
             rewards=self.to_torch(self.rewards[which][:, None]),
         )
 
-    def _views(self, rows: dict[str, np.ndarray], actions: np.ndarray) -> tuple[dict, dict]:
-        """Observations of states, and of their successors after an action in each."""
-        renderer = self._seen()
-        state = renderer.state(rows)
+    def _views(self, which: tuple[np.ndarray, np.ndarray]) -> tuple[dict, dict]:
+        """Observations of the states at (steps, rows), and of their successors after the action in each."""
+        renderer, actions = self._seen(), self.actions[which]
+        state = renderer.state({name: value[which] for name, value in self.states.items()})
         shape, home = self.action_space.shape or (), next(iter(vars(state).values()))
         taken = ops.like(actions.reshape(len(actions), *shape), home)
-        both = (renderer.render(one) for one in (state, renderer.task.step(state, taken)))
-        seen, after = ({key: self.to_torch(value) for key, value in one.items()} for one in both)
-        return seen, after
+        flat = {name: value.reshape(-1, *value.shape[2:]) for name, value in self.states.items()}
+        before = renderer.windows(flat, self.ages.ravel(), which[0] * self.n_envs + which[1], self.n_envs)
+        after = renderer.render(renderer.task.step(state, taken))
+        if renderer.steps > 1:
+            after[RECALLED] = np.ones(len(actions), np.float32)
+            after = {k: np.concatenate([before[k][:, 1:], x[:, None]], axis=1) for k, x in after.items()}
+        seen, then = ({key: self.to_torch(value) for key, value in one.items()} for one in (before, after))
+        return seen, then
 
     def _seen(self) -> StateRenderer:
         if self.renderer is None:

@@ -74,6 +74,7 @@ class SB3VecEnv(VecEnv):
         lengths: (B,) int64, steps of the running episodes so far.
         keeps: whether ``before`` is wanted.
         before: name -> (B, ...), the state in which the last actions were taken.
+        ages: (B,) int64, the steps that the episodes had taken by then.
         recall: the windows of what was seen, or None.
 
     Raises:
@@ -93,6 +94,7 @@ class SB3VecEnv(VecEnv):
         self.lengths = np.zeros(venv.num_envs, np.int64)
         self.started = time.time()
         self.keeps, self.before = False, dict[str, np.ndarray]()
+        self.ages = self.lengths.copy()
 
     def reset(self) -> Any:
         """Start all episodes, with the seeds and options set before."""
@@ -111,7 +113,7 @@ class SB3VecEnv(VecEnv):
     def step_wait(self) -> Any:
         """Take the step: observations, (B,) float32 rewards, (B,) bool dones, B infos."""
         if self.keeps:
-            self.before = self.state()
+            self.before, self.ages = self.state(), self.lengths.copy()
         obs, reward, terminated, truncated, info = self.venv.step(self._actions)
         reward, terminated = to_numpy(reward), to_numpy(terminated)
         dones = terminated | to_numpy(truncated)

@@ -77,7 +77,7 @@ def check_memory(config: Any) -> None:
     if config.algo == "trpo" and config.memory != "attention" and config.device != "cpu":
         rule = "memory must be attention for trpo unless device is cpu: recurrent layers lack a second derivative"
         raise ValueError(f"{rule} on a GPU, got {config.memory!r}")
-    for name in ("cache", "rerender", "scorer_steps", "communication"):
+    for name in ("scorer_steps", "communication"):
         if value := getattr(config, name):
             rule = f"memory must be none with {name}, which is about single observations"
             raise ValueError(f"{rule}, got {config.memory!r} and {value}")

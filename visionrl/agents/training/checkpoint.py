@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from visionrl.agents.sb3.recall import recall_in
 from visionrl.agents.training.run_files import read_json
 from visionrl.backbones._weights import read_tensors, write_tensors
 from visionrl.ops import to_numpy
@@ -249,8 +250,8 @@ def _load_env(folder: Path, model: Any) -> None:
         snapshot = {key.removeprefix("env."): saved[key] for key in saved if key.startswith("env.")}
         model._last_obs = {key.removeprefix("seen."): saved[key] for key in saved if key.startswith("seen.")}
     env.venv.restore(snapshot)
-    if env.recall is not None:
-        env.recall.windows = dict(model._last_obs)
+    if recall := recall_in(model.get_env()):
+        recall.windows = dict(model._last_obs)
 
 
 def memory_of(model: Any) -> list[torch.Tensor]:

@@ -102,7 +102,8 @@ def make_training_env(config: TrainConfig) -> VecEnv:
         ValueError: the task does not fit the algorithm or a training tool.
     """
     recall = config.recall or 1
-    env = make_vec_env(config.env, config.num_envs or 1, split="train", recall=recall, **config.train_kwargs)
+    shown = 1 if config.cache else recall
+    env = make_vec_env(config.env, config.num_envs or 1, split="train", recall=shown, **config.train_kwargs)
     check_actions(config.algo or ALGO, env.action_space)
     task = env.get_attr("task")[0]
     if config.curriculum:
@@ -112,7 +113,7 @@ def make_training_env(config: TrainConfig) -> VecEnv:
     if not config.cache:
         return env
     set_random_seed(config.seed)  # a backbone without weights is the same again when the run is resumed
-    return CachedFeatures(env, feature_encoder(config, env.observation_space))
+    return CachedFeatures(env, feature_encoder(config, env.observation_space), recall)
 
 
 def feature_encoder(config: TrainConfig, space: spaces.Space) -> FeatureEncoder:
@@ -174,8 +175,8 @@ def model_kwargs(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         kwargs.setdefault("exploration_initial_eps", kwargs.get("exploration_final_eps", 0.05))
     policy = {name: kwargs.pop(name) for name in POLICY_ARGS if name in kwargs}
     remembers = config.recall is not None
-    sees = SequenceExtractor if remembers else VisionExtractor
-    policy["features_extractor_class"] = FeatureHead if config.cache else sees
+    sees = FeatureHead if config.cache else VisionExtractor
+    policy["features_extractor_class"] = SequenceExtractor if remembers else sees
     if config.communication:
         policy["communication"] = config.communication
     trunk = {} if config.cache else {**extractor_kwargs(config), **fields_given(config, "fusion")}
@@ -211,5 +212,5 @@ def fit_buffer(config: TrainConfig, env: VecEnv, given: bool) -> TrainConfig:
         return config
     kwargs = config.algo_kwargs
     kept = StateRenderer(env).bytes_per_state if config.rerender else 2 * bytes_of(env.observation_space)
-    size = min(kwargs.get("buffer_size", 100_000), REPLAY_BYTES // (kept + 20))
+    size = min(kwargs.get("buffer_size", 100_000), REPLAY_BYTES // (kept + 28))
     return replace(config, algo_args=format_args({**kwargs, "buffer_size": size}))

@@ -14,6 +14,7 @@ from visionrl.agents.imitation.scorer import Scorer
 from visionrl.agents.networks.device import check_device
 from visionrl.agents.networks.frozen_features import OnImages, on_images
 from visionrl.agents.networks.loading import load_state, no_larger_than, read_state
+from visionrl.agents.sb3.recall import recalled_space
 from visionrl.agents.shipped import CARD, HOME
 from visionrl.agents.training.algo_args import check_algo_args
 from visionrl.agents.training.algorithms import ENTROPY_TUNED, REPLAYING
@@ -83,7 +84,8 @@ def load_model(run: str | Path, device: str = "auto") -> tuple[Any, TrainConfig]
         if config.cache:
             encoder = feature_encoder(bare, observations)
             load_state(encoder, take_prefixed(state, ENCODER), path)
-            return OnImages(empty_model(bare, encoder.space, actions, state, path), encoder), config
+            shown = encoder.space if config.recall is None else recalled_space(encoder.space, config.recall)
+            return OnImages(empty_model(bare, shown, actions, state, path), encoder), config
         scores = take_prefixed(state, SCORER)
         model = empty_model(bare, observations, actions, state, path)
         if scores:

@@ -1,4 +1,4 @@
-"""Embedded photograph of 24 Greek coins for object detection, with boxes by a watershed.
+"""Embedded photograph of 24 Greek coins for object detection, with boxes and masks by a watershed.
 
 The coins lie in four rows. The upper two are for training, the third for validation, the fourth for the test:
 no coin and no pixel is in two splits. An image is a random part of its split's rows, so the images of one split
@@ -12,6 +12,7 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from visionrl.datasets.embedded.cutouts import photograph
@@ -30,7 +31,8 @@ _OUTLINES = Path(__file__).parent / "data" / "cutouts.json"
 class Coins(GeneratedDataset[ImageSample]):
     """The images of one split, (1, 70..151, 110..240) of differing sizes, each with one coin or more.
 
-    ``boxes`` hold the coins, every one whole; all ``labels`` are "coin". Images are mirrored at random, and brighter
+    ``boxes`` hold the coins, every one whole; all ``labels`` are "coin". ``mask`` numbers them from 1, in the order of
+    the boxes; ``names`` of all are "coin". Images are mirrored at random, and brighter
     or darker. An image is a pure function of the split and its index.
 
     Args:
@@ -53,11 +55,23 @@ class Coins(GeneratedDataset[ImageSample]):
 @lru_cache
 def coin_boxes() -> np.ndarray:
     """(24, 4) float64 boxes of the coins in the whole photograph."""
+    return np.array([(*(outline.min(0) - 1), *(outline.max(0) + 2)) for outline in _outlines()], float)
+
+
+def _outlines() -> list[np.ndarray]:
+    """An outline a coin: (N, 2) centres of pixels one pixel inside the edge, (x, y)."""
     entries = [entry for entry in json.loads(_OUTLINES.read_text()) if entry["photograph"] == "coins.png"]
-    outlines = [
-        np.array(entry["outline"]) for entry in entries
-    ]  # the centres of pixels one pixel inside the edge
-    return np.array([(*(outline.min(0) - 1), *(outline.max(0) + 2)) for outline in outlines], float)
+    return [np.array(entry["outline"]) for entry in entries]
+
+
+@lru_cache
+def coin_masks() -> np.ndarray:
+    """(H, W) uint8, the coins of the whole photograph numbered from 1."""
+    masks = np.zeros(_grey().shape[1:], np.uint8)
+    for number, inner in enumerate(_outlines(), 1):
+        filled = cv2.fillPoly(np.zeros_like(masks), [np.rint(inner).astype(np.int32)], 1)
+        masks[cv2.dilate(filled, cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))) > 0] = number
+    return masks
 
 
 @lru_cache
@@ -81,10 +95,16 @@ def _part(split: str, index: int) -> ImageSample:
         if inside.any() and (inside | apart).all():
             break
     image, found = _grey()[:, y0:y1, x0 : x0 + width], boxes[inside] - np.tile(part[:2], 2)
+    order = np.zeros(len(boxes) + 1, np.uint8)
+    order[1:][inside] = np.arange(1, inside.sum() + 1)
+    mask = order[coin_masks()[y0:y1, x0 : x0 + width]]
     if rng.random() < 0.5:
         image, found = (
             image[..., ::-1],
             np.array([width, 0, width, 0]) + found[:, [2, 1, 0, 3]] * [-1, 1, -1, 1],
         )
+        mask = np.ascontiguousarray(mask[:, ::-1])
     lit = np.clip(np.rint(image * rng.uniform(0.8, 1.2) + rng.uniform(-15, 15)), 0, 255).astype(np.uint8)
-    return ImageSample(lit, found, ("coin",) * len(found), name=f"{split} {index}")
+    names = dict.fromkeys(range(1, len(found) + 1), "coin")
+    about = {"mask": mask, "names": names, "name": f"{split} {index}"}
+    return ImageSample(lit, found, ("coin",) * len(found), **about)

@@ -38,6 +38,7 @@ class ChestSlices(GeneratedDataset[ImageSample]):
         return ImageSample(
             image[None],
             mask=scan.labels[level],
+            names=scan.names,
             spacing_mm=float(scan.spacing_mm[1]),
             name=f"chest-slice-{self.split}-{number}",
         )

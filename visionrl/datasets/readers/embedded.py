@@ -88,3 +88,11 @@ def read_photographs(path: None, options: ReadOptions) -> Sequence[ImageSample]:
     from visionrl.datasets.embedded.photographs import Photographs
 
     return Photographs(options.split)
+
+
+@register_format("composites", kind=ImageSample, embedded=True)
+def read_composites(path: None, options: ReadOptions) -> Sequence[ImageSample]:
+    """Real cut-outs on real photographs, with the mask and the name of each; see ``Composites``."""
+    from visionrl.datasets.embedded.composites import Composites
+
+    return Composites(options.split)

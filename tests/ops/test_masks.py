@@ -1,0 +1,43 @@
+"""Overlap of masks, its scores, and boundaries."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from visionrl.metrics.segmentation import outline
+from visionrl.ops import masks
+
+EMPTY, FULL = np.zeros((4, 5), bool), np.ones((4, 5), bool)
+HALF = np.arange(20).reshape(4, 5) < 10
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "iou", "dice"),
+    [(EMPTY, EMPTY, 1, 1), (EMPTY, HALF, 0, 0), (HALF, EMPTY, 0, 0), (HALF, FULL, 1 / 2, 2 / 3)],
+)
+def test_overlap_scores_and_empty_masks(first, second, iou, dice):
+    assert masks.iou(first[None], second[None]).tolist() == [iou]
+    assert masks.dice(first[None], second[None]) == pytest.approx([dice])
+
+
+def test_only_valid_pixels_count():
+    both, either = masks.overlap(FULL[None], FULL[None], HALF[None])
+    assert (both.tolist(), either.tolist()) == ([10], [10])
+    assert masks.iou(FULL[None], HALF[None], HALF[None]).tolist() == [1]
+
+
+@pytest.mark.parametrize("shape", [(9, 12), (2, 7), (1, 6), (6, 1)])
+def test_the_boundary_is_what_opencv_erodes_on_any_backend(shape):
+    import torch
+
+    mask = np.random.default_rng(3).random((5, *shape)) < 0.8
+    want = np.stack([outline(one) for one in mask])
+    np.testing.assert_array_equal(masks.boundary(mask), want)
+    np.testing.assert_array_equal(masks.boundary(torch.asarray(mask)).numpy(), want)
+
+
+def test_dilation_adds_the_four_neighbours():
+    dot = np.zeros((1, 5, 5), bool)
+    dot[0, 0, 2] = True
+    assert np.argwhere(masks.dilate(dot)[0]).tolist() == [[0, 1], [0, 2], [0, 3], [1, 2]]

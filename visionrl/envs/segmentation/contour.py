@@ -1,0 +1,192 @@
+"""Segmentation by a contour: a polygon that is drawn vertex by vertex around an object, or a spline that is moved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from annotated_types import Ge, Interval
+
+from visionrl.banks.outlines import objects_in, outline_bank
+from visionrl.core import Task, arguments, register
+from visionrl.core.observables import Image
+from visionrl.core.results import Mask
+from visionrl.datasets import ImageSample
+from visionrl.envs.segmentation.contour_controls import Contour, control_of
+from visionrl.ops import Array, xp_of
+from visionrl.ops.polygons import polygon_mask
+from visionrl.rendering import Canvas
+
+PAPERS = {"control": "polygon", "grid": 28, "window": 224, "max_actions": 71}
+
+
+@dataclass(frozen=True)
+class State(Contour):
+    """A contour around one object; B episodes.
+
+    Attributes:
+        object: (B,) int64, index into the bank.
+        iou: (B,) float64, overlap of the mask with the true one; 0 without labels.
+    """
+
+    object: Array
+    iou: Array
+
+
+@register(
+    "ContourSegmentation-v0",
+    max_steps=100,
+    tags=("segmentation", "2d", "discrete"),
+    presets={
+        "castrejon2017": {**PAPERS, "crossing_cost": 0.0},
+        "acuna2018": PAPERS,
+        "spline": {"control": "spline", "max_actions": 60},
+    },
+)
+@arguments
+class ContourSegmentation(Task[State]):
+    """The agent sees the window around an object's box, and draws the object's outline.
+
+    | Item        | Value |
+    |-------------|-------|
+    | Observation | ``window`` (C, S, S) uint8: the box, enlarged by ``context``; ``drawn`` (4, g, g) uint8: what the polygon fills so far, its vertices, the last one, the first one, with control "spline" (1, g, g), what it fills; ``points``: its points in [-1, 1], for "spline"; ``step``: the share of the actions that are taken |
+    | Action      | Discrete(g * g + 1), for "spline" Discrete(points * 8 + 1); see below |
+    | Reward      | gain of the IoU of the contour, closed at once, with the object; less ``crossing_cost`` for an edge that crosses an earlier one |
+    | Ends        | when the agent closes the polygon or stops, and after ``max_actions`` |
+
+    | Action | Meaning |
+    |--------|---------|
+    | polygon: the first g * g numbers | set a vertex in the middle of a cell of the grid, row by row; the first vertex again closes |
+    | polygon: the last number | close the polygon |
+    | spline: 8 * k + m | move point k by 1 pixel right, left, down, up (m = 0 to 3) or by 2 (m = 4 to 7), of a window of 56 |
+    | spline: the last number | stop |
+
+    The rewards of an episode add up to its last IoU, for a spline less that of the ellipse in the box, with which it
+    begins. The expert draws a simpler outline of the true mask, clockwise from its topmost vertex. Of an object in
+    several parts the largest counts, and holes are filled. ``classes`` keeps the objects of some names. ``info`` has
+    ``iou``, ``dice``, ``vertices`` and ``is_success``: an IoU of ``target`` or more.
+
+    Source: Castrejón et al. (2017), "Annotating object instances with a Polygon-RNN", and Acuna et al. (2018),
+    "Efficient interactive annotation of segmentation datasets with Polygon-RNN++", who reward the IoU. They start with
+    a first vertex from a network of its own and have a recurrent memory; here the agent sees what it has drawn. The
+    spline is that of Catmull & Rom (1974).
+    """
+
+    control: Literal["polygon", "spline"] = "polygon"
+    """Draw a polygon vertex by vertex, or move the points of a closed spline that begins as the ellipse in the box."""
+    window: Annotated[int, Ge(8)] = 56
+    """Side of the window, pixels, a multiple of ``grid``."""
+    grid: Annotated[int, Interval(ge=4, le=128)] = 28
+    """Cells along each side of the window: where vertices may lie, and how the drawing is shown."""
+    context: Annotated[float, Interval(ge=0, le=2)] = 0.15
+    """Share by which the box is enlarged before it is cut out, as a square."""
+    max_actions: Annotated[int, Interval(ge=3, le=100)] = 40
+    """Actions that end an episode: the vertices of a polygon, or moves of a spline."""
+    points: Annotated[int, Interval(ge=4, le=64)] = 12
+    """Points of the spline."""
+    crossing_cost: Annotated[float, Ge(0.0)] = 0.02
+    """Cost of an edge of the polygon that crosses an earlier one."""
+    target: Annotated[float, Interval(gt=0, le=1)] = 0.85
+    """IoU of a success."""
+    smallest: Annotated[int, Ge(1)] = 12
+    """Objects whose longer side is shorter than this are left out, pixels of the file."""
+    copies: Annotated[int, Interval(ge=1, le=64)] = 1
+    """Windows an object: all but the first are mirrored, turned, shifted and stretched at random, for training."""
+    channels: Literal[1, 3] | None = None
+    """1 shows all images grey, 3 in RGB; None is RGB if an image of the split is."""
+
+    sample_type, embedded = ImageSample, "composites"
+    primary_metric = ("iou", True)
+    hidden = ("iou", "progress")
+    box_prompt = True
+    evaluation = {"copies": 1}
+
+    def setup(self) -> None:
+        if self.window % self.grid:
+            raise ValueError(f"window must be a multiple of grid, {self.grid}, got {self.window}")
+        self.samples = self.load(classes=None)
+        found = objects_in(self.samples, self.classes, self.labelled, self.smallest)
+        options = {"grid": self.grid, "side": self.window, "most": self.max_actions, "points": self.points}
+        self.controller = control_of(self.control, options)
+        self.bank = outline_bank(
+            self.samples,
+            found,
+            self.window,
+            self.grid,
+            self.context,
+            self.copies,
+            self.max_actions,
+            self.points,
+            self.channels,
+        )
+        self.items = len(self.bank.found)
+        self.action_space = self.controller.space
+        self.show(window=Image(self.bank.channels, self.window), **self.controller.shown)
+
+    @property
+    def resolved_arguments(self) -> dict[str, Any]:
+        return {"channels": self.bank.channels}
+
+    # -- edge: one episode -----------------------------------------------------------------------------------------
+    def sample(self, rng: np.random.Generator, item: int) -> State:
+        first = self.controller.start(self.bank.boxes.array[item])
+        truth = self.bank.masks.array[item]
+        return State(**vars(first), object=np.int64(item), iou=np.float64(iou(first.mask, truth)))
+
+    # -- middle: B episodes, array API -----------------------------------------------------------------------------
+    def step(self, state: State, action: Array) -> State:
+        after = self.controller.step(state, action, self.bank, state.object)
+        return replace(after, iou=iou(after.mask, self.bank.masks.rows(state.object)))
+
+    def observe(self, state: State) -> dict[str, Array]:
+        return self.seen(window=self.bank.windows.rows(state.object) + 0, **self.controller.seen(state))
+
+    def reward(self, before: State, action: Array, after: State) -> Array:
+        return after.iou - before.iou - self.crossing_cost * (after.crossings - before.crossings)
+
+    def terminated(self, state: State) -> Array:
+        return state.finished
+
+    def action_mask(self, state: State) -> Array:
+        return self.controller.allowed(state)
+
+    def metrics(self, state: State) -> dict[str, Array]:
+        return {
+            "iou": state.iou + 0,
+            "dice": 2 * state.iou / (1 + state.iou),
+            "vertices": state.count + 0,
+            "is_success": state.iou >= self.target,
+        }
+
+    def expert(self, state: State) -> Array:
+        return self.controller.best(state, self.bank, state.object)
+
+    # -- edge ------------------------------------------------------------------------------------------------------
+    def result(self, state: State) -> Mask:
+        one = self.bank.found[int(state.object)]
+        outline = self.bank.views[int(state.object)].to_file(self.controller.polygon(state))
+        height, width = self.samples[one.image].image.shape[1:]
+        if len(outline) < 3:
+            return Mask.of(np.zeros((height, width), bool), one.name, 0.0)
+        return Mask.of(polygon_mask(outline, height, width), one.name, polygon=outline)
+
+    def draw(self, state: State) -> np.ndarray:
+        item, outline = int(state.object), self.controller.polygon(state)
+        canvas = Canvas(self.bank.windows.array[item])
+        if self.labelled:
+            canvas.outline(self.bank.masks.array[item], "truth", 1)
+        canvas.path(np.concatenate([outline, outline[:1]]), "agent")
+        points = state.vertices[: int(state.count)]
+        for point in points:
+            canvas.dot(point, "agent")
+        overlap = f", IoU {float(state.iou):.2f}" if self.labelled else ""
+        canvas.text(f"{self.bank.found[item].name}: {int(state.actions)} actions{overlap}")
+        return canvas.pixels
+
+
+def iou(masks: Array, truths: Array) -> Array:
+    """(...) float64 overlap of (..., S, S) bool masks; 1 where both are empty."""
+    xp = xp_of(masks)
+    both, either = (xp.sum(xp.astype(x, xp.float64), axis=(-2, -1)) for x in (masks & truths, masks | truths))
+    return xp.where(either > 0, both / xp.where(either > 0, either, xp.ones_like(either)), xp.ones_like(either))

@@ -1,0 +1,294 @@
+"""Controls of a contour: a polygon drawn vertex by vertex, or the points of a closed spline that move; array-API code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from gymnasium import spaces
+
+from visionrl import ops
+from visionrl.banks.outlines import OutlineBank, ellipse
+from visionrl.core.observables import Image, Observable, Vector
+from visionrl.ops import Array, const, one_hot, xp_of
+from visionrl.ops.polygons import closed_spline, crosses, polygon_mask, triangle_mask
+
+AHEAD = 4  # vertices of the outline among which the expert looks for the one that was just drawn
+SMALLEST_GAIN = 0.25  # by which a move must bring a point nearer to its place for the expert to make it, in moves
+
+
+@dataclass(frozen=True)
+class Contour:
+    """A contour as it is drawn; B episodes.
+
+    Attributes:
+        vertices: (B, n, 2) float64, (x, y) in pixels of the window; 0 beyond ``count``.
+        count: (B,) int64, vertices drawn; all points of a spline.
+        mask: (B, S, S) bool, what the contour holds, closed at once.
+        actions: (B,) int64, how many there were.
+        crossings: (B,) float64, edges that crossed an earlier one.
+        finished: (B,) bool.
+        progress: (B,) int64, vertices of the true outline that are passed.
+    """
+
+    vertices: Array
+    count: Array
+    mask: Array
+    actions: Array
+    crossings: Array
+    finished: Array
+    progress: Array
+
+
+class ContourControl(Protocol):
+    """How a contour is drawn.
+
+    Attributes:
+        space: the action space.
+        shown: the observables of the contour.
+    """
+
+    space: spaces.Discrete
+    shown: dict[str, Observable]
+
+    def start(self, box: np.ndarray) -> Contour:
+        """The first contour of one episode, without the axis B, given the box (4,) in pixels of the window."""
+
+    def step(self, now: Contour, action: Array, bank: OutlineBank, item: Array) -> Contour:
+        """The contour after an action, (B,)."""
+
+    def seen(self, now: Contour) -> dict[str, Array]:
+        """Values of the observables."""
+
+    def allowed(self, now: Contour) -> Array:
+        """(B, n) bool, actions that may be taken."""
+
+    def best(self, now: Contour, bank: OutlineBank, item: Array) -> Array:
+        """(B,) the action of the expert, who knows the true outline."""
+
+    def polygon(self, now: Contour) -> np.ndarray:
+        """(N, 2) vertices of one row, in pixels of the window."""
+
+
+class PolygonControl:
+    """Each action sets a vertex in the middle of a cell of a grid, or closes the polygon.
+
+    Args:
+        grid: cells along each side.
+        side: of the window, pixels.
+        most: actions of an episode, and vertices.
+    """
+
+    def __init__(self, grid: int, side: int, most: int) -> None:
+        self.grid, self.side, self.most, self.cell = grid, side, most, side / grid
+        self.space = spaces.Discrete(grid * grid + 1)
+        self.shown: dict[str, Observable] = {"drawn": Image(4, grid), "step": Vector(1, 0.0, 1.0)}
+
+    def start(self, box: np.ndarray) -> Contour:
+        """No vertex."""
+        return Contour(
+            vertices=np.zeros((self.most, 2)),
+            count=np.int64(0),
+            mask=np.zeros((self.side, self.side), bool),
+            actions=np.int64(0),
+            crossings=np.float64(0),
+            finished=np.False_,
+            progress=np.int64(0),
+        )
+
+    def step(self, now: Contour, action: Array, bank: OutlineBank, item: Array) -> Contour:
+        """Set a vertex, which toggles a triangle of the mask; to close, or to set the first one again, ends it."""
+        xp = xp_of(now.vertices)
+        new = self.middle(action, now.vertices)
+        last, first = self.row_at(now.vertices, now.count - 1), now.vertices[:, 0, :]
+        back = (now.count > 0) & ops.every(new == first)
+        adds = ~((action == self.grid**2) | back | now.finished)
+        first = xp.where((now.count > 0)[:, None], first, new)
+        toggled = triangle_mask(first, xp.where((now.count > 0)[:, None], last, new), new, self.side, self.side)
+        place = const(tuple(range(self.most)), now.count)[None, :] == now.count[:, None]
+        count = now.count + xp.astype(adds, xp.int64)
+        passed = self.passed(now.progress, new, bank, item)
+        return replace(
+            now,
+            vertices=xp.where((place & adds[:, None])[..., None], new[:, None, :], now.vertices),
+            count=count,
+            mask=now.mask ^ (toggled & adds[:, None, None]),
+            actions=now.actions + 1,
+            crossings=now.crossings + xp.astype(adds & self.tangled(now, last, new), xp.float64),
+            finished=now.finished | ~adds | (count >= self.most),
+            progress=xp.where(adds, passed, now.progress),
+        )
+
+    def tangled(self, now: Contour, last: Array, new: Array) -> Array:
+        """(B,) bool, whether the edge from the last vertex to a new one crosses an earlier edge."""
+        xp = xp_of(now.vertices)
+        order = const(tuple(range(1, self.most)), now.count)
+        there = order[None, :] < now.count[:, None]
+        starts, ends = now.vertices[:, :-1, :], now.vertices[:, 1:, :]
+        return (now.count > 0) & xp.any(crosses(last, new, starts, ends) & there, axis=-1)
+
+    def passed(self, progress: Array, new: Array, bank: OutlineBank, item: Array) -> Array:
+        """(B,) int64, how many vertices of the true outline are passed once ``new`` is drawn."""
+        xp = xp_of(new)
+        corners = (xp.astype(bank.corners.rows(item), xp.float64) + 0.5) * self.cell
+        number = const(tuple(range(self.most)), progress)[None, :]
+        near = (number >= progress[:, None] - 1) & (number < progress[:, None] + AHEAD)
+        near = near & (number < bank.lengths.rows(item)[:, None])
+        gaps = ops.norm(corners - new[:, None, :])
+        return xp.argmin(xp.where(near, gaps, xp.full_like(gaps, 1e9)), axis=-1) + 1
+
+    def middle(self, action: Array, like: Array) -> Array:
+        """(B, 2) float64, the middle of an action's cell, pixels of the window; of the last cell where it closes."""
+        xp = xp_of(like)
+        cell = xp.minimum(action, self.grid**2 - 1)
+        return (xp.astype(xp.stack([cell % self.grid, cell // self.grid], axis=-1), xp.float64) + 0.5) * self.cell
+
+    def row_at(self, vertices: Array, index: Array) -> Array:
+        """(B, 2) the vertex of an index in each row; 0 where the index is -1."""
+        xp = xp_of(vertices)
+        return xp.sum(vertices * xp.astype(one_hot(index, self.most), xp.float64)[..., None], axis=1)
+
+    def cells(self, now: Contour) -> Array:
+        """(B, most) int64, number of each vertex's cell; -1 beyond the last."""
+        xp = xp_of(now.vertices)
+        cells = xp.astype(xp.floor(now.vertices / self.cell), xp.int64)
+        there = const(tuple(range(self.most)), now.count)[None, :] < now.count[:, None]
+        return xp.where(there, cells[..., 1] * self.grid + cells[..., 0], -1)
+
+    def seen(self, now: Contour) -> dict[str, Array]:
+        """What is filled, all vertices, the last one and the first one, on the grid; the share of actions taken."""
+        xp, cells, g = xp_of(now.vertices), self.cells(now), self.grid
+        places = one_hot(cells, g * g)
+        last = one_hot(self.last_cell(now, cells), g * g)
+        maps = xp.stack([xp.max(places, axis=1), last, places[:, 0, :]], axis=1)
+        filled = xp.astype(block_share(now.mask, g), xp.uint8)[:, None, :, :]
+        rest = xp.astype(xp.reshape(maps, (maps.shape[0], 3, g, g)) * 255, xp.uint8)
+        share = xp.astype(now.actions, xp.float64) / self.most
+        return {"drawn": xp.concat([filled, rest], axis=1), "step": xp.clip(share, 0.0, 1.0)}
+
+    def last_cell(self, now: Contour, cells: Array) -> Array:
+        """(B,) int64, number of the last vertex's cell; -1 where there is none."""
+        xp = xp_of(cells)
+        here = const(tuple(range(self.most)), now.count)[None, :] == now.count[:, None] - 1
+        return xp.where(now.count > 0, xp.sum(xp.where(here, cells, 0), axis=-1), -1)
+
+    def allowed(self, now: Contour) -> Array:
+        """Any cell but that of the last vertex; the first one, and closing, only from three vertices on."""
+        xp, cells = xp_of(now.vertices), self.cells(now)
+        last = self.last_cell(now, cells)
+        early = xp.where(now.count < 3, cells[:, 0], -1)
+        count = self.grid**2
+        barred = (one_hot(last, count) > 0) | (one_hot(early, count) > 0)
+        return xp.concat([~barred, (now.count >= 3)[:, None]], axis=-1)
+
+    def best(self, now: Contour, bank: OutlineBank, item: Array) -> Array:
+        """The next vertex of the true outline, simplified; to close once it is passed."""
+        xp = xp_of(now.vertices)
+        length = bank.lengths.rows(item)
+        at = xp.minimum(now.progress, length - 1)
+        wanted = const(tuple(range(self.most)), at)[None, :] == at[:, None]
+        cell = xp.sum(xp.where(wanted[..., None], bank.corners.rows(item), 0), axis=1)
+        return xp.where(now.progress < length, cell[:, 1] * self.grid + cell[:, 0], self.grid**2)
+
+    def polygon(self, now: Contour) -> np.ndarray:
+        """The vertices drawn."""
+        return now.vertices[: int(now.count)]
+
+
+class SplineControl:
+    """Each action moves a point of a closed spline, which begins as the ellipse in the box, or stops.
+
+    Args:
+        points: of the spline.
+        grid: cells along each side of what is shown of the mask.
+        side: of the window, pixels.
+        most: actions of an episode.
+    """
+
+    def __init__(self, points: int, grid: int, side: int, most: int) -> None:
+        self.points, self.grid, self.side, self.most = points, grid, side, most
+        unit = side / 56
+        ways = ((1, 0), (-1, 0), (0, 1), (0, -1))
+        self.moves = tuple((x * far * unit, y * far * unit) for far in (1, 2) for x, y in ways)
+        self.space = spaces.Discrete(points * len(self.moves) + 1)
+        self.shown: dict[str, Observable] = {
+            "drawn": Image(1, grid),
+            "points": Vector(points * 2),
+            "step": Vector(1, 0.0, 1.0),
+        }
+
+    def start(self, box: np.ndarray) -> Contour:
+        """The ellipse in the box."""
+        vertices = np.clip(ellipse(box, self.points), 0, self.side)
+        return Contour(
+            vertices=vertices,
+            count=np.int64(self.points),
+            mask=polygon_mask(closed_spline(vertices), self.side, self.side),
+            actions=np.int64(0),
+            crossings=np.float64(0),
+            finished=np.False_,
+            progress=np.int64(0),
+        )
+
+    def step(self, now: Contour, action: Array, bank: OutlineBank, item: Array) -> Contour:
+        """Move one point; the whole mask is drawn again."""
+        xp, kinds = xp_of(now.vertices), len(self.moves)
+        stops = (action == self.points * kinds) | now.finished
+        shift = xp.take(const(self.moves, now.vertices), action % kinds, axis=0)
+        chosen = const(tuple(range(self.points)), action)[None, :] == (action // kinds)[:, None]
+        moved = now.vertices + xp.where((chosen & ~stops[:, None])[..., None], shift[:, None, :], 0.0)
+        vertices, actions = xp.clip(moved, 0.0, float(self.side)), now.actions + 1
+        return replace(
+            now,
+            vertices=vertices,
+            mask=polygon_mask(closed_spline(vertices), self.side, self.side),
+            actions=actions,
+            finished=stops | (actions >= self.most),
+        )
+
+    def seen(self, now: Contour) -> dict[str, Array]:
+        """What is filled, on the grid; the points in [-1, 1]; the share of actions taken."""
+        xp = xp_of(now.vertices)
+        share = xp.astype(now.actions, xp.float64) / self.most
+        return {
+            "drawn": xp.astype(block_share(now.mask, self.grid), xp.uint8),
+            "points": 2 * now.vertices / self.side - 1,
+            "step": xp.clip(share, 0.0, 1.0),
+        }
+
+    def allowed(self, now: Contour) -> Array:
+        """All actions."""
+        xp = xp_of(now.actions)
+        return xp.ones_like(now.actions[:, None] + const(tuple(range(int(self.space.n))), now.actions), dtype=xp.bool)
+
+    def gains(self, now: Contour, bank: OutlineBank, item: Array) -> Array:
+        """(B, points * moves) by how much each move brings its point nearer to its place, pixels."""
+        xp = xp_of(now.vertices)
+        gap = bank.knots.rows(item) - now.vertices
+        after = gap[:, :, None, :] - const(self.moves, gap)[None, None, :, :]
+        return xp.reshape(ops.norm(gap)[:, :, None] - ops.norm(after), (gap.shape[0], -1))
+
+    def best(self, now: Contour, bank: OutlineBank, item: Array) -> Array:
+        """The move that brings a point nearest to its place; to stop where none is worth it."""
+        xp, gains = xp_of(now.vertices), self.gains(now, bank, item)
+        worth = xp.max(gains, axis=-1) > SMALLEST_GAIN * self.side / 56
+        return xp.where(worth, xp.argmax(gains, axis=-1), len(self.moves) * self.points)
+
+    def polygon(self, now: Contour) -> np.ndarray:
+        """Vertices along the spline."""
+        return closed_spline(now.vertices)
+
+
+def block_share(mask: Array, grid: int) -> Array:
+    """(B, grid, grid) float32, 255 times the share of each cell that an (B, S, S) bool mask holds."""
+    xp, cell = xp_of(mask), mask.shape[-1] // grid
+    blocks = xp.reshape(xp.astype(mask, xp.float32), (mask.shape[0], grid, cell, grid, cell))
+    return xp.round(255 * xp.sum(blocks, axis=(2, 4)) / cell**2)
+
+
+def control_of(kind: str, options: dict[str, Any]) -> ContourControl:
+    """The control of a name: "polygon" or "spline"."""
+    if kind == "polygon":
+        return PolygonControl(options["grid"], options["side"], options["most"])
+    return SplineControl(options["points"], options["grid"], options["side"], options["most"])

@@ -1,0 +1,122 @@
+"""Metrics of segmentation: overlap, boundaries, clicks; empty masks have a value everywhere.
+
+Both masks empty is a perfect answer: IoU, Dice and boundary F are 1, distances 0. One empty is the worst: 0, and
+distances are the diagonal of the picture, so that means exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+
+NEVER = 20  # clicks, where a score is never reached
+LEVELS = (0.85, 0.9)
+
+
+def outline(mask: np.ndarray) -> np.ndarray:
+    """Pixels of a mask (H, W) bool with one of the four neighbours outside it, or outside the picture: (H, W) bool."""
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    inside = cv2.erode(mask.astype(np.uint8), cross, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    return mask & (inside == 0)
+
+
+def surface_distances(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Distances from each outline pixel of a mask to the other's outline, pixels, both ways; None if one is empty.
+
+    Args:
+        first: (H, W) bool.
+        second: (H, W) bool.
+    """
+    if not (first.any() and second.any()):
+        return None
+    lines = outline(first), outline(second)
+    to_first, to_second = (
+        cv2.distanceTransform((~line).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for line in lines
+    )
+    return to_second[lines[0]], to_first[lines[1]]
+
+
+def distance_scores(first: np.ndarray, second: np.ndarray, tolerance: float = 2.0) -> dict[str, float]:
+    """Scores of a mask against the true one that need distances between outlines.
+
+    Args:
+        first: (H, W) bool.
+        second: (H, W) bool.
+        tolerance: pixels, of ``boundary_f``.
+
+    Returns:
+        ``boundary_f``: harmonic mean of the shares of either outline within ``tolerance`` of the other (Csurka et al.,
+            2013; Perazzi et al., 2016).
+        ``hd95_px``: 95th percentile of the distances, the larger of both directions.
+        ``assd_px``: average symmetric surface distance, the mean over the pixels of both outlines.
+    """
+    distances = surface_distances(first, second)
+    if distances is None:
+        right = not (first.any() or second.any())
+        far = 0.0 if right else float(np.hypot(*first.shape))
+        return {"boundary_f": float(right), "hd95_px": far, "assd_px": far}
+    near = [float((some <= tolerance).mean()) for some in distances]
+    f = 2 * near[0] * near[1] / (near[0] + near[1]) if any(near) else 0.0
+    worst = max(float(np.percentile(some, 95)) for some in distances)
+    return {"boundary_f": f, "hd95_px": worst, "assd_px": float(np.concatenate(distances).mean())}
+
+
+def clicks_to(scores: np.ndarray, level: float, first: int = 0, never: int = NEVER) -> np.ndarray:
+    """Clicks after which a score first reaches a level, NoC: (N, K) -> (N,) float64; ``never`` where it does not.
+
+    Args:
+        scores: (N, K) after ``first``, ``first + 1``, ... clicks; NaN after the end.
+        level: of the score.
+        first: clicks before the first score.
+        never: clicks that stand for never (Xu et al., 2016: 20).
+    """
+    reached = np.nan_to_num(scores, nan=-1.0) >= level
+    return np.where(reached.any(axis=1), reached.argmax(axis=1) + first, never).astype(float)
+
+
+class OutlineScores:
+    """``boundary_f``, ``hd95_px`` and ``assd_px`` of the last states, means over episodes; a ``DatasetMetric``.
+
+    Args:
+        masks: (states of N rows) -> masks and true masks, (N, H, W) bool each.
+        tolerance: pixels, of ``boundary_f``.
+    """
+
+    def __init__(self, masks: Callable[[Any], tuple[np.ndarray, np.ndarray]], tolerance: float = 2.0) -> None:
+        self.masks, self.tolerance = masks, tolerance
+
+    def record(self, ends: Any) -> dict[str, np.ndarray]:
+        """(N,) float64 each."""
+        rows = [distance_scores(a, b, self.tolerance) for a, b in zip(*self.masks(ends), strict=True)]
+        return {key: np.array([row[key] for row in rows]) for key in rows[0]}
+
+    def compute(self, records: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Means."""
+        return {key: float(records[key].mean()) for key in ("boundary_f", "hd95_px", "assd_px")}
+
+
+class Clicks:
+    """``noc85`` and ``noc90``, mean numbers of clicks to an IoU of .85 and .90; a ``DatasetMetric``.
+
+    Args:
+        scores: (states of N rows) -> (N, K) IoU after each click, NaN after the end.
+        first: clicks before the first of these scores.
+        levels: of the IoU.
+    """
+
+    def __init__(
+        self, scores: Callable[[Any], np.ndarray], first: int = 0, levels: Sequence[float] = LEVELS
+    ) -> None:
+        self.scores, self.first = scores, first
+        self.levels = {f"noc{round(100 * level)}": level for level in levels}
+
+    def record(self, ends: Any) -> dict[str, np.ndarray]:
+        """(N,) float64 each."""
+        return {key: clicks_to(self.scores(ends), level, self.first) for key, level in self.levels.items()}
+
+    def compute(self, records: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Means."""
+        return {key: float(records[key].mean()) for key in self.levels}

@@ -1,0 +1,65 @@
+"""Masks as arrays of bool: overlap, its scores, and boundaries; (B, H, W) unless stated."""
+
+from __future__ import annotations
+
+from visionrl.ops.xp import Array, xp_of
+
+
+def overlap(first: Array, second: Array, valid: Array | None = None) -> tuple[Array, Array]:
+    """Pixels in both masks, and in either: (B,) int64 each.
+
+    Args:
+        first: (B, H, W) bool.
+        second: (B, H, W) bool.
+        valid: (B, H, W) bool, the pixels that count; None for all.
+    """
+    both, either = first & second, first | second
+    if valid is not None:
+        both, either = both & valid, either & valid
+    return area(both), area(either)
+
+
+def area(mask: Array) -> Array:
+    """Pixels of a mask, (B, H, W) bool -> (B,) int64."""
+    xp = xp_of(mask)
+    return xp.sum(xp.astype(mask, xp.uint8), axis=(-2, -1), dtype=xp.int64)
+
+
+def iou(first: Array, second: Array, valid: Array | None = None) -> Array:
+    """Intersection over union, (B,) float64; 1 where both masks are empty, 0 where one is."""
+    both, either = overlap(first, second, valid)
+    return ratio(both, either)
+
+
+def dice(first: Array, second: Array, valid: Array | None = None) -> Array:
+    """Dice's coefficient, twice the intersection by the sum of both, (B,) float64; empty masks as in ``iou``."""
+    both, either = overlap(first, second, valid)
+    return ratio(2 * both, both + either)
+
+
+def ratio(part: Array, whole: Array) -> Array:
+    """``part / whole`` of counts, (B,) float64; 1 where ``whole`` is 0."""
+    xp = xp_of(whole)
+    share = xp.astype(part, xp.float64) / xp.astype(xp.where(whole == 0, whole + 1, whole), xp.float64)
+    return xp.where(whole == 0, xp.ones_like(share), share)
+
+
+def boundary(mask: Array) -> Array:
+    """Pixels of a mask with one of the four neighbours outside it, or outside the picture: (B, H, W) bool."""
+    xp = xp_of(mask)
+    inside = ~dilate(~mask)
+    row, column = xp.zeros_like(mask[:, :1, :]), xp.zeros_like(mask[:, :, :1])
+    inside = xp.concat([row, inside[:, 1:-1, :], row], axis=1) if mask.shape[1] > 1 else xp.zeros_like(mask)
+    inside = (
+        xp.concat([column, inside[:, :, 1:-1], column], axis=2) if mask.shape[2] > 1 else xp.zeros_like(mask)
+    )
+    return mask & ~inside
+
+
+def dilate(mask: Array) -> Array:
+    """The mask and the four neighbours of its pixels, (B, H, W) bool."""
+    xp = xp_of(mask)
+    row, column = xp.zeros_like(mask[:, :1, :]), xp.zeros_like(mask[:, :, :1])
+    up, down = xp.concat([mask[:, 1:, :], row], axis=1), xp.concat([row, mask[:, :-1, :]], axis=1)
+    left, right = xp.concat([mask[:, :, 1:], column], axis=2), xp.concat([column, mask[:, :, :-1]], axis=2)
+    return mask | up | down | left | right
