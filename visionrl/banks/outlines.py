@@ -16,7 +16,15 @@ from visionrl.ops.polygons import closed_spline, polygon_mask, signed_area
 
 UNNAMED = "object"
 FINER = 4  # of the masks that outlines are taken from, against rounding
-TOLERANCES = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # of Douglas and Peucker's simplification, pixels of a window of 56
+TOLERANCES = (
+    0.5,
+    0.75,
+    1.0,
+    1.5,
+    2.0,
+    3.0,
+    4.0,
+)  # of Douglas and Peucker's simplification, pixels of a window of 56
 FEW = 24  # vertices of an outline, if it can be that short
 SEED = 5
 TURN, SHIFT, STRETCH = 30.0, 0.08, 0.12  # of copies: degrees, share of the box, share of its size
@@ -113,7 +121,11 @@ class OutlineBank(Recalled):
                 lengths[item] = len(vertices)
                 corners[item] = vertices[np.minimum(np.arange(most), len(vertices) - 1)]
                 knots[item] = knots_of(outline, boxes[item], points)
-        self.windows, self.masks, self.corners = DeviceTable(windows), DeviceTable(masks), DeviceTable(corners)
+        self.windows, self.masks, self.corners = (
+            DeviceTable(windows),
+            DeviceTable(masks),
+            DeviceTable(corners),
+        )
         self.lengths, self.knots, self.boxes = DeviceTable(lengths), DeviceTable(knots), DeviceTable(boxes)
 
 
@@ -150,7 +162,9 @@ def objects_in(
     if not large:
         raise ValueError(f"objects must be >= {smallest} pixels long, got {len(kept)} smaller ones")
     if len(large) < len(kept):
-        warnings.warn(f"{len(kept) - len(large)} objects shorter than {smallest} pixels are left out", stacklevel=2)
+        warnings.warn(
+            f"{len(kept) - len(large)} objects shorter than {smallest} pixels are left out", stacklevel=2
+        )
     return large
 
 
@@ -178,9 +192,7 @@ def prompts(item: int, sample: ImageSample) -> list[Found]:
     ]
 
 
-def view_of(
-    box: Sequence[float], side: int, context: float, rng: np.random.Generator | None = None
-) -> View:
+def view_of(box: Sequence[float], side: int, context: float, rng: np.random.Generator | None = None) -> View:
     """The square window around a box enlarged by a share; with ``rng`` mirrored, turned, shifted and stretched."""
     x0, y0, x1, y1 = box
     middle, length = np.array([x0 + x1, y0 + y1]) / 2, max(x1 - x0, y1 - y0)
@@ -215,7 +227,9 @@ def cut(image: np.ndarray, view: View, side: int) -> np.ndarray:
     for plane in image:
         if scale > 1:
             plane = cv2.resize(plane, small, interpolation=cv2.INTER_AREA)
-        found.append(cv2.warpAffine(plane, matrix, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE))
+        found.append(
+            cv2.warpAffine(plane, matrix, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        )
     return np.stack(found)
 
 

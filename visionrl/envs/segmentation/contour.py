@@ -189,4 +189,6 @@ def iou(masks: Array, truths: Array) -> Array:
     """(...) float64 overlap of (..., S, S) bool masks; 1 where both are empty."""
     xp = xp_of(masks)
     both, either = (xp.sum(xp.astype(x, xp.float64), axis=(-2, -1)) for x in (masks & truths, masks | truths))
-    return xp.where(either > 0, both / xp.where(either > 0, either, xp.ones_like(either)), xp.ones_like(either))
+    return xp.where(
+        either > 0, both / xp.where(either > 0, either, xp.ones_like(either)), xp.ones_like(either)
+    )

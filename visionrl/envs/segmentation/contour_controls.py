@@ -15,7 +15,9 @@ from visionrl.ops import Array, const, one_hot, xp_of
 from visionrl.ops.polygons import closed_spline, crosses, polygon_mask, triangle_mask
 
 AHEAD = 4  # vertices of the outline among which the expert looks for the one that was just drawn
-SMALLEST_GAIN = 0.25  # by which a move must bring a point nearer to its place for the expert to make it, in moves
+SMALLEST_GAIN = (
+    0.25  # by which a move must bring a point nearer to its place for the expert to make it, in moves
+)
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,9 @@ class PolygonControl:
         back = (now.count > 0) & ops.every(new == first)
         adds = ~((action == self.grid**2) | back | now.finished)
         first = xp.where((now.count > 0)[:, None], first, new)
-        toggled = triangle_mask(first, xp.where((now.count > 0)[:, None], last, new), new, self.side, self.side)
+        toggled = triangle_mask(
+            first, xp.where((now.count > 0)[:, None], last, new), new, self.side, self.side
+        )
         place = const(tuple(range(self.most)), now.count)[None, :] == now.count[:, None]
         count = now.count + xp.astype(adds, xp.int64)
         passed = self.passed(now.progress, new, bank, item)
@@ -142,7 +146,9 @@ class PolygonControl:
         """(B, 2) float64, the middle of an action's cell, pixels of the window; of the last cell where it closes."""
         xp = xp_of(like)
         cell = xp.minimum(action, self.grid**2 - 1)
-        return (xp.astype(xp.stack([cell % self.grid, cell // self.grid], axis=-1), xp.float64) + 0.5) * self.cell
+        return (
+            xp.astype(xp.stack([cell % self.grid, cell // self.grid], axis=-1), xp.float64) + 0.5
+        ) * self.cell
 
     def row_at(self, vertices: Array, index: Array) -> Array:
         """(B, 2) the vertex of an index in each row; 0 where the index is -1."""
@@ -260,7 +266,9 @@ class SplineControl:
     def allowed(self, now: Contour) -> Array:
         """All actions."""
         xp = xp_of(now.actions)
-        return xp.ones_like(now.actions[:, None] + const(tuple(range(int(self.space.n))), now.actions), dtype=xp.bool)
+        return xp.ones_like(
+            now.actions[:, None] + const(tuple(range(int(self.space.n))), now.actions), dtype=xp.bool
+        )
 
     def gains(self, now: Contour, bank: OutlineBank, item: Array) -> Array:
         """(B, points * moves) by how much each move brings its point nearer to its place, pixels."""
