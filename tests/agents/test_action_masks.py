@@ -5,12 +5,19 @@ from __future__ import annotations
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from sb3_contrib import MaskablePPO
 from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from visionrl.agents.imitation.cloning import mixed_actions
+from visionrl.agents.imitation.cloning import (
+    clone,
+    expert_actions,
+    imitation_loss,
+    imitation_targets,
+    mixed_actions,
+)
 from visionrl.agents.sb3.vec_env import make_vec_env
 from visionrl.core import TaskVectorEnv
 from visionrl.datasets import ImageSample
@@ -111,3 +118,32 @@ def test_chance_in_cloning_heeds_the_masks_of_a_policy_that_does(tiny):
     drawn = [mixed_actions(model, None, wanted, (0.0, 1.0), rng) for _ in range(50)]
     assert not masks[:, -1].any() and np.unique(drawn).size > 3
     assert all(masks[np.arange(4), actions].all() for actions in drawn)
+
+
+def test_cloning_leaves_forbidden_actions_out_of_the_softmax(tiny):
+    env = make_vec_env(DETECTION, 4, seed=0, **tiny)
+    obs = env.reset()
+    model = MaskablePPO("MultiInputPolicy", env, n_steps=8, batch_size=8, device="cpu", seed=0)
+    masks, wanted = get_action_masks(env), expert_actions(env)
+    targets = imitation_targets(model, wanted)
+    np.testing.assert_array_equal(targets[:, -9:], masks)
+    assert targets.shape == (4, 1 + 1 + 9) and masks[np.arange(4), wanted].all() and not masks.all()
+    model.policy.action_net.bias.data = torch.arange(9.0)
+    seen = model.policy.obs_to_tensor(obs)[0]
+    model.vf_coef = 0
+    loss = imitation_loss(model, seen, torch.as_tensor(targets))
+    logits = model.policy.get_distribution(seen).distribution.logits
+    among = torch.where(torch.as_tensor(masks), logits, -torch.inf).log_softmax(1)
+    torch.testing.assert_close(loss, -among[torch.arange(4), torch.as_tensor(wanted)].mean())
+    loss.backward()
+    slope = model.policy.action_net.bias.grad
+    forbidden = ~masks.any(0)
+    assert forbidden.any() and slope[forbidden].abs().max() < 1e-6 < slope[masks.any(0)].abs().min()
+
+
+def test_a_clone_that_heeds_masks_learns(tiny):
+    env = make_vec_env(DETECTION, 4, seed=0, **tiny)
+    model = MaskablePPO("MultiInputPolicy", env, n_steps=8, batch_size=8, device="cpu", seed=0)
+    losses: list[float] = []
+    clone(model, 400, rate=1e-3, on_step=lambda done, loss: losses.append(loss))
+    assert np.isfinite(losses[-1]) and np.mean(losses[-20:]) < 0.6 * np.nanmean(losses[:20])

@@ -131,16 +131,15 @@ def test_a_relative_s_table_of_a_recipe_holds_where_there_is_none_of_its_own(tmp
         return resolve(TrainConfig(algo=algo, recipe=str(recipe))).algo_kwargs
 
     assert args("maskableppo") == {"n_steps": 5, "clip_range": 0.3, "learning_rate": 1e-4}
-    assert args("recurrentppo") == {"n_steps": 5, "clip_range": 0.3, "learning_rate": 1e-3}
+    assert args("recurrentppo") == {"n_steps": 5, "clip_range": 0.3, "learning_rate": 1e-4}
     assert args("trpo") == {"n_steps": 5}
     assert args("tqc") == {"tau": 0.25}
-    assert resolve(TrainConfig(algo="recurrentppo", recipe=str(recipe))).clone_steps == 0
+    assert resolve(TrainConfig(algo="recurrentppo", recipe=str(recipe))).clone_steps == 50
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"algo": "recurrentppo", "clone_steps": 64}, "clone_steps must be 0 for recurrentppo"),
         ({"algo": "recurrentppo", "scorer_steps": 64}, "scorer_steps must be 0 for recurrentppo"),
         ({"algo": "maskableppo", "communication": "mean"}, "communication must be left out for maskableppo"),
         ({"algo": "tqc", "guided": True}, "guided must be off for tqc"),

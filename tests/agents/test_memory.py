@@ -207,7 +207,7 @@ def tiny(algo: str, out: Path, **changes: Any) -> TrainConfig:
         ("ppo", {"memory": "attention", "clone_steps": 32}),
         ("ppo", {"memory": "gru", "clone_steps": 32, "cache": True, "frozen": True}),
         ("recurrentppo", {"memory": "gru", "cache": True, "frozen": True}),
-        ("recurrentppo", {"memory": "gru"}),
+        ("recurrentppo", {"memory": "gru", "clone_steps": 32}),
     ],
 )
 def test_a_stopped_run_with_memory_goes_on_exactly_and_its_agent_loads(

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from visionrl.banks.masks import UNNAMED, labels_of, mask_box
 from visionrl.banks.patches import allocate, colored, shared
 from visionrl.datasets.samples import ImageSample
 from visionrl.ops import DeviceTable, Recalled
-from visionrl.ops.polygons import closed_spline, polygon_mask, signed_area
+from visionrl.ops.polygons import edge_mask, polygon_mask, signed_area
 
-UNNAMED = "object"
 FINER = 4  # of the masks that outlines are taken from, against rounding
 TOLERANCES = (
     0.5,
@@ -79,7 +79,7 @@ class OutlineBank(Recalled):
     Attributes:
         windows: (M, C, S, S) uint8, M = objects x copies, lent to any array library.
         masks: (M, S, S) bool, likewise; the largest part of an object, its holes filled.
-        corners: (M, most, 2) int64, cells (x, y) of the outline's vertices, clockwise from the topmost; the last repeats.
+        corners: (M, most, 2) int64, cells (x, y) of an outline's vertices, clockwise from the topmost; the last repeats.
         lengths: (M,) int64, how many they are.
         knots: (M, points, 2) float64, places on the outline for a closed spline, pixels of the window, clockwise.
         boxes: (M, 4) float64, the object's box in pixels of the window.
@@ -170,15 +170,10 @@ def objects_in(
 
 def regions(item: int, sample: ImageSample) -> list[Found]:
     """The objects of one image's mask, each with the extent of its label."""
-    if sample.mask is None:
-        return []
-    found = []
-    for label in np.unique(sample.mask).tolist():
-        if label:
-            y, x = np.nonzero(sample.mask == label)
-            box = (float(x.min()), float(y.min()), float(x.max() + 1), float(y.max() + 1))
-            found.append(Found(item, label, sample.names.get(label, UNNAMED), box))
-    return found
+    return [
+        Found(item, label, name, mask_box(np.equal(np.asarray(sample.mask), label)))
+        for label, name in labels_of(sample).items()
+    ]
 
 
 def prompts(item: int, sample: ImageSample) -> list[Found]:
@@ -287,8 +282,29 @@ def few_vertices(outline: np.ndarray, mask: np.ndarray, grid: int, most: int) ->
         low, high = outline.min(0), outline.max(0)
         box = np.array([low, [high[0], low[1]], high, [low[0], high[1]]])
         return np.clip(np.rint(box / cell - 0.5), 0, grid - 1).astype(np.int64)[:most]
-    best = max(scores, key=lambda one: one[:2])[2]
+    best = nudged(max(scores, key=lambda one: one[:2])[2], mask, grid)
     return np.roll(best, -int(np.lexsort((best[:, 0], best[:, 1]))[0]), axis=0)
+
+
+def nudged(cells: np.ndarray, mask: np.ndarray, grid: int) -> np.ndarray:
+    """(n, 2) cells, each in turn moved to that of its neighbours with which the polygon fits the mask best."""
+    side, count, cells = len(mask), len(cells), cells.copy()
+    ways = np.array([(x, y) for y in (-1, 0, 1) for x in (-1, 0, 1)])
+    ways = ways[np.argsort(np.abs(ways).sum(1), kind="stable")]  # to stay comes first
+    drawn = polygon_mask((cells + 0.5) * side / grid, side, side)
+    for k in range(count):
+        before, after = cells[k - 1], cells[(k + 1) % count]
+        tried = np.clip(cells[k] + ways, 0, grid - 1)
+        corners = (
+            (np.stack([np.broadcast_to(x, tried.shape) for x in (before, tried, after)]) + 0.5) * side / grid
+        )
+        joints = edge_mask(corners[0], corners[1], side, side) ^ edge_mask(corners[1], corners[2], side, side)
+        masks = drawn ^ joints[0] ^ joints
+        fit = (masks & mask).sum((1, 2)) / (masks | mask).sum((1, 2))
+        fit[np.all(tried == before, axis=1) | np.all(tried == after, axis=1)] = -1
+        best = int(np.argmax(fit))
+        cells[k], drawn = tried[best], masks[best]
+    return cells
 
 
 def ellipse(box: np.ndarray, points: int) -> np.ndarray:
@@ -311,8 +327,3 @@ def knots_of(outline: np.ndarray, box: np.ndarray, points: int) -> np.ndarray:
         if gap < least:
             best, least = places, gap
     return best
-
-
-def spline_mask(points: np.ndarray, side: int) -> np.ndarray:
-    """(side, side) bool of the closed spline through (n, 2) points."""
-    return polygon_mask(closed_spline(points), side, side)

@@ -56,6 +56,7 @@ class Task(ABC, Generic[StateT]):
         sample_type: what ``load`` gives: ``ImageSample``, ``VolumeSample``, ...
         embedded: name of the embedded data set that ``data=None`` stands for.
         unlabelled_type: sample type of files without labels; None where it is ``sample_type``.
+        box_prompt: True where a box that a user gives with an image says what is meant.
         knows_truth: False where the samples' labels are too few for an expert; ``setup`` then sets
             ``primary_metric`` to one of the metrics that can still be computed.
     """
@@ -72,6 +73,7 @@ class Task(ABC, Generic[StateT]):
     sample_type: ClassVar[type]
     embedded: ClassVar[str | None] = None
     unlabelled_type: ClassVar[type | None] = None
+    box_prompt: ClassVar[bool] = False
     knows_truth: bool = field(init=False)
 
     data: Any = None

@@ -41,7 +41,6 @@ class ImageSample:
         labels: N class names, one a box.
         points: name -> (x, y) in pixels; a structure that is not in the image is left out.
         mask: (H, W) integer labels, 0 is background.
-        names: name of each label of the mask; several labels may have one name, as two objects of one class have.
         spacing_mm: millimetres per pixel, or None where it is unknown.
         name: what errors and tables call it.
         subject: who or what it shows; samples of one subject never part over splits. Empty: ``name``.
@@ -53,11 +52,25 @@ class ImageSample:
     labels: Sequence[str] = ()
     points: Mapping[str, Any] = field(default_factory=dict)
     mask: np.ndarray | None = None
-    names: Mapping[int, str] = field(default_factory=dict)
     spacing_mm: float | None = None
     name: str = ""
     subject: str = ""
     names: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images that belong together, of which some may have masks: what is to be labelled, and what is labelled already.
+
+    Attributes:
+        images: one or more, each with a name of its own.
+        name: what errors and tables call the set.
+        subject: likewise; empty: ``name``.
+    """
+
+    images: Sequence[ImageSample]
+    name: str = ""
+    subject: str = ""
 
 
 @dataclass(frozen=True, eq=False)

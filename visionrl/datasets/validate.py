@@ -21,6 +21,7 @@ from visionrl.datasets.arrays import (
 )
 from visionrl.datasets.samples import (
     ImageSample,
+    ImageSet,
     MotSample,
     PairSample,
     VideoSample,
@@ -61,7 +62,7 @@ def validate(sample: Any, index: int, kind: type[Any] | None = None) -> Any:
             Points, a transform and masks may all be missing; a task that needs one of them says so.
 
     Args:
-        sample: an ``ImageSample``, a ``VideoSample``, a ``MotSample``, a ``VolumeSample`` or a ``PairSample``.
+        sample: an ``ImageSample``, an ``ImageSet``, a ``VideoSample``, a ``MotSample``, a ``VolumeSample`` or a ``PairSample``.
         index: its position in the data set, for the message.
         kind: where given, the type that it must have.
 
@@ -100,6 +101,17 @@ def _image_sample(sample: ImageSample, where: str) -> ImageSample:
     names = check_names(sample.names, where)
     plain: dict[str, Any] = {"boxes": boxes, "labels": tuple(sample.labels), "points": points, "names": names}
     return replace(sample, image=image, mask=mask, **plain)
+
+
+def _image_set(sample: ImageSet, where: str) -> ImageSet:
+    """The checked images, each by a name of its own."""
+    if not len(sample.images):
+        raise ValueError(f"{where}: images must be one or more, got none")
+    images = tuple(validate(one, number, ImageSample) for number, one in enumerate(sample.images))
+    names = [one.name for one in images]
+    if again := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"{where}: images must have names of their own, got {again!r} twice")
+    return replace(sample, images=images)
 
 
 def _video_sample(sample: VideoSample, where: str) -> VideoSample:
@@ -387,6 +399,7 @@ def _pair_affines(value: Any, axes: int, where: str) -> np.ndarray | None:
 
 _CHECKS: dict[type, Any] = {
     ImageSample: _image_sample,
+    ImageSet: _image_set,
     VideoSample: _video_sample,
     MotSample: _mot_sample,
     XraySample: _xray_sample,

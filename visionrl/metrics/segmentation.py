@@ -12,8 +12,27 @@ from typing import Any
 import cv2
 import numpy as np
 
+from visionrl.ops import Array, xp_of
+
 NEVER = 20  # clicks, where a score is never reached
 LEVELS = (0.85, 0.9)
+
+
+def mean_iou_of(confusion: Array) -> Array:
+    """Mean over classes of the intersection over union: (..., K, K) numbers of pixels -> (...) in [0, 1].
+
+    The last two axes are a confusion matrix, predicted classes by actual ones. Classes that are absent from the truth
+    are left out; pixels that are wrongly said to be theirs still count in the classes that they belong to. NaN where
+    there are no pixels. Array-API code.
+
+    Source: Everingham et al. (2010), the segmentation score of PASCAL VOC.
+    """
+    xp = xp_of(confusion)
+    right = xp.linalg.diagonal(confusion)
+    actual = xp.sum(confusion, axis=-2)
+    union, there = xp.sum(confusion, axis=-1) + actual - right, actual > 0
+    each = xp.where(there, right / xp.where(there, union, xp.ones_like(union)), xp.zeros_like(union))
+    return xp.sum(each, axis=-1) / xp.sum(xp.astype(there, each.dtype), axis=-1)
 
 
 def outline(mask: np.ndarray) -> np.ndarray:

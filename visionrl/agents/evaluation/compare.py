@@ -17,6 +17,7 @@ from visionrl.agents.evaluation.episodes import (
     run_baseline,
     task_kwargs,
 )
+from visionrl.agents.evaluation.paired import Score, paired_difference
 from visionrl.agents.evaluation.policies import Policy, RandomPolicy, expert_policy
 from visionrl.agents.evaluation.table import UNITS, Row, Table, estimate_dataset_metrics, summarize
 from visionrl.core import BASELINES, Task, did_you_mean, entry_of, make_task
@@ -96,6 +97,7 @@ def compare(
     methods: Mapping[str, Run] | None = None,
     rows: Sequence[str] | None = None,
     keep: Callable[[list[dict[str, Any]]], None] | None = None,
+    against: str | None = None,
     say: Callable[[str], None] = lambda doing: None,
 ) -> Table:
     """The table: random, every classical method registered for the task, the agents, the expert where there is one.
@@ -114,6 +116,7 @@ def compare(
         methods: further rows beside the classical ones: name -> ``run(task, state)``, see ``Baseline``.
         rows: those beside the agents and ``methods``, see ``chosen_rows``; None for all.
         keep: is given what each agent, or without agents each row, found: a line a sample, see ``lines_of``.
+        against: the agent to whom the others are compared, episode by episode; a note of the table has the gains.
         say: is told what is being done, such as "random" or "ranked regions: learning"; some of it takes minutes.
 
     Raises:
@@ -130,10 +133,14 @@ def compare(
     }
     plan = prepare(env_id, split, episodes, seed, num_envs, given)
 
+    scores: dict[str, Score] = {}
+
     def row(name: str, kind: str, run: Callable[..., Result], method: Any) -> Row:
         say(name)
         kept = keep is not None and (kind == "agent" or not agents)
         result = run(plan, method, kept)
+        if kind == "agent":
+            scores[name] = Score.of(result, plan.task.primary_metric[0])
         if keep is not None and result.results:
             keep(lines_of(plan, name, result))
         return _row(name, kind, result, plan)
@@ -147,8 +154,22 @@ def compare(
         row(name, "classical", run_baseline, run) for name, run in {**runs, **(methods or {})}.items()
     ]
     every = (*lowest, *classical, *learned, *highest)
+    notes += gains(plan, scores, against)
     clusters = len(np.unique(plan.chosen.groups))
     return Table(entry_of(env_id).id, split, seed, plan.task.primary_metric, clusters, every, notes)
+
+
+def gains(plan: Plan, scores: Mapping[str, Score], against: str | None) -> tuple[str, ...]:
+    """A note on each agent's gain over one of them in the primary metric; none without such a one."""
+    if against is None:
+        return ()
+    others = [name for name in scores if name != against]
+    found = {name: paired_difference(plan, scores[against], scores[name]) for name in others}
+    what = f"{plan.task.primary_metric[0]} gained on the same episodes"
+    return tuple(
+        f"{name} over {against}: {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] {what}"
+        for name, gain in found.items()
+    )
 
 
 def row_names(env_id: str) -> tuple[str, ...]:

@@ -45,8 +45,8 @@ def clone(
     to 0; the model's optimizers stay as they are, and so do the critics of SAC and TD3.
 
     Args:
-        model: DQN, QRDQN, PPO, A2C, TRPO, MaskablePPO, SAC, TD3, TQC or alike, in an ``SB3VecEnv``; the episodes
-            in it are left behind.
+        model: DQN, QRDQN, PPO, A2C, TRPO, MaskablePPO, RecurrentPPO, SAC, TD3, TQC or alike, in an ``SB3VecEnv``;
+            the episodes in it are left behind.
         steps: states to learn from, all rows together.
         chance: share of actions by chance.
         rate: first learning rate; default the algorithm's.
@@ -60,6 +60,10 @@ def clone(
     """
     if steps < 1 or not 0 <= chance <= 1:
         raise ValueError(f"steps must be >= 1 and chance in [0, 1], got {steps} and {chance}")
+    if hasattr(model.policy, "lstm_actor"):
+        from visionrl.agents.imitation.sequences import clone_sequences
+
+        return clone_sequences(model, steps, chance, rate, on_step, rerender, try_actions)
     env, rng = model.get_env(), np.random.default_rng(model.seed)
     memory, batch = Memory(env, steps, rerender), batch_size(model.action_space)
     first = model.lr_schedule(1.0) if rate is None else rate
@@ -135,14 +139,20 @@ def expert_actions(env: Any) -> np.ndarray:
 
 
 def mixed_actions(
-    model: Any, obs: Any, wanted: np.ndarray, shares: tuple[float, float], rng: np.random.Generator
+    model: Any,
+    obs: Any,
+    wanted: np.ndarray,
+    shares: tuple[float, float],
+    rng: np.random.Generator,
+    acts: np.ndarray | None = None,
 ) -> np.ndarray:
     """(B, ...) actions: by chance in the second share of rows, of the rest the policy's in the first.
 
-    Where the policy heeds masks, chance does too.
+    Where the policy heeds masks, chance does too. The policy's actions may be given.
     """
     own, chance = (rng.random(len(wanted)) < share for share in shares)
-    acts = best_actions(model, obs) if own.any() else wanted
+    if acts is None:
+        acts = best_actions(model, obs) if own.any() else wanted
     actions = wanted.copy()
     actions[own] = acts[own]
     masks = get_action_masks(model.get_env()) if takes_masks(model) else None
@@ -186,7 +196,7 @@ def imitation_targets(model: Any, wanted: np.ndarray, try_actions: bool = True) 
 
     For values of actions: the expert's (``action_values``). For actors: its action, and behind it, where there is a
     critic of states, what the state is worth to it (``state_values``). Its action alone without ``try_actions``, or
-    where a wrapper changes the rewards.
+    where a wrapper changes the rewards. Of a policy that heeds masks the allowed actions, 1 or 0 each, come last.
     """
     venv, known = model.get_env().unwrapped.venv, try_actions and pays_task_rewards(model.get_env())
     if q_values_of(model.policy) and known:
@@ -194,6 +204,8 @@ def imitation_targets(model: Any, wanted: np.ndarray, try_actions: bool = True) 
     parts = [wanted.reshape(len(wanted), -1)]
     if hasattr(model.policy, "value_net") and known:
         parts.append(state_values(venv.task, venv.state, model.gamma)[:, None])
+    if takes_masks(model):
+        parts.append(get_action_masks(model.get_env()).reshape(len(wanted), -1))
     return np.concatenate(parts, axis=1, dtype=np.float32)
 
 
@@ -212,7 +224,8 @@ def imitation_loss(model: Any, obs: dict[str, Tensor], answer: Tensor) -> Tensor
     * Values of actions: Huber's loss, which sets their scale, and the divergence of softmax(values / 0.2), which ranks
       them: where several actions are as good, any of them will do. Of the expert's action alone, the negative
       log-likelihood under that softmax.
-    * Probabilities of actions: the negative log-likelihood of the expert's.
+    * Probabilities of actions: the negative log-likelihood of the expert's, among the allowed ones where the policy
+      heeds masks; where the expert would do what is forbidden, because nothing is left to do, nothing is learnt.
     * Actions in a box: the squared error of the best one, which leaves the spread of a stochastic policy alone.
     * A critic of states besides: the squared error, in the algorithm's own proportion (``vf_coef``), which leaves what
       it shares with the actor alone.
@@ -230,15 +243,39 @@ def imitation_loss(model: Any, obs: dict[str, Tensor], answer: Tensor) -> Tensor
         return F.mse_loss(
             policy._predict(obs, deterministic=True), answer.view(-1, *policy.action_space.shape)
         )
-    length = int(np.prod(policy.action_space.shape))
-    wanted, worth = answer[:, :length].view(-1, *policy.action_space.shape), answer[:, length:]
-    distribution = policy.get_distribution(obs)
-    if isinstance(policy.action_space, spaces.Box):
+    value = critic_value(policy, obs)
+    if not takes_masks(model):
+        return actor_critic_loss(model, policy.get_distribution(obs), value, answer)
+    parts = np.atleast_1d(getattr(policy.action_space, "nvec", getattr(policy.action_space, "n", 0)))
+    answer, masks = answer.tensor_split([-int(parts.sum())], dim=1)
+    first = torch.as_tensor(np.cumsum(parts) - parts, device=answer.device)
+    allowed = masks.gather(1, answer[:, : len(parts)].long() + first).bool().all(dim=1)
+    return actor_critic_loss(model, policy.get_distribution(obs, masks), value, answer, allowed)
+
+
+def actor_critic_loss(
+    model: Any, distribution: Any, value: Tensor, answer: Tensor, allowed: Tensor | None = None
+) -> Tensor:
+    """Loss of an actor and its critic of states on imitation targets, see ``imitation_loss``.
+
+    Args:
+        model: the algorithm.
+        distribution: of actions.
+        value: (B, 1) by the critic.
+        answer: (B, n), the expert's actions and, behind them, (B, 1) what the states are worth, or nothing.
+        allowed: (B,) bool, rows in which the actor can do what the expert does; None for all.
+    """
+    shape = model.action_space.shape
+    wanted, worth = answer.tensor_split([int(np.prod(shape))], dim=1)
+    wanted = wanted.view(-1, *shape)
+    if isinstance(model.action_space, spaces.Box):
         act = F.mse_loss(distribution.mode(), wanted)
     else:
-        act = -distribution.log_prob(wanted).mean()
+        likely = distribution.log_prob(wanted)
+        likely = likely if allowed is None else likely[allowed]
+        act = -likely.sum() / max(len(likely), 1)
     weight = getattr(model, "vf_coef", VF_COEF)
-    return act + (weight * F.mse_loss(critic_value(policy, obs), worth) if worth.shape[1] else 0)
+    return act + (weight * F.mse_loss(value, worth) if worth.shape[1] else 0)
 
 
 def critic_value(policy: Any, obs: dict[str, Tensor]) -> Tensor:

@@ -32,7 +32,7 @@ NOT_INHERITED: Mapping[str, tuple[str, ...]] = {
         "learning_rate",
     ),
     "maskableppo": ("use_sde", "sde_sample_freq", "log_std_init", "communication"),
-    "recurrentppo": ("communication", "clone_steps", "clone_rate", "cloned"),
+    "recurrentppo": ("communication", "clone_kl", "value_warmup"),
 }
 
 
@@ -98,9 +98,18 @@ def check_tools(config: Any) -> None:
         raise ValueError(f"{rule}; it is for {', '.join(EPSILON_GREEDY)}: choose by algo")
     if config.demo_steps and algo not in (None, "dqn", "ddqn"):
         raise ValueError(f"demo_steps must be 0 for {algo}, got {config.demo_steps}; it is for dqn")
-    for name in ("clone_steps", "scorer_steps"):
-        if (steps := getattr(config, name)) and algo == "recurrentppo":
-            raise ValueError(f"{name} must be 0 for recurrentppo, whose policy reads sequences, got {steps}")
+    if config.scorer_steps and algo == "recurrentppo":
+        rule = "scorer_steps must be 0 for recurrentppo, whose policy reads sequences"
+        raise ValueError(f"{rule}, got {config.scorer_steps}")
+    for name in ("clone_kl", "value_warmup"):
+        if (value := getattr(config, name)) and algo == "recurrentppo":
+            raise ValueError(f"{name} must be 0 for recurrentppo, whose policy reads sequences, got {value}")
+        if value and config.clone_steps == 0:
+            raise ValueError(f"{name} must be 0 without clone_steps, got {value}")
+    if config.clone_kl and algo == "trpo":
+        raise ValueError(
+            f"clone_kl must be 0 for trpo, whose policy follows no gradient, got {config.clone_kl}"
+        )
     if config.communication and algo in ("maskableppo", "recurrentppo"):
         raise ValueError(f"communication must be left out for {algo}; it is for ppo, a2c and trpo")
     if config.rerender and config.cache:

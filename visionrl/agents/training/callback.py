@@ -22,12 +22,16 @@ from rich.progress import (
 )
 from stable_baselines3.common.callbacks import BaseCallback
 
-from visionrl.agents.evaluation.compare import measure
+from visionrl.agents.evaluation.episodes import Plan, evaluate_policy, prepare
+from visionrl.agents.evaluation.paired import Score, paired_difference
 from visionrl.agents.evaluation.policies import agent_policy
 from visionrl.agents.training.checkpoint import load_checkpoint, save_checkpoint
 from visionrl.agents.training.config import TrainConfig
 from visionrl.agents.training.run_files import write_curve
 from visionrl.core import entry_of
+from visionrl.core.capabilities import compute_all
+
+SIDE_BY_SIDE = 64  # episodes of an evaluation at a time
 
 
 class Stopped(Exception):
@@ -45,6 +49,9 @@ class Rate(ProgressColumn):
 class RunCallback(BaseCallback):
     """Evaluates on the validation split, keeps the best agent, writes checkpoints.
 
+    A run that begins with cloning keeps its clone until an agent is better by more than the interval of the paired
+    difference: among several evaluations of few episodes, one is above the clone's by chance.
+
     All of it happens between rollouts, where a run can be cut and joined again.
 
     Args:
@@ -55,6 +62,7 @@ class RunCallback(BaseCallback):
         curve: one row per evaluation: "timesteps", the means of the task's metrics, "train_return".
         best: the policy's parameters at the best evaluation.
         best_row: that evaluation's row of the curve.
+        clone: the policy's parameters after cloning; empty in other runs.
         metric, more_is_better: the task's ``primary_metric``.
         stop: number of the signal that asked to stop, or None.
     """
@@ -66,6 +74,8 @@ class RunCallback(BaseCallback):
         self.curve: list[dict[str, float]] = []
         self.best: dict[str, Any] = {}
         self.best_row: dict[str, float] = {}
+        self.clone: dict[str, Any] = {}
+        self.clone_score: Score | None = None
         self.stop: int | None = None
         self.bar = Progress(
             TextColumn("{task.description}"),
@@ -84,41 +94,62 @@ class RunCallback(BaseCallback):
         """Bring the model, its environment and this record to where the checkpoint was written."""
         tensors, notes = load_checkpoint(checkpoint, model)
         self.best, self.curve, self.best_row = tensors["best"], notes["curve"], notes["best_row"]
+        self.clone = tensors.get("clone", {})
+        if self.clone:
+            self.clone_score = Score.from_tensors(tensors["clone_score"])
 
     def save(self) -> None:
         """Write a checkpoint."""
         notes = {"curve": self.curve, "best_row": self.best_row}
-        save_checkpoint(self.run, self.model, {"best": self.best}, notes)
+        tensors = {"best": self.best}
+        if self.clone_score is not None:
+            tensors |= {"clone": self.clone, "clone_score": self.clone_score.to_tensors()}
+        save_checkpoint(self.run, self.model, tensors, notes)
         self._saved = self.model.num_timesteps
 
     def evaluate(self) -> None:
         """Evaluate on the validation split; keep the agent if it is the best so far."""
         config, steps = self.config, self.model.num_timesteps
-        means = measure(
-            config.env,
-            agent_policy(self.model),
-            split="val",
-            episodes=config.eval_episodes,
-            env_kwargs=config.env_kwargs,
-        )
+        plan = prepare(config.env, "val", config.eval_episodes, 0, SIDE_BY_SIDE, config.env_kwargs)
+        result = evaluate_policy(plan, agent_policy(self.model))
+        means = {key: float(np.mean(value)) for key, value in result.values.items()}
+        means |= compute_all(plan.task, result.records)
         returns = [episode["r"] for episode in self.model.ep_info_buffer or ()]
         row = {
             "timesteps": steps,
             **means,
             "train_return": float(np.mean(returns)) if returns else float("nan"),
         }
+        row |= self.gain_over_clone(plan, Score.of(result, self.metric))
         self.curve.append(row)
-        if not self.best_row or self._better(row[self.metric], self.best_row[self.metric]):
-            self.best_row = row
-            self.best = {key: x.detach().cpu().clone() for key, x in self.model.policy.state_dict().items()}
+        better = not self.best_row or self._better(row[self.metric], self.best_row[self.metric])
+        if (better and not row.get("gain_low", 1.0) <= 0) or len(self.curve) == 1:
+            self.best_row, self.best = row, self.parameters()
         for key, mean in means.items():
             self.logger.record(f"val/{key}", mean)
         self.logger.dump(steps)
         write_curve(self.run, self.curve)
         best = " (best so far)" if row is self.best_row else ""
+        if self.clone and len(self.curve) > 1:
+            best = (
+                f", {row['gain']:+.4g} [{row['gain_low']:+.4g}, {row['gain_high']:+.4g}] to the clone{best}"
+            )
         self.bar.console.print(
             f"step {steps:,}: validation {self.metric} {row[self.metric]:.4g}{best}", highlight=False
         )
+
+    def gain_over_clone(self, plan: Plan, score: Score) -> dict[str, float]:
+        """The gain over the clone and its interval, of a run that has one; at its first evaluation it is the clone."""
+        if self.config.clone_steps and not self.curve:
+            self.clone, self.clone_score = self.parameters(), score
+        if self.clone_score is None:
+            return {}
+        gain = paired_difference(plan, self.clone_score, score)
+        return {"gain": gain.value, "gain_low": gain.low, "gain_high": gain.high}
+
+    def parameters(self) -> dict[str, Any]:
+        """A copy of the policy's present parameters."""
+        return {key: x.detach().cpu().clone() for key, x in self.model.policy.state_dict().items()}
 
     def _better(self, new: float, old: float) -> bool:
         return math.isnan(old) or (new > old if self.more_is_better else new < old)

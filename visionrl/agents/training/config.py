@@ -28,6 +28,8 @@ DECIDED = (
     "clone_steps",
     "clone_rate",
     "clone_action_values",
+    "clone_kl",
+    "value_warmup",
     "num_envs",
     "timesteps",
     "eval_every",
@@ -41,6 +43,8 @@ DEFAULTS: Mapping[str, Any] = {
     "fusion": "concat",
     "clone_steps": 0,
     "clone_action_values": True,
+    "clone_kl": 0.0,
+    "value_warmup": 0,
     "num_envs": 16,
     "timesteps": 100_000,
     "eval_episodes": 64,
@@ -105,6 +109,12 @@ class TrainConfig:
     clone_action_values: bool | None = None
     """Clone the returns of all actions, which are found by trying each, and not the expert's action alone; by default
     the recipe's choice or yes."""
+    clone_kl: Annotated[float, Interval(ge=0, le=1000)] | None = None
+    """Weight of the divergence of the policy from its clone in the loss, which falls linearly to 0 over the run; by
+    default the recipe's or 0."""
+    value_warmup: Annotated[int, Ge(0)] | None = None
+    """Steps after cloning in which the policy stays as it is: a critic learns, or the replay buffer is filled; by
+    default the recipe's or 0."""
     demo_steps: Annotated[int, Ge(0)] = 0
     """Steps of the expert that dqn keeps beside its own, and which must stay its best choice (DQfD); 0 is none."""
     curriculum: Annotated[float, Interval(ge=0, le=1)] = 0.0

@@ -19,10 +19,16 @@ from visionrl.agents.networks.device import check_device
 from visionrl.agents.networks.extractor import VisionExtractor
 from visionrl.agents.networks.frozen_features import CachedFeatures, FeatureEncoder, FeatureHead
 from visionrl.agents.networks.team import TeamPolicy
+from visionrl.agents.policies.candidates import (
+    CandidateExtractor,
+    candidate_policy,
+    offers_candidates,
+)
 from visionrl.agents.policies.recurrent import RecurrentPolicy
 from visionrl.agents.policies.sequence import SequenceExtractor
 from visionrl.agents.sb3.replay import StateRenderer, StateReplayBuffer, bytes_of
 from visionrl.agents.sb3.vec_env import make_vec_env
+from visionrl.agents.training.after_cloning import cloned
 from visionrl.agents.training.algo_args import POLICY_ARGS, check_algo_args, start_of_schedule
 from visionrl.agents.training.algorithms import EPSILON_GREEDY, REPLAYING
 from visionrl.agents.training.config import ALGO, BACKBONE, TrainConfig
@@ -126,11 +132,12 @@ def build_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
     """The algorithm of a resolved config, untrained."""
     check_algo_args(config, algorithm_of(config))
     kwargs, policy_kwargs = model_kwargs(config)
+    policy = policy_of(config, policy_kwargs, env.observation_space, env.action_space)
     again = config.rerender and config.algo in REPLAYING
     if again:
         kwargs["replay_buffer_class"] = StateReplayBuffer
     model = algorithm_of(config)(
-        policy_of(config, policy_kwargs),
+        policy,
         env,
         policy_kwargs=policy_kwargs,
         seed=config.seed,
@@ -156,11 +163,28 @@ def check_actions(algo: str, space: spaces.Space) -> None:
 def algorithm_of(config: TrainConfig) -> Any:
     """The class of a config's algorithm, with the training tools that change how it works."""
     algorithm: Any = DQfD if config.demo_steps else ALGORITHMS[config.algo or ALGO]
+    if config.value_warmup and config.clone_steps and config.algo in REPLAYING and not config.guided:
+        algorithm = cloned(algorithm)
     return guided(algorithm) if config.guided else algorithm
 
 
-def policy_of(config: TrainConfig, policy_kwargs: dict[str, Any]) -> Any:
-    """The class of a policy: a ``TeamPolicy`` where agents are told how to communicate."""
+def policy_of(
+    config: TrainConfig, policy_kwargs: dict[str, Any], observations: spaces.Space, actions: spaces.Space
+) -> Any:
+    """The class of a policy: a ``TeamPolicy`` where agents are told how to communicate.
+
+    For candidates it is one that scores each, and ``policy_kwargs`` gets its extractor in the place of a backbone's.
+
+    Raises:
+        ValueError: a training tool, or the algorithm, does not fit candidates.
+    """
+    if offers_candidates(observations, actions):
+        for name in ("communication", "cache", "recall"):
+            if value := getattr(config, name):
+                raise ValueError(f"{name} must be left out for a task of candidates, got {value!r}")
+        policy_kwargs["features_extractor_class"] = CandidateExtractor
+        policy_kwargs["features_extractor_kwargs"] = fields_given(config, "features_dim")
+        return candidate_policy(str(config.algo))
     if config.algo == "recurrentppo":
         return RecurrentPolicy
     return TeamPolicy if "communication" in policy_kwargs else "MultiInputPolicy"
@@ -173,6 +197,8 @@ def model_kwargs(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         kwargs["learning_rate"] = linear_schedule(rate)
     if config.clone_steps and config.algo in EPSILON_GREEDY:
         kwargs.setdefault("exploration_initial_eps", kwargs.get("exploration_final_eps", 0.05))
+        if config.value_warmup:
+            kwargs["learning_starts"] = config.value_warmup
     policy = {name: kwargs.pop(name) for name in POLICY_ARGS if name in kwargs}
     remembers = config.recall is not None
     sees = FeatureHead if config.cache else VisionExtractor

@@ -128,7 +128,10 @@ def empty_model(
     if config.algo in ENTROPY_TUNED:
         kwargs.setdefault("target_entropy", 0.0)  # "auto" would ask the environment
     model = algorithm_of(config)(
-        policy_of(config, policy_kwargs), None, device=config.device, _init_setup_model=False
+        policy_of(config, policy_kwargs, observations, actions),
+        None,
+        device=config.device,
+        _init_setup_model=False,
     )
     model.__dict__.update(kwargs, policy_kwargs=policy_kwargs, seed=None, n_envs=1)
     model.observation_space, model.action_space = observations, actions

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import torch
@@ -17,13 +19,14 @@ from stable_baselines3.common.logger import configure
 
 from visionrl.agents.evaluation.compare import compare
 from visionrl.agents.evaluation.episodes import task_kwargs
-from visionrl.agents.evaluation.policies import agent_policy, agent_rows
+from visionrl.agents.evaluation.policies import Policy, agent_policy, agent_rows
 from visionrl.agents.evaluation.progress import doing
 from visionrl.agents.imitation.cloning import clone
 from visionrl.agents.imitation.scorer import Scorer, fit_scorer
 from visionrl.agents.imitation.teacher import init_from_teacher
-from visionrl.agents.networks.frozen_features import on_images
+from visionrl.agents.networks.frozen_features import OnImages, on_images
 from visionrl.agents.networks.team import TeamPolicy
+from visionrl.agents.training.after_cloning import AfterCloning
 from visionrl.agents.training.callback import RunCallback, Stopped
 from visionrl.agents.training.checkpoint import last_checkpoint
 from visionrl.agents.training.config import TrainConfig, describe_task, resolve
@@ -251,6 +254,9 @@ def clone_first(model: Any, config: TrainConfig, callback: RunCallback) -> None:
 def continue_training(model: Any, config: TrainConfig, callback: RunCallback) -> None:
     """Let the model learn until it has taken the config's steps."""
     steps, callbacks = config.timesteps or 0, [cast(BaseCallback, callback)]
+    if config.clone_steps and (config.clone_kl or config.value_warmup):
+        kl, warmup = config.clone_kl or 0.0, config.value_warmup or 0
+        callbacks.append(AfterCloning(lambda: callback.clone or callback.parameters(), kl, warmup))
     if config.curriculum:
         curriculum = Curriculum(config.curriculum)
         curriculum.ease(model, steps)
@@ -277,6 +283,9 @@ def finish(model: Any, config: TrainConfig, run: Path, callback: RunCallback, co
     model.scorer = scorer
     plot_curve(run, callback.curve, callback.metric)
     agents = agent_rows(str(config.algo).upper(), model)
+    before = clone_policy(model, callback.clone) if callback.best_row["timesteps"] else None
+    if before is not None:
+        agents = {"clone": before, **agents}
     console.print("comparing on the test split")
     with doing(console) as say:
         table = compare(
@@ -285,6 +294,7 @@ def finish(model: Any, config: TrainConfig, run: Path, callback: RunCallback, co
             split="test",
             episodes=config.test_episodes,
             env_kwargs=config.env_kwargs,
+            against="clone" if before else None,
             say=say,
         )
     best = {key: None if math.isnan(value) else value for key, value in callback.best_row.items()}
@@ -294,6 +304,18 @@ def finish(model: Any, config: TrainConfig, run: Path, callback: RunCallback, co
     write_json(run / "metrics.json", found)  # the last: a run with this file is finished
     table.print(brief=True)
     console.print(f"saved in {run}; metrics.json has every metric")
+
+
+def clone_policy(model: Any, clone: dict[str, Any]) -> Policy | None:
+    """The policy of a model, as ``on_images`` gives it, with the parameters of its clone; None without a clone."""
+    if not clone:
+        return None
+    encoder = getattr(model, "encoder", None)
+    learnt = model.model.policy if encoder is not None else model.policy
+    policy = deepcopy(learnt)
+    policy.load_state_dict(clone)
+    alone = SimpleNamespace(policy=policy, predict=policy.predict, observation_space=policy.observation_space)
+    return agent_policy(alone if encoder is None else OnImages(alone, encoder))
 
 
 def score_reports(model: Any, config: TrainConfig, console: Console) -> Scorer:

@@ -12,6 +12,46 @@ from visionrl.datasets.embedded.generated import GeneratedDataset
 from visionrl.datasets.embedded.volumes import chest_scan
 from visionrl.datasets.samples import ImageSample
 
+ABDOMEN = (
+    "liver",
+    "spleen",
+    "stomach",
+    "kidney",
+    "pancreas",
+    "gallbladder",
+    "adrenal",
+    "duodenum",
+    "colon",
+    "small_b",
+)
+BONES = ("vertebrae", "rib", "sternum", "costal", "scapula", "clavicula", "humerus")
+VESSELS = (
+    "heart",
+    "aorta",
+    "pulmonary_vein",
+    "atrial",
+    "brachio",
+    "subclavian",
+    "carotid",
+    "superior_v",
+    "inferior_v",
+)
+# ways of dividing the structures into classes: name -> class -> beginnings of its structures' names
+GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
+    "organs": {
+        "lungs": ("lung",),
+        "heart and vessels": VESSELS,
+        "bone": BONES,
+        "abdomen": ABDOMEN,
+        "muscle": ("autochthon", "iliopsoas", "gluteus"),
+    },
+    "skeleton": {
+        "spine": ("vertebrae", "spinal_cord"),
+        "ribs": ("rib", "sternum", "costal"),
+        "shoulders": ("scapula", "clavicula", "humerus"),
+        "soft organs": ("lung", "heart", *ABDOMEN),
+    },
+}
 BLOCKS = {"train": (10, 40), "val": (43, 51), "test": (54, 70)}  # of 83 slices, from the feet to the head
 
 

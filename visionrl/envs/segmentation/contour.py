@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, Interval
@@ -14,7 +14,9 @@ from visionrl.core.observables import Image
 from visionrl.core.results import Mask
 from visionrl.datasets import ImageSample
 from visionrl.envs.segmentation.contour_controls import Contour, control_of
-from visionrl.ops import Array, xp_of
+from visionrl.metrics.segmentation import OutlineScores
+from visionrl.ops import Array, to_numpy
+from visionrl.ops.masks import iou
 from visionrl.ops.polygons import polygon_mask
 from visionrl.rendering import Canvas
 
@@ -65,7 +67,7 @@ class ContourSegmentation(Task[State]):
     The rewards of an episode add up to its last IoU, for a spline less that of the ellipse in the box, with which it
     begins. The expert draws a simpler outline of the true mask, clockwise from its topmost vertex. Of an object in
     several parts the largest counts, and holes are filled. ``classes`` keeps the objects of some names. ``info`` has
-    ``iou``, ``dice``, ``vertices`` and ``is_success``: an IoU of ``target`` or more.
+    ``iou``, ``dice``, ``vertices`` and ``is_success``: an IoU of ``target`` or more; tables have the boundary F as well.
 
     Source: Castrejón et al. (2017), "Annotating object instances with a Polygon-RNN", and Acuna et al. (2018),
     "Efficient interactive annotation of segmentation datasets with Polygon-RNN++", who reward the IoU. They start with
@@ -99,8 +101,8 @@ class ContourSegmentation(Task[State]):
     sample_type, embedded = ImageSample, "composites"
     primary_metric = ("iou", True)
     hidden = ("iou", "progress")
+    evaluation: ClassVar[dict[str, Any]] = {"copies": 1}
     box_prompt = True
-    evaluation = {"copies": 1}
 
     def setup(self) -> None:
         if self.window % self.grid:
@@ -121,8 +123,13 @@ class ContourSegmentation(Task[State]):
             self.channels,
         )
         self.items = len(self.bank.found)
+        self.dataset_metrics = (OutlineScores(self.masks),)
         self.action_space = self.controller.space
         self.show(window=Image(self.bank.channels, self.window), **self.controller.shown)
+
+    def masks(self, ends: State) -> tuple[np.ndarray, np.ndarray]:
+        """The masks of N last states and the true ones, (N, S, S) bool."""
+        return to_numpy(ends.mask), self.bank.masks.array[to_numpy(ends.object)]
 
     @property
     def resolved_arguments(self) -> dict[str, Any]:
@@ -132,7 +139,7 @@ class ContourSegmentation(Task[State]):
     def sample(self, rng: np.random.Generator, item: int) -> State:
         first = self.controller.start(self.bank.boxes.array[item])
         truth = self.bank.masks.array[item]
-        return State(**vars(first), object=np.int64(item), iou=np.float64(iou(first.mask, truth)))
+        return State(**vars(first), object=np.int64(item), iou=iou(first.mask[None], truth[None])[0])
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
     def step(self, state: State, action: Array) -> State:
@@ -183,12 +190,3 @@ class ContourSegmentation(Task[State]):
         overlap = f", IoU {float(state.iou):.2f}" if self.labelled else ""
         canvas.text(f"{self.bank.found[item].name}: {int(state.actions)} actions{overlap}")
         return canvas.pixels
-
-
-def iou(masks: Array, truths: Array) -> Array:
-    """(...) float64 overlap of (..., S, S) bool masks; 1 where both are empty."""
-    xp = xp_of(masks)
-    both, either = (xp.sum(xp.astype(x, xp.float64), axis=(-2, -1)) for x in (masks & truths, masks | truths))
-    return xp.where(
-        either > 0, both / xp.where(either > 0, either, xp.ones_like(either)), xp.ones_like(either)
-    )

@@ -1,0 +1,125 @@
+"""Base of tasks that change a mask or a picture by operators, one after another, until it is good enough."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Annotated, ClassVar, Generic, TypeVar
+
+import numpy as np
+from annotated_types import Interval
+from gymnasium import spaces
+
+from visionrl.core import Task, arguments
+from visionrl.ops import Array, xp_of
+
+
+@dataclass(frozen=True)
+class EditState:
+    """What every task of the family keeps, beside its canvas; B episodes.
+
+    Attributes:
+        image: (B,) int64, item of the bank.
+        steps: (B,) int64, operators applied so far.
+        quality: (B, budget + 1) float64, of the canvas at the start and after each operator; NaN beyond.
+        finished: (B,) bool.
+    """
+
+    image: Array
+    steps: Array
+    quality: Array
+    finished: Array
+
+
+StateT = TypeVar("StateT", bound=EditState)
+
+
+@arguments
+class Edit(Task[StateT], Generic[StateT]):
+    """A canvas that operators change; a step earns what its quality gains, so rewards telescope.
+
+    Tasks say how an operator changes the canvas (``edit``), what its quality is (``measure``), and which operators
+    are allowed (``allowed``). An operator that is not allowed changes nothing, but it is a step.
+
+    Attributes:
+        operators: how many there are.
+        budget: how many are applied at most.
+    """
+
+    stop: bool = False
+    """Adds a last action that ends the episode."""
+    until: Annotated[float, Interval(gt=0, le=1)] | None = None
+    """Quality from which an episode ends by itself; None never."""
+
+    operators: int = field(init=False)
+    budget: int = field(init=False)
+    hidden: ClassVar[tuple[str, ...]] = ("quality",)
+
+    def choose(self, operators: int, budget: int) -> None:
+        """State how many operators there are, and how many are applied at most; makes the action space."""
+        self.operators, self.budget = operators, budget
+        self.action_space = spaces.Discrete(operators + self.stop)
+
+    def edit(self, state: StateT, operator: Array) -> StateT:
+        """The state with its canvas after operators (B,) int64, all allowed or without effect."""
+        raise NotImplementedError(f"{type(self).__name__} must define edit()")
+
+    def measure(self, state: StateT) -> Array:
+        """Quality of the canvas against the truth, (B,) float64 in [0, 1]."""
+        raise NotImplementedError(f"{type(self).__name__} must define measure()")
+
+    def worth(self, quality: Array) -> Array:
+        """What a quality is worth as a reward, (B,) -> (B,)."""
+        return quality
+
+    def allowed(self, state: StateT) -> Array:
+        """(B, operators) bool, which operators change something."""
+        raise NotImplementedError(f"{type(self).__name__} must define allowed()")
+
+    def fresh(self, item: int, quality: float) -> dict[str, np.ndarray]:
+        """Values of the family's fields at the start of an episode, without the axis B."""
+        past = np.full(self.budget + 1, np.nan)
+        past[0] = quality
+        return {
+            "image": np.int64(item),
+            "steps": np.int64(0),
+            "quality": past,
+            "finished": np.False_,
+        }  # type: ignore[dict-item]
+
+    # -- middle: B episodes, array API -----------------------------------------------------------------------------
+    def step(self, state: StateT, action: Array) -> StateT:
+        xp, stops = xp_of(action), action == self.operators
+        after = self.edit(state, xp.clip(action, 0, self.operators - 1))
+        if self.stop:
+            kept = {key: _where(stops, getattr(state, key), new) for key, new in vars(after).items()}
+            after = replace(after, **kept)
+        steps = state.steps + xp.astype(~stops, xp.int64)
+        now = self.measure(after) if self.labelled else self.latest(state)
+        place = xp.arange(self.budget + 1, device=action.device)[None, :] == steps[:, None]
+        over = stops | (steps >= self.budget)
+        if self.until is not None:
+            over = over | (now >= self.until)
+        quality = xp.where(place, now[:, None], state.quality)
+        return replace(after, steps=steps, quality=quality, finished=state.finished | over)
+
+    def latest(self, state: StateT) -> Array:
+        """(B,) float64, the quality now."""
+        xp = xp_of(state.quality)
+        last = xp.minimum(state.steps, xp.full_like(state.steps, self.budget))
+        return xp.take_along_axis(state.quality, last[:, None], axis=1)[:, 0]
+
+    def reward(self, before: StateT, action: Array, after: StateT) -> Array:
+        return self.worth(self.latest(after)) - self.worth(self.latest(before))
+
+    def terminated(self, state: StateT) -> Array:
+        return xp_of(state.finished).asarray(state.finished, copy=True)
+
+    def action_mask(self, state: StateT) -> Array:
+        xp, allowed = xp_of(state.steps), self.allowed(state)
+        return xp.concat([allowed, xp.ones_like(allowed[:, :1])], axis=1) if self.stop else allowed
+
+
+def _where(rows: Array, first: Array, second: Array) -> Array:
+    """Rows of one array or the other."""
+    xp = xp_of(first)
+    return xp.where(xp.reshape(rows, (-1, *[1] * (first.ndim - 1))), first, second)

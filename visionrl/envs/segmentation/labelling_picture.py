@@ -1,0 +1,87 @@
+"""Pictures of active labelling: the regions taken, and what the segmenter makes of an image before and after."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+from visionrl.banks.regions import describe
+from visionrl.ops import ridge
+from visionrl.rendering import Canvas
+
+COLOURS = np.array(  # of classes, RGB; the first is transparent
+    [
+        (0, 0, 0),
+        (80, 180, 255),
+        (240, 70, 70),
+        (250, 220, 80),
+        (90, 200, 110),
+        (220, 120, 230),
+        (255, 150, 60),
+    ],
+    float,
+)
+SHARE = 0.55  # of a class's colour
+
+
+def picture(task: Any, state: Any) -> np.ndarray:
+    """Four panels of one row of a state: the last region taken; an image that scores, predicted before and after; truth.
+
+    Args:
+        task: an ``ActiveLabelling``.
+        state: without the axis B.
+    """
+    steps = int(state.step)
+    last = int(state.taken[steps - 1]) if steps else int(state.offers[0, 0])
+    shown = task.examples[0]
+    before = state.weights if not steps else weights_without(task, state, last)
+    panels = [
+        with_regions(task, state, int(task.bank.image.array[last])),
+        painted(shown.image, predicted(task, shown, before), f"{max(steps - 1, 0)} regions"),
+        painted(shown.image, predicted(task, shown, state.weights), f"{steps}: mIoU {float(state.miou):.2f}"),
+        painted(shown.image, describe(shown, task.table, task.max_side, task.coloured)[1], "truth"),
+    ]
+    high, wide = panels[1].shape[:2]
+    panels[0] = cv2.resize(panels[0], (wide, high), interpolation=cv2.INTER_AREA)
+    return np.concatenate([np.concatenate(panels[:2], axis=1), np.concatenate(panels[2:], axis=1)])
+
+
+def weights_without(task: Any, state: Any, last: int) -> np.ndarray:
+    """The segmenter before its last region."""
+    if (state.taken[: int(state.step) - 1] == last).any():
+        return state.weights
+    gram, moment = state.gram - task.bank.gram.array[last], state.moment - task.bank.moment.array[last]
+    return ridge.solve_ridge(gram[None], moment[None])[0][0]
+
+
+def predicted(task: Any, sample: Any, weights: np.ndarray) -> np.ndarray:
+    """(H, W) classes that a segmenter gives an image, as held."""
+    features, _ = describe(sample, task.table, task.max_side, task.coloured)
+    return (features @ weights).argmax(axis=-1)
+
+
+def painted(image: np.ndarray, classes: np.ndarray, words: str) -> np.ndarray:
+    """An image (C, H, W) under the colours of its classes, with words."""
+    high, wide = image.shape[1:]
+    held = cv2.resize(classes.astype(np.int32), (wide, high), interpolation=cv2.INTER_NEAREST)
+    rgb = np.broadcast_to(image, (3, high, wide)).astype(float)
+    colour = COLOURS[np.where(held > 0, 1 + (held - 1) % (len(COLOURS) - 1), 0)].transpose(2, 0, 1)
+    mixed = np.where(held > 0, (1 - SHARE) * rgb + SHARE * colour, rgb)
+    canvas = Canvas(np.rint(mixed).astype(np.uint8))
+    canvas.text(words)
+    return canvas.pixels
+
+
+def with_regions(task: Any, state: Any, number: int) -> np.ndarray:
+    """An image of the pool with the regions that are taken, each with its place in the order."""
+    canvas = Canvas(task.samples[number].image)
+    taken = state.taken[: int(state.step)]
+    for order, region in enumerate(taken.tolist(), start=1):
+        if task.bank.image.array[region] == number:
+            canvas.box(task.bank.boxes[region], "agent")
+            x0, y0, *_ = task.bank.boxes[region]
+            canvas.text(str(order), (x0 + 2 / canvas.zoom, y0 + 18 / canvas.zoom))
+    canvas.text("labelled" if len(taken) else "nothing labelled")
+    return canvas.pixels

@@ -1,0 +1,304 @@
+"""Segmentation by seeds: the agent labels single pixels, a segmenter fills in the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal
+
+import cv2
+import numpy as np
+from annotated_types import Gt, Interval
+
+from visionrl.banks.masks import mask_bank
+from visionrl.core import arguments, register
+from visionrl.core.observables import Image, Vector
+from visionrl.core.results import Mask
+from visionrl.datasets import ImageSample
+from visionrl.envs.edit import Edit, EditState
+from visionrl.envs.segmentation.segmenters import SEGMENTERS, cell_pixels
+from visionrl.envs.segmentation.user import first_clicks, given_clicks
+from visionrl.metrics.segmentation import Clicks, OutlineScores
+from visionrl.ops import Array, DeviceTable, one_hot, to_numpy, xp_of
+from visionrl.ops.masks import depth, iou
+from visionrl.rendering import Canvas
+
+STEEPNESS = 5.0  # k of the exponential reward (Song et al., 2018)
+STRONG = 2  # cells from the object's edge: beyond, a label is known for certain
+SHOWN_RADIUS = 1.6  # of a seed in the observation, in 64ths of the side
+
+
+@dataclass(frozen=True)
+class State(EditState):
+    """Seeds and the mask they make; B episodes.
+
+    Attributes:
+        cells: (B, K) int64, cells of the seeds in order, the first clicks first; -1 for none.
+        signs: (B, K) int64, 1 on the object, -1 beside it.
+        mask: (B, S, S) bool.
+    """
+
+    cells: Array
+    signs: Array
+    mask: Array
+
+
+@register(
+    "Segmentation-v0",
+    max_steps=None,
+    tags=("segmentation", "2d", "discrete", "interactive"),
+    presets={
+        "song2018": {"grid": 20, "seeds": 10, "beta": 90.0, "reward_type": "exponential", "strict": True},
+        "user": {"first_clicks": 0, "stop": True, "until": 0.9, "seeds": 20},
+    },
+    expert_success_rate=0.7,
+)
+@arguments
+class Segmentation(Edit[State]):
+    """The agent places seeds, single pixels labelled "object" or "background"; a segmenter makes a mask of them.
+
+    | Item        | Value |
+    |-------------|-------|
+    | Observation | ``image`` (C, S, S) uint8; ``mask`` (1, S, S) uint8: 255 in the mask of the seeds so far; ``seeds`` (2, S, S) uint8: discs at the seeds on the object, and at those beside it; ``step`` (1,): share of the seeds that are placed |
+    | Action      | Discrete(2 * g * g), one more with ``stop``; see below |
+    | Reward      | gain of the IoU with the object, or of (exp(5 IoU) - 1) / (exp(5) - 1); with ``strict``, -1 for a wrong label more than two cells inside or outside the object |
+    | Ends        | after ``seeds`` seeds, at the action that stops, at an IoU of ``until`` |
+
+    | Action | Meaning |
+    |--------|---------|
+    | the first g * g numbers | a seed on the object, in a cell of the grid, row by row |
+    | the next g * g numbers | a seed beside the object, likewise |
+    | the last number, with ``stop`` | stop |
+
+    A user has clicked before: in the middle of the object, and far from it. A seed in a cell that has one, or beyond
+    the image, changes nothing. ``info`` has ``iou``, ``dice``, ``seeds``, ``wrong_labels`` and ``is_success``, an IoU
+    of 0.7 or more; tables have boundary F, HD95, ASSD and the numbers of clicks to an IoU of .85 and .90 as well. A
+    label of a mask is one object, also where it is in several parts.
+
+    Images are brought to a square of side S. The expert is the robot user of interactive segmentation: it clicks in
+    the middle of the largest wrong region. It is no upper bound: a seed can be worth more elsewhere. In files without
+    labels, the clicks are the ``points`` of a sample whose names begin with "+" or "-"; without any, the middle of its
+    box or of the image is taken for the object.
+
+    Source: Song et al. (2018), "SeedNet: automatic seed generation with deep reinforcement learning for robust
+    interactive segmentation", whose state leaves the seeds out; Grady (2006) for the random walker.
+    """
+
+    size: Annotated[int, Interval(ge=16, le=256)] = 64
+    """Side S of the square that images are brought to, pixels."""
+    grid: Annotated[int, Interval(ge=4, le=64)] = 20
+    """Cells g along each side, at most S."""
+    seeds: Annotated[int, Interval(ge=1, le=64)] = 10
+    """Seeds that the agent places at most."""
+    first_clicks: Literal[0, 1, 2] = 2
+    """Clicks of the user: none, one on the object, or another beside it."""
+    segmenter: Literal["random_walker", "grabcut", "watershed"] = "random_walker"
+    """What makes a mask of seeds; only the random walker runs on torch, and 64 rows of it are fast."""
+    beta: Annotated[float, Gt(0)] = 90.0
+    """How much a difference of colours parts two pixels, for the random walker."""
+    reward_type: Literal["gain", "exponential"] = "gain"
+    """Gain of the IoU, or of an exponential of it, for which the last points count most."""
+    strict: bool = False
+    """Punish labels that are wrong for certain by -1."""
+    smallest: Annotated[float, Interval(ge=0, lt=1)] = 0.03
+    """Objects that fill less of the image are left out, as are those that fill more than 0.9 of it."""
+    channels: Literal[1, 3] | None = None
+    """1 shows all images grey, 3 in RGB; None is RGB if an image of the split is."""
+
+    sample_type, embedded = ImageSample, "composites"
+    primary_metric = ("iou", True)
+    success: ClassVar[float] = 0.7
+    box_prompt = True
+
+    def setup(self) -> None:
+        if self.size < self.grid:
+            raise ValueError(f"size must be >= grid, {self.grid}, got {self.size}")
+        self.samples = self.load(classes=None)
+        asked: Sequence[str] | None = self.classes
+        share = (self.smallest, 0.9)
+        self.bank = mask_bank(
+            self.samples, self.size, asked, share, channels=self.channels, labelled=self.labelled
+        )
+        self.items = len(self.bank.items)
+        self.names = self.bank.names
+        self.pixels = cell_pixels(self.size, self.grid)
+        self.segment = SEGMENTERS[self.segmenter](self.bank, self.grid, self.beta)
+        if self.segmenter != "random_walker":
+            self.backends = ("numpy",)  # type: ignore[misc]
+        self._place_clicks()
+        self.choose(2 * self.grid**2, self.seeds)
+        self.dataset_metrics = (OutlineScores(self.file_masks), Clicks(self.scores, self.first_clicks))
+        self.show(
+            image=Image(self.bank.channels, self.size),
+            mask=Image(1, self.size),
+            seeds=Image(2, self.size),
+            step=Vector(1, 0.0),
+        )
+
+    def _place_clicks(self) -> None:
+        """The user's clicks of each item, and what is known of the cells."""
+        items = range(self.items)
+        if self.labelled:
+            clicks = [first_clicks(self.bank, k, self.pixels)[: self.first_clicks] for k in items]
+        else:
+            clicks = [given_clicks(self.bank, self.samples, k, self.grid, self.first_clicks) for k in items]
+        self.clicks, self.given = clicks, max(map(len, clicks), default=0)
+        truth = self.bank.truth.array.reshape(self.items, -1)[:, self.pixels]
+        inside = depth(self.bank.truth.array).reshape(self.items, -1)[:, self.pixels]
+        outside = depth(~self.bank.truth.array).reshape(self.items, -1)[:, self.pixels]
+        strong = STRONG * self.size / self.grid
+        valid = self.bank.valid.array[self.bank.square.array].reshape(self.items, -1)[:, self.pixels]
+        self.on_object, self.open_cells = DeviceTable(truth), DeviceTable(valid)
+        self.certain = DeviceTable((inside > strong) | (outside > strong))
+        row, column = np.divmod(np.arange(self.size**2), self.size)
+        centres = np.stack(np.divmod(self.pixels, self.size), axis=1)
+        gaps = np.hypot(*(np.stack([row, column], axis=1)[:, None] - centres[None]).transpose(2, 0, 1))
+        near = gaps.min(axis=1) <= SHOWN_RADIUS * self.size / 64
+        self.disc_of = DeviceTable(np.where(near, gaps.argmin(axis=1), len(self.pixels)))
+
+    @property
+    def resolved_arguments(self) -> dict[str, Any]:
+        return {"channels": self.bank.channels}
+
+    # -- edge: one episode -----------------------------------------------------------------------------------------
+    def sample(self, rng: np.random.Generator, item: int) -> State:
+        cells, signs = np.full((2, self.given + self.seeds), -1)
+        for k, (cell, sign) in enumerate(self.clicks[item]):
+            cells[k], signs[k] = cell, sign
+        mask = self.segment(np.array([item]), cells[None], signs[None])
+        quality = iou(mask, self.bank.truth.array[item, None], self.bank.known(np.array([item])))[0]
+        fresh = self.fresh(item, float(quality) if self.labelled else 0.0)
+        return State(**fresh, cells=cells, signs=signs, mask=mask[0])
+
+    # -- middle: B episodes, array API -----------------------------------------------------------------------------
+    def edit(self, state: State, operator: Array) -> State:
+        xp, count = xp_of(operator), self.grid**2
+        cell, sign = operator % count, 1 - 2 * xp.astype(operator >= count, xp.int64)
+        may = xp.take_along_axis(self._free(state), cell[:, None], axis=1)
+        slot = xp.arange(state.cells.shape[1], device=operator.device)[None, :] == (self.given + state.steps)[:, None]
+        new = slot & may
+        cells = xp.where(new, cell[:, None], state.cells)
+        signs = xp.where(new, sign[:, None], state.signs)
+        return replace(state, cells=cells, signs=signs, mask=self.segment(state.image, cells, signs))
+
+    def measure(self, state: State) -> Array:
+        return iou(state.mask, self.bank.truth.rows(state.image))
+
+    def worth(self, quality: Array) -> Array:
+        if self.reward_type == "gain":
+            return quality
+        return (xp_of(quality).exp(STEEPNESS * quality) - 1) / (np.exp(STEEPNESS) - 1)
+
+    def reward(self, before: State, action: Array, after: State) -> Array:
+        gain = super().reward(before, action, after)
+        if not self.strict:
+            return gain
+        xp, count = xp_of(gain), self.grid**2
+        cell = xp.clip(action, 0, 2 * count - 1) % count
+        inside, certain = (
+            xp.take_along_axis(table.rows(before.image), cell[:, None], axis=1)[:, 0]
+            for table in (self.on_object, self.certain)
+        )
+        wrong = certain & (inside == (action >= count)) & (action < 2 * count)
+        return gain - xp.astype(wrong, gain.dtype)
+
+    def _free(self, state: State) -> Array:
+        """(B, g * g) bool, cells of the image without a seed."""
+        xp = xp_of(state.cells)
+        taken = xp.any(one_hot(state.cells, self.grid**2) > 0, axis=1)
+        return self.open_cells.rows(state.image) & ~taken
+
+    def allowed(self, state: State) -> Array:
+        free = self._free(state)
+        return xp_of(free).concat([free, free], axis=1)
+
+    def observe(self, state: State) -> dict[str, Array]:
+        xp = xp_of(state.mask)
+        marks = xp.astype(state.signs, xp.float32)[:, None, :] @ one_hot(state.cells, self.grid**2)
+        marks = xp.concat([marks[:, 0, :], xp.zeros_like(marks[:, 0, :1])], axis=1)
+        discs = xp.take(marks, self.disc_of.on(state.image), axis=1)
+        shown = xp.stack([discs > 0, discs < 0], axis=1)
+        return self.seen(
+            image=self.bank.image(state.image),
+            mask=xp.astype(state.mask, xp.uint8) * 255,
+            seeds=xp.astype(shown, xp.uint8) * 255,
+            step=xp.astype(state.steps, xp.float32)[:, None] / self.budget,
+        )
+
+    def metrics(self, state: State) -> dict[str, Array]:
+        xp, quality = xp_of(state.quality), self.latest(state)
+        cells = state.cells[:, self.given :]
+        placed = cells >= 0
+        inside = xp.take_along_axis(
+            self.on_object.rows(state.image), xp.where(placed, cells, xp.zeros_like(cells)), axis=1
+        )
+        wrong = placed & (inside != (state.signs[:, self.given :] > 0))
+        return {
+            "iou": quality,
+            "dice": 2 * quality / (1 + quality),
+            "seeds": state.steps + 0,
+            "wrong_labels": xp.sum(xp.astype(wrong, xp.float64), axis=1),
+            "is_success": quality >= self.success,
+        }
+
+    def class_of(self, state: State) -> Array:
+        table = DeviceTable(np.array([name for _, name in self.bank.items]))
+        return table.rows(state.image)
+
+    def expert(self, state: State) -> Array:
+        xp, count = xp_of(state.mask), self.grid**2
+        truth, known = self.bank.truth.rows(state.image), self.bank.known(state.image)
+        flat = (-1, self.size**2)
+        missed, spilled = (
+            xp.reshape(depth(some), flat) for some in (truth & ~state.mask, state.mask & ~truth & known)
+        )
+        score = xp.take(xp.maximum(missed, spilled), DeviceTable(self.pixels).on(state.image), axis=1)
+        score = xp.where(self._free(state), score + 1, xp.zeros_like(score))
+        cell = xp.argmax(score, axis=1)
+        inside = xp.take_along_axis(self.on_object.rows(state.image), cell[:, None], axis=1)[:, 0]
+        action = cell + count * xp.astype(~inside, xp.int64)
+        if not self.stop:
+            return action
+        return xp.where(xp.max(score, axis=1) > 1, action, xp.full_like(action, self.operators))
+
+    def good_actions(self, state: State) -> Array:
+        return one_hot(self.expert(state), self.operators + self.stop) > 0
+
+    # -- edge ------------------------------------------------------------------------------------------------------
+    def scores(self, ends: State) -> np.ndarray:
+        """(N, budget + 1) IoU after each seed of N last states; NaN after the end."""
+        return to_numpy(ends.quality)
+
+    def file_masks(self, ends: State) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The masks of N last states and the true ones, (H, W) bool each, in the pixels of the files."""
+        found = []
+        for item, mask in zip(to_numpy(ends.image), to_numpy(ends.mask), strict=True):
+            truth = np.equal(self.samples[self.bank.items[item][0]].mask, self.bank.labels[item])
+            found.append((self.bank.to_file(item, mask, truth.shape), truth))
+        return found
+
+    def result(self, state: State) -> Mask:
+        item = int(state.image)
+        sample, name = self.bank.items[item]
+        mask = self.bank.to_file(item, np.asarray(state.mask), self.samples[sample].image.shape[1:])
+        return Mask.of(mask, self.names[name])
+
+    def draw(self, state: State) -> np.ndarray:
+        item = int(state.image)
+        image = self.samples[self.bank.items[item][0]].image
+        canvas, number = Canvas(image), int(self.bank.square.array[item])
+        corner, factor = self.bank.corners.array[number], self.bank.factors.array[number]
+        canvas.outline(self.bank.to_file(item, np.asarray(state.mask), image.shape[1:]), "agent")
+        if self.labelled:
+            canvas.outline(self.file_truth(item), "truth", 1)
+        for cell, sign in zip(state.cells, state.signs, strict=True):
+            if cell >= 0:
+                row, column = divmod(int(self.pixels[cell]), self.size)
+                canvas.dot(corner + factor * (np.array([column, row]) + 0.5), "truth" if sign > 0 else "look")
+        overlap = f", IoU {state.quality[int(state.steps)]:.2f}" if self.labelled else ""
+        canvas.text(f"{self.names[self.bank.items[item][1]]}: {int(state.steps)} seeds{overlap}")
+        return canvas.pixels
+
+    def file_truth(self, item: int) -> np.ndarray:
+        """(H, W) bool, the true mask of an item in the pixels of its file."""
+        return np.equal(np.asarray(self.samples[self.bank.items[item][0]].mask), self.bank.labels[item])

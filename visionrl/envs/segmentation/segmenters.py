@@ -1,0 +1,104 @@
+"""Methods that make a mask of an image and a few labelled pixels, which a task or a person places."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from visionrl.banks.masks import MaskBank
+from visionrl.banks.patches import shared
+from visionrl.ops import Array, xp_of
+from visionrl.ops.random_walk import GreenColumns
+
+ROUNDS = 1  # of GrabCut
+SEED_RADIUS = 1  # pixels, of a seed's disc where a method needs colours
+
+Segment = Callable[[Array, Array, Array], Array]
+"""``(item (B,), cells (B, K), signs (B, K)) -> (B, S, S) bool``; cells of -1 are no seeds."""
+
+
+def cell_pixels(side: int, grid: int) -> np.ndarray:
+    """(grid * grid,) int64, number of the pixel in the middle of each cell of a square of ``side`` pixels."""
+    line = ((np.arange(grid) + 0.5) * side / grid).astype(int)
+    return (line[:, None] * side + line).ravel()
+
+
+def random_walker(bank: MaskBank, grid: int, beta: float) -> Segment:
+    """Grady's random walker (2006); seeds of one kind alone fill everything with it."""
+    columns: GreenColumns = shared(_columns, [bank.images.array, bank.valid.array], bank, grid, beta)
+
+    def segment(item: Array, cells: Array, signs: Array) -> Array:
+        fields = columns.fields(bank.square.rows(item), cells, signs)
+        return (xp_of(fields).reshape(fields, (-1, bank.side, bank.side)) > 0) & bank.known(item)
+
+    return segment
+
+
+def _columns(bank: MaskBank, grid: int, beta: float) -> GreenColumns:
+    """The columns of the cells of all pictures of a bank."""
+    return GreenColumns(bank.images.array, bank.valid.array, cell_pixels(bank.side, grid), beta)
+
+
+def grabcut(bank: MaskBank, grid: int, beta: float) -> Segment:
+    """GrabCut (Rother, Kolmogorov & Blake, 2004) from seeds; the rest is taken for background at first."""
+
+    def one(image: np.ndarray, marks: np.ndarray) -> np.ndarray:
+        labels = np.select([marks > 0, marks < 0], [cv2.GC_FGD, cv2.GC_BGD], cv2.GC_PR_BGD).astype(np.uint8)
+        cv2.setRNGSeed(0)  # OpenCV draws the first clusters of its colour models
+        models = np.zeros((1, 65)), np.zeros((1, 65))
+        labels, *_ = cv2.grabCut(image, labels, None, *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
+        return np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
+
+    return _each(bank, grid, one)
+
+
+def watershed(bank: MaskBank, grid: int, beta: float) -> Segment:
+    """Watershed of the gradient from markers (Meyer, 1991)."""
+
+    def one(image: np.ndarray, marks: np.ndarray) -> np.ndarray:
+        markers = np.select([marks > 0, marks < 0], [2, 1], 0).astype(np.int32)
+        basins = cv2.watershed(image, markers)
+        near = cv2.dilate((basins == 2).astype(np.uint8), np.ones((3, 3), np.uint8))
+        return (basins == 2) | ((basins == -1) & (near > 0))  # the line between basins goes to the object
+
+    return _each(bank, grid, one)
+
+
+def _each(bank: MaskBank, grid: int, one: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Segment:
+    """A segmenter of one image and its marks, (S, S, 3) uint8 and (S, S) int, as one of a batch on NumPy."""
+    pixels = cell_pixels(bank.side, grid)
+
+    def segment(item: np.ndarray, cells: np.ndarray, signs: np.ndarray) -> np.ndarray:
+        found = np.zeros((len(item), bank.side, bank.side), bool)
+        for row, image in enumerate(bank.image(item)):
+            used = cells[row] >= 0
+            if not (signs[row][used] > 0).any():
+                continue  # nothing says what the object is
+            if not (signs[row][used] < 0).any():
+                found[row] = True
+                continue
+            marks = np.zeros(bank.side**2, np.int32)
+            marks[pixels[cells[row][used]]] = signs[row][used]
+            marks = _discs(marks.reshape(bank.side, bank.side))
+            rgb = np.ascontiguousarray(np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0))
+            found[row] = one(rgb, marks)
+        return found & bank.known(item)
+
+    return segment
+
+
+def _discs(marks: np.ndarray) -> np.ndarray:
+    """Marks grown to 3 x 3 pixels where no other mark is."""
+    kernel = np.ones((2 * SEED_RADIUS + 1,) * 2, np.uint8)
+    plus, minus = (cv2.dilate((marks == sign).astype(np.uint8), kernel) for sign in (1, -1))
+    grown = np.where(plus > minus, 1, 0) - np.where(minus > plus, 1, 0)
+    return np.where(marks, marks, grown)
+
+
+SEGMENTERS: dict[str, Callable[[MaskBank, int, float], Segment]] = {
+    "random_walker": random_walker,
+    "grabcut": grabcut,
+    "watershed": watershed,
+}
