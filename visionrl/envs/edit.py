@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Generic, TypeVar
 
 import numpy as np
-from annotated_types import Interval
+from annotated_types import Gt
 from gymnasium import spaces
 
 from visionrl.core import Task, arguments
@@ -47,8 +47,8 @@ class Edit(Task[StateT], Generic[StateT]):
 
     stop: bool = False
     """Adds a last action that ends the episode."""
-    until: Annotated[float, Interval(gt=0, le=1)] | None = None
-    """Quality from which an episode ends by itself; None never."""
+    until: Annotated[float, Gt(0)] | None = None
+    """Quality from which an episode ends by itself, such as an IoU; None never."""
 
     operators: int = field(init=False)
     budget: int = field(init=False)
@@ -64,7 +64,7 @@ class Edit(Task[StateT], Generic[StateT]):
         raise NotImplementedError(f"{type(self).__name__} must define edit()")
 
     def measure(self, state: StateT) -> Array:
-        """Quality of the canvas against the truth, (B,) float64 in [0, 1]."""
+        """Quality of the canvas against the truth, (B,) float64; more is better."""
         raise NotImplementedError(f"{type(self).__name__} must define measure()")
 
     def worth(self, quality: Array) -> Array:

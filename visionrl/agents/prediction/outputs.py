@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from visionrl.agents.prediction.agent import Prediction
-from visionrl.core.results import Boxes, BoxTrack, ImageClass, Plane, Points, Tracks, corner_and_sides
+from visionrl.core.results import Boxes, BoxTrack, ImageClass, Picture, Plane, Points, Tracks, corner_and_sides
 from visionrl.rendering import replacing
 
 Contents = dict[str, str | bytes]  # what follows the name of a file, such as ".csv" -> its contents
@@ -299,3 +299,11 @@ def mot_line(frame: int, identity: int, sides: np.ndarray, score: float) -> str:
     """
     x, y, wide, high = sides.tolist()
     return f"{frame + 1},{identity},{x + 1:.3f},{y + 1:.3f},{wide:.3f},{high:.3f},{score:.4g},-1,-1,-1\n"
+
+
+@writes(Picture)
+def picture_files(prediction: Prediction) -> Contents:
+    """A restored picture as PNG."""
+    result: Picture = prediction.result  # type: ignore[assignment]
+    pixels = np.ascontiguousarray(result.image.transpose(1, 2, 0)[..., ::-1])
+    return {".restored.png": cv2.imencode(".png", pixels)[1].tobytes()}

@@ -7,17 +7,17 @@ from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Interval
-from gymnasium import spaces
 
 from visionrl.banks.patches import patch_bank
-from visionrl.core import Task, arguments, register
+from visionrl.core import arguments, register
 from visionrl.core.observables import ActionHistory, Image, push
 from visionrl.core.results import Picture, Tile
 from visionrl.datasets import ImageSample
+from visionrl.envs.edit import Edit, EditState
 from visionrl.envs.enhancement.damage import Damage, Range
 from visionrl.envs.enhancement.tools import NAMES, apply_tools
 from visionrl.metrics.image_quality import ImageQuality, as_levels, psnr
-from visionrl.ops import Array, xp_of
+from visionrl.ops import Array, one_hot, xp_of
 from visionrl.rendering import Canvas
 
 MILD = {"blur": (0.0, 1.2), "noise": (0.0, 15.0), "quality": (60.0, 100.0)}
@@ -26,43 +26,37 @@ YU = {"blur": (0.0, 5.0), "noise": (0.0, 50.0), "quality": (10.0, 100.0), "stop_
 
 
 @dataclass(frozen=True)
-class State:
-    """Patches under repair; B episodes.
+class State(EditState):
+    """Patches under repair; B episodes. ``quality`` is PSNR, decibels.
 
     Attributes:
-        image: (B,) int64, index into the bank.
         corner: (B, 2) int64, (x, y) of the patch's top left pixel in its image.
         now: (B, C, S, S) float32, the patch as it is now, grey levels.
         tools: (B, steps) int64, the tools used, newest last, -1 before the first.
-        start_db: (B,) float64, PSNR of the damaged patch, decibels; NaN where the true picture is unknown.
-        stopped: (B,) bool, whether the agent has stopped.
     """
 
-    image: Array
     corner: Array
     now: Array
     tools: Array
-    start_db: Array
-    stopped: Array
 
 
 @register(
     "Restoration-v0",
-    max_steps=3,
+    max_steps=None,
     tags=("enhancement", "2d", "discrete"),
     presets={"mild": MILD, "severe": SEVERE, "yu2018": YU},
     expert_success_rate={None: 0.7, "mild": 0.5, "severe": 0.85, "yu2018": 0.8},
 )
 @arguments
-class Restoration(Task[State]):
-    """The agent sees a patch of a blurred, noisy and compressed picture and repairs it, one filter at a time.
+class Restoration(Edit[State]):
+    """The agent sees a patch of a blurred, noisy and compressed picture, and repairs it by one filter after another.
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``window`` (C, S, S) uint8: the patch as it is now; ``history``: the last three actions, one-hot |
+    | Observation | ``window`` (C, S, S) uint8: the patch as it is now; ``history``: the tools used, one-hot |
     | Action      | Discrete(13); see below |
     | Reward      | gain of PSNR by this step, decibels; 0 for stopping |
-    | Ends        | when the agent stops; with ``stop_when_worse`` also when the patch is worse than at the start |
+    | Ends        | after ``steps`` tools, or when the agent stops; with ``stop_when_worse`` also when the patch is worse than at the start |
 
     | Action | Meaning |
     |--------|---------|
@@ -82,6 +76,10 @@ class Restoration(Task[State]):
     are twelve small networks, these are twelve classical filters, and a recurrent network remembers the tools used.
     """
 
+    stop: bool = True
+    """Adds a last action that ends the episode."""
+    steps: Annotated[int, Interval(ge=1, le=10)] = 3
+    """Number of tools that may be used."""
     patch_side: Annotated[int, Interval(ge=16, le=256)] = 63
     """Side S of the patch, pixels."""
     blur: Range = (0.0, 2.0)
@@ -118,8 +116,8 @@ class Restoration(Task[State]):
             else [(item, corner) for item in range(len(self.samples)) for corner in self.corners(item)]
         )
         self.items = len(self.samples) if self.labelled else len(self.tiles)
-        self.action_space = spaces.Discrete(len(NAMES) + 1)
-        self.history = ActionHistory(len(NAMES) + 1, 3)
+        self.choose(len(NAMES), self.steps)
+        self.history = ActionHistory(len(NAMES), self.steps)
         self.dataset_metrics = (ImageQuality(self.last_pictures),)
         self.show(window=Image(self.channels, self.patch_side), history=self.history)
 
@@ -139,56 +137,57 @@ class Restoration(Task[State]):
         clean = self.patch(np.array([item]), place[None])
         now = self.damage.on(clean[0], rng)[None] if self.labelled else clean
         return State(
-            image=np.int64(item),
+            **self.fresh(item, float(psnr(now, clean)[0]) if self.labelled else np.nan),
             corner=place,
             now=now[0].astype(np.float32),
             tools=self.history.blank,
-            start_db=psnr(now, clean)[0] if self.labelled else np.float64(np.nan),
-            stopped=np.False_,
         )
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
+    def edit(self, state: State, operator: Array) -> State:
+        return replace(state, now=apply_tools(state.now, operator), tools=push(state.tools, operator))
+
+    def measure(self, state: State) -> Array:
+        return psnr(state.now, self.patch(state.image, state.corner))
+
+    def allowed(self, state: State) -> Array:
+        return one_hot(state.image * 0, len(NAMES)) >= 0
+
     def step(self, state: State, action: Array) -> State:
-        stops = action == len(NAMES)
-        now = apply_tools(state.now, action)
-        after = replace(state, now=now, tools=push(state.tools, action), stopped=state.stopped | stops)
-        if self.stop_when_worse and self.labelled:
-            return replace(after, stopped=after.stopped | (self.quality_of(now, state) < state.start_db))
-        return after
+        after = super().step(state, action)
+        if not (self.stop_when_worse and self.labelled):
+            return after
+        worse = self.latest(after) < after.quality[:, 0]
+        return replace(after, finished=after.finished | worse)
 
     def observe(self, state: State) -> dict[str, Array]:
         xp = xp_of(state.now)
         return self.seen(window=xp.astype(as_levels(state.now), xp.uint8), history=state.tools)
 
-    def reward(self, before: State, action: Array, after: State) -> Array:
-        return self.quality_of(after.now, after) - self.quality_of(before.now, before)
-
-    def terminated(self, state: State) -> Array:
-        return state.stopped
-
     def metrics(self, state: State) -> dict[str, Array]:
-        quality = self.quality_of(state.now, state)
-        gain = quality - state.start_db
+        quality = self.latest(state)
+        gain = quality - state.quality[:, 0]
         return {"psnr_db": quality, "gain_db": gain, "is_success": gain >= self.success_db}
 
+    def gains(self, state: State) -> Array:
+        """(B, 13) float64, what each action would gain at once, decibels."""
+        xp, now = xp_of(state.now), self.measure(state)
+        tried = [self.measure(self.edit(state, xp.full_like(state.image, k))) for k in range(len(NAMES))]
+        return xp.stack([*tried, now][: len(NAMES) + self.stop], axis=-1) - now[:, None]
+
+    def good_actions(self, state: State) -> Array:
+        gains = self.gains(state)
+        return (gains > 0) | (gains == xp_of(gains).max(gains, axis=-1, keepdims=True))
+
     def expert(self, state: State) -> Array:
-        xp = xp_of(state.now)
-        here = self.quality_of(state.now, state)
-        found = [
-            self.quality_of(apply_tools(state.now, xp.full_like(state.image, k)), state)
-            for k in range(len(NAMES))
-        ]
-        return xp.argmax(xp.stack([*found, here], axis=-1), axis=-1)
+        gains = self.gains(state)
+        return xp_of(gains).argmax(gains, axis=-1)
 
     def patch(self, image: Array, corner: Array) -> Array:
         """The true patches, (B, C, S, S) uint8."""
         xp = xp_of(corner)
         middle = xp.astype(corner + self.patch_side // 2, xp.float64)
         return self.bank.crop(image, middle)[:, 0, ...]
-
-    def quality_of(self, now: Array, state: State) -> Array:
-        """PSNR of patches, (B,) decibels."""
-        return psnr(now, self.patch(state.image, state.corner))
 
     def last_pictures(self, ends: State) -> tuple[np.ndarray, np.ndarray]:
         """The patches of last states as they became, and as they should be."""

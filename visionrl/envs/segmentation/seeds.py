@@ -175,7 +175,10 @@ class Segmentation(Edit[State]):
         xp, count = xp_of(operator), self.grid**2
         cell, sign = operator % count, 1 - 2 * xp.astype(operator >= count, xp.int64)
         may = xp.take_along_axis(self._free(state), cell[:, None], axis=1)
-        slot = xp.arange(state.cells.shape[1], device=operator.device)[None, :] == (self.given + state.steps)[:, None]
+        slot = (
+            xp.arange(state.cells.shape[1], device=operator.device)[None, :]
+            == (self.given + state.steps)[:, None]
+        )
         new = slot & may
         cells = xp.where(new, cell[:, None], state.cells)
         signs = xp.where(new, sign[:, None], state.signs)

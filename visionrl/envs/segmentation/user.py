@@ -51,7 +51,11 @@ def given_clicks(
     """
     sample, number = samples[bank.items[item][0]], int(bank.square.array[item])
     corner, factor = bank.corners.array[number], bank.factors.array[number]
-    places = [(np.asarray(at, float) + 0.5, 1 if name[0] == "+" else -1) for name, at in sample.points.items() if name[:1] in ("+", "-")]
+    places = [
+        (np.asarray(at, float) + 0.5, 1 if name[0] == "+" else -1)
+        for name, at in sample.points.items()
+        if name[:1] in ("+", "-")
+    ]
     if not places:
         places = _guessed(sample)[:first]
     found: dict[int, int] = {}
