@@ -15,7 +15,7 @@ from gymnasium.utils.seeding import np_random
 from visionrl.agents.evaluation.compare import plain
 from visionrl.agents.evaluation.episodes import Episodes, Plan, rollout, run_each, task_kwargs
 from visionrl.core import BASELINES, Task, batch, did_you_mean, entry_of, make_task
-from visionrl.core.results import Boxes, Mask, Result
+from visionrl.core.results import Boxes, Mask, Picture, Result
 from visionrl.datasets import ImageSample, MotSample, PairSample, VideoSample, VolumeSample, XraySample, load
 from visionrl.datasets.readers.files import read_image
 from visionrl.datasets.unlabelled import (
@@ -56,11 +56,16 @@ class Prediction:
     sample: Any
 
     def pictures(self) -> list[np.ndarray]:
-        """One annotated picture an episode, (H, W, 3) uint8 RGB; a single one for boxes and for masks of an image."""
+        """Annotated pictures, (H, W, 3) uint8 RGB, one an episode.
+
+        One for boxes and for masks of an image; before and after for a picture.
+        """
         if isinstance(self.result, Boxes):
             return [boxes_picture(self.sample.image, self.result)]
         if isinstance(self.result, Mask) and self.result.masks.ndim == 3:
             return [masks_picture(self.sample.image, self.result)]
+        if isinstance(self.result, Picture):
+            return [Canvas(image, 1).pixels for image in (self.sample.image, self.result.image)]
         count = len(next(iter(vars(self.ends).values())))
         return [self.task.draw(batch.take(self.ends, row)) for row in range(count)]
 
