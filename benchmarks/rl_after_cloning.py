@@ -59,25 +59,24 @@ DQN |= {"train_freq": 4, "gradient_steps": 4, "target_update_interval": 1_000, "
 # task -> fields of the config, arguments of the algorithm
 TASKS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "glimpse": (
-        {"env": "GlimpseClassification-v0", "algo": "ppo", "num_envs": 32, "clone_steps": 12_000}
-        | {"env_args": ("scales=[1]", "glimpses=4"), "timesteps": 32_768, "eval_episodes": 180},
+        {"env": "GlimpseClassification-v0", "algo": "ppo", "num_envs": 32, "clone_steps": 6_000}
+        | {"env_args": ("scales=[1]", "glimpses=4"), "timesteps": 12_288, "eval_episodes": 180},
         PPO,
     ),
     "tracking": (
-        {"env": "Tracking-v0", "preset": "redetect", "algo": "ppo", "num_envs": 32, "clone_steps": 6_000}
-        | {"timesteps": 8_192, "eval_episodes": 12, "clone_action_values": False},
-        PPO | {"n_steps": 16},
+        {"env": "Tracking-v0", "preset": "cpu", "algo": "ppo", "num_envs": 32, "clone_steps": 16_000}
+        | {"timesteps": 8_192, "eval_episodes": 12},
+        PPO | {"gamma": 0.5},
     ),
     "detection": (
-        {"env": "Detection-v0", "algo": "dqn", "num_envs": 64, "clone_steps": 20_000, "fusion": "film"}
-        | {"preset": "cpu", "env_args": ("window=32", "max_episode_steps=60"), "timesteps": 10_240}
-        | {"train_args": ("mode=training", "false_positive_cost=1.0", "max_episode_steps=40")}
-        | {"eval_episodes": 80, "test_episodes": 180},
-        DQN | {"net_arch": [256], "train_freq": 1},
+        {"env": "Detection-v0", "data": "coins", "algo": "dqn", "num_envs": 32, "clone_steps": 8_000}
+        | {"env_args": ("window=32", "max_episode_steps=60"), "timesteps": 6_144, "eval_episodes": 12}
+        | {"train_args": ("mode=training", "false_positive_cost=1.0", "max_episode_steps=40")},
+        DQN | {"train_freq": 2},
     ),
     "landmark": (
-        {"env": "LandmarkLocalization-v0", "algo": "dqn", "num_envs": 32, "clone_steps": 16_000}
-        | {"preset": "cpu", "timesteps": 20_480, "eval_episodes": 128},
+        {"env": "LandmarkLocalization-v0", "algo": "dqn", "num_envs": 32, "clone_steps": 8_000}
+        | {"preset": "cpu", "timesteps": 6_144, "eval_episodes": 96},
         DQN,
     ),
 }

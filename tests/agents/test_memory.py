@@ -20,7 +20,6 @@ from visionrl.agents.networks.extractor import VisionExtractor
 from visionrl.agents.networks.frozen_features import CachedFeatures
 from visionrl.agents.policies.recurrent import RecurrentPolicy
 from visionrl.agents.policies.sequence import SequenceExtractor
-from visionrl.agents.prediction.export import Acting
 from visionrl.agents.sb3.recall import recalled_space
 from visionrl.agents.sb3.vec_env import make_vec_env
 from visionrl.agents.training.callback import RunCallback
@@ -272,7 +271,3 @@ def test_parts_that_read_single_observations_refuse_windows() -> None:
         SequenceExtractor(env.observation_space, "attention", features_dim=6)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="recall must be >= 2, got 0"):
         make_vec_env(LANDMARK, 2, recall=0, **HEART)
-    policy = {**SMALL, "features_extractor_kwargs": {"kind": "gru", "features_dim": 8}}
-    model = PPO("MultiInputPolicy", env, policy_kwargs=policy, device="cpu", n_steps=8, batch_size=8)
-    with pytest.raises(ValueError, match="without memory to be exported, got one of 2 observations"):
-        Acting(model)

@@ -8,16 +8,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from visionrl.agents import TrainConfig, VisionExtractor, make_vec_env
+from visionrl.agents.evaluation.attention import BAR, attention_film, beside
 from visionrl.agents.training.config import resolve
-from visionrl.agents.training.models import build_model
+from visionrl.agents.training.models import build_model, make_training_env
 from visionrl.agents.training.run_files import write_config
-from visionrl.agents.training.saving import load_model
+from visionrl.agents.training.saving import load_model, save_agent
 from visionrl.backbones import make_backbone, make_classifier
 from visionrl.cli import main as cli
 from visionrl.cli.explain import GAP, read_image
@@ -56,14 +58,17 @@ def drawn(images: torch.Tensor) -> np.ndarray:
     return images[0].permute(1, 2, 0).numpy()
 
 
-def run_folder(tmp_path: Path, algo: str, env_args: tuple[str, ...] = (), env: str = LANDMARK) -> Path:
+def run_folder(
+    tmp_path: Path, algo: str, env_args: tuple[str, ...] = (), env: str = LANDMARK, **options: Any
+) -> Path:
     """A run with an untrained agent in it."""
-    config = resolve(TrainConfig(env=env, algo=algo, env_args=env_args, num_envs=1, device="cpu"))  # type: ignore[arg-type]
-    venv = make_vec_env(env, 1, split="train", **config.env_kwargs)
+    given: dict[str, Any] = {"env": env, "algo": algo, "env_args": env_args, "num_envs": 1, **options}
+    config = resolve(TrainConfig(device="cpu", **given))
+    venv = make_training_env(config)
     model = build_model(config, venv)
     tmp_path.mkdir(exist_ok=True)
-    write_config(tmp_path, config, venv.observation_space, venv.action_space)
-    torch.save(model.policy.state_dict(), tmp_path / "policy.pt")
+    write_config(tmp_path, config, venv.unwrapped.observation_space, venv.action_space)
+    save_agent(model, tmp_path)
     return tmp_path
 
 
@@ -275,3 +280,91 @@ def test_images_take_the_channels_asked_for(photo: Path) -> None:
     np.testing.assert_array_equal(drawn(read_image(photo, 6, **same))[..., 3:], colours)  # type: ignore[arg-type]
     np.testing.assert_array_equal(drawn(read_image(photo, 4, **same))[..., 3], grey)  # type: ignore[arg-type]
     assert read_image(photo, 1, short=40).shape == (1, 1, 40, 50)
+
+
+@pytest.mark.parametrize(
+    ("algo", "options"),
+    [("dqn", {"memory": "gru", "recall": 3}), ("recurrentppo", {"memory": "lstm"})],
+)
+def test_an_agent_that_remembers_is_explained_after_some_steps(
+    algo: str, options: dict[str, Any], tmp_path: Path, capsys: Any
+) -> None:
+    run = run_folder(tmp_path / "run", algo, ("window=32",), **options)
+    model, _ = load_model(run, "cpu")
+    env: Any = make_vec_env(LANDMARK, 1, split="test", window=32, recall=3 if algo == "dqn" else 1)
+    env.seed(5)
+    env.set_options({"item": 3})
+    obs, state = env.reset(), None
+    for method in ("grad-cam", "occlusion"):
+        explain(run, "--method", method, "--item", 3, "--seed", 5, "--step", 2)
+        shown, heated, _ = panels(run / f"explain-{method}.png")
+        assert len(np.unique(heated)) > 2
+    said = capsys.readouterr().out
+    for _ in range(3):
+        acts, state = model.predict(obs, state=state, episode_start=np.zeros(1, bool), deterministic=True)
+        last, obs = obs, env.step(acts)[0]
+    window = last["window"][0, -1] if algo == "dqn" else last["window"][0]
+    np.testing.assert_array_equal(shown[::7, ::7], window.transpose(1, 2, 0))
+    found = re.findall(r"of action (\d+) ", said)
+    assert found == [str(acts[0])] * 2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"attention": "soft"},
+        {"attention": "self", "algo": "ppo"},
+        {"attention": "multihead", "memory": "attention", "recall": 3},
+        {"memory": "attention", "cache": True, "frozen": True},
+        {"attention": "hard", "algo": "recurrentppo"},
+    ],
+)
+def test_where_a_policy_attends_is_a_film(options: dict[str, Any], tmp_path: Path, capsys: Any) -> None:
+    given = {"algo": "dqn", **options}
+    run = run_folder(tmp_path / "run", given.pop("algo"), ("window=32", "max_episode_steps=6"), **given)
+    explain(run, "--method", "attention", "--item", 1)
+    assert "attention in 6 steps of item 1" in capsys.readouterr().out
+    with Image.open(run / "explain-attention.gif") as film:
+        assert film.n_frames == 6 and film.width > film.height + GAP
+
+
+def test_a_film_shows_the_attention_of_the_newest_observation(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", "ppo", ("window=32",), attention="soft", memory="attention", recall=3)
+    model, config = load_model(run, "cpu")
+    extractor = next(m for m in model.policy.modules() if isinstance(m, VisionExtractor))
+    attention: Any = extractor.attentions["window"]
+    attention.look.logits = lambda flat, query: torch.cat(
+        [torch.full((len(flat), 1), 50.0), torch.zeros(len(flat), flat[0, 0].numel() - 1)], 1
+    )
+    path = tmp_path / "a.gif"
+    _, notes = attention_film(
+        config.env, model, path, env_kwargs={**config.env_kwargs, "max_episode_steps": 4}
+    )
+    assert len(notes) == 4
+    for noted, count in zip(notes, (1, 2, 3, 3), strict=True):
+        assert noted.heat.shape == attention.size and noted.heat[0, 0] > 0.99
+        assert noted.image.shape == (3, 32, 32)
+        assert noted.weights.sum() == pytest.approx(1, abs=1e-5) and (noted.weights > 0).sum() == count
+    panel = beside(np.zeros((120, 100, 3), np.uint8), notes[0])
+    assert panel.shape == (120, 100 + GAP + 90, 3)
+    plain = cv2.resize(notes[0].image.transpose(1, 2, 0), (90, 90), interpolation=cv2.INTER_NEAREST)
+    changed = np.abs(panel[:90, 106:].astype(int) - plain).max(2)
+    assert changed[:10, :10].min() > 5 and not changed[60:, 60:].any()
+    strip = panel[90:, 106:]
+    assert (strip[:, 70] == BAR).all() and not (strip[:, 15] == BAR).all(1).any()
+
+
+def test_a_film_needs_an_agent_that_attends(tmp_path: Path, capsys: Any) -> None:
+    run = run_folder(tmp_path / "run", "dqn")
+    for args, words in (
+        ([run], "agent must attend to be filmed"),
+        ([run, "--out", tmp_path / "a.png"], "out must end in .gif"),
+        ([run, "--image", tmp_path / "a.png"], "image must be left out for attention"),
+        (["resnet18"], "subject must be the folder of an agent's run for attention, got 'resnet18'"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            explain(*args, "--method", "attention")
+        assert stop.value.code == 2 and words in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        explain(run_folder(tmp_path / "short", "dqn", ("max_episode_steps=3",)), "--step", 3)
+    assert "step must be <= 2, after which the episode ends, got 3" in capsys.readouterr().err

@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 from visionrl.layers.attention import (
     HardAttention,
-    MultiHeadAttention,
     SelfAttention,
     SoftAttention,
     reinforce_loss,
@@ -152,28 +151,6 @@ def test_reinforce_estimates_the_gradient_of_the_expected_reward():
     assert torch.allclose(exact, estimate, atol=0.01)
 
 
-def test_multi_head_attention_is_pytorchs():
-    theirs, ours = nn.MultiheadAttention(12, 3, batch_first=True), MultiHeadAttention(12, 3)
-    for layer, weight, bias in zip(
-        (ours.query, ours.key, ours.value),
-        theirs.in_proj_weight.chunk(3),
-        theirs.in_proj_bias.chunk(3),
-        strict=True,
-    ):
-        layer.load_state_dict({"weight": weight, "bias": bias})
-    ours.out.load_state_dict(theirs.out_proj.state_dict())
-    q, k, v = torch.randn(2, 5, 12), torch.randn(2, 7, 12), torch.randn(2, 7, 12)
-    allowed = torch.rand(5, 7) > 0.3
-    allowed[:, 0] = True
-    for mask in (None, allowed):
-        out, weights = ours(q, k, v, mask)
-        blocked = None if mask is None else ~mask
-        wanted, wanted_weights = theirs(q, k, v, attn_mask=blocked, average_attn_weights=False)
-        assert torch.allclose(out, wanted, atol=1e-5) and torch.allclose(weights, wanted_weights, atol=1e-5)
-    with pytest.raises(ValueError, match="heads must be a divisor"):
-        MultiHeadAttention(12, 5)
-
-
 @pytest.mark.parametrize(("heads", "positions"), [(1, False), (2, False), (2, True)])
 def test_self_attention_of_a_map(heads, positions):
     attention, x = SelfAttention(8, heads, positions), torch.randn(2, 8, 3, 5)
@@ -192,6 +169,11 @@ def test_positions_tell_all_places_apart():
     assert (torch.cdist(waves, waves) + torch.eye(99)).min() > 0.1
     with pytest.raises(ValueError, match="multiple of 4"):
         SelfAttention(6)
+
+
+def test_heads_share_the_channels():
+    with pytest.raises(ValueError, match="heads must be a divisor of channels = 12, got 5"):
+        SelfAttention(12, 5)
 
 
 @pytest.mark.parametrize(("name", "theirs"), [("rnn", nn.RNN), ("lstm", nn.LSTM), ("gru", nn.GRU)])

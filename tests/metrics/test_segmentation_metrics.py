@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from visionrl.metrics.segmentation import Clicks, OutlineScores, clicks_to, distance_scores
+from visionrl.metrics.segmentation import Clicks, OutlineScores, clicks_to, distance_scores, mean_iou_of
 
 EMPTY, SQUARE = np.zeros((30, 40), bool), np.zeros((30, 40), bool)
 SQUARE[5:15, 5:15] = True
@@ -66,3 +66,10 @@ def test_distances_agree_with_monai():
             float(compute_average_surface_distance(*planes, include_background=True, symmetric=True)),
             abs=1e-4,
         )
+
+
+def test_mean_iou_of_a_confusion_matrix_leaves_out_classes_that_are_absent_from_the_truth():
+    confusion = np.array([[50.0, 5, 0], [10, 20, 0], [4, 1, 0]])  # predicted by actual; nothing is of the third class
+    first, second = 50 / (50 + 5 + 10 + 4), 20 / (20 + 10 + 5 + 1)
+    np.testing.assert_allclose(mean_iou_of(confusion), (first + second) / 2)
+    np.testing.assert_allclose(mean_iou_of(np.stack([confusion, np.diag([3.0, 2, 1])]))[1], 1)

@@ -41,3 +41,11 @@ def test_dilation_adds_the_four_neighbours():
     dot = np.zeros((1, 5, 5), bool)
     dot[0, 0, 2] = True
     assert np.argwhere(masks.dilate(dot)[0]).tolist() == [[0, 1], [0, 2], [0, 3], [1, 2]]
+
+
+@pytest.mark.parametrize("shape", [(9, 12), (2, 7), (16, 16)])
+def test_depth_is_the_number_of_erosions_that_a_pixel_survives(shape):
+    mask = np.random.default_rng(1).random((4, *shape)) < 0.9
+    found = masks.depth(mask)
+    np.testing.assert_array_equal(found, masks.depth_by_erosion(mask))
+    assert (found[mask & masks.boundary(mask)] == 1).all() and not found[~mask].any()

@@ -72,6 +72,47 @@ def impala(in_channels: int = 3, width: int = 1) -> Parts:
     )
 
 
+@register_backbone
+def hourglass(in_channels: int = 3, width: int = 32) -> Parts:
+    """A small network that sees the whole image and keeps places apart, for actions that are places (``MapPolicy``).
+
+    A 4x4 convolution with stride 4, then maps at a quarter, an eighth and a sixteenth of the side, which are added up
+    again at a quarter ("Stacked hourglass networks", Newell, Yang & Deng, 2016, one of them). The map is pooled to
+    4x4. About 120,000 parameters.
+    """
+    return Parts(
+        named(
+            stem=nn.Sequential(nn.Conv2d(in_channels, width, 4, 4), nn.ReLU()),
+            glass=_Hourglass(width, 2),
+            last=nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU()),
+        ),
+        channels=width,
+        pool=4,
+        min_size=32,
+        small_stem=False,
+        volumes=False,
+    )
+
+
+class _Hourglass(nn.Module):
+    """A map plus what coarser maps say of it, ``depth`` of them, each half as large."""
+
+    def __init__(self, width: int, depth: int) -> None:
+        super().__init__()
+        wider = width * 3 // 2
+        self.here = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU())
+        self.down = nn.Sequential(nn.Conv2d(width, wider, 3, 2, 1), nn.ReLU())
+        coarser = nn.Sequential(nn.Conv2d(wider, wider, 3, padding=1), nn.ReLU())
+        self.below: nn.Module = _Hourglass(wider, depth - 1) if depth > 1 else coarser
+        self.up = nn.Conv2d(wider, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape as `x`."""
+        here = self.here(x)
+        up = nn.functional.interpolate(self.up(self.below(self.down(here))), here.shape[2:], mode="bilinear")
+        return (here + up).relu()
+
+
 class _Residual(nn.Module):
     """x + conv(relu(conv(relu(x)))), as in IMPALA."""
 

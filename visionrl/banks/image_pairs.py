@@ -11,7 +11,7 @@ import numpy as np
 from visionrl import ops
 from visionrl.banks.label_maps import label_maps
 from visionrl.banks.pair_geometry import PairGeometry, PixelToWorld
-from visionrl.banks.patches import allocate, colored, shared
+from visionrl.banks.patches import colored, filled_block, shared
 from visionrl.datasets import PairSample
 from visionrl.ops import Array, DeviceTable, Recalled, const, xp_of
 from visionrl.ops.transforms import carry
@@ -81,14 +81,15 @@ class PairBank(Recalled):
         """(M * scales, H, W, C) uint8, all images at all scales, padded with 0 at the right and below."""
         high, wide = (max(image.shape[axis] for image in images) for axis in (0, 1))
         shape = (len(images) * len(self.scales), high, wide, self.channels)
-        store = allocate(int(np.prod(shape))).reshape(shape)
-        for n, image in enumerate(images):
-            for level, scale in enumerate(self.scales):
-                some = cv2.blur(image, (scale, scale)) if scale > 1 else image
-                store[n * len(self.scales) + level, : image.shape[0], : image.shape[1]] = some.reshape(
-                    image.shape
-                )
-        return store
+
+        def fill(store: np.ndarray) -> None:
+            for n, image in enumerate(images):
+                height, width = image.shape[:2]
+                for level, scale in enumerate(self.scales):
+                    some = cv2.blur(image, (scale, scale)) if scale > 1 else image
+                    store[n * len(self.scales) + level, :height, :width] = some.reshape(image.shape)
+
+        return filled_block(shape, fill)
 
     def windows(self, which: int, pair: Array, pose: Array, levels: Sequence[int], side: int) -> Array:
         """The fixed (0) or the moving (1) images as maps (B, 2, 3) bring them to the view.

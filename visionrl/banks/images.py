@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from visionrl.banks.patches import allocate, colored, shared, shrink
+from visionrl.banks.patches import colored, filled_pyramid, shared, shrink
 from visionrl.datasets.samples import ImageSample
-from visionrl.ops import DeviceTable, Pyramid, Recalled
-from visionrl.ops.pyramid import level_shapes
+from visionrl.ops import DeviceTable, Recalled
 
 UNNAMED = "object"
 
@@ -39,11 +38,7 @@ class ImageBank(Recalled):
         self.channels, self.factors = channels or most, np.array(factors)
         depth = 1 + max(int(np.log2(min(high, wide) / window)), 0)
         shape = (len(images), high, wide, self.channels)
-        self.pyramid = Pyramid(
-            allocate(sum(int(np.prod(s)) for s in level_shapes(shape, depth))), shape, depth
-        )
-        for item, image in enumerate(images):
-            self.pyramid.fill(item, colored(image, self.channels))
+        self.pyramid = filled_pyramid(lambda item: colored(images[item], self.channels), shape, depth)
         own = [np.reshape([] if s.boxes is None else s.boxes, (-1, 4)) for s in samples]
         boxes = np.full((len(images), max(1, *map(len, own)), 4), np.nan)
         for item, (some, factor) in enumerate(zip(own, factors, strict=True)):

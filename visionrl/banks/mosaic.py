@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from visionrl.banks.patches import allocate, block_mean, colored, shared, shrink
+from visionrl.banks.patches import block_mean, colored, filled_block, shared, shrink
 from visionrl.datasets import ImageSample
 from visionrl.ops import Array, DeviceTable, Recalled, const, xp_of
 
@@ -40,11 +40,14 @@ class Mosaic(Recalled):
         self.retina, self.scales = retina, scales
         images = [colored(shrink(sample.image, max_side)[0], channels) for sample in samples]
         shape = (len(images), len(scales), channels, side, side)
-        planes = allocate(int(np.prod(shape))).reshape(shape)
-        for image, plane in zip(images, planes, strict=True):
-            for scale, level in zip(scales, plane, strict=True):
-                full = block_mean(image, scale).repeat(scale, axis=1).repeat(scale, axis=2)
-                level[:, : full.shape[1], : full.shape[2]] = full
+
+        def fill(planes: np.ndarray) -> None:
+            for image, plane in zip(images, planes, strict=True):
+                for scale, level in zip(scales, plane, strict=True):
+                    full = block_mean(image, scale).repeat(scale, axis=1).repeat(scale, axis=2)
+                    level[:, : full.shape[1], : full.shape[2]] = full
+
+        planes = filled_block(shape, fill)
         self.planes, self.shape = DeviceTable(planes), (channels + 1, side, side)
 
     @classmethod

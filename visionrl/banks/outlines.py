@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from visionrl.banks.masks import UNNAMED, labels_of, mask_box
-from visionrl.banks.patches import allocate, colored, shared
+from visionrl.banks.patches import colored, shared
 from visionrl.datasets.samples import ImageSample
 from visionrl.ops import DeviceTable, Recalled
 from visionrl.ops.polygons import edge_mask, polygon_mask, signed_area
@@ -26,6 +26,8 @@ TOLERANCES = (
     4.0,
 )  # of Douglas and Peucker's simplification, pixels of a window of 56
 FEW = 24  # vertices of an outline, if it can be that short
+TRIED = 3  # simplifications whose vertices are moved to fit better
+WORTH = 0.01  # of IoU, that more vertices must bring
 SEED = 5
 TURN, SHIFT, STRETCH = 30.0, 0.08, 0.12  # of copies: degrees, share of the box, share of its size
 
@@ -79,7 +81,7 @@ class OutlineBank(Recalled):
     Attributes:
         windows: (M, C, S, S) uint8, M = objects x copies, lent to any array library.
         masks: (M, S, S) bool, likewise; the largest part of an object, its holes filled.
-        corners: (M, most, 2) int64, cells (x, y) of an outline's vertices, clockwise from the topmost; the last repeats.
+        corners: (M, most, 2) int64, cells (x, y) of an outline's vertices, clockwise from the top; the last repeats.
         lengths: (M,) int64, how many they are.
         knots: (M, points, 2) float64, places on the outline for a closed spline, pixels of the window, clockwise.
         boxes: (M, 4) float64, the object's box in pixels of the window.
@@ -101,7 +103,7 @@ class OutlineBank(Recalled):
         self.found = [one for one in found for _ in range(copies)]
         self.channels = channels or max(samples[one.image].image.shape[0] for one in found)
         count = len(self.found)
-        windows = allocate(count * self.channels * side * side).reshape(count, self.channels, side, side)
+        windows = np.zeros((count, self.channels, side, side), np.uint8)
         masks, boxes = np.zeros((count, side, side), bool), np.zeros((count, 4))
         corners = np.zeros((count, most, 2), np.int64)
         lengths, knots = np.ones(count, np.int64), np.full((count, points, 2), side / 2)
@@ -252,7 +254,7 @@ def outer(mask: np.ndarray) -> np.ndarray:
 
 def outline_of(mask: np.ndarray) -> np.ndarray:
     """(N, 2) float64 outline of an (S, S) bool mask of one part, pixels, clockwise."""
-    fine = np.kron(mask.astype(np.uint8), np.ones((FINER, FINER), np.uint8))
+    fine = np.kron(mask, np.ones((FINER, FINER))).astype(np.uint8)
     lines, _ = cv2.findContours(fine, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     outline = (max(lines, key=len)[:, 0].astype(float) + 0.5) / FINER
     return outline if signed_area(outline) >= 0 else outline[::-1]
@@ -282,13 +284,16 @@ def few_vertices(outline: np.ndarray, mask: np.ndarray, grid: int, most: int) ->
         low, high = outline.min(0), outline.max(0)
         box = np.array([low, [high[0], low[1]], high, [low[0], high[1]]])
         return np.clip(np.rint(box / cell - 0.5), 0, grid - 1).astype(np.int64)[:most]
-    best = nudged(max(scores, key=lambda one: one[:2])[2], mask, grid)
+    short = [one for one in scores if one[0]] or scores
+    tried = [nudged(cells, mask, grid) for *_, cells in sorted(short, key=lambda one: -one[1])[:TRIED]]
+    most_like = max(fit for _, fit in tried)
+    best = min((cells for cells, fit in tried if fit >= most_like - WORTH), key=len)
     return np.roll(best, -int(np.lexsort((best[:, 0], best[:, 1]))[0]), axis=0)
 
 
-def nudged(cells: np.ndarray, mask: np.ndarray, grid: int) -> np.ndarray:
-    """(n, 2) cells, each in turn moved to that of its neighbours with which the polygon fits the mask best."""
-    side, count, cells = len(mask), len(cells), cells.copy()
+def nudged(cells: np.ndarray, mask: np.ndarray, grid: int) -> tuple[np.ndarray, float]:
+    """(n, 2) cells, each in turn moved to that neighbour with which the polygon fits the mask best, and the IoU."""
+    side, count, cells, overlap = len(mask), len(cells), cells.copy(), 0.0
     ways = np.array([(x, y) for y in (-1, 0, 1) for x in (-1, 0, 1)])
     ways = ways[np.argsort(np.abs(ways).sum(1), kind="stable")]  # to stay comes first
     drawn = polygon_mask((cells + 0.5) * side / grid, side, side)
@@ -303,8 +308,8 @@ def nudged(cells: np.ndarray, mask: np.ndarray, grid: int) -> np.ndarray:
         fit = (masks & mask).sum((1, 2)) / (masks | mask).sum((1, 2))
         fit[np.all(tried == before, axis=1) | np.all(tried == after, axis=1)] = -1
         best = int(np.argmax(fit))
-        cells[k], drawn = tried[best], masks[best]
-    return cells
+        cells[k], drawn, overlap = tried[best], masks[best], float(fit[best])
+    return cells, overlap
 
 
 def ellipse(box: np.ndarray, points: int) -> np.ndarray:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from functools import partial
+from itertools import count
 from typing import Any
 
 import cv2
 import numpy as np
 
 from visionrl import ops
-from visionrl.datasets.load import Loaded
+from visionrl.datasets.disk_cache import stored_block
+from visionrl.datasets.load import Loaded, embedded_part
 from visionrl.datasets.samples import ImageSample
-from visionrl.ops import Array, DeviceTable, Recalled, xp_of
+from visionrl.ops import Array, DeviceTable, Pyramid, Recalled, xp_of
+from visionrl.ops.pyramid import level_shapes
 
 MEMORY_LIMIT = 1 << 30  # bytes of one block; a larger one lies in a temporary file and is paged in
 
@@ -60,12 +65,15 @@ class PatchBank(Recalled):
         widths = [-(-wide // s) + size + 1 for s in scales]
         self._lefts = tuple(int(x) for x in np.cumsum([0, *widths[:-1]]))  # first column of each scale
         shape = (len(images), self.channels, -(-high // min(scales)) + size + 1, sum(widths))
-        store = allocate(int(np.prod(shape))).reshape(shape)
+        store = filled_block(shape, partial(self._fill, images))
         self._store = DeviceTable(store, partial(ops.windows, size=size))
+
+    def _fill(self, images: Sequence[np.ndarray], store: np.ndarray) -> None:
+        """Write every image at every scale into the block."""
         for item, image in enumerate(images):
             for scale, first in zip(self.scales, self._lefts, strict=True):
                 small = block_mean(colored(image, self.channels), scale)
-                top, left = size // 2, first + size // 2
+                top, left = self.size // 2, first + self.size // 2
                 store[item, :, top : top + small.shape[1], left : left + small.shape[2]] = small
 
     def crop(self, index: Array, position: Array, level: Array | None = None) -> Array:
@@ -95,11 +103,54 @@ class PatchBank(Recalled):
         return self._store.on(index if ops.is_torch(index) else self._store.array)
 
 
-def allocate(size: int) -> np.ndarray:
-    """(size,) uint8 zeros: in memory up to ``MEMORY_LIMIT``, beyond it in a temporary file that goes with the array."""
-    if size <= MEMORY_LIMIT:
-        return np.zeros(size, np.uint8)
-    return np.memmap(tempfile.TemporaryFile(), np.uint8, "w+", shape=(size,))
+def filled_block(shape: Sequence[int], fill: Callable[[np.ndarray], None]) -> np.ndarray:
+    """A block of pixels that ``fill`` writes, and nobody after it.
+
+    It lies in memory up to ``MEMORY_LIMIT`` bytes, beyond that in a temporary file that goes with the array. One of a
+    bank of an embedded set is written once on a machine, and mapped by all its processes (``datasets.disk_cache``).
+
+    Args:
+        shape: of the block.
+        fill: gets it, uint8 and all 0.
+
+    Returns:
+        uint8.
+    """
+    size = math.prod(shape)
+
+    def make() -> np.ndarray:
+        if size <= MEMORY_LIMIT:
+            block = np.zeros(size, np.uint8)
+        else:
+            block = np.memmap(tempfile.TemporaryFile(), np.uint8, "w+", shape=(size,))  # noqa: SIM115
+        fill(block.reshape(shape))
+        return block
+
+    part = _PART.get()
+    block = (
+        make() if part is None else stored_block(part[0], f"{part[1]} {next(part[2])} {shape}", size, make)
+    )
+    return block.reshape(shape)
+
+
+def filled_pyramid(
+    image: Callable[[int], np.ndarray], shape: tuple[int, int, int, int], depth: int
+) -> Pyramid:
+    """A pyramid of images.
+
+    Args:
+        image: gives the one of a number, (C, h, w) uint8.
+        shape: (M, H, W, C) of the finest level.
+        depth: number of levels.
+    """
+
+    def fill(pixels: np.ndarray) -> None:
+        pyramid = Pyramid(pixels, shape, depth)
+        for number in range(shape[0]):
+            pyramid.fill(number, image(number))
+
+    size = sum(math.prod(level) for level in level_shapes(shape, depth))
+    return Pyramid(filled_block((size,), fill), shape, depth)
 
 
 def block_mean(image: np.ndarray, scale: int) -> np.ndarray:
@@ -137,6 +188,8 @@ def _patches(samples: Sequence[ImageSample], *args: Any) -> PatchBank:
     return PatchBank([sample.image for sample in samples], *args)
 
 
+_PART: ContextVar[tuple[str, str, Iterator[int]] | None] = ContextVar("part", default=None)
+"""Of which part of which embedded set, and how, a bank is being made, and the numbers of its blocks."""
 _BANKS: OrderedDict[Any, tuple[Any, Any]] = OrderedDict()  # the newest four, with the pixels that they are of
 
 
@@ -153,13 +206,25 @@ def shared(build: Callable[..., Any], pixels: list[Any], *args: Any) -> Any:
     held = [args[0]] if isinstance(args[0], Loaded) else pixels
     key = (build, tuple(map(id, held)), args[1:])
     if key not in _BANKS:
-        _BANKS[key] = (held, build(*args))  # holding the pixels keeps their ids their own
+        _BANKS[key] = (held, _made(build, args))  # holding the pixels keeps their ids their own
         if held is not pixels:
             _give_recipes(_BANKS[key][1], (build, args), ())
     _BANKS.move_to_end(key)
     while len(_BANKS) > 4:
         _BANKS.popitem(last=False)
     return _BANKS[key][1]
+
+
+def _made(build: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    """A bank; the blocks of one of an embedded set are told apart by all that it is made from."""
+    part, how, named = embedded_part(args[0]), repr(args[1:]), None
+    if part is not None and " at 0x" not in how:
+        named = part[0], f"{build.__module__}.{build.__qualname__} {part[1]} {how}", count()
+    token = _PART.set(named)
+    try:
+        return build(*args)
+    finally:
+        _PART.reset(token)
 
 
 def _give_recipes(thing: Any, made: tuple[Any, ...], path: tuple[Any, ...]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from visionrl import ops
-from visionrl.banks.patches import colored, shared
+from visionrl.banks.patches import colored, filled_pyramid, shared
 from visionrl.datasets.frames import Recent, memory_limit
 from visionrl.datasets.samples import MotSample, VideoSample
 from visionrl.ops import Array, DeviceTable, Pyramid, Recalled
@@ -144,11 +144,7 @@ class _Level:
 
 def whole(frames: Decoder, shape: tuple[int, int, int, int], depth: int, limit: int) -> Pyramid:
     """A pyramid with all images in it."""
-    total = sum(int(np.prod(level)) for level in level_shapes(shape, depth))
-    pyramid = Pyramid(np.zeros(total, np.uint8), shape, depth)
-    for number in range(shape[0]):
-        pyramid.fill(number, frames[number])
-    return pyramid
+    return filled_pyramid(lambda number: frames[number], shape, depth)
 
 
 def bridged(boxes: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from visionrl import ops
-from visionrl.banks.patches import allocate, shared
+from visionrl.banks.patches import filled_block, shared
 from visionrl.datasets.samples import VolumeSample
 from visionrl.ops import Array, DeviceTable, Recalled, xp_of
 from visionrl.ops.volumes import Volumes
@@ -48,13 +48,16 @@ class VolumeBank(Recalled):
         depths = [volume.shape[1] // scale + size + 1 for volume in volumes for scale in scales]
         tops = np.cumsum([size, *depths])  # before the first there is a blank window
         wide, high, _ = (int(n) // min(scales) + size + 1 for n in self.sizes.max(axis=0))
-        store = allocate(int(tops[-1]) * high * wide).reshape(1, 1, int(tops[-1]), high, wide)
+        store = filled_block((1, 1, int(tops[-1]), high, wide), partial(self._fill, volumes, tops))
         self._store = DeviceTable(store, partial(ops.windows, size=size))
         self._tops = DeviceTable(tops[:-1])  # first plane of each volume's scales
-        pad = size // 2
+
+    def _fill(self, volumes: Sequence[np.ndarray], tops: np.ndarray, store: np.ndarray) -> None:
+        """Write every volume at every scale into the block."""
+        pad = self.size // 2
         for item, volume in enumerate(volumes):
-            for level, scale in enumerate(scales):
-                small, top = block_mean(volume[0], scale), tops[item * len(scales) + level] + pad
+            for level, scale in enumerate(self.scales):
+                small, top = block_mean(volume[0], scale), tops[item * len(self.scales) + level] + pad
                 depth, height, width = small.shape
                 store[0, 0, top : top + depth, pad : pad + height, pad : pad + width] = small
 

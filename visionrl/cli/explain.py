@@ -15,8 +15,10 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from visionrl.agents.evaluation.policies import AgentPolicy
 from visionrl.agents.networks.extractor import VisionExtractor
 from visionrl.agents.networks.model_io import action_scores
+from visionrl.agents.sb3.recall import RECALLED
 from visionrl.backbones import Backbone, list_backbones, make_backbone, make_classifier
 from visionrl.backbones._weights import read_weights
 from visionrl.cli.play import action_names
@@ -30,7 +32,7 @@ from visionrl.rendering import write_png
 SHOWN_SIDE = 224  # shorter side at which backbones see an image; small pictures are enlarged to about this
 GAP = 6  # pixels between the panels
 
-Method = Literal["grad-cam", "deconv", "occlusion"]
+Method = Literal["grad-cam", "deconv", "occlusion", "attention"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,8 @@ class Explain:
     image: Path | None = None
     """The image. An agent sees it resized to its window; without one it sees the first state of an episode."""
     method: Method = "grad-cam"
-    """Gradients at a layer; the strongest activation, projected back (chains such as VGG); a square that hides."""
+    """Gradients at a layer; the strongest activation, projected back (chains such as VGG); a square that hides; or, of
+    an agent that attends, a film of where it does in an episode."""
     layer: str | None = None
     """Stage of the backbone; default the last."""
     target: Annotated[int, Ge(0)] | None = None
@@ -61,8 +64,11 @@ class Explain:
     """Number of the item of the test split that an agent's episode starts from."""
     seed: Annotated[int, Interval(ge=0, le=2**63 - 1)] = 0
     """Seed of the agent's first state, and of weights that are not given."""
+    step: Annotated[int, Ge(0)] = 0
+    """Steps that an agent takes before the picture, so that there is something to remember."""
     out: Path | None = None
-    """The file, a PNG; default explain-<method>.png in the run's folder, or <backbone>-<method>.png."""
+    """The file, a PNG, of attention a GIF; default explain-<method>.png in the run's folder, or
+    <backbone>-<method>.png."""
 
     def __post_init__(self) -> None:
         """Check the kinds and bounds of the options."""
@@ -109,8 +115,11 @@ def explain(options: Explain) -> tuple[Path, str]:
         ValueError: an option does not fit the subject.
         FileNotFoundError: there is no such image, or no such weights.
     """
-    if options.out is not None and options.out.suffix.lower() != ".png":
-        raise ValueError(f"out must end in .png, got {options.out}")
+    suffix = ".gif" if options.method == "attention" else ".png"
+    if options.out is not None and options.out.suffix.lower() != suffix:
+        raise ValueError(f"out must end in {suffix}, got {options.out}")
+    if options.method == "attention":
+        return film(options)
     torch.manual_seed(options.seed)
     subject = find(options)
     layer = stage_of(subject.backbone, options.layer)
@@ -121,6 +130,29 @@ def explain(options: Explain) -> tuple[Path, str]:
     path = options.out or Path(f"{subject.home}{options.method}.png")
     write_panels(path, panels)
     return path, words + subject.remark
+
+
+def film(options: Explain) -> tuple[Path, str]:
+    """Write the film of where an agent attends.
+
+    Raises:
+        ValueError: the subject is no agent's run, or the agent attends to nothing.
+    """
+    from visionrl.agents.evaluation.attention import attention_film
+    from visionrl.agents.training.saving import load_model
+
+    folder = Path(options.subject)
+    if not (folder / "config.json").is_file() or (folder / "classifier.pt").is_file():
+        raise ValueError(
+            f"subject must be the folder of an agent's run for attention, got {options.subject!r}"
+        )
+    if options.image is not None:
+        raise ValueError(f"image must be left out for attention, the film of an episode, got {options.image}")
+    model, config = load_model(folder, "cpu")
+    path = options.out or folder / "explain-attention.gif"
+    given: dict[str, Any] = {"item": options.item, "seed": options.seed, "env_kwargs": config.env_kwargs}
+    path, notes = attention_film(config.env, model, path, **given)
+    return path, f"attention in {len(notes)} steps of item {options.item}"
 
 
 def find(options: Explain) -> Subject:
@@ -161,7 +193,8 @@ def _heated(subject: Subject, layer: str, options: Explain) -> tuple[list[Tensor
     if not 0 <= chosen < len(scores):
         raise ValueError(f"target must be in [0, {len(scores)}), got {chosen}")
     if options.method == "grad-cam":
-        heat = grad_cam(subject.scores, subject.images, subject.backbone.stages.get_submodule(layer), chosen)
+        stage = subject.backbone.stages.get_submodule(layer)
+        heat = grad_cam(subject.scores, subject.images, stage, chosen)[-1:]  # of a window its newest image
     else:
         side = max(min(subject.images.shape[2:]) // 7, 2)
         heat = occlusion_map(subject.scores, subject.images, chosen, side, side // 2).clamp_min(0)
@@ -225,38 +258,55 @@ def _classifier(folder: Path, options: Explain) -> Subject:
 
 
 def _agent(folder: Path, options: Explain) -> Subject:
-    """The agent of a run before the image, or in the first state of an episode of the test split."""
+    """The agent of a run before the image, or in the first or a later state of an episode of the test split."""
     from visionrl.agents.training.saving import load_model
 
     model, config = load_model(folder, "cpu")
     if config.cache:
         raise ValueError("explain needs an agent that sees images, this one learnt on cached features")
-    if config.memory != "none" or config.algo == "recurrentppo":
-        raise ValueError("explain needs an agent that acts on one observation, this one has a memory")
     extractor = next(m for m in model.policy.modules() if isinstance(m, VisionExtractor))
     key, keys = next(iter(extractor.stacks.items()))
     if key in extractor.volumes:
         raise ValueError(f"the agent must look at images to be explained, {key!r} is a volume")
     env = TaskVectorEnv(1, entry_of(config.env).id, **{**config.env_kwargs, "split": "test"})
-    seen, _ = env.reset(seed=[options.seed], options={"item": [options.item]})
+    seen, memory = walked(AgentPolicy(model), env, options)
     obs = {name: torch.as_tensor(value) for name, value in seen.items()}
+    windows = RECALLED in obs
+    now = {name: value[:, -1] if windows else value for name, value in obs.items()}
     if options.image is not None:
-        obs[key] = read_image(options.image, obs[key].shape[1], size=tuple(obs[key].shape[2:]))
+        now[key] = read_image(options.image, now[key].shape[1], size=tuple(now[key].shape[2:]))
 
     def scores(images: Tensor) -> Tensor:
         rows = {name: value.expand(len(images), *value.shape[1:]) for name, value in obs.items()}
-        found = action_scores(model.policy, {**rows, key: images})
+        shown = torch.cat([rows[key][:, :-1], images[:, None]], 1) if windows else images
+        found = action_scores(model.policy, {**rows, key: shown}, memory)
         if found is None:
             raise ValueError(f"the agent must choose among a few actions, it has {model.action_space}")
         return found
 
     def fed(images: Tensor) -> Tensor:
-        stack = torch.cat([images, *(obs[k] for k in keys if k != key)], 1).float() / 255
+        stack = torch.cat([images, *(now[k] for k in keys if k != key)], 1).float() / 255
         return extractor.transformers[key](stack) if extractor.transformers else stack
 
     net: Any = extractor.backbones[key]
     names = action_names(entry_of(config.env).task)
-    return Subject(net, obs[key], scores, fed, "action", f"{folder}/explain-", names=names)
+    return Subject(net, now[key], scores, fed, "action", f"{folder}/explain-", names=names)
+
+
+def walked(policy: AgentPolicy, env: Any, options: Explain) -> tuple[dict[str, Any], Any]:
+    """What an agent sees after the options' steps, a window where it reads one, and what it remembers.
+
+    Raises:
+        ValueError: the episode ends before.
+    """
+    seen, _ = env.reset(seed=[options.seed], options={"item": [options.item]})
+    for step in range(options.step):
+        seen, _, terminated, truncated, _ = env.step(policy(seen, env.task, env.state))
+        if terminated[0] or truncated[0]:
+            raise ValueError(f"step must be <= {step}, after which the episode ends, got {options.step}")
+    if policy.recall is not None:
+        seen = (policy.recall.add if options.step else policy.recall.begin)(seen)
+    return seen, policy.memory
 
 
 def read_image(path: Path, channels: int, *, short: int = 0, size: tuple[int, ...] = ()) -> Tensor:

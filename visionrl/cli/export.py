@@ -20,7 +20,8 @@ class Export:
     """Write a trained agent as ONNX, to be used without this library.
 
     The file holds the policy with its network for images. Inputs are the observation's keys, windows as uint8, with a
-    first axis of any length; the output is the action.
+    first axis of any length; the output is the action. An agent with memory takes its last observations, or what it
+    remembers, zeros at an episode's start, and gives that for the next step.
     """
 
     agent: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="AGENT")]
@@ -42,7 +43,7 @@ class Export:
             ValueError: see ``export_onnx``.
         """
         from visionrl.agents.prediction.agent import load_agent
-        from visionrl.agents.prediction.export import agreement, export_onnx, observations_of
+        from visionrl.agents.prediction.export import agreement, blank_states, export_onnx, observations_of
 
         check_out(self.onnx.parent)
         if self.onnx.is_dir() or (self.onnx.exists() and not self.overwrite):
@@ -54,7 +55,14 @@ class Export:
         print(f"wrote {self.onnx}, {self.onnx.stat().st_size / 1e6:.1f} MB, of {agent.entry.id}")
         for key, seen in observations_of(agent.model, 1, 0).items():
             print(f"  {key}: (rows, {', '.join(map(str, seen.shape[1:]))}) {seen.dtype}")
+        states = blank_states(agent.model, 1)
+        for key, state in states.items():
+            print(
+                f"  {key}: ({len(state)}, rows, {state.shape[2]}) {state.dtype}, zeros at an episode's start"
+            )
         print(f"  -> action: {agent.model.action_space}")
+        for key in states:
+            print(f"  -> next_{key}, the next step's {key}")
         if find_spec("onnxruntime"):
             same = round(TRIED * agreement(agent.model, self.onnx, TRIED))
             print(f"ONNX Runtime acts as the agent does on {same} of {TRIED} random observations")

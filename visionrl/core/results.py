@@ -166,6 +166,36 @@ def region_json(mask: np.ndarray, label: str, score: float, polygon: np.ndarray 
 
 
 @dataclass(frozen=True)
+class Regions:
+    """Regions of a set of images that are to be labelled next, the first first.
+
+    Attributes:
+        images: name of each region's image.
+        boxes: (N, 4) float64, (x0, y0, x1, y1) edges in pixels of its file.
+        scores: (N,) float64 in [0, 1], how unsure the segmenter is of each, with the labels that there are.
+    """
+
+    images: tuple[str, ...]
+    boxes: np.ndarray
+    scores: np.ndarray
+
+    def joined(self, others: Sequence[Regions]) -> Regions:
+        """This result: a set of images has one order."""
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; the order counts from 1."""
+        rows = zip(self.images, np.round(self.boxes, 2).tolist(), self.scores.tolist(), strict=True)
+        keys = ("x0", "y0", "x1", "y1")
+        return {
+            "regions": [
+                {"order": k, "image": image, **dict(zip(keys, box, strict=True)), "score": round(score, 4)}
+                for k, (image, box, score) in enumerate(rows, start=1)
+            ]
+        }
+
+
+@dataclass(frozen=True)
 class ImageClass:
     """The class of an image, and where the agent looked.
 

@@ -11,6 +11,7 @@ from visionrl.datasets.load import choose, clear_cache, load
 from visionrl.datasets.samples import (
     Dataset,
     ImageSample,
+    ImageSet,
     MotSample,
     PairSample,
     VideoSample,
@@ -32,6 +33,7 @@ __all__ = [
     "Entry",
     "Format",
     "ImageSample",
+    "ImageSet",
     "MotSample",
     "PairSample",
     "ReadOptions",

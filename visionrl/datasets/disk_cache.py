@@ -1,11 +1,14 @@
 """Embedded samples on disk: made once on a machine, then mapped into memory, shared by all its processes.
 
+So are the large blocks of pixels that banks make of them (``stored_block``).
+
 They lie in the folder of the variable VISIONRL_CACHE, else in ``$XDG_CACHE_HOME/visionrl`` or ``~/.cache/visionrl``; an
 empty variable or "off" turns the cache off. A set is made anew where its files are missing or damaged, or where this
 package's code, its data, or the libraries that draw have changed; what it replaces is removed.
 
 Layout of ``FOLDER/NAME/SPLIT/VERSION``: ``arrays.bin`` holds all arrays one after the other, ``samples.json``
-everything else with their places, and ``checksum`` the SHA-256 of ``samples.json``.
+everything else with their places, and ``checksum`` the SHA-256 of ``samples.json``. ``FOLDER/NAME/blocks`` holds the
+newest blocks, one a file.
 """
 
 from __future__ import annotations
@@ -31,6 +34,8 @@ FORMAT = 1  # of the files
 ALIGNMENT = 64  # bytes
 WRITING = ".writing-"  # begins the names of folders that are not whole yet
 PATIENCE = 3600.0  # seconds after which such a folder is taken for that of a process that died
+BLOCKS = 4  # stored for a set; the one that was used longest ago is removed first
+SMALLEST, LARGEST = 4 << 20, 400 << 20  # bytes of a stored block
 LIBRARIES = (
     "numpy",
     "scipy",
@@ -70,15 +75,76 @@ def stored(name: str, split: str, kind: type, make: Callable[[], list[Any]]) -> 
     if (found := _read(place, kind)) is None:
         made = make()
         with suppress(OSError, TypeError):
-            _write(place, made)
+            _write(place, made, kind)
         found = _read(place, kind)
     return [_locked(sample) for sample in made] if found is None else found
 
 
-@lru_cache(maxsize=1)
-def _version() -> str:
-    """A name for all that the pixels depend on: code, data and libraries."""
+def stored_block(name: str, key: str, size: int, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """A block of bytes made of an embedded set, from the cache or else made and stored there.
+
+    Args:
+        name: of the set.
+        key: what the block depends on beside this package's code: split, arguments.
+        size: bytes; one below ``SMALLEST`` or above ``LARGEST`` is made and not stored.
+        make: makes it, (size,) uint8.
+
+    Returns:
+        (size,) uint8, read-only where it is mapped.
+    """
+    folder = cache_folder()
+    if folder is None or not SMALLEST <= size <= LARGEST:
+        return make()
+    digest = hashlib.sha256(f"{_version()} {_version('banks')} {key}".encode()).hexdigest()[:20]
+    place = folder / name / "blocks" / f"{digest}.bin"
+    if (found := _mapped(place, size)) is None:
+        made = make()
+        with suppress(OSError):
+            _write_block(place, made)
+        found = _mapped(place, size)
+    return made if found is None else found
+
+
+def _mapped(place: Path, size: int) -> np.ndarray | None:
+    """The bytes of a file; None where it is missing or of another size."""
+    try:
+        block = np.memmap(place, np.uint8, "r")
+        if block.size != size:
+            return None
+    except (OSError, ValueError):
+        return None
+    with suppress(OSError):
+        os.utime(place)  # used last
+    return np.asarray(block)
+
+
+def _write_block(place: Path, block: np.ndarray) -> None:
+    """Store a block in a file that appears whole or not at all; then remove what was used longest ago."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    handle, work = tempfile.mkstemp(prefix=WRITING, dir=place.parent)
+    try:
+        with open(handle, "wb") as opened:
+            opened.write(block.data)
+            _sync(opened)
+        if _mapped(place, block.size) is None:  # else another process was faster
+            os.replace(work, place)
+    finally:
+        Path(work).unlink(missing_ok=True)
+    files = sorted(place.parent.iterdir(), key=lambda file: -file.stat().st_mtime)
+    whole = [file for file in files if not file.name.startswith(WRITING)]
+    dead = [file for file in files if file not in whole and time.time() - file.stat().st_mtime > PATIENCE]
+    for file in [*whole[BLOCKS:], *dead]:
+        file.unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=2)
+def _version(*rooms: str) -> str:
+    """A name for all that the pixels depend on: code, data and libraries; of some rooms, for their code."""
     digest = hashlib.sha256(f"{FORMAT}".encode())
+    if rooms:
+        for file in sorted(file for room in rooms for file in (_PACKAGE / room).rglob("*.py")):
+            digest.update(file.relative_to(_PACKAGE).as_posix().encode() + b"\n" + file.read_bytes())
+        return digest.hexdigest()[:20]
     for library in LIBRARIES:
         with suppress(PackageNotFoundError):
             digest.update(f"{library} {version(library)}\n".encode())
@@ -89,7 +155,7 @@ def _version() -> str:
     return digest.hexdigest()[:20]
 
 
-def _write(place: Path, samples: Sequence[Any]) -> None:
+def _write(place: Path, samples: Sequence[Any], kind: type) -> None:
     """Store samples in a folder that appears whole or not at all; then remove the set's other versions."""
     place.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=WRITING, dir=place.parent))
@@ -109,9 +175,9 @@ def _write(place: Path, samples: Sequence[Any]) -> None:
             with open(work / file, "wb") as opened:
                 opened.write(content)
                 _sync(opened)
-        if place.exists():  # damaged, or another process was faster
+        if _read(place, kind) is None:  # else another process was faster
             shutil.rmtree(place, ignore_errors=True)
-        work.rename(place)
+            work.rename(place)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     for other in place.parent.iterdir():

@@ -131,6 +131,19 @@ def choose(samples: Sequence[Any], numbers: Sequence[int]) -> tuple[Any, ...]:
     return samples.parts.setdefault(tuple(numbers), Loaded(chosen, (choose, (samples, tuple(numbers)))))
 
 
+def embedded_part(samples: Any) -> tuple[str, str] | None:
+    """The name of the embedded set that loaded samples are of, and which of them they are; None for all others."""
+    if not isinstance(samples, Loaded):
+        return None
+    maker, args = samples.recipe
+    if maker is choose:
+        whole = embedded_part(args[0])
+        return whole and (whole[0], f"{whole[1]} {args[1]}")
+    name, kind, path, *rest = args
+    own = find_format(name, kind).read.__module__.startswith("visionrl.")  # the cache knows when these change
+    return None if path or not own else (name, f"{kind.__name__} {rest}")
+
+
 def _load_again(name: str, kind: type, *rest: Any) -> tuple[Any, ...]:
     """The samples of a pickle, from the process's own cache where they are loaded already."""
     return _load_string(find_format(name, kind), *rest)

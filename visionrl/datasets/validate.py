@@ -62,7 +62,8 @@ def validate(sample: Any, index: int, kind: type[Any] | None = None) -> Any:
             Points, a transform and masks may all be missing; a task that needs one of them says so.
 
     Args:
-        sample: an ``ImageSample``, an ``ImageSet``, a ``VideoSample``, a ``MotSample``, a ``VolumeSample`` or a ``PairSample``.
+        sample: an ``ImageSample``, an ``ImageSet``, a ``VideoSample``, a ``MotSample``, a ``VolumeSample`` or a
+            ``PairSample``.
         index: its position in the data set, for the message.
         kind: where given, the type that it must have.
 

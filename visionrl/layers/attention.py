@@ -1,8 +1,7 @@
-"""Attention over the positions of a map: soft, hard, self and multi-head; each returns its weights too."""
+"""Attention over the positions of a map: soft, hard and self; each returns its weights too."""
 
 from __future__ import annotations
 
-import math
 from typing import Literal, NamedTuple
 
 import torch
@@ -109,47 +108,6 @@ def reinforce_loss(log_prob: Tensor, reward: Tensor, baseline: Tensor | float | 
     return -(log_prob * advantage.detach()).mean()
 
 
-class MultiHeadAttention(nn.Module):
-    """Scaled dot-product attention in several heads ("Attention is all you need", Vaswani et al., 2017).
-
-    Args:
-        features: length of queries, keys, values and results.
-        heads: number of heads, a divisor of `features`.
-    """
-
-    def __init__(self, features: int, heads: int = 4) -> None:
-        super().__init__()
-        if heads < 1 or features % heads:
-            raise ValueError(f"heads must be a divisor of features = {features}, got {heads}")
-        self.heads = heads
-        self.query, self.key, self.value, self.out = (nn.Linear(features, features) for _ in range(4))
-
-    def forward(
-        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Results and weights.
-
-        Args:
-            query: (B, n, features).
-            key: (B, m, features).
-            value: (B, m, features).
-            mask: bool, True where a query may attend; broadcast to (B, heads, n, m).
-
-        Returns:
-            results: (B, n, features).
-            weights: (B, heads, n, m); rows sum to 1.
-        """
-        q, k, v = self._split(self.query(query)), self._split(self.key(key)), self._split(self.value(value))
-        scores = q @ k.mT / math.sqrt(q.shape[-1])
-        if mask is not None:
-            scores = scores.masked_fill(~mask, -math.inf)
-        weights = scores.softmax(-1)
-        return self.out((weights @ v).transpose(1, 2).flatten(2)), weights
-
-    def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-
-
 class SelfAttention(nn.Module):
     """Every position of a map attends to every other (Wang et al., 2018); added through a gate that starts at zero.
 
@@ -164,7 +122,9 @@ class SelfAttention(nn.Module):
         super().__init__()
         if positions and channels % 4:
             raise ValueError(f"channels must be a multiple of 4 for positions, got {channels}")
-        self.attention, self.positions = MultiHeadAttention(channels, heads), positions
+        if heads < 1 or channels % heads:
+            raise ValueError(f"heads must be a divisor of channels = {channels}, got {heads}")
+        self.attention, self.positions = nn.MultiheadAttention(channels, heads, batch_first=True), positions
         self.gate = nn.Parameter(torch.zeros(1))
 
     def forward(self, features: Tensor) -> Attended:
@@ -173,7 +133,7 @@ class SelfAttention(nn.Module):
         asking = places
         if self.positions:
             asking = places + sine_positions(*features.shape[1:]).to(places).flatten(1).T
-        seen, weights = self.attention(asking, asking, places)
+        seen, weights = self.attention(asking, asking, places, average_attn_weights=False)
         return Attended(features + self.gate * seen.mT.view_as(features), weights)
 
 

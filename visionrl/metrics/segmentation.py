@@ -100,16 +100,23 @@ class OutlineScores:
     """``boundary_f``, ``hd95_px`` and ``assd_px`` of the last states, means over episodes; a ``DatasetMetric``.
 
     Args:
-        masks: (states of N rows) -> masks and true masks, (N, H, W) bool each.
-        tolerance: pixels, of ``boundary_f``.
+        masks: (states of N rows) -> N masks and N true masks, each (H, W) bool.
+        tolerance: pixels, of ``boundary_f``; of pictures of differing sizes a part of the diagonal, below 1.
     """
 
-    def __init__(self, masks: Callable[[Any], tuple[np.ndarray, np.ndarray]], tolerance: float = 2.0) -> None:
+    def __init__(
+        self,
+        masks: Callable[[Any], tuple[Sequence[np.ndarray], Sequence[np.ndarray]]],
+        tolerance: float = 2.0,
+    ) -> None:
         self.masks, self.tolerance = masks, tolerance
 
     def record(self, ends: Any) -> dict[str, np.ndarray]:
         """(N,) float64 each."""
-        rows = [distance_scores(a, b, self.tolerance) for a, b in zip(*self.masks(ends), strict=True)]
+        rows = []
+        for mask, truth in zip(*self.masks(ends), strict=True):
+            unit = float(np.hypot(*truth.shape)) if self.tolerance < 1 else 1.0
+            rows.append(distance_scores(mask, truth, self.tolerance * unit))
         return {key: np.array([row[key] for row in rows]) for key in rows[0]}
 
     def compute(self, records: Mapping[str, np.ndarray]) -> dict[str, float]:

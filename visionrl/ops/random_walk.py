@@ -16,7 +16,7 @@ from visionrl.ops.xp import Array, Recalled, is_torch, like, one_hot, to_numpy, 
 
 EPSILON = 1e-6  # on the diagonal: the Laplacian alone is singular
 WEAKEST = 1e-6  # weight of an edge, at least: regions never part altogether
-FACTORS = 64  # matrices kept factorised
+FACTORS = 1 << 30  # bytes of factorised matrices kept, about
 MEMORY = 3 << 30  # bytes of columns, at most
 
 
@@ -37,9 +37,8 @@ def laplacian(image: np.ndarray, valid: np.ndarray, beta: float) -> Any:
     scale = beta / (10 * max(float(colours[:, valid].std()), 1e-3) * np.sqrt(len(image)))
     number = np.arange(valid.size).reshape(valid.shape)
     ends, weights = [], []
-    for one, other in (((slice(None), slice(1, None)), (slice(None), slice(-1))),) + (
-        ((slice(1, None), slice(None)), (slice(-1), slice(None))),
-    ):
+    every, late, early = slice(None), slice(1, None), slice(-1)
+    for one, other in (((every, late), (every, early)), ((late, every), (early, every))):
         gap = ((colours[:, *one] - colours[:, *other]) ** 2).sum(axis=0)
         joined = valid[one] & valid[other]
         ends.append(np.stack([number[one][joined], number[other][joined]]))
@@ -69,7 +68,9 @@ class GreenColumns(Recalled):
         self.images, self.valid, self.pixels, self.beta = images, valid, pixels, beta
         shape = len(pixels), valid[0].size
         self.slots = max(1, min(len(images), memory // (4 * shape[0] * shape[1])))
-        self._slot_of: OrderedDict[int, int] = OrderedDict()  # picture -> place in the table, used last at the end
+        self._slot_of: OrderedDict[int, int] = (
+            OrderedDict()
+        )  # picture -> place in the table, used last at the end
         self._factors: OrderedDict[int, Any] = OrderedDict()
         self._clear()
 
@@ -167,9 +168,10 @@ class GreenColumns(Recalled):
             self._factors[picture] = splu(
                 matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=symmetric
             )
-        while len(self._factors) > FACTORS:
+        entry = self._factors[picture]
+        while len(self._factors) > max(FACTORS // (12 * entry.nnz), 1):
             self._factors.popitem(last=False)
-        return self._factors[picture]
+        return entry
 
     def _whole(self, x: Array) -> Array:
         """All columns of all pictures, (N * G, S * S) float32, on the device of ``x``.
@@ -183,11 +185,15 @@ class GreenColumns(Recalled):
                 f"it holds those of {self.slots}; a smaller size needs less"
             )
         if x.device not in self._on_device:
-            every = np.arange(len(self.pixels))
-            if x.device.type != "meta":  # which has no values
-                for picture in range(len(self.images)):
-                    self.columns(picture, every)
-            order = [self._slot(picture) for picture in range(len(self.images))]
-            table = self._table[order] if order != sorted(order) else self._table
-            self._on_device[x.device] = like(table.reshape(-1, table.shape[-1]), x)
+            self._on_device[x.device] = self._copy_of_all(x)
         return self._on_device[x.device]
+
+    def _copy_of_all(self, x: Array) -> Array:
+        """See ``_whole``."""
+        xp, shape = xp_of(x), (len(self.images) * len(self.pixels), self._table.shape[-1])
+        if x.device.type == "meta":  # has no values
+            return xp.empty(shape, dtype=xp.float32, device=x.device)
+        for picture in range(len(self.images)):
+            self.columns(picture, np.arange(len(self.pixels)))
+        order = [self._slot(picture) for picture in range(len(self.images))]
+        return like(self._table[order].reshape(shape), x)

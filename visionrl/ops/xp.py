@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -46,7 +47,12 @@ def like(values: Any, x: Array) -> Array:
     """``values`` (NumPy) as an array of the library and on the device of ``x``; the dtype stays."""
     if isinstance(x, np.ndarray):
         return np.asarray(values)
-    return xp_of(x).asarray(values, device=array_api_compat.device(x))
+    xp, device = xp_of(x), array_api_compat.device(x)
+    if not isinstance(values, np.ndarray) or values.flags.writeable:
+        return xp.asarray(values, device=device)
+    with warnings.catch_warnings():  # of torch, which cannot keep users from writing to it
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return xp.asarray(values, device=device)
 
 
 def is_torch(x: Array) -> bool:

@@ -69,6 +69,9 @@ class AgentPolicy:
         model: anything with SB3's ``predict(observation, state, episode_start, deterministic)``.
         deterministic: the best action instead of a drawn one.
 
+    Attributes:
+        memory: what a recurrent model remembers, (layers, B, n) each, or None.
+
     Raises:
         ValueError: the task shows something else than the model was trained on.
     """
@@ -84,13 +87,13 @@ class AgentPolicy:
 
     def reset(self) -> None:
         """Forget; the next call is the first step of every row."""
-        self._memory: tuple[np.ndarray, ...] | None = None
+        self.memory: tuple[np.ndarray, ...] | None = None
         self._begins = True
 
     def keep(self, rows: np.ndarray) -> None:
         """Go on with some rows; what a model remembers is (layers, B, n) each, as Stable-Baselines3 has it."""
-        if self._memory is not None:
-            self._memory = tuple(part[:, rows] for part in self._memory)
+        if self.memory is not None:
+            self.memory = tuple(part[:, rows] for part in self.memory)
         if self.recall is not None:
             self.recall.keep(rows)
 
@@ -106,16 +109,17 @@ class AgentPolicy:
             observations = (self.recall.begin if self._begins else self.recall.add)(observations)
         rows = len(next(iter(observations.values())))
         masks = {"action_masks": to_numpy(action_masks(task, state))} if takes_masks(self.model) else {}
-        actions, self._memory = self.actor.predict(
+        before = self.memory
+        actions, self.memory = self.actor.predict(
             observations,
-            state=self._memory,
+            state=before,
             episode_start=np.full(rows, self._begins),
             deterministic=self.deterministic,
             **masks,
         )
         self._begins = False
         report = task.report if isinstance(task, Reports) else None
-        self.confidence = None if report is None else action_value(self.actor, observations, report)
+        self.confidence = None if report is None else action_value(self.actor, observations, report, before)
         return actions
 
 
@@ -147,7 +151,9 @@ class ScoredPolicy:
         return self.policy(observations, task, state)
 
 
-def action_value(model: Any, observations: dict[str, np.ndarray], action: int) -> np.ndarray | None:
+def action_value(
+    model: Any, observations: dict[str, np.ndarray], action: int, memory: Any = None
+) -> np.ndarray | None:
     """(B,) score that a model gives an action, see ``action_scores``; None where it has none.
 
     Q-values that were cloned from the expert's actions alone have no common scale.
@@ -155,7 +161,7 @@ def action_value(model: Any, observations: dict[str, np.ndarray], action: int) -
     import torch
 
     with torch.no_grad():
-        scores = action_scores(model.policy, model.policy.obs_to_tensor(observations)[0])
+        scores = action_scores(model.policy, model.policy.obs_to_tensor(observations)[0], memory)
     return None if scores is None else scores[:, action].double().cpu().numpy()
 
 

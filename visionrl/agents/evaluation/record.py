@@ -61,6 +61,11 @@ def record(
         states = states[: (solved.index(True) if any(solved) else len(states)) + 1]
     kept = np.unique(np.linspace(0, len(states) - 1, min(len(states), MOST_FRAMES)).round().astype(int))
     frames = [task.draw(batch.each(states[k], lambda x: x[0])) for k in kept]
+    return write_film(path, frames, fps)
+
+
+def write_film(path: str | Path, frames: list[np.ndarray], fps: float = 8.0) -> Path:
+    """Write frames, (H, W, 3) uint8, as a GIF of at most 2 MB: of half the size, then every second frame."""
     path = write_gif(path, frames, fps)
     if path.stat().st_size > MOST_BYTES and min(frames[0].shape[:2]) >= LEAST_SIDE:
         frames = [cv2.resize(frame, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for frame in frames]

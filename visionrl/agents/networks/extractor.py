@@ -18,7 +18,6 @@ from visionrl.core import check_choice
 from visionrl.layers.attention import (
     Attended,
     HardAttention,
-    MultiHeadAttention,
     SelfAttention,
     SoftAttention,
     sine_positions,
@@ -146,6 +145,7 @@ class MapAttention(nn.Module):
 
     Attributes:
         num_features: length of the vectors.
+        size: (h, w) or (d, h, w) of the map.
 
     Raises:
         ValueError: the map has a single place, or channels that the attention cannot split.
@@ -158,7 +158,7 @@ class MapAttention(nn.Module):
         size = _map_size(backbone, shape)
         if np.prod(size) < 2:
             raise ValueError(f"attention must have a map of more than one place to look at, got {size}")
-        channels = backbone.num_channels
+        channels, self.size = backbone.num_channels, size
         self.kind, self.look = kind, _KINDS[kind](channels)
         heads = HEADS if kind == "multihead" else 1
         self.num_features = backbone.num_features if kind == "self" else channels + heads * len(size)
@@ -174,20 +174,29 @@ class MapAttention(nn.Module):
         heads = weights.shape[1:2] if self.kind == "multihead" else ()
         return torch.cat([seen, where], 1), weights.reshape(seen.shape[0], *heads, *features.shape[2:])
 
+    def heat(self, weights: Tensor) -> Tensor:
+        """(B, h, w) or (B, d, h, w), from the weights of a forward: how much each place is attended to, sums to 1."""
+        if self.kind == "self":
+            return weights.mean((1, 2)).view(-1, *self.size)
+        return weights.mean(1) if self.kind == "multihead" else weights
+
 
 class _Question(nn.Module):
     """A learned question that several heads ask the places of a map ("Set transformer", Lee et al., 2019)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.attention = MultiHeadAttention(channels, HEADS)
+        if channels % HEADS:
+            raise ValueError(f"attention must have {HEADS} heads that divide the channels, got {channels}")
+        self.attention = nn.MultiheadAttention(channels, HEADS, batch_first=True)
         self.question = nn.Parameter(torch.randn(1, 1, channels))
 
     def forward(self, features: Tensor) -> Attended:
         """The answer (B, C) and the weights (B, heads, h, w)."""
         places = features.flatten(2).mT
         keys = places + sine_positions(*features.shape[1:]).to(places).flatten(1).T
-        seen, weights = self.attention(self.question.expand(features.shape[0], -1, -1), keys, places)
+        asked = self.question.expand(features.shape[0], -1, -1)
+        seen, weights = self.attention(asked, keys, places, average_attn_weights=False)
         return Attended(seen[:, 0], weights.view(features.shape[0], -1, *features.shape[2:]))
 
 

@@ -15,15 +15,26 @@ def q_values_of(policy: Any) -> Callable[[Any], Any] | None:
     return getattr(policy, "q_net", None)
 
 
-def action_scores(policy: Any, observations: Any) -> Any:
+def action_scores(policy: Any, observations: Any, memory: Any = None) -> Any:
     """A tensor (B, n): Q-values of the actions, or the logarithms of their probabilities where there are none.
 
-    None where actions are not numbered, or the policy remembers what it saw.
+    None where actions are not numbered.
+
+    Args:
+        policy: of an algorithm.
+        observations: tensors.
+        memory: what a recurrent policy remembers, arrays (layers, B or 1, n); None at an episode's start.
     """
     if values := q_values_of(policy):
         return values(observations)
-    if not isinstance(policy.action_space, spaces.Discrete) or hasattr(policy, "lstm_actor"):
+    if not isinstance(policy.action_space, spaces.Discrete):
         return None
+    if hasattr(policy, "lstm_actor"):
+        first = next(iter(observations.values())).float()
+        layers, _, size = policy.lstm_hidden_state_shape
+        blank, starts = first.new_zeros(layers, len(first), size), first.new_zeros(len(first))
+        states = tuple(blank + first.new_tensor(part) for part in memory or (0.0, 0.0))
+        return policy.get_distribution(observations, states, starts)[0].distribution.logits
     return policy.get_distribution(observations).distribution.logits
 
 

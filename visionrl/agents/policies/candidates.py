@@ -110,10 +110,10 @@ class CandidateQPolicy(MultiInputPolicy):
 
 
 class _Actor:
-    """What makes an actor-critic policy one for candidates."""
+    """What makes an actor-critic policy one for candidates; actor and critic share no layer."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{**kwargs, "net_arch": []})
+        super().__init__(*args, **{"share_features_extractor": False, **kwargs, "net_arch": []})
 
     def _build(self: Any, lr_schedule: Any) -> None:
         """The networks: those of the base, but for the last layers."""

@@ -76,6 +76,8 @@ class SequenceExtractor(BaseFeaturesExtractor):
         """(B, features_dim) from windows (B, T, ...), images in [0, 255]."""
         real = observations[RECALLED] > 0.5
         real = torch.cat([real[:, :-1], torch.ones_like(real[:, -1:])], dim=1)
+        if torch.compiler.is_exporting():  # where the number of real observations may not decide the shapes
+            return self.memory(self.encode_all(observations, real), real)
         seen = {key: value[real] for key, value in observations.items() if key != RECALLED}
         for key in self.images:
             seen[key] = seen[key] / 255  # Stable-Baselines3 divides only what it takes for an image
@@ -83,6 +85,13 @@ class SequenceExtractor(BaseFeaturesExtractor):
         features = vectors.new_zeros(*real.shape, vectors.shape[1])
         features[real] = vectors
         return self.memory(features, real)
+
+    def encode_all(self, observations: dict[str, Tensor], real: Tensor) -> Tensor:
+        """(B, T, n), all observations encoded, zeros in the place of those that are not real, (B, T)."""
+        seen = {key: value.flatten(0, 1) for key, value in observations.items() if key != RECALLED}
+        for key in self.images:
+            seen[key] = seen[key] / 255
+        return self.vision(seen).view(*real.shape, -1) * real[..., None]
 
 
 class RecurrentMemory(nn.Module):

@@ -16,7 +16,16 @@ from visionrl.agents.evaluation.compare import plain
 from visionrl.agents.evaluation.episodes import Episodes, Plan, rollout, run_each, task_kwargs
 from visionrl.core import BASELINES, Task, batch, did_you_mean, entry_of, make_task
 from visionrl.core.results import Boxes, Mask, Picture, Result
-from visionrl.datasets import ImageSample, MotSample, PairSample, VideoSample, VolumeSample, XraySample, load
+from visionrl.datasets import (
+    ImageSample,
+    ImageSet,
+    MotSample,
+    PairSample,
+    VideoSample,
+    VolumeSample,
+    XraySample,
+    load,
+)
 from visionrl.datasets.readers.files import read_image
 from visionrl.datasets.unlabelled import (
     read_unlabelled,
@@ -174,6 +183,8 @@ class Agent:
             raise ValueError(f"moving {rule} {self.entry.id}")
         if kind is XraySample:
             return xray_sample(data, moving, **more)
+        if kind is ImageSet:
+            return image_set(data, **more)
         if isinstance(data, str | Path) and kind is PairSample:
             return replace(read_unlabelled_pair(Path(data), Path(moving)), **more)
         if isinstance(data, str | Path) and kind is MotSample:
@@ -219,6 +230,23 @@ def masks_picture(image: np.ndarray, found: Mask) -> np.ndarray:
         if label and mask.any():
             canvas.text(label, np.argwhere(mask)[0][::-1])
     return canvas.pixels
+
+
+def image_set(data: Any, **more: Any) -> ImageSet:
+    """The set of the images of a folder, of "FORMAT:PATH", or of a list of files, arrays or samples."""
+    if isinstance(data, str | Path):
+        from visionrl.agents.prediction.inputs import set_of
+
+        return replace(set_of([str(data)]).read(), **more)
+    images = [
+        one
+        if isinstance(one, ImageSample)
+        else read_unlabelled(Path(one), ImageSample)
+        if isinstance(one, str | Path)
+        else ImageSample(channels_first(one), name=str(number))
+        for number, one in enumerate(data)
+    ]
+    return ImageSet(images, **more)
 
 
 def xray_sample(xrays: Any, scan: Any, **more: Any) -> XraySample:

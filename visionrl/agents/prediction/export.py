@@ -1,4 +1,7 @@
-"""A trained agent as an ONNX file: observations in, the action out, without this library and without torch."""
+"""A trained agent as an ONNX file: observations in, the action out, without this library and without torch.
+
+An agent that remembers takes the window of its last observations, or what it remembers, and gives that anew.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +15,17 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from sb3_contrib.tqc.policies import TQCPolicy
-from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.sac.policies import SACPolicy
 from torch import Tensor, nn
 
-from visionrl.agents.networks.frozen_features import OnImages
 from visionrl.agents.networks.model_io import q_values_of, takes_masks
-from visionrl.agents.sb3.recall import recalled_steps
+from visionrl.agents.sb3.recall import RECALLED, recalled_steps
 from visionrl.rendering import replacing
 
 NEEDED = ("onnx", "onnxscript")
 EXAMPLES = 2  # rows of the observations that the network is traced on
+HANDED_ON = 10  # steps in which a recurrent policy is compared
 
 
 class Acting(nn.Module):
@@ -31,8 +34,11 @@ class Acting(nn.Module):
     Args:
         model: of Stable-Baselines3, or ``OnImages``.
 
+    Attributes:
+        states: names of what a recurrent policy carries along, (layers, B, n) each, of which it gives the next.
+
     Raises:
-        ValueError: the policy remembers what it saw.
+        ValueError: the policy heeds action masks.
     """
 
     low: Tensor
@@ -40,31 +46,46 @@ class Acting(nn.Module):
 
     def __init__(self, model: Any) -> None:
         super().__init__()
-        self.policy: Any = model.policy
+        self.policy: Any = getattr(model.policy, "learnt", model.policy)
         self.encoder: Any = getattr(model, "encoder", None)
-        if hasattr(self.policy, "lstm_actor"):
-            raise ValueError("agent must have a policy without memory to be exported, got a recurrent one")
+        layer = getattr(self.policy, "lstm_actor", None)
+        self.states = (
+            () if layer is None else ("hidden", "cell") if isinstance(layer, nn.LSTM) else ("hidden",)
+        )
         if takes_masks(model):
             raise ValueError(
                 "agent must choose among all actions to be exported, got one that heeds action masks"
-            )
-        if (steps := recalled_steps(model.observation_space)) > 1:
-            raise ValueError(
-                f"agent must have a policy without memory to be exported, got one of {steps} observations"
             )
         self.space = space = model.action_space
         low, high = (space.low, space.high) if isinstance(space, spaces.Box) else (np.zeros(1), np.ones(1))
         self.register_buffer("low", torch.as_tensor(low))
         self.register_buffer("high", torch.as_tensor(high))
 
-    def forward(self, observations: dict[str, Tensor]) -> Tensor:
-        """Actions (B, ...): int64 numbers, or float32 in the bounds of the action space."""
+    def forward(self, observations: dict[str, Tensor], states: dict[str, Tensor] | None = None) -> Any:
+        """Actions (B, ...): int64 numbers, or float32 in the bounds of the action space; behind them the states."""
         seen = dict(observations)
         for key, owner in (self.encoder.owners if self.encoder is not None else {}).items():
-            seen[key] = self.encoder.nets[owner](seen[key])
+            images, lead = seen[key], seen[key].ndim - len(self.encoder.read[key].shape)
+            found = self.encoder.nets[owner](images.flatten(0, lead - 1))
+            seen[key] = found.view(*images.shape[:lead], -1)
+        if states:
+            return self.carried(seen, states)
         if values := q_values_of(self.policy):
             return values(seen).argmax(dim=1)
-        found = self.raw(seen)
+        return self.chosen(self.raw(seen))
+
+    def carried(self, seen: dict[str, Tensor], states: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        """Actions of a recurrent policy, and its next states."""
+        policy = self.policy
+        features: Any = BasePolicy.extract_features(policy, seen, policy.pi_features_extractor)
+        before = [states[name] for name in self.states]
+        found, after = policy.lstm_actor(features[None], (before[0], before[-1]))
+        latent = policy.mlp_extractor.forward_actor(found[0])
+        raw = policy.action_net(latent)
+        return self.chosen(raw.tanh() if policy.squash_output else raw), *after[: len(self.states)]
+
+    def chosen(self, found: Tensor) -> Tensor:
+        """The best actions of logits, or of means."""
         if isinstance(self.space, spaces.Discrete):
             return found.argmax(dim=1)
         if isinstance(self.space, spaces.MultiDiscrete):
@@ -90,7 +111,10 @@ def export_onnx(model: Any, path: Path, about: Mapping[str, str] | None = None) 
     """Write an agent's policy, with its features extractor, as ONNX.
 
     Inputs are the keys of the observation space, images uint8, with a first axis of any length B; the output is
-    ``action``, (B, ...), as ``model.predict(observations, deterministic=True)`` gives it.
+    ``action``, (B, ...), as ``model.predict(observations, deterministic=True)`` gives it. A policy that reads a window
+    takes the last T observations, (B, T, ...), and ``recalled``, (B, T) float32, 1 for those of the running episode,
+    the newest last. A recurrent policy takes ``hidden`` too, an LSTM also ``cell``, (layers, B, n) float32, zeros at an
+    episode's start, and gives ``next_hidden`` and ``next_cell``.
 
     Args:
         model: the algorithm, such as ``visionrl.load_agent(RUN).model``.
@@ -98,21 +122,26 @@ def export_onnx(model: Any, path: Path, about: Mapping[str, str] | None = None) 
         about: words for the file's metadata.
 
     Raises:
-        ValueError: a package is missing, or the policy remembers what it saw.
+        ValueError: a package is missing, or the policy heeds action masks.
     """
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         raise ValueError(f'export needs {" and ".join(missing)}: pip install "visionrl[export]"')
     acting = Acting(model).eval().cpu()
     example = {key: torch.as_tensor(x) for key, x in observations_of(model, EXAMPLES, 0).items()}
     rows = torch.export.Dim("rows", min=1)
+    given: dict[str, Any] = {"observations": example}
+    shapes: dict[str, Any] = {"observations": {key: {0: rows} for key in example}}
+    if acting.states:
+        given["states"] = {key: torch.as_tensor(x) for key, x in blank_states(model, EXAMPLES).items()}
+        shapes["states"] = {key: {1: rows} for key in acting.states}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter, about its own future
         program: Any = torch.onnx.export(
             acting,
-            kwargs={"observations": example},
-            input_names=list(example),
-            output_names=["action"],
-            dynamic_shapes={"observations": {key: {0: rows} for key in example}},
+            kwargs=given,
+            input_names=[*example, *acting.states],
+            output_names=["action", *(f"next_{name}" for name in acting.states)],
+            dynamic_shapes=shapes,
             dynamo=True,
             verbose=False,
         )
@@ -127,20 +156,31 @@ def export_onnx(model: Any, path: Path, about: Mapping[str, str] | None = None) 
 
 def observations_of(model: Any, rows: int, seed: int) -> dict[str, np.ndarray]:
     """Random observations of a model's space, (rows, ...) each."""
-    space = model.encoder.read if isinstance(model, OnImages) else model.observation_space
     rng = np.random.default_rng(seed)
-    found, boxes = {}, dict[str, Any](space.spaces)
+    found, boxes = {}, dict[str, Any](model.observation_space.spaces)
     for key, box in boxes.items():
         shape = (rows, *box.shape)
         if np.issubdtype(box.dtype, np.integer):
             found[key] = rng.integers(box.low, box.high, shape, box.dtype, endpoint=True)
         else:
             found[key] = rng.uniform(box.low, box.high, shape).astype(box.dtype)
+    if (steps := recalled_steps(model.observation_space)) > 1:
+        begins = rng.integers(steps, size=(rows, 1))
+        found[RECALLED] = (np.arange(steps) >= begins).astype(np.float32)
     return found
+
+
+def blank_states(model: Any, rows: int) -> dict[str, np.ndarray]:
+    """What a recurrent policy takes at an episode's start, beside the observation: zeros, (layers, rows, n)."""
+    names = Acting(model).states
+    layers, _, size = getattr(model.policy, "lstm_hidden_state_shape", (0, 0, 0))
+    return {name: np.zeros((layers, rows, size), np.float32) for name in names}
 
 
 def agreement(model: Any, path: Path, rows: int = 100, seed: int = 0) -> float:
     """Share of random observations in which ONNX Runtime gives the model's own action, 1e-4 apart at most.
+
+    What a recurrent policy remembers is handed on ten times, so that it sees ten times as many observations.
 
     Raises:
         ImportError: ONNX Runtime is not installed.
@@ -148,7 +188,13 @@ def agreement(model: Any, path: Path, rows: int = 100, seed: int = 0) -> float:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    seen = observations_of(model, rows, seed)
-    found = session.run(None, {one.name: seen[one.name] for one in session.get_inputs()})[0]
-    wanted, _ = model.predict(seen, deterministic=True)
-    return float(np.isclose(found, wanted, atol=1e-4).reshape(rows, -1).all(axis=1).mean())
+    states, own, same = blank_states(model, rows), None, []
+    for step in range(HANDED_ON if states else 1):
+        seen = {**observations_of(model, rows, seed + step), **states}
+        found = session.run(None, {one.name: seen[one.name] for one in session.get_inputs()})
+        wanted, own = model.predict(
+            {k: x for k, x in seen.items() if k not in states}, state=own, deterministic=True
+        )
+        same.append(np.isclose(found[0], wanted, atol=1e-4).reshape(rows, -1).all(axis=1))
+        states = dict(zip(states, found[1:], strict=True))
+    return float(np.mean(same))

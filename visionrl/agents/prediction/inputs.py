@@ -10,6 +10,7 @@ from typing import Any
 
 from visionrl.datasets import (
     ImageSample,
+    ImageSet,
     MotSample,
     PairSample,
     VideoSample,
@@ -57,6 +58,8 @@ def inputs_of(words: Sequence[str], kind: type, box: Sequence[float] | None = No
     """
     if not words:
         raise ValueError("files must be one or more files, folders or FORMAT:PATH, got none")
+    if kind is ImageSet:
+        return [set_of(words)]
     formats = {form.name for form in list_formats(kind)}
     found, alone = [], []
     for word in words:
@@ -117,6 +120,20 @@ def from_format(word: str, kind: type) -> list[Input]:
     """
     samples = load(word, kind=kind, split="all")
     return [Input(sample.name, partial(lambda one: one, sample)) for sample in samples]
+
+
+def set_of(words: Sequence[str]) -> Input:
+    """All images that words name, as one set; those of "FORMAT:PATH" with the masks that they have.
+
+    Raises:
+        ValueError: a word names no image.
+    """
+    found = inputs_of(words, ImageSample)
+    places = tuple(place for one in found for place in one.places)
+    name = Path(parse(words[0])[1] or words[0]).stem if len(words) == 1 else "images"
+    return Input(
+        " ".join(words), lambda: ImageSet([one.read() for one in found], name=name or "images"), places
+    )
 
 
 def pairs_of(paths: Sequence[Path]) -> list[Input]:

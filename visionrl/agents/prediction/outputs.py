@@ -22,6 +22,7 @@ from visionrl.core.results import (
     Picture,
     Plane,
     Points,
+    Regions,
     Tracks,
     corner_and_sides,
 )
@@ -176,6 +177,15 @@ def boxes_files(prediction: Prediction) -> Contents:
     rows = zip(result.labels, result.scores.tolist(), result.boxes.tolist(), strict=True)
     head = ["label", "score", "x0", "y0", "x1", "y1"]
     return {".csv": table([head, *([label, score, *box] for label, score, box in rows)])}
+
+
+@writes(Regions)
+def regions_files(prediction: Prediction) -> Contents:
+    """Regions to label, as JSON and as a table: order, image, edges in pixels, score."""
+    found = prediction.result.to_json()["regions"]
+    head = ["order", "image", "x0", "y0", "x1", "y1", "score"]
+    rows = [[row[key] for key in head] for row in found]
+    return {".json": json.dumps({"regions": found}, indent=1) + "\n", ".csv": table([head, *rows])}
 
 
 @writes(Plane)

@@ -17,6 +17,8 @@ from visionrl.core import checked, did_you_mean
 # of ``algo_args``, those that shape the policy's networks, and the algorithms that have them
 POLICY_ARGS: Mapping[str, tuple[str, ...]] = {
     "net_arch": get_args(Algo),
+    "action_maps": ("ppo", "a2c", "trpo", "maskableppo"),
+    "cells": ("ppo", "a2c", "trpo"),
     "n_quantiles": ("qrdqn", "tqc"),
     "n_critics": ("sac", "td3", "tqc"),
     "log_std_init": ("ppo", "a2c", "sac", "trpo", "tqc", "recurrentppo"),
@@ -46,6 +48,7 @@ DECIDED_BY_RUN = (
 Share = Annotated[float, Interval(ge=0, le=1)]
 NotNegative = Annotated[float, Ge(0)]
 Count = Annotated[int, Interval(ge=1, le=1_000_000)]
+Side = Annotated[int, Interval(ge=1, le=1024)]
 Widths = tuple[Annotated[int, Interval(ge=1, le=65_536)], ...]
 RULES: Mapping[str, Any] = {
     "learning_rate": Annotated[float, Gt(0)],
@@ -90,6 +93,8 @@ RULES: Mapping[str, Any] = {
     "demo_share": Annotated[float, Interval(gt=0, lt=1)],
     "margin": NotNegative,
     "net_arch": Widths,
+    "action_maps": Annotated[int, Interval(ge=1, le=16)],
+    "cells": tuple[Side, Side, Side],
     "n_quantiles": Annotated[int, Interval(ge=1, le=10_000)],
     "n_critics": Annotated[int, Interval(ge=1, le=100)],
     "log_std_init": Annotated[float, Le(20)],
@@ -130,6 +135,11 @@ def check_algo_args(config: TrainConfig, algorithm: type) -> None:
         raise ValueError(f"n_steps must be >= 2 for {algo} where num_envs is 1, got 1")
     if algo in CLIPPED and given.get("batch_size") == 1:
         raise ValueError(f"batch_size must be >= 2 for {algo}, which normalizes advantages, got 1")
+    if "action_maps" in given and (
+        "net_arch" in given or config.communication or config.memory != "none" or config.cache
+    ):
+        rule = "action_maps must be left out with net_arch, communication, memory and cache"
+        raise ValueError(f"{rule}, got {given['action_maps']}")
     if given.get("shared_lstm") and given.get("enable_critic_lstm", True):
         raise ValueError("shared_lstm must be false unless enable_critic_lstm is false, got true")
 

@@ -19,11 +19,13 @@ from visionrl.agents.networks.device import check_device
 from visionrl.agents.networks.extractor import VisionExtractor
 from visionrl.agents.networks.frozen_features import CachedFeatures, FeatureEncoder, FeatureHead
 from visionrl.agents.networks.team import TeamPolicy
+from visionrl.agents.policies.action_map import MapPolicy, MaskableMapPolicy
 from visionrl.agents.policies.candidates import (
     CandidateExtractor,
     candidate_policy,
     offers_candidates,
 )
+from visionrl.agents.policies.cells import CellPolicy
 from visionrl.agents.policies.recurrent import RecurrentPolicy
 from visionrl.agents.policies.sequence import SequenceExtractor
 from visionrl.agents.sb3.replay import StateRenderer, StateReplayBuffer, bytes_of
@@ -171,7 +173,7 @@ def algorithm_of(config: TrainConfig) -> Any:
 def policy_of(
     config: TrainConfig, policy_kwargs: dict[str, Any], observations: spaces.Space, actions: spaces.Space
 ) -> Any:
-    """The class of a policy: a ``TeamPolicy`` where agents are told how to communicate.
+    """The class of a policy: a ``TeamPolicy`` where agents are told how to communicate, one of maps for places.
 
     For candidates it is one that scores each, and ``policy_kwargs`` gets its extractor in the place of a backbone's.
 
@@ -187,6 +189,10 @@ def policy_of(
         return candidate_policy(str(config.algo))
     if config.algo == "recurrentppo":
         return RecurrentPolicy
+    if "action_maps" in policy_kwargs:
+        return MaskableMapPolicy if config.algo == "maskableppo" else MapPolicy
+    if "cells" in policy_kwargs:
+        return CellPolicy
     return TeamPolicy if "communication" in policy_kwargs else "MultiInputPolicy"
 
 

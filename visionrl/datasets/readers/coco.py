@@ -1,4 +1,4 @@
-"""Boxes in the JSON files of COCO (Lin et al., 2014): ``"coco:FOLDER"`` or ``"coco:FILE"``.
+"""Boxes and masks in the JSON files of COCO (Lin et al., 2014): ``"coco:FOLDER"`` or ``"coco:FILE"``.
 
 FOLDER has its JSON files in ``annotations`` (those called ``instances_*``, where there are any), in itself, or in
 folders ``train``, ``val`` (or ``valid``) and ``test``, as in ``train/_annotations.coco.json``. With several files each
@@ -9,9 +9,15 @@ The images lie beside the JSON file, in FOLDER, in ``images``, in a folder of th
 word of the file's name (``train2017``); ``file_name`` may have folders, but must not lead out of these. ``bbox`` is x,
 y, width, height from the image's top-left corner: the edges are x, y, x + width, y + height; width and height must be
 > 0. What reaches out of the image by up to 2 pixels or 1 % is cut off. Regions with ``iscrowd`` 1 cover many objects
-and are no objects: they are left out. An image without annotations is an image without objects, and so are all images
-of a file without a list of them. Where an image has a ``split``, that is its split. A bad annotation makes its image a
-bad sample. A sample is named by ``file_name`` without the suffix, with the split in front, and is a subject of its own.
+and are no objects: they are left out, and are background in the mask.
+
+Where an annotation of an image has a ``segmentation``, polygons or run lengths (as numbers or compressed), the image
+has a mask: it numbers the annotations that are objects from 1, in their order; a later one covers an earlier one, one
+without ``segmentation`` has no pixels. Polygons hold the pixels whose centres are inside; of several all count.
+
+An image without annotations is an image without objects, and so are all images of a file without a list of them.
+Where an image has a ``split``, that is its split. A bad annotation makes its image a bad sample. A sample is named by
+``file_name`` without the suffix, with the split in front, and is a subject of its own.
 """
 
 from __future__ import annotations
@@ -28,12 +34,14 @@ from visionrl.datasets.formats import Entry, ReadOptions, register_format
 from visionrl.datasets.guard import refuse
 from visionrl.datasets.readers.boxes import check_size, fit_box
 from visionrl.datasets.readers.files import check_inside, files_ending, plain_names, read_image, stated_path
+from visionrl.datasets.readers.instances import filled, with_instances
 from visionrl.datasets.samples import ImageSample
 from visionrl.datasets.splits import is_train_and_val
 from visionrl.datasets.stated_splits import split_folders, split_of
 from visionrl.datasets.text import read_json
+from visionrl.ops.rle import mask_of_runs, runs_of_text
 
-Rows = list[tuple[str, Any, str]]  # place, bbox, class
+Rows = list[tuple[str, Any, str, Any]]  # place, bbox, class, segmentation
 
 
 @dataclass(frozen=True)
@@ -131,7 +139,8 @@ def _entries(part: Part) -> list[Entry]:
             bad.setdefault(row["image_id"], error)
             continue
         if not row.get("iscrowd"):
-            rows[row["image_id"]].append((where, row["bbox"], classes[row["category_id"]]))
+            about = (where, row["bbox"], classes[row["category_id"]], row.get("segmentation"))
+            rows[row["image_id"]].append(about)
     entries = []
     stems = plain_names([Path(stated_path(image["file_name"])) for image in content["images"]])
     for number, (image, stem) in enumerate(zip(content["images"], stems, strict=True)):
@@ -221,6 +230,51 @@ def _read(part: Part, where: str, image: dict[str, Any], rows: Rows) -> ImageSam
     check_size(width, height, pixels.shape, where)
     boxes = [
         fit_box((x, y, x + w, y + h), pixels.shape[2], pixels.shape[1], place)
-        for place, (x, y, w, h), _ in rows
+        for place, (x, y, w, h), *_ in rows
     ]
-    return ImageSample(pixels, np.reshape(np.array(boxes, float), (-1, 4)), [name for *_, name in rows])
+    names = [name for _, _, name, _ in rows]
+    sample = ImageSample(pixels, np.reshape(np.array(boxes, float), (-1, 4)), names)
+    regions = [region(outlines, pixels.shape[1:], place) for place, *_, outlines in rows]
+    if all(one is None for one in regions):
+        return sample
+    nothing = np.zeros(pixels.shape[1:], bool)
+    kept = [nothing if one is None else one for one in regions]
+    return with_instances(sample, list(zip(names, kept, strict=True)))
+
+
+def region(outlines: Any, shape: tuple[int, ...], where: str) -> np.ndarray | None:
+    """(H, W) bool of an annotation's segmentation; None where it has none.
+
+    Raises:
+        ValueError: it is neither a list of polygons of three points or more nor run lengths of the image's size.
+    """
+    height, width = shape
+    if outlines is None or outlines == []:
+        return None
+    if isinstance(outlines, list):
+        return np.any([filled(polygon(one, where), height, width) for one in outlines], axis=0)
+    rule = "segmentation must be a list of polygons, or an object with size and counts"
+    if not isinstance(outlines, dict) or not isinstance(outlines.get("counts"), list | str):
+        raise ValueError(f"{where}: {rule}, got {outlines!r:.200}")
+    if outlines.get("size") != [height, width]:
+        got = f"[{height}, {width}], got {outlines.get('size')!r:.100}"
+        raise ValueError(f"{where}: size of the segmentation must be the image's, {got}")
+    counts = outlines["counts"]
+    try:
+        return mask_of_runs(runs_of_text(counts) if isinstance(counts, str) else counts, height, width)
+    except ValueError as error:
+        raise ValueError(f"{where}: segmentation: {error}") from None
+
+
+def polygon(numbers: Any, where: str) -> np.ndarray:
+    """(n, 2) float64 of a polygon's numbers x, y, x, y, ...
+
+    Raises:
+        ValueError: they are no finite numbers, or fewer than three points.
+    """
+    good = isinstance(numbers, list) and all(type(one) in (int, float) for one in numbers)
+    if not good or len(numbers) % 2 or len(numbers) < 6 or not np.isfinite(numbers).all():
+        raise ValueError(
+            f"{where}: a polygon must be 6 or more finite numbers x, y, x, y, ..., got {str(numbers)[:200]}"
+        )
+    return np.reshape(np.array(numbers, float), (-1, 2))

@@ -32,6 +32,15 @@ def read_davis(path: Path, options: ReadOptions) -> list[Entry]:
     Raises:
         ValueError: there is none, or one has no images, or masks without an object.
     """
+    return [entry for folder, pictures in sequences(path) for entry in _entries(folder, pictures)]
+
+
+def sequences(path: Path) -> list[tuple[Path, Path]]:
+    """The folders of masks and of frames of each sequence.
+
+    Raises:
+        ValueError: there is none, or one has no images.
+    """
     masks = check_folder(path) / "Annotations"
     if not masks.is_dir() or not (path / "JPEGImages").is_dir():
         raise ValueError(f"{path} must hold DAVIS: looked for the folders JPEGImages and Annotations")
@@ -39,18 +48,19 @@ def read_davis(path: Path, options: ReadOptions) -> list[Entry]:
     if folders and not any(list_images(folder) for folder in folders):  # folders of resolutions
         chosen = next((folder for folder in folders if folder.name == PREFERRED), folders[0])
         folders = sorted(child for child in chosen.iterdir() if child.is_dir())
-    return [entry for folder in folders for entry in _entries(folder, path)]
+    found = [(folder, path / "JPEGImages" / folder.relative_to(masks)) for folder in folders]
+    for folder, pictures in found:
+        if not pictures.is_dir():
+            raise ValueError(f"sequence {folder.name} must have its frames in {pictures}")
+    return found
 
 
-def _entries(folder: Path, path: Path) -> list[Entry]:
+def _entries(folder: Path, pictures: Path) -> list[Entry]:
     """One entry an object of a sequence."""
     files = list_images(folder)
     labels = next((found for file in files if (found := labels_of(*_mask(file)))), None)
     if labels is None:
         raise ValueError(f"the masks in {folder} must show an object, got none in {len(files)}")
-    pictures = path / "JPEGImages" / folder.relative_to(path / "Annotations")
-    if not pictures.is_dir():
-        raise ValueError(f"sequence {folder.name} must have its frames in {pictures}")
     names = [folder.name if len(labels) == 1 else f"{folder.name}.{label}" for label in sorted(labels)]
     return [
         Entry(name, folder.name, partial(_read, pictures, files, label))

@@ -15,7 +15,7 @@ from visionrl.core.results import Mask
 from visionrl.datasets import ImageSample
 from visionrl.envs.segmentation.contour_controls import Contour, control_of
 from visionrl.metrics.segmentation import OutlineScores
-from visionrl.ops import Array, to_numpy
+from visionrl.ops import Array, one_hot, to_numpy
 from visionrl.ops.masks import iou
 from visionrl.ops.polygons import polygon_mask
 from visionrl.rendering import Canvas
@@ -168,6 +168,9 @@ class ContourSegmentation(Task[State]):
 
     def expert(self, state: State) -> Array:
         return self.controller.best(state, self.bank, state.object)
+
+    def good_actions(self, state: State) -> Array:
+        return one_hot(self.expert(state), int(self.controller.space.n)) > 0
 
     # -- edge ------------------------------------------------------------------------------------------------------
     def result(self, state: State) -> Mask:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from gymnasium import spaces
@@ -43,6 +43,9 @@ class Contour:
     progress: Array
 
 
+ContourT = TypeVar("ContourT", bound=Contour)
+
+
 class ContourControl(Protocol):
     """How a contour is drawn.
 
@@ -57,7 +60,7 @@ class ContourControl(Protocol):
     def start(self, box: np.ndarray) -> Contour:
         """The first contour of one episode, without the axis B, given the box (4,) in pixels of the window."""
 
-    def step(self, now: Contour, action: Array, bank: OutlineBank, item: Array) -> Contour:
+    def step(self, now: ContourT, action: Array, bank: OutlineBank, item: Array) -> ContourT:
         """The contour after an action, (B,)."""
 
     def seen(self, now: Contour) -> dict[str, Array]:
@@ -99,7 +102,7 @@ class PolygonControl:
             progress=np.int64(0),
         )
 
-    def step(self, now: Contour, action: Array, bank: OutlineBank, item: Array) -> Contour:
+    def step(self, now: ContourT, action: Array, bank: OutlineBank, item: Array) -> ContourT:
         """Set a vertex, which toggles a triangle of the mask; to close, or to set the first one again, ends it."""
         xp = xp_of(now.vertices)
         new = self.middle(action, now.vertices)
@@ -237,7 +240,7 @@ class SplineControl:
             progress=np.int64(0),
         )
 
-    def step(self, now: Contour, action: Array, bank: OutlineBank, item: Array) -> Contour:
+    def step(self, now: ContourT, action: Array, bank: OutlineBank, item: Array) -> ContourT:
         """Move one point; the whole mask is drawn again."""
         xp, kinds = xp_of(now.vertices), len(self.moves)
         stops = (action == self.points * kinds) | now.finished

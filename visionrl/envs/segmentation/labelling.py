@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Ge
 
 from visionrl.banks.patches import shared
 from visionrl.banks.regions import PixelSample, RegionBank
 from visionrl.core import arguments, register
 from visionrl.core.observables import Vector
-from visionrl.datasets import ImageSample
+from visionrl.core.results import Regions
+from visionrl.datasets import ImageSample, ImageSet
 from visionrl.datasets.embedded.slices import GROUPS
 from visionrl.datasets.load import choose
-from visionrl.envs.segmentation.labelling_picture import picture
+from visionrl.envs.segmentation.labelling_picture import picture, sheet
 from visionrl.envs.segmentation.region_features import CONTEXT, NUMBERS, candidate_features, context
 from visionrl.envs.select import Select, Selection
 from visionrl.ops import Array, ridge, xp_of
@@ -92,47 +93,62 @@ class ActiveLabelling(Select[State]):
     or a grouping of the embedded slices, "organs" or "skeleton". None is "organs" for these, else each label is a class."""
     scored_pixels: Annotated[int, Ge(100)] = 3000
     """Number of pixels on which the segmenter is scored, drawn once."""
-    penalty: Annotated[float, Gt(0.0)] = 1.0
+    penalty: Annotated[float, Ge(1e-3)] = 1.0
     """Ridge penalty of the segmenter."""
     max_side: Annotated[int, Ge(8)] | None = 256
     """Images with a longer side than this are shrunk to it, pixels; None never."""
 
-    sample_type, embedded = ImageSample, "chest-ct-slices"
+    sample_type, unlabelled_type, embedded = ImageSample, ImageSet, "chest-ct-slices"
     primary_metric = ("miou", True)
     evaluation: ClassVar[Mapping[str, Any]] = {"budget_spread": 0, "scored_pixels": 20_000}
 
     def setup(self) -> None:
-        self.items = ORDERS
-        self.load_pool()
+        self.items = ORDERS if self.labelled else 1
+        self.load_pool(*(self.divided() if self.labelled else (self.images_given(), ())))
         self.choose_one(len(self.pool))
         self.show(candidates=Vector((self.candidates, NUMBERS), -10, 10), context=Vector(CONTEXT))
 
-    def load_pool(self) -> None:
-        """Load the images, divide them into a pool and those that score, and describe the regions of the pool."""
-        pool, scored = self.divided()
-        self.samples = pool
+    def load_pool(self, pool: tuple[ImageSample, ...], scored: tuple[ImageSample, ...]) -> None:
+        """Describe the regions of the images of the pool, and the pixels that score."""
+        self.samples, self.examples = pool, scored
         self.names, self.table = classes_of((*pool, *scored), self.groups or self.own_groups())
-        if len(self.names) < 2:
-            raise ValueError(
-                f"data must have two classes or more, got {', '.join(self.names) or 'no labels'}"
-            )
-        self.examples = scored
+        if self.labelled and len(self.names) < 2:
+            raise ValueError(f"data must have two classes or more, got {', '.join(self.names)}")
         self.coloured = any(len(sample.image) == 3 for sample in (*pool, *scored))
         about, held = (self.table, len(self.names)), (self.max_side, self.coloured)
         pixels = [sample.image for sample in pool], [sample.image for sample in scored]
         self.bank = shared(RegionBank, pixels[0], pool, *about, self.region, *held)
-        self.scored = shared(PixelSample, pixels[1], scored, *about, *held, self.scored_pixels)
-        self.pool = np.flatnonzero(self.bank.known.array)[:: -1 if self.split == "val" else 1]
-        gram = self.bank.gram.array[self.pool].sum(axis=0) + self.penalty * np.eye(
-            self.bank.gram.array.shape[1]
+        known = self.bank.known.array
+        self.pool = np.flatnonzero(known if self.labelled else ~known)[:: -1 if self.split == "val" else 1]
+        if not len(self.pool):
+            raise ValueError(
+                f"images must be without masks, some at least, to be labelled, all {len(pool)} have one"
+            )
+        if self.labelled:
+            self.scored = shared(PixelSample, pixels[1], scored, *about, *held, self.scored_pixels)
+            self.miou_of_all = float(self.scored.mean_iou(self.first_fit(self.pool)[2][None])[0])
+            self.miou_of_none = float(self.scored.mean_iou(self.first_fit([])[2][None])[0])
+
+    def first_fit(self, regions: Sequence[int] | np.ndarray) -> tuple[np.ndarray, ...]:
+        """Products, moments, weights, inverse and counts of a segmenter that has learnt from some regions."""
+        gram, moment, count = (
+            some.array[regions].sum(axis=0) for some in (self.bank.gram, self.bank.moment, self.bank.count)
         )
-        weights, _ = ridge.solve_ridge(gram[None], self.bank.moment.array[self.pool].sum(axis=0)[None])
-        self.miou_of_all = float(self.scored.mean_iou(weights)[0])
-        self.miou_of_none = float(self.scored.mean_iou(np.zeros_like(weights))[0])
+        gram = gram + self.penalty * np.eye(len(gram))
+        weights, inverse = ridge.solve_ridge(gram[None], moment[None])
+        return gram, moment, weights[0], inverse[0], count
 
     def own_groups(self) -> str | None:
         """The grouping that None stands for."""
         return "organs" if self.data in (None, self.embedded) else None
+
+    def images_given(self) -> tuple[ImageSample, ...]:
+        """The images of a task without labels: of which some may have masks, which the segmenter learns from."""
+        if isinstance(self.data, str | None):
+            return self.load()
+        if len(self.data) == 1 and isinstance(self.data[0], ImageSet):
+            return tuple(self.load(kind=ImageSet)[0].images)
+        return self.load()
 
     def divided(self) -> tuple[tuple[ImageSample, ...], tuple[ImageSample, ...]]:
         """The images of the pool, and those that score; the last that are loaded are those of the split."""
@@ -143,8 +159,8 @@ class ActiveLabelling(Select[State]):
         else:
             pool, scored = self.load(split="train"), self.load()
         for name, some in (("training", pool), (self.split, scored)):
-            if any(sample.mask is None for sample in some):
-                raise ValueError(f"samples must have masks, those of the {name} split have not")
+            if bare := [sample.name for sample in some if sample.mask is None]:
+                raise ValueError(f"samples must have masks, {bare[0]!r} of the {name} split has none")
         if len(pool) < 2:
             raise ValueError(f"data must have two images or more to be labelled, got {len(pool)}")
         if not isinstance(self.data, str | None):
@@ -155,19 +171,20 @@ class ActiveLabelling(Select[State]):
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
-        features, classes = self.bank.moment.array.shape[1:]
-        weights, gram = np.zeros((features, classes)), self.penalty * np.eye(features)
+        gram, moment, weights, inverse, count = self.first_fit(
+            [] if self.labelled else np.flatnonzero(self.bank.known.array)
+        )
         return State(
             offers=self.pool[self.draw_offers(rng, len(self.pool))],
             taken=np.full(self.longest, -1),
             step=np.int64(0),
             budget=np.int64(self.budget_of(item)),
             gram=gram,
-            moment=weights.copy(),
-            count=np.zeros(classes),
+            moment=moment,
+            count=count,
             weights=weights,
-            inverse=np.linalg.inv(gram),
-            miou=np.float64(self.miou_of_none),
+            inverse=inverse,
+            miou=np.float64(self.miou_of_none if self.labelled else 0),
             area=np.float64(0),
         )
 
@@ -180,7 +197,7 @@ class ActiveLabelling(Select[State]):
         gram = state.gram + gram * new[:, None, None]
         moment = state.moment + moment * new[:, None, None]
         weights, inverse = ridge.solve_ridge(gram, moment)
-        miou = self.scored.mean_iou(weights)
+        miou = self.scored.mean_iou(weights) if self.labelled else state.miou
         return replace(
             state,
             taken=self.take(state, item),
@@ -195,8 +212,16 @@ class ActiveLabelling(Select[State]):
         )
 
     def labelled_sums(self, state: State, item: Array) -> tuple[Array, Array, Array]:
-        """What the segmenter learns from a region (B,): products, features by class, pixels by class."""
-        return self.bank.gram.rows(item), self.bank.moment.rows(item), self.bank.count.rows(item)
+        """What the segmenter learns from a region (B,): products, features by class, pixels by class.
+
+        Where nobody knows the labels they are taken to be what the segmenter predicts, which leaves it as it is and
+        makes the region a known one.
+        """
+        gram = self.bank.gram.rows(item)
+        if self.labelled:
+            return gram, self.bank.moment.rows(item), self.bank.count.rows(item)
+        moment = gram @ state.weights
+        return gram, moment, xp_of(moment).maximum(moment[:, 0, :], 0 * moment[:, 0, :])
 
     def observe(self, state: State) -> dict[str, Array]:
         return self.seen(
@@ -227,8 +252,14 @@ class ActiveLabelling(Select[State]):
         }
 
     # -- edge ------------------------------------------------------------------------------------------------------
+    def result(self, state: State) -> Regions:
+        taken = list(dict.fromkeys(state.taken[: int(state.step)].tolist()))
+        shares = ridge.class_probabilities(state.weights.T @ self.bank.pixels.array[taken], axis=1)
+        images = tuple(self.samples[k].name for k in self.bank.image.array[taken])
+        return Regions(images, self.bank.boxes[taken], ridge.entropy(shares, axis=1).mean(axis=1))
+
     def draw(self, state: State) -> np.ndarray:
-        return picture(self, state)
+        return picture(self, state) if self.labelled else sheet(self, state)
 
 
 def classes_of(
@@ -249,6 +280,8 @@ def classes_of(
     labels = sorted({int(k) for s in samples if s.mask is not None for k in np.unique(s.mask)})
     called = {k: name for sample in samples for k, name in sample.names.items()}
     table = np.zeros(max(labels, default=0) + 1, int)
+    if not labels:
+        return ("one", "another"), (0,)  # nobody knows yet: all pixels are as unsure
     if groups is None:
         table[labels] = np.arange(len(labels))
         return tuple(called.get(k, "background" if k == 0 else str(k)) for k in labels), tuple(table.tolist())

@@ -23,11 +23,12 @@ COLOURS = np.array(  # of classes, RGB; the first is transparent
     ],
     float,
 )
+MOST, COLUMNS = 12, 4  # images of a sheet
 SHARE = 0.55  # of a class's colour
 
 
 def picture(task: Any, state: Any) -> np.ndarray:
-    """Four panels of one row of a state: the last region taken; an image that scores, predicted before and after; truth.
+    """Four panels: where the last region is; an image that scores, as predicted before and after; its truth.
 
     Args:
         task: an ``ActiveLabelling``.
@@ -46,6 +47,19 @@ def picture(task: Any, state: Any) -> np.ndarray:
     high, wide = panels[1].shape[:2]
     panels[0] = cv2.resize(panels[0], (wide, high), interpolation=cv2.INTER_AREA)
     return np.concatenate([np.concatenate(panels[:2], axis=1), np.concatenate(panels[2:], axis=1)])
+
+
+def sheet(task: Any, state: Any) -> np.ndarray:
+    """The images with the regions to label, each with its place in the order: those with the first ones, at most 12."""
+    taken = state.taken[: int(state.step)]
+    numbers = list(dict.fromkeys(task.bank.image.array[taken].tolist())) or [0]
+    panels = [with_regions(task, state, number) for number in numbers[:MOST]]
+    columns = min(len(panels), COLUMNS)
+    high, wide = panels[0].shape[:2]
+    same = [cv2.resize(panel, (wide, high), interpolation=cv2.INTER_AREA) for panel in panels]
+    same += [np.zeros_like(same[0])] * (-len(same) % columns)
+    rows = [np.concatenate(same[k : k + columns], axis=1) for k in range(0, len(same), columns)]
+    return np.concatenate(rows)
 
 
 def weights_without(task: Any, state: Any, last: int) -> np.ndarray:
@@ -83,5 +97,5 @@ def with_regions(task: Any, state: Any, number: int) -> np.ndarray:
             canvas.box(task.bank.boxes[region], "agent")
             x0, y0, *_ = task.bank.boxes[region]
             canvas.text(str(order), (x0 + 2 / canvas.zoom, y0 + 18 / canvas.zoom))
-    canvas.text("labelled" if len(taken) else "nothing labelled")
+    canvas.text(f"{len(taken)} regions" if task.labelled else task.samples[number].name)
     return canvas.pixels

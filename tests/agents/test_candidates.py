@@ -1,0 +1,101 @@
+"""Agents that choose one of several candidates: order does not matter, every algorithm learns, runs can be loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from visionrl.agents.policies.candidates import (
+    POLICIES,
+    CandidateExtractor,
+    ScoreEach,
+    candidate_policy,
+    offers_candidates,
+)
+from visionrl.agents.prediction.agent import load_agent
+from visionrl.agents.training.config import TrainConfig
+from visionrl.agents.training.models import build_model, make_training_env
+from visionrl.agents.training.saving import load_model
+from visionrl.agents.training.train import train
+
+ID = "visionrl/ActiveLabelling-v0"
+SPACE = spaces.Dict({"candidates": spaces.Box(-1, 1, (5, 7)), "context": spaces.Box(-1, 1, (3,))})
+
+
+def config(algo: str, **more) -> TrainConfig:
+    small = {"num_envs": 2, "timesteps": 40, "eval_every": 40, "eval_episodes": 2, "test_episodes": 2}
+    return TrainConfig(env=ID, algo=algo, **{**small, **more})
+
+
+def seen(rows: int = 2) -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    return {"candidates": torch.randn(rows, 5, 7), "context": torch.randn(rows, 3)}
+
+
+def test_scores_move_with_the_candidates():
+    net = torch.nn.Sequential(CandidateExtractor(SPACE, 16), ScoreEach(5, 16, common=True))
+    obs, order = seen(), torch.tensor([3, 0, 4, 1, 2])
+    moved = {**obs, "candidates": obs["candidates"][:, order]}
+    torch.testing.assert_close(net(moved), net(obs)[:, order])
+    assert net(obs).std() > 0
+
+
+def test_a_score_depends_on_the_other_candidates_and_on_the_context():
+    net = torch.nn.Sequential(CandidateExtractor(SPACE, 16), ScoreEach(5, 16))
+    obs = seen()
+    other, context = {**obs, "candidates": obs["candidates"].clone()}, {**obs, "context": -obs["context"]}
+    other["candidates"][:, 1:] *= 3
+    for changed in (other, context):
+        assert not torch.allclose(net(changed)[:, 0], net(obs)[:, 0])
+
+
+def test_what_offers_candidates():
+    assert offers_candidates(SPACE, spaces.Discrete(5))
+    assert not offers_candidates(SPACE, spaces.Discrete(4)), "another number of actions"
+    image = spaces.Dict({**SPACE.spaces, "window": spaces.Box(0, 255, (1, 8, 8), np.uint8)})
+    assert not offers_candidates(image, spaces.Discrete(5)), "an image needs a backbone"
+
+
+@pytest.mark.parametrize("algo", POLICIES)
+def test_every_algorithm_acts_and_learns(algo):
+    given = config(
+        algo,
+        recipe="none",
+        algo_args=["n_steps=8", "batch_size=8"] if algo not in ("dqn", "ddqn", "a2c") else (),
+    )
+    env = make_training_env(given)
+    model = build_model(given, env)
+    before = {key: value.clone() for key, value in model.policy.state_dict().items()}
+    model.learning_starts = 8
+    model.learn(64)
+    assert any(not torch.equal(value, before[key]) for key, value in model.policy.state_dict().items())
+    env.close()
+
+
+@pytest.mark.parametrize("algo", ["qrdqn", "recurrentppo"])
+def test_other_algorithms_are_refused_by_name(algo):
+    with pytest.raises(ValueError, match=f"for a task of candidates, got '{algo}'"):
+        candidate_policy(algo)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algo", ["dqn", "ppo"])
+def test_a_run_is_loaded_and_used_on_a_folder(algo, tmp_path: Path):
+    from PIL import Image
+
+    quick = ["candidates=6", "budget=4", "budget_spread=1", "scored_pixels=300"]
+    more = {"algo_args": ["n_steps=8", "batch_size=16"]} if algo == "ppo" else {}
+    run = train(config(algo, out=str(tmp_path / "runs"), name="r", clone_steps=20, env_args=quick, **more))
+    model, _ = load_model(run)
+    assert type(model.policy) is candidate_policy(algo)
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 256, (64, 80, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    found = load_agent(run).predict(folder).to_json()["regions"]
+    assert 1 <= len(found) <= 5 and {one["image"] for one in found} <= {"0", "1", "2"}

@@ -1,0 +1,59 @@
+"""Frames of DAVIS (Perazzi et al., 2016; Pont-Tuset et al., 2017) as images with masks: ``"davis-frames:FOLDER"``.
+
+FOLDER is laid out as for ``davis``. Every frame with a mask is an image; labels are those of the mask, 255 beside
+smaller ones is background, and their names "object 1", "object 2", ...: the same in all frames of a sequence. Frames
+without an object have a mask of 0. A sample is called SEQUENCE/FRAME, a sequence is one subject.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from visionrl.datasets.formats import Entry, ReadOptions, register_format
+from visionrl.datasets.readers.davis import sequences
+from visionrl.datasets.readers.files import is_palette, list_images, read_image
+from visionrl.datasets.readers.label_maps import labels_of, read_label_map
+from visionrl.datasets.samples import ImageSample
+
+
+@register_format("davis-frames", kind=ImageSample)
+def read_davis_frames(path: Path, options: ReadOptions) -> list[Entry]:
+    """The frames by sequence and number.
+
+    Raises:
+        ValueError: there is no sequence, or a mask has no frame.
+    """
+    return [
+        Entry(f"{masks.name}/{mask.stem}", masks.name, partial(_read, frame_of(mask, frames), mask))
+        for masks, frames in sequences(path)
+        for mask in list_images(masks)
+    ]
+
+
+def frame_of(mask: Path, frames: Path) -> Path:
+    """The picture of a mask's name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = [
+        file
+        for suffix in (".jpg", ".png", ".jpeg", ".JPG")
+        if (file := frames / (mask.stem + suffix)).is_file()
+    ]
+    if not found:
+        raise ValueError(f"mask {mask} must have a frame of its name in {frames}, found none")
+    return found[0]
+
+
+def _read(frame: Path, mask: Path) -> ImageSample:
+    """A frame with its mask."""
+    pixels, labels = read_image(frame), read_label_map(mask)
+    if labels.shape != pixels.shape[1:]:
+        raise ValueError(f"mask {mask} must have the frame's shape {pixels.shape[1:]}, got {labels.shape}")
+    kept = labels_of(labels, mask, is_palette(mask))
+    clean = np.where(np.isin(labels, kept), labels, 0).astype(labels.dtype)
+    return ImageSample(pixels, mask=clean, names={label: f"object {label}" for label in kept})

@@ -1,0 +1,113 @@
+"""Outlines in the JSON files of labelme (Wada, 2016), one beside each image: ``"labelme:FOLDER"``.
+
+``imagePath`` names the image, beside the JSON file or in another folder of FOLDER; an image inside the file
+(``imageData``) is not read. ``shapes`` of the types polygon, rectangle and circle are objects, in order: the mask
+numbers them from 1, a later one covers an earlier one, and each has its ``label`` for a name. Shapes with one
+``group_id`` and label are one object. Points and lines are no objects and left out with a warning. Pixels are inside
+where their centres are. An image of the
+folder without a JSON file is not read. A sample is named by the JSON file's path without suffix.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from visionrl.datasets.formats import Entry, ReadOptions, register_format
+from visionrl.datasets.readers.boxes import check_size
+from visionrl.datasets.readers.files import (
+    check_folder,
+    check_inside,
+    files_ending,
+    plain_names,
+    read_image,
+    stated_path,
+)
+from visionrl.datasets.readers.instances import filled, with_instances
+from visionrl.datasets.samples import ImageSample
+from visionrl.datasets.text import read_json
+
+LINES = ("point", "points", "line", "linestrip", "circle", "rectangle", "polygon")
+AREAS = ("polygon", "rectangle", "circle")
+
+
+@register_format("labelme", kind=ImageSample)
+def read_labelme(path: Path, options: ReadOptions) -> list[Entry]:
+    """The images by the names of their JSON files.
+
+    Raises:
+        ValueError: there is none.
+    """
+    files = files_ending(check_folder(path), ".json", below=True)
+    if not files:
+        raise ValueError(f"{path} must hold labelme's JSON files, one an image, found none")
+    names = plain_names([file.relative_to(path) for file in files])
+    return [Entry(name, name, partial(_read, file, path)) for name, file in zip(names, files, strict=True)]
+
+
+def _read(file: Path, root: Path) -> ImageSample:
+    """An image with its outlines."""
+    content = read_json(file)
+    if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
+        raise ValueError(f"{file} must be an object with a list 'shapes', as labelme writes it")
+    stated = content.get("imagePath")
+    if not isinstance(stated, str) or not stated:
+        raise ValueError(f"{file}: imagePath must name the image, got {stated!r:.200}")
+    image = file.parent / stated_path(stated)
+    if not image.is_file():
+        raise ValueError(f"{file}: the image {stated!r:.200} must lie beside it, found none at {image}")
+    check_inside(image, root, where=file)
+    pixels = read_image(image)
+    sides = (content.get("imageWidth") or 0, content.get("imageHeight") or 0)
+    if not all(type(side) in (int, float) for side in sides):
+        raise ValueError(
+            f"{file}: imageWidth and imageHeight must be numbers, got {sides[0]!r} and {sides[1]!r}"
+        )
+    check_size(*sides, pixels.shape, str(file))
+    found: dict[Any, tuple[str, np.ndarray]] = {}
+    for number, shape in enumerate(content["shapes"]):
+        label, mask = _region(shape, f"{file}, shapes[{number}]", pixels.shape[1:])
+        if mask is None:
+            continue
+        group = shape.get("group_id")
+        key = number if group is None else (label, str(group))
+        found[key] = (label, mask | found[key][1] if key in found else mask)
+    return with_instances(ImageSample(pixels), list(found.values()))
+
+
+def _region(shape: Any, where: str, size: tuple[int, ...]) -> tuple[str, np.ndarray | None]:
+    """The label of a shape, and its mask; None for a point or a line.
+
+    Raises:
+        ValueError: it has no label or too few points, or a kind that labelme does not have.
+    """
+    label = shape.get("label") if isinstance(shape, dict) else None
+    if not isinstance(label, str) or not label:
+        raise ValueError(f"{where}: must be an object with a label, got {shape!r:.200}")
+    kind = shape.get("shape_type") or "polygon"
+    if kind not in LINES:
+        raise ValueError(f"{where}: shape_type must be one of {', '.join(AREAS)}, got {kind!r:.100}")
+    if kind not in AREAS:
+        warnings.warn(f"{where}: a {kind} holds no pixels and is left out", stacklevel=2)
+        return label, None
+    try:
+        points = np.array(shape.get("points"), float)
+    except (TypeError, ValueError):
+        points = np.zeros(0)
+    least = 3 if kind == "polygon" else 2
+    if points.ndim != 2 or points.shape[1:] != (2,) or len(points) < least or not np.isfinite(points).all():
+        raise ValueError(
+            f"{where}: points must be {least} or more finite pairs (x, y), got {shape.get('points')!r:.200}"
+        )
+    height, width = size
+    if kind == "circle":
+        y, x = np.mgrid[:height, :width] + 0.5
+        return label, np.hypot(x - points[0, 0], y - points[0, 1]) <= np.hypot(*(points[1] - points[0]))
+    if kind == "rectangle":
+        (x0, y0), (x1, y1) = points.min(0), points.max(0)
+        points = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+    return label, filled(points, height, width)
