@@ -69,7 +69,9 @@ def test_distances_agree_with_monai():
 
 
 def test_mean_iou_of_a_confusion_matrix_leaves_out_classes_that_are_absent_from_the_truth():
-    confusion = np.array([[50.0, 5, 0], [10, 20, 0], [4, 1, 0]])  # predicted by actual; nothing is of the third class
+    confusion = np.array(
+        [[50.0, 5, 0], [10, 20, 0], [4, 1, 0]]
+    )  # predicted by actual; nothing is of the third class
     first, second = 50 / (50 + 5 + 10 + 4), 20 / (20 + 10 + 5 + 1)
     np.testing.assert_allclose(mean_iou_of(confusion), (first + second) / 2)
     np.testing.assert_allclose(mean_iou_of(np.stack([confusion, np.diag([3.0, 2, 1])]))[1], 1)
