@@ -2,7 +2,7 @@
 
     nice -n 10 python benchmarks/policies.py
 
-PPO, and RecurrentPPO for states that are carried along, on LandmarkLocalization with 32 px windows: 2,048 frames a
+PPO, and RecurrentPPO for states that are carried along, on LandmarkLocalization with 32 px windows: 1,024 frames a
 rollout, 4 epochs in batches of 256, 256 features. "small" learns from images, "cached" is a frozen ResNet-18 whose
 features are cached. Prints a table in Markdown; medians over rounds in turns.
 """
@@ -29,7 +29,7 @@ from visionrl.agents.policies.recurrent import RecurrentPolicy  # noqa: E402
 from visionrl.agents.policies.sequence import SequenceExtractor  # noqa: E402
 
 torch.set_num_threads(1)
-TASK, RECALL, FRAMES, SIZE = "visionrl/LandmarkLocalization-v0", 4, 2048, 256
+TASK, RECALL, FRAMES, SIZE = "visionrl/LandmarkLocalization-v0", 4, 1024, 256
 COMMON: dict[str, Any] = {"batch_size": 256, "n_epochs": 4, "device": "cpu", "seed": 0}
 MEMORIES = ("none", "window rnn", "window lstm", "window gru", "window attention")
 MEMORIES += ("carried rnn", "carried lstm", "carried gru")

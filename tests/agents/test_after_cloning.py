@@ -49,8 +49,8 @@ def learnt(config: TrainConfig) -> tuple[dict[str, torch.Tensor], Any, Any]:
     env = make_training_env(config)
     model = build_model(config, env)
     before = {key: value.clone() for key, value in model.policy.state_dict().items()}
-    kl, warmup = config.clone_kl or 0.0, config.value_warmup or 0
-    model.learn(config.timesteps or 0, callback=AfterCloning(lambda: before, kl, warmup))
+    sizes = config.clone_kl or 0.0, config.clone_kl_end or 0.0, config.value_warmup or 0
+    model.learn(config.timesteps or 0, callback=AfterCloning(lambda: before, *sizes))
     seen = model.policy.obs_to_tensor(env.reset())[0]
     return before, model, seen
 
@@ -101,6 +101,25 @@ def test_a_replay_buffer_is_filled_by_the_clone(monkeypatch: pytest.MonkeyPatch)
 def test_a_heavy_divergence_holds_the_policy_at_its_clone(algo: str) -> None:
     free, held = (distance(config_of(algo, clone_kl=kl)) for kl in (0.0, 100.0))
     assert free > 0 and held < free / 2
+
+
+def test_the_weight_of_the_divergence_falls_to_the_share_that_is_left() -> None:
+    """At the end of a run half of its weight is left: the gradient is half of that at the beginning."""
+    config = resolve(
+        config_of("ppo", timesteps=32, algo_args=("n_steps=8", "batch_size=32", "learning_rate=1e-12"))
+    )
+    model = build_model(config, make_training_env(config))
+    start = {key: value + 0.1 for key, value in model.policy.state_dict().items()}
+    callback = AfterCloning(lambda: start, 1.0, 0.5, 0)
+    model.learn(32, callback=callback)
+    sizes = []
+    for left in (1.0, 0.0):
+        model._current_progress_remaining = left
+        model.policy.zero_grad()
+        np.random.seed(0)  # noqa: NPY002
+        callback.change_gradients()
+        sizes.append(float(model.policy.action_net.weight.grad.norm()))
+    assert sizes[0] > 0 and sizes[1] == pytest.approx(sizes[0] / 2, rel=1e-4)
 
 
 def test_the_divergence_is_zero_from_itself_and_not_from_others() -> None:
@@ -159,6 +178,31 @@ def test_an_agent_of_sure_gain_takes_the_clones_place_and_is_compared_with_it(
     assert any(note.startswith("PPO over clone: ") for note in metrics["test"]["notes"])
 
 
+@pytest.mark.parametrize(
+    ("changes", "kl"),
+    [
+        ({"algo": "ppo", "clone_steps": 64}, 0.1),
+        ({"algo": "dqn", "clone_steps": 64, "clone_kl": 0.0}, 0.0),
+        ({"algo": "dqn", "clone_steps": 0}, 0.0),
+        ({"algo": "trpo", "clone_steps": 64}, 0.0),
+        ({"algo": "recurrentppo", "clone_steps": 64}, 0.0),
+    ],
+)
+def test_a_run_that_clones_stays_near_its_clone_by_default(changes: dict[str, Any], kl: float) -> None:
+    found = resolve(TrainConfig(env=GLIMPSE, recipe="none", **changes))
+    assert (found.clone_kl, found.clone_kl_end, found.value_warmup) == (kl, 1.0, 0)
+    assert resolve(found) == found
+
+
+def test_a_recipe_may_say_how_near_to_the_clone(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text("[dqn]\nclone_steps = 64\n[dqn.cloned]\nclone_kl = 0.25\nvalue_warmup = 32\n")
+    found = resolve(TrainConfig(env=GLIMPSE, recipe=str(path), algo="dqn"))
+    assert (found.clone_kl, found.value_warmup) == (0.25, 32)
+    without = resolve(TrainConfig(env=GLIMPSE, recipe=str(path), algo="dqn", clone_steps=0))
+    assert (without.clone_kl, without.value_warmup) == (0.0, 0)
+
+
 @pytest.mark.parametrize("algo", ["ppo", "dqn"])
 def test_a_stopped_run_with_a_clone_goes_on_exactly(
     algo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -196,6 +240,7 @@ def test_a_stopped_run_with_a_clone_goes_on_exactly(
         ({"clone_kl": 1.0, "clone_steps": 0}, "clone_kl must be 0 without clone_steps"),
         ({"value_warmup": 8, "clone_steps": 0}, "value_warmup must be 0 without clone_steps"),
         ({"algo": "trpo", "clone_kl": 1.0, "algo_args": ()}, "clone_kl must be 0 for trpo"),
+        ({"algo": "recurrentppo", "value_warmup": 8}, "value_warmup must be 0 for recurrentppo"),
     ],
 )
 def test_tools_that_do_not_fit_are_refused(wrong: dict[str, Any], message: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from PIL import Image
 
 from visionrl.agents.policies.candidates import (
     POLICIES,
@@ -16,11 +18,14 @@ from visionrl.agents.policies.candidates import (
     candidate_policy,
     offers_candidates,
 )
-from visionrl.agents.prediction.agent import load_agent
+from visionrl.agents.prediction.agent import classical, load_agent
+from visionrl.agents.prediction.inputs import inputs_of
+from visionrl.agents.prediction.predict import predict_files
 from visionrl.agents.training.config import TrainConfig
 from visionrl.agents.training.models import build_model, make_training_env
 from visionrl.agents.training.saving import load_model
 from visionrl.agents.training.train import train
+from visionrl.datasets import ImageSet
 
 ID = "visionrl/ActiveLabelling-v0"
 SPACE = spaces.Dict({"candidates": spaces.Box(-1, 1, (5, 7)), "context": spaces.Box(-1, 1, (3,))})
@@ -85,8 +90,6 @@ def test_other_algorithms_are_refused_by_name(algo):
 @pytest.mark.slow
 @pytest.mark.parametrize("algo", ["dqn", "ppo"])
 def test_a_run_is_loaded_and_used_on_a_folder(algo, tmp_path: Path):
-    from PIL import Image
-
     quick = ["candidates=6", "budget=4", "budget_spread=1", "scored_pixels=300"]
     more = {"algo_args": ["n_steps=8", "batch_size=16"]} if algo == "ppo" else {}
     run = train(config(algo, out=str(tmp_path / "runs"), name="r", clone_steps=20, env_args=quick, **more))
@@ -99,3 +102,48 @@ def test_a_run_is_loaded_and_used_on_a_folder(algo, tmp_path: Path):
         Image.fromarray(pixels).save(folder / f"{number}.png")
     found = load_agent(run).predict(folder).to_json()["regions"]
     assert 1 <= len(found) <= 5 and {one["image"] for one in found} <= {"0", "1", "2"}
+
+
+def test_a_folder_is_one_set_and_its_images_come_with_the_masks_they_have(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    for name in ("a", "b", "c"):
+        Image.fromarray(rng.integers(0, 256, (30, 40), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+    mask = np.zeros((30, 40), np.uint8)
+    mask[5:20, 5:20] = 255
+    Image.fromarray(mask).save(tmp_path / "b_mask.png")
+    for word in (str(tmp_path), f"masks:{tmp_path}"):
+        (one,) = inputs_of([word], ImageSet)
+        found = one.read()
+        assert [(image.name, image.mask is not None) for image in found.images] == [
+            ("a", False),
+            ("b", True),
+            ("c", False),
+        ]
+        assert found.name == tmp_path.name and set(np.unique(found.images[1].mask)) == {0, 1}
+    (several,) = inputs_of([str(tmp_path / "a.png"), str(tmp_path / "c.png")], ImageSet)
+    assert [image.name for image in several.read().images] == ["a", "c"]
+    with pytest.raises(ValueError, match="files must exist"):
+        inputs_of([str(tmp_path / "d.png")], ImageSet)
+
+
+def test_entropy_says_which_regions_of_a_folder_to_label_next(tmp_path: Path):
+    rng, folder = np.random.default_rng(0), tmp_path / "mine"
+    (folder / "images").mkdir(parents=True)
+    (folder / "masks").mkdir()
+    for name in "abcdef":
+        Image.fromarray(rng.integers(0, 256, (45, 60), dtype=np.uint8)).save(
+            folder / "images" / f"{name}.png"
+        )
+    mask = np.zeros((45, 60), np.uint8)
+    mask[10:30, 10:30], mask[30:, 40:] = 1, 2
+    Image.fromarray(mask).save(folder / "masks" / "a.png")
+    agent, out = classical(ID, "entropy"), tmp_path / "out"
+    report = predict_files(agent, inputs_of([str(folder)], agent.sample_type), out)
+    assert (report.done, report.failed) == (1, [])
+    found = json.loads((out / "mine.json").read_text())["regions"]
+    assert [one["order"] for one in found] == list(range(1, 21))
+    assert {one["image"] for one in found} <= set("bcdef") and all(0 < one["score"] <= 1 for one in found)
+    assert len({(one["image"], one["x0"], one["y0"]) for one in found}) == 20, "none twice"
+    rows = (out / "mine.csv").read_text().splitlines()
+    assert rows[0] == "order,image,x0,y0,x1,y1,score" and len(rows) == 21
+    assert (out / "mine.png").is_file()

@@ -256,15 +256,38 @@ def test_an_agent_cannot_take_the_name_of_another_row():
         compare(LANDMARK, {"expert": RandomPolicy(0)}, env_kwargs=SETTINGS[LANDMARK])
 
 
-def test_every_column_is_printed_however_narrow_the_terminal(capsys):
+@pytest.mark.parametrize("width", [60, 80, 400])
+def test_one_block_has_what_fits_and_the_rest_is_named(width, capsys):
     table = compare(TRACKING, env_kwargs=SETTINGS[TRACKING])
     from rich.console import Console
 
-    table.print(Console(width=60, color_system=None))
+    table.print(Console(width=width, color_system=None))
     shown = capsys.readouterr().out
-    assert max(map(len, shown.splitlines())) <= 60
-    for word in (*table.columns, "ms/episode", *(row.name for row in table.rows)):
-        assert word in shown
+    assert max(map(len, shown.splitlines())) <= width and "…" not in shown
+    block, notes = shown.split("more is better")[:2]
+    assert block.count("method") == 1 and all(row.name.split()[0] in block for row in table.rows)
+    beyond = " ".join(notes.partition("success_auc of each")[0].split()).partition("Beyond the width: ")[2]
+    words = " ".join(block.split())
+    for column in (*table.columns, "ms/episode"):
+        assert column in beyond or set(column.replace("/", "/_").split("_")) <= {*words.split()}, column
+    assert "success_auc" not in beyond and (width == 60 or "ms/episode" not in beyond)
+    assert bool(beyond) == (width < 400)
+
+
+def test_sequences_have_a_row_each(capsys):
+    table = compare(TRACKING, env_kwargs=SETTINGS[TRACKING], rows=("random", "expert"))
+    names = list(table.rows[0].classes)
+    assert len(names) == table.rows[0].episodes > 1
+    assert table.rows[1].classes[names[0]]["episodes"] == 1
+    table.print()
+    assert "success_auc of each" in (shown := capsys.readouterr().out)
+    assert all(name in shown for name in names)
+
+
+def test_units_stand_below_the_names_of_metrics(capsys):
+    compare(LANDMARK, env_kwargs=SETTINGS[LANDMARK], rows=("expert",)).print()
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert any(line[:4] == ["method", "px", "px", "success"] for line in lines)
 
 
 def test_methods_that_learn_are_left_out_where_there_is_nothing_to_learn_from():

@@ -12,7 +12,14 @@ import torch
 from visionrl.agents import TrainConfig
 from visionrl.agents.networks.frozen_features import on_images
 from visionrl.agents.prediction import export as module
-from visionrl.agents.prediction.export import Acting, agreement, blank_states, export_onnx, observations_of
+from visionrl.agents.prediction.export import (
+    Acting,
+    agreement,
+    best_actions,
+    blank_states,
+    export_onnx,
+    observations_of,
+)
 from visionrl.agents.training.config import resolve
 from visionrl.agents.training.models import build_model, make_training_env
 from visionrl.agents.training.run_files import write_config
@@ -72,7 +79,7 @@ def untrained(name: str) -> tuple[Any, Any, TrainConfig]:
     return on_images(build_model(config, env)), env, config
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name != "masks"])
+@pytest.mark.parametrize("name", CASES)
 def test_the_traced_network_acts_as_the_model(name: str) -> None:
     model, *_ = untrained(name)
     seen, states = observations_of(model, 20, 1), blank_states(model, 20)
@@ -80,7 +87,7 @@ def test_the_traced_network_acts_as_the_model(name: str) -> None:
     with torch.no_grad():
         first = Acting(model).eval()(*given)
     found = (first[0] if states else first).numpy()
-    wanted, own = model.predict(seen, deterministic=True)
+    wanted, own = best_actions(model, seen)
     for after, state in zip(first[1:] if states else (), own or (), strict=False):
         np.testing.assert_allclose(after.numpy(), state, atol=1e-5)
     np.testing.assert_allclose(found, wanted, atol=1e-5)
@@ -104,7 +111,9 @@ def test_onnx_runtime_acts_as_the_model(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["qrdqn", "attention", "volumes", "td3", "team", "cache", *REMEMBERING])
+@pytest.mark.parametrize(
+    "name", ["qrdqn", "attention", "volumes", "td3", "team", "cache", "masks", *REMEMBERING]
+)
 def test_onnx_runtime_acts_as_other_models(name: str, tmp_path: Path) -> None:
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package)
@@ -112,10 +121,14 @@ def test_onnx_runtime_acts_as_other_models(name: str, tmp_path: Path) -> None:
     assert agreement(model, export_onnx(model, tmp_path / "a.onnx"), 100) == 1.0
 
 
-def test_a_policy_that_heeds_masks_is_refused() -> None:
+def test_a_forbidden_action_is_never_taken() -> None:
     model, *_ = untrained("masks")
-    with pytest.raises(ValueError, match="agent must choose among all actions to be exported"):
-        Acting(model)
+    seen = observations_of(model, 50, 0)
+    masks = seen["action_masks"]
+    assert masks.dtype == bool and masks.any(1).all() and not masks.all(1).all()
+    with torch.no_grad():
+        found = Acting(model)({key: torch.as_tensor(x) for key, x in seen.items()}).numpy()
+    assert masks[np.arange(50), found].all() and len(set(found.tolist())) > 1
 
 
 @pytest.fixture

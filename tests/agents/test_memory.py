@@ -11,6 +11,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from sb3_contrib import QRDQN, TQC, TRPO, MaskablePPO, RecurrentPPO
+from sb3_contrib.common.recurrent.policies import RecurrentMultiInputActorCriticPolicy
 from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 
 from visionrl.agents import TrainConfig, load_model, train
@@ -18,12 +19,13 @@ from visionrl.agents.evaluation.episodes import last_states
 from visionrl.agents.evaluation.policies import AgentPolicy
 from visionrl.agents.networks.extractor import VisionExtractor
 from visionrl.agents.networks.frozen_features import CachedFeatures
-from visionrl.agents.policies.recurrent import RecurrentPolicy
+from visionrl.agents.policies.recurrent import RecurrentPolicy, StatedGRU
 from visionrl.agents.policies.sequence import SequenceExtractor
 from visionrl.agents.sb3.recall import recalled_space
 from visionrl.agents.sb3.vec_env import make_vec_env
 from visionrl.agents.training.callback import RunCallback
 from visionrl.agents.training.config import resolve
+from visionrl.datasets import ImageSample
 
 LANDMARK, GLIMPSE = "visionrl/LandmarkLocalization-v0", "visionrl/GlimpseClassification-v0"
 HEART: dict[str, Any] = {"window": 24, "target": "heart", "max_episode_steps": 5}
@@ -142,6 +144,28 @@ def test_an_evaluated_agent_is_shown_the_windows_of_training() -> None:
     assert [float(x[0].sum()) for x in asked] == [1, 2, 3, 3, 3] * 2
 
 
+def test_reports_are_rated_by_what_a_recurrent_policy_remembers() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 40, 50), dtype=np.uint8)
+    sample = ImageSample(pixels, boxes=np.array([[5.0, 5, 25, 30]]), labels=("cat",), name="0")
+    env: Any = make_vec_env("visionrl/Detection-v0", 2, seed=0, data=[sample], split="all", window=36)
+    sees = {"features_extractor_class": VisionExtractor, "features_extractor_kwargs": {"features_dim": 8}}
+    model: Any = RecurrentPPO(
+        RecurrentPolicy, env, policy_kwargs={**sees, "net_arch": [8]}, device="cpu", seed=0
+    )
+    agent, obs, state = AgentPolicy(model), env.reset(), None
+    for step in range(3):
+        actions = agent(obs, env.venv.task, env.venv.state)
+        seen, begins = model.policy.obs_to_tensor(obs)[0], torch.full((2,), float(step == 0))
+        before = model.policy.lstm_hidden_state_shape
+        known = tuple(map(torch.as_tensor, state or [np.zeros((before[0], 2, before[2]), np.float32)] * 2))
+        with torch.no_grad():
+            wanted = model.policy.get_distribution(seen, known, begins)[0].distribution.logits[:, -1]
+        assert agent.confidence is not None
+        np.testing.assert_allclose(agent.confidence, wanted.numpy(), atol=1e-6)
+        state = model.predict(obs, state=state, episode_start=np.full(2, step == 0), deterministic=True)[1]
+        obs = env.step(actions)[0]
+
+
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize("critic", ["own", "shared", "none"])
 def test_a_recurrent_policy_is_saved_with_its_cell(cell: str, critic: str, tmp_path: Path) -> None:
@@ -175,6 +199,29 @@ def test_a_recurrent_policy_is_saved_with_its_cell(cell: str, critic: str, tmp_p
             np.testing.assert_array_equal(state, found[0][1])
         obs = env.step(found[0][0])[0]
     assert np.abs(memory[0][0]).max() > 0
+
+
+@pytest.mark.parametrize("layer", [torch.nn.LSTM, StatedGRU])
+@pytest.mark.parametrize("later", [False, True])
+def test_sequences_are_read_as_contrib_reads_them(layer: Any, later: bool) -> None:
+    torch.manual_seed(0)
+    net, features = layer(4, 6, num_layers=2), torch.randn(3 * 5, 4)
+    states = (torch.randn(2, 3, 6), torch.randn(2, 3, 6))
+    starts = torch.zeros(3, 5)
+    starts[1, 0] = 1
+    starts[2, 3] = float(later)
+    args = (features, states, starts.flatten(), net)
+    (found, after), (wanted, then) = (
+        one._process_sequence(*args) for one in (RecurrentPolicy, RecurrentMultiInputActorCriticPolicy)
+    )
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(after[0], then[0])
+    if later:
+        return
+    calls: list[int] = []
+    net.register_forward_pre_hook(lambda _, given: calls.append(len(given[0])))
+    RecurrentPolicy._process_sequence(*args)
+    assert calls == [5]
 
 
 def test_there_is_no_other_cell() -> None:
@@ -271,3 +318,11 @@ def test_parts_that_read_single_observations_refuse_windows() -> None:
         SequenceExtractor(env.observation_space, "attention", features_dim=6)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="recall must be >= 2, got 0"):
         make_vec_env(LANDMARK, 2, recall=0, **HEART)
+
+
+def test_the_memory_of_a_task_is_its_own_argument(tmp_path: Path) -> None:
+    task: dict[str, Any] = {"env": GLIMPSE, "env_args": ("memory=false", "scales=[1]"), "recipe": "none"}
+    config = resolve(TrainConfig(**task, memory="gru", algo="ppo"))
+    assert config.env_kwargs["memory"] is False and config.memory == "gru"
+    with pytest.raises(ValueError, match="env_args must not have memory, an option of its own: --memory"):
+        TrainConfig(env=LANDMARK, env_args=("memory=false",))

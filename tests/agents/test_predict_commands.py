@@ -59,8 +59,9 @@ def run_of(run: Path, env: str, data: str, *env_args: str, favourite: int) -> Pa
 
 
 def lines_of(out: Path) -> dict[str, Any]:
-    """The lines of the predictions, by name."""
-    lines = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
+    """The lines of the predictions, or of those of an evaluation, by name."""
+    (file,) = out.glob("predictions*.jsonl")
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
     return {line["name"]: line for line in lines}
 
 

@@ -98,7 +98,7 @@ def test_the_command_takes_an_x_ray_and_then_its_scan(tmp_path: Path, capsys: An
 def test_a_classical_method_finds_the_pose() -> None:
     agent = classical(ID, "Gauss-Newton")
     agent.env_kwargs = SMALL
-    found: Any = agent.predict(list(xrays()), body(), spacing_mm=(5.0, 5.0, 5.0))
+    found: Any = agent.predict(list(xrays()), VolumeSample(body()[None], (5.0, 5.0, 5.0)))
     assert np.abs(found.numbers - TRUTH[0]).max() < 1.5 and not found.in_lps
 
 

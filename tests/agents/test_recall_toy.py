@@ -93,7 +93,9 @@ def share_right(memory: str) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("memory", ["gru", "attention", "carried gru"])
+@pytest.mark.parametrize(
+    "memory", ["rnn", "lstm", "gru", "attention", "carried rnn", "carried lstm", "carried gru"]
+)
 def test_memory_keeps_the_cue(memory: str) -> None:
     torch.set_num_threads(1)
     assert share_right(memory) >= 0.95

@@ -188,6 +188,32 @@ def test_a_stopped_run_goes_on_exactly(
     assert all(map(torch.equal, weights(train(replace(config, resume=True))), weights(whole.folder)))
 
 
+@pytest.mark.parametrize("which", [0, 1, -1])
+def test_a_run_stopped_within_an_evaluation_heeds_it_and_goes_on_exactly(
+    whole: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: int
+) -> None:
+    config, calls = replace(whole, out=str(tmp_path)), list[int]()
+    wanted = int(read_curve(whole.folder)[which]["timesteps"])
+
+    def go_on(self: RunCallback, ordinary: Any = RunCallback.go_on) -> None:
+        ordinary(self)
+        calls.append(self.model.num_timesteps)
+        if calls.count(wanted) == 2:
+            signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunCallback, "go_on", go_on)
+        with pytest.raises(SystemExit) as stopped:
+            train(config)
+    assert stopped.value.code == 143
+    assert calls[-2:] == [wanted] * 2 and calls.count(wanted) == 2, (
+        "no step of an evaluation after the signal"
+    )
+    run = train(replace(config, resume=True))
+    assert all(map(torch.equal, weights(run), weights(whole.folder)))
+    assert (run / "curve.csv").read_text() == (whole.folder / "curve.csv").read_text()
+
+
 def test_a_run_is_never_overwritten(whole: TrainConfig) -> None:
     before = {path: path.stat().st_mtime_ns for path in whole.folder.rglob("*")}
     with pytest.raises(ValueError, match="--resume"):

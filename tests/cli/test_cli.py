@@ -143,7 +143,7 @@ def test_evaluate_without_an_agent(points, tmp_path):
     assert all(word in done.stdout for word in ("distance_px", "random", "prior + mean template", "expert"))
     table = json.loads((tmp_path / "metrics-val.json").read_text())
     assert [row["kind"] for row in table["rows"]] == ["random", *["classical"] * 3, "expert"]
-    assert len((tmp_path / "predictions.jsonl").read_text().splitlines()) == 2 * 5  # images and rows
+    assert len((tmp_path / "predictions-val.jsonl").read_text().splitlines()) == 2 * 5  # images and rows
     assert table["rows"][0]["episodes"] == 4  # two images with two points each
     assert table["env_kwargs"]["window"] == 24
     with Image.open(tmp_path / "episode-val.gif") as film:

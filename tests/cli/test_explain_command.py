@@ -122,6 +122,12 @@ def test_a_backbone_without_a_classifier_by_its_strongest_feature(
     np.testing.assert_allclose(both[::factor, ::factor], drawn(overlay(images, heat / heat.max())), atol=2)
 
 
+def test_a_network_of_torchvision_by_its_name(photo: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    explain("torchvision:shufflenet_v2_x0_5", "--image", photo, "--size", 64)
+    assert len(panels(tmp_path / "torchvision-shufflenet_v2_x0_5-grad-cam.png")) == 3
+
+
 def test_a_trunk_of_other_weights_is_not_taken_for_a_classifier(
     photo: Path, tmp_path: Path, capsys: Any
 ) -> None:
@@ -252,6 +258,7 @@ def test_the_template_is_part_of_what_a_tracker_sees(tmp_path: Path, capsys: Any
     (["small", "--image", "PHOTO", "--pretrained"], "has no published weights"),
     (["resnet18", "--image", "PHOTO", "--method", "deconv"], "the network must be a chain"),
     (["FOLDER"], "config.json"),
+    (["torchvision:resnet19"], "subject must be a classification network of torchvision"),
     (["FOLDER", "--pretrained"], "weights and pretrained are for a backbone"),
     (["small", "--image", "TEXT"], "is truncated or no image"),
 ])  # fmt: skip

@@ -39,7 +39,7 @@ def press(monkeypatch: Any) -> Press:
     pygame = pytest.importorskip("pygame")
     codes = {ENTER: pygame.K_RETURN, ESCAPE: pygame.K_ESCAPE, **ARROWS}
 
-    def pressed(*keys: str) -> list[np.ndarray]:
+    def pressed(*keys: str | tuple[int, int, int]) -> list[np.ndarray]:
         shown: list[np.ndarray] = []
         waiting, flip = list(keys), pygame.display.flip
 
@@ -47,6 +47,10 @@ def press(monkeypatch: Any) -> Press:
             flip()
             shown.append(pygame.surfarray.array3d(pygame.display.get_surface()).transpose(1, 0, 2))
             key = waiting.pop(0)
+            if isinstance(key, tuple):  # x and y in the window, and the button
+                about = {"pos": key[:2], "button": key[2]}
+                pygame.event.post(pygame.event.Event(pygame.MOUSEBUTTONDOWN, **about))
+                return
             pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=codes.get(key) or ord(key)))
 
         monkeypatch.setattr(pygame.display, "flip", next_key)
@@ -127,7 +131,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_are_played(
 @pytest.mark.parametrize(
     ("line", "rule"),
     [
-        (["LandmarkLocalization-v0"], "data must be given with --no-labelled"),
+        (["LandmarkLocalization-v0"], "files must be given with --no-labelled"),
         (["LandmarkLocalization-v0", "--data", "nowhere.png"], "files must exist, got 'nowhere.png'"),
         (
             ["LandmarkLocalization-v0", "--data", "photos"],
@@ -150,3 +154,33 @@ def test_what_cannot_be_played_is_one_line(
     assert stopped.value.code == 2
     (said,) = capsys.readouterr().err.splitlines()
     assert rule in said and not (images.parent / "predictions").exists()
+
+
+def test_an_object_is_segmented_by_clicks_and_its_mask_is_written(tmp_path: Path, press: Press) -> None:
+    """Left on the object, right beside it; a photograph of 60 x 40 is shown eight times as large."""
+    photo = np.zeros((40, 60, 3), np.uint8)
+    photo[10:30, 10:30] = 230
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    shown = press((160, 160, 1), (400, 60, 3), "x", ENTER)
+    play("Segmentation-v0", tmp_path / "photo.png", tmp_path / "out")
+    (one,) = told(tmp_path / "out")
+    assert one["steps"] == 2 and one["agent"] == "person"
+    mask = np.asarray(Image.open(tmp_path / "out" / "photo-mask.png"))
+    truth = photo[..., 0] > 0
+    assert mask.shape == truth.shape and (mask > 0)[truth].mean() > 0.95 and (mask > 0)[~truth].mean() < 0.05
+    assert (shown[0] != shown[1]).any() and (shown[1] != shown[2]).any()
+
+
+def test_several_files_are_played_one_after_another(images: Path, tmp_path: Path, press: Press) -> None:
+    press(ENTER, ENTER)
+    files = [str(images / name) for name in ("b.png", "a.png")]
+    task = ("--env-args", "target=heart", "window=16", "--out", str(tmp_path / "out"))
+    cli.main(["play", "LandmarkLocalization-v0", *files, "--no-labelled", *task])
+    assert [one["name"] for one in told(tmp_path / "out")] == ["b", "a"]
+
+
+def test_files_are_not_for_play_with_labels(images: Path, capsys: Any) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["play", "LandmarkLocalization-v0", str(images / "a.png")])
+    assert stopped.value.code == 2
+    assert "files must be given with --no-labelled alone" in capsys.readouterr().err

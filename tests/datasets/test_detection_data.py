@@ -653,3 +653,24 @@ def test_the_embedded_sets_load(name):
     val = load(name, kind=ImageSample, split="val")
     assert load(name, kind=ImageSample, split="val") is val
     assert len({sample.name for sample in val}) == len(val)
+
+
+@pytest.mark.parametrize("mode", [0, "XYXY_ABS", "XYXY_REL", True, None, 4, [1]])
+def test_coco_boxes_that_say_they_are_edges_are_refused(mode, tmp_path):
+    assert boxes_of_mode(tmp_path, 1) == boxes_of_mode(tmp_path, "XYWH_ABS") == [[5, 5, 15, 15]]
+    with pytest.raises(ValueError, match=r"annotations\[0\]: bbox_mode must be 1 \(XYWH_ABS\)"):
+        boxes_of_mode(tmp_path, mode)
+
+
+def boxes_of_mode(folder, mode):
+    """The boxes of a COCO set whose one annotation has Detectron2's ``bbox_mode``."""
+    Image.fromarray(np.zeros((40, 60), np.uint8)).save(folder / "1.png")
+    annotation = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [5, 5, 10, 10], "bbox_mode": mode}
+    content = {
+        "images": [{"id": 1, "file_name": "1.png", "width": 60, "height": 40}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [annotation],
+    }
+    (folder / "instances.json").write_text(json.dumps(content))
+    clear_cache()
+    return load(f"coco:{folder}", kind=ImageSample, split="all")[0].boxes.tolist()

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 from faster_coco_eval import mask as coco
@@ -284,3 +285,24 @@ def test_a_mask_of_davis_without_a_frame_and_of_another_size_are_refused(tmp_pat
     bad(tmp_path, "00001.png must have a frame of its name", "davis-frames")
     photo(tmp_path / "JPEGImages/480p/bear/00001.jpg", (9, 9, 3))
     bad(tmp_path, "must have the frame's shape", "davis-frames")
+
+
+def test_slices_of_volumes_with_labels_are_images(tmp_path: Path) -> None:
+    voxels, labels = np.zeros((8, 9, 10), np.int16), np.zeros((8, 9, 10), np.uint8)
+    voxels[2:5], labels[2:5, 3:6, 4:7] = 900, 2
+    for name, array in (("a", voxels), ("a_label", labels)):
+        nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), tmp_path / f"{name}.nii.gz")
+    (tmp_path / "labels.csv").write_text("label,name\n2,liver\n")
+    samples = load(f"nifti-slices:{tmp_path}", kind=ImageSample, split="all")
+    assert [s.name for s in samples] == ["a/0004", "a/0005", "a/0006"] and {s.subject for s in samples} == {
+        "a"
+    }
+    assert samples[0].image.shape == (1, 9, 8) and samples[0].names[2] == "liver"
+    assert (samples[0].mask == 2).sum() == 9 and samples[0].spacing_mm == 1.0
+    assert (samples[0].image[0][samples[0].mask == 2] > 200).all()
+
+
+def test_volumes_without_labels_give_no_slices(tmp_path: Path) -> None:
+    voxels = np.arange(64, dtype=np.int16).reshape(4, 4, 4)
+    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), tmp_path / "a.nii.gz")
+    bad(tmp_path, "must hold volumes with label maps, found no slice", "nifti-slices")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from visionrl.banks.c_arm import Geometry, exposed
 from visionrl.baselines.registration import correlation
 from visionrl.core import BASELINES, batch, make_task
 from visionrl.datasets import VolumeSample
+from visionrl.envs.registration.controls import oscillates, remember
 from visionrl.envs.registration.proposals import block_means
 from visionrl.ops import transforms
 from visionrl.ops.transforms import move_pose, pose_in_reach, pose_residual
@@ -194,3 +196,14 @@ def test_numpy_and_torch_propose_the_same_motions():
 
 def test_means_of_blocks_leave_the_last_pixels_out():
     np.testing.assert_allclose(block_means(9, 4) @ np.arange(9.0), [1.5, 5.5])
+
+
+def test_the_fifth_equal_pose_ends_an_episode_at_rest_and_the_fourth_one_that_goes_to_and_fro() -> None:
+    pose = np.broadcast_to(np.eye(3, 4), (1, 3, 4))
+    other = pose + np.array([0, 0, 0, 9.0])
+    for poses, end in (([pose] * 9, 4), ([pose, other] * 9, 6)):
+        trail, ended = np.full((1, 20, 3, 4), np.nan), []
+        for before, after in pairwise(poses):  # as ``step`` does
+            ended.append(bool(oscillates(after, trail)[0]))
+            trail = remember(trail, before)
+        assert ended.index(True) == end - 1, poses

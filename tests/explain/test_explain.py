@@ -152,3 +152,9 @@ def test_overlay_shows_heat_only_where_it_is():
     assert shown.dtype == torch.uint8 and shown.shape == (1, 3, 4, 4)
     assert (shown[0, :, 1:] == 100).all()
     assert shown[0, 0, 0, 0] > 100 > shown[0, 2, 0, 0]
+
+
+def test_grad_cam_needs_a_map():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+    with pytest.raises(ValueError, match=r"layer must give a map \(B, C, h, w\), got \(2, 3\)"):
+        grad_cam(net, torch.rand(2, 3, 2, 2), net[1])

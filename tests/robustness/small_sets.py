@@ -21,7 +21,7 @@ SETS: dict[str, Callable[[Path], str]] = {}
 
 def small_set(write: Callable[[Path], str]) -> Callable[[Path], str]:
     """Make a writer known under its name; it gives what stands behind ``FORMAT:``, below the folder."""
-    SETS[write.__name__.strip("_")] = write
+    SETS[write.__name__.strip("_").replace("_", "-")] = write
     return write
 
 
@@ -50,6 +50,33 @@ def csv(root: Path) -> str:
         picture(root / "images" / f"{k}.png")
     rows = "".join(f"{k}.png,{k},5,7,8,1,ann{k}\n" for k in range(3))
     text(root / "points.csv", f"file,nose_x,nose_y,tail_x,tail_y,tail_v,subject\n{rows}")
+    return ""
+
+
+@small_set
+def masks(root: Path) -> str:
+    for k in range(3):
+        picture(root / "images" / f"{k}.jpg")
+        picture(root / "masks" / f"{k}.png", square(k))
+    text(root / "labels.txt", "1 cat\n2 dog\n")
+    return ""
+
+
+@small_set
+def labelme(root: Path) -> str:
+    for k in range(3):
+        picture(root / f"{k}.jpg")
+        shape = {"label": "cat", "points": [[3, 4], [9, 4], [9 + k, 10]], "shape_type": "polygon"}
+        content = {"imagePath": f"{k}.jpg", "imageHeight": 20, "imageWidth": 24, "shapes": [shape]}
+        text(root / f"{k}.json", json.dumps(content))
+    return ""
+
+
+@small_set
+def davis_frames(root: Path) -> str:
+    for k in range(3):
+        picture(root / "JPEGImages" / "480p" / "bear" / f"{k:05}.jpg")
+        picture(root / "Annotations" / "480p" / "bear" / f"{k:05}.png", square(k))
     return ""
 
 
@@ -163,6 +190,17 @@ def nifti(root: Path) -> str:
         kind = nibabel.MGHImage if name == "c.mgz" else nibabel.Nifti1Image
         nibabel.save(kind(VOXELS, np.diag([-1, -1, 2, 1.0])), root / name)
         text(root / f"{name[0]}.csv", POINTS)
+    return ""
+
+
+@small_set
+def nifti_slices(root: Path) -> str:
+    labels = np.zeros(VOXELS.shape, np.uint8)
+    labels[2:6, 3:8, 4:7] = 1
+    for name in "abc":
+        for end, array in (("", VOXELS), ("_label", labels)):
+            affine = np.diag([-1, -1, 2, 1.0])
+            nibabel.save(nibabel.Nifti1Image(array, affine), root / f"{name}{end}.nii.gz")
     return ""
 
 

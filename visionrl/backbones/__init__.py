@@ -7,6 +7,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from visionrl.backbones._backbone import Backbone, Classifier, Parts, named
+from visionrl.backbones._libraries import check_library_name, is_library_name
 from visionrl.backbones._registry import (
     as_backbone,
     list_backbones,
@@ -21,7 +22,9 @@ __all__ = [
     "Classifier",
     "Parts",
     "as_backbone",
+    "check_library_name",
     "inflate",
+    "is_library_name",
     "list_backbones",
     "make_backbone",
     "make_classifier",

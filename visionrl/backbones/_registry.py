@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from visionrl.backbones import _surgery
 from visionrl.backbones._backbone import Backbone, Classifier, Parts, named
+from visionrl.backbones._libraries import is_library_name, library_parts
 from visionrl.backbones._weights import load_into, published, read_weights
 from visionrl.backbones.volumes import to_volumes
 
@@ -75,7 +76,8 @@ def make_backbone(
     BatchNorm (`small`, `nature`, `impala`, `vgg11`) or `norm="group"`.
 
     Args:
-        name: one of `list_backbones()`.
+        name: one of `list_backbones()`, or "timm:NAME" or "torchvision:NAME" for any classification network of these
+            libraries, such as "timm:vit_tiny_patch16_224"; see `library_parts`.
         in_channels: channels of the images (uint8, or float in [0, 1]), which are normalised inside: with the
             mean and std of the published weights (ImageNet's, or 0.5 and 0.5) if `in_channels` is a multiple
             of 3 (stacked colour frames); else every channel gets the grey rule, their mean over the colours
@@ -182,10 +184,12 @@ def _build(
 
 def _call(name: str, in_channels: int, image_size: int | None, options: dict[str, Any]) -> Parts:
     """The parts that a registered builder gives."""
-    if name not in _BUILDERS:
-        raise ValueError(f"name must be one of {', '.join(list_backbones())}, got {name!r}")
     if in_channels < 1:
         raise ValueError(f"in_channels must be >= 1, got {in_channels}")
+    if is_library_name(name):
+        return library_parts(name, image_size or 64, options)
+    if name not in _BUILDERS:
+        raise ValueError(f"name must be one of {', '.join(list_backbones())}, got {name!r}")
     build = _BUILDERS[name]
     takes_channels = "in_channels" in inspect.signature(build).parameters
     built = build(in_channels, **options) if takes_channels else build(**options)

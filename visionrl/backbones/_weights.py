@@ -95,7 +95,7 @@ def published(name: str, parts: Parts, which: bool | str) -> dict[str, Tensor] |
         raise ValueError(
             f"pretrained must be False for {name}, which has no published weights; give weights=<file>"
         )
-    file = url.rsplit("/", 1)[-1].replace("model.safetensors", f"{name}.safetensors")
+    file = url.rsplit("/", 1)[-1].replace("model.safetensors", f"{name.replace(':', '-')}.safetensors")
     path = Path(torch.hub.get_dir()) / "checkpoints" / file
     if not path.is_file():
         _download(url, path, name)
@@ -118,7 +118,11 @@ def _download(url: str, path: Path, name: str) -> None:
 def _torchvision_url(name: str, which: str) -> str:
     from torchvision.models import get_model_weights
 
-    entries = {entry.name: entry.url for entry in get_model_weights(name)}
+    if name.startswith("timm:"):
+        raise ValueError(
+            f"pretrained must be True or False for {name}, whose name says the weights, got {which!r}"
+        )
+    entries = {entry.name: entry.url for entry in get_model_weights(name.removeprefix("torchvision:"))}
     if which not in entries:
         raise ValueError(f"pretrained must be True or one of {sorted(entries)}, got {which!r}")
     return entries[which]

@@ -27,7 +27,7 @@ TOLERANCES = (
 )  # of Douglas and Peucker's simplification, pixels of a window of 56
 FEW = 24  # vertices of an outline, if it can be that short
 TRIED = 3  # simplifications whose vertices are moved to fit better
-WORTH = 0.01  # of IoU, that more vertices must bring
+WORTH = 0.02  # of IoU, that more vertices must bring
 SEED = 5
 TURN, SHIFT, STRETCH = 30.0, 0.08, 0.12  # of copies: degrees, share of the box, share of its size
 
@@ -119,7 +119,7 @@ class OutlineBank(Recalled):
             masks[item] = outer(cut_mask(sample.mask == one.label, view, side))
             if masks[item].any():
                 outline = outline_of(masks[item])
-                vertices = few_vertices(outline, masks[item], grid, most)
+                vertices = few_vertices(masks[item], grid, most)
                 lengths[item] = len(vertices)
                 corners[item] = vertices[np.minimum(np.arange(most), len(vertices) - 1)]
                 knots[item] = knots_of(outline, boxes[item], points)
@@ -260,17 +260,21 @@ def outline_of(mask: np.ndarray) -> np.ndarray:
     return outline if signed_area(outline) >= 0 else outline[::-1]
 
 
-def few_vertices(outline: np.ndarray, mask: np.ndarray, grid: int, most: int) -> np.ndarray:
+def few_vertices(mask: np.ndarray, grid: int, most: int) -> np.ndarray:
     """(n, 2) int64 cells of a simpler outline, clockwise from the topmost: that of seven whose mask fits best.
 
+    The fit is that of the mask at two pixels a cell, whatever its size. Of outlines that fit about as well, after each
+    vertex has been moved by up to a cell, the one of fewest vertices is taken.
+
     Args:
-        outline: (N, 2) pixels.
-        mask: (S, S) bool, what it must fit.
+        mask: (S, S) bool of one part, what it must fit.
         grid: cells along each side.
         most: vertices at most; more than 24 are taken only where no tolerance gives so few.
     """
-    side = len(mask)
-    cell, scores = side / grid, []
+    side = 2 * grid
+    mask = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA) > 0.5
+    outline = outline_of(outer(mask)) if mask.any() else np.array([[grid, grid], [grid, grid + 1.0]])
+    cell, scores = 2, []
     for tolerance in TOLERANCES:
         lines = outline.astype(np.float32)[:, None]
         corners = cv2.approxPolyDP(lines, tolerance * side / 56, True)[:, 0].astype(float)

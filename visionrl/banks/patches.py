@@ -103,11 +103,18 @@ class PatchBank(Recalled):
         return self._store.on(index if ops.is_torch(index) else self._store.array)
 
 
+def allocate(size: int) -> np.ndarray:
+    """(size,) uint8 zeros: in memory up to ``MEMORY_LIMIT``, beyond it in a temporary file that goes with the array."""
+    if size <= MEMORY_LIMIT:
+        return np.zeros(size, np.uint8)
+    return np.memmap(tempfile.TemporaryFile(), np.uint8, "w+", shape=(size,))
+
+
 def filled_block(shape: Sequence[int], fill: Callable[[np.ndarray], None]) -> np.ndarray:
     """A block of pixels that ``fill`` writes, and nobody after it.
 
-    It lies in memory up to ``MEMORY_LIMIT`` bytes, beyond that in a temporary file that goes with the array. One of a
-    bank of an embedded set is written once on a machine, and mapped by all its processes (``datasets.disk_cache``).
+    It lies where ``allocate`` puts it. One of a bank of an embedded set is written once on a machine, and mapped by all
+    its processes (``datasets.disk_cache``).
 
     Args:
         shape: of the block.
@@ -119,10 +126,7 @@ def filled_block(shape: Sequence[int], fill: Callable[[np.ndarray], None]) -> np
     size = math.prod(shape)
 
     def make() -> np.ndarray:
-        if size <= MEMORY_LIMIT:
-            block = np.zeros(size, np.uint8)
-        else:
-            block = np.memmap(tempfile.TemporaryFile(), np.uint8, "w+", shape=(size,))  # noqa: SIM115
+        block = allocate(size)
         fill(block.reshape(shape))
         return block
 

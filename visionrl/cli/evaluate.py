@@ -19,8 +19,8 @@ class Evaluate(Data):
     """Compare a trained agent with random, classical methods and the expert; without an agent, only those.
 
     An agent is evaluated under the arguments it was trained with, except those given here. The table as
-    metrics-<split>.json, what it found in every image, video or volume as predictions.jsonl, and a film,
-    episode-<split>.gif, go into the run's folder.
+    metrics-<split>.json, what it found in every image, video or volume as
+    predictions-<split>.jsonl, and a film, episode-<split>.gif, go into the run's folder.
     """
 
     run_folder: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(name="run")] = None
@@ -73,7 +73,7 @@ class Evaluate(Data):
             write_json(folder / f"metrics-{self.split}.json", {**table.to_dict(), "env_kwargs": kwargs})
             if lines:
                 text = "".join(json.dumps({**line, "split": self.split}) + "\n" for line in lines)
-                write_text(folder / "predictions.jsonl", text)
+                write_text(folder / f"predictions-{self.split}.jsonl", text)
             if film or any(row.kind == "expert" for row in table.rows):
                 record(env_id, film or expert_policy, folder / f"episode-{self.split}.gif", **same)
             print(f"saved in {folder}")

@@ -19,7 +19,14 @@ from visionrl.agents.evaluation.policies import AgentPolicy
 from visionrl.agents.networks.extractor import VisionExtractor
 from visionrl.agents.networks.model_io import action_scores
 from visionrl.agents.sb3.recall import RECALLED
-from visionrl.backbones import Backbone, list_backbones, make_backbone, make_classifier
+from visionrl.backbones import (
+    Backbone,
+    check_library_name,
+    is_library_name,
+    list_backbones,
+    make_backbone,
+    make_classifier,
+)
 from visionrl.backbones._weights import read_weights
 from visionrl.cli.play import action_names
 from visionrl.core import TaskVectorEnv, did_you_mean, entry_of
@@ -166,7 +173,9 @@ def find(options: Explain) -> Subject:
         if options.weights or options.pretrained:
             raise ValueError("weights and pretrained are for a backbone, a run has its own")
         return (_classifier if (folder / "classifier.pt").is_file() else _agent)(folder, options)
-    if options.subject not in list_backbones():
+    if is_library_name(options.subject):
+        check_library_name(options.subject, "subject")
+    elif options.subject not in list_backbones():
         names = ", ".join(list_backbones())
         rule = f"subject must be the folder of a run or one of {names}, got {options.subject!r}"
         raise ValueError(rule + did_you_mean(options.subject, list_backbones()))
@@ -232,7 +241,7 @@ def _backbone(options: Explain) -> Subject:
     given: dict[str, Any] = {"pretrained": options.pretrained, "weights": state}
     images = read_image(_image(options), channels, short=options.size or SHOWN_SIDE)
     remark = "" if options.pretrained or state else "; the weights are random, so is the picture"
-    rest = (f"{options.subject}-", remark)
+    rest = (f"{options.subject.replace(':', '-')}-", remark)
     classifier = make_classifier(options.subject, in_channels=channels, **given).eval()
     if isinstance(classifier.head, nn.Sequential) and (state is None or _has_head(state, classifier.head)):
         return Subject(classifier.backbone, images, classifier, _same, "class", *rest)

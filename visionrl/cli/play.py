@@ -29,6 +29,8 @@ class Play(Data):
 
     id: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ID")]
     """Id of the task, with or without "visionrl/"."""
+    files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES")] = ()
+    """With --no-labelled: files, folders or "FORMAT:PATH", as in predict."""
     split: Split = "train"
     """Samples to play on."""
     item: Annotated[int, Ge(0)] = 0
@@ -36,7 +38,7 @@ class Play(Data):
     seed: Annotated[int, Ge(0)] = 0
     """Seed of the first state."""
     labelled: bool = True
-    """False is for files without labels, which --data names, as in predict: what the person finds is written."""
+    """False is for files without labels, as in predict: what the person finds is written."""
     box: str | None = None
     """Where the object to be tracked is in the first frame of a video without labels: x,y,w,h in pixels."""
     out: Path | None = None
@@ -55,6 +57,8 @@ class Play(Data):
         self.check_task(entry.id)
         if self.labelled and self.box is not None:
             raise ValueError(f"box must be given with --no-labelled alone, got {self.box!r}")
+        if self.labelled and self.files:
+            raise ValueError(f"files must be given with --no-labelled alone, got {' '.join(self.files)}")
         if not self.labelled:
             self.play_files(entry.id)
             return
@@ -79,15 +83,16 @@ class Play(Data):
         from visionrl.agents.prediction.person import Closed, Person, key_window
         from visionrl.agents.prediction.predict import predict_files
 
-        if self.data is None:
-            raise ValueError("data must be given with --no-labelled: a file, a folder or FORMAT:PATH")
+        words = [*self.files, *([] if self.data is None else [self.data])]
+        if not words:
+            raise ValueError("files must be given with --no-labelled: files, folders or FORMAT:PATH")
         task, out, done = entry_of(env_id).task, self.out or Path("predictions"), 0
         check_out(out)
         kind, box = (
             task.unlabelled_type or task.sample_type,
             None if self.box is None else parse_box(self.box),
         )
-        inputs = inputs_of([self.data], kind, box)
+        inputs = inputs_of(words, kind, box)
 
         def tell(now: int, total: int) -> None:
             nonlocal done
@@ -95,9 +100,13 @@ class Play(Data):
 
         with key_window(f"visionrl play {self.id}: Enter is done, Escape ends") as ask:
             keys = {codes[0]: action for codes, action in keys_of(task, len(LETTERS)).items()}
-            names = sorted(action_names(task).items())
-            print(", ".join(f"{LETTERS[k]} {name}" for k, name in names if k < len(LETTERS)))
-            print("arrow keys where an action is up, down, left or right; Enter is done, Escape ends")
+            names = [
+                f"{LETTERS[k]} {name}" for k, name in sorted(action_names(task).items()) if k < len(LETTERS)
+            ]
+            how = "arrow keys where an action is up, down, left or right"
+            if hasattr(task, "click_action"):
+                names, how = [], "left click on the object, right click beside it"
+            print(*([", ".join(names)] if names else []), f"{how}; Enter is done, Escape ends", sep="\n")
             try:
                 person = Person(env_id, self.env_kwargs, ask, keys)
                 report = predict_files(

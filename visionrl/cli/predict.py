@@ -31,7 +31,11 @@ class Predict:
     files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES")]
     """Files, folders or "FORMAT:PATH"; for registration files in pairs, fixed and moving in turn; one video."""
     box: str | None = None
-    """Where the object to be tracked is in the first frame of a video: x,y,w,h in pixels."""
+    """Where the object is, in the first frame of a video or in an image: x,y,w,h in pixels."""
+    clicks: tuple[str, ...] = ()
+    """Clicks of a user in an image: x,y,+ on the object, x,y,- beside it, in pixels."""
+    modalities: str | None = None
+    """Of the fixed and of the moving file of each pair, such as mr,ct; default the same."""
     out: Path = Path("predictions")
     """Folder for the results."""
     overwrite: bool = False
@@ -104,21 +108,30 @@ class Predict:
         from visionrl.agents.networks.device import check_device
         from visionrl.agents.prediction.agent import agent_named
         from visionrl.agents.prediction.films import FilmOptions
-        from visionrl.agents.prediction.inputs import inputs_of, parse_box
+        from visionrl.agents.prediction.inputs import inputs_of, parse_box, parse_modalities
         from visionrl.agents.prediction.predict import predict_files
+        from visionrl.agents.prediction.prompts import check_prompts, parse_clicks
         from visionrl.datasets import VideoSample
 
         check_device(self.device)
-        box = None if self.box is None else parse_box(self.box)
+        box, clicks = None if self.box is None else parse_box(self.box), parse_clicks(self.clicks)
         films = FilmOptions(self.film, self.fps, show, tell_frames)
-        agent = agent_named(self.agent, self.env, self.device, self.data)
+        agent = agent_named(self.agent, self.env, self.device, self.data, tell_what)
         if self.live and agent.sample_type is not VideoSample:
             raise ValueError(f"live must not be asked for with {agent.entry.id}, which tracks nothing")
-        inputs = inputs_of(self.files, agent.sample_type, box)
+        if agent.sample_type is not VideoSample or clicks:
+            check_prompts(agent.entry, box, clicks)
+        modalities = None if self.modalities is None else parse_modalities(self.modalities)
+        inputs = inputs_of(self.files, agent.sample_type, box, clicks, modalities)
         tell(0, len(inputs))
         named = ("overwrite", "pictures", "voc", "seed")
         options: dict[str, Any] = {name: getattr(self, name) for name in named}
         return predict_files(agent, inputs, self.out, films=films, tell=tell, **options)
+
+
+def tell_what(what: str) -> None:
+    """Say what is being done, where it may take minutes."""
+    print(what, file=sys.stderr, flush=True)
 
 
 def advance(bars: Any, bar: Any, done: int, total: int) -> None:

@@ -58,6 +58,17 @@ class Reports(Protocol):
 
 
 @runtime_checkable
+class Answers(Protocol):
+    """A task whose agent ends by an answer.
+
+    Attributes:
+        answers: the discrete actions that answer, in the order of the classes; None with continuous control.
+    """
+
+    answers: range | None
+
+
+@runtime_checkable
 class Curriculum(Protocol):
     """A task whose ``sample`` draws harder or easier starts.
 
@@ -77,11 +88,39 @@ class MaskedActions(Protocol):
 
 
 @runtime_checkable
+class Clickable(Protocol):
+    """A task whose actions a person gives by clicks in its picture.
+
+    Attributes:
+        by_hand: constructor arguments when a person acts, where they differ.
+    """
+
+    by_hand: Mapping[str, Any]
+
+    def click_action(self, state: Any, place: np.ndarray, first_button: bool) -> int:
+        """The action of a click, given one row of a NumPy state as ``draw`` is.
+
+        Args:
+            state: one row.
+            place: (2,) x and y in [0, 1], in sides of the picture that ``draw`` makes.
+            first_button: False for the second one.
+        """
+
+
+@runtime_checkable
 class GoodActions(Protocol):
     """A task that knows which of its discrete actions are good; see ``agents.imitation``."""
 
     def good_actions(self, state: Any) -> Array:
         """(B, n) bool, at least one True a row."""
+
+
+@runtime_checkable
+class WeighedActions(Protocol):
+    """A task whose expert can say how good each discrete action is; cloning then learns more than the best one."""
+
+    def action_weights(self, state: Any) -> Array:
+        """(B, n) float64, >= 0, not all 0 in a row; the expert's action has the largest."""
 
 
 @runtime_checkable

@@ -202,10 +202,13 @@ class ImageClass:
     Attributes:
         label: name of the class; None where the agent gave no answer.
         glimpses: (G, 2) float64, (x, y) of the places looked at, in order, pixels of the file.
+        confidence: probability that the agent's policy gave the class among all classes, when it answered; None where
+            it has none: action values are no probabilities.
     """
 
     label: str | None
     glimpses: np.ndarray
+    confidence: float | None = None
 
     def joined(self, others: Sequence[ImageClass]) -> ImageClass:
         """This result: an image has one class."""
@@ -213,7 +216,7 @@ class ImageClass:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {"label": self.label, "glimpses": self.glimpses.tolist()}
+        return {"label": self.label, "confidence": self.confidence, "glimpses": self.glimpses.tolist()}
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,15 @@ from visionrl.ops import Array
 
 StateT = TypeVar("StateT")
 # methods, those of capabilities among them, that a task without labels refuses
-NEED_LABELS = ("reward", "metrics", "expert", "agent_rewards", "good_actions", "detection_quality")
+NEED_LABELS = (
+    "reward",
+    "metrics",
+    "expert",
+    "agent_rewards",
+    "good_actions",
+    "action_weights",
+    "detection_quality",
+)
 NAMES = {"target", "classes"}  # arguments that name things of a data set; 13 means "13"
 
 
@@ -57,6 +65,7 @@ class Task(ABC, Generic[StateT]):
         embedded: name of the embedded data set that ``data=None`` stands for.
         unlabelled_type: sample type of files without labels; None where it is ``sample_type``.
         box_prompt: True where a box that a user gives with an image says what is meant.
+        click_prompt: True where clicks on the object and beside it, points named "+..." and "-...", do so.
         knows_truth: False where the samples' labels are too few for an expert; ``setup`` then sets
             ``primary_metric`` to one of the metrics that can still be computed.
     """
@@ -74,6 +83,7 @@ class Task(ABC, Generic[StateT]):
     embedded: ClassVar[str | None] = None
     unlabelled_type: ClassVar[type | None] = None
     box_prompt: ClassVar[bool] = False
+    click_prompt: ClassVar[bool] = False
     knows_truth: bool = field(init=False)
 
     data: Any = None

@@ -83,6 +83,21 @@ def load(
     return _keep(_unique(_load_sequence(data, kind, rule, skip_bad)), names, negatives)
 
 
+def load_lazily(data: str, kind: type[Any]) -> list[Entry]:
+    """All samples of ``"FORMAT:PATH"``, whatever their split, each of which is read and checked when its turn comes.
+
+    Raises:
+        ValueError: the format or the path is none of ``kind``; reading an entry: its sample is bad.
+    """
+    name, path = parse(data)
+    path = path and os.path.abspath(os.path.expanduser(path))
+    form, rule = find_format(name, kind), SplitRule("all", None, tuple(DEFAULT_RATIOS), DEFAULT_SEED)
+    if (where := check_path(form, path)) is None:
+        return [_as_entry(sample, index) for index, sample in enumerate(_embedded(form, rule))]
+    entries = _unique(_from_path(form, where, rule))
+    return [replace(entry, read=partial(_read, entry, k, kind)) for k, entry in enumerate(entries)]
+
+
 @lru_cache(maxsize=16)
 def _load_string(
     form: Format, path: str, rule: SplitRule, classes: tuple[str, ...] | None, negatives: bool, skip_bad: bool

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from visionrl.datasets.frames import VideoFrames
-from visionrl.datasets.readers.files import IMAGE_SUFFIXES, list_images, read_image
+from visionrl.datasets.readers.files import IMAGE_SUFFIXES, has_suffix, list_images, read_image
 from visionrl.datasets.readers.itk import SUFFIXES as ITK_SUFFIXES
 from visionrl.datasets.readers.itk import open_itk, open_series
 from visionrl.datasets.readers.nifti import SUFFIXES as NIFTI_SUFFIXES
@@ -44,8 +44,16 @@ def read_unlabelled(path: Path, kind: type, name: str = "") -> Any:
     )
 
 
-def read_unlabelled_pair(fixed: Path, moving: Path, name: str = "") -> PairSample:
-    """Two images or two scans as a pair; modalities are taken to be one.
+def read_unlabelled_pair(
+    fixed: Path, moving: Path, name: str = "", modalities: Sequence[str] | None = None
+) -> PairSample:
+    """Two images or two scans as a pair.
+
+    Args:
+        fixed: a file.
+        moving: likewise.
+        name: of the sample; empty: those of the files.
+        modalities: of the two, such as ("mr", "ct"); None: they are the same.
 
     Raises:
         ValueError: a file is missing or damaged, or one is an image and the other a scan.
@@ -55,11 +63,32 @@ def read_unlabelled_pair(fixed: Path, moving: Path, name: str = "") -> PairSampl
         raise ValueError(f"a pair must be two images or two scans, got {fixed} and {moving}")
     first, second = (read_unlabelled(path, kinds[0]) for path in (fixed, moving))
     name = name or f"{first.name}-{second.name}"
+    more: dict[str, Any] = {} if modalities is None else {"modalities": tuple(modalities)}
     if isinstance(first, ImageSample):
-        return PairSample(first.image, second.image, name=name)
+        return PairSample(first.image, second.image, name=name, **more)
     spacing = np.array([first.spacing_mm, second.spacing_mm], float)
     affines = np.array([first.affine, second.affine], float)
-    return PairSample(first.volume, second.volume, spacing_mm=spacing, affines=affines, name=name)
+    return PairSample(first.volume, second.volume, spacing_mm=spacing, affines=affines, name=name, **more)
+
+
+def volume_of(array: Any, name: str = "the array") -> np.ndarray:
+    """An array as a volume by the rule for files: any real numbers, scaled between two percentiles.
+
+    Args:
+        array: (D, H, W) or (1, D, H, W), axes (z, y, x).
+        name: of it, for messages.
+
+    Returns:
+        (1, D, H, W) uint8.
+
+    Raises:
+        ValueError: it has other axes, holds no real numbers, or all are the same.
+    """
+    voxels = np.asarray(array)
+    voxels = voxels[0] if voxels.ndim == 4 and len(voxels) == 1 else voxels
+    if voxels.ndim != 3:
+        raise ValueError(f"volumes must be (D, H, W) or (1, D, H, W), got shape {np.shape(array)}")
+    return to_grey(voxels, Path(name))[None]
 
 
 def unlabelled_video(video: str | Path | Sequence[np.ndarray], box: Any, name: str = "") -> VideoSample:
@@ -145,7 +174,7 @@ def open_volume(path: Path) -> Grid:
         return series
     if not path.is_file():
         raise ValueError(f"scan {path} must exist")
-    if path.name.lower().endswith(NIFTI_SUFFIXES):
+    if has_suffix(path, NIFTI_SUFFIXES):
         return open_nifti(path)
     if not is_volume(path):
         raise ValueError(f"{path} must be a scan: {', '.join(VOLUME_SUFFIXES)} or a folder of DICOM slices")
@@ -154,7 +183,7 @@ def open_volume(path: Path) -> Grid:
 
 def is_volume(path: Path) -> bool:
     """True for the name of a scan's file, and for folders."""
-    return path.is_dir() or path.name.lower().endswith(VOLUME_SUFFIXES)
+    return path.is_dir() or has_suffix(path, VOLUME_SUFFIXES)
 
 
 def volume_stem(path: Path) -> str:
@@ -172,7 +201,7 @@ def files_in(folder: Path, kind: type) -> list[Path]:
         found, what = list_images(folder), f"images ({', '.join(IMAGE_SUFFIXES)})"
     else:
         every = sorted(path for path in folder.iterdir() if path.name[0] != "." and path.is_file())
-        found = [path for path in every if path.name.lower().endswith(VOLUME_SUFFIXES)]
+        found = [path for path in every if has_suffix(path, VOLUME_SUFFIXES)]
         found = [path for path in found if not volume_stem(path).lower().endswith(LABEL_ENDS)]
         what = f"scans ({', '.join(VOLUME_SUFFIXES)}, or one DICOM series)"
         if not found and open_series(folder) is not None:

@@ -75,7 +75,7 @@ class Edit(Task[StateT], Generic[StateT]):
         """(B, operators) bool, which operators change something."""
         raise NotImplementedError(f"{type(self).__name__} must define allowed()")
 
-    def fresh(self, item: int, quality: float) -> dict[str, np.ndarray]:
+    def fresh(self, item: int, quality: float) -> dict[str, Array]:
         """Values of the family's fields at the start of an episode, without the axis B."""
         past = np.full(self.budget + 1, np.nan)
         past[0] = quality
@@ -84,7 +84,7 @@ class Edit(Task[StateT], Generic[StateT]):
             "steps": np.int64(0),
             "quality": past,
             "finished": np.False_,
-        }  # type: ignore[dict-item]
+        }
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
     def step(self, state: StateT, action: Array) -> StateT:

@@ -28,10 +28,15 @@ def grad_cam(model: Model, images: Tensor, layer: nn.Module, target: int | None 
     Returns:
         heat: (B, H, W) or (B, D, H, W) float32 in [0, 1]; the largest is 1, or 0 where nothing raises the
             score.
+
+    Raises:
+        ValueError: the layer gives no map.
     """
     seen: list[Tensor] = []
 
     def record(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        if output.ndim < 4:
+            raise ValueError(f"layer must give a map (B, C, h, w), got {tuple(output.shape)}")
         seen.append(output if output.requires_grad else output.detach().requires_grad_())
         return seen[-1].clone()
 

@@ -11,9 +11,13 @@ Convention
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from visionrl.ops.xp import Array, const, xp_of
+
+AT_ONCE = 16  # edges whose masks are held at a time
 
 
 def edge_mask(start: Array, end: Array, height: int, width: int) -> Array:
@@ -26,7 +30,7 @@ def edge_mask(start: Array, end: Array, height: int, width: int) -> Array:
         width: columns.
     """
     xp = xp_of(start)
-    rows = const(tuple(k + 0.5 for k in range(height)), start)
+    rows = const(centres(height), start)
     swap = (start[..., 1] > end[..., 1])[..., None]
     low, high = xp.where(swap, end, start), xp.where(swap, start, end)
     span = high - low
@@ -35,7 +39,19 @@ def edge_mask(start: Array, end: Array, height: int, width: int) -> Array:
     at = low[..., 0, None] + (rows - low[..., 1, None]) * (span[..., 0] / rise)[..., None]
     left = xp.where(beside, xp.clip(xp.ceil(at - 0.5), 0.0, float(width)), xp.zeros_like(at))
     count = xp.astype(left, xp.int16)[..., None]  # centres to the left of the edge in each row
-    return const(tuple(range(width)), count) < count
+    return const(numbers(width), count) < count
+
+
+@lru_cache
+def centres(count: int) -> tuple[float, ...]:
+    """Centres of so many pixels."""
+    return tuple(k + 0.5 for k in range(count))
+
+
+@lru_cache
+def numbers(count: int) -> tuple[int, ...]:
+    """Whole numbers from 0."""
+    return tuple(range(count))
 
 
 def triangle_mask(first: Array, before: Array, new: Array, height: int, width: int) -> Array:
@@ -62,9 +78,11 @@ def polygon_mask(vertices: Array, height: int, width: int) -> Array:
         width: columns.
     """
     xp, count = xp_of(vertices), vertices.shape[-2]
-    found = edge_mask(vertices[..., count - 1, :], vertices[..., 0, :], height, width)
-    for k in range(count - 1):
-        found = xp.logical_xor(found, edge_mask(vertices[..., k, :], vertices[..., k + 1, :], height, width))
+    ends, found = xp.roll(vertices, -1, axis=-2), None
+    for k in range(0, count, AT_ONCE):
+        edges = edge_mask(vertices[..., k : k + AT_ONCE, :], ends[..., k : k + AT_ONCE, :], height, width)
+        odd = xp.sum(xp.astype(edges, xp.uint8), axis=-3, dtype=xp.uint8) % 2 == 1
+        found = odd if found is None else found ^ odd
     return found
 
 

@@ -23,6 +23,9 @@ from visionrl.agents.evaluation.table import UNITS, Row, Table, estimate_dataset
 from visionrl.core import BASELINES, Task, did_you_mean, entry_of, make_task
 from visionrl.core.capabilities import ClassMetrics, ResolvedArguments, compute_all
 from visionrl.core.registry import Run
+from visionrl.datasets import MotSample, VideoSample
+
+MOST_SEQUENCES = 40  # of a split of videos whose figures are stated for each
 
 
 def evaluate(
@@ -256,20 +259,23 @@ def _row(name: str, kind: str, result: Result, plan: Plan) -> Row:
         float(result.values["length"].mean()) if result.steps else None,
         milliseconds / result.steps if result.steps else None,
         milliseconds / count,
-        _by_class(result, plan.task),
+        _by_class(result, plan),
     )
 
 
-def _by_class(result: Result, task: Task) -> dict[str, dict[str, float]]:
-    """Class or structure -> its metrics and "episodes"; empty where there are not two."""
-    if result.classes is None or not isinstance(task, ClassMetrics):
+def _by_class(result: Result, plan: Plan) -> dict[str, dict[str, float]]:
+    """Class, structure or sequence -> its metrics and "episodes"; empty where there are not two."""
+    task, names, numbers = plan.task, plan.task.sample_names, plan.chosen.groups
+    if isinstance(task, ClassMetrics) and result.classes is not None:
+        names, numbers = tuple(task.names), result.classes
+    elif task.sample_type not in (VideoSample, MotSample) or not len(names) == task.items <= MOST_SEQUENCES:
         return {}
     found = {}
-    for number in np.unique(result.classes[result.classes >= 0]).tolist():
-        rows = np.flatnonzero(result.classes == number)
+    for number in np.unique(numbers[numbers >= 0]).tolist():
+        rows = np.flatnonzero(numbers == number)
         values = {key: value[rows] for key, value in result.values.items()}
         means = {key: float(np.mean(value)) for key, value in values.items()}
         means |= {f"median_{key}": float(np.median(values[key])) for key in values if key.endswith(UNITS)}
         together = compute_all(task, {key: value[rows] for key, value in result.records.items()})
-        found[task.names[number]] = {**means, **together, "episodes": len(rows)}
+        found[names[number]] = {**means, **together, "episodes": len(rows)}
     return found if len(found) > 1 else {}

@@ -9,10 +9,10 @@ import numpy as np
 from gymnasium import Space
 from gymnasium.vector.utils import batch_space
 
-from visionrl.agents.networks.model_io import action_scores, check_spaces, takes_masks
+from visionrl.agents.networks.model_io import action_scores, check_spaces, q_values_of, takes_masks
 from visionrl.agents.sb3.recall import Recall, recalled_space, recalled_steps
 from visionrl.core import Task
-from visionrl.core.capabilities import Reports, action_masks
+from visionrl.core.capabilities import Answers, Reports, action_masks
 from visionrl.ops import to_numpy
 
 Policy = Callable[[dict[str, np.ndarray], Task, Any], Any]
@@ -71,6 +71,9 @@ class AgentPolicy:
 
     Attributes:
         memory: what a recurrent model remembers, (layers, B, n) each, or None.
+        weigh_answers: compute ``answer_probability``.
+        answer_probability: (B,) of the last call: that of the likeliest answer among all answers, in tasks that have
+            ``Answers``; None where the model has no probabilities.
 
     Raises:
         ValueError: the task shows something else than the model was trained on.
@@ -83,6 +86,8 @@ class AgentPolicy:
         steps = recalled_steps(getattr(model, "observation_space", None))
         self.recall = Recall(steps) if steps > 1 else None
         self.confidence: np.ndarray | None = None
+        self.weigh_answers = False
+        self.answer_probability: np.ndarray | None = None
         self.reset()
 
     def reset(self) -> None:
@@ -120,6 +125,8 @@ class AgentPolicy:
         self._begins = False
         report = task.report if isinstance(task, Reports) else None
         self.confidence = None if report is None else action_value(self.actor, observations, report, before)
+        if self.weigh_answers and isinstance(task, Answers):
+            self.answer_probability = answer_probability(self.actor, observations, task.answers)
         return actions
 
 
@@ -163,6 +170,21 @@ def action_value(
     with torch.no_grad():
         scores = action_scores(model.policy, model.policy.obs_to_tensor(observations)[0], memory)
     return None if scores is None else scores[:, action].double().cpu().numpy()
+
+
+def answer_probability(
+    model: Any, observations: dict[str, np.ndarray], answers: range | None
+) -> np.ndarray | None:
+    """(B,) probability of the likeliest of some actions among these; None where a model has no probabilities."""
+    import torch
+
+    if answers is None or q_values_of(model.policy):
+        return None
+    with torch.no_grad():
+        scores = action_scores(model.policy, model.policy.obs_to_tensor(observations)[0])
+    if scores is None:
+        return None
+    return scores[:, list(answers)].double().softmax(dim=1).amax(dim=1).cpu().numpy()
 
 
 def agent_policy(model: Any, deterministic: bool = True) -> Policy:

@@ -12,7 +12,10 @@ import numpy as np
 RESAMPLES = 2000
 POOLED_RESAMPLES = 200  # of metrics that are computed anew for each
 LEVEL = 0.95
-NAME_WIDTH = 14  # of a method's name above its column
+NAME_WIDTH = 22  # of a method's name before its row
+CLASS_WIDTH = 9  # of one above its column
+TITLE_WIDTH = 9  # of a metric's name
+KINDS = ("agent", "classical", "expert", "random")  # by what a reader wants to see where not all fit
 UNITS = ("_px", "_mm")  # metrics with one of these suffixes are errors: they also get a median
 
 
@@ -107,7 +110,7 @@ class Table:
         )
 
     def print(self, console: Any = None, brief: bool = False) -> None:
-        """Show it in a terminal; columns that do not fit beside each other follow below.
+        """Show it in a terminal, in one block: the primary metric and success first, and as many others as fit.
 
         Args:
             console: rich's; default: standard output.
@@ -117,63 +120,45 @@ class Table:
 
         console = console or Console()
         head = [*self.columns, "episodes", "steps", "ms/step", "ms/episode"]
-        main = (self.primary_metric[0], f"median_{self.primary_metric[0]}", "is_success", "ms/episode")
-        keep = [column for column, name in enumerate(head) if not brief or name in main]
-        head = [head[column] for column in keep]
-        every = [self._cells(row) for row in self.rows]
-        cells = [[row[0], *(row[k + 1].replace(" [", "\n[") for k in keep)] for row in every]
+        main = [self.primary_metric[0], f"median_{self.primary_metric[0]}", "is_success", "ms/episode"]
+        every = {row.name: dict(zip(head, self._cells(row)[1:], strict=True)) for row in self.rows}
+        kept = [name for name in main if name in head]
+        wanted = kept if brief else [*kept, *(name for name in head if name not in kept)]
+        names = ["\n".join(wrap(name, NAME_WIDTH)) for name in every]
+        columns = {
+            name: (_title(name), [cells[name].replace(" [", "\n[") for cells in every.values()])
+            for name in wanted
+        }
+        shown = _fitting(names, columns, console.width)
         console.print(f"{self.env_id}, {self.split} split", style="bold", highlight=False)
-        for block in self._blocks(head, cells, console.width):
-            console.print(self._grid(head, cells, block))
-        for note in self._remarks():
+        order = sorted(shown, key=head.index)
+        console.print(_grid("method", names, [columns[name] for name in order]))
+        missing = [name for name in wanted if name not in shown and any(columns[name][1])]
+        more = [f"Beyond the width: {', '.join(missing)}."] if missing else []
+        for note in [*self._remarks(), *more]:
             console.print(note, style="dim", markup=False, highlight=False)
         if not brief:
             self._print_classes(console)
 
     def _print_classes(self, console: Any) -> None:
-        """Show the primary metric of every class or structure, a row each, and a column a method."""
+        """Show the primary metric of every class, structure or sequence, a row each, and a column a method."""
         name, rows = self.primary_metric[0], [row for row in self.rows if row.classes]
         classes = list(dict.fromkeys(one for row in rows for one in row.classes))
+        if not classes:
+            return
         counts = {one: str(int(row.classes[one]["episodes"])) for row in rows for one in row.classes}
-        head = ["episodes", *("\n".join(wrap(row.name, NAME_WIDTH)) for row in rows)]
-        cells = [
-            [one, counts[one], *(_short(row.classes.get(one, {}).get(name, float("nan"))) for row in rows)]
-            for one in classes
-        ]
-        if cells:
-            console.print(f"{name} of each", style="bold", highlight=False)
-            for block in self._blocks(head, cells, console.width):
-                console.print(self._grid(head, cells, block, ""))
-
-    @staticmethod
-    def _grid(head: list[str], cells: list[list[str]], block: list[int], title: str = "method") -> Any:
-        from rich.box import SIMPLE_HEAD
-        from rich.table import Table as Grid
-
-        grid = Grid(box=SIMPLE_HEAD, pad_edge=False)
-        grid.add_column(title, no_wrap=True)
-        for column in block:
-            grid.add_column(head[column], justify="right", no_wrap=True)
-        for row in cells:
-            grid.add_row(row[0], *(row[column + 1] for column in block))
-        return grid
-
-    @staticmethod
-    def _blocks(head: list[str], cells: list[list[str]], width: int) -> Iterator[list[int]]:
-        """Columns that fit beside each other and the names."""
-        lengths = [
-            max(len(part) for row in cells for part in (*row[j].split("\n"), ""))
-            for j in range(len(head) + 1)
-        ]
-        block: list[int] = []
-        room = width - max(lengths[0], 6) - 4
-        for column, title in enumerate(head):
-            need = max(lengths[column + 1], *map(len, title.split("\n"))) + 3
-            if block and need > room:
-                yield block
-                room, block = width - max(lengths[0], 6) - 4, []
-            block, room = [*block, column], room - need
-        yield block
+        columns = {"episodes": ("epi-\nsodes", [counts[one] for one in classes])}
+        for row in rows:
+            found = [row.classes.get(one, {}).get(name, float("nan")) for one in classes]
+            values = ["-" if np.isnan(value) else _short(value) for value in found]
+            columns[row.name] = "\n".join(wrap(row.name, CLASS_WIDTH)), values
+        wanted = [row.name for row in sorted(rows, key=lambda row: KINDS.index(row.kind))]
+        shown = _fitting(classes, {key: columns[key] for key in [*wanted, "episodes"]}, console.width)
+        console.print(f"{name} of each", style="bold", highlight=False)
+        console.print(_grid("", classes, [column for key, column in columns.items() if key in shown]))
+        if missing := [key for key in columns if key not in shown]:
+            text = f"Beyond the width: {', '.join(missing)}."
+            console.print(text, style="dim", markup=False, highlight=False)
 
     def _cells(self, row: Row) -> list[str]:
         numbers = [str(row.metrics[name]) if name in row.metrics else "" for name in self.columns]
@@ -183,8 +168,48 @@ class Table:
     def _remarks(self) -> list[str]:
         name, more = self.primary_metric
         better = f"{name}: {'more' if more else 'less'} is better"
-        text = f"{better}; [95 % confidence], bootstrap over {self.clusters} images or videos."
+        episodes = f"{self.rows[0].episodes} episodes, " if self.rows else ""
+        text = f"{better}; [95 % confidence]: {episodes}bootstrap over {self.clusters} images or videos."
         return [text, *self.notes]
+
+
+Column = tuple[str, list[str]]  # title and cells, which may have several lines
+
+
+def _title(name: str) -> str:
+    """A metric's name above its column, in lines: its words, then its unit."""
+    unit = next((unit for unit in UNITS if name.endswith(unit)), "")
+    words = name.removesuffix(unit).replace("_", " ").replace("/", "/ ")
+    return "\n".join([*wrap(words, TITLE_WIDTH, break_long_words=False), *([unit[1:]] if unit else [])])
+
+
+def _fitting(names: list[str], columns: Mapping[str, Column], width: int) -> list[str]:
+    """The columns that fit beside the rows' names, the first ones before the others; one always."""
+    room, shown = width - _width(names) - 4, list[str]()
+    for name, (title, cells) in columns.items():
+        need = _width([title, *cells]) + 2
+        if not shown or need <= room:
+            shown, room = [*shown, name], room - need
+    return shown
+
+
+def _width(texts: Sequence[str]) -> int:
+    """Of the longest line of all."""
+    return max((len(line) for text in texts for line in text.split("\n")), default=0)
+
+
+def _grid(first: str, names: list[str], columns: Sequence[Column]) -> Any:
+    """Rich's table of named rows."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table as Grid
+
+    grid = Grid(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, padding=(0, 1, 0, 0))
+    grid.add_column(first, no_wrap=True)
+    for title, _ in columns:
+        grid.add_column(title, justify="right", no_wrap=True)
+    for number, name in enumerate(names):
+        grid.add_row(name, *(cells[number] for _, cells in columns))
+    return grid
 
 
 def estimate(

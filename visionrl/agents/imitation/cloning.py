@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from visionrl.agents.imitation.values import action_values, state_values
 from visionrl.agents.networks.frozen_features import CachedFeatures
 from visionrl.agents.networks.model_io import q_values_of, takes_masks
 from visionrl.agents.sb3.replay import StateRenderer, bytes_of
+from visionrl.core.capabilities import WeighedActions
 from visionrl.ops import to_numpy
 
 BATCH = 128
@@ -196,7 +198,8 @@ def imitation_targets(model: Any, wanted: np.ndarray, try_actions: bool = True) 
 
     For values of actions: the expert's (``action_values``). For actors: its action, and behind it, where there is a
     critic of states, what the state is worth to it (``state_values``). Its action alone without ``try_actions``, or
-    where a wrapper changes the rewards. Of a policy that heeds masks the allowed actions, 1 or 0 each, come last.
+    where a wrapper changes the rewards; and the weights of all actions, where the task's expert has them. Of a policy
+    that heeds masks the allowed actions, 1 or 0 each, come last.
     """
     venv, known = model.get_env().unwrapped.venv, try_actions and pays_task_rewards(model.get_env())
     if q_values_of(model.policy) and known:
@@ -204,6 +207,8 @@ def imitation_targets(model: Any, wanted: np.ndarray, try_actions: bool = True) 
     parts = [wanted.reshape(len(wanted), -1)]
     if hasattr(model.policy, "value_net") and known:
         parts.append(state_values(venv.task, venv.state, model.gamma)[:, None])
+    elif isinstance(venv.task, WeighedActions) and hasattr(model.policy, "value_net"):
+        parts.append(to_numpy(venv.task.action_weights(venv.state)))
     if takes_masks(model):
         parts.append(get_action_masks(model.get_env()).reshape(len(wanted), -1))
     return np.concatenate(parts, axis=1, dtype=np.float32)
@@ -224,8 +229,9 @@ def imitation_loss(model: Any, obs: dict[str, Tensor], answer: Tensor) -> Tensor
     * Values of actions: Huber's loss, which sets their scale, and the divergence of softmax(values / 0.2), which ranks
       them: where several actions are as good, any of them will do. Of the expert's action alone, the negative
       log-likelihood under that softmax.
-    * Probabilities of actions: the negative log-likelihood of the expert's, among the allowed ones where the policy
-      heeds masks; where the expert would do what is forbidden, because nothing is left to do, nothing is learnt.
+    * Probabilities of actions: the negative log-likelihood of the expert's, or the cross-entropy with its weights of
+      all actions, among the allowed ones where the policy heeds masks; where the expert would do what is forbidden,
+      because nothing is left to do, nothing is learnt.
     * Actions in a box: the squared error of the best one, which leaves the spread of a stochastic policy alone.
     * A critic of states besides: the squared error, in the algorithm's own proportion (``vf_coef``), which leaves what
       it shares with the actor alone.
@@ -243,26 +249,33 @@ def imitation_loss(model: Any, obs: dict[str, Tensor], answer: Tensor) -> Tensor
         return F.mse_loss(
             policy._predict(obs, deterministic=True), answer.view(-1, *policy.action_space.shape)
         )
-    value = critic_value(policy, obs)
     if not takes_masks(model):
-        return actor_critic_loss(model, policy.get_distribution(obs), value, answer)
+        return actor_critic_loss(
+            model, policy.get_distribution(obs), partial(critic_value, policy, obs), answer
+        )
     parts = np.atleast_1d(getattr(policy.action_space, "nvec", getattr(policy.action_space, "n", 0)))
     answer, masks = answer.tensor_split([-int(parts.sum())], dim=1)
     first = torch.as_tensor(np.cumsum(parts) - parts, device=answer.device)
     allowed = masks.gather(1, answer[:, : len(parts)].long() + first).bool().all(dim=1)
+    value = partial(critic_value, policy, obs)
     return actor_critic_loss(model, policy.get_distribution(obs, masks), value, answer, allowed)
 
 
 def actor_critic_loss(
-    model: Any, distribution: Any, value: Tensor, answer: Tensor, allowed: Tensor | None = None
+    model: Any,
+    distribution: Any,
+    value: Callable[[], Tensor],
+    answer: Tensor,
+    allowed: Tensor | None = None,
 ) -> Tensor:
     """Loss of an actor and its critic of states on imitation targets, see ``imitation_loss``.
 
     Args:
         model: the algorithm.
         distribution: of actions.
-        value: (B, 1) by the critic.
-        answer: (B, n), the expert's actions and, behind them, (B, 1) what the states are worth, or nothing.
+        value: gives (B, 1) by the critic.
+        answer: (B, n), the expert's actions and, behind them, (B, 1) what the states are worth, or the weights of all
+            actions, or nothing.
         allowed: (B,) bool, rows in which the actor can do what the expert does; None for all.
     """
     shape = model.action_space.shape
@@ -271,11 +284,17 @@ def actor_critic_loss(
     if isinstance(model.action_space, spaces.Box):
         act = F.mse_loss(distribution.mode(), wanted)
     else:
-        likely = distribution.log_prob(wanted)
+        weighed = worth.shape[1] > 1
+        likely = weighed_log_prob(distribution, worth) if weighed else distribution.log_prob(wanted)
         likely = likely if allowed is None else likely[allowed]
         act = -likely.sum() / max(len(likely), 1)
     weight = getattr(model, "vf_coef", VF_COEF)
-    return act + (weight * F.mse_loss(value, worth) if worth.shape[1] else 0)
+    return act + (weight * F.mse_loss(value(), worth) if worth.shape[1] == 1 else 0)
+
+
+def weighed_log_prob(distribution: Any, weights: Tensor) -> Tensor:
+    """Mean log-likelihood of discrete actions under their weights, (B, n) -> (B,)."""
+    return (distribution.distribution.logits * weights).sum(dim=1) / weights.sum(dim=1)
 
 
 def critic_value(policy: Any, obs: dict[str, Tensor]) -> Tensor:

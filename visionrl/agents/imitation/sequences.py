@@ -165,7 +165,9 @@ def update(model: Any, optimizer: torch.optim.Optimizer, batch: tuple[Any, Any, 
     seen, wanted, starts, states = batch
     begins = torch.as_tensor(starts, dtype=torch.float32, device=policy.device)
     distribution, value = carried_outputs(policy, policy.obs_to_tensor(seen)[0], states, begins)
-    loss = actor_critic_loss(model, distribution, value, torch.as_tensor(wanted, device=policy.device))
+    loss = actor_critic_loss(
+        model, distribution, lambda: value, torch.as_tensor(wanted, device=policy.device)
+    )
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()

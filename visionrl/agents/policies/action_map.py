@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from gymnasium import spaces
 from sb3_contrib.common.maskable.policies import MaskableMultiInputActorCriticPolicy
-from stable_baselines3.common.policies import MultiInputActorCriticPolicy
+from stable_baselines3.common.policies import BasePolicy, MultiInputActorCriticPolicy
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -113,7 +113,7 @@ def maps_of(actions: int, layers: int) -> tuple[int, int]:
     return side, actions - layers * side**2
 
 
-class _OnMaps:
+class _OnMaps(BasePolicy):
     """What the policies of this module share: the last layers."""
 
     def __init__(

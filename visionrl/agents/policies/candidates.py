@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from gymnasium import Space, spaces
 from sb3_contrib.common.maskable.policies import MaskableMultiInputActorCriticPolicy
@@ -42,7 +43,7 @@ class CandidateExtractor(BaseFeaturesExtractor):
         count, numbers = observation_space[CANDIDATES].shape  # type: ignore[misc]
         super().__init__(observation_space, count * features_dim)
         self.others = [key for key in observation_space if key != CANDIDATES]
-        told = sum(observation_space[key].shape[0] for key in self.others)  # type: ignore[index]
+        told = sum(int(np.prod(observation_space[key].shape or ())) for key in self.others)
         self.each = nn.Sequential(
             nn.Linear(numbers + told, features_dim),
             nn.ReLU(),
@@ -111,6 +112,9 @@ class CandidateQPolicy(MultiInputPolicy):
 
 class _Actor:
     """What makes an actor-critic policy one for candidates; actor and critic share no layer."""
+
+    action_net: Any
+    value_net: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"share_features_extractor": False, **kwargs, "net_arch": []})

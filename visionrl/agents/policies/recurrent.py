@@ -95,6 +95,22 @@ class RecurrentPolicy(RecurrentMultiInputActorCriticPolicy):
         make: Any = self.optimizer_class
         self.optimizer = make(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
 
+    @staticmethod
+    def _process_sequence(features: Tensor, lstm_states: States, episode_starts: Tensor, lstm: Any) -> Any:
+        """Outputs (B, n), sequence behind sequence, and the last states.
+
+        Contrib calls the layer once for each step where any sequence begins an episode. Those of its buffer do so in
+        their first step alone, so that the layer is called once for all steps.
+        """
+        count = lstm_states[0].shape[1]
+        starts = episode_starts.reshape(count, -1)
+        if not starts[:, 1:].any():
+            kept = 1 - starts[:, 0].view(1, count, 1)
+            lstm_states = (lstm_states[0] * kept, lstm_states[1] * kept)
+            episode_starts = torch.zeros_like(episode_starts)
+        base = RecurrentMultiInputActorCriticPolicy
+        return base._process_sequence(features, lstm_states, episode_starts, lstm)
+
     def _get_constructor_parameters(self) -> dict[str, Any]:
         own = {
             name: getattr(self, name) for name in ("cell", "shared_lstm", "enable_critic_lstm", "lstm_kwargs")

@@ -14,8 +14,10 @@ from gymnasium.utils.seeding import np_random
 
 from visionrl.agents.evaluation.compare import plain
 from visionrl.agents.evaluation.episodes import Episodes, Plan, rollout, run_each, task_kwargs
+from visionrl.agents.evaluation.policies import AgentPolicy
+from visionrl.agents.prediction.prompts import check_prompts, with_prompts
 from visionrl.core import BASELINES, Task, batch, did_you_mean, entry_of, make_task
-from visionrl.core.results import Boxes, Mask, Picture, Result
+from visionrl.core.results import Boxes, ImageClass, Mask, Picture, Result
 from visionrl.datasets import (
     ImageSample,
     ImageSet,
@@ -26,11 +28,12 @@ from visionrl.datasets import (
     XraySample,
     load,
 )
-from visionrl.datasets.readers.files import read_image
+from visionrl.datasets.readers.files import image_of, read_image
 from visionrl.datasets.unlabelled import (
     read_unlabelled,
     read_unlabelled_pair,
     unlabelled_video,
+    volume_of,
     with_xrays,
 )
 from visionrl.rendering import Canvas
@@ -115,22 +118,26 @@ class Agent:
         self.env_kwargs = {key: value for key, value in given.items() if key not in TRAINING_ARGUMENTS}
         self.sample_type = self.entry.task.unlabelled_type or self.entry.task.sample_type
 
-    def predict(self, data: Any, moving: Any = None, *, box: Any = None, **more: Any) -> Result:
+    def predict(
+        self, data: Any, moving: Any = None, *, box: Any = None, clicks: Any = None, **more: Any
+    ) -> Result:
         """Apply the agent to one image, volume, video or pair; returns what it finds.
 
         Args:
             data: a file, an array, or a sample. Arrays are (H, W), (H, W, C) or (C, H, W) uint8 for images,
-                (D, H, W) uint8 for volumes, axes (z, y, x), and a row of images for videos.
+                (D, H, W) of any real numbers for volumes, axes (z, y, x), and a row of images for videos. Greys become
+                bytes as those of files do.
             moving: the image or volume that is brought onto the first, for registration; the CT that is brought onto
                 an X-ray, or onto a list of X-rays of several views.
-            box: (x, y, width, height) of the object in the first frame, for tracking: pixels, (0, 0) the frame's
-                corner.
+            box: (x, y, width, height) of the object, in the first frame for tracking, in the image for segmentation:
+                pixels, (0, 0) the corner.
+            clicks: (x, y, 1) on the object and (x, y, -1) beside it, pixels, for segmentation.
             more: fields of the sample: ``spacing_mm`` of a volume, ``detections`` of a video, ...
 
         Raises:
             ValueError: the file or the array is not what the task is about.
         """
-        return self.predict_sample(self.sample_of(data, moving, box=box, **more)).result
+        return self.predict_sample(self.sample_of(data, moving, box=box, clicks=clicks, **more)).result
 
     def predict_sample(
         self, sample: Any, seed: int = 0, wrap: Callable[[Task], Any] = lambda task: task
@@ -144,11 +151,16 @@ class Agent:
         """
         began = perf_counter()
         task = self.task_on(sample)
+        if isinstance(self.policy, AgentPolicy):
+            self.policy.weigh_answers = True
         states = [task.sample(np_random(seed)[0], item) for item in range(task.items)]
         wrapped = wrap(task)
         ends, steps = self.run_episodes(wrapped, states)
         spent = 1000 * (perf_counter() - began)
         first, *others = [task.result(batch.take(ends, row)) for row in range(len(states))]
+        sure = getattr(self.policy, "answer_probability", None)
+        if isinstance(first, ImageClass) and first.label is not None and sure is not None:
+            first = replace(first, confidence=float(sure[-1]))
         return Prediction(sample.name, first.joined(others), steps, spent, task, ends, sample)
 
     def run_episodes(self, task: Task, states: list[Any]) -> tuple[Any, int]:
@@ -166,15 +178,19 @@ class Agent:
         kwargs = task_kwargs({**self.env_kwargs, "data": [sample], "labelled": False}, "test")
         return make_task(self.entry.id, **kwargs)
 
-    def sample_of(self, data: Any, moving: Any = None, *, box: Any = None, **more: Any) -> Any:
+    def sample_of(
+        self, data: Any, moving: Any = None, *, box: Any = None, clicks: Any = None, **more: Any
+    ) -> Any:
         """Make a sample of a file or an array; a sample is returned as it is.
 
         Raises:
             ValueError: the file, array or sample is not what the task is about.
         """
         kind: Any = self.sample_type
-        if box is not None and kind is not VideoSample:
-            raise ValueError(f"box must not be given for {self.entry.id}")
+        if kind is not VideoSample or clicks:
+            check_prompts(self.entry, box, clicks)
+        if kind is ImageSample and (box is not None or clicks):
+            return with_prompts(self.sample_of(data, **more), box, clicks)
         if isinstance(data, kind):
             seen = data if box is None else unlabelled_video(data.frames, box, data.name)
             return replace(seen, **more)
@@ -194,14 +210,13 @@ class Agent:
         if isinstance(data, str | Path) and kind in (ImageSample, VolumeSample):
             return replace(read_unlabelled(Path(data), kind), **more)
         if kind is ImageSample:
-            return ImageSample(channels_first(data), **more)
+            return ImageSample(image_of(data), **more)
         if kind is VolumeSample:
             if "spacing_mm" not in more:
                 raise ValueError("spacing_mm must be given with an array of voxels, (x, y, z) in millimetres")
-            volume = np.asarray(data)
-            return VolumeSample(volume[None] if volume.ndim == 3 else volume, **more)
+            return VolumeSample(volume_of(data), **more)
         if kind is PairSample:
-            return PairSample(channels_first(data), channels_first(moving), **more)
+            return PairSample(of_a_pair(data), of_a_pair(moving), **more)
         if kind is VideoSample and box is None:
             raise ValueError(
                 f"box must be given for {self.entry.id}: (x, y, width, height) in the first frame"
@@ -243,7 +258,7 @@ def image_set(data: Any, **more: Any) -> ImageSet:
         if isinstance(one, ImageSample)
         else read_unlabelled(Path(one), ImageSample)
         if isinstance(one, str | Path)
-        else ImageSample(channels_first(one), name=str(number))
+        else ImageSample(image_of(one), name=str(number))
         for number, one in enumerate(data)
     ]
     return ImageSet(images, **more)
@@ -252,21 +267,19 @@ def image_set(data: Any, **more: Any) -> ImageSet:
 def xray_sample(xrays: Any, scan: Any, **more: Any) -> XraySample:
     """The sample of X-rays, one or a list of files or arrays, and of a CT, a file, an array or a sample."""
     several = xrays if isinstance(xrays, list | tuple) else [xrays]
-    films = [read_image(Path(x)) if isinstance(x, str | Path) else channels_first(x) for x in several]
+    films = [read_image(Path(x)) if isinstance(x, str | Path) else image_of(x) for x in several]
     if isinstance(scan, str | Path):
         scan = read_unlabelled(Path(scan), VolumeSample)
     elif not isinstance(scan, VolumeSample):
-        volume = np.asarray(scan)
-        scan = VolumeSample(volume[None] if volume.ndim == 3 else volume, more.pop("spacing_mm", None))
+        scan = VolumeSample(volume_of(scan), more.pop("spacing_mm", None))
     return replace(with_xrays(scan, films), **more)
 
 
-def channels_first(image: Any) -> np.ndarray:
-    """An image as (C, H, W); volumes (1, D, H, W) stay."""
-    array = np.asarray(image)
-    if array.ndim == 2:
-        return array[None]
-    return array.transpose(2, 0, 1) if array.ndim == 3 and array.shape[2] in (1, 3) else array
+def of_a_pair(array: Any) -> np.ndarray:
+    """One side of a pair: an image (C, H, W), or a volume (1, D, H, W) where there are too many channels or axes."""
+    shape = np.shape(array)
+    flat = len(shape) == 2 or (len(shape) == 3 and (shape[0] in (1, 3) or shape[2] in (1, 3)))
+    return image_of(array) if flat else volume_of(array)
 
 
 def only_one(samples: Sequence[Any], data: Any) -> Any:
@@ -304,13 +317,16 @@ def load_agent(run: str | Path, device: str = "auto") -> Agent:
     return Agent(config.env, agent_policy(model), config.env_kwargs, name=Path(run).name, model=model)
 
 
-def classical(env: str, name: str, data: str | None = None) -> Agent:
+def classical(
+    env: str, name: str, data: str | None = None, say: Callable[[str], None] = lambda what: None
+) -> Agent:
     """A classical method of a task as an agent; one that learns is fitted on the training split.
 
     Args:
         env: id of the task.
         name: of the method.
         data: what it learns from; None for the embedded set.
+        say: called before what may take minutes, with what that is.
 
     Raises:
         ValueError: the task has no such method.
@@ -324,19 +340,27 @@ def classical(env: str, name: str, data: str | None = None) -> Agent:
         )
     known, row = methods[plain(name)]
     train = make_task(entry.id, data=data, **entry.task.evaluation) if row.learns else None
+    if train is not None:
+        say(f"fitting {known} to the training split of {data or 'the embedded set'}")
     resolved: Mapping[str, Any] = getattr(train, "resolved_arguments", {})
     return Agent(entry.id, None, resolved, name=known, method=row.fit(train))
 
 
-def agent_named(name: str, env: str | None, device: str = "auto", data: str | None = None) -> Agent:
-    """A trained agent by its folder or name; with an id, a classical method.
+def agent_named(
+    name: str,
+    env: str | None,
+    device: str = "auto",
+    data: str | None = None,
+    say: Callable[[str], None] = lambda what: None,
+) -> Agent:
+    """A trained agent by its folder or name; with an id, a classical method; for ``say`` see ``classical``.
 
     Raises:
         FileNotFoundError: there is no such run.
         ValueError: there is no such method, or it is one of a task that is not named.
     """
     if env is not None:
-        return classical(env, name, data)
+        return classical(env, name, data, say)
     known = [task for task, methods in BASELINES.items() if plain(name) in map(plain, methods)]
     if known and not Path(name).is_dir():
         raise ValueError(f"env must be given for a classical method, {name!r} is one of {', '.join(known)}")

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from sb3_contrib.tqc.policies import TQCPolicy
-from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.sac.policies import SACPolicy
 from torch import Tensor, nn
 
@@ -25,6 +25,7 @@ from visionrl.rendering import replacing
 
 NEEDED = ("onnx", "onnxscript")
 EXAMPLES = 2  # rows of the observations that the network is traced on
+MASKS, FORBIDDEN = "action_masks", -1e8  # name of the input, and the logit of what it forbids
 HANDED_ON = 10  # steps in which a recurrent policy is compared
 
 
@@ -36,9 +37,6 @@ class Acting(nn.Module):
 
     Attributes:
         states: names of what a recurrent policy carries along, (layers, B, n) each, of which it gives the next.
-
-    Raises:
-        ValueError: the policy heeds action masks.
     """
 
     low: Tensor
@@ -52,10 +50,6 @@ class Acting(nn.Module):
         self.states = (
             () if layer is None else ("hidden", "cell") if isinstance(layer, nn.LSTM) else ("hidden",)
         )
-        if takes_masks(model):
-            raise ValueError(
-                "agent must choose among all actions to be exported, got one that heeds action masks"
-            )
         self.space = space = model.action_space
         low, high = (space.low, space.high) if isinstance(space, spaces.Box) else (np.zeros(1), np.ones(1))
         self.register_buffer("low", torch.as_tensor(low))
@@ -64,6 +58,7 @@ class Acting(nn.Module):
     def forward(self, observations: dict[str, Tensor], states: dict[str, Tensor] | None = None) -> Any:
         """Actions (B, ...): int64 numbers, or float32 in the bounds of the action space; behind them the states."""
         seen = dict(observations)
+        masks = seen.pop(MASKS, None)
         for key, owner in (self.encoder.owners if self.encoder is not None else {}).items():
             images, lead = seen[key], seen[key].ndim - len(self.encoder.read[key].shape)
             found = self.encoder.nets[owner](images.flatten(0, lead - 1))
@@ -72,7 +67,8 @@ class Acting(nn.Module):
             return self.carried(seen, states)
         if values := q_values_of(self.policy):
             return values(seen).argmax(dim=1)
-        return self.chosen(self.raw(seen))
+        raw = self.raw(seen)
+        return self.chosen(raw if masks is None else raw.masked_fill(~masks, FORBIDDEN))
 
     def carried(self, seen: dict[str, Tensor], states: dict[str, Tensor]) -> tuple[Tensor, ...]:
         """Actions of a recurrent policy, and its next states."""
@@ -98,10 +94,10 @@ class Acting(nn.Module):
     def raw(self, observations: dict[str, Tensor]) -> Tensor:
         """Logits of the actions, or their means, without the distributions, which cannot be traced."""
         policy = self.policy
-        if isinstance(policy, ActorCriticPolicy):
-            features: Any = policy.extract_features(observations, policy.pi_features_extractor)
+        if hasattr(policy, "action_net"):
+            features: Any = BasePolicy.extract_features(policy, observations, policy.pi_features_extractor)
             found = policy.action_net(policy.mlp_extractor.forward_actor(features))
-            return found.tanh() if policy.squash_output else found
+            return found.tanh() if getattr(policy, "squash_output", False) else found
         if isinstance(policy, SACPolicy | TQCPolicy):
             return policy.actor.get_action_dist_params(observations)[0].tanh()
         return policy.actor(observations)
@@ -114,7 +110,8 @@ def export_onnx(model: Any, path: Path, about: Mapping[str, str] | None = None) 
     ``action``, (B, ...), as ``model.predict(observations, deterministic=True)`` gives it. A policy that reads a window
     takes the last T observations, (B, T, ...), and ``recalled``, (B, T) float32, 1 for those of the running episode,
     the newest last. A recurrent policy takes ``hidden`` too, an LSTM also ``cell``, (layers, B, n) float32, zeros at an
-    episode's start, and gives ``next_hidden`` and ``next_cell``.
+    episode's start, and gives ``next_hidden`` and ``next_cell``. A policy that heeds masks takes ``action_masks``,
+    (B, n) bool, True for allowed actions.
 
     Args:
         model: the algorithm, such as ``visionrl.load_agent(RUN).model``.
@@ -122,7 +119,7 @@ def export_onnx(model: Any, path: Path, about: Mapping[str, str] | None = None) 
         about: words for the file's metadata.
 
     Raises:
-        ValueError: a package is missing, or the policy heeds action masks.
+        ValueError: a package is missing.
     """
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         raise ValueError(f'export needs {" and ".join(missing)}: pip install "visionrl[export]"')
@@ -155,7 +152,7 @@ def export_onnx(model: Any, path: Path, about: Mapping[str, str] | None = None) 
 
 
 def observations_of(model: Any, rows: int, seed: int) -> dict[str, np.ndarray]:
-    """Random observations of a model's space, (rows, ...) each."""
+    """Random observations of a model's space, (rows, ...) each, with ``action_masks`` where it heeds them."""
     rng = np.random.default_rng(seed)
     found, boxes = {}, dict[str, Any](model.observation_space.spaces)
     for key, box in boxes.items():
@@ -167,7 +164,20 @@ def observations_of(model: Any, rows: int, seed: int) -> dict[str, np.ndarray]:
     if (steps := recalled_steps(model.observation_space)) > 1:
         begins = rng.integers(steps, size=(rows, 1))
         found[RECALLED] = (np.arange(steps) >= begins).astype(np.float32)
+    if takes_masks(model):
+        parts = np.atleast_1d(getattr(model.action_space, "nvec", getattr(model.action_space, "n", 0)))
+        masks = [rng.random((rows, n)) < 0.5 for n in parts]
+        for mask in masks:
+            mask[np.arange(rows), rng.integers(mask.shape[1], size=rows)] = True
+        found[MASKS] = np.concatenate(masks, axis=1)
     return found
+
+
+def best_actions(model: Any, seen: Mapping[str, np.ndarray], state: Any = None) -> tuple[np.ndarray, Any]:
+    """The model's own actions on ``observations_of``, and what it then remembers."""
+    masks = {MASKS: seen[MASKS]} if MASKS in seen else {}
+    known = {key: value for key, value in seen.items() if key != MASKS}
+    return model.predict(known, state=state, deterministic=True, **masks)
 
 
 def blank_states(model: Any, rows: int) -> dict[str, np.ndarray]:
@@ -192,9 +202,7 @@ def agreement(model: Any, path: Path, rows: int = 100, seed: int = 0) -> float:
     for step in range(HANDED_ON if states else 1):
         seen = {**observations_of(model, rows, seed + step), **states}
         found = session.run(None, {one.name: seen[one.name] for one in session.get_inputs()})
-        wanted, own = model.predict(
-            {k: x for k, x in seen.items() if k not in states}, state=own, deterministic=True
-        )
+        wanted, own = best_actions(model, {k: x for k, x in seen.items() if k not in states}, own)
         same.append(np.isclose(found[0], wanted, atol=1e-4).reshape(rows, -1).all(axis=1))
         states = dict(zip(states, found[1:], strict=True))
     return float(np.mean(same))

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from visionrl.agents.prediction.prompts import Click, with_prompts
 from visionrl.datasets import (
     ImageSample,
     ImageSet,
@@ -17,9 +18,10 @@ from visionrl.datasets import (
     VolumeSample,
     XraySample,
     list_formats,
-    load,
 )
 from visionrl.datasets.formats import parse
+from visionrl.datasets.load import load_lazily
+from visionrl.datasets.readers.masks import read_partly_masked
 from visionrl.datasets.unlabelled import (
     files_in,
     is_volume,
@@ -45,13 +47,21 @@ class Input:
     places: tuple[Path, ...] = ()
 
 
-def inputs_of(words: Sequence[str], kind: type, box: Sequence[float] | None = None) -> list[Input]:
+def inputs_of(
+    words: Sequence[str],
+    kind: type,
+    box: Sequence[float] | None = None,
+    clicks: Sequence[Click] | None = None,
+    modalities: Sequence[str] | None = None,
+) -> list[Input]:
     """The inputs that words of a command line name: files, folders, "FORMAT:PATH"; for pairs, files two by two.
 
     Args:
         words: in order.
         kind: of the samples.
-        box: (x, y, width, height) of the object in the first frame of the one video, pixels.
+        box: (x, y, width, height) of the object in the one image, or in the first frame of the one video, pixels.
+        clicks: on the object of the one image, and beside it.
+        modalities: of the fixed and of the moving file of each pair, such as ("mr", "ct"); None: they are the same.
 
     Raises:
         ValueError: there is none, or a word names no file, or the box is not in the video.
@@ -73,12 +83,16 @@ def inputs_of(words: Sequence[str], kind: type, box: Sequence[float] | None = No
         fitting = ", ".join(form.name for form in list_formats(kind) if not form.embedded)
         hint = f"; the task reads FORMAT:PATH with {fitting}" if foreign else ""
         raise ValueError(f"files must exist, got {str(missing[0])!r}{hint}")
-    if box is not None and (kind is not VideoSample or found or len(alone) > 1):
+    if box is not None and kind is not ImageSample and (kind is not VideoSample or found or len(alone) > 1):
         raise ValueError(
             f"box must be given for one video, a file or a folder of pictures, got {' '.join(words)}"
         )
+    if kind is ImageSample and (box is not None or clicks):
+        return prompted(words, found, alone, box, clicks)
+    if modalities is not None and (kind is not PairSample or found):
+        raise ValueError(f"modalities must be given for pairs of files alone, got {' '.join(words)}")
     if kind is PairSample:
-        return found + pairs_of(alone)
+        return found + pairs_of(alone, modalities)
     if kind is VideoSample and box is not None:
         video = unlabelled_video(alone[0], box)
         return [Input(str(alone[0]), lambda: video, (alone[0],))]
@@ -97,6 +111,28 @@ def inputs_of(words: Sequence[str], kind: type, box: Sequence[float] | None = No
     return found
 
 
+def prompted(
+    words: Sequence[str],
+    found: Sequence[Input],
+    alone: Sequence[Path],
+    box: Sequence[float] | None,
+    clicks: Sequence[Click] | None,
+) -> list[Input]:
+    """The one image of a command line, with what a user says about it.
+
+    Raises:
+        ValueError: there are more images, or it is no file.
+    """
+    if found or len(alone) != 1 or alone[0].is_dir():
+        what = "clicks" if box is None else "box"
+        raise ValueError(f"{what} must be given for one image, a file, got {' '.join(words)}")
+
+    def read() -> ImageSample:
+        return with_prompts(read_unlabelled(alone[0], ImageSample), box, clicks)
+
+    return [Input(str(alone[0]), read, (alone[0],))]
+
+
 def parse_box(text: str) -> list[float]:
     """Parse the four numbers of "x,y,w,h".
 
@@ -113,31 +149,56 @@ def parse_box(text: str) -> list[float]:
 
 
 def from_format(word: str, kind: type) -> list[Input]:
-    """All samples of a data set.
+    """All samples of a data set, bad ones too: reading these raises.
 
     Raises:
-        ValueError: it cannot be read.
+        ValueError: it is no data set.
     """
-    samples = load(word, kind=kind, split="all")
-    return [Input(sample.name, partial(lambda one: one, sample)) for sample in samples]
+    return [Input(entry.name or word, entry.read) for entry in load_lazily(word, kind)]
 
 
 def set_of(words: Sequence[str]) -> Input:
-    """All images that words name, as one set; those of "FORMAT:PATH" with the masks that they have.
+    """All images that words name, as one set: files, folders, "FORMAT:PATH".
+
+    Of a folder, also of "masks:FOLDER", the images come with the masks that they have, see ``datasets.readers.masks``.
 
     Raises:
         ValueError: a word names no image.
     """
-    found = inputs_of(words, ImageSample)
-    places = tuple(place for one in found for place in one.places)
-    name = Path(parse(words[0])[1] or words[0]).stem if len(words) == 1 else "images"
-    return Input(
-        " ".join(words), lambda: ImageSet([one.read() for one in found], name=name or "images"), places
-    )
+    found: list[Callable[[], Sequence[ImageSample]]] = []
+    places: list[Path] = []
+    for word in words:
+        name, path = parse(word)
+        folder = Path(path if name == "masks" and path else word).expanduser()
+        if folder.is_dir():
+            found.append(partial(read_partly_masked, folder))
+            places.append(folder)
+            continue
+        single = inputs_of([word], ImageSample)
+        found += [partial(lambda one: [one.read()], one) for one in single]
+        places += [place for one in single for place in one.places]
+    name = places[0].resolve().name if len(places) == 1 else "images"
+
+    def read() -> ImageSet:
+        return ImageSet([one for some in found for one in some()], name=name)
+
+    return Input(" ".join(words), read, tuple(places))
 
 
-def pairs_of(paths: Sequence[Path]) -> list[Input]:
-    """Files two by two: fixed, moving, fixed, moving, ...
+def parse_modalities(text: str) -> tuple[str, str]:
+    """Parse "mr,ct", the modalities of the fixed and of the moving file.
+
+    Raises:
+        ValueError: they are not two words.
+    """
+    words = [word.strip() for word in text.split(",")]
+    if len(words) != 2 or not all(words):
+        raise ValueError(f"modalities must be two words, FIXED,MOVING such as mr,ct, got {text!r}")
+    return words[0], words[1]
+
+
+def pairs_of(paths: Sequence[Path], modalities: Sequence[str] | None = None) -> list[Input]:
+    """Files two by two: fixed, moving, fixed, moving, ...; for ``modalities`` see ``inputs_of``.
 
     Raises:
         ValueError: one is left over.
@@ -145,7 +206,8 @@ def pairs_of(paths: Sequence[Path]) -> list[Input]:
     if len(paths) % 2:
         raise ValueError(f"files must be pairs, fixed and moving in turn, got {len(paths)} files")
     pairs = zip(paths[::2], paths[1::2], strict=True)
-    return [Input(f"{a} {b}", partial(read_unlabelled_pair, a, b), (a, b)) for a, b in pairs]
+    read = partial(read_unlabelled_pair, modalities=modalities)
+    return [Input(f"{a} {b}", partial(read, a, b), (a, b)) for a, b in pairs]
 
 
 def xrays_of(paths: Sequence[Path]) -> list[Input]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -62,7 +63,8 @@ def coco_masks(done: Sequence[Done]) -> Contents:
         return {}
     names = dict.fromkeys(label for one in done for label in (*one.classes, *one.result.labels))
     ids = {name: number for number, name in enumerate(names, 1)}
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, one in enumerate(done, 1):
         height, width = one.shape
         images.append({"id": number, "file_name": one.file, "width": width, "height": height})

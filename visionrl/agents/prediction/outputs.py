@@ -166,8 +166,12 @@ def markups(points: dict[str, tuple[float, float, float]]) -> dict[str, Any]:
 
 @writes_folder(ImageClass)
 def class_table(done: Sequence[Done]) -> Contents:
-    """Classes of all images as one table; empty where the agent gave no answer."""
-    return {"classes.csv": table([["file", "label"], *([one.file, one.result.label or ""] for one in done)])}
+    """Classes of all images as one table; cells are empty where the agent gave no answer, or has no probabilities."""
+    rows = (
+        [one.file, one.result.label or "", "" if (sure := one.result.confidence) is None else round(sure, 6)]
+        for one in done
+    )
+    return {"classes.csv": table([["file", "label", "confidence"], *rows])}
 
 
 @writes(Boxes)

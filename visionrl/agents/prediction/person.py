@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -13,10 +13,26 @@ from gymnasium import spaces
 from visionrl.agents.prediction.agent import Agent
 from visionrl.agents.prediction.track_view import ROOM, display
 from visionrl.core import Task, batch, entry_of
-from visionrl.core.capabilities import Reports
+from visionrl.core.capabilities import Clickable, Reports
 
 ENTER = (13, 1073741912)  # SDL's key codes, of the keypad too
-Ask = Callable[[np.ndarray], int]  # (H, W, 3) picture -> code of the key that is pressed
+
+
+class Click(NamedTuple):
+    """A click in a picture.
+
+    Attributes:
+        place: (2,) x and y in [0, 1], in sides of the picture.
+        first_button: True for the left button, False for the right one.
+    """
+
+    place: np.ndarray
+    first_button: bool
+
+
+Ask = Callable[
+    [np.ndarray], int | Click
+]  # (H, W, 3) picture -> code of the key that is pressed, or the click
 
 
 class Closed(Exception):
@@ -24,7 +40,7 @@ class Closed(Exception):
 
 
 class Person(Agent):
-    """A person who is shown each state, and chooses the action by a key; Enter leaves the episode as it is.
+    """A person who is shown each state, and acts by a key or a click; Enter leaves the episode as it is.
 
     Args:
         env: id of the task.
@@ -34,7 +50,8 @@ class Person(Agent):
     """
 
     def __init__(self, env: str, env_kwargs: Mapping[str, Any], ask: Ask, keys: Mapping[int, int]) -> None:
-        super().__init__(entry_of(env).id, None, env_kwargs, name="person")
+        own = getattr(entry_of(env).task, "by_hand", {})
+        super().__init__(entry_of(env).id, None, {**own, **env_kwargs}, name="person")
         self.ask, self.keys = ask, keys
 
     def run_episodes(self, task: Task, states: list[Any]) -> tuple[Any, int]:
@@ -54,16 +71,24 @@ class Person(Agent):
                 key = self.ask(task.draw(batch.take(state, 0)))
                 if key in ENTER:
                     break
-                if self.keys.get(key, count) < count:
+                action = self.action_of(task, batch.take(state, 0), key)
+                if action < count:
                     sure = task.with_confidence(state, np.ones(1)) if isinstance(task, Reports) else state
-                    state, steps = task.step(sure, np.array([self.keys[key]])), steps + 1
+                    state, steps = task.step(sure, np.array([action])), steps + 1
             ends.append(batch.take(state, 0))
         return batch.stack(ends), steps
+
+    def action_of(self, task: Task, state: Any, given: int | Click) -> int:
+        """The action of a key or a click; the number of all actions for what is none."""
+        count = int(task.action_space.n)  # type: ignore[attr-defined]
+        if isinstance(task, Clickable):
+            return task.click_action(state, *given) if isinstance(given, Click) else count
+        return count if isinstance(given, Click) else self.keys.get(given, count)
 
 
 @contextmanager
 def key_window(title: str) -> Iterator[Ask]:
-    """Open a window; yields a function that shows a picture and waits for a key.
+    """Open a window; yields a function that shows a picture and waits for a key or a click.
 
     It raises ``Closed`` at Escape, and when the window is closed.
 
@@ -72,7 +97,7 @@ def key_window(title: str) -> Iterator[Ask]:
     """
     pygame = display("files without labels must be played in a window")
 
-    def ask(picture: np.ndarray) -> int:
+    def ask(picture: np.ndarray) -> int | Click:
         show(picture)
         while True:
             event = pygame.event.wait()
@@ -80,6 +105,9 @@ def key_window(title: str) -> Iterator[Ask]:
                 raise Closed
             if event.type == pygame.KEYDOWN:
                 return event.key
+            if event.type == pygame.MOUSEBUTTONDOWN and event.button in (1, 3):
+                size = np.array(pygame.display.get_surface().get_size(), float)
+                return Click((np.array(event.pos) + 0.5) / size, event.button == 1)
 
     def show(picture: np.ndarray) -> None:
         factor = min(1, room[0] / picture.shape[1], room[1] / picture.shape[0])

@@ -24,21 +24,22 @@ class AfterCloning(BaseCallback):
     """Changes the gradients of a cloned policy before each step of its optimizer, whatever the algorithm.
 
     During the warm-up the policy of an actor-critic stays as it was cloned, while its critic learns. Afterwards the
-    gradient of ``divergence`` from the clone is added, in states of the algorithm's own buffer; its weight falls
-    linearly to 0 over the run. It is added behind the clipping of gradients. Algorithms that replay spend the warm-up
+    gradient of ``divergence`` from the clone is added, in states of the algorithm's own buffer, behind the clipping of
+    gradients; its weight changes linearly over the run. Algorithms that replay spend the warm-up
     filling their buffer, see ``cloned``.
 
     Args:
         clone: gives the parameters of the cloned policy when learning begins.
         kl: first weight of the divergence; 0 is none.
+        end: the last weight, as a share of the first.
         warmup: steps, all rows together.
 
-    Source: Schmitt et al. (2018), "Kickstarting deep reinforcement learning", for the divergence that falls.
+    Source: Schmitt et al. (2018), "Kickstarting deep reinforcement learning", for a divergence that falls.
     """
 
-    def __init__(self, clone: Callable[[], Mapping[str, Tensor]], kl: float, warmup: int) -> None:
+    def __init__(self, clone: Callable[[], Mapping[str, Tensor]], kl: float, end: float, warmup: int) -> None:
         super().__init__()
-        self.clone, self.kl, self.warmup = clone, kl, warmup
+        self.clone, self.kl, self.end, self.warmup = clone, kl, end, warmup
 
     def _on_training_start(self) -> None:
         policy = self.model.policy
@@ -61,7 +62,7 @@ class AfterCloning(BaseCallback):
         if self.model.num_timesteps <= self.warmup:
             for parameter in actor_parameters(policy):
                 parameter.grad = None
-        elif weight := self.kl * self.model._current_progress_remaining:
+        elif weight := self.kl * (self.end + (1 - self.end) * self.model._current_progress_remaining):
             seen, masks = draw_observations(self.model)
             (weight * divergence(policy, self.reference, seen, masks)).backward()
 

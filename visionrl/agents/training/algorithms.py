@@ -11,6 +11,11 @@ Algo = Literal[
 EPSILON_GREEDY = ("dqn", "ddqn", "qrdqn")
 ENTROPY_TUNED = ("sac", "tqc")  # whose coefficient of the entropy can be learnt
 REPLAYING = (*EPSILON_GREEDY, *ENTROPY_TUNED, "td3")
+# algorithms that are not held near their clone, and why
+FREE_OF_CLONES: Mapping[str, str] = {
+    "trpo": "whose policy takes no gradient steps",
+    "recurrentppo": "whose policy reads sequences",
+}
 RECALL = 4
 RELATIVES: Mapping[str, str] = {
     "ddqn": "dqn",
@@ -32,7 +37,7 @@ NOT_INHERITED: Mapping[str, tuple[str, ...]] = {
         "learning_rate",
     ),
     "maskableppo": ("use_sde", "sde_sample_freq", "log_std_init", "communication"),
-    "recurrentppo": ("communication", "clone_kl", "value_warmup"),
+    "recurrentppo": ("communication", "clone_kl", "clone_kl_end", "value_warmup"),
 }
 
 
@@ -102,14 +107,10 @@ def check_tools(config: Any) -> None:
         rule = "scorer_steps must be 0 for recurrentppo, whose policy reads sequences"
         raise ValueError(f"{rule}, got {config.scorer_steps}")
     for name in ("clone_kl", "value_warmup"):
-        if (value := getattr(config, name)) and algo == "recurrentppo":
-            raise ValueError(f"{name} must be 0 for recurrentppo, whose policy reads sequences, got {value}")
+        if (value := getattr(config, name)) and algo in FREE_OF_CLONES:
+            raise ValueError(f"{name} must be 0 for {algo}, {FREE_OF_CLONES[algo]}, got {value}")
         if value and config.clone_steps == 0:
             raise ValueError(f"{name} must be 0 without clone_steps, got {value}")
-    if config.clone_kl and algo == "trpo":
-        raise ValueError(
-            f"clone_kl must be 0 for trpo, whose policy follows no gradient, got {config.clone_kl}"
-        )
     if config.communication and algo in ("maskableppo", "recurrentppo"):
         raise ValueError(f"communication must be left out for {algo}; it is for ppo, a2c and trpo")
     if config.rerender and config.cache:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,22 @@ class Stopped(Exception):
     """A signal asked the run to stop; its checkpoint is written. ``args[0]`` is the signal's number."""
 
 
+class Watched:
+    """A policy that calls a function before each step."""
+
+    def __init__(self, policy: Any, before: Callable[[], None]) -> None:
+        self.policy, self.before = policy, before
+
+    def __getattr__(self, name: str) -> Any:
+        """What the policy has."""
+        return getattr(self.policy, name)
+
+    def __call__(self, *seen: Any) -> Any:
+        """Actions of the policy."""
+        self.before()
+        return self.policy(*seen)
+
+
 class Rate(ProgressColumn):
     """Steps per second, in the progress bar."""
 
@@ -65,6 +81,7 @@ class RunCallback(BaseCallback):
         clone: the policy's parameters after cloning; empty in other runs.
         metric, more_is_better: the task's ``primary_metric``.
         stop: number of the signal that asked to stop, or None.
+        due: an evaluation was broken off by a signal, and comes first when the run is resumed.
     """
 
     def __init__(self, config: TrainConfig, run: Path) -> None:
@@ -77,6 +94,7 @@ class RunCallback(BaseCallback):
         self.clone: dict[str, Any] = {}
         self.clone_score: Score | None = None
         self.stop: int | None = None
+        self.due = False
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -93,14 +111,15 @@ class RunCallback(BaseCallback):
     def restore(self, checkpoint: Path, model: Any) -> None:
         """Bring the model, its environment and this record to where the checkpoint was written."""
         tensors, notes = load_checkpoint(checkpoint, model)
-        self.best, self.curve, self.best_row = tensors["best"], notes["curve"], notes["best_row"]
+        self.best, self.curve, self.best_row = tensors.get("best", {}), notes["curve"], notes["best_row"]
+        self.due = notes.get("due", False)
         self.clone = tensors.get("clone", {})
         if self.clone:
             self.clone_score = Score.from_tensors(tensors["clone_score"])
 
     def save(self) -> None:
         """Write a checkpoint."""
-        notes = {"curve": self.curve, "best_row": self.best_row}
+        notes = {"curve": self.curve, "best_row": self.best_row, "due": self.due}
         tensors = {"best": self.best}
         if self.clone_score is not None:
             tensors |= {"clone": self.clone, "clone_score": self.clone_score.to_tensors()}
@@ -108,10 +127,26 @@ class RunCallback(BaseCallback):
         self._saved = self.model.num_timesteps
 
     def evaluate(self) -> None:
-        """Evaluate on the validation split; keep the agent if it is the best so far."""
+        """Evaluate on the validation split; a signal breaks it off, and makes it ``due``."""
+        self.due = True
+        with suppress(Stopped):
+            self.evaluate_whole()
+            self.due = False
+
+    def go_on(self) -> None:
+        """Raise ``Stopped`` if a signal asked for it."""
+        if self.stop:
+            raise Stopped(self.stop)
+
+    def evaluate_whole(self) -> None:
+        """Evaluate on the validation split; keep the agent if it is the best so far.
+
+        Raises:
+            Stopped: a signal asked for it; nothing is changed.
+        """
         config, steps = self.config, self.model.num_timesteps
         plan = prepare(config.env, "val", config.eval_episodes, 0, SIDE_BY_SIDE, config.env_kwargs)
-        result = evaluate_policy(plan, agent_policy(self.model))
+        result = evaluate_policy(plan, Watched(agent_policy(self.model), self.go_on))
         means = {key: float(np.mean(value)) for key, value in result.values.items()}
         means |= compute_all(plan.task, result.records)
         returns = [episode["r"] for episode in self.model.ep_info_buffer or ()]
@@ -156,7 +191,8 @@ class RunCallback(BaseCallback):
 
     def _on_training_start(self) -> None:
         done, config = self.model.num_timesteps, self.config
-        self._saved, self._next_eval = done, next_multiple(done, config.eval_every or 1)
+        self._saved = done
+        self._next_eval = done if self.due else next_multiple(done, config.eval_every or 1)
         self._task = self.bar.add_task("training", total=config.timesteps, completed=done)
 
     def _on_rollout_start(self) -> None:

@@ -30,7 +30,8 @@ def card(
     """
     config = TrainConfig.from_dict(about["config"])
     task = entry_of(config.env)
-    data = config.data or f"the embedded set `{task.task.embedded}`"
+    own = task.task.embedded
+    data = config.data or (f"the embedded set `{own}`" if own else "the task's own embedded set")
     versions = ", ".join(f"{key} {about['versions'][key]}" for key in STATED if key in about["versions"])
     blocks = [
         f"# {name}",

@@ -12,7 +12,14 @@ from typing import Annotated, Any, Literal, get_args
 from annotated_types import Ge, Interval, MinLen
 
 from visionrl.agents.networks.device import check_device_name
-from visionrl.agents.training.algorithms import Algo, check_tools, drop_foreign, recall_of, table_of
+from visionrl.agents.training.algorithms import (
+    FREE_OF_CLONES,
+    Algo,
+    check_tools,
+    drop_foreign,
+    recall_of,
+    table_of,
+)
 from visionrl.agents.training.pairs import ENGINE, TASK_FIELDS, check_env_args, format_args, parse_args
 from visionrl.core import checked, did_you_mean, entry_of
 from visionrl.core.arguments import check_arguments, hints_of
@@ -29,6 +36,7 @@ DECIDED = (
     "clone_rate",
     "clone_action_values",
     "clone_kl",
+    "clone_kl_end",
     "value_warmup",
     "num_envs",
     "timesteps",
@@ -44,11 +52,14 @@ DEFAULTS: Mapping[str, Any] = {
     "clone_steps": 0,
     "clone_action_values": True,
     "clone_kl": 0.0,
+    "clone_kl_end": 1.0,
     "value_warmup": 0,
     "num_envs": 16,
     "timesteps": 100_000,
     "eval_episodes": 64,
 }
+OF_CLONES = ("clone_kl", "clone_kl_end", "value_warmup")
+AFTER_CLONING: Mapping[str, Any] = {"clone_kl": 0.1}  # where a run begins with cloning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +121,11 @@ class TrainConfig:
     """Clone the returns of all actions, which are found by trying each, and not the expert's action alone; by default
     the recipe's choice or yes."""
     clone_kl: Annotated[float, Interval(ge=0, le=1000)] | None = None
-    """Weight of the divergence of the policy from its clone in the loss, which falls linearly to 0 over the run; by
-    default the recipe's or 0."""
+    """Weight of the divergence of the policy from its clone in the loss of learning by reward; after cloning by default
+    the recipe's or 0.1; 0 for trpo and recurrentppo."""
+    clone_kl_end: Annotated[float, Interval(ge=0, le=1)] | None = None
+    """Share of that weight which is left at the end of the run, to which it falls linearly; by default the recipe's or
+    1, a constant weight."""
     value_warmup: Annotated[int, Ge(0)] | None = None
     """Steps after cloning in which the policy stays as it is: a critic learns, or the replay buffer is filled; by
     default the recipe's or 0."""
@@ -324,11 +338,12 @@ def resolve(config: TrainConfig) -> TrainConfig:
         train = {}
         table.pop("clone_steps", None)
     table |= tables.get("presets", {}).get(preset, {})
-    if config.clone_steps or (config.clone_steps is None and table.get("clone_steps")):
-        table |= after
+    cloned = config.clone_steps or (config.clone_steps is None and table.get("clone_steps"))
+    table = (table | after) if cloned else {key: table[key] for key in table if key not in OF_CLONES}
     table = drop_foreign(algo, tables, table)
     run = {key: table.pop(key) for key in DECIDED if key in table}
-    decided = {**dict.fromkeys(DECIDED), **DEFAULTS, **run}
+    after_cloning = AFTER_CLONING if cloned and algo not in FREE_OF_CLONES else {}
+    decided = {**dict.fromkeys(DECIDED), **DEFAULTS, **after_cloning, **run}
     given = {key: value for key in DECIDED if (value := getattr(config, key)) is not None}
     chosen = {**decided, **given}
     if config.memory != "none":

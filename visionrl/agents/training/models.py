@@ -37,7 +37,7 @@ from visionrl.agents.training.config import ALGO, BACKBONE, TrainConfig
 from visionrl.agents.training.curriculum import check_eased
 from visionrl.agents.training.pairs import format_args
 from visionrl.agents.training.run_files import folder_of, read_config
-from visionrl.backbones import list_backbones
+from visionrl.backbones import check_library_name, is_library_name, list_backbones
 from visionrl.backbones._weights import read_weights
 from visionrl.core import did_you_mean
 from visionrl.core.capabilities import Reports
@@ -96,10 +96,13 @@ def check_backbone(field: str, name: str) -> None:
     Raises:
         ValueError: names the backbones, and the one that may be meant.
     """
+    if is_library_name(name):
+        return check_library_name(name, field)
     names = list_backbones()
     if name not in names:
         raise ValueError(
-            f"{field} must be one of {', '.join(names)}, got {name!r}{did_you_mean(name, names)}"
+            f"{field} must be one of {', '.join(names)}, timm:NAME or torchvision:NAME, got {name!r}"
+            + did_you_mean(name, names)
         )
 
 

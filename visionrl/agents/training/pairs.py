@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from visionrl.core.door import check_engine
-from visionrl.core.registry import Entry, check_argument_names
+from visionrl.core.registry import Entry, argument_names, check_argument_names
 
 # options of commands that are arguments of the task too, and may be given as such
 TASK_FIELDS = {"data", "classes", "skip_bad", "split_file", "split_ratios"}
@@ -18,7 +18,7 @@ ENGINE = ("backend", "device")
 def check_env_args(
     entry: Entry, field: str, pairs: Iterable[str], options: Iterable[str], engine: Iterable[str] = ()
 ) -> None:
-    """Refuse arguments of a task that it does not have, or that are options of the command.
+    """Refuse arguments of a task that it does not have, or that are options of the command and not of the task.
 
     Args:
         entry: the task.
@@ -32,7 +32,8 @@ def check_env_args(
         UnknownArgumentError: the task does not have it.
     """
     given = parse_args(pairs)
-    for name in sorted(set(given) & {*options, "split", "preset"}):
+    decided = {*options, "split", "preset"} - (argument_names(entry.task) - {"split"})
+    for name in sorted(decided & set(given)):
         how = (
             f"an option of its own: --{name.replace('_', '-')}"
             if name in options

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import replace
@@ -55,7 +55,7 @@ from visionrl.core import Task, make_task
 from visionrl.core.capabilities import MultiAgent, ResolvedArguments
 
 
-def train(config: TrainConfig) -> Path:
+def train(config: TrainConfig, callbacks: Sequence[BaseCallback] = ()) -> Path:
     """Train an agent, choose the best by the validation split, compare it on the test split, save it all.
 
     The run's folder then holds
@@ -74,15 +74,26 @@ def train(config: TrainConfig) -> Path:
 
     Ctrl-C and SIGTERM stop after the present rollout, with a checkpoint.
 
+    Args:
+        config: of the run.
+        callbacks: of Stable-Baselines3, such as its ``EvalCallback``, or Weights & Biases'; they take part in the
+            learning, not in the cloning. One that stops it ends the run, which ``resume`` continues. What they remember
+            is not in the checkpoint.
+
     Returns:
         The run's folder.
 
     Raises:
         ValueError: the folder holds a run already and ``resume`` is off, another process has it, or the config
-            differs from that of the run to resume.
+            differs from that of the run to resume, or ``callbacks`` are none.
         OSError: the disk is full or read-only; the last checkpoint is whole.
         SystemExit: it was stopped by a signal; the code is 128 + its number (130 for Ctrl-C).
     """
+    for one in callbacks:
+        if not isinstance(one, BaseCallback):
+            raise ValueError(
+                f"callbacks must be of Stable-Baselines3's BaseCallback, got {type(one).__name__}"
+            )
     run, console = config.folder, Console()
     with ExitStack() as stack:
         if check_folder(config) is not None:
@@ -95,6 +106,10 @@ def train(config: TrainConfig) -> Path:
             return run
         check_before_loading(wanted)
         console.print(describe_task(wanted), markup=False, highlight=False, soft_wrap=True)
+        if wanted.frozen and not (wanted.pretrained or wanted.weights):
+            console.print(
+                "the backbone is frozen with random weights: --pretrained or --weights gives it others"
+            )
         with console.status("loading the data"):
             env = make_training_env(wanted)
         stack.callback(env.close)
@@ -113,7 +128,7 @@ def train(config: TrainConfig) -> Path:
             write_json(run / "splits.json", subjects)
         write_config(run, replace(wanted, resume=False), env.unwrapped.observation_space, env.action_space)
         model.set_logger(configure(str(run / "tensorboard"), ["tensorboard"]))
-        callback = learn(model, wanted, run, console)
+        callback = learn(model, wanted, run, console, callbacks)
         finish(model, wanted, run, callback, console)
     return run
 
@@ -194,7 +209,9 @@ def start_from_teacher(model: Any, teacher: str) -> None:
     init_from_teacher(model.policy, single.policy, [known.index(name) for name in names])
 
 
-def learn(model: Any, config: TrainConfig, run: Path, console: Console) -> RunCallback:
+def learn(
+    model: Any, config: TrainConfig, run: Path, console: Console, callbacks: Sequence[BaseCallback] = ()
+) -> RunCallback:
     """Let the model learn, from the run's last checkpoint on if there is one.
 
     Raises:
@@ -211,7 +228,7 @@ def learn(model: Any, config: TrainConfig, run: Path, console: Console) -> RunCa
         with callback.listening():
             if config.clone_steps and not checkpoint:
                 clone_first(model, config, callback)
-            continue_training(model, config, callback)
+            continue_training(model, config, callback, callbacks)
             if callback.stop:  # asked to during the last evaluation, after which the checkpoint is written
                 raise Stopped(callback.stop)
     except Stopped as stopped:
@@ -251,12 +268,14 @@ def clone_first(model: Any, config: TrainConfig, callback: RunCallback) -> None:
         raise Stopped(callback.stop)
 
 
-def continue_training(model: Any, config: TrainConfig, callback: RunCallback) -> None:
+def continue_training(
+    model: Any, config: TrainConfig, callback: RunCallback, others: Sequence[BaseCallback] = ()
+) -> None:
     """Let the model learn until it has taken the config's steps."""
-    steps, callbacks = config.timesteps or 0, [cast(BaseCallback, callback)]
+    steps, callbacks = config.timesteps or 0, [cast(BaseCallback, callback), *others]
     if config.clone_steps and (config.clone_kl or config.value_warmup):
-        kl, warmup = config.clone_kl or 0.0, config.value_warmup or 0
-        callbacks.append(AfterCloning(lambda: callback.clone or callback.parameters(), kl, warmup))
+        sizes = config.clone_kl or 0.0, config.clone_kl_end or 0.0, config.value_warmup or 0
+        callbacks.append(AfterCloning(lambda: callback.clone or callback.parameters(), *sizes))
     if config.curriculum:
         curriculum = Curriculum(config.curriculum)
         curriculum.ease(model, steps)

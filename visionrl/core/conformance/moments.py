@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium import spaces
 
 from visionrl.core import batch
-from visionrl.core.capabilities import MaskedActions, Reports, good_actions
+from visionrl.core.capabilities import MaskedActions, Reports, WeighedActions, good_actions
 from visionrl.core.registry import entry_of, make_task
 from visionrl.core.testing import act, acting, roll_out, start
 
@@ -121,4 +121,5 @@ def middle(task: Any, state: Any, action: Any) -> dict[str, Any]:
 def _further(task: Any) -> list[str]:
     """Names of what capabilities compute from a state."""
     found = ["action_mask"] if isinstance(task, MaskedActions) else []
+    found += ["action_weights"] if isinstance(task, WeighedActions) else []
     return found + (["detection_quality"] if isinstance(task, Reports) else [])

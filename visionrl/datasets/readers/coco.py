@@ -208,6 +208,8 @@ def _check(row: dict[str, Any], where: str, classes: Mapping[Any, str]) -> None:
     """Refuses an annotation without a category or a box."""
     _check_key(row, "category_id", classes, where)
     box: Any = row.get("bbox")
+    if (mode := row.get("bbox_mode", 1)) not in (1, "XYWH_ABS") or isinstance(mode, bool):
+        raise ValueError(f"{where}: bbox_mode must be 1 (XYWH_ABS), x, y, width, height, got {mode!r:.200}")
     numbers = isinstance(box, list) and len(box) == 4 and all(type(value) in (int, float) for value in box)
     if not numbers or not np.isfinite(box).all():
         raise ValueError(f"{where}: bbox must be four finite numbers x, y, width, height, got {box!r:.200}")

@@ -8,10 +8,11 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -139,7 +140,7 @@ def _to_array(picture: Picture, path: Path) -> np.ndarray:
     if picture.mode == "F":
         raise ValueError(f"image file {path}: images are uint8 0-255, got float pixels")
     if picture.mode.startswith("I"):
-        return _high_byte(np.asarray(picture), path)[None]
+        return _high_byte(np.asarray(picture), f"image file {path}")[None]
     if picture.mode in ("1", "L", "LA", "La"):
         return np.asarray(picture.convert("L"))[None].copy()
     if picture.mode in ("P", "PA"):
@@ -147,12 +148,38 @@ def _to_array(picture: Picture, path: Path) -> np.ndarray:
     return np.ascontiguousarray(np.asarray(picture.convert("RGB")).transpose(2, 0, 1))
 
 
-def _high_byte(pixels: np.ndarray, path: Path) -> np.ndarray:
+def image_of(array: Any) -> np.ndarray:
+    """An array as an image by the rules for files: 16-bit greys keep their high byte, black and white become 0 and 255.
+
+    Args:
+        array: (H, W), (H, W, C) or (C, H, W), C = 1 or 3.
+
+    Returns:
+        (C, H, W) uint8.
+
+    Raises:
+        ValueError: it holds float or 32-bit numbers, or greys of 16 bits that do not fill their range.
+    """
+    pixels = np.asarray(array)
+    if pixels.ndim == 2:
+        pixels = pixels[None]
+    elif pixels.ndim == 3 and pixels.shape[2] in (1, 3):
+        pixels = pixels.transpose(2, 0, 1)
+    if pixels.dtype == bool:
+        return pixels.astype(np.uint8) * 255
+    if pixels.dtype in (np.uint16, np.int16):
+        return _high_byte(pixels, "the array")
+    if pixels.dtype != np.uint8:
+        raise ValueError(f"images must be uint8 from 0 to 255, or of 16 bits, got an array of {pixels.dtype}")
+    return pixels
+
+
+def _high_byte(pixels: np.ndarray, where: str) -> np.ndarray:
     """16-bit grey as 8-bit."""
     low, high = int(pixels.min()), int(pixels.max())
     if low < 0 or not 4096 <= high <= 65535:
         raise ValueError(
-            f"image file {path}: 16-bit grey must fill its range (brightest value 4096 to 65535), "
+            f"{where}: 16-bit grey must fill its range (brightest value 4096 to 65535), "
             f"got {low} to {high}; rescale it to uint8"
         )
     return (pixels // 256).astype(np.uint8)
@@ -227,6 +254,34 @@ def natural_key(path: Path) -> list[tuple[int, int, str]]:
     parts = re.split(r"(\d+)", path.name, flags=re.ASCII)
     digits = [part.lstrip("0") for part in parts]
     return [(1, len(digits[k]), digits[k]) if k % 2 else (0, 0, parts[k]) for k in range(len(parts))]
+
+
+def has_suffix(file: Path, suffixes: str | Iterable[str]) -> bool:
+    """True if a file's name ends with one of the suffixes, in small letters, capitals or both."""
+    return file.name.lower().endswith(suffixes if isinstance(suffixes, str) else tuple(suffixes))
+
+
+def find_beside(file: Path, suffixes: Sequence[str]) -> Path | None:
+    """The file with the name of another and one of some suffixes, in letters of any case; None for none.
+
+    Args:
+        file: need not exist; of several found the one with the first of the suffixes.
+        suffixes: in small letters.
+    """
+    for suffix in suffixes:
+        for path in (file.with_suffix(suffix), file.with_suffix(suffix.upper())):
+            if path.is_file():
+                return path
+    if not file.parent.is_dir():
+        return None
+    names = _names_in(file.parent, file.parent.stat().st_mtime_ns)
+    return next((file.parent / names[n] for s in suffixes if (n := f"{file.stem}{s}") in names), None)
+
+
+@lru_cache(maxsize=16)
+def _names_in(folder: Path, changed: int) -> dict[str, str]:
+    """The names in a folder by themselves with the suffix in small letters."""
+    return {f"{path.stem}{path.suffix.lower()}": path.name for path in folder.iterdir()}
 
 
 def list_images(folder: Path) -> list[Path]:

@@ -26,7 +26,7 @@ from visionrl.datasets.formats import Entry, ReadOptions, register_format
 from visionrl.datasets.guard import decoding, refuse
 from visionrl.datasets.limits import check_volume_size
 from visionrl.datasets.readers.dicom_pixels import check_lengths, check_pixels
-from visionrl.datasets.readers.files import check_folder
+from visionrl.datasets.readers.files import check_folder, has_suffix
 from visionrl.datasets.readers.scan_grid import SIGNS, Grid, check_grid
 from visionrl.datasets.readers.scan_points import SUFFIXES as POINT_SUFFIXES
 from visionrl.datasets.readers.scan_points import read_points
@@ -288,7 +288,7 @@ def _voxels(reader: Any) -> np.ndarray:
 
 def _side(file: Path) -> bool:
     """True if a file is no part of a series."""
-    return file.name.lower().endswith((*POINT_SUFFIXES, *ITK, ".json"))
+    return has_suffix(file, (*POINT_SUFFIXES, *ITK, ".json"))
 
 
 def _side_files(folder: Path) -> tuple[Path | None, Path | None]:
@@ -299,6 +299,6 @@ def _side_files(folder: Path) -> tuple[Path | None, Path | None]:
     near = [file for file in sorted(folder.parent.iterdir()) if file.is_file()]
     beside = [file for file in near if goes_on(file.name, folder.name)]
     points = [file for file in (*inside, *beside) if file.name.lower().endswith(POINT_SUFFIXES)]
-    maps = [file for file in (*inside, *beside) if file.name.lower().endswith(ITK)]
+    maps = [file for file in (*inside, *beside) if has_suffix(file, ITK)]
     maps = [file for file in maps if any(word in file.stem.lower() for word in ("label", "seg", "mask"))]
     return points[0] if points else None, maps[0] if maps else None

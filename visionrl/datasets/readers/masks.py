@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -116,11 +116,39 @@ def pictures(folder: Path) -> list[Path]:
     )
 
 
+def read_partly_masked(path: Path) -> list[ImageSample]:
+    """The images of a folder, with masks as ``read_masks`` finds them; an image without one has none.
+
+    Raises:
+        ValueError: there is no image, or a mask without one, or a mask is not what ``read_masks`` takes.
+    """
+    check_folder(path)
+    images, masks = folders_of(path)
+    pairs, names = partly_paired(images, masks), names_in(path, masks)
+    named = zip(pairs, plain_names([image.relative_to(images) for image, _ in pairs]), strict=True)
+    return [
+        replace(read_pair(image, mask, names) if mask else ImageSample(read_image(image)), name=name)
+        for (image, mask), name in named
+    ]
+
+
 def paired(images: Path, masks: Path) -> list[tuple[Path, Path]]:
     """Each image with its mask.
 
     Raises:
         ValueError: there is none, or one is left over, or an image has two masks.
+    """
+    every = partly_paired(images, masks)
+    if lacking := [image for image, mask in every if mask is None]:
+        raise ValueError(f"every image must have a mask of its name in {masks}, found none for {lacking[0]}")
+    return [(image, mask) for image, mask in every if mask]
+
+
+def partly_paired(images: Path, masks: Path) -> list[tuple[Path, Path | None]]:
+    """Each image with its mask, or None.
+
+    Raises:
+        ValueError: there is no image, or a mask without one, or an image has two masks.
     """
     if images == masks:
         every = pictures(images)
@@ -135,11 +163,9 @@ def paired(images: Path, masks: Path) -> list[tuple[Path, Path]]:
             if by_name.setdefault(key, file) != file:
                 raise ValueError(f"an image must have one mask, got {by_name[key]} and {file}")
     keys = [str(file.relative_to(images).with_suffix("")) for file in found]
-    lacking = [file for file, key in zip(found, keys, strict=True) if key not in by_name]
-    if not found or lacking:
-        got = f"found none for {lacking[0]}" if lacking else f"found no image in {images}"
-        raise ValueError(f"every image must have a mask of its name in {masks}, {got}")
-    pairs = [(file, by_name[key]) for file, key in zip(found, keys, strict=True)]
+    if not found:
+        raise ValueError(f"every image must have a mask of its name in {masks}, found no image in {images}")
+    pairs = [(file, by_name.get(key)) for file, key in zip(found, keys, strict=True)]
     if alone := sorted(set(labelled) - {mask for _, mask in pairs}):
         raise ValueError(f"every mask must have an image of its name in {images}, found none for {alone[0]}")
     return pairs

@@ -9,6 +9,7 @@ Compressed files are read to their end, and their checksum is compared.
 from __future__ import annotations
 
 import gzip
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import numpy as np
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
 from visionrl.datasets.guard import decoding
 from visionrl.datasets.limits import check_volume_size
-from visionrl.datasets.readers.files import check_folder
+from visionrl.datasets.readers.files import check_folder, has_suffix
 from visionrl.datasets.readers.scan_grid import Grid, check_grid
 from visionrl.datasets.readers.scans import read_scans
 from visionrl.datasets.samples import VolumeSample
@@ -69,12 +70,12 @@ def _load(file: Path) -> tuple[Any, np.ndarray]:
     except ImportError as error:
         raise ImportError("NIfTI files need nibabel: pip install 'visionrl[volumes]'") from error
     with decoding(file, "must be a NIfTI file"):
-        image: Any = nibabel.load(file)
+        image: Any = _opened(file)
         header = image.header
         nifti = isinstance(header, nibabel.Nifti1Header)
         kind, unit = header.get_data_dtype(), UNITS[header.get_xyzt_units()[0]] if nifti else 1.0
         affine = np.array(image.affine, float)
-        packed = file.name.lower().endswith((".gz", ".mgz"))
+        packed = has_suffix(file, (".gz", ".mgz"))
         check_volume_size(file, image.shape, kind.itemsize, file.stat().st_size, packed)
     if nifti and not (header["sform_code"] > 0 or header["qform_code"] > 0):
         raise ValueError(f"{file} must state its affine: sform_code and qform_code are both 0")
@@ -82,10 +83,26 @@ def _load(file: Path) -> tuple[Any, np.ndarray]:
     return image, affine
 
 
+def _opened(file: Path) -> Any:
+    """The image of a file; nibabel alone knows suffixes in small letters or in capitals, not in both."""
+    import nibabel
+    from nibabel.fileholders import FileHolder
+
+    ending = next(one for one in SUFFIXES if has_suffix(file, one))
+    if file.name.endswith((ending, ending.upper())):
+        return nibabel.load(file)
+    if ending == ".mgz":
+        return nibabel.MGHImage.from_file_map({"image": FileHolder(str(file))})
+    with gzip.open(file) if ending == ".nii.gz" else file.open("rb") as stream:
+        size = int.from_bytes(stream.read(4), sys.byteorder)
+    kind = nibabel.Nifti2Image if size in (540, 0x1C020000) else nibabel.Nifti1Image
+    return kind.from_file_map({"image": FileHolder(str(file))})
+
+
 def _whole(file: Path) -> Any:
     """The image of a file, read to its end."""
     image, _ = _load(file)
-    if not file.name.lower().endswith((".gz", ".mgz")):
+    if not has_suffix(file, (".gz", ".mgz")):
         return image
     most = int(np.prod(image.shape, dtype=object)) * image.header.get_data_dtype().itemsize + EXTRA
     with decoding(file, "must be a whole compressed file"), gzip.open(file) as stream:

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from visionrl.datasets.readers.files import check_inside, numbers, read_image
+from visionrl.datasets.readers.files import check_inside, has_suffix, numbers, read_image
 from visionrl.datasets.readers.itk import open_itk
 from visionrl.datasets.readers.label_maps import read_label_map
 from visionrl.datasets.readers.nifti import SUFFIXES as NIFTI
@@ -55,7 +55,7 @@ Named = tuple[list[str], np.ndarray]  # names, empty where there are none, and p
 
 def is_volume(file: Path) -> bool:
     """True if a file is a volume, by its name."""
-    return file.name.lower().endswith(VOLUMES)
+    return has_suffix(file, VOLUMES)
 
 
 def read_pair(folder: Path, cells: Cells, where: str, system: str | None = None) -> PairSample:
@@ -151,7 +151,7 @@ def open_grid(file: Path) -> Grid:
     Raises:
         ValueError: it is no such file, states no affine, or its spacing is not > 0.
     """
-    return (open_nifti if file.name.lower().endswith(NIFTI) else open_itk)(file)
+    return (open_nifti if has_suffix(file, NIFTI) else open_itk)(file)
 
 
 def read_labels(file: Path, image: Grid) -> np.ndarray:
@@ -162,7 +162,7 @@ def read_labels(file: Path, image: Grid) -> np.ndarray:
     """
     if not file.is_file():
         raise ValueError(f"label map {file} must exist")
-    maps = open_stack(file) if file.name.lower().endswith(NIFTI) else [open_itk(file)]
+    maps = open_stack(file) if has_suffix(file, NIFTI) else [open_itk(file)]
     for one in maps:
         same_grid(one, image)
     if len(maps) == 1:
@@ -189,7 +189,7 @@ def _placed(grids: list[Grid], files: list[Path], where: str, system: str | None
     kept: list[PointsFile | None] = [
         replace(one, points={n: one.points[n] for n in shared}, system=one.system or system) for one in found
     ]
-    world = "RAS" if grids[0].file.name.lower().endswith(NIFTI) else "LPS"
+    world = "RAS" if has_suffix(grids[0].file, NIFTI) else "LPS"
     return [np.stack([at[n] for n in shared]) for at in place(grids, kept, world) if at]
 
 

@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
-from visionrl.datasets.readers.files import IMAGE_SUFFIXES, check_folder, list_images, read_image
+from visionrl.datasets.readers.files import IMAGE_SUFFIXES, check_folder, has_suffix, list_images, read_image
 from visionrl.datasets.readers.pair_files import SIDES, VOLUMES, Cells, is_volume, read_map, read_pair
 from visionrl.datasets.readers.scan_points import SUFFIXES as POINTS
 from visionrl.datasets.readers.scans import LABEL_ENDS, goes_on, match, stem
@@ -90,14 +90,14 @@ def _of_folder(folder: Path, root: Path) -> list[Entry]:
 def list_pictures(folder: Path) -> list[Path]:
     """The image files and volumes of a folder, by name; hidden ones are left out."""
     files = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [file for file in files if file.name.lower().endswith(PICTURES) and file.name[0] != "."]
+    return [file for file in files if has_suffix(file, PICTURES) and file.name[0] != "."]
 
 
 def _of_two(folder: Path, pictures: list[Path], name: str) -> Entry:
     """The pair of a folder with two images and nothing else to say which is which."""
     files = sorted(folder.iterdir())
     labels = {stem(file, PICTURES): file.name for file in list_pictures(folder) if file not in pictures}
-    points = {stem(file, POINTS): file.name for file in files if file.name.endswith(POINTS)}
+    points = {stem(file, POINTS): file.name for file in files if has_suffix(file, POINTS)}
     points = {key: file for key, file in points.items() if key not in MAPS}
     cells = {key: f"{key}.txt" for key in MAPS if (folder / f"{key}.txt").is_file()}
     plain = [re.sub(r"_(image|img|volume)$", "", stem(file, PICTURES)) for file in pictures]
@@ -143,7 +143,7 @@ def _beside(folder: Path, side: str, name: str) -> Cells:
         for ending in endings:
             here = folder / f"{side}_{ending}"
             for file in sorted(here.iterdir()) if here.is_dir() else []:
-                if file.name.lower().endswith(tuple(suffixes)) and stem(file, suffixes) == name:
+                if has_suffix(file, suffixes) and stem(file, suffixes) == name:
                     cells[f"{side}_{key}"] = f"{here.name}/{file.name}"
     return cells
 

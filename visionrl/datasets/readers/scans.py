@@ -42,6 +42,7 @@ from visionrl.datasets.embedded.volumes import centroids
 from visionrl.datasets.formats import Entry
 from visionrl.datasets.guard import refuse
 from visionrl.datasets.readers.csv_points import guess
+from visionrl.datasets.readers.files import has_suffix
 from visionrl.datasets.readers.scan_grid import (
     Grid,
     same_grid,
@@ -359,7 +360,7 @@ def stem(file: Path, suffixes: Sequence[str]) -> str:
 def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     """The files of a folder, by name, hidden ones left out; none where there is no folder."""
     every = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [file for file in every if file.name.lower().endswith(tuple(suffixes)) and file.name[0] != "."]
+    return [file for file in every if has_suffix(file, suffixes) and file.name[0] != "."]
 
 
 def subjects_of(names: list[str]) -> list[str]:
@@ -381,7 +382,7 @@ def label_names(folder: Path) -> dict[int, str]:
     if file is None:
         return {}
     try:
-        if file.suffix == ".csv":
+        if has_suffix(file, ".csv"):
             found = [row for _, row in read_rows(file) if any(cell.isdecimal() for cell in row[:2])]
             pairs = [row[:2] if row[0].isdecimal() else row[1::-1] for row in found]
             return {int(label): name for label, name in pairs}

@@ -33,6 +33,7 @@ from visionrl.datasets.readers.files import (
     IMAGE_SUFFIXES,
     check_folder,
     files_ending,
+    find_beside,
     read_image,
     stated_path,
 )
@@ -112,10 +113,8 @@ def _read(file: Path, places: list[Path]) -> ImageSample:
 def _picture(file: Path, root: Node, places: list[Path]) -> Path:
     """The image of an XML file: the same stem, else its <filename>."""
     for place in places:
-        for suffix in IMAGE_SUFFIXES:
-            for picture in (place / f"{file.stem}{suffix}", place / f"{file.stem}{suffix.upper()}"):
-                if picture.is_file():
-                    return picture
+        if picture := find_beside(place / file.name, IMAGE_SUFFIXES):
+            return picture
     stated = [Path(stated_path(node.text)).name for node in root.all("filename") if node.text]
     named = [place / name for name in stated for place in places if (place / name).is_file()]
     if not named:

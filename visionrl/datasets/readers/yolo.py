@@ -40,6 +40,7 @@ from visionrl.datasets.readers.files import (
     OUTSIDE,
     check_folder,
     check_inside,
+    find_beside,
     numbers,
     plain_names,
     read_image,
@@ -270,8 +271,7 @@ def _label(picture: Path) -> Path:
         last = len(folders) - 1 - folders[::-1].index("images")
         labels = {"images": "labels", "IMAGES": "LABELS"}.get(parts[last], "Labels")
         places.insert(0, Path(*parts[:last], labels, *parts[last + 1 :]).with_suffix(".txt"))
-    tried = [*places, *(place.with_suffix(".TXT") for place in places)]
-    return next((place for place in tried if place.is_file()), places[0])
+    return next((found for place in places if (found := find_beside(place, [".txt"]))), places[0])
 
 
 def _entries(place: Path, root: Path, split: str, layout: Layout) -> list[Entry]:

@@ -120,6 +120,8 @@ class GlimpseClassification(Task[State]):
         self.side = self.mosaic_side or int(self.bank.sizes.max())
         self.controller = CONTROLS[self.control](self.places, len(self.names))
         self.action_space = self.controller.space
+        places = self.places**2
+        self.answers = range(places, places + len(self.names)) if self.control == "discrete" else None
         self.show(
             window=Image(self.bank.channels * len(self.scales), self.retina),
             position=Vector(2),

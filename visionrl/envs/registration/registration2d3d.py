@@ -78,7 +78,7 @@ class Registration2D3D(Task[State]):
     | Observation | ``xray`` (views, s, s) uint8; ``render`` (views, s, s) uint8: the volume as it lies now; ``pose`` (6,) in [-1, 1]: shifts and turns now, shares of 80 mm and 45 degrees; ``history`` (24,) in [-1, 1]: the way from each of the last 4 poses to this one, shares of the same; with "gauss_newton" also ``proposals`` (2 * 8,) float32: for each of two scales, coarse first, the six numbers of the motion that least squares propose, in ``max_step``, and the shares of the variance that is explained without and with it |
     | Action      | "steps": one of 11 steps, coarse to fine, for each number at once: shift along x, y, z (0.25 to 20 mm to either side, or none) and turn about x, y, z (0.2 to 15 degrees); "unit": Discrete(12), see below; or "continuous"; or "gauss_newton": six numbers as in "continuous", then two: the proposal of the scale whose number is larger is made, if that is above 0, else the six |
     | Reward      | mean target registration error gained, in multiples of ``success_radius`` |
-    | Ends        | when the agent oscillates: the same pose 4 times in 20 steps, to a quarter of a millimetre or degree |
+    | Ends        | when the agent rests or oscillates: the pose is, to a quarter of a millimetre or degree, 3 or more of the 20 before the last one; so the fifth equal pose ends an episode at rest, the fourth one that goes to and fro |
 
     | Action | Meaning of an action of control "unit" |
     |--------|---------|

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -28,10 +29,12 @@ class State(Contour):
     """A contour around one object; B episodes.
 
     Attributes:
+        image: (B,) int64, number of the sample.
         object: (B,) int64, index into the bank.
         iou: (B,) float64, overlap of the mask with the true one; 0 without labels.
     """
 
+    image: Array
     object: Array
     iou: Array
 
@@ -40,10 +43,11 @@ class State(Contour):
     "ContourSegmentation-v0",
     max_steps=100,
     tags=("segmentation", "2d", "discrete"),
+    expert_success_rate={"spline": 0.85},
     presets={
         "castrejon2017": {**PAPERS, "crossing_cost": 0.0},
         "acuna2018": PAPERS,
-        "spline": {"control": "spline", "max_actions": 60},
+        "spline": {"control": "spline", "max_actions": 60, "shows": "candidates"},
     },
 )
 @arguments
@@ -52,7 +56,7 @@ class ContourSegmentation(Task[State]):
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``window`` (C, S, S) uint8: the box, enlarged by ``context``; ``drawn`` (4, g, g) uint8: what the polygon fills so far, its vertices, the last one, the first one, with control "spline" (1, g, g), what it fills; ``points``: its points in [-1, 1], for "spline"; ``step``: the share of the actions that are taken |
+    | Observation | ``window`` (C, S, S) uint8: the box, enlarged by ``context``; ``drawn`` (4, g, g) uint8: what the polygon fills so far, its vertices, the last one, the first one, with control "spline" (1, g, g), what it fills; ``points``: its points in [-1, 1], for "spline"; where moves are shown as candidates, ``candidates`` (points * 8 + 1, 26) in [-1, 1] instead of all these; ``step``: the share of the actions that are taken |
     | Action      | Discrete(g * g + 1), for "spline" Discrete(points * 8 + 1); see below |
     | Reward      | gain of the IoU of the contour, closed at once, with the object; less ``crossing_cost`` for an edge that crosses an earlier one |
     | Ends        | when the agent closes the polygon or stops, and after ``max_actions`` |
@@ -65,7 +69,8 @@ class ContourSegmentation(Task[State]):
     | spline: the last number | stop |
 
     The rewards of an episode add up to its last IoU, for a spline less that of the ellipse in the box, with which it
-    begins. The expert draws a simpler outline of the true mask, clockwise from its topmost vertex. Of an object in
+    begins. The expert draws a simpler outline of the true mask, clockwise from its topmost vertex, or moves the points
+    of a spline onto it, which few points fit worse. Of an object in
     several parts the largest counts, and holes are filled. ``classes`` keeps the objects of some names. ``info`` has
     ``iou``, ``dice``, ``vertices`` and ``is_success``: an IoU of ``target`` or more; tables have the boundary F as well.
 
@@ -93,6 +98,8 @@ class ContourSegmentation(Task[State]):
     """IoU of a success."""
     smallest: Annotated[int, Ge(1)] = 12
     """Objects whose longer side is shorter than this are left out, pixels of the file."""
+    shows: Literal["pictures", "candidates"] = "pictures"
+    """What is seen, for control "spline": pictures, or a description of each move by what lies along it."""
     copies: Annotated[int, Interval(ge=1, le=64)] = 1
     """Windows an object: all but the first are mirrored, turned, shifted and stretched at random, for training."""
     channels: Literal[1, 3] | None = None
@@ -107,9 +114,17 @@ class ContourSegmentation(Task[State]):
     def setup(self) -> None:
         if self.window % self.grid:
             raise ValueError(f"window must be a multiple of grid, {self.grid}, got {self.window}")
+        if self.shows == "candidates" and self.control == "polygon":
+            raise ValueError("shows must be 'pictures' for control 'polygon', got 'candidates'")
         self.samples = self.load(classes=None)
         found = objects_in(self.samples, self.classes, self.labelled, self.smallest)
-        options = {"grid": self.grid, "side": self.window, "most": self.max_actions, "points": self.points}
+        options: dict[str, Any] = {
+            "grid": self.grid,
+            "side": self.window,
+            "most": self.max_actions,
+            "points": self.points,
+        }
+        options["candidates"] = self.shows == "candidates"
         self.controller = control_of(self.control, options)
         self.bank = outline_bank(
             self.samples,
@@ -125,11 +140,12 @@ class ContourSegmentation(Task[State]):
         self.items = len(self.bank.found)
         self.dataset_metrics = (OutlineScores(self.masks),)
         self.action_space = self.controller.space
-        self.show(window=Image(self.bank.channels, self.window), **self.controller.shown)
+        window = Image(self.bank.channels, self.window) if self.shows == "pictures" else None
+        self.show(window=window, **self.controller.shown)
 
-    def masks(self, ends: State) -> tuple[np.ndarray, np.ndarray]:
+    def masks(self, ends: State) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray]]:
         """The masks of N last states and the true ones, (N, S, S) bool."""
-        return to_numpy(ends.mask), self.bank.masks.array[to_numpy(ends.object)]
+        return list(to_numpy(ends.mask)), list(self.bank.masks.array[to_numpy(ends.object)])
 
     @property
     def resolved_arguments(self) -> dict[str, Any]:
@@ -139,7 +155,8 @@ class ContourSegmentation(Task[State]):
     def sample(self, rng: np.random.Generator, item: int) -> State:
         first = self.controller.start(self.bank.boxes.array[item])
         truth = self.bank.masks.array[item]
-        return State(**vars(first), object=np.int64(item), iou=iou(first.mask[None], truth[None])[0])
+        about = {"image": np.int64(self.bank.found[item].image), "object": np.int64(item)}
+        return State(**vars(first), **about, iou=iou(first.mask[None], truth[None])[0])
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
     def step(self, state: State, action: Array) -> State:
@@ -147,7 +164,8 @@ class ContourSegmentation(Task[State]):
         return replace(after, iou=iou(after.mask, self.bank.masks.rows(state.object)))
 
     def observe(self, state: State) -> dict[str, Array]:
-        return self.seen(window=self.bank.windows.rows(state.object) + 0, **self.controller.seen(state))
+        windows = self.bank.windows.rows(state.object)
+        return self.seen(window=windows + 0, **self.controller.seen(state, self.bank, state.object))
 
     def reward(self, before: State, action: Array, after: State) -> Array:
         return after.iou - before.iou - self.crossing_cost * (after.crossings - before.crossings)

@@ -11,10 +11,13 @@ from gymnasium import spaces
 from visionrl import ops
 from visionrl.banks.outlines import OutlineBank, ellipse
 from visionrl.core.observables import Image, Observable, Vector
+from visionrl.envs.segmentation.spline_moves import NUMBERS, describe_moves
 from visionrl.ops import Array, const, one_hot, xp_of
 from visionrl.ops.polygons import closed_spline, crosses, polygon_mask, triangle_mask
 
 AHEAD = 4  # vertices of the outline among which the expert looks for the one that was just drawn
+WAYS = ((1, 0), (-1, 0), (0, 1), (0, -1))  # right, left, down, up
+PIECES = 5  # straight ones from each point of a spline to the next
 SMALLEST_GAIN = (
     0.25  # by which a move must bring a point nearer to its place for the expert to make it, in moves
 )
@@ -63,7 +66,7 @@ class ContourControl(Protocol):
     def step(self, now: ContourT, action: Array, bank: OutlineBank, item: Array) -> ContourT:
         """The contour after an action, (B,)."""
 
-    def seen(self, now: Contour) -> dict[str, Array]:
+    def seen(self, now: Contour, bank: OutlineBank, item: Array) -> dict[str, Array]:
         """Values of the observables."""
 
     def allowed(self, now: Contour) -> Array:
@@ -165,7 +168,7 @@ class PolygonControl:
         there = const(tuple(range(self.most)), now.count)[None, :] < now.count[:, None]
         return xp.where(there, cells[..., 1] * self.grid + cells[..., 0], -1)
 
-    def seen(self, now: Contour) -> dict[str, Array]:
+    def seen(self, now: Contour, bank: OutlineBank, item: Array) -> dict[str, Array]:
         """What is filled, all vertices, the last one and the first one, on the grid; the share of actions taken."""
         xp, cells, g = xp_of(now.vertices), self.cells(now), self.grid
         places = one_hot(cells, g * g)
@@ -213,19 +216,23 @@ class SplineControl:
         grid: cells along each side of what is shown of the mask.
         side: of the window, pixels.
         most: actions of an episode.
+        candidates: show a description of each move, see ``describe_moves``, in place of pictures.
     """
 
-    def __init__(self, points: int, grid: int, side: int, most: int) -> None:
+    def __init__(self, points: int, grid: int, side: int, most: int, candidates: bool = False) -> None:
         self.points, self.grid, self.side, self.most = points, grid, side, most
         unit = side / 56
-        ways = ((1, 0), (-1, 0), (0, 1), (0, -1))
-        self.moves = tuple((x * far * unit, y * far * unit) for far in (1, 2) for x, y in ways)
+        self.candidates = candidates
+        self.moves = tuple((x * far * unit, y * far * unit) for far in (1, 2) for x, y in WAYS)
         self.space = spaces.Discrete(points * len(self.moves) + 1)
         self.shown: dict[str, Observable] = {
             "drawn": Image(1, grid),
             "points": Vector(points * 2),
             "step": Vector(1, 0.0, 1.0),
         }
+        if candidates:
+            offered = Vector((int(self.space.n), NUMBERS))
+            self.shown = {"candidates": offered, "step": self.shown["step"]}
 
     def start(self, box: np.ndarray) -> Contour:
         """The ellipse in the box."""
@@ -233,7 +240,7 @@ class SplineControl:
         return Contour(
             vertices=vertices,
             count=np.int64(self.points),
-            mask=polygon_mask(closed_spline(vertices), self.side, self.side),
+            mask=polygon_mask(closed_spline(vertices, PIECES), self.side, self.side),
             actions=np.int64(0),
             crossings=np.float64(0),
             finished=np.False_,
@@ -251,19 +258,23 @@ class SplineControl:
         return replace(
             now,
             vertices=vertices,
-            mask=polygon_mask(closed_spline(vertices), self.side, self.side),
+            mask=polygon_mask(closed_spline(vertices, PIECES), self.side, self.side),
             actions=actions,
             finished=stops | (actions >= self.most),
         )
 
-    def seen(self, now: Contour) -> dict[str, Array]:
+    def seen(self, now: Contour, bank: OutlineBank, item: Array) -> dict[str, Array]:
         """What is filled, on the grid; the points in [-1, 1]; the share of actions taken."""
         xp = xp_of(now.vertices)
-        share = xp.astype(now.actions, xp.float64) / self.most
+        share = xp.clip(xp.astype(now.actions, xp.float64) / self.most, 0.0, 1.0)
+        if self.candidates:
+            windows, boxes = bank.windows.rows(item), bank.boxes.rows(item)
+            moves = describe_moves(windows, now.mask, now.vertices, boxes, WAYS)
+            return {"candidates": moves, "step": share}
         return {
             "drawn": xp.astype(block_share(now.mask, self.grid), xp.uint8),
             "points": 2 * now.vertices / self.side - 1,
-            "step": xp.clip(share, 0.0, 1.0),
+            "step": share,
         }
 
     def allowed(self, now: Contour) -> Array:
@@ -288,7 +299,7 @@ class SplineControl:
 
     def polygon(self, now: Contour) -> np.ndarray:
         """Vertices along the spline."""
-        return closed_spline(now.vertices)
+        return closed_spline(now.vertices, PIECES)
 
 
 def block_share(mask: Array, grid: int) -> Array:
@@ -302,4 +313,6 @@ def control_of(kind: str, options: dict[str, Any]) -> ContourControl:
     """The control of a name: "polygon" or "spline"."""
     if kind == "polygon":
         return PolygonControl(options["grid"], options["side"], options["most"])
-    return SplineControl(options["points"], options["grid"], options["side"], options["most"])
+    return SplineControl(
+        options["points"], options["grid"], options["side"], options["most"], options["candidates"]
+    )

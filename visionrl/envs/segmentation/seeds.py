@@ -108,7 +108,8 @@ class Segmentation(Edit[State]):
     sample_type, embedded = ImageSample, "composites"
     primary_metric = ("iou", True)
     success: ClassVar[float] = 0.7
-    box_prompt = True
+    by_hand: ClassVar[dict[str, Any]] = {"first_clicks": 0, "seeds": 64}
+    box_prompt, click_prompt = True, True
 
     def setup(self) -> None:
         if self.size < self.grid:
@@ -253,21 +254,33 @@ class Segmentation(Edit[State]):
     def class_of(self, state: State) -> Array:
         return self.classes_of.rows(state.image)
 
-    def expert(self, state: State) -> Array:
-        xp, count = xp_of(state.mask), self.grid**2
+    def _errors(self, state: State) -> Array:
+        """(B, g * g) int64, 1 and the depth of the wrong region that a cell lies in; 0 where no seed may be."""
+        xp = xp_of(state.mask)
         truth, known = self.bank.truth.rows(state.image), self.bank.known(state.image)
-        flat = (-1, self.size**2)
-        missed, spilled = (
-            xp.reshape(depth(some), flat) for some in (truth & ~state.mask, state.mask & ~truth & known)
-        )
-        score = xp.take(xp.maximum(missed, spilled), self.centres.on(state.image), axis=1)
-        score = xp.where(self._free(state), score + 1, xp.zeros_like(score))
+        wrong = (depth(truth & ~state.mask), depth(state.mask & ~truth & known))
+        deepest = xp.reshape(xp.maximum(*wrong), (-1, self.size**2))
+        score = xp.take(deepest, self.centres.on(state.image), axis=1) + 1
+        return xp.where(self._free(state), score, xp.zeros_like(score))
+
+    def expert(self, state: State) -> Array:
+        xp, count, score = xp_of(state.mask), self.grid**2, self._errors(state)
         cell = xp.argmax(score, axis=1)
         inside = xp.take_along_axis(self.on_object.rows(state.image), cell[:, None], axis=1)[:, 0]
         action = cell + count * xp.astype(~inside, xp.int64)
         if not self.stop:
             return action
         return xp.where(xp.max(score, axis=1) > 1, action, xp.full_like(action, self.operators))
+
+    def action_weights(self, state: State) -> Array:
+        score, best = self._errors(state), one_hot(self.expert(state), self.operators + self.stop)
+        xp = xp_of(score)
+        deep = xp.astype(xp.where(score > 1, score - 1, xp.zeros_like(score)), xp.float64) ** 2
+        inside = self.on_object.rows(state.image)
+        parts = [xp.where(inside, deep, xp.zeros_like(deep)), xp.where(inside, xp.zeros_like(deep), deep)]
+        if self.stop:
+            parts.append(xp.zeros_like(deep[:, :1]))
+        return xp.concat(parts, axis=1) + xp.astype(best, xp.float64)
 
     def good_actions(self, state: State) -> Array:
         return one_hot(self.expert(state), self.operators + self.stop) > 0
@@ -305,6 +318,14 @@ class Segmentation(Edit[State]):
         overlap = f", IoU {state.quality[int(state.steps)]:.2f}" if self.labelled else ""
         canvas.text(f"{self.names[self.bank.items[item][1]]}: {int(state.steps)} seeds{overlap}")
         return canvas.pixels
+
+    def click_action(self, state: State, place: np.ndarray, first_button: bool) -> int:
+        item = int(state.image)
+        sample, number = self.samples[self.bank.items[item][0]], int(self.bank.square.array[item])
+        factor = self.bank.factors.array[number]
+        at = (np.asarray(place) * sample.image.shape[:0:-1] - self.bank.corners.array[number]) / factor
+        column, row = np.clip((at * self.grid / self.size).astype(int), 0, self.grid - 1)
+        return int(row * self.grid + column + (0 if first_button else self.grid**2))
 
     def file_truth(self, item: int) -> np.ndarray:
         """(H, W) bool, the true mask of an item in the pixels of its file."""

@@ -42,13 +42,15 @@ def _columns(bank: MaskBank, grid: int, beta: float) -> GreenColumns:
 
 
 def grabcut(bank: MaskBank, grid: int, beta: float) -> Segment:
-    """GrabCut (Rother, Kolmogorov & Blake, 2004) from seeds; the rest is taken for background at first."""
+    """GrabCut (Rother, Kolmogorov & Blake, 2004) from seeds; at first a pixel is what the nearest seed is."""
 
     def one(image: np.ndarray, marks: np.ndarray) -> np.ndarray:
-        labels = np.select([marks > 0, marks < 0], [cv2.GC_FGD, cv2.GC_BGD], cv2.GC_PR_BGD).astype(np.uint8)
+        far = [cv2.distanceTransform((marks != sign).astype(np.uint8), cv2.DIST_L2, 5) for sign in (1, -1)]
+        guess = np.where(far[0] < far[1], cv2.GC_PR_FGD, cv2.GC_PR_BGD)
+        labels = np.select([marks > 0, marks < 0], [cv2.GC_FGD, cv2.GC_BGD], guess).astype(np.uint8)
         cv2.setRNGSeed(0)  # OpenCV draws the first clusters of its colour models
         models = np.zeros((1, 65)), np.zeros((1, 65))
-        labels, *_ = cv2.grabCut(image, labels, None, *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
+        cv2.grabCut(image, labels, (0, 0, 1, 1), *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
         return np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
 
     return _each(bank, grid, one)

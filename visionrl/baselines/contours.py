@@ -1,0 +1,99 @@
+"""Contours without learning: the box, the ellipse in it, GrabCut in it, each as the task's own contour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from visionrl.banks.outlines import ellipse, few_vertices, knots_of, outer, outline_of
+from visionrl.core import baseline
+from visionrl.core.registry import Run
+from visionrl.envs.segmentation.contour import ContourSegmentation, State
+from visionrl.envs.segmentation.contour_controls import PIECES
+from visionrl.ops.masks import iou
+from visionrl.ops.polygons import closed_spline, polygon_mask
+
+ITERATIONS = 1  # of GrabCut; chosen on the validation split from 1, 3, 5, 8
+INNER = (
+    0.5  # side of the part of the box that is certainly inside, in sides of the box; chosen from 0, .25, .5
+)
+Guess = Callable[[np.ndarray, np.ndarray], np.ndarray]  # window (C, S, S), box (4,) -> mask (S, S) bool
+
+
+@baseline("ContourSegmentation-v0", "box", learns=False)
+def box_alone(train: None) -> Run:
+    """The box itself."""
+    return contour_of(lambda window, box: rectangle(box, window.shape[1]))
+
+
+@baseline("ContourSegmentation-v0", "ellipse in the box", learns=False)
+def ellipse_in_box(train: None) -> Run:
+    """The ellipse that touches the box's sides."""
+    return contour_of(lambda window, box: polygon_mask(ellipse(box, 48), *window.shape[1:]))
+
+
+@baseline("ContourSegmentation-v0", "GrabCut in the box", learns=False)
+def grabcut_in_box(train: None) -> Run:
+    """GrabCut (Rother et al., 2004) from the box, its middle inside for certain; the ellipse where it finds nothing."""
+    return contour_of(grabcut)
+
+
+def contour_of(guess: Guess) -> Run:
+    """A method that draws the outline of a mask, its largest part, as the task's control can."""
+
+    def run(task: ContourSegmentation, state: State) -> State:
+        item = int(state.object[0])
+        mask = guess(task.bank.windows.array[item], task.bank.boxes.array[item])
+        return drawn(task, state, outer(mask))
+
+    return run
+
+
+def drawn(task: ContourSegmentation, state: State, mask: np.ndarray) -> State:
+    """The state with the contour of a mask, (S, S) bool of one part; unchanged but finished where it is empty."""
+    finished = np.ones(1, bool)
+    if not mask.any():
+        return replace(state, finished=finished)
+    item, side = int(state.object[0]), task.window
+    vertices = np.zeros_like(state.vertices[0])
+    if task.control == "polygon":
+        cells = few_vertices(mask, task.grid, task.max_actions)
+        vertices[: len(cells)] = (cells + 0.5) * side / task.grid
+        count, filled = len(cells), polygon_mask(vertices[: len(cells)], side, side)
+    else:
+        vertices = knots_of(outline_of(mask), task.bank.boxes.array[item], task.points)
+        count, filled = task.points, polygon_mask(closed_spline(vertices, PIECES), side, side)
+    return replace(
+        state,
+        vertices=vertices[None],
+        count=np.array([count]),
+        mask=filled[None],
+        finished=finished,
+        iou=iou(filled[None], task.bank.masks.array[item][None]),
+    )
+
+
+def rectangle(box: np.ndarray, side: int) -> np.ndarray:
+    """(side, side) bool, the pixels whose centres are in a box."""
+    x0, y0, x1, y1 = box
+    return polygon_mask(np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]]), side, side)
+
+
+def grabcut(window: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """(S, S) bool of GrabCut: outside the box is background, its middle the object, the rest is asked."""
+    side, inside = window.shape[1], rectangle(box, window.shape[1])
+    middle, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * INNER
+    labels = np.where(inside, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
+    labels[rectangle(np.concatenate([middle - half, middle + half]), side)] = cv2.GC_FGD
+    if (labels == cv2.GC_BGD).any() and (labels == cv2.GC_FGD).any():
+        image = np.ascontiguousarray(np.broadcast_to(window, (3, side, side)).transpose(1, 2, 0))
+        cv2.setRNGSeed(0)
+        models = np.zeros((1, 65)), np.zeros((1, 65))
+        cv2.grabCut(
+            image, labels, (0, 0, 1, 1), *models, ITERATIONS, cv2.GC_INIT_WITH_MASK
+        )  # no rectangle is read
+    found = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
+    return found if found.any() else polygon_mask(ellipse(box, 48), side, side)
