@@ -58,10 +58,10 @@ DQN = {
 DQN |= {"train_freq": 4, "gradient_steps": 4, "target_update_interval": 1_000, "exploration_final_eps": 0.05}
 # task -> fields of the config, arguments of the algorithm
 TASKS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "tracking": (
-        {"env": "Tracking-v0", "preset": "cpu", "algo": "ppo", "num_envs": 32, "clone_steps": 8_000}
-        | {"timesteps": 8_192, "eval_episodes": 12},
-        PPO | {"gamma": 0.5},
+    "glimpse": (
+        {"env": "GlimpseClassification-v0", "algo": "ppo", "num_envs": 32, "clone_steps": 4_000}
+        | {"env_args": ("scales=[1]", "glimpses=4"), "timesteps": 8_192, "eval_episodes": 180},
+        PPO,
     ),
     "detection": (
         {"env": "Detection-v0", "data": "coins", "algo": "dqn", "num_envs": 32, "clone_steps": 6_000}
@@ -69,15 +69,15 @@ TASKS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         | {"train_args": ("mode=training", "false_positive_cost=1.0", "max_episode_steps=40")},
         DQN | {"train_freq": 2},
     ),
+    "tracking": (
+        {"env": "Tracking-v0", "preset": "cpu", "algo": "ppo", "num_envs": 32, "clone_steps": 8_000}
+        | {"timesteps": 8_192, "eval_episodes": 12},
+        PPO | {"gamma": 0.5},
+    ),
     "landmark": (
         {"env": "LandmarkLocalization-v0", "algo": "dqn", "num_envs": 32, "clone_steps": 8_000}
         | {"preset": "cpu", "timesteps": 6_144, "eval_episodes": 96},
         DQN,
-    ),
-    "glimpse": (
-        {"env": "GlimpseClassification-v0", "algo": "ppo", "num_envs": 32, "clone_steps": 4_000}
-        | {"env_args": ("scales=[1]", "glimpses=4"), "timesteps": 8_192, "eval_episodes": 180},
-        PPO,
     ),
 }
 CLONE_RATE, EVALUATIONS, WARMUP = 1e-3, 2, 4  # the warm-up is a fourth of the run
@@ -85,6 +85,7 @@ CLONE_RATE, EVALUATIONS, WARMUP = 1e-3, 2, 4  # the warm-up is a fourth of the r
 RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     "ppo": {
         "as it was": {},
+        "cloning goes on": {"longer": True},
         "KL 1": {"clone_kl": 1.0},
         "KL 0.1": {"clone_kl": 0.1},
         "value warm-up": {"value_warmup": True},
@@ -102,6 +103,7 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "dqn": {
         "as it was": {},
+        "cloning goes on": {"longer": True},
         "KL 1": {"clone_kl": 1.0},
         "KL 0.1": {"clone_kl": 0.1},
         "value warm-up": {"value_warmup": True},
@@ -117,14 +119,7 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 # the recipes of which all seeds are run first
-RANK = {
-    "as it was": 0,
-    "KL 0.1": 0,
-    "KL 1": 0,
-    "learning rate / 10": 1,
-    "KL 0.1, rate / 10": 1,
-    "value warm-up": 2,
-}
+RANK = {"as it was": 0, "KL 0.1": 0, "KL 1": 0, "cloning goes on": 1, "KL 0.1, rate / 10": 2}
 
 
 class ScaledRewards(VecEnvWrapper):
@@ -162,6 +157,7 @@ def config_of(task: str, recipe: str, seed: int) -> tuple[TrainConfig, float]:
     given, arguments = TASKS[task]
     change = dict(RECIPES[given["algo"]][recipe])
     scale, rate = change.pop("reward", 1.0), change.pop("rate", 1.0)
+    change.pop("longer", None)
     fields: dict[str, Any] = {"clone_kl": change.pop("clone_kl", 0.0), "value_warmup": 0, "seed": seed}
     fields["clone_kl_end"] = change.pop("clone_kl_end", 1.0)
     if change.pop("value_warmup", False):
@@ -206,15 +202,29 @@ def run(task: str, recipe: str, seed: int, folder: Path) -> dict[str, Any]:
     model.policy.load_state_dict(state)
     sync_target_networks(model)
     model.set_logger(Logger(None, []))
+    longer = RECIPES[str(config.algo)][recipe].get("longer", False)
     with TemporaryDirectory() as scratch:
         callback = Watch(config, Path(scratch))
         continue_training(model, replace(config, timesteps=0), callback)
-        continue_training(model, config, callback)
+        if longer:
+            clone_longer(model, config, callback)
+        else:
+            continue_training(model, config, callback)
     learnt = time.process_time() - began
     found = tested(model, config, callback)
     env.close()
     times = {"cpu_s": round(time.process_time() - began, 1), "learning_cpu_s": round(learnt, 1)}
     return {"task": task, "recipe": recipe, "seed": seed, **found, **times, "curve": callback.curve}
+
+
+def clone_longer(model: Any, config: TrainConfig, callback: Watch) -> None:
+    """In the place of learning by reward a clone of as many states more, made from the start."""
+    steps, states = config.timesteps or 0, (config.clone_steps or 0) + (config.timesteps or 0)
+    other = build_model(config, model.get_env())
+    clone(other, states, rate=config.clone_rate, try_actions=config.clone_action_values is not False)
+    model.policy.load_state_dict(other.policy.state_dict())
+    model.num_timesteps = steps
+    callback.evaluate()
 
 
 def tested(model: Any, config: TrainConfig, callback: Watch) -> dict[str, Any]:

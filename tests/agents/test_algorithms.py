@@ -15,7 +15,6 @@ from visionrl.agents.evaluation.policies import AgentPolicy
 from visionrl.agents.imitation.cloning import clone
 from visionrl.agents.networks.model_io import takes_masks
 from visionrl.agents.prediction.agent import load_agent
-from visionrl.agents.prediction.export import Acting
 from visionrl.agents.sb3.vec_env import make_vec_env
 from visionrl.agents.training.callback import RunCallback
 from visionrl.agents.training.config import resolve
@@ -167,10 +166,3 @@ def test_arguments_and_actions_of_other_algorithms_are_refused(
     with pytest.raises(ValueError, match=message):
         train(TrainConfig(algo=algo, recipe="none", algo_args=args, out=str(tmp_path)))
     assert not list(tmp_path.iterdir())
-
-
-def test_agents_with_memory_or_masks_are_not_exported() -> None:
-    env = make_vec_env(LANDMARK, 2, window=24, target="heart")
-    for algo, message in (("recurrentppo", "without memory"), ("maskableppo", "action masks")):
-        with pytest.raises(ValueError, match=message):
-            Acting(build_model(tiny(algo, Path("none"), clone_steps=0), env))

@@ -230,6 +230,20 @@ def test_a_track_of_a_whole_video_is_kept_and_one_of_a_clip_is_not() -> None:
         task.result(task.sample(np.random.default_rng(0), 0))
 
 
+def test_objects_of_one_image_are_masks_of_one_line_and_no_image_takes_another_s_name() -> None:
+    data = []
+    for k in range(3):
+        mask = np.zeros((40, 48), np.uint8)
+        for label in range(1, 3):
+            mask[5:30, 20 * label - 15 : 20 * label] = label
+        pixels = (40 * mask + RNG.integers(0, 9, (40, 48))).astype(np.uint8)[None]
+        data.append(ImageSample(pixels, mask=mask, names={1: "cat", 2: "dog"}, name=f"image {k}"))
+    lines, env = list[dict[str, Any]](), {"data": data, "size": 32, "seeds": 1}
+    compare("Segmentation-v0", env_kwargs=env, rows=["random"], keep=lines.extend)
+    assert [line["name"] for line in lines] == ["image 0", "image 1", "image 2"]
+    assert all([one["label"] for one in line["masks"]] == ["cat", "dog"] for line in lines)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("env_id", TASKS)
 def test_every_task_says_what_an_evaluation_found(env_id: str) -> None:

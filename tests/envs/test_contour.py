@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.seeding import np_random
 
-from visionrl.agents.policies.cells import CellPolicy
+from visionrl.agents.policies.action_map import maps_of
 from visionrl.core import batch, make_task
 from visionrl.datasets import ImageSample
 from visionrl.ops.polygons import polygon_mask
@@ -129,9 +129,13 @@ def test_the_maps_show_what_is_drawn(task: Any) -> None:
     for x, y in ((4, 4), (24, 4), (24, 24), (4, 24)):
         state = task.step(state, cell(x, y))
     filled, vertices, last, start = task.observe(state)["drawn"][0]
-    assert filled[14, 14] == 255 and filled[1, 1] == 0
-    assert np.argwhere(vertices).tolist() == [[4, 4], [4, 24], [24, 4], [24, 24]]
-    assert np.argwhere(last).tolist() == [[24, 4]] and np.argwhere(start).tolist() == [[4, 4]]
+    assert np.array_equal(filled > 0, state.mask[0]) and filled.any()
+    assert np.argwhere(vertices[::2, ::2]).tolist() == [[4, 4], [4, 24], [24, 4], [24, 24]]
+    assert (
+        np.argwhere(last[1::2, ::2]).tolist() == [[24, 4]]
+        and start[8:10, 8:10].all()
+        and (start > 0).sum() == 4
+    )
     assert not task.observe(first(task))["drawn"].any()
 
 
@@ -167,7 +171,7 @@ def test_pictures_of_a_spline_show_what_it_fills_and_its_points() -> None:
     with pytest.warns(UserWarning, match="left out"):
         task = make_task(TASK, data=[sample()], control="spline")
     seen = task.observe(first(task))
-    assert seen["drawn"].shape == (2, 1, 28, 28) and seen["drawn"][0, 0, 14, 14] == 255
+    assert seen["drawn"].shape == (2, 1, 56, 56) and seen["drawn"][0, 0, 28, 28] == 255
     assert seen["points"].shape == (2, 24) and np.abs(seen["points"]).max() <= 1
 
 
@@ -213,11 +217,6 @@ def test_the_window_is_a_multiple_of_the_grid() -> None:
         make_task(TASK, data=[sample()], window=60)
 
 
-def test_a_policy_of_cells_scores_each_place_and_the_end() -> None:
-    task = make_task(TASK, data=[sample()], classes=["disc"])
-    policy = CellPolicy(task.observation_space, task.action_space, lambda _: 1e-3, cells=(1, 28, 28))
-    obs = {key: value[:1] for key, value in task.observe(first(task)).items()}
-    scores = policy.get_distribution(policy.obs_to_tensor(obs)[0]).distribution.logits
-    assert scores.shape == (1, CLOSE + 1)
-    with pytest.raises(ValueError, match="cells must be those of the actions, Discrete with 2 x 28 x 28"):
-        CellPolicy(task.observation_space, task.action_space, lambda _: 1e-3, cells=(2, 28, 28))
+def test_the_cells_are_a_map_of_actions_with_one_behind_it(task: Any) -> None:
+    assert maps_of(int(task.action_space.n), 1) == (28, 1)
+    assert task.observation_space["drawn"].shape[1:] == task.observation_space["window"].shape[1:]

@@ -121,8 +121,8 @@ def test_a_task_without_masks_is_refused() -> None:
 @pytest.mark.parametrize("env_id", TASKS)
 def test_it_learns_discs_and_is_a_row(env_id: str) -> None:
     lines: list[str] = []
-    train, val = (make_task(env_id, data=discs(24, seed)) for seed in (0, 1))
-    run = fit_segmentation(train, val, SegmentationConfig(epochs=12, batch_size=8), lines.append)
-    table = compare(env_id, methods={"U-Net": run}, rows=["random"], env_kwargs={"data": discs(8, 2)})
+    train, val = (make_task(env_id, data=discs(16, seed)) for seed in (0, 1))
+    run = fit_segmentation(train, val, SegmentationConfig(epochs=10, batch_size=8), lines.append)
+    table = compare(env_id, methods={"U-Net": run}, rows=["random"], env_kwargs={"data": discs(6, 2)})
     rows = {row.name: row.metrics["iou"].value for row in table.rows}
-    assert len(lines) == 12 and rows["U-Net"] > 0.85 > rows["random"]
+    assert len(lines) == 10 and rows["U-Net"] > 0.8 > rows["random"]

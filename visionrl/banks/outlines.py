@@ -29,6 +29,8 @@ FEW = 24  # vertices of an outline, if it can be that short
 TRIED = 3  # simplifications whose vertices are moved to fit better
 WORTH = 0.02  # of IoU, that more vertices must bring
 SEED = 5
+ROUNDS = 1  # of GrabCut; chosen on the validation split of the composites from 1, 3, 5, 8
+INNER = 0.25  # side of the part that is certainly inside, in sides of the box; likewise from 0.25, 0.5
 TURN, SHIFT, STRETCH = 30.0, 0.08, 0.12  # of copies: degrees, share of the box, share of its size
 
 
@@ -77,6 +79,7 @@ class OutlineBank(Recalled):
         most: vertices that an outline may have.
         points: points of the closed spline.
         channels: 1 holds all grey, 3 all in RGB; None is RGB if an image is.
+        start: "ellipse" or "grabcut", the contour that a spline begins as.
 
     Attributes:
         windows: (M, C, S, S) uint8, M = objects x copies, lent to any array library.
@@ -84,6 +87,7 @@ class OutlineBank(Recalled):
         corners: (M, most, 2) int64, cells (x, y) of an outline's vertices, clockwise from the top; the last repeats.
         lengths: (M,) int64, how many they are.
         knots: (M, points, 2) float64, places on the outline for a closed spline, pixels of the window, clockwise.
+        starts: (M, points, 2) float64, where the points of a spline begin, likewise.
         boxes: (M, 4) float64, the object's box in pixels of the window.
         views: M maps to the files.
     """
@@ -99,6 +103,7 @@ class OutlineBank(Recalled):
         most: int,
         points: int,
         channels: int | None,
+        start: str = "ellipse",
     ) -> None:
         self.found = [one for one in found for _ in range(copies)]
         self.channels = channels or max(samples[one.image].image.shape[0] for one in found)
@@ -107,13 +112,18 @@ class OutlineBank(Recalled):
         masks, boxes = np.zeros((count, side, side), bool), np.zeros((count, 4))
         corners = np.zeros((count, most, 2), np.int64)
         lengths, knots = np.ones(count, np.int64), np.full((count, points, 2), side / 2)
-        self.views = []
+        self.views, starts = [], np.zeros((count, points, 2))
         for item, one in enumerate(self.found):
             sample, rng = samples[one.image], np.random.default_rng((SEED, item))
             view = view_of(one.box, side, context, rng if item % copies else None)
             self.views.append(view)
             windows[item] = cut(colored(sample.image, self.channels), view, side)
             boxes[item] = box_in(view, one.box)
+            starts[item] = ellipse(boxes[item], points)
+            if start == "grabcut":
+                starts[item] = knots_of(
+                    outline_of(outer(grabcut(windows[item], boxes[item]))), boxes[item], points
+                )
             if sample.mask is None or not one.label:
                 continue
             masks[item] = outer(cut_mask(sample.mask == one.label, view, side))
@@ -129,6 +139,7 @@ class OutlineBank(Recalled):
             DeviceTable(corners),
         )
         self.lengths, self.knots, self.boxes = DeviceTable(lengths), DeviceTable(knots), DeviceTable(boxes)
+        self.starts = DeviceTable(np.clip(starts, 0, side))
 
 
 def outline_bank(samples: Sequence[ImageSample], found: Sequence[Found], *args: object) -> OutlineBank:
@@ -336,3 +347,31 @@ def knots_of(outline: np.ndarray, box: np.ndarray, points: int) -> np.ndarray:
         if gap < least:
             best, least = places, gap
     return best
+
+
+def rectangle(box: np.ndarray, side: int) -> np.ndarray:
+    """(side, side) bool, the pixels whose centres are in a box."""
+    x0, y0, x1, y1 = box
+    return polygon_mask(np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]]), side, side)
+
+
+def grabcut(window: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """(S, S) bool of GrabCut (Rother et al., 2004), the ellipse where it finds nothing.
+
+    Outside the box is background, the middle of the box the object; the rest is asked.
+
+    Args:
+        window: (C, S, S) uint8.
+        box: (4,) pixels of the window.
+    """
+    side, inside = window.shape[1], rectangle(box, window.shape[1])
+    middle, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * INNER
+    labels = np.where(inside, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
+    labels[rectangle(np.concatenate([middle - half, middle + half]), side)] = cv2.GC_FGD
+    if (labels == cv2.GC_BGD).any() and (labels == cv2.GC_FGD).any():
+        image = np.ascontiguousarray(np.broadcast_to(window, (3, side, side)).transpose(1, 2, 0))
+        cv2.setRNGSeed(0)
+        models = np.zeros((1, 65)), np.zeros((1, 65))
+        cv2.grabCut(image, labels, None, *models, ROUNDS, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
+    found = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
+    return found if found.any() else polygon_mask(ellipse(box, 48), side, side)

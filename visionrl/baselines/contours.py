@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import cv2
 import numpy as np
 
-from visionrl.banks.outlines import ellipse, few_vertices, knots_of, outer, outline_of
+from visionrl.banks.outlines import (
+    ellipse,
+    few_vertices,
+    grabcut,
+    knots_of,
+    outer,
+    outline_of,
+    rectangle,
+)
 from visionrl.core import baseline
 from visionrl.core.registry import Run
 from visionrl.envs.segmentation.contour import ContourSegmentation, State
@@ -16,10 +23,6 @@ from visionrl.envs.segmentation.contour_controls import PIECES
 from visionrl.ops.masks import iou
 from visionrl.ops.polygons import closed_spline, polygon_mask
 
-ITERATIONS = 1  # of GrabCut; chosen on the validation split from 1, 3, 5, 8
-INNER = (
-    0.5  # side of the part of the box that is certainly inside, in sides of the box; chosen from 0, .25, .5
-)
 Guess = Callable[[np.ndarray, np.ndarray], np.ndarray]  # window (C, S, S), box (4,) -> mask (S, S) bool
 
 
@@ -74,26 +77,3 @@ def drawn(task: ContourSegmentation, state: State, mask: np.ndarray) -> State:
         finished=finished,
         iou=iou(filled[None], task.bank.masks.array[item][None]),
     )
-
-
-def rectangle(box: np.ndarray, side: int) -> np.ndarray:
-    """(side, side) bool, the pixels whose centres are in a box."""
-    x0, y0, x1, y1 = box
-    return polygon_mask(np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]]), side, side)
-
-
-def grabcut(window: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """(S, S) bool of GrabCut: outside the box is background, its middle the object, the rest is asked."""
-    side, inside = window.shape[1], rectangle(box, window.shape[1])
-    middle, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * INNER
-    labels = np.where(inside, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
-    labels[rectangle(np.concatenate([middle - half, middle + half]), side)] = cv2.GC_FGD
-    if (labels == cv2.GC_BGD).any() and (labels == cv2.GC_FGD).any():
-        image = np.ascontiguousarray(np.broadcast_to(window, (3, side, side)).transpose(1, 2, 0))
-        cv2.setRNGSeed(0)
-        models = np.zeros((1, 65)), np.zeros((1, 65))
-        cv2.grabCut(
-            image, labels, (0, 0, 1, 1), *models, ITERATIONS, cv2.GC_INIT_WITH_MASK
-        )  # no rectangle is read
-    found = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
-    return found if found.any() else polygon_mask(ellipse(box, 48), side, side)

@@ -180,6 +180,15 @@ class Task(ABC, Generic[StateT]):
     def expert(self, state: StateT) -> Array:
         """(B, ...) actions of a policy that may look at the truth."""
 
+    def source_of(self, item: int, start: StateT) -> int:
+        """Number, in ``samples``, of what an episode from a first state is about; episodes of one number go together."""
+        return int(getattr(start, "image", item))
+
+    def source_name(self, number: int) -> str:
+        """Name of what episodes of a number of ``source_of`` are about."""
+        held = getattr(self, "samples", None)
+        return (held[number].name if held else self.sample_names[number]) or str(number)
+
     def result(self, state: StateT) -> Result:
         """The result of an episode, from its last state, in the coordinates of the file itself.
 

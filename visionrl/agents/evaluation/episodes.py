@@ -30,7 +30,7 @@ class Episodes:
     Attributes:
         items: (N,) the task's item that each starts from.
         starts: (N,) the first states.
-        groups: (N,) the image or video that each is about: the state's field ``image``, else the item.
+        groups: (N,) the image or video that each is about, see ``Task.source_of``.
     """
 
     items: list[int]
@@ -104,7 +104,7 @@ def select_episodes(task: Task, episodes: int | None, seed: int) -> Episodes:
         items = np.random.default_rng(0).integers(edges[:-1], edges[1:])
     seeds = list(range(seed, seed + count))
     starts = [task.sample(np_random(s)[0], item) for s, item in zip(seeds, items.tolist(), strict=True)]
-    groups = [getattr(start, "image", item) for start, item in zip(starts, items, strict=True)]
+    groups = [task.source_of(item, start) for item, start in zip(items.tolist(), starts, strict=True)]
     return Episodes(items.tolist(), starts, np.array(groups))
 
 
@@ -180,8 +180,6 @@ def lines_of(plan: Plan, name: str, result: Result) -> list[dict[str, Any]]:
 
     Episodes beyond the task's items go through the samples again, which is another "pass".
     """
-    held = getattr(plan.task, "samples", None)
-    names = [sample.name for sample in held] if held else plan.task.sample_names
     rows: dict[tuple[int, int], list[int]] = {}
     for row in range(len(result.results)):
         rows.setdefault(plan.turns[row], []).append(row)
@@ -189,7 +187,7 @@ def lines_of(plan: Plan, name: str, result: Result) -> list[dict[str, Any]]:
     for (turn, group), some in rows.items():
         first, *others = [result.results[row] for row in some]
         plain = first if isinstance(first, dict) else first.joined(others).to_json()
-        about = {"name": names[group] or str(group), **({"pass": turn} if turn else {})}
+        about = {"name": plan.task.source_name(group), **({"pass": turn} if turn else {})}
         steps = int(result.values["length"][some].sum()) if result.steps else 0
         milliseconds = round(1000 * result.seconds * len(some) / len(result.results), 2)
         cost = {"steps": steps, "milliseconds": milliseconds, "agent": name}

@@ -80,6 +80,7 @@ def clone(
         while updates * batch < done * REPEATS:
             loss, updates = update(model, optimizer, memory.draw(rng, batch)), updates + 1
         on_step(min(done, steps), loss)
+    best_actions(model, obs)  # leaves no gradients' graph in the policy, so that it can be copied
     sync_target_networks(model)
     model._last_obs = None  # learning begins with new episodes
 

@@ -18,7 +18,6 @@ from visionrl.core import checked, did_you_mean
 POLICY_ARGS: Mapping[str, tuple[str, ...]] = {
     "net_arch": get_args(Algo),
     "action_maps": ("ppo", "a2c", "trpo", "maskableppo"),
-    "cells": ("ppo", "a2c", "trpo"),
     "n_quantiles": ("qrdqn", "tqc"),
     "n_critics": ("sac", "td3", "tqc"),
     "log_std_init": ("ppo", "a2c", "sac", "trpo", "tqc", "recurrentppo"),
@@ -48,7 +47,6 @@ DECIDED_BY_RUN = (
 Share = Annotated[float, Interval(ge=0, le=1)]
 NotNegative = Annotated[float, Ge(0)]
 Count = Annotated[int, Interval(ge=1, le=1_000_000)]
-Side = Annotated[int, Interval(ge=1, le=1024)]
 Widths = tuple[Annotated[int, Interval(ge=1, le=65_536)], ...]
 RULES: Mapping[str, Any] = {
     "learning_rate": Annotated[float, Gt(0)],
@@ -94,7 +92,6 @@ RULES: Mapping[str, Any] = {
     "margin": NotNegative,
     "net_arch": Widths,
     "action_maps": Annotated[int, Interval(ge=1, le=16)],
-    "cells": tuple[Side, Side, Side],
     "n_quantiles": Annotated[int, Interval(ge=1, le=10_000)],
     "n_critics": Annotated[int, Interval(ge=1, le=100)],
     "log_std_init": Annotated[float, Le(20)],

@@ -25,7 +25,6 @@ from visionrl.agents.policies.candidates import (
     candidate_policy,
     offers_candidates,
 )
-from visionrl.agents.policies.cells import CellPolicy
 from visionrl.agents.policies.recurrent import RecurrentPolicy
 from visionrl.agents.policies.sequence import SequenceExtractor
 from visionrl.agents.sb3.replay import StateRenderer, StateReplayBuffer, bytes_of
@@ -194,8 +193,6 @@ def policy_of(
         return RecurrentPolicy
     if "action_maps" in policy_kwargs:
         return MaskableMapPolicy if config.algo == "maskableppo" else MapPolicy
-    if "cells" in policy_kwargs:
-        return CellPolicy
     return TeamPolicy if "communication" in policy_kwargs else "MultiInputPolicy"
 
 

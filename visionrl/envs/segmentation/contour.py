@@ -21,7 +21,10 @@ from visionrl.ops.masks import iou
 from visionrl.ops.polygons import polygon_mask
 from visionrl.rendering import Canvas
 
+SMALLEST = 12  # longer side of an object that is not left out, pixels of the file
 PAPERS = {"control": "polygon", "grid": 28, "window": 224, "max_actions": 71}
+
+SPLINE = {"control": "spline", "max_actions": 60, "shows": "candidates"}
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,12 @@ class State(Contour):
     "ContourSegmentation-v0",
     max_steps=100,
     tags=("segmentation", "2d", "discrete"),
-    expert_success_rate={"spline": 0.85},
+    expert_success_rate={"spline": 0.85, "refine": 0.85},
     presets={
         "castrejon2017": {**PAPERS, "crossing_cost": 0.0},
         "acuna2018": PAPERS,
-        "spline": {"control": "spline", "max_actions": 60, "shows": "candidates"},
+        "spline": SPLINE,
+        "refine": {**SPLINE, "start": "grabcut"},
     },
 )
 @arguments
@@ -56,7 +60,7 @@ class ContourSegmentation(Task[State]):
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``window`` (C, S, S) uint8: the box, enlarged by ``context``; ``drawn`` (4, g, g) uint8: what the polygon fills so far, its vertices, the last one, the first one, with control "spline" (1, g, g), what it fills; ``points``: its points in [-1, 1], for "spline"; where moves are shown as candidates, ``candidates`` (points * 8 + 1, 26) in [-1, 1] instead of all these; ``step``: the share of the actions that are taken |
+    | Observation | ``window`` (C, S, S) uint8: the box, enlarged by ``context``; ``drawn`` (4, S, S) uint8: what the polygon fills so far, the cells of its vertices, of the last one, of the first one, with control "spline" (1, S, S), what it fills; ``points``: its points in [-1, 1], for "spline"; where moves are shown as candidates, ``candidates`` (points * 8 + 1, 26) in [-1, 1] instead of all these; ``step``: the share of the actions that are taken |
     | Action      | Discrete(g * g + 1), for "spline" Discrete(points * 8 + 1); see below |
     | Reward      | gain of the IoU of the contour, closed at once, with the object; less ``crossing_cost`` for an edge that crosses an earlier one |
     | Ends        | when the agent closes the polygon or stops, and after ``max_actions`` |
@@ -68,10 +72,8 @@ class ContourSegmentation(Task[State]):
     | spline: 8 * k + m | move point k by 1 pixel right, left, down, up (m = 0 to 3) or by 2 (m = 4 to 7), of a window of 56 |
     | spline: the last number | stop |
 
-    The rewards of an episode add up to its last IoU, for a spline less that of the ellipse in the box, with which it
-    begins. The expert draws a simpler outline of the true mask, clockwise from its topmost vertex, or moves the points
-    of a spline onto it, which few points fit worse. Of an object in
-    several parts the largest counts, and holes are filled. ``classes`` keeps the objects of some names. ``info`` has
+    The rewards of an episode add up to its last IoU, for a spline less that of the contour with which it begins. The expert draws a simpler outline of the true mask, clockwise from its topmost vertex, or moves the points
+    of a spline onto it, which few points fit worse. Objects shorter than 12 pixels are left out. Of an object in several parts the largest counts, and holes are filled. ``classes`` keeps the objects of some names. ``info`` has
     ``iou``, ``dice``, ``vertices`` and ``is_success``: an IoU of ``target`` or more; tables have the boundary F as well.
 
     Source: Castrejón et al. (2017), "Annotating object instances with a Polygon-RNN", and Acuna et al. (2018),
@@ -81,11 +83,11 @@ class ContourSegmentation(Task[State]):
     """
 
     control: Literal["polygon", "spline"] = "polygon"
-    """Draw a polygon vertex by vertex, or move the points of a closed spline that begins as the ellipse in the box."""
+    """Draw a polygon vertex by vertex, or move the points of a closed spline."""
     window: Annotated[int, Ge(8)] = 56
     """Side of the window, pixels, a multiple of ``grid``."""
     grid: Annotated[int, Interval(ge=4, le=128)] = 28
-    """Cells along each side of the window: where vertices may lie, and how the drawing is shown."""
+    """Cells along each side of the window, in whose middles vertices may lie."""
     context: Annotated[float, Interval(ge=0, le=2)] = 0.15
     """Share by which the box is enlarged before it is cut out, as a square."""
     max_actions: Annotated[int, Interval(ge=3, le=100)] = 40
@@ -96,8 +98,8 @@ class ContourSegmentation(Task[State]):
     """Cost of an edge of the polygon that crosses an earlier one."""
     target: Annotated[float, Interval(gt=0, le=1)] = 0.85
     """IoU of a success."""
-    smallest: Annotated[int, Ge(1)] = 12
-    """Objects whose longer side is shorter than this are left out, pixels of the file."""
+    start: Literal["ellipse", "grabcut"] = "ellipse"
+    """What a spline begins as: the ellipse in the box, or the contour that GrabCut finds in it."""
     shows: Literal["pictures", "candidates"] = "pictures"
     """What is seen, for control "spline": pictures, or a description of each move by what lies along it."""
     copies: Annotated[int, Interval(ge=1, le=64)] = 1
@@ -117,7 +119,7 @@ class ContourSegmentation(Task[State]):
         if self.shows == "candidates" and self.control == "polygon":
             raise ValueError("shows must be 'pictures' for control 'polygon', got 'candidates'")
         self.samples = self.load(classes=None)
-        found = objects_in(self.samples, self.classes, self.labelled, self.smallest)
+        found = objects_in(self.samples, self.classes, self.labelled, SMALLEST)
         options: dict[str, Any] = {
             "grid": self.grid,
             "side": self.window,
@@ -136,6 +138,7 @@ class ContourSegmentation(Task[State]):
             self.max_actions,
             self.points,
             self.channels,
+            self.start,
         )
         self.items = len(self.bank.found)
         self.dataset_metrics = (OutlineScores(self.masks),)
@@ -153,7 +156,7 @@ class ContourSegmentation(Task[State]):
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
-        first = self.controller.start(self.bank.boxes.array[item])
+        first = self.controller.start(self.bank.starts.array[item])
         truth = self.bank.masks.array[item]
         about = {"image": np.int64(self.bank.found[item].image), "object": np.int64(item)}
         return State(**vars(first), **about, iou=iou(first.mask[None], truth[None])[0])

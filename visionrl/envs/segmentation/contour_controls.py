@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from visionrl import ops
-from visionrl.banks.outlines import OutlineBank, ellipse
+from visionrl.banks.outlines import OutlineBank
 from visionrl.core.observables import Image, Observable, Vector
 from visionrl.envs.segmentation.spline_moves import NUMBERS, describe_moves
 from visionrl.ops import Array, const, one_hot, xp_of
@@ -60,8 +60,8 @@ class ContourControl(Protocol):
     space: spaces.Discrete
     shown: dict[str, Observable]
 
-    def start(self, box: np.ndarray) -> Contour:
-        """The first contour of one episode, without the axis B, given the box (4,) in pixels of the window."""
+    def start(self, points: np.ndarray) -> Contour:
+        """The first contour of one episode, without the axis B, given where the points of a spline begin, (n, 2)."""
 
     def step(self, now: ContourT, action: Array, bank: OutlineBank, item: Array) -> ContourT:
         """The contour after an action, (B,)."""
@@ -91,9 +91,9 @@ class PolygonControl:
     def __init__(self, grid: int, side: int, most: int) -> None:
         self.grid, self.side, self.most, self.cell = grid, side, most, side / grid
         self.space = spaces.Discrete(grid * grid + 1)
-        self.shown: dict[str, Observable] = {"drawn": Image(4, grid), "step": Vector(1, 0.0, 1.0)}
+        self.shown: dict[str, Observable] = {"drawn": Image(4, side), "step": Vector(1, 0.0, 1.0)}
 
-    def start(self, box: np.ndarray) -> Contour:
+    def start(self, points: np.ndarray) -> Contour:
         """No vertex."""
         return Contour(
             vertices=np.zeros((self.most, 2)),
@@ -169,15 +169,18 @@ class PolygonControl:
         return xp.where(there, cells[..., 1] * self.grid + cells[..., 0], -1)
 
     def seen(self, now: Contour, bank: OutlineBank, item: Array) -> dict[str, Array]:
-        """What is filled, all vertices, the last one and the first one, on the grid; the share of actions taken."""
-        xp, cells, g = xp_of(now.vertices), self.cells(now), self.grid
+        """What is filled, and the cells of all vertices, of the last and of the first; the share of actions taken."""
+        xp, cells, g, wide = xp_of(now.vertices), self.cells(now), self.grid, self.side // self.grid
         places = one_hot(cells, g * g)
         last = one_hot(self.last_cell(now, cells), g * g)
-        maps = xp.stack([xp.max(places, axis=1), last, places[:, 0, :]], axis=1)
-        filled = xp.astype(block_share(now.mask, g), xp.uint8)[:, None, :, :]
-        rest = xp.astype(xp.reshape(maps, (maps.shape[0], 3, g, g)) * 255, xp.uint8)
+        maps = xp.stack([xp.max(places, axis=1), last, places[:, 0, :]], axis=1) > 0
+        small = xp.reshape(maps, (maps.shape[0], 3, g, 1, g, 1))
+        large = xp.broadcast_to(small, (maps.shape[0], 3, g, wide, g, wide))
+        drawn = xp.concat(
+            [now.mask[:, None, ...], xp.reshape(large, (maps.shape[0], 3, *now.mask.shape[1:]))], axis=1
+        )
         share = xp.astype(now.actions, xp.float64) / self.most
-        return {"drawn": xp.concat([filled, rest], axis=1), "step": xp.clip(share, 0.0, 1.0)}
+        return {"drawn": xp.astype(drawn, xp.uint8) * 255, "step": xp.clip(share, 0.0, 1.0)}
 
     def last_cell(self, now: Contour, cells: Array) -> Array:
         """(B,) int64, number of the last vertex's cell; -1 where there is none."""
@@ -209,24 +212,23 @@ class PolygonControl:
 
 
 class SplineControl:
-    """Each action moves a point of a closed spline, which begins as the ellipse in the box, or stops.
+    """Each action moves a point of a closed spline, or stops.
 
     Args:
         points: of the spline.
-        grid: cells along each side of what is shown of the mask.
         side: of the window, pixels.
         most: actions of an episode.
         candidates: show a description of each move, see ``describe_moves``, in place of pictures.
     """
 
-    def __init__(self, points: int, grid: int, side: int, most: int, candidates: bool = False) -> None:
-        self.points, self.grid, self.side, self.most = points, grid, side, most
+    def __init__(self, points: int, side: int, most: int, candidates: bool = False) -> None:
+        self.points, self.side, self.most = points, side, most
         unit = side / 56
         self.candidates = candidates
         self.moves = tuple((x * far * unit, y * far * unit) for far in (1, 2) for x, y in WAYS)
         self.space = spaces.Discrete(points * len(self.moves) + 1)
         self.shown: dict[str, Observable] = {
-            "drawn": Image(1, grid),
+            "drawn": Image(1, side),
             "points": Vector(points * 2),
             "step": Vector(1, 0.0, 1.0),
         }
@@ -234,9 +236,9 @@ class SplineControl:
             offered = Vector((int(self.space.n), NUMBERS))
             self.shown = {"candidates": offered, "step": self.shown["step"]}
 
-    def start(self, box: np.ndarray) -> Contour:
-        """The ellipse in the box."""
-        vertices = np.clip(ellipse(box, self.points), 0, self.side)
+    def start(self, points: np.ndarray) -> Contour:
+        """The spline through the points."""
+        vertices = points.copy()
         return Contour(
             vertices=vertices,
             count=np.int64(self.points),
@@ -264,7 +266,7 @@ class SplineControl:
         )
 
     def seen(self, now: Contour, bank: OutlineBank, item: Array) -> dict[str, Array]:
-        """What is filled, on the grid; the points in [-1, 1]; the share of actions taken."""
+        """What is filled; the points in [-1, 1]; the share of actions taken."""
         xp = xp_of(now.vertices)
         share = xp.clip(xp.astype(now.actions, xp.float64) / self.most, 0.0, 1.0)
         if self.candidates:
@@ -272,7 +274,7 @@ class SplineControl:
             moves = describe_moves(windows, now.mask, now.vertices, boxes, WAYS)
             return {"candidates": moves, "step": share}
         return {
-            "drawn": xp.astype(block_share(now.mask, self.grid), xp.uint8),
+            "drawn": xp.astype(now.mask, xp.uint8) * 255,
             "points": 2 * now.vertices / self.side - 1,
             "step": share,
         }
@@ -302,17 +304,8 @@ class SplineControl:
         return closed_spline(now.vertices, PIECES)
 
 
-def block_share(mask: Array, grid: int) -> Array:
-    """(B, grid, grid) float32, 255 times the share of each cell that an (B, S, S) bool mask holds."""
-    xp, cell = xp_of(mask), mask.shape[-1] // grid
-    blocks = xp.reshape(xp.astype(mask, xp.float32), (mask.shape[0], grid, cell, grid, cell))
-    return xp.round(255 * xp.sum(blocks, axis=(2, 4)) / cell**2)
-
-
 def control_of(kind: str, options: dict[str, Any]) -> ContourControl:
     """The control of a name: "polygon" or "spline"."""
     if kind == "polygon":
         return PolygonControl(options["grid"], options["side"], options["most"])
-    return SplineControl(
-        options["points"], options["grid"], options["side"], options["most"], options["candidates"]
-    )
+    return SplineControl(options["points"], options["side"], options["most"], options["candidates"])

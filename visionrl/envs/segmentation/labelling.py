@@ -258,6 +258,9 @@ class ActiveLabelling(Select[State]):
         images = tuple(self.samples[k].name for k in self.bank.image.array[taken])
         return Regions(images, self.bank.boxes[taken], ridge.entropy(shares, axis=1).mean(axis=1))
 
+    def source_name(self, number: int) -> str:
+        return f"order {number}"
+
     def draw(self, state: State) -> np.ndarray:
         return picture(self, state) if self.labelled else sheet(self, state)
 

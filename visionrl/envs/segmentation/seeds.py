@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
@@ -165,6 +166,9 @@ class Segmentation(Edit[State]):
     def resolved_arguments(self) -> dict[str, Any]:
         return {"channels": self.bank.channels}
 
+    def source_of(self, item: int, start: State) -> int:
+        return self.bank.items[item][0]
+
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
         if item not in self._first:
@@ -197,7 +201,7 @@ class Segmentation(Edit[State]):
     def worth(self, quality: Array) -> Array:
         if self.reward_type == "gain":
             return quality
-        return (xp_of(quality).exp(STEEPNESS * quality) - 1) / (np.exp(STEEPNESS) - 1)
+        return (xp_of(quality).exp(STEEPNESS * quality) - 1) / (math.exp(STEEPNESS) - 1)
 
     def reward(self, before: State, action: Array, after: State) -> Array:
         gain = super().reward(before, action, after)
