@@ -21,6 +21,7 @@ from visionrl.agents.evaluation.policies import RandomPolicy, agent_policy, expe
 from visionrl.agents.evaluation.table import estimate
 from visionrl.core import BASELINES, make_task
 from visionrl.core.capabilities import compute_all
+from visionrl.ops.masks import depth
 
 ID = "visionrl/Segmentation-v0"
 CHANCE = "random seeds, right labels"
@@ -54,7 +55,9 @@ def main() -> None:
     for name, row in BASELINES[ID].items():
         found[name] = run_baseline(plan, row.fit(None))
     if options.unet:
-        found["U-Net on image and clicks"] = run_baseline(plan, unet(options.unet))
+        once = unet(options.unet)
+        found["U-Net on image and clicks"] = run_baseline(plan, once)
+        found["seeds where the U-Net's mask differs"] = run_baseline(plan, seeds_by(once))
     for folder in options.runs:
         from visionrl.agents.training.saving import load_model
 
@@ -75,6 +78,22 @@ def unet(epochs: int) -> Any:
 
     train, val = (make_task(ID, split=split) for split in ("train", "val"))
     return fit_segmentation(train, val, SegmentationConfig(epochs=epochs))
+
+
+def seeds_by(once: Any) -> Any:
+    """The robot user with a network's mask in the place of the truth: a plan, not a learned policy."""
+
+    def run(task: Any, state: Any) -> Any:
+        believed = once(task, state).mask
+        flat, count = believed.reshape(1, -1)[:, task.pixels], task.grid**2
+        while not task.terminated(state)[0]:
+            wrong = np.maximum(depth(believed & ~state.mask), depth(state.mask & ~believed))
+            free = task.allowed(state)[:, :count]
+            cell = np.where(free, wrong.reshape(1, -1)[:, task.pixels] + 1, 0).argmax(axis=1)
+            state = task.step(state, cell + count * ~flat[0, cell])
+        return state
+
+    return run
 
 
 def table(plan: Any, found: dict[str, Result]) -> list[str]:

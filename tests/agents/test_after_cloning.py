@@ -246,3 +246,18 @@ def test_a_stopped_run_with_a_clone_goes_on_exactly(
 def test_tools_that_do_not_fit_are_refused(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TrainConfig(env=GLIMPSE, **wrong)
+
+
+def test_a_policy_is_copied_although_its_last_loss_left_a_graph() -> None:
+    config = resolve(config_of(timesteps=64, clone_kl=0.1))
+    env = make_training_env(config)
+    model = build_model(config, env)
+    seen = model.policy.obs_to_tensor(env.reset())[0]
+    model.policy.evaluate_actions(seen, torch.zeros(4, dtype=torch.long))
+    assert model.policy.action_dist.distribution.logits.requires_grad
+    clone = {key: value.clone() for key, value in model.policy.state_dict().items()}
+    watch = AfterCloning(lambda: clone, 0.1, 0.1, 0)
+    watch.init_callback(model)
+    watch.on_training_start({}, {})
+    with torch.no_grad():
+        assert float(divergence(model.policy, watch.reference, seen, None)) == pytest.approx(0, abs=1e-6)

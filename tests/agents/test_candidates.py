@@ -126,6 +126,25 @@ def test_a_folder_is_one_set_and_its_images_come_with_the_masks_they_have(tmp_pa
         inputs_of([str(tmp_path / "d.png")], ImageSet)
 
 
+def test_pixels_of_255_are_not_labelled_yet(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        Image.fromarray(rng.integers(0, 256, (45, 60), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+    mask = np.full((45, 60), 255, np.uint8)
+    mask[:15, :15], mask[:15, 15:30] = 0, 1
+    mask[:5, 20:25] = 2
+    Image.fromarray(mask).save(tmp_path / "a_mask.png")
+    agent = classical(ID, "entropy")
+    sample = agent.sample_of(tmp_path)
+    task = agent.task_on(sample)
+    assert task.names == ("background", "1", "2")
+    assert np.flatnonzero(task.bank.known.array).tolist() == [0, 1] and len(task.pool) == 2 * 12 - 2
+    state = task.sample(rng, 0)
+    assert state.count.tolist() == [225, 200, 25]
+    found = agent.predict_sample(sample).result.to_json()["regions"]
+    assert not {("a", 0.0, 0.0), ("a", 15.0, 0.0)} & {(r["image"], r["x0"], r["y0"]) for r in found}
+
+
 def test_entropy_says_which_regions_of_a_folder_to_label_next(tmp_path: Path):
     rng, folder = np.random.default_rng(0), tmp_path / "mine"
     (folder / "images").mkdir(parents=True)

@@ -97,3 +97,13 @@ def test_benchmark_runs_and_writes_every_sample(tmp_path):
         assert min(row["wall_us"]) > 0
     assert "| tracking | engine / its crops | <= 1.3 |" in page.read_text()
     assert "not measured" in page.read_text()
+
+
+def test_labels_after_every_choice_are_those_of_an_ordinary_episode(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    labelling = importlib.import_module("active_labelling")
+    small = {"candidates": 5, "budget": 4, "budget_spread": 0, "scored_pixels": 500}
+    plan = labelling.prepare(labelling.ID, "val", 3, 0, 3, small)
+    ordinary = labelling.evaluate_policy(plan, labelling.most_unsure).values["miou"]
+    np.testing.assert_allclose(labelling.in_rounds(plan, labelling.most_unsure, 1), ordinary)
+    assert not np.allclose(labelling.in_rounds(plan, labelling.most_unsure, 4), ordinary)

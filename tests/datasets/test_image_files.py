@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from visionrl.datasets.readers.files import list_images, numbers, read_greys, read_image
+from visionrl.datasets.readers.files import list_images, numbers, read_image
+from visionrl.datasets.readers.greys import read_greys
 from visionrl.datasets.readers.voc import read_voc
 from visionrl.datasets.readers.vot import region
 

@@ -280,6 +280,12 @@ def test_frames_of_davis_are_images_with_masks_of_one_subject(tmp_path: Path) ->
     assert np.array_equal(samples[1].mask, LABELS) and samples[0].names == {1: "object 1", 2: "object 2"}
 
 
+def test_a_frame_of_nothing_but_void_shows_no_object(tmp_path: Path) -> None:
+    write(davis(tmp_path) / "Annotations/480p/bear/00001.png", (LABELS == 2) * np.uint8(255), palette=True)
+    samples = load(f"davis-frames:{tmp_path}", kind=ImageSample, split="all")
+    assert samples[0].mask.any() and not samples[1].mask.any() and samples[1].names == {}
+
+
 def test_a_mask_of_davis_without_a_frame_and_of_another_size_are_refused(tmp_path: Path) -> None:
     (davis(tmp_path) / "JPEGImages/480p/bear/00001.jpg").unlink()
     bad(tmp_path, "00001.png must have a frame of its name", "davis-frames")

@@ -50,7 +50,7 @@ BAD = {
     r"mask must be integers of shape \(9, 11, 13\), got int64 of shape \(13, 11, 9\)": {
         "mask": np.ones((13, 11, 9), int)
     },
-    "mask must have a voxel > 0, got none": {"mask": np.zeros((9, 11, 13), int)},
+    "mask must have a label > 0, got none": {"mask": np.zeros((9, 11, 13), int)},
 }
 
 

@@ -13,7 +13,8 @@ from gymnasium.utils.seeding import np_random
 from visionrl.agents.policies.action_map import maps_of
 from visionrl.core import batch, make_task
 from visionrl.datasets import ImageSample
-from visionrl.ops.polygons import polygon_mask
+from visionrl.envs.segmentation.contour_controls import PIECES
+from visionrl.ops.polygons import closed_spline, polygon_mask
 
 TASK = "visionrl/ContourSegmentation-v0"
 CLOSE = 28 * 28
@@ -148,6 +149,20 @@ def test_a_spline_begins_as_the_ellipse_and_its_points_move() -> None:
     assert moved[0, 3].tolist() == [2, 0] and not np.delete(moved[0], 3, axis=0).any() and not moved[1].any()
     assert after.finished.tolist() == [False, True]
     assert np.array_equal(after.mask[0], polygon_mask(task.controller.polygon(batch.take(after, 0)), 56, 56))
+
+
+def test_a_spline_may_begin_as_the_contour_that_grabcut_finds() -> None:
+    with pytest.warns(UserWarning, match="left out"):
+        ellipse, refined = (make_task(TASK, data=[sample()], preset=name) for name in ("spline", "refine"))
+    assert (first(refined).iou > first(ellipse).iou + 0.02).any() and (first(refined).iou > 0.8).all()
+    assert first(refined).iou[1] == pytest.approx(iou_of(refined, 1))
+
+
+def iou_of(task: Any, row: int) -> float:
+    """Overlap of the first contour of an item, drawn anew from its points."""
+    drawn = polygon_mask(closed_spline(task.bank.starts.array[row], PIECES), 56, 56)
+    truth = task.bank.masks.array[row]
+    return (drawn & truth).sum() / (drawn | truth).sum()
 
 
 def test_moves_are_described_by_what_lies_along_them() -> None:

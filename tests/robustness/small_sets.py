@@ -99,7 +99,13 @@ def imagefolder(root: Path) -> str:
 def coco(root: Path) -> str:
     for k in range(2):
         picture(root / "images" / f"{k}.png")
-    rows = [{"id": k, "image_id": k, "category_id": 1, "bbox": [2, 3, 5 + k, 6]} for k in range(2)]
+    packed, plain = "[16>0000000a:", [9, 4, 467]
+    runs = [{"size": [20, 24], "counts": counts} for counts in (packed, plain)]
+    outlines = [[[2, 3, 7, 3, 7, 9, 2, 9]], *runs]
+    rows = [
+        {"id": k, "image_id": k % 2, "category_id": 1, "bbox": [2, 3, 5 + k, 6], "segmentation": outlines[k]}
+        for k in range(3)
+    ]
     images = [{"id": k, "file_name": f"{k}.png", "width": 24, "height": 20} for k in range(2)]
     content = {"images": images, "categories": [{"id": 1, "name": "cat"}], "annotations": rows}
     text(root / "annotations" / "instances_default.json", json.dumps(content, indent=1))

@@ -68,11 +68,32 @@ def test_what_is_bright_in_monochrome1_is_dark(tmp_path):
             "002.dcm must have a finite RescaleSlope other than 0 and intercept",
         ),
         ({"series": (2, "1.2.9")}, "must hold one DICOM series, got 2"),
+        ({"patient": (2, "P9")}, "002.dcm must have what .*000.dcm has, 'P1', got 'P9'"),
+        ({"photometric": ("all", "RGB")}, "000.dcm must be grey, MONOCHROME1 or MONOCHROME2, got 'RGB'"),
+        ({"photometric": ("all", "PALETTE COLOR")}, "must hold slices that GDCM can read"),
+        ({"spacing": ("all", "1\\9e5"), "z": (3, 1e30)}, "is a slice missing"),
     ],
 )
 def test_slices_that_differ_in_what_all_share_are_refused(tmp_path, changed, rule):
     series(tmp_path / "a", [1] * 4, **changed)
     with pytest.raises(ValueError, match=rule):
+        read(tmp_path)
+
+
+def test_a_slice_that_is_none_any_more_is_named(tmp_path):
+    """GDCM leaves out what it does not know, so that a series would be a slice shorter at its end."""
+    folder = series(tmp_path / "a", [1] * 4)
+    (folder / "003.dcm").write_bytes(bytes(2000))
+    with pytest.raises(ValueError, match=r"003.dcm must be a slice of the series, as the other 3 files are"):
+        read(tmp_path)
+
+
+def test_slices_a_kilometre_apart_are_refused(tmp_path):
+    folder = tmp_path / "a"
+    folder.mkdir()
+    for k in range(3):
+        write_slice(folder / f"{k}.dcm", HILL, k, z=1e30 * k)
+    with pytest.raises(ValueError, match="must have a spacing > 0 along each axis, and below 1 km"):
         read(tmp_path)
 
 

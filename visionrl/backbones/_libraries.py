@@ -167,7 +167,7 @@ class Resized(nn.Module):
         self.net, self.size = net, size
 
     def forward(self, x: Tensor) -> Tensor:
-        """What the network gives of images (B, C, H, W), resized."""
+        """The network's output for images (B, C, H, W), resized."""
         return self.net(F.interpolate(x, self.size, mode="bilinear"))
 
 

@@ -109,7 +109,7 @@ class _Hourglass(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Same shape as `x`."""
         here = self.here(x)
-        up = nn.functional.interpolate(self.up(self.below(self.down(here))), here.shape[2:], mode="bilinear")
+        up = nn.functional.interpolate(self.up(self.below(self.down(here))), here.shape[2:])
         return (here + up).relu()
 
 

@@ -1,4 +1,4 @@
-"""The images of one split brought to a square, and the mask of one object each, held once for all episodes."""
+"""The images of one split resized to a square, and the mask of one object each, held once for all episodes."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class MaskBank(Recalled):
             square.append(numbers.setdefault(key, len(numbers)))
             objects.append(found)
             truth.append(inside)
-        _tell(skipped, len(objects), share)
+        _warn_skipped(skipped, len(objects), share)
         self.items = tuple((found.sample, found.name) for found in objects)
         self.labels, cuts = tuple(found.label for found in objects), squares.values()
         self.images = DeviceTable(np.stack([colored(cut.image, self.channels) for cut in cuts]))
@@ -131,7 +131,7 @@ class MaskBank(Recalled):
         return self.images.rows(self.square.rows(item))
 
     def known(self, item: Array) -> Array:
-        """Where the squares of items (B,) int64 show the file: (B, S, S) bool."""
+        """Pixels of the squares of items (B,) int64 that lie in the file: (B, S, S) bool."""
         return self.valid.rows(self.square.rows(item))
 
     def to_file(self, item: int, mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -239,7 +239,7 @@ def mask_box(mask: np.ndarray) -> tuple[float, float, float, float]:
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
-def _tell(skipped: int, kept: int, share: tuple[float, float]) -> None:
+def _warn_skipped(skipped: int, kept: int, share: tuple[float, float]) -> None:
     """Warn of objects that are left out.
 
     Raises:

@@ -28,7 +28,7 @@ class RegionBank(Recalled):
 
     Args:
         samples: images of any sizes; those without a mask are regions without labels.
-        table: the class of each label of the masks, in [0, K).
+        table: the class of each label of the masks, in [0, K); -1 for pixels that nobody has labelled.
         count: number of classes, K.
         side: least side of a region, pixels as held.
         longest: images with a longer side are shrunk to it first; None never.
@@ -37,8 +37,9 @@ class RegionBank(Recalled):
     Attributes:
         boxes: (N, 4) float64, (x0, y0, x1, y1) edges in pixels of the original image.
         image: (N,) int64, number of each region's image.
-        known: (N,) bool, whether it has labels.
-        gram: (N, F, F) float64, the sum of the products of its pixels' features, two by two.
+        known: (N,) bool, whether some of it is labelled.
+        gram: (N, F, F) float64, the sum of the products of its pixels' features, two by two; where some are labelled,
+            of these alone.
         moment: (N, F, K) float64, the sum of its pixels' features by class.
         count: (N, K) float64, its labelled pixels by class.
         pixels: (N, F, P) float64, the features of P pixels spread evenly over it.
@@ -145,7 +146,8 @@ def region(features: np.ndarray, labels: np.ndarray, box: np.ndarray, count: int
     high, wide = features.shape[:2]
     middle = np.array([(x0 + x1) / wide - 1, (y0 + y1) / high - 1])
     about = np.array([flat[:, 1].mean(), flat[:, 1].std(), flat[:, 12].mean(), 0.0, *middle])
-    return flat.T @ flat, flat.T @ member, member.sum(axis=0), some, about
+    learnt = flat[own >= 0] if (own >= 0).any() else flat
+    return learnt.T @ learnt, flat.T @ member, member.sum(axis=0), some, about
 
 
 class PixelSample(Recalled):

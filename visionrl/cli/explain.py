@@ -278,7 +278,7 @@ def _agent(folder: Path, options: Explain) -> Subject:
     if key in extractor.volumes:
         raise ValueError(f"the agent must look at images to be explained, {key!r} is a volume")
     env = TaskVectorEnv(1, entry_of(config.env).id, **{**config.env_kwargs, "split": "test"})
-    seen, memory = walked(AgentPolicy(model), env, options)
+    seen, memory = observe_after_steps(AgentPolicy(model), env, options)
     obs = {name: torch.as_tensor(value) for name, value in seen.items()}
     windows = RECALLED in obs
     now = {name: value[:, -1] if windows else value for name, value in obs.items()}
@@ -302,8 +302,8 @@ def _agent(folder: Path, options: Explain) -> Subject:
     return Subject(net, now[key], scores, fed, "action", f"{folder}/explain-", names=names)
 
 
-def walked(policy: AgentPolicy, env: Any, options: Explain) -> tuple[dict[str, Any], Any]:
-    """What an agent sees after the options' steps, a window where it reads one, and what it remembers.
+def observe_after_steps(policy: AgentPolicy, env: Any, options: Explain) -> tuple[dict[str, Any], Any]:
+    """The observation after the options' steps, a window where the agent reads one, and its recurrent state.
 
     Raises:
         ValueError: the episode ends before.

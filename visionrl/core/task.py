@@ -181,7 +181,7 @@ class Task(ABC, Generic[StateT]):
         """(B, ...) actions of a policy that may look at the truth."""
 
     def source_of(self, item: int, start: StateT) -> int:
-        """Number, in ``samples``, of what an episode from a first state is about; episodes of one number go together."""
+        """Number, in ``samples``, of what an episode from a first state is about; those of one number go together."""
         return int(getattr(start, "image", item))
 
     def source_name(self, number: int) -> str:

@@ -62,8 +62,8 @@ def validate(sample: Any, index: int, kind: type[Any] | None = None) -> Any:
             Points, a transform and masks may all be missing; a task that needs one of them says so.
 
     Args:
-        sample: an ``ImageSample``, an ``ImageSet``, a ``VideoSample``, a ``MotSample``, a ``VolumeSample`` or a
-            ``PairSample``.
+        sample: an ``ImageSample``, an ``ImageSet``, a ``VideoSample``, a ``MotSample``, a ``VolumeSample``, a
+            ``PairSample`` or an ``XraySample``.
         index: its position in the data set, for the message.
         kind: where given, the type that it must have.
 
@@ -232,9 +232,7 @@ def _volume_sample(sample: VolumeSample, where: str) -> VolumeSample:
         raise ValueError(f"{where}: spacing_mm must be (x, y, z), finite and > 0, got {sample.spacing_mm}")
     depth, height, width = volume.shape[1:]
     points = check_points(sample.points, (width, height, depth), where)
-    mask = None if sample.mask is None else check_mask(sample.mask, (depth, height, width), where)
-    if mask is not None and not mask.any():
-        raise ValueError(f"{where}: mask must have a voxel > 0, got none")
+    mask = None if sample.mask is None else _label_map(sample.mask, (depth, height, width), where)
     affine = _volume_affine(sample.affine, spacing, where)
     return replace(sample, volume=volume, spacing_mm=spacing, points=points, mask=mask, affine=affine)
 
@@ -280,14 +278,9 @@ def _pair_sample(sample: PairSample, where: str) -> PairSample:
     }
     ends = {} if points is None else {"fixed_points": points[0], "moving_points": points[1]}
     plain: dict[str, Any] = {"fixed": fixed, "moving": moving, **ends, **maps, **masks}
-    spacing = _pair_spacing(sample.spacing_mm, axes, where)
-    affines = _pair_affines(sample.affines, axes, where)
-    about: dict[str, Any] = {
-        "modalities": _modalities(sample.modalities, where),
-        "spacing_mm": spacing,
-        "affines": affines,
-    }
-    return replace(sample, **plain, **about)
+    plain["spacing_mm"] = _pair_spacing(sample.spacing_mm, axes, where)
+    plain["affines"] = _pair_affines(sample.affines, axes, where)
+    return replace(sample, **plain, modalities=_modalities(sample.modalities, where))
 
 
 def _pair_images(sample: PairSample, where: str) -> tuple[np.ndarray, np.ndarray]:
@@ -302,7 +295,7 @@ def _pair_images(sample: PairSample, where: str) -> tuple[np.ndarray, np.ndarray
 
 
 def _label_map(value: Any, shape: tuple[int, ...], where: str) -> np.ndarray:
-    """Checks a label map that has a label > 0."""
+    """Check a label map that has a label > 0."""
     mask = check_mask(value, shape, where)
     if not mask.any():
         raise ValueError(f"{where}: mask must have a label > 0, got none")
@@ -345,7 +338,7 @@ def _pair_points(sample: PairSample, fixed: np.ndarray, where: str) -> tuple[np.
 
 
 def _pair_transform(value: Any, axes: int, where: str) -> np.ndarray:
-    """Checks a (d, d + 1) map: invertible, and without a mirror."""
+    """Check a (d, d + 1) map: invertible, and without a mirror."""
     matrix = as_floats(value, where)
     if matrix.shape != (axes, axes + 1) or not (np.abs(matrix) <= LARGEST).all():
         raise ValueError(
@@ -363,11 +356,8 @@ def _pair_transform(value: Any, axes: int, where: str) -> np.ndarray:
 def _modalities(value: Any, where: str) -> tuple[str, str]:
     """The two modalities."""
     words = (value,) if isinstance(value, str) else tuple(value)
-    if (
-        len(words) != 2
-        or not all(isinstance(word, str) for word in words)
-        or (not words[0]) != (not words[1])
-    ):
+    strings = all(isinstance(word, str) for word in words)
+    if len(words) != 2 or not strings or (words[0] == "") != (words[1] == ""):
         raise ValueError(
             f"{where}: modalities must be two words, of fixed and of moving, or both empty, got {value!r}"
         )

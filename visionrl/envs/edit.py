@@ -15,7 +15,7 @@ from visionrl.ops import Array, xp_of
 
 @dataclass(frozen=True)
 class EditState:
-    """What every task of the family keeps, beside its canvas; B episodes.
+    """The fields that every task of the family keeps beside its canvas; B episodes.
 
     Attributes:
         image: (B,) int64, item of the bank.

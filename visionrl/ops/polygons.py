@@ -80,7 +80,8 @@ def polygon_mask(vertices: Array, height: int, width: int) -> Array:
     xp, count = xp_of(vertices), vertices.shape[-2]
     ends, found = xp.roll(vertices, -1, axis=-2), None
     for k in range(0, count, AT_ONCE):
-        edges = edge_mask(vertices[..., k : k + AT_ONCE, :], ends[..., k : k + AT_ONCE, :], height, width)
+        some = slice(k, min(k + AT_ONCE, count))
+        edges = edge_mask(vertices[..., some, :], ends[..., some, :], height, width)
         odd = xp.sum(xp.astype(edges, xp.uint8), axis=-3, dtype=xp.uint8) % 2 == 1
         found = odd if found is None else found ^ odd
     return found

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 OFFSET = 48  # character of the digit 0
+LONGEST = 60  # bits of a number
 SHIFT, CONTINUES, NEGATIVE = (
     5,
     32,
@@ -32,12 +33,13 @@ def mask_of_runs(counts: Sequence[int], height: int, width: int) -> np.ndarray:
         ValueError: they are no whole numbers >= 0 whose sum is height x width.
     """
     numbers = list(counts)
-    if not all(type(one) is int and one >= 0 for one in numbers) or sum(numbers) != height * width:
-        few = f"{str(numbers[:8])[:-1]}{', ...' if len(numbers) > 8 else ''}]"
+    for one in numbers:
+        if type(one) is not int or not 0 <= one < 1 << LONGEST:
+            got = f"one of {one.bit_length()} bits" if type(one) is int and one > 0 else repr(one)[:100]
+            raise ValueError(f"counts must be whole numbers >= 0 whose sum is {height} x {width}, got {got}")
+    if sum(numbers) != height * width:
         raise ValueError(
-            f"counts must be whole numbers >= 0 whose sum is {height} x {width}, got {few}"
-            if not all(type(one) is int and one >= 0 for one in numbers)
-            else f"counts must add up to {height} x {width} = {height * width} pixels, got {sum(numbers)}"
+            f"counts must add up to {height} x {width} = {height * width} pixels, got {sum(numbers)}"
         )
     inside = np.arange(len(numbers)) % 2 == 1
     return np.repeat(inside, numbers).reshape((height, width), order="F")
@@ -47,7 +49,7 @@ def runs_of_text(text: str) -> list[int]:
     """The run lengths of COCO's compressed text: numbers in base 32, each from the third on less the one two before.
 
     Raises:
-        ValueError: a character is none of the 64, or the last number does not end.
+        ValueError: a character is none of the 64, a number has more than 60 bits, or the last one does not end.
     """
     numbers: list[int] = []
     value, shift = 0, 0
@@ -55,6 +57,8 @@ def runs_of_text(text: str) -> list[int]:
         code = ord(letter) - OFFSET
         if not 0 <= code < 64:
             raise ValueError(f"counts must be characters from '0' to 'o', got {letter!r}")
+        if shift >= LONGEST:
+            raise ValueError(f"counts must be numbers below 2 to the power of {LONGEST}")
         value |= (code & (CONTINUES - 1)) << shift
         shift += SHIFT
         if code & CONTINUES:

@@ -17,6 +17,7 @@ from visionrl.core import batch
 from visionrl.core.registry import Run
 from visionrl.layers.unet import UNet
 from visionrl.ops import to_numpy
+from visionrl.ops.masks import iou
 from visionrl.supervised.trainer import Trainer, TrainerConfig
 
 CHUNK = 64  # images that are segmented at a time
@@ -63,7 +64,7 @@ class SegmentationTrainer(Trainer):
 
     def score(self) -> float:
         """Mean IoU on the validation split."""
-        return float(overlap(predict_masks(self.model, self.val[0]), self.val[1]).mean())
+        return float(iou(predict_masks(self.model, self.val[0]), self.val[1]).mean())
 
 
 def fit_segmentation(
@@ -92,7 +93,7 @@ def fit_segmentation(
     config = config or SegmentationConfig()
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    work = SegmentationTrainer(config, first_sights(train), first_sights(val))
+    work = SegmentationTrainer(config, first_observations(train), first_observations(val))
     for line in work.run(Console(quiet=True)):
         on_epoch(line)
     work.model.load_state_dict(work.best)
@@ -109,8 +110,8 @@ def segmentation_policy(net: torch.nn.Module) -> Run:
     return run
 
 
-def first_sights(task: Any) -> tuple[Tensor, Tensor]:
-    """What an agent sees at first of each item of a task, (N, C, S, S) uint8, and the true masks, (N, S, S) bool."""
+def first_observations(task: Any) -> tuple[Tensor, Tensor]:
+    """First images of each item of a task, (N, C, S, S) uint8, and the true masks, (N, S, S) bool."""
     states = [task.sample(np_random(item)[0], item) for item in range(task.items)]
     state = batch.stack(states)
     return torch.from_numpy(seen_images(task, state)), torch.from_numpy(true_masks(task, state))
@@ -130,7 +131,7 @@ def true_masks(task: Any, state: Any) -> np.ndarray:
         ValueError: the task has none.
     """
     table = getattr(task.bank, "truth", None) or getattr(task.bank, "masks", None)
-    item = getattr(state, "image", getattr(state, "object", None))
+    item = getattr(state, "object", getattr(state, "image", None))
     if table is None or item is None:
         raise ValueError(f"task must be one of masks, got {type(task).__name__}")
     return table.array[to_numpy(item)]
@@ -138,12 +139,12 @@ def true_masks(task: Any, state: Any) -> np.ndarray:
 
 def with_mask(task: Any, state: Any, masks: np.ndarray) -> Any:
     """The last state of episodes that end with masks (B, S, S) bool."""
-    iou = overlap(*(torch.from_numpy(some) for some in (masks, true_masks(task, state)))).numpy()
+    quality_now = iou(masks, true_masks(task, state))
     finished = np.ones_like(state.finished)
     if not hasattr(state, "quality"):
-        return replace(state, mask=masks, iou=iou, finished=finished)
+        return replace(state, mask=masks, iou=quality_now, finished=finished)
     quality = state.quality.copy()
-    quality[np.arange(len(masks)), state.steps] = iou
+    quality[np.arange(len(masks)), state.steps] = quality_now
     return replace(state, mask=masks, quality=quality, finished=finished)
 
 
@@ -153,12 +154,6 @@ def predict_masks(net: torch.nn.Module, images: Tensor) -> Tensor:
     net.eval()
     device = next(net.parameters()).device
     return torch.cat([net(some.to(device) / 255)[:, 0].cpu() > 0 for some in images.split(CHUNK)])
-
-
-def overlap(first: Tensor, second: Tensor) -> Tensor:
-    """(N,) float64, the IoU of masks (N, S, S) bool; 1 where both are empty."""
-    both, either = ((some).sum((1, 2)).double() for some in (first & second, first | second))
-    return torch.where(either > 0, both / either.clamp_min(1), torch.ones_like(both))
 
 
 def turned(images: Tensor, kind: int) -> Tensor:

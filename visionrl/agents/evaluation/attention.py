@@ -22,8 +22,8 @@ GAP, STRIP = 6, 40  # pixels: between the panels, height of the bars of what is 
 BAR, DIM = (80, 180, 255), (60, 60, 60)
 
 
-class Noted(NamedTuple):
-    """Where a policy attended in one step.
+class AttentionStep(NamedTuple):
+    """The attention of a policy in one step.
 
     Attributes:
         image: (C, H, W) uint8, its first image, or None.
@@ -58,7 +58,7 @@ class AttentivePolicy:
             raise ValueError(
                 "agent must attend to be filmed, got one trained without --attention and --memory attention"
             )
-        self.notes: list[Noted] = []
+        self.notes: list[AttentionStep] = []
 
     def reset(self) -> None:
         """Forget; the next call is the first step."""
@@ -76,11 +76,9 @@ class AttentivePolicy:
             heat = look.heat(maps)[-1].cpu().numpy()  # the newest observation is the last
         if self.memory is not None:
             weights = self.memory.weights[0].cpu().numpy()
-        if (
-            image is not None and image.ndim == 4 and heat is not None
-        ):  # a volume: its middle slice, all depths' heat
+        if image is not None and image.ndim == 4 and heat is not None:  # a volume: middle slice, heat of all
             image, heat = image[:, image.shape[1] // 2], heat.sum(0)
-        self.notes.append(Noted(image, heat, weights))
+        self.notes.append(AttentionStep(image, heat, weights))
         return actions
 
 
@@ -92,7 +90,7 @@ def attention_film(
     item: int = 0,
     seed: int = 0,
     env_kwargs: Mapping[str, Any] | None = None,
-) -> tuple[Path, list[Noted]]:
+) -> tuple[Path, list[AttentionStep]]:
     """Write an episode of the test split as a GIF: the task's picture, beside it where the policy attends.
 
     Over its image lies the attention to the places of its map, where it is above average; below it are bars of the
@@ -114,26 +112,26 @@ def attention_film(
         env_id, policy, split="test", item=item, seed=seed, env_kwargs={**(env_kwargs or {})}
     )
     frames = [
-        beside(task.draw(batch.each(state, lambda x: x[0])), noted)
-        for state, noted in zip(states, policy.notes, strict=False)  # in the last state nothing is done
+        beside(task.draw(batch.each(state, lambda x: x[0])), shown)
+        for state, shown in zip(states, policy.notes, strict=False)  # in the last state nothing is done
     ]
     return write_film(path, frames), policy.notes
 
 
-def beside(frame: np.ndarray, noted: Noted) -> np.ndarray:
-    """A frame (H, W, 3) uint8 with the panel of where the policy attends, as high, on its right."""
+def beside(frame: np.ndarray, shown: AttentionStep) -> np.ndarray:
+    """A frame (H, W, 3) uint8 with a panel of the same height on its right: the policy's attention."""
     height = frame.shape[0]
-    strip = 0 if noted.weights is None else min(STRIP, height // 4)
-    if noted.image is None or noted.heat is None:
+    strip = 0 if shown.weights is None else min(STRIP, height // 4)
+    if shown.image is None or shown.heat is None:
         panel = np.zeros((height - strip, height, 3), np.uint8)
     else:
-        panel = heated(noted.image, noted.heat, height - strip)
-    if noted.weights is not None:
-        panel = np.concatenate([panel, bars(noted.weights, panel.shape[1], strip)])
+        panel = heat_overlay(shown.image, shown.heat, height - strip)
+    if shown.weights is not None:
+        panel = np.concatenate([panel, bars(shown.weights, panel.shape[1], strip)])
     return np.concatenate([frame, np.full((height, GAP, 3), 255, np.uint8), panel], axis=1)
 
 
-def heated(image: np.ndarray, heat: np.ndarray, height: int) -> np.ndarray:
+def heat_overlay(image: np.ndarray, heat: np.ndarray, height: int) -> np.ndarray:
     """An image (C, H, W) uint8 under attention (h, w), scaled to a height: (height, W', 3) uint8.
 
     Places get colour where they are attended to more than others on average.

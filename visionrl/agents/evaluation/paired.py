@@ -17,7 +17,7 @@ from visionrl.core.capabilities import compute_all
 
 @dataclass(frozen=True)
 class Score:
-    """What a difference needs of a policy's evaluation.
+    """The scores of a policy that a paired difference is computed from.
 
     Attributes:
         values: (N,) the metric at each episode's end; empty where episodes have it only together.

@@ -194,7 +194,7 @@ def _fitting(names: list[str], columns: Mapping[str, Column], width: int) -> lis
 
 
 def _width(texts: Sequence[str]) -> int:
-    """Of the longest line of all."""
+    """Characters of the longest line."""
     return max((len(line) for text in texts for line in text.split("\n")), default=0)
 
 
@@ -277,10 +277,10 @@ def estimate_dataset_metrics(
 
 def _interval(drawn: Sequence[float]) -> tuple[float, float]:
     """The ends of the interval of a metric's resamples; NaN without any that is a number."""
-    told = np.array([x for x in drawn if not np.isnan(x)])
-    if not len(told):
+    defined = np.array([x for x in drawn if not np.isnan(x)])
+    if not len(defined):
         return float("nan"), float("nan")
-    low, high = np.quantile(told, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 

@@ -45,7 +45,7 @@ def clone_sequences(
         steps: as in ``clone``, like all below.
         chance: share of actions by chance.
         rate: first learning rate, or None.
-        on_step: is told how many states were met, and the last loss.
+        on_step: called with how many states were met, and the last loss.
         rerender: whether states are kept in the place of observations.
         try_actions: whether the critic learns too.
     """
@@ -104,7 +104,7 @@ class SequenceMemory:
             obs: what they see, (B, ...) each.
             wanted: (B, n) imitation targets.
             starts: (B,), rows whose episode begins.
-            states: what the policy remembers of the steps before.
+            states: the policy's recurrent state before the step.
         """
         if not self.time:
             self.wanted = np.zeros((*self.shape, wanted.shape[1]), np.float32)
@@ -124,7 +124,7 @@ class SequenceMemory:
         known = [place for place in range(self.count) if place != running] or [0]
         places, rows = rng.choice(known, count), rng.integers(self.shape[2], size=count)
         taken: dict[str, Any] = {**self.seen, " wanted": self.wanted, " starts": self.starts}
-        flat = {key: x[places, :, rows].reshape(-1, *x.shape[3:]) for key, x in taken.items()}
+        flat = {key: x[places, :, rows].reshape(count * LENGTH, *x.shape[3:]) for key, x in taken.items()}
         wanted, starts = flat.pop(" wanted"), flat.pop(" starts")
         seen = self.renderer.render(self.renderer.state(flat)) if self.renderer else flat
         begun = [
@@ -140,7 +140,7 @@ class SequenceMemory:
 
 
 def zero_states(policy: Any, rows: int) -> RNNStates:
-    """What a policy remembers before the first step, zeros (layers, rows, n)."""
+    """The recurrent state of a policy before the first step: zeros, (layers, rows, n)."""
     layers, _, size = policy.lstm_hidden_state_shape
     blank = torch.zeros(layers, rows, size, device=policy.device)
     return RNNStates((blank, blank), (blank, blank))
@@ -150,7 +150,7 @@ def zero_states(policy: Any, rows: int) -> RNNStates:
 def carried_actions(
     policy: Any, obs: dict[str, Any], states: RNNStates, starts: np.ndarray
 ) -> tuple[np.ndarray, RNNStates]:
-    """(B, ...) a policy's best actions, and what it then remembers."""
+    """(B, ...) a policy's best actions, and its next recurrent state."""
     policy.set_training_mode(False)
     begins = torch.as_tensor(starts, dtype=torch.float32, device=policy.device)
     found, _, _, states = policy.forward(policy.obs_to_tensor(obs)[0], states, begins, deterministic=True)

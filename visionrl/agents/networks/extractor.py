@@ -96,9 +96,9 @@ class VisionExtractor(BaseFeaturesExtractor):
         self.attention_maps: dict[str, Tensor] = {}
         self.others = [key for key in observation_space if key not in shapes]
         seen = sum(net.num_features for net in (self.attentions or self.backbones).values())  # type: ignore[misc]
-        told = sum(get_flattened_obs_dim(observation_space[key]) for key in self.others)
-        self.film = nn.Linear(told, 2 * features_dim) if fusion == "film" and told else None
-        self.head = nn.Linear(seen if self.film else seen + told, features_dim)
+        vector_dim = sum(get_flattened_obs_dim(observation_space[key]) for key in self.others)
+        self.film = nn.Linear(vector_dim, 2 * features_dim) if fusion == "film" and vector_dim else None
+        self.head = nn.Linear(seen if self.film else seen + vector_dim, features_dim)
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
         """(B, features_dim) from images in [0, 1] (B, C, H, W), volumes in [0, 255] and numbers (B, ...)."""

@@ -48,7 +48,8 @@ class MapExtractor(VisionExtractor):
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
         """See the class."""
         vector = super().forward(observations)
-        return torch.cat([self._map.flatten(1), vector], dim=1)
+        places, self._map = self._map, torch.zeros(0)  # nothing is kept: policies are copied
+        return torch.cat([places.flatten(1), vector], dim=1)
 
     def encode(self, first: str, images: Tensor) -> Tensor:
         """(B, n) of a stack of images; its map is kept for ``forward``."""
@@ -114,7 +115,7 @@ def maps_of(actions: int, layers: int) -> tuple[int, int]:
 
 
 class _OnMaps(BasePolicy):
-    """What the policies of this module share: the last layers."""
+    """Base of the policies of this module: it replaces the last layers."""
 
     def __init__(
         self, observation_space: Any, action_space: Any, lr_schedule: Any, *, action_maps: int, **kwargs: Any
@@ -129,8 +130,12 @@ class _OnMaps(BasePolicy):
 
     def _build(self, lr_schedule: Any) -> None:
         """The networks: those of Stable-Baselines3, but for the last layers."""
-        super()._build(lr_schedule)  # type: ignore[misc]
         policy: Any = self
+        policy.action_dist.proba_distribution_net = lambda latent_dim: (
+            nn.Identity()
+        )  # not a layer of all places
+        super()._build(lr_schedule)  # type: ignore[misc]
+        del policy.action_dist.proba_distribution_net
         head = MapLogits(policy.features_extractor, int(policy.action_space.n), self.action_maps)
         policy.action_net, policy.value_net = (
             head,

@@ -43,9 +43,9 @@ class CandidateExtractor(BaseFeaturesExtractor):
         count, numbers = observation_space[CANDIDATES].shape  # type: ignore[misc]
         super().__init__(observation_space, count * features_dim)
         self.others = [key for key in observation_space if key != CANDIDATES]
-        told = sum(int(np.prod(observation_space[key].shape or ())) for key in self.others)
+        context = sum(int(np.prod(observation_space[key].shape or ())) for key in self.others)
         self.each = nn.Sequential(
-            nn.Linear(numbers + told, features_dim),
+            nn.Linear(numbers + context, features_dim),
             nn.ReLU(),
             nn.Linear(features_dim, features_dim),
             nn.ReLU(),
@@ -111,7 +111,7 @@ class CandidateQPolicy(MultiInputPolicy):
 
 
 class _Actor:
-    """What makes an actor-critic policy one for candidates; actor and critic share no layer."""
+    """Mixin that gives an actor-critic policy the last layers for candidates; actor and critic share no layer."""
 
     action_net: Any
     value_net: Any

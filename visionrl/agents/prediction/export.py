@@ -174,14 +174,14 @@ def observations_of(model: Any, rows: int, seed: int) -> dict[str, np.ndarray]:
 
 
 def best_actions(model: Any, seen: Mapping[str, np.ndarray], state: Any = None) -> tuple[np.ndarray, Any]:
-    """The model's own actions on ``observations_of``, and what it then remembers."""
+    """The model's own actions on ``observations_of``, and its next recurrent state."""
     masks = {MASKS: seen[MASKS]} if MASKS in seen else {}
     known = {key: value for key, value in seen.items() if key != MASKS}
     return model.predict(known, state=state, deterministic=True, **masks)
 
 
 def blank_states(model: Any, rows: int) -> dict[str, np.ndarray]:
-    """What a recurrent policy takes at an episode's start, beside the observation: zeros, (layers, rows, n)."""
+    """Recurrent states at an episode's start by name: zeros, (layers, rows, n); none of other policies."""
     names = Acting(model).states
     layers, _, size = getattr(model.policy, "lstm_hidden_state_shape", (0, 0, 0))
     return {name: np.zeros((layers, rows, size), np.float32) for name in names}
@@ -190,7 +190,7 @@ def blank_states(model: Any, rows: int) -> dict[str, np.ndarray]:
 def agreement(model: Any, path: Path, rows: int = 100, seed: int = 0) -> float:
     """Share of random observations in which ONNX Runtime gives the model's own action, 1e-4 apart at most.
 
-    What a recurrent policy remembers is handed on ten times, so that it sees ten times as many observations.
+    The state of a recurrent policy is handed on ten times, so that it sees ten times as many observations.
 
     Raises:
         ImportError: ONNX Runtime is not installed.

@@ -78,11 +78,7 @@ def inputs_of(
             found += from_format(word, kind)
         else:
             alone.append(Path(word).expanduser())
-    if missing := [path for path in alone if not path.exists()]:
-        foreign = parse(str(missing[0]))[0] in {form.name for form in list_formats()}
-        fitting = ", ".join(form.name for form in list_formats(kind) if not form.embedded)
-        hint = f"; the task reads FORMAT:PATH with {fitting}" if foreign else ""
-        raise ValueError(f"files must exist, got {str(missing[0])!r}{hint}")
+    check_exist(alone, kind)
     if box is not None and kind is not ImageSample and (kind is not VideoSample or found or len(alone) > 1):
         raise ValueError(
             f"box must be given for one video, a file or a folder of pictures, got {' '.join(words)}"
@@ -109,6 +105,19 @@ def inputs_of(
         files = files_in(place, kind) if place.is_dir() else [place]
         found += [Input(str(file), partial(read_unlabelled, file, kind), (file,)) for file in files]
     return found
+
+
+def check_exist(paths: Sequence[Path], kind: type) -> None:
+    """Refuse paths that lead to no file; one that names another kind's format gets a hint.
+
+    Raises:
+        ValueError: the first that is missing.
+    """
+    if missing := [path for path in paths if not path.exists()]:
+        foreign = parse(str(missing[0]))[0] in {form.name for form in list_formats()}
+        fitting = ", ".join(form.name for form in list_formats(kind) if not form.embedded)
+        hint = f"; the task reads FORMAT:PATH with {fitting}" if foreign else ""
+        raise ValueError(f"files must exist, got {str(missing[0])!r}{hint}")
 
 
 def prompted(

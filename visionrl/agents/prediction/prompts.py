@@ -1,4 +1,4 @@
-"""What a user says about an image besides its pixels: the box of an object, clicks on it and beside it."""
+"""Prompts of a user for an image: the box of an object, clicks on it and beside it."""
 
 from __future__ import annotations
 

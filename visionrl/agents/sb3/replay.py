@@ -61,7 +61,7 @@ class StateRenderer:
     def windows(
         self, states: dict[str, np.ndarray], ages: np.ndarray, rows: np.ndarray, rate: int
     ) -> dict[str, np.ndarray]:
-        """What the environment showed in stored states: their observations, or windows of T.
+        """The observations of stored states, or windows of T observations, as the environment showed them.
 
         Args:
             states: name -> (M, ...), a ring.
@@ -197,7 +197,7 @@ class StateReplayBuffer(ReplayBuffer):
         state = renderer.state({name: value[which] for name, value in self.states.items()})
         shape, home = self.action_space.shape or (), next(iter(vars(state).values()))
         taken = ops.like(actions.reshape(len(actions), *shape), home)
-        flat = {name: value.reshape(-1, *value.shape[2:]) for name, value in self.states.items()}
+        flat = {name: value.reshape(self.ages.size, *value.shape[2:]) for name, value in self.states.items()}
         before = renderer.windows(flat, self.ages.ravel(), which[0] * self.n_envs + which[1], self.n_envs)
         after = renderer.render(renderer.task.step(state, taken))
         if renderer.steps > 1:

@@ -43,6 +43,8 @@ class AfterCloning(BaseCallback):
 
     def _on_training_start(self) -> None:
         policy = self.model.policy
+        if (last := getattr(policy, "action_dist", None)) is not None:
+            last.distribution = None  # of the last loss, with its graph, which cannot be copied
         self.reference = deepcopy(policy)
         self.reference.load_state_dict(self.clone())
         self.reference.set_training_mode(False)

@@ -35,6 +35,7 @@ NOT_INHERITED: Mapping[str, tuple[str, ...]] = {
         "max_grad_norm",
         "target_kl",
         "learning_rate",
+        *("clone_kl", "clone_kl_end", "value_warmup"),
     ),
     "maskableppo": ("use_sde", "sde_sample_freq", "log_std_init", "communication"),
     "recurrentppo": ("communication", "clone_kl", "clone_kl_end", "value_warmup"),

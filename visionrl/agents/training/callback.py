@@ -45,7 +45,7 @@ class Watched:
         self.policy, self.before = policy, before
 
     def __getattr__(self, name: str) -> Any:
-        """What the policy has."""
+        """Attributes of the policy."""
         return getattr(self.policy, name)
 
     def __call__(self, *seen: Any) -> Any:

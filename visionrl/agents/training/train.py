@@ -1,4 +1,4 @@
-"""Training an agent: one function, from a config to a folder with the agent and what it is worth."""
+"""Training an agent: one function, from a config to a folder with the agent and its results."""
 
 from __future__ import annotations
 
@@ -89,11 +89,7 @@ def train(config: TrainConfig, callbacks: Sequence[BaseCallback] = ()) -> Path:
         OSError: the disk is full or read-only; the last checkpoint is whole.
         SystemExit: it was stopped by a signal; the code is 128 + its number (130 for Ctrl-C).
     """
-    for one in callbacks:
-        if not isinstance(one, BaseCallback):
-            raise ValueError(
-                f"callbacks must be of Stable-Baselines3's BaseCallback, got {type(one).__name__}"
-            )
+    check_callbacks(callbacks)
     run, console = config.folder, Console()
     with ExitStack() as stack:
         if check_folder(config) is not None:
@@ -133,6 +129,19 @@ def train(config: TrainConfig, callbacks: Sequence[BaseCallback] = ()) -> Path:
     return run
 
 
+def check_callbacks(callbacks: Sequence[BaseCallback]) -> None:
+    """Refuse objects that are no callbacks of Stable-Baselines3.
+
+    Raises:
+        ValueError: one is of another type.
+    """
+    for one in callbacks:
+        if not isinstance(one, BaseCallback):
+            raise ValueError(
+                f"callbacks must be of Stable-Baselines3's BaseCallback, got {type(one).__name__}"
+            )
+
+
 @contextmanager
 def claimed(run: Path) -> Iterator[None]:
     """Make a new run's folder, and keep it from other processes.
@@ -156,14 +165,14 @@ def resolve_env_args(config: TrainConfig, task: Task) -> tuple[TrainConfig, dict
         ValueError: the validation or test split cannot be had, or looks otherwise.
     """
     resolved = task.resolved_arguments if isinstance(task, ResolvedArguments) else {}
-    settled = replace(config, env_args=format_args({**resolved, **parse_args(config.env_args)}))
+    decided = replace(config, env_args=format_args({**resolved, **parse_args(config.env_args)}))
     subjects = {"train": list(task.subjects)}
     for split in ("val", "test"):
-        other = make_task(config.env, **task_kwargs({**task.evaluation, **settled.env_kwargs}, split))
+        other = make_task(config.env, **task_kwargs({**task.evaluation, **decided.env_kwargs}, split))
         seen, subjects[split] = other.observation_space, list(other.subjects)
         if seen != task.observation_space:
             raise ValueError(f"observations of split {split!r} must be {task.observation_space}, got {seen}")
-    return settled, subjects
+    return decided, subjects
 
 
 def check_subjects(run: Path, task: Task) -> None:

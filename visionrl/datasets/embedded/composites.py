@@ -90,7 +90,7 @@ def compose(split: str, index: int) -> ImageSample:
 
 
 def _kind(rng: np.random.Generator, split: str) -> str:
-    """What an object is: half of them have a name, each name as often."""
+    """The kind of an object: half of them have a name, each name as often."""
     named = [name for name in kinds(split) if name != PATCH]
     return PATCH if rng.random() < 0.5 else named[rng.integers(len(named))]
 

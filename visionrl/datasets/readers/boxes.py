@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+FARTHEST = 1e9  # pixels: beyond, sums and products of coordinates are no longer exact
 SLACK_PX = 2
 SLACK_SHARE = 0.01
 
 Box = tuple[float, float, float, float]
+
+
+def are_coordinates(values: Any) -> bool:
+    """Tell if a value from a JSON file is a list of numbers from -1e9 to 1e9, without text, booleans and NaN."""
+    return isinstance(values, list) and all(
+        type(one) in (int, float) and -FARTHEST <= one <= FARTHEST for one in values
+    )
+
+
+def short(value: Any) -> str:
+    """The begin of a value from a JSON file, for a message; a number may have more digits than Python writes out."""
+    try:
+        return f"{value!r:.200}"
+    except ValueError:
+        return f"a {type(value).__name__} of too many digits"
 
 
 def fit_box(box: Sequence[float], width: int, height: int, where: str) -> Box:
@@ -36,7 +53,10 @@ def fit_box(box: Sequence[float], width: int, height: int, where: str) -> Box:
 def check_size(width: float, height: float, shape: tuple[int, ...], where: str) -> None:
     """Refuses a stated size that is not the image's of (C, H, W), a side that is 0 is unknown."""
     if (width or shape[2], height or shape[1]) != shape[:0:-1]:
+        stated = " x ".join(
+            f"{side:g}" if -FARTHEST < side < FARTHEST else "too much" for side in (width, height)
+        )
         raise ValueError(
-            f"{where}: the stated size must be the picture's, {shape[2]} x {shape[1]}, got {width:g} x {height:g}; "
+            f"{where}: the stated size must be the picture's, {shape[2]} x {shape[1]}, got {stated}; "
             "the boxes may belong to another picture"
         )

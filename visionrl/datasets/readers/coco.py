@@ -32,9 +32,9 @@ import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
 from visionrl.datasets.guard import refuse
-from visionrl.datasets.readers.boxes import check_size, fit_box
+from visionrl.datasets.readers.boxes import are_coordinates, check_size, fit_box, short
 from visionrl.datasets.readers.files import check_inside, files_ending, plain_names, read_image, stated_path
-from visionrl.datasets.readers.instances import filled, with_instances
+from visionrl.datasets.readers.instances import Part, filled, union, with_instances
 from visionrl.datasets.samples import ImageSample
 from visionrl.datasets.splits import is_train_and_val
 from visionrl.datasets.stated_splits import split_folders, split_of
@@ -45,7 +45,7 @@ Rows = list[tuple[str, Any, str, Any]]  # place, bbox, class, segmentation
 
 
 @dataclass(frozen=True)
-class Part:
+class File:
     """One JSON file.
 
     Attributes:
@@ -71,7 +71,7 @@ def read_coco(path: Path, options: ReadOptions) -> list[Entry]:
     return [entry for part in asked or parts for entry in _entries(part)]
 
 
-def _parts(path: Path) -> list[Part]:
+def _parts(path: Path) -> list[File]:
     """The JSON files of a path."""
     if path.is_file():
         root = path.parent.parent if path.parent.name == "annotations" else path.parent
@@ -115,15 +115,15 @@ def _split(file: Path, root: Path) -> str:
     return split_of(file.stem, among_others=True)
 
 
-def _part(file: Path, root: Path, split: str) -> Part:
+def _part(file: Path, root: Path, split: str) -> File:
     """The file with the places in which its images may lie."""
     last = file.stem.rpartition("_")[2]
     names = dict.fromkeys((last, split, *(("val", "valid") if split == "val" else ())))
     inside = [base / name for name in names if name for base in (root, root / "images")]
-    return Part(file, split, tuple(dict.fromkeys((file.parent, root, root / "images", *inside))))
+    return File(file, split, tuple(dict.fromkeys((file.parent, root, root / "images", *inside))))
 
 
-def _entries(part: Part) -> list[Entry]:
+def _entries(part: File) -> list[Entry]:
     """One entry an image."""
     content = _content(part.file)
     classes = _named(content, part.file, "categories", "name")
@@ -210,14 +210,15 @@ def _check(row: dict[str, Any], where: str, classes: Mapping[Any, str]) -> None:
     box: Any = row.get("bbox")
     if (mode := row.get("bbox_mode", 1)) not in (1, "XYWH_ABS") or isinstance(mode, bool):
         raise ValueError(f"{where}: bbox_mode must be 1 (XYWH_ABS), x, y, width, height, got {mode!r:.200}")
-    numbers = isinstance(box, list) and len(box) == 4 and all(type(value) in (int, float) for value in box)
-    if not numbers or not np.isfinite(box).all():
-        raise ValueError(f"{where}: bbox must be four finite numbers x, y, width, height, got {box!r:.200}")
+    if not are_coordinates(box) or len(box) != 4:
+        raise ValueError(f"{where}: bbox must be four finite numbers x, y, width, height, got {short(box)}")
+    if (crowd := row.get("iscrowd", 0)) not in (0, 1, None):
+        raise ValueError(f"{where}: iscrowd must be 0 or 1, got {short(crowd)}")
     if not row.get("iscrowd") and (box[2] <= 0 or box[3] <= 0):
         raise ValueError(f"{where}: bbox must have a width and a height > 0, got {box}")
 
 
-def _read(part: Part, where: str, image: dict[str, Any], rows: Rows) -> ImageSample:
+def _read(part: File, where: str, image: dict[str, Any], rows: Rows) -> ImageSample:
     """An image with its boxes."""
     files = [place / stated_path(image["file_name"]) for place in part.places]
     file = next((file for file in files if file.is_file()), None)
@@ -236,16 +237,14 @@ def _read(part: Part, where: str, image: dict[str, Any], rows: Rows) -> ImageSam
     ]
     names = [name for _, _, name, _ in rows]
     sample = ImageSample(pixels, np.reshape(np.array(boxes, float), (-1, 4)), names)
-    regions = [region(outlines, pixels.shape[1:], place) for place, *_, outlines in rows]
-    if all(one is None for one in regions):
+    if all(outlines is None or outlines == [] for *_, outlines in rows):
         return sample
-    nothing = np.zeros(pixels.shape[1:], bool)
-    kept = [nothing if one is None else one for one in regions]
-    return with_instances(sample, list(zip(names, kept, strict=True)))
+    regions = (region(outlines, pixels.shape[1:], place) for place, *_, outlines in rows)
+    return with_instances(sample, names, enumerate(regions, 1))
 
 
-def region(outlines: Any, shape: tuple[int, ...], where: str) -> np.ndarray | None:
-    """(H, W) bool of an annotation's segmentation; None where it has none.
+def region(outlines: Any, shape: tuple[int, ...], where: str) -> Part | None:
+    """The pixels of an annotation's segmentation; None where it has none.
 
     Raises:
         ValueError: it is neither a list of polygons of three points or more nor run lengths of the image's size.
@@ -254,7 +253,7 @@ def region(outlines: Any, shape: tuple[int, ...], where: str) -> np.ndarray | No
     if outlines is None or outlines == []:
         return None
     if isinstance(outlines, list):
-        return np.any([filled(polygon(one, where), height, width) for one in outlines], axis=0)
+        return union([filled(polygon(one, where), height, width) for one in outlines])
     rule = "segmentation must be a list of polygons, or an object with size and counts"
     if not isinstance(outlines, dict) or not isinstance(outlines.get("counts"), list | str):
         raise ValueError(f"{where}: {rule}, got {outlines!r:.200}")
@@ -263,9 +262,10 @@ def region(outlines: Any, shape: tuple[int, ...], where: str) -> np.ndarray | No
         raise ValueError(f"{where}: size of the segmentation must be the image's, {got}")
     counts = outlines["counts"]
     try:
-        return mask_of_runs(runs_of_text(counts) if isinstance(counts, str) else counts, height, width)
+        inside = mask_of_runs(runs_of_text(counts) if isinstance(counts, str) else counts, height, width)
     except ValueError as error:
         raise ValueError(f"{where}: segmentation: {error}") from None
+    return Part(0, 0, inside)
 
 
 def polygon(numbers: Any, where: str) -> np.ndarray:
@@ -274,9 +274,8 @@ def polygon(numbers: Any, where: str) -> np.ndarray:
     Raises:
         ValueError: they are no finite numbers, or fewer than three points.
     """
-    good = isinstance(numbers, list) and all(type(one) in (int, float) for one in numbers)
-    if not good or len(numbers) % 2 or len(numbers) < 6 or not np.isfinite(numbers).all():
+    if not are_coordinates(numbers) or len(numbers) % 2 or len(numbers) < 6:
         raise ValueError(
-            f"{where}: a polygon must be 6 or more finite numbers x, y, x, y, ..., got {str(numbers)[:200]}"
+            f"{where}: a polygon must be 6 or more finite numbers x, y, x, y, ..., got {short(numbers)}"
         )
     return np.reshape(np.array(numbers, float), (-1, 2))

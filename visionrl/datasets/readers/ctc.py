@@ -29,7 +29,8 @@ from pathlib import Path
 import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
-from visionrl.datasets.readers.files import ImageFiles, check_folder, numbers, read_greys
+from visionrl.datasets.readers.files import ImageFiles, check_folder, numbers
+from visionrl.datasets.readers.greys import read_greys
 from visionrl.datasets.readers.rects import rows_of
 from visionrl.datasets.samples import MotSample
 

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
-from visionrl.datasets.readers.files import check_folder, is_palette, list_images, read_greys, read_image
+from visionrl.datasets.readers.files import check_folder, list_images, read_image
+from visionrl.datasets.readers.greys import is_palette, read_greys
 from visionrl.datasets.readers.label_maps import labels_of, refuse_soft_edges
 from visionrl.datasets.readers.rects import GONE, Box, video
 from visionrl.datasets.samples import VideoSample

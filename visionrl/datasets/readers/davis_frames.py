@@ -1,8 +1,9 @@
 """Frames of DAVIS (Perazzi et al., 2016; Pont-Tuset et al., 2017) as images with masks: ``"davis-frames:FOLDER"``.
 
 FOLDER is laid out as for ``davis``. Every frame with a mask is an image; labels are those of the mask, 255 beside
-smaller ones is background, and their names "object 1", "object 2", ...: the same in all frames of a sequence. Frames
-without an object have a mask of 0. A sample is called SEQUENCE/FRAME, a sequence is one subject.
+smaller ones is background, also in a frame that has no other where others of its sequence have. Labels are called
+"object 1", "object 2", ...: the same in all frames of a sequence. Frames without an object have a mask of 0. A sample
+is called SEQUENCE/FRAME, a sequence is one subject.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
 from visionrl.datasets.readers.davis import sequences
-from visionrl.datasets.readers.files import is_palette, list_images, read_image
-from visionrl.datasets.readers.label_maps import labels_of, read_label_map
+from visionrl.datasets.readers.files import list_images, read_image
+from visionrl.datasets.readers.greys import is_palette
+from visionrl.datasets.readers.label_maps import VOID, labels_of, read_label_map
+from visionrl.datasets.readers.masks import Scale
 from visionrl.datasets.samples import ImageSample
 
 
@@ -26,11 +29,17 @@ def read_davis_frames(path: Path, options: ReadOptions) -> list[Entry]:
     Raises:
         ValueError: there is no sequence, or a mask has no frame.
     """
-    return [
-        Entry(f"{masks.name}/{mask.stem}", masks.name, partial(_read, frame_of(mask, frames), mask))
-        for masks, frames in sequences(path)
-        for mask in list_images(masks)
-    ]
+    found = []
+    for masks, frames in sequences(path):
+        files = list_images(masks)
+        scale = Scale(files)
+        found += [
+            Entry(
+                f"{masks.name}/{mask.stem}", masks.name, partial(_read, frame_of(mask, frames), mask, scale)
+            )
+            for mask in files
+        ]
+    return found
 
 
 def frame_of(mask: Path, frames: Path) -> Path:
@@ -49,11 +58,12 @@ def frame_of(mask: Path, frames: Path) -> Path:
     return found[0]
 
 
-def _read(frame: Path, mask: Path) -> ImageSample:
+def _read(frame: Path, mask: Path, scale: Scale) -> ImageSample:
     """A frame with its mask."""
     pixels, labels = read_image(frame), read_label_map(mask)
     if labels.shape != pixels.shape[1:]:
         raise ValueError(f"mask {mask} must have the frame's shape {pixels.shape[1:]}, got {labels.shape}")
     kept = labels_of(labels, mask, is_palette(mask))
+    kept = [] if kept == [VOID] and scale.has_void else kept
     clean = np.where(np.isin(labels, kept), labels, 0).astype(labels.dtype)
     return ImageSample(pixels, mask=clean, names={label: f"object {label}" for label in kept})

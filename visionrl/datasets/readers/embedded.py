@@ -96,11 +96,3 @@ def read_composites(path: None, options: ReadOptions) -> Sequence[ImageSample]:
     from visionrl.datasets.embedded.composites import Composites
 
     return Composites(options.split)
-
-
-@register_format("more-composites", kind=ImageSample, embedded=True)
-def read_more_composites(path: None, options: ReadOptions) -> Sequence[ImageSample]:
-    """``"composites"`` with 1,200 images for training, of the same photographs; the other splits are unchanged."""
-    from visionrl.datasets.embedded.composites import Composites
-
-    return Composites("train", 1200) if options.split == "train" else Composites(options.split)

@@ -67,26 +67,23 @@ def read_image(path: Path) -> np.ndarray:
         ValueError: the file is missing, truncated, no image of a format that is read (BMP, JPEG, PNG, PPM, TIFF,
             WebP), larger than the limit (``datasets.limits``), or of float or 32-bit pixels.
     """
-    from PIL import ImageOps
-
     if not path.is_file():
         raise ValueError(f"image file {path} must exist")
     check_file_size(path)
     content = path.read_bytes()
-    with _decoding(path):
+    with decoding_image(path):
         try:
             picture = _decoded(content, path)
         except OSError:
             picture = _without_end(content, path)
         if picture.format == "PNG" and PNG_END not in content:
             raise ValueError("the end of the PNG file is missing")
-        if picture.getexif().get(ORIENTATION, 1) != 1:
-            picture = ImageOps.exif_transpose(picture)
+        picture = upright(picture)
     return _to_array(picture, path)
 
 
 @contextmanager
-def _decoding(path: Path, what: str = "image file") -> Iterator[None]:
+def decoding_image(path: Path, what: str = "image file") -> Iterator[None]:
     """Names the file in whatever the decoder raises."""
     try:
         yield
@@ -96,15 +93,17 @@ def _decoding(path: Path, what: str = "image file") -> Iterator[None]:
         raise ValueError(f"{what} {path} is truncated or no image: {one_line(error)}") from error
 
 
-def _opened(content: bytes, path: Path) -> Picture:
+def open_image(content: bytes, path: Path) -> Picture:
     """An image of one of the formats that are read, not decoded yet, once its size is within the limit."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     Image.init()  # registers all formats; only those that are named are used
     with LOCK:  # Pillow's own limit cannot be set for one call
         most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             picture = Image.open(BytesIO(content), formats=FORMATS)
+        except UnidentifiedImageError:
+            raise ValueError(f"it is none of {', '.join(FORMATS)}") from None
         finally:
             Image.MAX_IMAGE_PIXELS = most
     check_image_size(path, *picture.size, 1 if picture.mode in ("1", "L", "LA", "I;16") else 3)
@@ -113,7 +112,7 @@ def _opened(content: bytes, path: Path) -> Picture:
 
 def _decoded(content: bytes, path: Path) -> Picture:
     """A decoded image."""
-    picture = _opened(content, path)
+    picture = open_image(content, path)
     picture.load()
     return picture
 
@@ -185,41 +184,13 @@ def _high_byte(pixels: np.ndarray, where: str) -> np.ndarray:
     return (pixels // 256).astype(np.uint8)
 
 
-def is_palette(path: Path) -> bool:
-    """True if the pixels of an image are indices into a palette."""
-    with _decoding(path), _opened(path.read_bytes(), path) as picture:
-        return picture.mode == "P"
+def upright(picture: Picture) -> Picture:
+    """An image turned by its EXIF orientation."""
+    from PIL import ImageOps
 
-
-def read_greys(path: Path, what: str = "image file", grey_rgb: bool = False) -> np.ndarray:
-    """The greys or palette indices of a file as they stand there, (H, W) of any integer type.
-
-    Args:
-        path: the file.
-        what: says in messages what it is.
-        grey_rgb: RGB is taken where its three channels are the same.
-
-    Raises:
-        ValueError: it is missing, truncated or no image, has several images, colours or float pixels.
-    """
-    if not path.is_file():
-        raise ValueError(f"{what} {path} must exist")
-    check_file_size(path)
-    with _decoding(path, what), _opened(path.read_bytes(), path) as picture:
-        pages, pixels, mode = getattr(picture, "n_frames", 1), np.asarray(picture), picture.mode
-        lossy = picture.format == "JPEG"
-    if grey_rgb and mode == "RGB" and (pixels == pixels[..., :1]).all():
-        pixels = pixels[..., 0]
-    if lossy and what != "image file":
-        raise ValueError(
-            f"{what} {path} must be stored without loss (PNG, TIFF, ...), JPEG changes its labels"
-        )
-    if pages != 1:
-        raise ValueError(f"{what} {path} must be one picture, got {pages}: volumes and stacks are not read")
-    if pixels.ndim != 2 or pixels.dtype.kind not in "bui":
-        kind = "colours" if pixels.ndim != 2 else "float pixels"
-        raise ValueError(f"{what} {path} must have palette indices or greys, got {kind} ({mode})")
-    return pixels
+    if picture.getexif().get(ORIENTATION, 1) == 1:
+        return picture
+    return ImageOps.exif_transpose(picture)
 
 
 class ImageFiles(Sequence[np.ndarray]):

@@ -20,6 +20,7 @@ from visionrl.datasets.samples import VideoSample
 
 TRUTH = "groundtruth.txt"
 UNSEEN = {"absence.label": 1, "cover.label": 0}
+MOST = {"absence.label": 1, "cover.label": 8}  # largest number in each
 
 
 @register_format("got10k", kind=VideoSample)
@@ -44,5 +45,9 @@ def _read(folder: Path) -> VideoSample:
                 raise ValueError(
                     f"{folder / name} must have one line a line of {TRUTH}, got {len(labels)} for {len(boxes)}"
                 )
+            bad = [k for k, label in enumerate(labels) if label % 1 or not 0 <= label <= MOST[name]]
+            if bad:
+                rule = f"must hold whole numbers from 0 to {MOST[name]}"
+                raise ValueError(f"{folder / name} {rule}, got {labels[bad[0]]:g} for frame {bad[0] + 1}")
             boxes = [GONE if label == unseen else box for label, box in zip(labels, boxes, strict=True)]
     return video(list_images(folder), boxes, [where for where, _ in rows], folder / TRUTH)

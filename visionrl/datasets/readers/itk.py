@@ -43,7 +43,9 @@ SHARED = (
     PHOTOMETRIC,
     "0028|0002",
     "0054|1001",
-)  # rows, columns, ..., units
+    "0010|0020",
+)  # rows, columns, ..., units, patient
+GREY = ("", "MONOCHROME1", "MONOCHROME2")
 SCALING = ("0028|1052", "0028|1053", "0028|0100", "0028|0103")  # intercept, slope, bits, sign
 ITK = (*SUFFIXES["nrrd"], *SUFFIXES["mha"])
 UNEVEN = 0.02  # of the distance between slices
@@ -173,7 +175,7 @@ def open_series(folder: Path) -> Grid | None:
         return None
     for file in slices:
         check_lengths(file)
-    with quiet(itk):
+    with quiet(itk), decoding(folder, "must hold slices that GDCM can read"):
         series = itk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
     if len(series) > 1:
         raise ValueError(
@@ -184,6 +186,10 @@ def open_series(folder: Path) -> Grid | None:
     reader = itk.ImageSeriesReader()
     files = reader.GetGDCMSeriesFileNames(str(folder), series[0])
     reader.SetFileNames(files)
+    read, suffix = {Path(file).name for file in files}, Path(files[0]).suffix
+    lost = [file for file in slices if file.suffix == suffix and file.name not in {*read, "DICOMDIR"}]
+    if lost:
+        raise ValueError(f"{lost[0]} must be a slice of the series, as the other {len(files)} files are")
     heads, step = _slices(files)
     affine = _affine(heads[0])
     affine[:3, 2] = step * SIGNS
@@ -228,6 +234,8 @@ def _slices(files: Sequence[str]) -> tuple[list[Any], np.ndarray]:
         facts = [(_tag(head, tag), _tag(heads[0], tag)) for tag in SHARED]
         if differ := [pair for pair in facts if pair[0] != pair[1]]:
             raise ValueError(f"{file} must have what {files[0]} has, {differ[0][1]!r}, got {differ[0][0]!r}")
+        if (kind := _tag(head, PHOTOMETRIC)) not in GREY:
+            raise ValueError(f"{file} must be grey, {' or '.join(GREY[1:])}, got {kind!r:.100}")
         sides = [float(word) for word in _tag(head, SPACING).split("\\") if word]
         intercept, slope = (
             float(_tag(head, tag) or other) for tag, other in zip(SCALING, (0, 1), strict=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from visionrl.datasets.readers.files import read_greys
+from visionrl.datasets.readers.greys import read_greys
 
 VOID = 255
 SCALED = 64  # labels from here on may be grey levels

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
-from visionrl.datasets.readers.boxes import check_size
+from visionrl.datasets.readers.boxes import are_coordinates, check_size, short
 from visionrl.datasets.readers.files import (
     check_folder,
     check_inside,
@@ -27,12 +27,13 @@ from visionrl.datasets.readers.files import (
     read_image,
     stated_path,
 )
-from visionrl.datasets.readers.instances import filled, with_instances
+from visionrl.datasets.readers.instances import Part, filled, with_instances
 from visionrl.datasets.samples import ImageSample
 from visionrl.datasets.text import read_json
 
 LINES = ("point", "points", "line", "linestrip", "circle", "rectangle", "polygon")
 AREAS = ("polygon", "rectangle", "circle")
+Outline = tuple[str, np.ndarray]  # kind, points
 
 
 @register_format("labelme", kind=ImageSample)
@@ -68,19 +69,23 @@ def _read(file: Path, root: Path) -> ImageSample:
             f"{file}: imageWidth and imageHeight must be numbers, got {sides[0]!r} and {sides[1]!r}"
         )
     check_size(*sides, pixels.shape, str(file))
-    found: dict[Any, tuple[str, np.ndarray]] = {}
+    objects: dict[Any, tuple[str, list[Outline]]] = {}
     for number, shape in enumerate(content["shapes"]):
-        label, mask = _region(shape, f"{file}, shapes[{number}]", pixels.shape[1:])
-        if mask is None:
-            continue
-        group = shape.get("group_id")
-        key = number if group is None else (label, str(group))
-        found[key] = (label, mask | found[key][1] if key in found else mask)
-    return with_instances(ImageSample(pixels), list(found.values()))
+        label, outline = _outline(shape, f"{file}, shapes[{number}]")
+        if outline is not None:
+            group = shape.get("group_id")
+            key = number if group is None else (label, str(group))
+            objects.setdefault(key, (label, []))[1].append(outline)
+    parts = (
+        (number, _part(outline, pixels.shape[1:]))
+        for number, (_, outlines) in enumerate(objects.values(), 1)
+        for outline in outlines
+    )
+    return with_instances(ImageSample(pixels), [label for label, _ in objects.values()], parts)
 
 
-def _region(shape: Any, where: str, size: tuple[int, ...]) -> tuple[str, np.ndarray | None]:
-    """The label of a shape, and its mask; None for a point or a line.
+def _outline(shape: Any, where: str) -> tuple[str, Outline | None]:
+    """The label of a shape, and its kind and points; None for a point or a line.
 
     Raises:
         ValueError: it has no label or too few points, or a kind that labelme does not have.
@@ -94,20 +99,21 @@ def _region(shape: Any, where: str, size: tuple[int, ...]) -> tuple[str, np.ndar
     if kind not in AREAS:
         warnings.warn(f"{where}: a {kind} holds no pixels and is left out", stacklevel=2)
         return label, None
-    try:
-        points = np.array(shape.get("points"), float)
-    except (TypeError, ValueError):
-        points = np.zeros(0)
-    least = 3 if kind == "polygon" else 2
-    if points.ndim != 2 or points.shape[1:] != (2,) or len(points) < least or not np.isfinite(points).all():
-        raise ValueError(
-            f"{where}: points must be {least} or more finite pairs (x, y), got {shape.get('points')!r:.200}"
-        )
-    height, width = size
+    least, points = 3 if kind == "polygon" else 2, shape.get("points")
+    pairs = isinstance(points, list) and all(are_coordinates(one) and len(one) == 2 for one in points)
+    if not pairs or len(points) < least:
+        raise ValueError(f"{where}: points must be {least} or more finite pairs (x, y), got {short(points)}")
+    return label, (kind, np.array(points, float))
+
+
+def _part(outline: Outline, size: tuple[int, ...]) -> Part:
+    """The pixels of a polygon, a rectangle or a circle."""
+    (kind, points), (height, width) = outline, size
     if kind == "circle":
         y, x = np.mgrid[:height, :width] + 0.5
-        return label, np.hypot(x - points[0, 0], y - points[0, 1]) <= np.hypot(*(points[1] - points[0]))
+        radius = np.hypot(*(points[1] - points[0]))
+        return Part(0, 0, np.hypot(x - points[0, 0], y - points[0, 1]) <= radius)
     if kind == "rectangle":
         (x0, y0), (x1, y1) = points.min(0), points.max(0)
         points = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
-    return label, filled(points, height, width)
+    return filled(points, height, width)

@@ -11,6 +11,7 @@ the number that ends its name.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -50,6 +51,7 @@ def read_learn2reg(path: Path, options: ReadOptions) -> list[Entry]:
             f"{path} must list pairs {{'fixed': ..., 'moving': ...}} in one of {', '.join(LISTS)}, it lists none"
         )
     known = _images(content)
+    _warn_of_missing(path, known)
     found: dict[str, Entry] = {}
     for pair, split in pairs:
         cells = _cells(path.parent, pair, known) | _modalities(content, pair)
@@ -67,8 +69,11 @@ def _pairs(content: Any, path: Path) -> Iterator[tuple[dict[str, str], str]]:
     for key, split in LISTS.items():
         some = content.get(key, [])
         for row in some if isinstance(some, list) else []:
-            if isinstance(row, dict) and all(isinstance(row.get(side), str) for side in SIDES):
-                yield {side: row[side] for side in SIDES}, split
+            if not isinstance(row, dict) or not {*row} & {*SIDES}:
+                continue  # an image by itself
+            if not all(isinstance(row.get(side), str) for side in SIDES):
+                raise ValueError(f"{path}: a pair of {key} must name fixed and moving, got {row!r:.200}")
+            yield {side: row[side] for side in SIDES}, split
 
 
 def _images(content: dict[str, Any]) -> dict[str, dict[str, str]]:
@@ -81,6 +86,16 @@ def _images(content: dict[str, Any]) -> dict[str, dict[str, str]]:
         _stem(row["image"]): {key: row[key] for key in FOLDERS if isinstance(row.get(key), str)}
         for row in rows
     }
+
+
+def _warn_of_missing(path: Path, known: dict[str, dict[str, str]]) -> None:
+    """Warn of label maps and landmarks that the file lists and that are not there: pairs would lack them."""
+    lost = [file for one in known.values() for file in one.values() if not (path.parent / file).is_file()]
+    if lost:
+        warnings.warn(
+            f"{path}: {len(lost)} files that it lists are not there, the first is {lost[0]!r:.200}",
+            stacklevel=2,
+        )
 
 
 def _cells(folder: Path, pair: dict[str, str], known: dict[str, dict[str, str]]) -> Cells:

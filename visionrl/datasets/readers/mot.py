@@ -18,6 +18,7 @@ images must follow each other, and the size and number of frames that ``seqinfo.
 from __future__ import annotations
 
 import re
+import warnings
 from configparser import ConfigParser
 from configparser import Error as IniError
 from functools import partial
@@ -73,6 +74,7 @@ def _read(folder: Path) -> MotSample:
             raise ValueError(f"sequence {folder} must have a file {TRUTH}, or {DETECTIONS} for prediction")
         return MotSample(ImageFiles(frames), detections=found)
     truth = _table(folder / TRUTH, 9, len(frames), (width, height))
+    _warn_of_numbers(frames, truth[:, 0], folder / TRUTH)
     truth = truth[truth[:, 6] != 0]
     if not len(truth):
         raise ValueError(
@@ -116,6 +118,19 @@ def _frames(folder: Path) -> tuple[list[Path], tuple[int, int]]:
             f"{stated[0]} and {stated[1]}; the boxes may belong to other frames"
         )
     return frames, (width, height)
+
+
+def _warn_of_numbers(frames: list[Path], stated: np.ndarray, file: Path) -> None:
+    """Warn where names of images count from another number than 1, and lines could as well count as they do."""
+    match = re.search(r"([0-9]+)[^0-9]*$", frames[0].stem)
+    first = int(match[1]) if match else 1
+    last = first + len(frames) - 1
+    if first != 1 and len(stated) and stated.min() >= first and stated.max() <= last:
+        warnings.warn(
+            f"{file}: frames count from 1, which is {frames[0].name}; if the lines count as the names of images "
+            f"do, all boxes are {abs(first - 1)} frames off",
+            stacklevel=2,
+        )
 
 
 def _info(folder: Path) -> dict[str, str]:

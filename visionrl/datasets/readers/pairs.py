@@ -6,7 +6,7 @@ A table ``pairs.csv``
     One pair a row. Columns ``fixed`` and ``moving`` name the files, beside the table. Others may be left out:
     ``fixed_points``, ``moving_points``, ``transform``, ``start``, ``fixed_mask``, ``moving_mask`` (files; a mask is a
     label map), ``fixed_modality``, ``moving_modality`` (words), ``fixed_spacing_mm``, ``moving_spacing_mm`` (numbers,
-    for images; volumes state theirs), ``name``, ``subject``.
+    for images; volumes state theirs), ``name``, ``subject``, ``split`` (in every row, or it does not count).
 Folders ``fixed_images`` and ``moving_images``
     Files of one name are a pair. ``fixed_labels``, ``moving_labels``, ``fixed_points``, ``moving_points`` (or
     ``..._landmarks``) may lie beside them, with files of the same names (DeepReg's layout).
@@ -23,7 +23,8 @@ Volumes are .nii, .nii.gz, .mgz, .mha, .mhd, .nrrd and .nhdr. What the files hol
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -35,12 +36,21 @@ from visionrl.datasets.readers.pair_files import SIDES, VOLUMES, Cells, is_volum
 from visionrl.datasets.readers.scan_points import SUFFIXES as POINTS
 from visionrl.datasets.readers.scans import LABEL_ENDS, goes_on, match, stem
 from visionrl.datasets.samples import PairSample
+from visionrl.datasets.splits import split_of
 from visionrl.datasets.text import read_rows
 
 TABLE = "pairs.csv"
 COLUMNS = (
     *("fixed", "moving", "fixed_points", "moving_points", "transform", "start", "fixed_mask", "moving_mask"),
-    *("fixed_modality", "moving_modality", "fixed_spacing_mm", "moving_spacing_mm", "name", "subject"),
+    *(
+        "fixed_modality",
+        "moving_modality",
+        "fixed_spacing_mm",
+        "moving_spacing_mm",
+        "name",
+        "subject",
+        "split",
+    ),
 )
 PICTURES = (*VOLUMES, *IMAGE_SUFFIXES)
 FOLDERS = tuple(f"{side}_images" for side in SIDES)
@@ -117,13 +127,12 @@ def _is_parallel(folder: Path) -> bool:
 
 def _of_parallel(folder: Path, prefix: str) -> list[Entry]:
     """The pairs of parallel folders."""
-    fixed, moving = (
-        {stem(file, PICTURES): file for file in list_pictures(folder / name)} for name in FOLDERS
-    )
+    fixed, moving = (_by_stem(folder / name) for name in FOLDERS)
     if alone := sorted(set(fixed) ^ set(moving)):
         raise ValueError(
             f"{folder}: {' and '.join(FOLDERS)} must have files of the same names, got {alone[0]!r} once"
         )
+    _check_beside(folder, fixed)
     entries = []
     for name, file in fixed.items():
         cells: Cells = {"fixed": f"{FOLDERS[0]}/{file.name}", "moving": f"{FOLDERS[1]}/{moving[name].name}"}
@@ -133,6 +142,40 @@ def _of_parallel(folder: Path, prefix: str) -> list[Entry]:
             Entry(prefix + name, prefix + name, partial(read_pair, folder, cells, f"{folder}, {name}"))
         )
     return entries
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    """The pictures of a folder by their names without ending.
+
+    Raises:
+        ValueError: two have one name.
+    """
+    found: dict[str, Path] = {}
+    for file in list_pictures(folder):
+        if (other := found.setdefault(stem(file, PICTURES), file)) != file:
+            raise ValueError(f"{folder} must have one file a name, got {other.name} and {file.name}")
+    return found
+
+
+def _check_beside(folder: Path, known: Container[str]) -> None:
+    """Refuses a label map or a file of points that belongs to no pair: it was meant for one.
+
+    Raises:
+        ValueError: there is one.
+    """
+    kinds = [(key, ending) for key, endings in BESIDE.items() for ending in endings]
+    for side in SIDES:
+        for key, ending in kinds:
+            suffixes: Sequence[str] = PICTURES if key == "mask" else POINTS
+            here = folder / f"{side}_{ending}"
+            files = [
+                file for file in (sorted(here.iterdir()) if here.is_dir() else []) if file.name[0] != "."
+            ]
+            lost = [
+                file for file in files if has_suffix(file, suffixes) and stem(file, suffixes) not in known
+            ]
+            if lost:
+                raise ValueError(f"{lost[0]} must have the name of a pair, there is none in {FOLDERS[0]}")
 
 
 def _beside(folder: Path, side: str, name: str) -> Cells:
@@ -151,9 +194,9 @@ def _beside(folder: Path, side: str, name: str) -> Cells:
 def _of_table(file: Path, prefix: str) -> list[Entry]:
     """The pairs of a table."""
     rows = read_rows(file)
-    header = rows[0][1] if rows else []
-    unknown = [title for title in header if title not in COLUMNS]
-    if not {"fixed", "moving"} <= set(header) or unknown or len(rows) < 2:
+    header = [title.lower() for title in rows[0][1]] if rows else []
+    odd = len(set(header)) < len(header) or set(header) - set(COLUMNS)
+    if not {"fixed", "moving"} <= set(header) or odd or len(rows) < 2:
         raise ValueError(
             f"{file} must have a header with fixed and moving, others among {', '.join(COLUMNS)}, and one row or "
             f"more, got {','.join(header)!r} and {max(len(rows) - 1, 0)} rows"
@@ -165,9 +208,13 @@ def _of_table(file: Path, prefix: str) -> list[Entry]:
         cells = {title: cell for title, cell in zip(header, row, strict=True) if cell}
         moving = Path(cells.get("moving", str(line)))
         name = prefix + cells.get("name", stem(moving, VOLUMES) if is_volume(moving) else moving.stem)
+        subject, stated = prefix + cells["subject"] if "subject" in cells else name, cells.pop("split", "")
+        split = split_of(stated)
+        if stated and not split:
+            raise ValueError(f"{file}, line {line}: split must be train, val or test, got {stated!r:.100}")
         read = partial(read_pair, file.parent, cells, f"{file}, line {line}")
-        entries.append(Entry(name, prefix + cells.get("subject", "") if "subject" in cells else name, read))
-    return entries
+        entries.append(Entry(name, subject, read, split))
+    return entries if all(entry.split for entry in entries) else [replace(one, split="") for one in entries]
 
 
 def _of_homography(file: Path, images: list[Path], name: str) -> Entry:

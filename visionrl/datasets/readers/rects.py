@@ -7,6 +7,7 @@ Frames before the object is first seen are left out: a tracker starts from a box
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -61,6 +62,23 @@ def rectangle(cells: Sequence[str], where: str, first: int) -> Box:
     return (x - first, y - first, x - first + width, y - first + height)
 
 
+def check_frames(files: Sequence[Path]) -> None:
+    """Refuses pictures that are no frames: one without a number among others with one, or two of one number.
+
+    Raises:
+        ValueError: there is such a picture; the boxes after it would belong to other frames.
+    """
+    found = [re.search(r"[0-9]+(?=[^0-9]*$)", file.stem) for file in files]
+    numbered = [int(match[0]) for match in found if match]
+    if numbered and len(numbered) < len(files):
+        odd = next(file for file, match in zip(files, found, strict=True) if not match)
+        raise ValueError(f"{odd.parent} must hold frames alone, which have a number, got {odd.name}")
+    twice = [number for number, count in Counter(numbered).items() if count > 1]
+    if twice:
+        alike = [file.name for file, number in zip(files, numbered, strict=True) if number == twice[0]]
+        raise ValueError(f"{files[0].parent} must hold each frame once, got {alike[0]} and {alike[1]}")
+
+
 def video(files: Sequence[Path], boxes: Sequence[Box], places: Sequence[str], truth: Path) -> VideoSample:
     """The frames and boxes of a sequence, checked against each other; the frames stay on the disk.
 
@@ -81,6 +99,7 @@ def video(files: Sequence[Path], boxes: Sequence[Box], places: Sequence[str], tr
         )
     if not files:
         raise ValueError(f"{truth}: a video must have one frame or more, got 0")
+    check_frames(files)
     edges = np.array(boxes, float).reshape(-1, 4)
     _, height, width = read_image(files[0]).shape
     lost = (edges[:, :2] >= [width, height]).any(axis=1) | (edges[:, 2:] <= 0).any(axis=1)

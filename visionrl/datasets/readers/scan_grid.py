@@ -17,6 +17,7 @@ import numpy as np
 
 from visionrl.datasets.readers.label_maps import refuse_soft_edges
 
+WIDEST = 1e6  # millimetres from voxel to voxel
 SIGNS = np.array([-1.0, -1.0, 1.0])  # of RAS, in which x, y and z of a volume grow
 PERCENTILES = (0.5, 99.5)
 MOST = 65_535  # the largest label
@@ -73,10 +74,12 @@ def check_grid(grid: Grid) -> Grid:
     """
     if len(grid.shape) != 3:
         raise ValueError(f"{grid.file} must hold one volume of 3 axes, got shape {tuple(grid.shape)}")
-    if not np.isfinite(grid.affine).all() or not (grid.spacing_mm > 0).all():
-        raise ValueError(
-            f"{grid.file} must have a spacing > 0 along each axis, got {grid.spacing_mm.round(6).tolist()}"
+    good = (grid.spacing_mm > 0) & (grid.spacing_mm < WIDEST)
+    if not np.isfinite(grid.affine).all() or not good.all():
+        rule = "must have a spacing > 0 along each axis" + (
+            ", and below 1 km" if (grid.spacing_mm >= WIDEST).any() else ""
         )
+        raise ValueError(f"{grid.file} {rule}, got {grid.spacing_mm.round(6).tolist()}")
     ways = grid.affine[:3, :3] / grid.spacing_mm
     if np.abs(ways.T @ ways - np.eye(3)).max() > 1e-2:
         raise ValueError(f"{grid.file} must have axes at right angles, got the affine {grid.affine.tolist()}")

@@ -17,6 +17,7 @@ from visionrl.core.results import Regions
 from visionrl.datasets import ImageSample, ImageSet
 from visionrl.datasets.embedded.slices import GROUPS
 from visionrl.datasets.load import choose
+from visionrl.datasets.readers.masks import UNLABELLED
 from visionrl.envs.segmentation.labelling_picture import picture, sheet
 from visionrl.envs.segmentation.region_features import CONTEXT, NUMBERS, candidate_features, context
 from visionrl.envs.select import Select, Selection
@@ -212,7 +213,7 @@ class ActiveLabelling(Select[State]):
         )
 
     def labelled_sums(self, state: State, item: Array) -> tuple[Array, Array, Array]:
-        """What the segmenter learns from a region (B,): products, features by class, pixels by class.
+        """The sums that a region (B,) adds to the segmenter: products, features by class, pixels by class.
 
         Where nobody knows the labels they are taken to be what the segmenter predicts, which leaves it as it is and
         makes the region a known one.
@@ -268,7 +269,7 @@ class ActiveLabelling(Select[State]):
 def classes_of(
     samples: tuple[ImageSample, ...], groups: str | Mapping | None
 ) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """The names of the classes, and the class of each label of the masks.
+    """The names of the classes, and the class of each label of the masks; -1 of pixels that are not labelled yet.
 
     Args:
         samples: all images.
@@ -283,8 +284,11 @@ def classes_of(
     labels = sorted({int(k) for s in samples if s.mask is not None for k in np.unique(s.mask)})
     called = {k: name for sample in samples for k, name in sample.names.items()}
     table = np.zeros(max(labels, default=0) + 1, int)
+    bare = [k for k in labels if called.get(k) == UNLABELLED]
+    table[bare] = -1
+    labels = [k for k in labels if k not in bare]
     if not labels:
-        return ("one", "another"), (0,)  # nobody knows yet: all pixels are as unsure
+        return ("one", "another"), tuple(table.tolist())  # nobody knows yet: all pixels are as unsure
     if groups is None:
         table[labels] = np.arange(len(labels))
         return tuple(called.get(k, "background" if k == 0 else str(k)) for k in labels), tuple(table.tolist())

@@ -1,4 +1,4 @@
-"""What an agent sees of regions that it may have labelled: numbers that mean the same whatever the classes."""
+"""Observations of regions that may be labelled next: numbers that mean the same whatever the classes."""
 
 from __future__ import annotations
 

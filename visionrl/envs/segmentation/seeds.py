@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
+import cv2
 import numpy as np
 from annotated_types import Gt, Interval
 
@@ -151,7 +152,8 @@ class Segmentation(Edit[State]):
         self.clicks, self.given = clicks, max(map(len, clicks), default=0)
         truth = self.bank.truth.array.reshape(self.items, -1)[:, self.pixels]
         inside = depth(self.bank.truth.array).reshape(self.items, -1)[:, self.pixels]
-        outside = depth(~self.bank.truth.array).reshape(self.items, -1)[:, self.pixels]
+        away = [cv2.distanceTransform((~t).astype(np.uint8), cv2.DIST_L1, 3) for t in self.bank.truth.array]
+        outside = np.stack(away).reshape(self.items, -1)[:, self.pixels]  # beyond the picture lies no object
         strong = STRONG * self.size / self.grid
         valid = self.bank.valid.array[self.bank.square.array].reshape(self.items, -1)[:, self.pixels]
         self.on_object, self.open_cells = DeviceTable(truth), DeviceTable(valid)
