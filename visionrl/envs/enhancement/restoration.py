@@ -203,9 +203,11 @@ class Restoration(Edit[State]):
     def draw(self, state: State) -> np.ndarray:
         now = Canvas(as_levels(state.now).astype(np.uint8))
         names = [NAMES[k] for k in state.tools.tolist() if 0 <= k < len(NAMES)]
-        now.text(", ".join(names) or "damaged")
+        said = ", ".join(names) or "damaged"
         if not self.labelled:
+            now.text(said)
             return now.pixels
+        now.text(f"{said}: {state.quality[int(state.steps)]:.1f} dB")
         true = Canvas(self.patch(state.image[None], state.corner[None])[0])
         true.text("true picture")
         return np.concatenate([now.pixels, true.pixels], axis=1)
