@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Generic, TypeVar
 
 import numpy as np
-from annotated_types import Interval
+from annotated_types import Gt
 from gymnasium import spaces
 
 from visionrl.core import Task, arguments
@@ -37,8 +37,7 @@ StateT = TypeVar("StateT", bound=EditState)
 class Edit(Task[StateT], Generic[StateT]):
     """A canvas that operators change; a step earns what its quality gains, so rewards telescope.
 
-    Tasks say how an operator changes the canvas (``edit``), what its quality is (``measure``), and which operators
-    are allowed (``allowed``). An operator that is not allowed changes nothing, but it is a step.
+    Tasks say how an operator changes the canvas (``edit``), and what its quality is (``measure``).
 
     Attributes:
         operators: how many there are.
@@ -47,8 +46,8 @@ class Edit(Task[StateT], Generic[StateT]):
 
     stop: bool = False
     """Adds a last action that ends the episode."""
-    until: Annotated[float, Interval(gt=0, le=1)] | None = None
-    """Quality from which an episode ends by itself; None never."""
+    until: Annotated[float, Gt(0)] | None = None
+    """Quality from which an episode ends by itself, such as an IoU; None never."""
 
     operators: int = field(init=False)
     budget: int = field(init=False)
@@ -60,20 +59,16 @@ class Edit(Task[StateT], Generic[StateT]):
         self.action_space = spaces.Discrete(operators + self.stop)
 
     def edit(self, state: StateT, operator: Array) -> StateT:
-        """The state with its canvas after operators (B,) int64, all allowed or without effect."""
+        """The state with its canvas after operators (B,) int64."""
         raise NotImplementedError(f"{type(self).__name__} must define edit()")
 
     def measure(self, state: StateT) -> Array:
-        """Quality of the canvas against the truth, (B,) float64 in [0, 1]."""
+        """Quality of the canvas against the truth, (B,) float64; more is better."""
         raise NotImplementedError(f"{type(self).__name__} must define measure()")
 
     def potential(self, quality: Array) -> Array:
         """The potential of a quality, (B,) -> (B,); a reward is the difference of two."""
         return quality
-
-    def allowed(self, state: StateT) -> Array:
-        """(B, operators) bool, which operators change something."""
-        raise NotImplementedError(f"{type(self).__name__} must define allowed()")
 
     def fresh(self, item: int, quality: float) -> dict[str, Array]:
         """Values of the family's fields at the start of an episode, without the axis B."""
@@ -113,10 +108,6 @@ class Edit(Task[StateT], Generic[StateT]):
 
     def terminated(self, state: StateT) -> Array:
         return xp_of(state.finished).asarray(state.finished, copy=True)
-
-    def action_mask(self, state: StateT) -> Array:
-        xp, allowed = xp_of(state.steps), self.allowed(state)
-        return xp.concat([allowed, xp.ones_like(allowed[:, :1])], axis=1) if self.stop else allowed
 
 
 def _where(rows: Array, first: Array, second: Array) -> Array:

@@ -17,7 +17,7 @@ from visionrl.agents.evaluation.episodes import Episodes, Plan, rollout, run_eac
 from visionrl.agents.evaluation.policies import AgentPolicy
 from visionrl.agents.prediction.prompts import check_prompts, with_prompts
 from visionrl.core import BASELINES, Task, batch, did_you_mean, entry_of, make_task
-from visionrl.core.results import Boxes, ImageClass, Mask, Result
+from visionrl.core.results import Boxes, ImageClass, Mask, Picture, Result
 from visionrl.datasets import (
     ImageSample,
     ImageSet,
@@ -68,11 +68,16 @@ class Prediction:
     sample: Any
 
     def pictures(self) -> list[np.ndarray]:
-        """One annotated picture an episode, (H, W, 3) uint8 RGB; a single one for boxes and for masks of an image."""
+        """Annotated pictures, (H, W, 3) uint8 RGB, one an episode.
+
+        One for boxes and for masks of an image; before and after for a picture.
+        """
         if isinstance(self.result, Boxes):
             return [boxes_picture(self.sample.image, self.result)]
         if isinstance(self.result, Mask) and self.result.masks.ndim == 3:
             return [masks_picture(self.sample.image, self.result)]
+        if isinstance(self.result, Picture):
+            return [Canvas(image, 1).pixels for image in (self.sample.image, self.result.image)]
         count = len(next(iter(vars(self.ends).values())))
         return [self.task.draw(batch.take(self.ends, row)) for row in range(count)]
 

@@ -19,6 +19,7 @@ from visionrl.core.results import (
     Boxes,
     BoxTrack,
     ImageClass,
+    Picture,
     Plane,
     Points,
     Regions,
@@ -321,3 +322,38 @@ def mot_line(frame: int, identity: int, sides: np.ndarray, score: float) -> str:
     """
     x, y, wide, high = sides.tolist()
     return f"{frame + 1},{identity},{x + 1:.3f},{y + 1:.3f},{wide:.3f},{high:.3f},{score:.4g},-1,-1,-1\n"
+
+
+@writes(Picture)
+def picture_files(prediction: Prediction) -> Contents:
+    """A restored picture as PNG, and a map of the operators: one panel a step, one colour an operator."""
+    result: Picture = prediction.result  # type: ignore[assignment]
+    return {
+        ".restored.png": png(result.image.transpose(1, 2, 0)),
+        ".operators.png": png(operators_map(result)),
+    }
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """(H, W, C) uint8, grey or RGB, as PNG."""
+    return cv2.imencode(".png", np.ascontiguousarray(pixels[..., ::-1]))[1].tobytes()
+
+
+def operators_map(result: Picture) -> np.ndarray:
+    """Which operator was applied where: (H, W, 3) uint8 RGB, panels of the steps side by side above a legend."""
+    names = sorted({name for tile in result.tiles for name in tile.operators})
+    steps = max(1, *(len(tile.operators) for tile in result.tiles))
+    hues = np.array([[[180 * k // max(len(names), 1), 200, 230] for k in range(len(names))]], np.uint8)
+    colours = cv2.cvtColor(hues, cv2.COLOR_HSV2RGB)[0].tolist() if names else []
+    width, height = result.size
+    wide = max(width * steps, 120)
+    picture = np.zeros((height + 16 * (len(names) + 1), wide, 3), np.uint8)
+    for tile in result.tiles:
+        (x, y), (high, across) = tile.corner, tile.image.shape[1:]
+        for step, name in enumerate(tile.operators):
+            left = x + step * width
+            picture[y : y + high, left : left + across] = colours[names.index(name)]
+    for row, (name, colour) in enumerate(zip(names, colours, strict=True)):
+        place = (6, height + 14 + 16 * row)
+        cv2.putText(picture, name, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
+    return picture

@@ -82,6 +82,14 @@ def read_coins(path: None, options: ReadOptions) -> Sequence[ImageSample]:
     return Coins(options.split)
 
 
+@register_format("photographs", kind=ImageSample, embedded=True)
+def read_photographs(path: None, options: ReadOptions) -> Sequence[ImageSample]:
+    """Photographs without labels; see ``Photographs``."""
+    from visionrl.datasets.embedded.photographs import Photographs
+
+    return Photographs(options.split)
+
+
 @register_format("composites", kind=ImageSample, embedded=True)
 def read_composites(path: None, options: ReadOptions) -> Sequence[ImageSample]:
     """Real cut-outs on real photographs, with the mask and the name of each; see ``Composites``."""

@@ -92,6 +92,8 @@ class Segmentation(Edit[State]):
     """Cells g along each side, at most S."""
     seeds: Annotated[int, Interval(ge=1, le=64)] = 10
     """Seeds that the agent places at most."""
+    until: Annotated[float, Interval(gt=0, le=1)] | None = None
+    """IoU from which an episode ends by itself; None never."""
     first_clicks: Literal[0, 1, 2] = 2
     """Clicks of the user: none, one on the object, or another beside it."""
     segmenter: Literal["random_walker", "grabcut", "watershed"] = "random_walker"
@@ -224,9 +226,10 @@ class Segmentation(Edit[State]):
         taken = xp.any(one_hot(state.cells, self.grid**2) > 0, axis=1)
         return self.open_cells.rows(state.image) & ~taken
 
-    def allowed(self, state: State) -> Array:
-        free = self._free(state)
-        return xp_of(free).concat([free, free], axis=1)
+    def action_mask(self, state: State) -> Array:
+        xp, free = xp_of(state.cells), self._free(state)
+        rest = [xp.ones_like(free[:, :1])] if self.stop else []
+        return xp.concat([free, free, *rest], axis=1)
 
     def observe(self, state: State) -> dict[str, Array]:
         xp = xp_of(state.mask)

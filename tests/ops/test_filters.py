@@ -1,0 +1,96 @@
+"""The filters on OpenCV/NumPy and on torch agree with the plain reference, and do what filters are for."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from skimage import data
+
+from visionrl import ops
+from visionrl.ops import filters, filters_torch
+from visionrl.ops import reference_filters as reference
+
+RNG = np.random.default_rng(3)
+IMAGES = RNG.random((2, 3, 13, 17), np.float32)
+IMAGES[1] = np.linspace(0, 1, 17, dtype=np.float32)
+CASES = {
+    "gaussian": ("convolve", (filters.gaussian(1.5, 5),), 1e-5),
+    "box": ("convolve", (filters.box(5),), 1e-5),
+    "wiener": ("convolve", (filters.wiener(1.5, 0.01, 11),), 1e-4),
+    "median 3": ("median", (3,), 0),
+    "median 5": ("median", (5,), 0),
+    "bilateral": ("bilateral", (5, 0.3, 2.0), 2e-3),
+    "dct": ("dct_threshold", (0.2,), 1e-5),
+}
+
+
+@pytest.fixture(scope="module")
+def photograph():
+    """(1, 1, 96, 96) float32 in [0, 1]."""
+    return data.camera()[100:196, 200:296].astype(np.float32)[None, None] / 255
+
+
+def psnr(a, b):
+    return -10 * np.log10(np.mean((np.asarray(a, float) - b) ** 2))
+
+
+@pytest.mark.parametrize("name, values, gap", CASES.values(), ids=CASES.keys())
+def test_opencv_and_torch_agree_with_the_reference(name, values, gap):
+    want = np.stack([getattr(reference, name)(image, *values) for image in IMAGES])
+    assert np.abs(want - IMAGES).max() > 0.05
+    fast = getattr(filters, name)(IMAGES, *values)
+    on_torch = getattr(filters_torch, name)(torch.from_numpy(IMAGES), *values)
+    assert fast.dtype == np.float32 and on_torch.dtype == torch.float32
+    np.testing.assert_allclose(fast, want, atol=gap + 1e-7)
+    np.testing.assert_allclose(on_torch.numpy(), want, atol=(gap and 1e-4) or 1e-7)
+
+
+@pytest.mark.parametrize("name, values, gap", CASES.values(), ids=CASES.keys())
+def test_grey_images_keep_their_shape(name, values, gap):
+    grey = IMAGES[:, :1]
+    assert getattr(filters, name)(grey, *values).shape == grey.shape
+    assert getattr(filters_torch, name)(torch.from_numpy(grey), *values).shape == grey.shape
+
+
+def test_each_image_goes_through_its_own_filter():
+    some = [lambda x: x + 1, lambda x: 2 * x]
+    images, number = np.ones((4, 1, 8, 8), np.float32), np.array([1, -1, 0, 2])
+    for given in (images, torch.from_numpy(images)):
+        out = filters.filter_each(given, ops.like(number, given), some)
+        np.testing.assert_array_equal(np.asarray(out)[:, 0, 0, 0], [2, 1, 2, 1])
+    np.testing.assert_array_equal(images, 1)
+
+
+@pytest.mark.parametrize("name, values, gap", CASES.values(), ids=CASES.keys())
+def test_filters_run_where_torch_has_no_data(name, values, gap):
+    images = torch.empty((2, 3, 13, 17), device="meta")
+    assert getattr(filters, name)(images, *values).shape == images.shape
+
+
+@pytest.mark.parametrize("kernel", [filters.gaussian(1.0), filters.box(3), filters.unsharp(1.0, 0.5)])
+def test_kernels_keep_a_constant_image(kernel):
+    flat = np.full((1, 1, 16, 16), 0.25, np.float32)
+    np.testing.assert_allclose(filters.convolve(flat, kernel), flat, atol=1e-6)
+
+
+def test_a_gaussian_kernel_is_that_of_opencv():
+    line = cv2.getGaussianKernel(5, 1.5)
+    np.testing.assert_allclose(filters.gaussian(1.5, 5), line @ line.T, atol=1e-7)
+
+
+def test_wiener_undoes_a_blur(photograph):
+    blurred = filters.convolve(photograph, filters.gaussian(1.5))
+    sharp = filters.convolve(blurred, filters.wiener(1.5, 0.003))
+    inner = (..., slice(16, -16), slice(16, -16))
+    assert psnr(sharp[inner], photograph[inner]) > psnr(blurred[inner], photograph[inner]) + 2
+
+
+def test_dct_threshold_removes_noise_better_than_a_gaussian(photograph):
+    noisy = photograph + RNG.normal(0, 25 / 255, photograph.shape).astype(np.float32)
+    smooth = filters.convolve(noisy, filters.gaussian(1.0))
+    assert psnr(filters.dct_threshold(noisy, 3 * 25 / 255), photograph) > psnr(smooth, photograph) + 0.5
+
+
+def test_unsharp_sharpens(photograph):
+    blurred = filters.convolve(photograph, filters.gaussian(1.0))
+    assert psnr(filters.convolve(blurred, filters.unsharp(1.0, 1.0)), photograph) > psnr(blurred, photograph)

@@ -1,0 +1,94 @@
+"""Restoration without learning: nothing at all, one chain of tools for all pictures, a denoiser of the field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from visionrl.core import baseline
+from visionrl.envs.enhancement.restoration import Restoration, State
+from visionrl.envs.enhancement.tools import NAMES
+from visionrl.metrics.image_quality import as_levels, psnr
+
+Run = Callable[[Restoration, State], State]
+PATCHES = 32  # on which methods are chosen
+BEAM = 12  # chains that are continued
+STRENGTHS = (3, 6, 10, 15, 20, 30)  # of non-local means
+
+
+@baseline("Restoration-v0", "damaged picture", learns=False)
+def identity(train: None) -> Run:
+    """The picture as it is."""
+    return lambda task, state: state
+
+
+@baseline("Restoration-v0", "best fixed chain")
+def best_fixed_chain(train: Restoration) -> Run:
+    """The chain of tools that gains most on average over 32 training patches, by beam search."""
+    start = training_patches(train)
+    chains: dict[tuple[int, ...], State] = {(): start}
+    best: tuple[int, ...] = ()
+    best_db = float(train.measure(start).mean())
+    for _ in range(train.steps):
+        longer = {
+            (*chain, k): train.edit(state, np.full(PATCHES, k))
+            for chain, state in chains.items()
+            for k in range(len(NAMES))
+        }
+        scores = {chain: float(train.measure(state).mean()) for chain, state in longer.items()}
+        order = sorted(scores, key=lambda chain: -scores[chain])
+        if scores[order[0]] > best_db:
+            best, best_db = order[0], scores[order[0]]
+        chains = {chain: longer[chain] for chain in order[:BEAM]}
+
+    def run(task: Restoration, state: State) -> State:
+        for number in best:
+            state = task.step(state, np.full(len(state.image), number))
+        return state
+
+    return run
+
+
+@baseline("Restoration-v0", "non-local means")
+def non_local_means(train: Restoration) -> Run:
+    """Non-local means (Buades et al., 2005) by OpenCV, of the strength that is best over 32 training patches."""
+    start = training_patches(train)
+    scores = [
+        float(psnr(denoised(start.now, h), train.patch(start.image, start.corner)).mean()) for h in STRENGTHS
+    ]
+    best = STRENGTHS[int(np.argmax(scores))]
+
+    return lambda task, state: with_picture(task, state, denoised(state.now, best))
+
+
+def with_picture(task: Restoration, state: State, now: np.ndarray) -> State:
+    """The last state of a method that makes a picture of its own."""
+    after = replace(state, now=now, steps=state.steps + 1, finished=np.ones_like(state.finished))
+    if task.labelled:
+        quality = state.quality.copy()
+        quality[:, 1] = task.measure(after)
+        after = replace(after, quality=quality)
+    return after
+
+
+def denoised(images: np.ndarray, strength: float) -> np.ndarray:
+    """Images (B, C, H, W) after non-local means."""
+    found = []
+    for image in as_levels(images).astype(np.uint8):
+        pixels = np.ascontiguousarray(image.transpose(1, 2, 0))
+        if len(image) == 3:
+            smooth = cv2.fastNlMeansDenoisingColored(pixels, None, strength, strength, 5, 15)
+        else:
+            smooth = cv2.fastNlMeansDenoising(pixels, None, strength, 5, 15)
+        found.append(smooth.reshape(pixels.shape).transpose(2, 0, 1))
+    return np.stack(found).astype(np.float32)
+
+
+def training_patches(task: Restoration) -> State:
+    """First states of 32 episodes of the training split."""
+    rng = np.random.default_rng(0)
+    states = [task.sample(rng, number % task.items) for number in range(PATCHES)]
+    return State(**{key: np.stack([getattr(one, key) for one in states]) for key in vars(states[0])})

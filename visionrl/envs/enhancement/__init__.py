@@ -1,0 +1,1 @@
+"""Tasks that make pictures better: the agent chooses operators, one after the other."""
