@@ -1,4 +1,4 @@
-"""How close a picture is to the true one: PSNR and SSIM.
+"""Quality of a picture against the true one: PSNR and SSIM.
 
 Convention
     Images are channel-first, uint8 or float32 in [0, 255]; both measures look at whole grey levels, as files hold

@@ -19,11 +19,10 @@ import cv2
 import numpy as np
 
 from visionrl.ops import xp as _xp
+from visionrl.ops.dct import DCT_SIDE, DCT_STRIDE, dct_matrix
 from visionrl.ops.xp import Array, is_torch, to_numpy
 
 Kernel = tuple[tuple[float, ...], ...]  # square, of odd side, rows first
-DCT_SIDE = 8
-DCT_STRIDE = 2  # pixels from window to window; each pixel lies in 16 windows
 
 
 def convolve(images: Array, kernel: Kernel) -> Array:
@@ -51,7 +50,7 @@ def median(images: Array, size: int) -> Array:
 
 
 def bilateral(images: Array, size: int, sigma_color: float, sigma_space: float) -> Array:
-    """Means of the pixels around each, weighted by distance and by likeness of colour (Tomasi & Manduchi, 1998).
+    """Means of the pixels around each, weighted by distance and by similarity of colour (Tomasi & Manduchi, 1998).
 
     Args:
         images: (B, C, H, W) float32, C = 1 or 3.
@@ -147,15 +146,6 @@ def wiener(sigma: float, noise: float, size: int = 31) -> Kernel:
     taps = taps[middle - half : middle + half + 1, middle - half : middle + half + 1]
     taps = taps * np.outer(np.hanning(size + 2)[1:-1], np.hanning(size + 2)[1:-1]) ** 0.25
     return _frozen(taps / taps.sum())
-
-
-@lru_cache(maxsize=1)
-def dct_matrix() -> np.ndarray:
-    """(64, 64) float32: the orthonormal DCT of a window of 8 x 8, row by row; the first row is the mean's."""
-    k, n = np.arange(DCT_SIDE)[:, None], np.arange(DCT_SIDE)
-    line = np.sqrt(2 / DCT_SIDE) * np.cos(np.pi * (2 * n + 1) * k / (2 * DCT_SIDE))
-    line[0] /= np.sqrt(2)
-    return np.kron(line, line).astype(np.float32)
 
 
 def _filtered(

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from visionrl.ops.filters import DCT_SIDE, DCT_STRIDE, Kernel, dct_matrix
+from visionrl.ops.dct import DCT_SIDE, DCT_STRIDE, dct_matrix
+from visionrl.ops.filters import Kernel
 
 
 def convolve(image: np.ndarray, kernel: Kernel) -> np.ndarray:

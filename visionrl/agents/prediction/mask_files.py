@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from visionrl.agents.prediction.agent import Prediction
-from visionrl.agents.prediction.outputs import Contents, Done, writes, writes_folder
-from visionrl.agents.prediction.registration_files import compressed, nifti, png
+from visionrl.agents.prediction.outputs import Contents, Done, png, writes, writes_folder
+from visionrl.agents.prediction.registration_files import compressed, nifti
 from visionrl.core.results import Mask
 from visionrl.datasets import VolumeSample
 
@@ -28,14 +28,14 @@ def mask_files(prediction: Prediction) -> Contents:
         labels = result.label_map.transpose(2, 1, 0)
         return {"-mask.nii.gz": compressed(nifti(labels, np.asarray(affine, float)))}
     if len(result.masks) == 1:
-        return {"-mask.png": png(result.label_map[None] * np.uint8(255))}
+        return {"-mask.png": png(result.label_map[..., None] * np.uint8(255))}
     return {"-mask.png": palette_png(result.label_map)}
 
 
 def palette_png(labels: np.ndarray) -> bytes:
     """An (H, W) uint8 label map as a PNG with DAVIS's and VOC's palette; uint16 as plain greys."""
     if labels.dtype != np.uint8:
-        return png(labels[None])
+        return png(labels[..., None])
     from PIL import Image
 
     picture = Image.fromarray(labels)

@@ -204,7 +204,7 @@ def plane_files(prediction: Prediction) -> Contents:
     lines = [" ".join(f"{value:.9g}" for value in row) for row in matrix.tolist()]
     found: Contents = {
         ".matrix.txt": "\n".join([head, *lines]) + "\n",
-        ".slice.png": cv2.imencode(".png", result.image)[1].tobytes(),
+        ".slice.png": png(result.image[..., None]),
     }
     return {**found, ".slice.mha": meta_image(result.image, matrix)} if known else found
 
@@ -335,12 +335,12 @@ def picture_files(prediction: Prediction) -> Contents:
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """(H, W, C) uint8, grey or RGB, as PNG."""
+    """Encode (H, W, C) uint8 or uint16, grey or RGB, as a PNG file."""
     return cv2.imencode(".png", np.ascontiguousarray(pixels[..., ::-1]))[1].tobytes()
 
 
 def operators_map(result: Picture) -> np.ndarray:
-    """Which operator was applied where: (H, W, 3) uint8 RGB, panels of the steps side by side above a legend."""
+    """Draw a map of the operators applied: (H, W, 3) uint8 RGB, panels of the steps side by side above a legend."""
     names = sorted({name for tile in result.tiles for name in tile.operators})
     steps = max(1, *(len(tile.operators) for tile in result.tiles))
     hues = np.array([[[180 * k // max(len(names), 1), 200, 230] for k in range(len(names))]], np.uint8)

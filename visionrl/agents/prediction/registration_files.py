@@ -9,11 +9,10 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable, Sequence
 
-import cv2
 import numpy as np
 
 from visionrl.agents.prediction.agent import Prediction
-from visionrl.agents.prediction.outputs import Contents, writes
+from visionrl.agents.prediction.outputs import Contents, png, writes
 from visionrl.core.results import DisplacementField, LinearMap, ScanPose
 from visionrl.datasets import PairSample
 
@@ -31,7 +30,11 @@ def linear_files(prediction: Prediction) -> Contents:
     warped = warp(pair.moving, pair.fixed.shape[1:], lambda at: at @ matrix[:, :axes].T + matrix[:, axes])
     if axes == 2:
         whole = np.vstack([matrix, np.eye(3)[2]])
-        return {".tfm": itk_transform(whole), ".txt": matrix_text(whole), "-warped.png": png(warped)}
+        return {
+            ".tfm": itk_transform(whole),
+            ".txt": matrix_text(whole),
+            "-warped.png": png(warped.transpose(1, 2, 0)),
+        }
     first, second = affines_of(pair)
     whole = second @ np.vstack([matrix, np.eye(4)[3]]) @ np.linalg.inv(first)
     if result.matrix_mm is None:
@@ -57,7 +60,10 @@ def field_files(prediction: Prediction) -> Contents:
     )
     if len(field) == 2:
         vectors = field.transpose(2, 1, 0)[:, :, None, None]
-        return {"-field.nii": nifti(vectors, np.eye(4), "vector"), "-warped.png": png(warped)}
+        return {
+            "-field.nii": nifti(vectors, np.eye(4), "vector"),
+            "-warped.png": png(warped.transpose(1, 2, 0)),
+        }
     first, second = affines_of(pair)
     vectors = displacement_mm(field, first, second).transpose(3, 2, 1, 0)[:, :, :, None]
     image = nifti(warped[0].transpose(2, 1, 0), first)
@@ -70,7 +76,7 @@ def pose_files(prediction: Prediction) -> Contents:
     result: ScanPose = prediction.result  # type: ignore[assignment]
     radiographs = np.concatenate([*result.radiographs], axis=1)
     text = matrix_text(result.matrix_mm, "LPS" if result.in_lps else "millimetres from the middle")
-    return {".txt": text, "-render.png": png(radiographs[None])}
+    return {".txt": text, "-render.png": png(radiographs[..., None])}
 
 
 def displacement_mm(field: np.ndarray, fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
@@ -139,11 +145,6 @@ def warp(moving: np.ndarray, shape: Sequence[int], carry: Carry) -> np.ndarray:
             seen = map_coordinates(plane, places.T[::-1], np.float32, order=1, mode="nearest")
             warped[channel, row] = np.where(inside, np.rint(seen), 0).reshape(shape[1:])
     return warped
-
-
-def png(image: np.ndarray) -> bytes:
-    """An image (C, H, W) uint8, grey or RGB, as a PNG file."""
-    return cv2.imencode(".png", image.transpose(1, 2, 0)[..., ::-1])[1].tobytes()
 
 
 def nifti(voxels: np.ndarray, affine: np.ndarray, intent: str = "none") -> bytes:

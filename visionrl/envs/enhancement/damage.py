@@ -12,7 +12,7 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Damage:
-    """What is done to a picture, drawn from ranges.
+    """Ranges from which the damage to a picture is drawn.
 
     Attributes:
         blur: standard deviations of a Gaussian blur, pixels.
