@@ -15,7 +15,7 @@ from sb3_contrib import MaskablePPO
 from stable_baselines3 import PPO
 
 from visionrl.agents import TrainConfig, train
-from visionrl.agents.imitation import cloning
+from visionrl.agents.imitation import cloning, targets
 from visionrl.agents.policies.action_map import MapExtractor, MapPolicy, MaskableMapPolicy, maps_of
 from visionrl.agents.sb3.vec_env import make_vec_env
 from visionrl.agents.training.saving import load_model
@@ -80,7 +80,7 @@ def test_cloning_learns_the_weights_of_all_actions() -> None:
     assert not weights[~allowed].any()
     model = model_of(MaskablePPO, MaskableMapPolicy)
     model.get_env().reset()
-    found = cloning.imitation_targets(model, cloning.expert_actions(model.get_env()), try_actions=False)
+    found = targets.imitation_targets(model, targets.expert_actions(model.get_env()), try_actions=False)
     assert found.shape == (4, 1 + 128 + 128)
     losses: list[float] = []
     cloning.clone(model, 256, rate=1e-2, try_actions=False, on_step=lambda done, loss: losses.append(loss))
@@ -94,7 +94,7 @@ def test_weights_that_are_one_action_are_its_likelihood() -> None:
     distribution = SimpleNamespace(distribution=SimpleNamespace(logits=logits))
     wanted = torch.tensor([0, 3, 6, 2, 2])
     alone = torch.nn.functional.one_hot(wanted, 7) * 4.0
-    found = cloning.weighed_log_prob(distribution, alone)
+    found = targets.weighed_log_prob(distribution, alone)
     assert torch.allclose(found, logits[torch.arange(5), wanted])
 
 

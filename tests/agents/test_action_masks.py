@@ -11,13 +11,8 @@ from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_suppo
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from visionrl.agents.imitation.cloning import (
-    clone,
-    expert_actions,
-    imitation_loss,
-    imitation_targets,
-    mixed_actions,
-)
+from visionrl.agents.imitation.cloning import clone
+from visionrl.agents.imitation.targets import expert_actions, imitation_loss, imitation_targets, mixed_actions
 from visionrl.agents.sb3.vec_env import make_vec_env
 from visionrl.core import TaskVectorEnv
 from visionrl.datasets import ImageSample

@@ -10,8 +10,8 @@ import torch
 from stable_baselines3.common.vec_env import VecNormalize, VecTransposeImage
 
 from visionrl.agents import TrainConfig, clone, make_vec_env
-from visionrl.agents.imitation.cloning import (
-    Memory,
+from visionrl.agents.imitation.cloning import Memory
+from visionrl.agents.imitation.targets import (
     expert_actions,
     imitation_targets,
     mixed_actions,

@@ -11,7 +11,8 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import DictReplayBuffer
 
 from visionrl.agents import TrainConfig, VisionExtractor, clone, make_vec_env
-from visionrl.agents.imitation.cloning import Memory, expert_actions
+from visionrl.agents.imitation.cloning import Memory
+from visionrl.agents.imitation.targets import expert_actions
 from visionrl.agents.sb3.replay import StateRenderer, StateReplayBuffer, bytes_of
 from visionrl.agents.training.config import resolve
 from visionrl.agents.training.models import build_model, fit_buffer

@@ -10,7 +10,6 @@ import torch
 from sb3_contrib import RecurrentPPO
 
 from visionrl.agents import VisionExtractor, clone, make_vec_env
-from visionrl.agents.imitation.cloning import expert_actions, imitation_targets
 from visionrl.agents.imitation.sequences import (
     LENGTH,
     SequenceMemory,
@@ -18,6 +17,7 @@ from visionrl.agents.imitation.sequences import (
     carried_outputs,
     zero_states,
 )
+from visionrl.agents.imitation.targets import expert_actions, imitation_targets
 from visionrl.agents.policies.recurrent import RecurrentPolicy
 
 LANDMARK, GLIMPSE = "visionrl/LandmarkLocalization-v0", "visionrl/GlimpseClassification-v0"

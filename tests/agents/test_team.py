@@ -13,7 +13,7 @@ from gymnasium import spaces
 from stable_baselines3 import A2C, PPO
 
 from visionrl.agents import TrainConfig, clone, load_model, make_vec_env, train
-from visionrl.agents.imitation.cloning import TEMPERATURE, batch_size, expert_actions
+from visionrl.agents.imitation.targets import TEMPERATURE, batch_size, expert_actions
 from visionrl.agents.networks.team import KINDS, TeamExtractor, TeamPolicy
 from visionrl.agents.training.models import build_model
 from visionrl.agents.training.train import start_from_teacher

@@ -78,7 +78,7 @@ def test_rewards_telescope_in_both_forms():
         total = np.zeros(4)
         for moment in roll_out(made, "mixed", steps=4, seed=2):
             total += moment.reward
-            before = made.worth(moment.state.quality[:, 0])
+            before = made.potential(moment.state.quality[:, 0])
             if moment.terminated.all():
                 end = made.metrics(moment.after)["iou"]
                 assert total == pytest.approx(last(end) - before)

@@ -66,8 +66,8 @@ class Edit(Task[StateT], Generic[StateT]):
         """Quality of the canvas against the truth, (B,) float64; more is better."""
         raise NotImplementedError(f"{type(self).__name__} must define measure()")
 
-    def worth(self, quality: Array) -> Array:
-        """What a quality is worth as a reward, (B,) -> (B,)."""
+    def potential(self, quality: Array) -> Array:
+        """The potential of a quality, (B,) -> (B,); a reward is the difference of two."""
         return quality
 
     def fresh(self, item: int, quality: float) -> dict[str, Array]:
@@ -104,7 +104,7 @@ class Edit(Task[StateT], Generic[StateT]):
         return xp.take_along_axis(state.quality, last[:, None], axis=1)[:, 0]
 
     def reward(self, before: StateT, action: Array, after: StateT) -> Array:
-        return self.worth(self.latest(after)) - self.worth(self.latest(before))
+        return self.potential(self.latest(after)) - self.potential(self.latest(before))
 
     def terminated(self, state: StateT) -> Array:
         return xp_of(state.finished).asarray(state.finished, copy=True)

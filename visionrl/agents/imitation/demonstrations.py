@@ -11,7 +11,7 @@ from stable_baselines3.common.buffers import DictReplayBuffer
 from torch import Tensor
 from torch.nn import functional as F
 
-from visionrl.agents.imitation.cloning import expert_actions
+from visionrl.agents.imitation.targets import expert_actions
 
 
 class DoubleDQN(DQN):

@@ -13,7 +13,8 @@ from stable_baselines3.common.utils import set_random_seed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from visionrl.agents.imitation.cloning import BATCH, REPEATS, Memory, expert_actions, mixed_actions
+from visionrl.agents.imitation.cloning import Memory
+from visionrl.agents.imitation.targets import BATCH, REPEATS, expert_actions, mixed_actions
 from visionrl.agents.networks.extractor import VisionExtractor
 from visionrl.ops import to_numpy
 

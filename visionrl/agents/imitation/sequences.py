@@ -11,7 +11,7 @@ from gymnasium import spaces
 from sb3_contrib.common.recurrent.type_aliases import RNNStates
 from torch import Tensor
 
-from visionrl.agents.imitation.cloning import (
+from visionrl.agents.imitation.targets import (
     MEMORY_BYTES,
     REPEATS,
     actor_critic_loss,
@@ -183,11 +183,11 @@ def carried_outputs(
     The value has no gradient to what its network shares with the actor.
     """
     features = policy.extract_features(obs)
-    acts, worth = (features, features.detach()) if policy.share_features_extractor else features
+    acts, critic_features = (features, features.detach()) if policy.share_features_extractor else features
     latent, _ = policy._process_sequence(acts, states.pi, starts, policy.lstm_actor)
     if policy.lstm_critic is not None:
-        valued, _ = policy._process_sequence(worth, states.vf, starts, policy.lstm_critic)
+        valued, _ = policy._process_sequence(critic_features, states.vf, starts, policy.lstm_critic)
     else:
-        valued = latent.detach() if policy.shared_lstm else policy.critic(worth)
+        valued = latent.detach() if policy.shared_lstm else policy.critic(critic_features)
     distribution = policy._get_action_dist_from_latent(policy.mlp_extractor.forward_actor(latent))
     return distribution, policy.value_net(policy.mlp_extractor.forward_critic(valued))

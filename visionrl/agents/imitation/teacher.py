@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from stable_baselines3.common.preprocessing import get_flattened_obs_dim
 
-from visionrl.agents.imitation.cloning import TEMPERATURE
+from visionrl.agents.imitation.targets import TEMPERATURE
 from visionrl.agents.networks.extractor import VisionExtractor
 from visionrl.agents.networks.team import TeamPolicy
 

@@ -110,7 +110,7 @@ def export_onnx(model: Any, path: Path, about: Mapping[str, str] | None = None) 
     ``action``, (B, ...), as ``model.predict(observations, deterministic=True)`` gives it. A policy that reads a window
     takes the last T observations, (B, T, ...), and ``recalled``, (B, T) float32, 1 for those of the running episode,
     the newest last. A recurrent policy takes ``hidden`` too, an LSTM also ``cell``, (layers, B, n) float32, zeros at an
-    episode's start, and gives ``next_hidden`` and ``next_cell``. A policy that heeds masks takes ``action_masks``,
+    episode's start, and gives ``next_hidden`` and ``next_cell``. A policy that obeys masks takes ``action_masks``,
     (B, n) bool, True for allowed actions.
 
     Args:
@@ -152,7 +152,7 @@ def export_onnx(model: Any, path: Path, about: Mapping[str, str] | None = None) 
 
 
 def observations_of(model: Any, rows: int, seed: int) -> dict[str, np.ndarray]:
-    """Random observations of a model's space, (rows, ...) each, with ``action_masks`` where it heeds them."""
+    """Random observations of a model's space, (rows, ...) each, with ``action_masks`` where it obeys them."""
     rng = np.random.default_rng(seed)
     found, boxes = {}, dict[str, Any](model.observation_space.spaces)
     for key, box in boxes.items():

@@ -7,12 +7,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 
 from visionrl.agents.prediction.agent import Prediction
 from visionrl.agents.prediction.outputs import Contents, Done, writes, writes_folder
-from visionrl.agents.prediction.registration_files import compressed, nifti
+from visionrl.agents.prediction.registration_files import compressed, nifti, png
 from visionrl.core.results import Mask
 from visionrl.datasets import VolumeSample
 
@@ -29,14 +28,14 @@ def mask_files(prediction: Prediction) -> Contents:
         labels = result.label_map.transpose(2, 1, 0)
         return {"-mask.nii.gz": compressed(nifti(labels, np.asarray(affine, float)))}
     if len(result.masks) == 1:
-        return {"-mask.png": cv2.imencode(".png", result.label_map * np.uint8(255))[1].tobytes()}
+        return {"-mask.png": png(result.label_map[None] * np.uint8(255))}
     return {"-mask.png": palette_png(result.label_map)}
 
 
 def palette_png(labels: np.ndarray) -> bytes:
     """An (H, W) uint8 label map as a PNG with DAVIS's and VOC's palette; uint16 as plain greys."""
     if labels.dtype != np.uint8:
-        return cv2.imencode(".png", labels)[1].tobytes()
+        return png(labels[None])
     from PIL import Image
 
     picture = Image.fromarray(labels)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 from torch.nn import functional as F
 
-from visionrl.agents.imitation.cloning import TEMPERATURE
+from visionrl.agents.imitation.targets import TEMPERATURE
 from visionrl.agents.networks.model_io import q_values_of
 
 ROWS = 128  # observations at most on which the divergence is taken, at each step of the optimizer
@@ -104,7 +104,7 @@ def divergence(
         policy: of Stable-Baselines3.
         reference: of the same class.
         seen: observations, (B, ...) each.
-        masks: (B, n) bool, allowed actions of a policy that heeds masks.
+        masks: (B, n) bool, allowed actions of a policy that obeys masks.
     """
     if own := q_values_of(policy):
         other: Any = q_values_of(reference)
@@ -113,8 +113,8 @@ def divergence(
     if getattr(policy, "actor", None) is not None:
         found, wanted = (one._predict(seen, deterministic=True) for one in (policy, reference))
         return F.mse_loss(found, wanted)
-    heeded = {} if masks is None else {"action_masks": masks}
-    now, before = (parts(one.get_distribution(seen, **heeded)) for one in (policy, reference))
+    given = {} if masks is None else {"action_masks": masks}
+    now, before = (parts(one.get_distribution(seen, **given)) for one in (policy, reference))
     each = [kl_divergence(old, new) for old, new in zip(before, now, strict=True)]
     return torch.stack([one.flatten(1).sum(1) if one.ndim > 1 else one for one in each]).sum(0).mean()
 

@@ -50,7 +50,7 @@ ContourT = TypeVar("ContourT", bound=Contour)
 
 
 class ContourControl(Protocol):
-    """How a contour is drawn.
+    """A control of a contour: its actions, observables and expert.
 
     Attributes:
         space: the action space.
@@ -169,7 +169,7 @@ class PolygonControl:
         return xp.where(there, cells[..., 1] * self.grid + cells[..., 0], -1)
 
     def seen(self, now: Contour, bank: OutlineBank, item: Array) -> dict[str, Array]:
-        """What is filled, and the cells of all vertices, of the last and of the first; the share of actions taken."""
+        """Observe the filled pixels, the cells of all vertices, of the last and of the first; the share of actions taken."""
         xp, cells, g, wide = xp_of(now.vertices), self.cells(now), self.grid, self.side // self.grid
         places = one_hot(cells, g * g)
         last = one_hot(self.last_cell(now, cells), g * g)
@@ -266,7 +266,7 @@ class SplineControl:
         )
 
     def seen(self, now: Contour, bank: OutlineBank, item: Array) -> dict[str, Array]:
-        """What is filled; the points in [-1, 1]; the share of actions taken."""
+        """Observe the filled pixels, the points in [-1, 1], or the candidates; the share of actions taken."""
         xp = xp_of(now.vertices)
         share = xp.clip(xp.astype(now.actions, xp.float64) / self.most, 0.0, 1.0)
         if self.candidates:
@@ -294,10 +294,10 @@ class SplineControl:
         return xp.reshape(ops.norm(gap)[:, :, None] - ops.norm(after), (gap.shape[0], -1))
 
     def best(self, now: Contour, bank: OutlineBank, item: Array) -> Array:
-        """The move that brings a point nearest to its place; to stop where none is worth it."""
+        """The move that brings a point nearest to its place; to stop where none brings enough."""
         xp, gains = xp_of(now.vertices), self.gains(now, bank, item)
-        worth = xp.max(gains, axis=-1) > SMALLEST_GAIN * self.side / 56
-        return xp.where(worth, xp.argmax(gains, axis=-1), len(self.moves) * self.points)
+        enough = xp.max(gains, axis=-1) > SMALLEST_GAIN * self.side / 56
+        return xp.where(enough, xp.argmax(gains, axis=-1), len(self.moves) * self.points)
 
     def polygon(self, now: Contour) -> np.ndarray:
         """Vertices along the spline."""

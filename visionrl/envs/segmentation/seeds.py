@@ -77,8 +77,8 @@ class Segmentation(Edit[State]):
     of 0.7 or more; tables have boundary F, HD95, ASSD and the numbers of clicks to an IoU of .85 and .90 as well. A
     label of a mask is one object, also where it is in several parts.
 
-    Images are brought to a square of side S. The expert is the robot user of interactive segmentation: it clicks in
-    the middle of the largest wrong region. It is no upper bound: a seed can be worth more elsewhere. In files without
+    Images are resized to a square of side S. The expert is the robot user of interactive segmentation: it clicks in
+    the middle of the largest wrong region. It is no upper bound: a seed can gain more elsewhere. In files without
     labels, the clicks are the ``points`` of a sample whose names begin with "+" or "-"; without any, the middle of its
     box or of the image is taken for the object.
 
@@ -87,7 +87,7 @@ class Segmentation(Edit[State]):
     """
 
     size: Annotated[int, Interval(ge=16, le=256)] = 64
-    """Side S of the square that images are brought to, pixels."""
+    """Side S of the square that images are resized to, pixels."""
     grid: Annotated[int, Interval(ge=4, le=64)] = 20
     """Cells g along each side, at most S."""
     seeds: Annotated[int, Interval(ge=1, le=64)] = 10
@@ -202,7 +202,7 @@ class Segmentation(Edit[State]):
     def measure(self, state: State) -> Array:
         return iou(state.mask, self.bank.truth.rows(state.image))
 
-    def worth(self, quality: Array) -> Array:
+    def potential(self, quality: Array) -> Array:
         if self.reward_type == "gain":
             return quality
         return (xp_of(quality).exp(STEEPNESS * quality) - 1) / (math.exp(STEEPNESS) - 1)
