@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from faster_coco_eval import COCO
 
-from visionrl.agents.prediction.agent import classical
+from visionrl.agents.prediction.agent import Agent, classical
 from visionrl.agents.prediction.inputs import inputs_of
 from visionrl.agents.prediction.predict import predict_files
 from visionrl.datasets import ImageSample
@@ -85,4 +85,4 @@ def test_a_box_is_for_one_image_and_for_tasks_that_take_one(image: Path) -> None
     with pytest.raises(ValueError, match="box must be given for one image"):
         inputs_of([str(image), str(image)], ImageSample, [0, 0, 9, 9])
     with pytest.raises(ValueError, match="box must not be given for visionrl/Detection-v0"):
-        classical("visionrl/Detection-v0", "ranked regions").sample_of(image, box=(0, 0, 9, 9))
+        Agent("visionrl/Detection-v0").sample_of(image, box=(0, 0, 9, 9))
