@@ -329,8 +329,8 @@ def picture_files(prediction: Prediction) -> Contents:
     """A restored picture as PNG, and a map of the operators: one panel a step, one colour an operator."""
     result: Picture = prediction.result  # type: ignore[assignment]
     return {
-        ".restored.png": png(result.image.transpose(1, 2, 0)),
-        ".operators.png": png(operators_map(result)),
+        "-restored.png": png(result.image.transpose(1, 2, 0)),
+        "-operators.png": png(operators_map(result)),
     }
 
 
