@@ -1,0 +1,64 @@
+"""Pictures that were made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A part of a picture that was worked on by itself.
+
+    Attributes:
+        image: (C, h, w) uint8, the part as it became.
+        corner: (x, y) of its top left pixel in the picture.
+        operators: names of what was applied to it, in order.
+    """
+
+    image: np.ndarray
+    corner: tuple[int, int]
+    operators: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that was restored.
+
+    Attributes:
+        size: (width, height), pixels of the file.
+        tiles: what it is put together from; together they cover it.
+    """
+
+    size: tuple[int, int]
+    tiles: tuple[Tile, ...]
+
+    @cached_property
+    def image(self) -> np.ndarray:
+        """(C, H, W) uint8; where tiles overlap, their mean, weighted by the distance to their edges."""
+        width, height = self.size
+        total = np.zeros((self.tiles[0].image.shape[0], height, width), np.float32)
+        weights = np.zeros((height, width), np.float32)
+        for tile in self.tiles:
+            (x, y), (high, wide) = tile.corner, tile.image.shape[1:]
+            rows, columns = (np.minimum(np.arange(n) + 1, n - np.arange(n)) for n in (high, wide))
+            weight = np.outer(rows, columns).astype(np.float32)
+            total[:, y : y + high, x : x + wide] += weight * tile.image
+            weights[y : y + high, x : x + wide] += weight
+        return np.rint(total / weights).astype(np.uint8)
+
+    def joined(self, others: Sequence[Picture]) -> Picture:
+        """The picture of the tiles of this result and of the others."""
+        return Picture(self.size, tuple(tile for one in (self, *others) for tile in one.tiles))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: size, and what was done to each tile; the pixels are written to a file."""
+        tiles = [
+            {"bbox": [*tile.corner, *tile.image.shape[:0:-1]], "operators": list(tile.operators)}
+            for tile in self.tiles
+        ]
+        return {"width": self.size[0], "height": self.size[1], "tiles": tiles}
