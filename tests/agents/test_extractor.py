@@ -15,6 +15,7 @@ from torch import nn
 
 from visionrl.agents import VisionExtractor, make_vec_env
 from visionrl.agents.networks.extractor import MapAttention
+from visionrl.agents.policies.candidates import CandidateExtractor, candidate_policy, offers_candidates
 from visionrl.backbones import as_backbone, make_backbone
 from visionrl.core import TASKS
 
@@ -114,12 +115,20 @@ PRESETS = [(task, preset) for task, entry in TASKS.items() for preset in (None, 
 @pytest.mark.parametrize(("env_id", "preset"), PRESETS)
 def test_every_preset_of_every_task_trains(env_id: str, preset: str | None) -> None:
     env = make_vec_env(env_id, 2, preset=preset)
-    policy = {"features_extractor_class": VisionExtractor}
-    model = PPO("MultiInputPolicy", env, n_steps=4, batch_size=8, policy_kwargs=policy, device="cpu", seed=0)
-    before = trunk_state(model)[0]
+    bare = offers_candidates(env.observation_space, env.action_space)  # nothing to be seen by a backbone
+    policy = {"features_extractor_class": CandidateExtractor if bare else VisionExtractor}
+    kind = candidate_policy("ppo") if bare else "MultiInputPolicy"
+    model = PPO(kind, env, n_steps=4, batch_size=8, policy_kwargs=policy, device="cpu", seed=0)
+
+    def weights() -> dict[str, torch.Tensor]:
+        if not bare:
+            return trunk_state(model)[0]
+        return {key: value.clone() for key, value in model.policy.features_extractor.state_dict().items()}
+
+    before = weights()
     model.learn(16)
     assert model.observation_space == env.unwrapped.venv.single_observation_space
-    assert not same(before, trunk_state(model)[0])
+    assert not same(before, weights())
 
 
 @pytest.mark.parametrize("algo", ALGOS)

@@ -199,7 +199,7 @@ def test_agents_of_other_tasks_are_refused(video: Path, tmp_path: Path) -> None:
     agent = load_agent(run, "cpu")
     with pytest.raises(ValueError, match="box must not be given for visionrl/LandmarkLocalization-v0"):
         agent.predict(video, box=(20, 30, 24, 24))
-    with pytest.raises(ValueError, match="box must be given for one video, a file or a folder of pictures"):
+    with pytest.raises(ValueError, match="box must be given for one image, a file"):
         inputs_of([str(video)], agent.sample_type, (20, 30, 24, 24))
 
 

@@ -96,6 +96,13 @@ def imagefolder(root: Path) -> str:
 
 
 @small_set
+def images(root: Path) -> str:
+    for k, name in enumerate(("train/1.png", "train/more/2.jpg", "val/1.bmp", "test/1.tif")):
+        picture(root / name, np.roll(NOISE, k))
+    return ""
+
+
+@small_set
 def coco(root: Path) -> str:
     for k in range(2):
         picture(root / "images" / f"{k}.png")

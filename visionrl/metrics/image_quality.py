@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from skimage.metrics import structural_similarity
 
 from visionrl.ops import Array, xp_of
 
@@ -49,6 +48,8 @@ def ssim(image: np.ndarray, truth: np.ndarray) -> float:
     Raises:
         ValueError: a side is shorter than 11 pixels.
     """
+    from skimage.metrics import structural_similarity  # takes half a second to import
+
     if min(image.shape[1:]) < 11:
         raise ValueError(f"image must be at least 11 pixels wide and high for SSIM, got {image.shape[1:]}")
     return float(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -25,15 +26,35 @@ def cell_pixels(side: int, grid: int) -> np.ndarray:
     return (line[:, None] * side + line).ravel()
 
 
+@dataclass(frozen=True)
+class RandomWalker:
+    """Grady's random walker (2006); seeds of one kind alone fill everything with it.
+
+    Attributes:
+        bank: squares.
+        columns: of the inverse Laplacians of their pictures.
+    """
+
+    bank: MaskBank
+    columns: GreenColumns
+
+    def __call__(self, item: Array, cells: Array, signs: Array) -> Array:
+        """See ``Segment``."""
+        side = self.bank.side
+        fields = self.columns.fields(self.bank.square.rows(item), cells, signs)
+        return (xp_of(fields).reshape(fields, (-1, side, side)) > 0) & self.bank.known(item)
+
+
 def random_walker(bank: MaskBank, grid: int, beta: float) -> Segment:
-    """Grady's random walker (2006); seeds of one kind alone fill everything with it."""
+    """The random walker; segmenters of one bank share its columns, and are pickled without them."""
+    return RandomWalker(bank, _shared_columns(bank, grid, beta))
+
+
+def _shared_columns(bank: MaskBank, grid: int, beta: float) -> GreenColumns:
+    """The columns of a bank, one object for all tasks on it."""
     columns: GreenColumns = shared(_columns, [bank.images.array, bank.valid.array], bank, grid, beta)
-
-    def segment(item: Array, cells: Array, signs: Array) -> Array:
-        fields = columns.fields(bank.square.rows(item), cells, signs)
-        return (xp_of(fields).reshape(fields, (-1, bank.side, bank.side)) > 0) & bank.known(item)
-
-    return segment
+    columns.recipe = _shared_columns, (bank, grid, beta)
+    return columns
 
 
 def _columns(bank: MaskBank, grid: int, beta: float) -> GreenColumns:
@@ -41,38 +62,50 @@ def _columns(bank: MaskBank, grid: int, beta: float) -> GreenColumns:
     return GreenColumns(bank.images.array, bank.valid.array, cell_pixels(bank.side, grid), beta)
 
 
-def grabcut(bank: MaskBank, grid: int, beta: float) -> Segment:
-    """GrabCut (Rother, Kolmogorov & Blake, 2004) from seeds; at first a pixel is what the nearest seed is."""
+def grabcut(image: np.ndarray, marks: np.ndarray) -> np.ndarray:
+    """GrabCut (Rother, Kolmogorov & Blake, 2004) from seeds; at first a pixel is what the nearest seed is.
 
-    def one(image: np.ndarray, marks: np.ndarray) -> np.ndarray:
-        far = [cv2.distanceTransform((marks != sign).astype(np.uint8), cv2.DIST_L2, 5) for sign in (1, -1)]
-        guess = np.where(far[0] < far[1], cv2.GC_PR_FGD, cv2.GC_PR_BGD)
-        labels = np.select([marks > 0, marks < 0], [cv2.GC_FGD, cv2.GC_BGD], guess).astype(np.uint8)
-        cv2.setRNGSeed(0)  # OpenCV draws the first clusters of its colour models
-        models = np.zeros((1, 65)), np.zeros((1, 65))
-        cv2.grabCut(image, labels, (0, 0, 1, 1), *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
-        return np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
+    Args:
+        image: (S, S, 3) uint8.
+        marks: (S, S) int, 1 on the object, -1 beside it.
 
-    return _each(bank, grid, one)
-
-
-def watershed(bank: MaskBank, grid: int, beta: float) -> Segment:
-    """Watershed of the gradient from markers (Meyer, 1991)."""
-
-    def one(image: np.ndarray, marks: np.ndarray) -> np.ndarray:
-        markers = np.select([marks > 0, marks < 0], [2, 1], 0).astype(np.int32)
-        basins = cv2.watershed(image, markers)
-        near = cv2.dilate((basins == 2).astype(np.uint8), np.ones((3, 3), np.uint8))
-        return (basins == 2) | ((basins == -1) & (near > 0))  # the line between basins goes to the object
-
-    return _each(bank, grid, one)
+    Returns:
+        (S, S) bool.
+    """
+    far = [cv2.distanceTransform((marks != sign).astype(np.uint8), cv2.DIST_L2, 5) for sign in (1, -1)]
+    guess = np.where(far[0] < far[1], cv2.GC_PR_FGD, cv2.GC_PR_BGD)
+    labels = np.select([marks > 0, marks < 0], [cv2.GC_FGD, cv2.GC_BGD], guess).astype(np.uint8)
+    cv2.setRNGSeed(0)  # OpenCV draws the first clusters of its colour models
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.grabCut(image, labels, (0, 0, 1, 1), *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
+    return np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
 
 
-def _each(bank: MaskBank, grid: int, one: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Segment:
-    """A segmenter of one image and its marks, (S, S, 3) uint8 and (S, S) int, as one of a batch on NumPy."""
-    pixels = cell_pixels(bank.side, grid)
+def watershed(image: np.ndarray, marks: np.ndarray) -> np.ndarray:
+    """Watershed of the gradient from markers (Meyer, 1991); arguments as of ``grabcut``."""
+    markers = np.select([marks > 0, marks < 0], [2, 1], 0).astype(np.int32)
+    basins = cv2.watershed(image, markers)
+    near = cv2.dilate((basins == 2).astype(np.uint8), np.ones((3, 3), np.uint8))
+    return (basins == 2) | ((basins == -1) & (near > 0))  # the line between basins goes to the object
 
-    def segment(item: np.ndarray, cells: np.ndarray, signs: np.ndarray) -> np.ndarray:
+
+@dataclass(frozen=True)
+class EachImage:
+    """A segmenter of a batch, on NumPy, that takes its images one by one.
+
+    Attributes:
+        bank: squares.
+        pixels: (G,) number of each cell's pixel.
+        one: takes an image, (S, S, 3) uint8, and its marks, (S, S) int, to a mask.
+    """
+
+    bank: MaskBank
+    pixels: np.ndarray
+    one: Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+    def __call__(self, item: np.ndarray, cells: np.ndarray, signs: np.ndarray) -> np.ndarray:
+        """See ``Segment``."""
+        bank = self.bank
         found = np.zeros((len(item), bank.side, bank.side), bool)
         for row, image in enumerate(bank.image(item)):
             used = cells[row] >= 0
@@ -82,13 +115,11 @@ def _each(bank: MaskBank, grid: int, one: Callable[[np.ndarray, np.ndarray], np.
                 found[row] = True
                 continue
             marks = np.zeros(bank.side**2, np.int32)
-            marks[pixels[cells[row][used]]] = signs[row][used]
+            marks[self.pixels[cells[row][used]]] = signs[row][used]
             marks = _discs(marks.reshape(bank.side, bank.side))
             rgb = np.ascontiguousarray(np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0))
-            found[row] = one(rgb, marks)
+            found[row] = self.one(rgb, marks)
         return found & bank.known(item)
-
-    return segment
 
 
 def _discs(marks: np.ndarray) -> np.ndarray:
@@ -101,6 +132,6 @@ def _discs(marks: np.ndarray) -> np.ndarray:
 
 SEGMENTERS: dict[str, Callable[[MaskBank, int, float], Segment]] = {
     "random_walker": random_walker,
-    "grabcut": grabcut,
-    "watershed": watershed,
+    "grabcut": lambda bank, grid, beta: EachImage(bank, cell_pixels(bank.side, grid), grabcut),
+    "watershed": lambda bank, grid, beta: EachImage(bank, cell_pixels(bank.side, grid), watershed),
 }
