@@ -13,6 +13,7 @@ from visionrl.banks.masks import UNNAMED, labels_of, mask_box
 from visionrl.banks.patches import colored, shared
 from visionrl.datasets.samples import ImageSample
 from visionrl.ops import DeviceTable, Recalled
+from visionrl.ops.grabcut import grabcut
 from visionrl.ops.polygons import edge_mask, polygon_mask, signed_area
 
 FINER = 4  # of the masks that outlines are taken from, against rounding
@@ -122,7 +123,7 @@ class OutlineBank(Recalled):
             starts[item] = ellipse(boxes[item], points)
             if start == "grabcut":
                 starts[item] = knots_of(
-                    outline_of(outer(grabcut(windows[item], boxes[item]))), boxes[item], points
+                    outline_of(outer(grabcut_of_box(windows[item], boxes[item]))), boxes[item], points
                 )
             if sample.mask is None or not one.label:
                 continue
@@ -355,7 +356,7 @@ def rectangle(box: np.ndarray, side: int) -> np.ndarray:
     return polygon_mask(np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]]), side, side)
 
 
-def grabcut(window: np.ndarray, box: np.ndarray) -> np.ndarray:
+def grabcut_of_box(window: np.ndarray, box: np.ndarray) -> np.ndarray:
     """(S, S) bool of GrabCut (Rother et al., 2004), the ellipse where it finds nothing.
 
     Outside the box is background, the middle of the box the object; the rest is asked.
@@ -368,10 +369,6 @@ def grabcut(window: np.ndarray, box: np.ndarray) -> np.ndarray:
     middle, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * INNER
     labels = np.where(inside, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
     labels[rectangle(np.concatenate([middle - half, middle + half]), side)] = cv2.GC_FGD
-    if (labels == cv2.GC_BGD).any() and (labels == cv2.GC_FGD).any():
-        image = np.ascontiguousarray(np.broadcast_to(window, (3, side, side)).transpose(1, 2, 0))
-        cv2.setRNGSeed(0)
-        models = np.zeros((1, 65)), np.zeros((1, 65))
-        cv2.grabCut(image, labels, None, *models, ROUNDS, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
-    found = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
+    both = (labels == cv2.GC_BGD).any() and (labels == cv2.GC_FGD).any()
+    found = grabcut(window, labels, ROUNDS) if both else inside
     return found if found.any() else polygon_mask(ellipse(box, 48), side, side)

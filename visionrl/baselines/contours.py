@@ -10,7 +10,7 @@ import numpy as np
 from visionrl.banks.outlines import (
     ellipse,
     few_vertices,
-    grabcut,
+    grabcut_of_box,
     knots_of,
     outer,
     outline_of,
@@ -41,7 +41,7 @@ def ellipse_in_box(train: None) -> Run:
 @baseline("ContourSegmentation-v0", "GrabCut in the box", learns=False)
 def grabcut_in_box(train: None) -> Run:
     """GrabCut (Rother et al., 2004) from the box, its middle inside for certain; the ellipse where it finds nothing."""
-    return contour_of(grabcut)
+    return contour_of(grabcut_of_box)
 
 
 def contour_of(guess: Guess) -> Run:

@@ -12,6 +12,7 @@ from visionrl.banks.masks import mask_box
 from visionrl.core import baseline
 from visionrl.envs.segmentation.seeds import Segmentation, State
 from visionrl.envs.segmentation.segmenters import SEGMENTERS
+from visionrl.ops.grabcut import grabcut
 
 ROUNDS = 3  # of GrabCut from a box
 Run = Callable[[Segmentation, State], State]
@@ -25,7 +26,7 @@ def random_seeds(train: None) -> Run:
     def run(task: Segmentation, state: State) -> State:
         rng = np.random.default_rng(int(state.image[0]))
         while not task.terminated(state)[0]:
-            free = np.flatnonzero(task.action_mask(state)[:, : task.operators][0][: task.grid**2])
+            free = np.flatnonzero(task.action_mask(state)[0, : task.grid**2])
             cell = int(rng.choice(free))
             on_object = bool(task.on_object.array[int(state.image[0]), cell])
             state = task.step(state, np.array([cell + (0 if on_object else task.grid**2)]))
@@ -60,9 +61,8 @@ def grabcut_clicks(train: None) -> Run:
     """GrabCut from the user's clicks alone."""
 
     def find(task: Segmentation, state: State) -> np.ndarray:
-        return SEGMENTERS["grabcut"](task.bank, task.grid, task.beta)(state.image, state.cells, state.signs)[
-            0
-        ]
+        segment = SEGMENTERS["grabcut"](task.bank, task.grid, task.beta)
+        return segment(state.image, state.cells, state.signs)[0]
 
     return one_shot(find)
 
@@ -107,16 +107,11 @@ def _grabcut_box(task: Segmentation, state: State) -> np.ndarray:
     """(S, S) bool, GrabCut in the box of the object; without a box, in all but the edge of the image."""
     known = task.bank.known(state.image)[0]
     x0, y0, x1, y1 = np.rint(_box(task, int(state.image[0]), known)).astype(int)
-    image = task.bank.image(state.image)[0]
-    rgb = np.ascontiguousarray(np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0))
     labels = np.full(known.shape, cv2.GC_BGD, np.uint8)
     labels[y0:y1, x0:x1] = cv2.GC_PR_FGD
     if (labels == cv2.GC_BGD).sum() < 8:
         return labels != cv2.GC_BGD  # the box leaves no background to learn from
-    cv2.setRNGSeed(0)
-    models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(rgb, labels, (0, 0, 1, 1), *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
-    return np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)) & known
+    return grabcut(task.bank.image(state.image)[0], labels, ROUNDS) & known
 
 
 def _box(task: Segmentation, item: int, known: np.ndarray) -> np.ndarray:

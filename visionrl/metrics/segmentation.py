@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from visionrl.ops import Array, xp_of
+from visionrl.ops.masks import boundary
 
 NEVER = 20  # clicks, where a score is never reached
 LEVELS = (0.85, 0.9)
@@ -35,13 +36,6 @@ def mean_iou_of(confusion: Array) -> Array:
     return xp.sum(each, axis=-1) / xp.sum(xp.astype(there, each.dtype), axis=-1)
 
 
-def outline(mask: np.ndarray) -> np.ndarray:
-    """Pixels of a mask (H, W) bool with one of the four neighbours outside it, or outside the picture: (H, W) bool."""
-    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-    inside = cv2.erode(mask.astype(np.uint8), cross, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    return mask & (inside == 0)
-
-
 def surface_distances(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Distances from each outline pixel of a mask to the other's outline, pixels, both ways; None if one is empty.
 
@@ -51,7 +45,7 @@ def surface_distances(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray
     """
     if not (first.any() and second.any()):
         return None
-    lines = outline(first), outline(second)
+    lines = boundary(first[None])[0], boundary(second[None])[0]
     to_first, to_second = (
         cv2.distanceTransform((~line).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for line in lines
     )

@@ -11,6 +11,7 @@ import numpy as np
 from visionrl.banks.masks import MaskBank
 from visionrl.banks.patches import shared
 from visionrl.ops import Array, xp_of
+from visionrl.ops.grabcut import grabcut, rgb_last
 from visionrl.ops.random_walk import GreenColumns
 
 ROUNDS = 1  # of GrabCut
@@ -62,11 +63,11 @@ def _columns(bank: MaskBank, grid: int, beta: float) -> GreenColumns:
     return GreenColumns(bank.images.array, bank.valid.array, cell_pixels(bank.side, grid), beta)
 
 
-def grabcut(image: np.ndarray, marks: np.ndarray) -> np.ndarray:
+def grabcut_of_marks(image: np.ndarray, marks: np.ndarray) -> np.ndarray:
     """GrabCut (Rother, Kolmogorov & Blake, 2004) from seeds; at first a pixel is what the nearest seed is.
 
     Args:
-        image: (S, S, 3) uint8.
+        image: (C, S, S) uint8.
         marks: (S, S) int, 1 on the object, -1 beside it.
 
     Returns:
@@ -75,16 +76,13 @@ def grabcut(image: np.ndarray, marks: np.ndarray) -> np.ndarray:
     far = [cv2.distanceTransform((marks != sign).astype(np.uint8), cv2.DIST_L2, 5) for sign in (1, -1)]
     guess = np.where(far[0] < far[1], cv2.GC_PR_FGD, cv2.GC_PR_BGD)
     labels = np.select([marks > 0, marks < 0], [cv2.GC_FGD, cv2.GC_BGD], guess).astype(np.uint8)
-    cv2.setRNGSeed(0)  # OpenCV draws the first clusters of its colour models
-    models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(image, labels, (0, 0, 1, 1), *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
-    return np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
+    return grabcut(image, labels, ROUNDS)
 
 
 def watershed(image: np.ndarray, marks: np.ndarray) -> np.ndarray:
-    """Watershed of the gradient from markers (Meyer, 1991); arguments as of ``grabcut``."""
+    """Watershed of the gradient from markers (Meyer, 1991); arguments as of ``grabcut_of_marks``."""
     markers = np.select([marks > 0, marks < 0], [2, 1], 0).astype(np.int32)
-    basins = cv2.watershed(image, markers)
+    basins = cv2.watershed(rgb_last(image), markers)
     near = cv2.dilate((basins == 2).astype(np.uint8), np.ones((3, 3), np.uint8))
     return (basins == 2) | ((basins == -1) & (near > 0))  # the line between basins goes to the object
 
@@ -96,7 +94,7 @@ class EachImage:
     Attributes:
         bank: squares.
         pixels: (G,) number of each cell's pixel.
-        one: takes an image, (S, S, 3) uint8, and its marks, (S, S) int, to a mask.
+        one: takes an image, (C, S, S) uint8, and its marks, (S, S) int, to a mask.
     """
 
     bank: MaskBank
@@ -117,8 +115,7 @@ class EachImage:
             marks = np.zeros(bank.side**2, np.int32)
             marks[self.pixels[cells[row][used]]] = signs[row][used]
             marks = _discs(marks.reshape(bank.side, bank.side))
-            rgb = np.ascontiguousarray(np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0))
-            found[row] = self.one(rgb, marks)
+            found[row] = self.one(image, marks)
         return found & bank.known(item)
 
 
@@ -132,6 +129,6 @@ def _discs(marks: np.ndarray) -> np.ndarray:
 
 SEGMENTERS: dict[str, Callable[[MaskBank, int, float], Segment]] = {
     "random_walker": random_walker,
-    "grabcut": lambda bank, grid, beta: EachImage(bank, cell_pixels(bank.side, grid), grabcut),
+    "grabcut": lambda bank, grid, beta: EachImage(bank, cell_pixels(bank.side, grid), grabcut_of_marks),
     "watershed": lambda bank, grid, beta: EachImage(bank, cell_pixels(bank.side, grid), watershed),
 }
