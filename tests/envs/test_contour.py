@@ -13,7 +13,7 @@ from gymnasium.utils.seeding import np_random
 from visionrl.agents.policies.action_map import maps_of
 from visionrl.core import batch, make_task
 from visionrl.datasets import ImageSample
-from visionrl.envs.segmentation.contour_controls import PIECES
+from visionrl.envs.segmentation.spline_control import PIECES
 from visionrl.ops.polygons import closed_spline, polygon_mask
 
 TASK = "visionrl/ContourSegmentation-v0"
@@ -235,3 +235,12 @@ def test_the_window_is_a_multiple_of_the_grid() -> None:
 def test_the_cells_are_a_map_of_actions_with_one_behind_it(task: Any) -> None:
     assert maps_of(int(task.action_space.n), 1) == (28, 1)
     assert task.observation_space["drawn"].shape[1:] == task.observation_space["window"].shape[1:]
+
+
+def test_a_spline_of_few_points_may_move_more_often_than_it_has_moves() -> None:
+    task = make_task(TASK, data=[sample()], classes=["disc"], preset="spline", points=4, max_actions=50)
+    state = first(task)
+    for _ in range(50):
+        assert task.action_mask(state).shape == (1, 33) and task.action_mask(state).all()
+        state = task.step(state, np.array([0]))
+    assert state.finished.all() and task.observe(state)["step"].tolist() == [[1.0]]

@@ -19,7 +19,7 @@ from visionrl.banks.outlines import (
 from visionrl.core import baseline
 from visionrl.core.registry import Run
 from visionrl.envs.segmentation.contour import ContourSegmentation, State
-from visionrl.envs.segmentation.contour_controls import PIECES
+from visionrl.envs.segmentation.spline_control import PIECES
 from visionrl.ops.masks import iou
 from visionrl.ops.polygons import closed_spline, polygon_mask
 

@@ -14,7 +14,8 @@ from visionrl.core import Task, arguments, register
 from visionrl.core.observables import Image
 from visionrl.core.results import Mask
 from visionrl.datasets import ImageSample
-from visionrl.envs.segmentation.contour_controls import Contour, control_of
+from visionrl.envs.segmentation.contour_controls import Contour, ContourControl, PolygonControl
+from visionrl.envs.segmentation.spline_control import SplineControl
 from visionrl.metrics.segmentation import OutlineScores
 from visionrl.ops import Array, one_hot, to_numpy
 from visionrl.ops.masks import iou
@@ -120,14 +121,11 @@ class ContourSegmentation(Task[State]):
             raise ValueError("shows must be 'pictures' for control 'polygon', got 'candidates'")
         self.samples = self.load(classes=None)
         found = objects_in(self.samples, self.classes, self.labelled, SMALLEST)
-        options: dict[str, Any] = {
-            "grid": self.grid,
-            "side": self.window,
-            "most": self.max_actions,
-            "points": self.points,
-        }
-        options["candidates"] = self.shows == "candidates"
-        self.controller = control_of(self.control, options)
+        self.controller: ContourControl = (
+            PolygonControl(self.grid, self.window, self.max_actions)
+            if self.control == "polygon"
+            else SplineControl(self.points, self.window, self.max_actions, self.shows == "candidates")
+        )
         self.bank = outline_bank(
             self.samples,
             found,

@@ -1,9 +1,9 @@
-"""Controls of a contour: a polygon drawn vertex by vertex, or the points of a closed spline that move; array-API code."""
+"""A contour as it is drawn, what its controls have in common, and one of them: a polygon, vertex by vertex."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from gymnasium import spaces
@@ -11,16 +11,10 @@ from gymnasium import spaces
 from visionrl import ops
 from visionrl.banks.outlines import OutlineBank
 from visionrl.core.observables import Image, Observable, Vector
-from visionrl.envs.segmentation.spline_moves import NUMBERS, describe_moves
 from visionrl.ops import Array, const, one_hot, xp_of
-from visionrl.ops.polygons import closed_spline, crosses, polygon_mask, triangle_mask
+from visionrl.ops.polygons import crosses, triangle_mask
 
 AHEAD = 4  # vertices of the outline among which the expert looks for the one that was just drawn
-WAYS = ((1, 0), (-1, 0), (0, 1), (0, -1))  # right, left, down, up
-PIECES = 5  # straight ones from each point of a spline to the next
-SMALLEST_GAIN = (
-    0.25  # by which a move must bring a point nearer to its place for the expert to make it, in moves
-)
 
 
 @dataclass(frozen=True)
@@ -47,6 +41,25 @@ class Contour:
 
 
 ContourT = TypeVar("ContourT", bound=Contour)
+
+
+def begun(vertices: np.ndarray, count: int, mask: np.ndarray) -> Contour:
+    """The contour at the start of an episode, without the axis B."""
+    return Contour(
+        vertices=vertices,
+        count=np.int64(count),
+        mask=mask,
+        actions=np.int64(0),
+        crossings=np.float64(0),
+        finished=np.False_,
+        progress=np.int64(0),
+    )
+
+
+def spent(now: Contour, most: int) -> Array:
+    """(B,) float64 in [0, 1], the share of an episode's actions that are taken."""
+    xp = xp_of(now.actions)
+    return xp.clip(xp.astype(now.actions, xp.float64) / most, 0.0, 1.0)
 
 
 class ContourControl(Protocol):
@@ -95,15 +108,7 @@ class PolygonControl:
 
     def start(self, points: np.ndarray) -> Contour:
         """No vertex."""
-        return Contour(
-            vertices=np.zeros((self.most, 2)),
-            count=np.int64(0),
-            mask=np.zeros((self.side, self.side), bool),
-            actions=np.int64(0),
-            crossings=np.float64(0),
-            finished=np.False_,
-            progress=np.int64(0),
-        )
+        return begun(np.zeros((self.most, 2)), 0, np.zeros((self.side, self.side), bool))
 
     def step(self, now: ContourT, action: Array, bank: OutlineBank, item: Array) -> ContourT:
         """Set a vertex, which toggles a triangle of the mask; to close, or to set the first one again, ends it."""
@@ -116,7 +121,7 @@ class PolygonControl:
         toggled = triangle_mask(
             first, xp.where((now.count > 0)[:, None], last, new), new, self.side, self.side
         )
-        place = const(tuple(range(self.most)), now.count)[None, :] == now.count[:, None]
+        place = one_hot(now.count, self.most) > 0
         count = now.count + xp.astype(adds, xp.int64)
         passed = self.passed(now.progress, new, bank, item)
         return replace(
@@ -179,14 +184,13 @@ class PolygonControl:
         drawn = xp.concat(
             [now.mask[:, None, ...], xp.reshape(large, (maps.shape[0], 3, *now.mask.shape[1:]))], axis=1
         )
-        share = xp.astype(now.actions, xp.float64) / self.most
-        return {"drawn": xp.astype(drawn, xp.uint8) * 255, "step": xp.clip(share, 0.0, 1.0)}
+        return {"drawn": xp.astype(drawn, xp.uint8) * 255, "step": spent(now, self.most)}
 
     def last_cell(self, now: Contour, cells: Array) -> Array:
         """(B,) int64, number of the last vertex's cell; -1 where there is none."""
         xp = xp_of(cells)
-        here = const(tuple(range(self.most)), now.count)[None, :] == now.count[:, None] - 1
-        return xp.where(now.count > 0, xp.sum(xp.where(here, cells, 0), axis=-1), -1)
+        place = xp.maximum(now.count - 1, xp.zeros_like(now.count))
+        return xp.take_along_axis(cells, place[:, None], axis=1)[:, 0]
 
     def allowed(self, now: Contour) -> Array:
         """Any cell but that of the last vertex; the first one, and closing, only from three vertices on."""
@@ -209,103 +213,3 @@ class PolygonControl:
     def polygon(self, now: Contour) -> np.ndarray:
         """The vertices drawn."""
         return now.vertices[: int(now.count)]
-
-
-class SplineControl:
-    """Each action moves a point of a closed spline, or stops.
-
-    Args:
-        points: of the spline.
-        side: of the window, pixels.
-        most: actions of an episode.
-        candidates: show a description of each move, see ``describe_moves``, in place of pictures.
-    """
-
-    def __init__(self, points: int, side: int, most: int, candidates: bool = False) -> None:
-        self.points, self.side, self.most = points, side, most
-        unit = side / 56
-        self.candidates = candidates
-        self.moves = tuple((x * far * unit, y * far * unit) for far in (1, 2) for x, y in WAYS)
-        self.space = spaces.Discrete(points * len(self.moves) + 1)
-        self.shown: dict[str, Observable] = {
-            "drawn": Image(1, side),
-            "points": Vector(points * 2),
-            "step": Vector(1, 0.0, 1.0),
-        }
-        if candidates:
-            offered = Vector((int(self.space.n), NUMBERS))
-            self.shown = {"candidates": offered, "step": self.shown["step"]}
-
-    def start(self, points: np.ndarray) -> Contour:
-        """The spline through the points."""
-        vertices = points.copy()
-        return Contour(
-            vertices=vertices,
-            count=np.int64(self.points),
-            mask=polygon_mask(closed_spline(vertices, PIECES), self.side, self.side),
-            actions=np.int64(0),
-            crossings=np.float64(0),
-            finished=np.False_,
-            progress=np.int64(0),
-        )
-
-    def step(self, now: ContourT, action: Array, bank: OutlineBank, item: Array) -> ContourT:
-        """Move one point; the whole mask is drawn again."""
-        xp, kinds = xp_of(now.vertices), len(self.moves)
-        stops = (action == self.points * kinds) | now.finished
-        shift = xp.take(const(self.moves, now.vertices), action % kinds, axis=0)
-        chosen = const(tuple(range(self.points)), action)[None, :] == (action // kinds)[:, None]
-        moved = now.vertices + xp.where((chosen & ~stops[:, None])[..., None], shift[:, None, :], 0.0)
-        vertices, actions = xp.clip(moved, 0.0, float(self.side)), now.actions + 1
-        return replace(
-            now,
-            vertices=vertices,
-            mask=polygon_mask(closed_spline(vertices, PIECES), self.side, self.side),
-            actions=actions,
-            finished=stops | (actions >= self.most),
-        )
-
-    def seen(self, now: Contour, bank: OutlineBank, item: Array) -> dict[str, Array]:
-        """Observe the filled pixels, the points in [-1, 1], or the candidates; the share of actions taken."""
-        xp = xp_of(now.vertices)
-        share = xp.clip(xp.astype(now.actions, xp.float64) / self.most, 0.0, 1.0)
-        if self.candidates:
-            windows, boxes = bank.windows.rows(item), bank.boxes.rows(item)
-            moves = describe_moves(windows, now.mask, now.vertices, boxes, WAYS)
-            return {"candidates": moves, "step": share}
-        return {
-            "drawn": xp.astype(now.mask, xp.uint8) * 255,
-            "points": 2 * now.vertices / self.side - 1,
-            "step": share,
-        }
-
-    def allowed(self, now: Contour) -> Array:
-        """All actions."""
-        xp = xp_of(now.actions)
-        return xp.ones_like(
-            now.actions[:, None] + const(tuple(range(int(self.space.n))), now.actions), dtype=xp.bool
-        )
-
-    def gains(self, now: Contour, bank: OutlineBank, item: Array) -> Array:
-        """(B, points * moves) by how much each move brings its point nearer to its place, pixels."""
-        xp = xp_of(now.vertices)
-        gap = bank.knots.rows(item) - now.vertices
-        after = gap[:, :, None, :] - const(self.moves, gap)[None, None, :, :]
-        return xp.reshape(ops.norm(gap)[:, :, None] - ops.norm(after), (gap.shape[0], -1))
-
-    def best(self, now: Contour, bank: OutlineBank, item: Array) -> Array:
-        """The move that brings a point nearest to its place; to stop where none brings enough."""
-        xp, gains = xp_of(now.vertices), self.gains(now, bank, item)
-        enough = xp.max(gains, axis=-1) > SMALLEST_GAIN * self.side / 56
-        return xp.where(enough, xp.argmax(gains, axis=-1), len(self.moves) * self.points)
-
-    def polygon(self, now: Contour) -> np.ndarray:
-        """Vertices along the spline."""
-        return closed_spline(now.vertices, PIECES)
-
-
-def control_of(kind: str, options: dict[str, Any]) -> ContourControl:
-    """The control of a name: "polygon" or "spline"."""
-    if kind == "polygon":
-        return PolygonControl(options["grid"], options["side"], options["most"])
-    return SplineControl(options["points"], options["side"], options["most"], options["candidates"])
