@@ -8,7 +8,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from visionrl.core import baseline
+from visionrl.core import baseline, batch
 from visionrl.envs.enhancement.restoration import Restoration, State
 from visionrl.envs.enhancement.tools import NAMES
 from visionrl.metrics.image_quality import as_levels, psnr
@@ -90,5 +90,4 @@ def denoised(images: np.ndarray, strength: float) -> np.ndarray:
 def training_patches(task: Restoration) -> State:
     """First states of 32 episodes of the training split."""
     rng = np.random.default_rng(0)
-    states = [task.sample(rng, number % task.items) for number in range(PATCHES)]
-    return State(**{key: np.stack([getattr(one, key) for one in states]) for key in vars(states[0])})
+    return batch.stack([task.sample(rng, number % task.items) for number in range(PATCHES)])

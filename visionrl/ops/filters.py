@@ -19,10 +19,11 @@ import cv2
 import numpy as np
 
 from visionrl.ops import xp as _xp
-from visionrl.ops.dct import DCT_SIDE, DCT_STRIDE, dct_matrix
 from visionrl.ops.xp import Array, is_torch, to_numpy
 
 Kernel = tuple[tuple[float, ...], ...]  # square, of odd side, rows first
+DCT_SIDE = 8
+DCT_STRIDE = 2  # pixels from window to window; each pixel lies in 16 windows
 
 
 def convolve(images: Array, kernel: Kernel) -> Array:
@@ -118,11 +119,6 @@ def gaussian(sigma: float, size: int = 0) -> Kernel:
     return _frozen(np.outer(row, row) / row.sum() ** 2)
 
 
-def box(size: int) -> Kernel:
-    """The kernel of a mean over a square of this side."""
-    return _frozen(np.full((size, size), 1 / size**2))
-
-
 def unsharp(sigma: float, amount: float) -> Kernel:
     """The kernel that adds ``amount`` times what a Gaussian of this standard deviation takes away."""
     taps = -amount * np.array(gaussian(sigma))
@@ -146,6 +142,15 @@ def wiener(sigma: float, noise: float, size: int = 31) -> Kernel:
     taps = taps[middle - half : middle + half + 1, middle - half : middle + half + 1]
     taps = taps * np.outer(np.hanning(size + 2)[1:-1], np.hanning(size + 2)[1:-1]) ** 0.25
     return _frozen(taps / taps.sum())
+
+
+@lru_cache(maxsize=1)
+def dct_matrix() -> np.ndarray:
+    """(64, 64) float32: the orthonormal DCT of a window of 8 x 8, row by row; the first row is the mean's."""
+    k, n = np.arange(DCT_SIDE)[:, None], np.arange(DCT_SIDE)
+    line = np.sqrt(2 / DCT_SIDE) * np.cos(np.pi * (2 * n + 1) * k / (2 * DCT_SIDE))
+    line[0] /= np.sqrt(2)
+    return np.kron(line, line).astype(np.float32)
 
 
 def _filtered(
@@ -184,4 +189,5 @@ def _dct_threshold(image: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def _frozen(taps: np.ndarray) -> Kernel:
+    """A kernel that can be a key of a cache."""
     return tuple(tuple(float(tap) for tap in row) for row in taps)

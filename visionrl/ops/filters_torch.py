@@ -1,4 +1,4 @@
-"""The filters of ``ops.filters`` on torch tensors; loaded only when images are such."""
+"""The filters of ``ops.filters`` on torch tensors; loaded only when images are not on the CPU."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from visionrl.ops.dct import DCT_SIDE, DCT_STRIDE, dct_matrix
+from visionrl.ops.filters import DCT_SIDE, DCT_STRIDE, Kernel, dct_matrix
 from visionrl.ops.xp import const
 
 
-def convolve(images: Tensor, kernel: tuple[tuple[float, ...], ...]) -> Tensor:
+def convolve(images: Tensor, kernel: Kernel) -> Tensor:
     """See ``ops.filters.convolve``."""
     taps, half = const(kernel, images), len(kernel) // 2
     flat = F.pad(images, (half,) * 4, mode="reflect").flatten(0, 1)[:, None]

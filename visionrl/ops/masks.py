@@ -1,4 +1,4 @@
-"""Masks as arrays of bool: overlap, its scores, and boundaries; (B, H, W) unless stated."""
+"""Masks as arrays of bool: overlap, boundaries, depth; (B, H, W) unless stated."""
 
 from __future__ import annotations
 
@@ -8,43 +8,17 @@ import numpy as np
 from visionrl.ops.xp import Array, is_torch, like, to_numpy, xp_of
 
 
-def overlap(first: Array, second: Array, valid: Array | None = None) -> tuple[Array, Array]:
-    """Pixels in both masks, and in either: (B,) int64 each.
-
-    Args:
-        first: (B, H, W) bool.
-        second: (B, H, W) bool.
-        valid: (B, H, W) bool, the pixels that count; None for all.
-    """
-    both, either = first & second, first | second
-    if valid is not None:
-        both, either = both & valid, either & valid
-    return area(both), area(either)
-
-
 def area(mask: Array) -> Array:
     """Pixels of a mask, (B, H, W) bool -> (B,) int64."""
     xp = xp_of(mask)
     return xp.sum(xp.astype(mask, xp.uint8), axis=(-2, -1), dtype=xp.int64)
 
 
-def iou(first: Array, second: Array, valid: Array | None = None) -> Array:
-    """Intersection over union, (B,) float64; 1 where both masks are empty, 0 where one is."""
-    both, either = overlap(first, second, valid)
-    return ratio(both, either)
-
-
-def dice(first: Array, second: Array, valid: Array | None = None) -> Array:
-    """Dice's coefficient, twice the intersection by the sum of both, (B,) float64; empty masks as in ``iou``."""
-    both, either = overlap(first, second, valid)
-    return ratio(2 * both, both + either)
-
-
-def ratio(part: Array, whole: Array) -> Array:
-    """``part / whole`` of counts, (B,) float64; 1 where ``whole`` is 0."""
-    xp = xp_of(whole)
-    share = xp.astype(part, xp.float64) / xp.astype(xp.where(whole == 0, whole + 1, whole), xp.float64)
-    return xp.where(whole == 0, xp.ones_like(share), share)
+def iou(first: Array, second: Array) -> Array:
+    """Intersection over union of masks, (B, H, W) bool each, (B,) float64; 1 where both are empty, 0 where one is."""
+    xp, both, either = xp_of(first), area(first & second), area(first | second)
+    share = xp.astype(both, xp.float64) / xp.astype(xp.where(either == 0, either + 1, either), xp.float64)
+    return xp.where(either == 0, xp.ones_like(share), share)
 
 
 def boundary(mask: Array) -> Array:

@@ -193,14 +193,14 @@ class Restoration(Edit[State]):
     # -- edge ------------------------------------------------------------------------------------------------------
     def result(self, state: State) -> Picture:
         width, height = (int(side) for side in self.bank.sizes[int(state.image)])
-        names = tuple(NAMES[k] for k in state.tools.tolist() if 0 <= k < len(NAMES))
         x, y = (int(value) for value in state.corner)
-        return Picture((width, height), (Tile(as_levels(state.now).astype(np.uint8), (x, y), names),))
+        return Picture(
+            (width, height), (Tile(as_levels(state.now).astype(np.uint8), (x, y), names_of(state.tools)),)
+        )
 
     def draw(self, state: State) -> np.ndarray:
         now = Canvas(as_levels(state.now).astype(np.uint8))
-        names = [NAMES[k] for k in state.tools.tolist() if 0 <= k < len(NAMES)]
-        said = ", ".join(names) or "damaged"
+        said = ", ".join(names_of(state.tools)) or "damaged"
         if not self.labelled:
             now.text(said)
             return now.pixels
@@ -208,6 +208,11 @@ class Restoration(Edit[State]):
         true = Canvas(self.patch(state.image[None], state.corner[None])[0])
         true.text("true picture")
         return np.concatenate([now.pixels, true.pixels], axis=1)
+
+
+def names_of(tools: np.ndarray) -> tuple[str, ...]:
+    """The names of the tools used, (steps,), the first first."""
+    return tuple(NAMES[k] for k in tools.tolist() if k >= 0)
 
 
 def check_range(name: str, value: Range, low: float, high: float) -> None:
