@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from visionrl.banks.patches import colored, filled_pyramid, shared, shrink
+from visionrl.banks.patches import colored, filled_pyramid, shared
 from visionrl.datasets.samples import ImageSample
 from visionrl.ops import DeviceTable, Recalled
+from visionrl.ops.pyramid import shrink
 
 UNNAMED = "object"
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from visionrl.banks.patches import block_mean, colored, filled_block, shared, shrink
+from visionrl.banks.patches import block_mean, colored, filled_block, shared
 from visionrl.datasets import ImageSample
 from visionrl.ops import Array, DeviceTable, Recalled, const, xp_of
+from visionrl.ops.pyramid import shrink
 
 
 class Mosaic(Recalled):

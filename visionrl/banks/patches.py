@@ -20,7 +20,7 @@ from visionrl.datasets.disk_cache import stored_block
 from visionrl.datasets.load import Loaded, embedded_part
 from visionrl.datasets.samples import ImageSample
 from visionrl.ops import Array, DeviceTable, Pyramid, Recalled, xp_of
-from visionrl.ops.pyramid import level_shapes
+from visionrl.ops.pyramid import level_shapes, shrink
 
 MEMORY_LIMIT = 1 << 30  # bytes of one block; a larger one lies in a temporary file and is paged in
 
@@ -164,15 +164,6 @@ def block_mean(image: np.ndarray, scale: int) -> np.ndarray:
     height, width = image.shape[1] // scale, image.shape[2] // scale
     even = image[:, : height * scale, : width * scale]
     return np.stack([cv2.resize(c, (width, height), interpolation=cv2.INTER_AREA) for c in even])
-
-
-def shrink(image: np.ndarray, longest: int | None) -> tuple[np.ndarray, float]:
-    """An image whose longer side is at most ``longest``, and how many times smaller it became (1.0: untouched)."""
-    factor = max(image.shape[1:]) / longest if longest else 1.0
-    if factor <= 1:
-        return image, 1.0
-    size = (max(round(image.shape[2] / factor), 1), max(round(image.shape[1] / factor), 1))
-    return np.stack([cv2.resize(c, size, interpolation=cv2.INTER_AREA) for c in image]), factor
 
 
 def patch_bank(

@@ -8,10 +8,10 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from visionrl.banks.patches import shrink
 from visionrl.datasets.samples import ImageSample
 from visionrl.metrics.segmentation import mean_iou_of
 from visionrl.ops import Array, DeviceTable, Recalled, xp_of
+from visionrl.ops.pyramid import shrink
 from visionrl.ops.ridge import class_scores
 
 LATTICE = 4  # pixels along each side of a region that stand for it

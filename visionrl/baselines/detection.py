@@ -10,10 +10,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from visionrl.banks.patches import shrink
 from visionrl.core import baseline
 from visionrl.envs.detection.state import State
 from visionrl.metrics.detection import pairwise_iou, suppress
+from visionrl.ops.pyramid import shrink
 
 SIDE = 16  # pixels of a template
 CELLS = 32  # pixels of a region that is described by its gradients

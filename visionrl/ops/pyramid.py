@@ -1,4 +1,4 @@
-"""Images of one split and their halvings (a mip pyramid), held once in one block of memory."""
+"""Images made smaller by averaging: once, or by halves (a mip pyramid), held once in one block of memory."""
 
 from __future__ import annotations
 
@@ -76,3 +76,12 @@ def level_shapes(shape: tuple[int, int, int, int], depth: int) -> tuple[tuple[in
     """(M, H, W, C) of each of ``depth`` levels."""
     items, height, width, channels = shape
     return tuple((items, max(height >> k, 1), max(width >> k, 1), channels) for k in range(depth))
+
+
+def shrink(image: np.ndarray, longest: int | None) -> tuple[np.ndarray, float]:
+    """An image whose longer side is at most ``longest``, and how many times smaller it became (1.0: untouched)."""
+    factor = max(image.shape[1:]) / longest if longest else 1.0
+    if factor <= 1:
+        return image, 1.0
+    size = (max(round(image.shape[2] / factor), 1), max(round(image.shape[1] / factor), 1))
+    return np.stack([cv2.resize(c, size, interpolation=cv2.INTER_AREA) for c in image]), factor

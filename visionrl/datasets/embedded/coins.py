@@ -32,8 +32,8 @@ class Coins(GeneratedDataset[ImageSample]):
     """The images of one split, (1, 70..151, 110..240) of differing sizes, each with one coin or more.
 
     ``boxes`` hold the coins, every one whole; all ``labels`` are "coin". ``mask`` numbers them from 1, in the order of
-    the boxes; ``names`` of all are "coin". Images are mirrored at random, and brighter
-    or darker. An image is a pure function of the split and its index.
+    the boxes; ``names`` of all are "coin". Images are mirrored at random, and brighter or darker. An image is a pure
+    function of the split and its index.
 
     Args:
         split: "train", "val" or "test".
@@ -106,5 +106,5 @@ def _part(split: str, index: int) -> ImageSample:
         mask = np.ascontiguousarray(mask[:, ::-1])
     lit = np.clip(np.rint(image * rng.uniform(0.8, 1.2) + rng.uniform(-15, 15)), 0, 255).astype(np.uint8)
     names = dict.fromkeys(range(1, len(found) + 1), "coin")
-    about = {"mask": mask, "names": names, "name": f"{split} {index}"}
-    return ImageSample(lit, found, ("coin",) * len(found), **about)
+    labels = ("coin",) * len(found)
+    return ImageSample(lit, found, labels, mask=mask, names=names, name=f"{split} {index}")

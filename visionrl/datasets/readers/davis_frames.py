@@ -15,7 +15,7 @@ import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
 from visionrl.datasets.readers.davis import sequences
-from visionrl.datasets.readers.files import list_images, read_image
+from visionrl.datasets.readers.files import IMAGE_SUFFIXES, find_beside, list_images, read_image
 from visionrl.datasets.readers.greys import is_palette
 from visionrl.datasets.readers.label_maps import VOID, labels_of, read_label_map
 from visionrl.datasets.readers.masks import Scale
@@ -48,14 +48,10 @@ def frame_of(mask: Path, frames: Path) -> Path:
     Raises:
         ValueError: there is none.
     """
-    found = [
-        file
-        for suffix in (".jpg", ".png", ".jpeg", ".JPG")
-        if (file := frames / (mask.stem + suffix)).is_file()
-    ]
-    if not found:
+    frame = find_beside(frames / mask.name, IMAGE_SUFFIXES)
+    if frame is None:
         raise ValueError(f"mask {mask} must have a frame of its name in {frames}, found none")
-    return found[0]
+    return frame
 
 
 def _read(frame: Path, mask: Path, scale: Scale) -> ImageSample:

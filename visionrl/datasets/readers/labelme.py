@@ -4,8 +4,8 @@
 (``imageData``) is not read. ``shapes`` of the types polygon, rectangle and circle are objects, in order: the mask
 numbers them from 1, a later one covers an earlier one, and each has its ``label`` for a name. Shapes with one
 ``group_id`` and label are one object. Points and lines are no objects and left out with a warning. Pixels are inside
-where their centres are. An image of the
-folder without a JSON file is not read. A sample is named by the JSON file's path without suffix.
+where their centres are. An image of the folder without a JSON file is not read. A sample is named by the JSON file's
+path without suffix.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from visionrl.datasets.readers.instances import Part, filled, with_instances
 from visionrl.datasets.samples import ImageSample
 from visionrl.datasets.text import read_json
 
-LINES = ("point", "points", "line", "linestrip", "circle", "rectangle", "polygon")
 AREAS = ("polygon", "rectangle", "circle")
+LINES = ("point", "points", "line", "linestrip")
 Outline = tuple[str, np.ndarray]  # kind, points
 
 
@@ -94,8 +94,10 @@ def _outline(shape: Any, where: str) -> tuple[str, Outline | None]:
     if not isinstance(label, str) or not label:
         raise ValueError(f"{where}: must be an object with a label, got {shape!r:.200}")
     kind = shape.get("shape_type") or "polygon"
-    if kind not in LINES:
-        raise ValueError(f"{where}: shape_type must be one of {', '.join(AREAS)}, got {kind!r:.100}")
+    if kind not in (*AREAS, *LINES):
+        raise ValueError(
+            f"{where}: shape_type must be one of {', '.join((*AREAS, *LINES))}, got {kind!r:.100}"
+        )
     if kind not in AREAS:
         warnings.warn(f"{where}: a {kind} holds no pixels and is left out", stacklevel=2)
         return label, None
