@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +15,7 @@ from stable_baselines3 import PPO
 
 from visionrl.agents import TrainConfig, train
 from visionrl.agents.imitation import cloning, targets
+from visionrl.agents.networks.model_io import copy_policy
 from visionrl.agents.policies.action_map import MapExtractor, MapPolicy, MaskableMapPolicy, maps_of
 from visionrl.agents.sb3.vec_env import make_vec_env
 from visionrl.agents.training.saving import load_model
@@ -85,7 +85,7 @@ def test_cloning_learns_the_weights_of_all_actions() -> None:
     losses: list[float] = []
     cloning.clone(model, 256, rate=1e-2, try_actions=False, on_step=lambda done, loss: losses.append(loss))
     assert np.mean(losses[-8:]) < losses[0] - 0.3
-    copied = deepcopy(model.policy).state_dict()  # as a divergence from the clone needs it
+    copied = copy_policy(model.policy).state_dict()  # as a divergence from the clone needs it
     assert all(torch.equal(copied[key], value) for key, value in model.policy.state_dict().items())
 
 

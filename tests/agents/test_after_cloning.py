@@ -16,6 +16,8 @@ from visionrl.agents import TrainConfig, train
 from visionrl.agents.evaluation.episodes import evaluate_policy, prepare
 from visionrl.agents.evaluation.paired import Score, paired_difference
 from visionrl.agents.evaluation.policies import RandomPolicy, expert_policy
+from visionrl.agents.imitation.cloning import clone
+from visionrl.agents.networks.model_io import copy_policy
 from visionrl.agents.training.after_cloning import AfterCloning, divergence
 from visionrl.agents.training.callback import RunCallback
 from visionrl.agents.training.config import resolve
@@ -31,6 +33,7 @@ SIZES = {
     "dqn": OFF,
     "qrdqn": OFF,
     "sac": (*OFF[:-1], "learning_rate=0.001"),
+    "recurrentppo": ON,
 }
 
 
@@ -116,7 +119,7 @@ def test_the_weight_of_the_divergence_falls_to_the_share_that_is_left() -> None:
     for left in (1.0, 0.0):
         model._current_progress_remaining = left
         model.policy.zero_grad()
-        np.random.seed(0)  # noqa: NPY002
+        np.random.seed(0)  # noqa: NPY002 (draw_observations draws from it, as SB3 does)
         callback.change_gradients()
         sizes.append(float(model.policy.action_net.weight.grad.norm()))
     assert sizes[0] > 0 and sizes[1] == pytest.approx(sizes[0] / 2, rel=1e-4)
@@ -246,6 +249,19 @@ def test_a_stopped_run_with_a_clone_goes_on_exactly(
 def test_tools_that_do_not_fit_are_refused(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TrainConfig(env=GLIMPSE, **wrong)
+
+
+@pytest.mark.parametrize("algo", ["ppo", "maskableppo", "dqn", "sac", "recurrentppo"])
+def test_a_clone_is_copied_although_its_loss_left_a_graph(algo: str) -> None:
+    config = resolve(config_of(algo))
+    model = build_model(config, make_training_env(config))
+    clone(model, 32)
+    copied = copy_policy(model.policy)
+    before = {key: value.clone() for key, value in model.policy.state_dict().items()}
+    for own in copied.parameters():
+        own.data.add_(1.0)
+    assert all(torch.equal(before[key], value) for key, value in model.policy.state_dict().items())
+    assert set(copied.state_dict()) == set(before)
 
 
 def test_a_policy_is_copied_although_its_last_loss_left_a_graph() -> None:

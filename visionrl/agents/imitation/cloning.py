@@ -14,7 +14,6 @@ from visionrl.agents.imitation.targets import (
     MEMORY_BYTES,
     REPEATS,
     batch_size,
-    best_actions,
     expert_actions,
     imitation_loss,
     imitation_targets,
@@ -72,7 +71,6 @@ def clone(
         while updates * batch < done * REPEATS:
             loss, updates = update(model, optimizer, memory.draw(rng, batch)), updates + 1
         on_step(min(done, steps), loss)
-    best_actions(model, obs)  # leaves no gradients' graph in the policy, so that it can be copied
     sync_target_networks(model)
     model._last_obs = None  # learning begins with new episodes
 

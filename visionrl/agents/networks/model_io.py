@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy, deepcopy
 from typing import Any
 
 from gymnasium import Space, spaces
@@ -13,6 +14,15 @@ def q_values_of(policy: Any) -> Callable[[Any], Any] | None:
     if hasattr(policy, "quantile_net"):
         return lambda observations: policy.quantile_net(observations).mean(1)
     return getattr(policy, "q_net", None)
+
+
+def copy_policy(policy: Any) -> Any:
+    """A copy of a policy with parameters of its own, also after a loss.
+
+    Its distributions of actions hold the graph of that loss, which PyTorch does not copy deeply.
+    """
+    held = [module.action_dist for module in policy.modules() if hasattr(module, "action_dist")]
+    return deepcopy(policy, {id(one): copy(one) for one in held})
 
 
 def action_scores(policy: Any, observations: Any, memory: Any = None) -> Any:

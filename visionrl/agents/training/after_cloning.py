@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from torch.distributions import kl_divergence
 from torch.nn import functional as F
 
 from visionrl.agents.imitation.targets import TEMPERATURE
-from visionrl.agents.networks.model_io import q_values_of
+from visionrl.agents.networks.model_io import copy_policy, q_values_of
 
 ROWS = 128  # observations at most on which the divergence is taken, at each step of the optimizer
 CRITIC = ("value_net.", "mlp_extractor.value_net.", "vf_features_extractor.")
@@ -24,9 +23,9 @@ class AfterCloning(BaseCallback):
     """Changes the gradients of a cloned policy before each step of its optimizer, whatever the algorithm.
 
     During the warm-up the policy of an actor-critic stays as it was cloned, while its critic learns. Afterwards the
-    gradient of ``divergence`` from the clone is added, in states of the algorithm's own buffer, behind the clipping of
-    gradients; its weight changes linearly over the run. Algorithms that replay spend the warm-up
-    filling their buffer, see ``cloned``.
+    gradient of ``divergence`` from the clone is added, in states of the algorithm's own buffer; its weight changes
+    linearly over the run. It comes after Stable-Baselines3 has clipped its own gradient, so ``max_grad_norm`` does not
+    bound it. Algorithms that replay spend the warm-up filling their buffer, see ``cloned``.
 
     Args:
         clone: gives the parameters of the cloned policy when learning begins.
@@ -43,9 +42,7 @@ class AfterCloning(BaseCallback):
 
     def _on_training_start(self) -> None:
         policy = self.model.policy
-        if (last := getattr(policy, "action_dist", None)) is not None:
-            last.distribution = None  # of the last loss, with its graph, which cannot be copied
-        self.reference = deepcopy(policy)
+        self.reference = copy_policy(policy)
         self.reference.load_state_dict(self.clone())
         self.reference.set_training_mode(False)
         self.reference.requires_grad_(False)

@@ -11,6 +11,7 @@ Algo = Literal[
 EPSILON_GREEDY = ("dqn", "ddqn", "qrdqn")
 ENTROPY_TUNED = ("sac", "tqc")  # whose coefficient of the entropy can be learnt
 REPLAYING = (*EPSILON_GREEDY, *ENTROPY_TUNED, "td3")
+OF_CLONES = ("clone_kl", "clone_kl_end", "value_warmup")  # options of learning after cloning
 # algorithms that are not held near their clone, and why
 FREE_OF_CLONES: Mapping[str, str] = {
     "trpo": "whose policy takes no gradient steps",
@@ -35,10 +36,10 @@ NOT_INHERITED: Mapping[str, tuple[str, ...]] = {
         "max_grad_norm",
         "target_kl",
         "learning_rate",
-        *("clone_kl", "clone_kl_end", "value_warmup"),
+        *OF_CLONES,
     ),
     "maskableppo": ("use_sde", "sde_sample_freq", "log_std_init", "communication"),
-    "recurrentppo": ("communication", "clone_kl", "clone_kl_end", "value_warmup"),
+    "recurrentppo": ("communication", *OF_CLONES),
 }
 
 

@@ -14,6 +14,7 @@ from annotated_types import Ge, Interval, MinLen
 from visionrl.agents.networks.device import check_device_name
 from visionrl.agents.training.algorithms import (
     FREE_OF_CLONES,
+    OF_CLONES,
     Algo,
     check_tools,
     drop_foreign,
@@ -58,7 +59,6 @@ DEFAULTS: Mapping[str, Any] = {
     "timesteps": 100_000,
     "eval_episodes": 64,
 }
-OF_CLONES = ("clone_kl", "clone_kl_end", "value_warmup")
 AFTER_CLONING: Mapping[str, Any] = {"clone_kl": 0.1}  # where a run begins with cloning
 
 
@@ -122,7 +122,7 @@ class TrainConfig:
     weights of all actions where it has them; by default the recipe's choice or yes."""
     clone_kl: Annotated[float, Interval(ge=0, le=1000)] | None = None
     """Weight of the divergence of the policy from its clone in the loss of learning by reward; after cloning by default
-    the recipe's or 0.1; 0 for trpo and recurrentppo."""
+    the recipe's or 0.1; 0 for trpo and recurrentppo. Its gradient is not clipped with the algorithm's own."""
     clone_kl_end: Annotated[float, Interval(ge=0, le=1)] | None = None
     """Share of that weight which is left at the end of the run, to which it falls linearly; by default the recipe's or
     1, a constant weight."""

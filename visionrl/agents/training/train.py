@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +24,7 @@ from visionrl.agents.imitation.cloning import clone
 from visionrl.agents.imitation.scorer import Scorer, fit_scorer
 from visionrl.agents.imitation.teacher import init_from_teacher
 from visionrl.agents.networks.frozen_features import OnImages, on_images
+from visionrl.agents.networks.model_io import copy_policy
 from visionrl.agents.networks.team import TeamPolicy
 from visionrl.agents.training.after_cloning import AfterCloning
 from visionrl.agents.training.callback import RunCallback, Stopped
@@ -340,7 +340,7 @@ def clone_policy(model: Any, clone: dict[str, Any]) -> Policy | None:
         return None
     encoder = getattr(model, "encoder", None)
     learnt = model.model.policy if encoder is not None else model.policy
-    policy = deepcopy(learnt)
+    policy = copy_policy(learnt)
     policy.load_state_dict(clone)
     alone = SimpleNamespace(policy=policy, predict=policy.predict, observation_space=policy.observation_space)
     return agent_policy(alone if encoder is None else OnImages(alone, encoder))
