@@ -30,7 +30,7 @@ from stable_baselines3.common.logger import Logger  # noqa: E402
 from stable_baselines3.common.vec_env import VecEnvWrapper  # noqa: E402
 
 from visionrl.agents import TrainConfig  # noqa: E402
-from visionrl.agents.evaluation.episodes import evaluate_policy, prepare  # noqa: E402
+from visionrl.agents.evaluation.episodes import Plan, evaluate_policy, prepare  # noqa: E402
 from visionrl.agents.evaluation.paired import Score, paired_difference  # noqa: E402
 from visionrl.agents.evaluation.policies import agent_policy  # noqa: E402
 from visionrl.agents.imitation.cloning import clone, sync_target_networks  # noqa: E402
@@ -38,6 +38,7 @@ from visionrl.agents.training.callback import RunCallback  # noqa: E402
 from visionrl.agents.training.config import resolve  # noqa: E402
 from visionrl.agents.training.models import build_model, make_training_env  # noqa: E402
 from visionrl.agents.training.train import continue_training  # noqa: E402
+from visionrl.core.capabilities import compute_all  # noqa: E402
 
 PPO = {
     "learning_rate": 5e-4,
@@ -46,16 +47,21 @@ PPO = {
     "n_steps": 32,
     "batch_size": 256,
     "n_epochs": 4,
+    "ent_coef": 0.01,
+    "vf_coef": 0.5,
+    "normalize_advantage": True,
 }
-PPO |= {"ent_coef": 0.01, "vf_coef": 0.5, "normalize_advantage": True}
 DQN = {
     "learning_rate": 1e-3,
     "gamma": 0.5,
     "batch_size": 128,
     "buffer_size": 40_000,
     "learning_starts": 2_000,
+    "train_freq": 4,
+    "gradient_steps": 4,
+    "target_update_interval": 1_000,
+    "exploration_final_eps": 0.05,
 }
-DQN |= {"train_freq": 4, "gradient_steps": 4, "target_update_interval": 1_000, "exploration_final_eps": 0.05}
 # task -> fields of the config, arguments of the algorithm
 TASKS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "glimpse": (
@@ -82,40 +88,33 @@ TASKS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 CLONE_RATE, EVALUATIONS, WARMUP = 1e-3, 2, 4  # the warm-up is a fourth of the run
 # recipe -> what changes; "rate" and "reward" are factors
+COMMON: dict[str, dict[str, Any]] = {
+    "as it was": {},
+    "cloning goes on": {"longer": True},
+    "KL 1": {"clone_kl": 1.0},
+    "KL 0.1": {"clone_kl": 0.1},
+    "value warm-up": {"value_warmup": True},
+    "learning rate / 10": {"rate": 0.1},
+    "KL 1, warm-up, rate / 10": {"clone_kl": 1.0, "value_warmup": True, "rate": 0.1},
+    "KL 0.1, rate / 10": {"clone_kl": 0.1, "rate": 0.1},
+    "KL 1, falling to 0": {"clone_kl": 1.0, "clone_kl_end": 0.0},
+    "rewards x 0.1": {"reward": 0.1},
+    "rewards x 10": {"reward": 10.0},
+}
 RECIPES: dict[str, dict[str, dict[str, Any]]] = {
-    "ppo": {
-        "as it was": {},
-        "cloning goes on": {"longer": True},
-        "KL 1": {"clone_kl": 1.0},
-        "KL 0.1": {"clone_kl": 0.1},
-        "value warm-up": {"value_warmup": True},
-        "learning rate / 10": {"rate": 0.1},
-        "KL 1, warm-up, rate / 10": {"clone_kl": 1.0, "value_warmup": True, "rate": 0.1},
-        "KL 0.1, rate / 10": {"clone_kl": 0.1, "rate": 0.1},
-        "KL 1, falling to 0": {"clone_kl": 1.0, "clone_kl_end": 0.0},
+    "ppo": COMMON
+    | {
         "no entropy bonus": {"ent_coef": 0.0},
         "rollouts of a quarter": {"n_steps": 8},
         "batches of 64": {"batch_size": 64},
-        "rewards x 0.1": {"reward": 0.1},
-        "rewards x 10": {"reward": 10.0},
         "plain advantages": {"normalize_advantage": False},
         "value loss x 0.02": {"vf_coef": 0.01},
     },
-    "dqn": {
-        "as it was": {},
-        "cloning goes on": {"longer": True},
-        "KL 1": {"clone_kl": 1.0},
-        "KL 0.1": {"clone_kl": 0.1},
-        "value warm-up": {"value_warmup": True},
-        "learning rate / 10": {"rate": 0.1},
-        "KL 1, warm-up, rate / 10": {"clone_kl": 1.0, "value_warmup": True, "rate": 0.1},
-        "KL 0.1, rate / 10": {"clone_kl": 0.1, "rate": 0.1},
-        "KL 1, falling to 0": {"clone_kl": 1.0, "clone_kl_end": 0.0},
+    "dqn": COMMON
+    | {
         "no exploration": {"exploration_final_eps": 0.0},
         "batches of 32": {"batch_size": 32},
         "target network x 5": {"target_update_interval": 5_000},
-        "rewards x 0.1": {"reward": 0.1},
-        "rewards x 10": {"reward": 10.0},
     },
 }
 # the recipes of which all seeds are run first
@@ -238,24 +237,17 @@ def tested(model: Any, config: TrainConfig, callback: Watch) -> dict[str, Any]:
         model.policy.load_state_dict(callback.seen[steps])
         result = evaluate_policy(plan, agent_policy(model))
         scores[steps] = Score.of(result, metric)
-    nothing = Score(scores[0].values * 0, {}) if len(scores[0].values) else None
-    found: dict[str, Any] = {
-        "metric": metric,
-        "more_is_better": more,
-        "clone": level(plan, scores[0], nothing),
-    }
+    found: dict[str, Any] = {"metric": metric, "more_is_better": more, "clone": level(plan, scores[0])}
     for name, row in chosen.items():
         gain = paired_difference(plan, scores[0], scores[int(row["timesteps"])])
         found[name] = {"steps": int(row["timesteps"]), "gain": gain.value, "low": gain.low, "high": gain.high}
     return found
 
 
-def level(plan: Any, score: Score, nothing: Score | None) -> float:
-    """The metric itself."""
-    if nothing is not None:
+def level(plan: Plan, score: Score) -> float:
+    """The metric itself: the mean over episodes, or that of the whole data set."""
+    if len(score.values):
         return float(np.mean(score.values))
-    from visionrl.core.capabilities import compute_all
-
     return float(compute_all(plan.task, score.records)[plan.task.primary_metric[0]])
 
 
