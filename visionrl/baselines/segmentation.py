@@ -26,8 +26,8 @@ def random_seeds(train: None) -> Run:
     def run(task: Segmentation, state: State) -> State:
         rng = np.random.default_rng(int(state.image[0]))
         while not task.terminated(state)[0]:
-            free = np.flatnonzero(task.action_mask(state)[0, : task.grid**2])
-            cell = int(rng.choice(free))
+            free = task.action_mask(state)[0, : task.grid**2]
+            cell = int(rng.choice(np.flatnonzero(free | ~free.any())))
             on_object = bool(task.on_object.array[int(state.image[0]), cell])
             state = task.step(state, np.array([cell + (0 if on_object else task.grid**2)]))
         return state

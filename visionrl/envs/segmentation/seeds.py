@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -24,6 +23,7 @@ from visionrl.ops import Array, DeviceTable, one_hot, to_numpy, xp_of
 from visionrl.ops.masks import depth, iou
 from visionrl.rendering import Canvas
 
+LARGEST = 0.9  # of an object, share of the image
 STEEPNESS = 5.0  # k of the exponential reward (Song et al., 2018)
 STRONG = 2  # cells from the object's edge: beyond, a label is known for certain
 NEAR = 2 / 90.5  # of the diagonal, tolerance of boundary F: 2 pixels of 64 x 64
@@ -119,10 +119,9 @@ class Segmentation(Edit[State]):
         if self.size < self.grid:
             raise ValueError(f"size must be >= grid, {self.grid}, got {self.size}")
         self.samples = self.load(classes=None)
-        asked: Sequence[str] | None = self.classes
-        share = (self.smallest, 0.9)
+        share = self.smallest, LARGEST
         self.bank = mask_bank(
-            self.samples, self.size, asked, share, channels=self.channels, labelled=self.labelled
+            self.samples, self.size, self.classes, share, channels=self.channels, labelled=self.labelled
         )
         self.items = len(self.bank.items)
         self.names = self.bank.names
@@ -228,8 +227,10 @@ class Segmentation(Edit[State]):
 
     def action_mask(self, state: State) -> Array:
         xp, free = xp_of(state.cells), self._free(state)
-        rest = [xp.ones_like(free[:, :1])] if self.stop else []
-        return xp.concat([free, free, *rest], axis=1)
+        if self.stop:
+            return xp.concat([free, free, xp.ones_like(free[:, :1])], axis=1)
+        free = free | ~xp.any(free, axis=1)[:, None]  # where none is left, all are as useless
+        return xp.concat([free, free], axis=1)
 
     def observe(self, state: State) -> dict[str, Array]:
         xp = xp_of(state.mask)
