@@ -120,9 +120,7 @@ class Segmentation(Edit[State]):
             raise ValueError(f"size must be >= grid, {self.grid}, got {self.size}")
         self.samples = self.load(classes=None)
         share = self.smallest, LARGEST
-        self.bank = mask_bank(
-            self.samples, self.size, self.classes, share, channels=self.channels, labelled=self.labelled
-        )
+        self.bank = mask_bank(self.samples, self.size, self.classes, share, self.channels, self.labelled)
         self.items = len(self.bank.items)
         self.names = self.bank.names
         self.pixels = cell_pixels(self.size, self.grid)
@@ -316,24 +314,22 @@ class Segmentation(Edit[State]):
     def draw(self, state: State) -> np.ndarray:
         item = int(state.image)
         image = self.samples[self.bank.items[item][0]].image
-        canvas, number = Canvas(image), int(self.bank.square.array[item])
-        corner, factor = self.bank.corners.array[number], self.bank.factors.array[number]
+        canvas, factor = Canvas(image), self.bank.factor(item)
         canvas.outline(self.bank.to_file(item, np.asarray(state.mask), image.shape[1:]), "agent")
         if self.labelled:
             canvas.outline(self.file_truth(item), "truth", 1)
         for cell, sign in zip(state.cells, state.signs, strict=True):
             if cell >= 0:
                 row, column = divmod(int(self.pixels[cell]), self.size)
-                canvas.dot(corner + factor * (np.array([column, row]) + 0.5), "truth" if sign > 0 else "look")
+                canvas.dot(factor * (np.array([column, row]) + 0.5), "truth" if sign > 0 else "look")
         overlap = f", IoU {state.quality[int(state.steps)]:.2f}" if self.labelled else ""
         canvas.text(f"{self.names[self.bank.items[item][1]]}: {int(state.steps)} seeds{overlap}")
         return canvas.pixels
 
     def click_action(self, state: State, place: np.ndarray, first_button: bool) -> int:
         item = int(state.image)
-        sample, number = self.samples[self.bank.items[item][0]], int(self.bank.square.array[item])
-        factor = self.bank.factors.array[number]
-        at = (np.asarray(place) * sample.image.shape[:0:-1] - self.bank.corners.array[number]) / factor
+        sample = self.samples[self.bank.items[item][0]]
+        at = np.asarray(place) * sample.image.shape[:0:-1] / self.bank.factor(item)
         column, row = np.clip((at * self.grid / self.size).astype(int), 0, self.grid - 1)
         return int(row * self.grid + column + (0 if first_button else self.grid**2))
 
