@@ -192,13 +192,11 @@ def regions(item: int, sample: ImageSample) -> list[Found]:
 
 def prompts(item: int, sample: ImageSample) -> list[Found]:
     """The boxes of one image, else the image as one box."""
-    height, width = sample.image.shape[1:]
-    boxes = [(0.0, 0.0, float(width), float(height))] if sample.boxes is None else sample.boxes
+    whole = np.array([[0, 0, *sample.image.shape[:0:-1]]])
+    boxes = whole if sample.boxes is None or not len(sample.boxes) else np.asarray(sample.boxes)
     labels = sample.labels or (UNNAMED,) * len(boxes)
-    return [
-        Found(item, 0, label, tuple(float(edge) for edge in box))  # type: ignore[arg-type]
-        for box, label in zip(boxes, labels, strict=True)
-    ]
+    rows = zip(boxes.astype(float).tolist(), labels, strict=True)
+    return [Found(item, 0, label, (x0, y0, x1, y1)) for (x0, y0, x1, y1), label in rows]
 
 
 def view_of(box: Sequence[float], side: int, context: float, rng: np.random.Generator | None = None) -> View:
