@@ -17,15 +17,8 @@ from visionrl.ops.grabcut import grabcut
 from visionrl.ops.polygons import edge_mask, polygon_mask, signed_area
 
 FINER = 4  # of the masks that outlines are taken from, against rounding
-TOLERANCES = (
-    0.5,
-    0.75,
-    1.0,
-    1.5,
-    2.0,
-    3.0,
-    4.0,
-)  # of Douglas and Peucker's simplification, pixels of a window of 56
+# of Douglas and Peucker's simplification, pixels of a window of 56
+TOLERANCES = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
 FEW = 24  # vertices of an outline, if it can be that short
 TRIED = 3  # simplifications whose vertices are moved to fit better
 WORTH = 0.02  # of IoU, that more vertices must bring
