@@ -39,29 +39,12 @@ def test_what_is_beyond_the_image_is_black_and_not_valid():
 
 
 @pytest.mark.parametrize(("high", "wide"), [(30, 50), (50, 30), (37, 53), (10, 9)])
-@pytest.mark.parametrize("window", ["image", "object"])
-def test_the_way_to_the_file_and_back_keeps_the_mask(high, wide, window):
+def test_the_way_to_the_file_and_back_keeps_the_mask(high, wide):
     sample = picture(high, wide, box=(slice(2, high - 2), slice(3, wide - 3)))
-    bank = MaskBank([sample], 64, window=window)
+    bank = MaskBank([sample], 64)
     back = bank.to_file(0, bank.truth.array[0], sample.mask.shape)
     both, either = (back & (sample.mask == 1)).sum(), (back | (sample.mask == 1)).sum()
     assert both / either == 1.0  # the square has more pixels than the file
-
-
-def test_the_window_of_an_object_is_a_square_with_a_margin():
-    bank = MaskBank([TWO], 46, ("cat",), window="object", margin=0.15)
-    assert bank.corners.array[0].tolist() == [4, 4]  # of the box 10..20, 5..25: 20 pixels, 23 with the margin
-    assert bank.factors.array[0] == pytest.approx([0.5, 0.5])
-    assert bank.valid.array[0].all()
-    truth = bank.truth.array[0]
-    assert truth.sum() == pytest.approx(20 * 40, abs=60)
-
-
-def test_a_window_that_reaches_out_of_the_image_is_not_valid_there():
-    bank = MaskBank([TWO], 35, ("dog",), window="object")
-    assert bank.corners.array[0].tolist() == [22, -2]
-    assert not bank.valid.array[0][:2].any() and not bank.valid.array[0][:, 28:].any()
-    assert bank.valid.array[0][2:32, :28].all()
 
 
 def test_small_and_large_objects_are_left_out_with_a_count():
@@ -91,12 +74,10 @@ def test_labels_without_names_are_called_by_their_number():
     assert MaskBank([sample], 16).names == ("255",)
 
 
-def test_without_labels_an_item_is_an_image_or_a_box():
+def test_without_labels_an_item_is_an_image():
     plain = ImageSample(TWO.image, boxes=np.array([[0, 0, 10, 10], [5, 5, 25, 25.5]]))
     whole = MaskBank([plain], 16, labelled=False)
     assert whole.items == ((0, 0),) and whole.names == ("object",) and not whole.truth.array.any()
-    boxes = MaskBank([plain], 16, window="object", labelled=False)
-    assert boxes.items == ((0, 0), (0, 0)) and len(boxes.images.array) == 2
 
 
 def test_the_bank_of_the_same_samples_is_shared():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from visionrl.banks.regions import PixelSample, RegionBank, cells, pixel_features
+from visionrl.banks.regions import PixelSample, RegionBank, cells, density, pixel_features
 from visionrl.datasets import ImageSample
 
 
@@ -83,3 +85,13 @@ def test_the_score_is_that_of_a_confusion_matrix_counted_by_hand():
     np.testing.assert_allclose(
         scored.mean_iou(np.stack([weights, 0 * weights])), [np.mean(ious), 0.5 * (truth == 0).mean()]
     )
+
+
+def test_how_common_a_region_is_needs_no_memory_for_all_pairs():
+    means = np.repeat(np.random.default_rng(0).random((2, 20)), [900, 100], axis=0)
+    tracemalloc.start()
+    found = density(means)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (found[:900] == 1).all() and 0.1 < found[900] < 0.5 and len(found) == 1000
+    assert most < 4e6  # of all pairs and features there are 160 MB

@@ -244,3 +244,9 @@ def test_a_spline_of_few_points_may_move_more_often_than_it_has_moves() -> None:
         assert task.action_mask(state).shape == (1, 33) and task.action_mask(state).all()
         state = task.step(state, np.array([0]))
     assert state.finished.all() and task.observe(state)["step"].tolist() == [[1.0]]
+
+
+@pytest.mark.parametrize("boxes", [None, np.zeros((0, 4))])
+def test_without_labels_and_boxes_the_image_is_the_box(boxes: np.ndarray | None) -> None:
+    task = make_task(TASK, data=[ImageSample(sample().image, boxes=boxes)], labelled=False)
+    assert [one.box for one in task.bank.found] == [(0, 0, 120, 90)] and task.bank.found[0].name == "object"

@@ -35,8 +35,6 @@ def cell_at(made, x: float, y: float) -> int:
 
 def test_the_user_clicks_the_middle_of_the_object_and_far_from_it():
     made = task()
-    state = start(made, rows=2)
-    state = type(state)(**{key: value for key, value in vars(state).items()})
     for item in (0, 1):
         first = start(made, item=item)
         assert first.cells[0, :2].tolist() == [cell for cell, _ in made.clicks[item]]
@@ -75,13 +73,11 @@ def test_rewards_telescope_in_both_forms():
         ("exponential", lambda q: (np.exp(5 * q) - 1) / (np.exp(5) - 1)),
     ):
         made = task(reward_type=form)
-        total = np.zeros(4)
-        for moment in roll_out(made, "mixed", steps=4, seed=2):
-            total += moment.reward
-            before = made.potential(moment.state.quality[:, 0])
-            if moment.terminated.all():
-                end = made.metrics(moment.after)["iou"]
-                assert total == pytest.approx(last(end) - before)
+        moments = list(roll_out(made, "mixed", steps=4, seed=2))
+        assert moments[-1].terminated.all()
+        before, end = moments[0].state.quality[:, 0], made.metrics(moments[-1].after)["iou"]
+        total = sum(moment.reward for moment in moments)
+        assert total == pytest.approx(last(end) - last(before)) and np.abs(total).min() > 1e-3
 
 
 def test_strict_rules_punish_what_is_wrong_for_certain_alone():
@@ -104,15 +100,12 @@ def test_episodes_end_by_seeds_by_stopping_and_by_what_is_good_enough():
     state = start(made, item=0)
     stopped = act(made, state, 2 * GRID**2)
     assert stopped.terminated.all() and stopped.reward == 0 and stopped.state.steps == 0
-    state = start(task(stop=True, until=0.9, first_clicks=0), item=0)
     made = task(stop=True, until=0.9, first_clicks=0)
-    ends = [made.expert(state)]
-    for _ in range(4):
+    state, over = start(made, item=0), np.zeros(1, bool)
+    while not over.all():
+        assert not state.quality[0, int(state.steps[0])] >= 0.9
         state, _, over = act(made, state, made.expert(state))
-        ends.append(over[0])
-        if over[0]:
-            break
-    assert state.quality[0, int(state.steps[0])] >= 0.9
+    assert state.quality[0, int(state.steps[0])] >= 0.9 and state.steps < 4
     made = task()
     lengths = [moment.after.steps[moment.terminated] for moment in roll_out(made, "chance", steps=20)]
     assert set(np.concatenate(lengths)) == {4}
@@ -228,9 +221,7 @@ def test_without_labels_the_clicks_are_points_of_the_sample():
     truth = picture().mask == 1
     assert (found.masks[0] & truth).sum() / (found.masks[0] | truth).sum() > 0.95
     assert found.labels == ("object",)
-    after = (
-        act(made, state, 0).state if False else made.step(state, np.array([cell_at(made, 40, 38) + GRID**2]))
-    )
+    after = made.step(state, np.array([cell_at(made, 40, 38) + GRID**2]))
     assert (after.cells >= 0).sum() == 4
 
 
@@ -244,6 +235,18 @@ def test_without_clicks_the_middle_of_the_box_or_of_the_image_is_taken():
 def test_clicks_that_contradict_each_other_are_refused():
     with pytest.raises(ValueError, match="points must lie in different cells of the grid, 10 x 10"):
         unlabelled(points={"+1": (14, 18), "-1": (14, 18)})
+
+
+@pytest.mark.parametrize("stop", [False, True])
+def test_an_episode_goes_on_where_no_cell_is_left(stop):
+    made = task(grid=4, seeds=20, stop=stop)
+    state = start(made, item=0)
+    while made._free(state).any():
+        state = act(made, state, int(made.action_mask(state)[0].argmax())).state
+    assert made.action_mask(state).any() and not made.terminated(state).any()
+    after, reward, _ = act(made, state, 0)
+    assert reward == 0 and after.steps == state.steps + 1
+    assert made.terminated(BASELINES[ID]["random seeds, right labels"].fit(None)(made, start(made))).all()
 
 
 @pytest.mark.parametrize("name", sorted(BASELINES[ID]))

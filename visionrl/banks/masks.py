@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -24,33 +24,28 @@ class Found(NamedTuple):
         name: number of its name.
         label: its label in the mask; 0 where unknown.
         mask: (H, W) bool; None where unknown.
-        box: (x0, y0, x1, y1) edges, pixels of the file.
     """
 
     sample: int
     name: int
     label: int
     mask: np.ndarray | None
-    box: tuple[float, ...]
 
 
 class MaskBank(Recalled):
-    """Squares of side S cut from the images of a split, and the truth of one object in each.
+    """The images of a split on squares of side S, and the truth of one object in each.
 
     An item is a label of a mask: all its pixels, so two objects of one label are one item, and two labels of one name
-    are two. A square is letterboxed: what is beyond the image is 0, and not ``valid``. Pixel k of a square spans
-    ``corner + k * factor`` to ``corner + (k + 1) * factor`` of the file, on each axis.
+    are two. A square is letterboxed: the image lies at the upper left, its longer side fills it, what is beyond is
+    0 and not ``valid``. Pixel k of a square spans ``k * factor`` to ``(k + 1) * factor`` of the file, on each axis.
 
     Args:
         samples: images of any size, with masks where ``labelled``.
         side: S, pixels.
         asked: names of the objects, in the order of ``names``; None for all that the masks have.
         share: least and largest part of the image that an object fills; others are left out, with a warning.
-        window: "image" shows the whole image, in the upper left corner of the square, its longer side filling it;
-            "object" the square about the object's box, ``margin`` times longer than its longer side.
-        margin: for window "object".
         channels: 1 holds all grey, 3 all in RGB; None is RGB if an image is.
-        labelled: False takes samples without masks: an item is an image, or with window "object" one of its boxes.
+        labelled: False takes samples without masks: an item is an image.
 
     Attributes:
         names: names of the objects.
@@ -60,7 +55,6 @@ class MaskBank(Recalled):
         images: (N, C, S, S) uint8, the squares.
         valid: (N, S, S) bool, where the file has pixels.
         truth: (M, S, S) bool; False everywhere where samples are not labelled.
-        corners: (N, 2) float64, (x, y) of the square's corner, pixels of the file.
         factors: (N, 2) float64, pixels of the file per pixel of the square, along x and y.
 
     Raises:
@@ -73,27 +67,20 @@ class MaskBank(Recalled):
         side: int,
         asked: tuple[str, ...] | None = None,
         share: tuple[float, float] = (0.03, 0.9),
-        window: Literal["image", "object"] = "image",
-        margin: float = 0.15,
         channels: int | None = None,
         labelled: bool = True,
     ) -> None:
-        self.side, self.window, self.margin = side, window, margin
-        self.channels = channels or max(sample.image.shape[0] for sample in samples)
+        self.side, self.channels = side, channels or max(sample.image.shape[0] for sample in samples)
         self.names = object_names(samples, asked, labelled)
-        squares: dict[Any, Square] = {}
-        numbers: dict[Any, int] = {}
-        objects, square, truth, skipped = [], [], [], 0
+        squares: dict[int, Square] = {}
+        objects, truth, skipped = [], [], 0
         for found in self._objects(samples, labelled):
-            key = (found.sample, found.box if window == "object" else None)
-            image = samples[found.sample].image
-            cut = squares.get(key) or Square(image, side, self._span(image, found.box))
+            cut = squares.get(found.sample) or Square(samples[found.sample].image, side)
             inside = np.zeros((side, side), bool) if found.mask is None else cut.mask(found.mask)
             if found.mask is not None and not (share[0] <= found.mask.mean() <= share[1] and inside.any()):
                 skipped += 1
                 continue
-            squares[key] = cut
-            square.append(numbers.setdefault(key, len(numbers)))
+            squares[found.sample] = cut
             objects.append(found)
             truth.append(inside)
         _warn_skipped(skipped, len(objects), share)
@@ -101,30 +88,20 @@ class MaskBank(Recalled):
         self.labels, cuts = tuple(found.label for found in objects), squares.values()
         self.images = DeviceTable(np.stack([colored(cut.image, self.channels) for cut in cuts]))
         self.valid = DeviceTable(np.stack([cut.valid for cut in cuts]))
-        self.corners = DeviceTable(np.array([cut.corner for cut in cuts], float))
         self.factors = DeviceTable(np.array([cut.factor for cut in cuts], float))
-        self.truth, self.square = DeviceTable(np.stack(truth)), DeviceTable(np.array(square))
+        numbers = {sample: number for number, sample in enumerate(squares)}
+        square = np.array([numbers[found.sample] for found in objects])
+        self.truth, self.square = DeviceTable(np.stack(truth)), DeviceTable(square)
 
     def _objects(self, samples: Sequence[ImageSample], labelled: bool) -> Iterator[Found]:
         """Every object of the samples."""
         for i, sample in enumerate(samples):
             if not labelled:
-                boxes: Any = None if self.window == "image" else sample.boxes
-                boxes = [(0, 0, *sample.image.shape[:0:-1])] if boxes is None else boxes
-                for k in range(len(self.names)):
-                    yield from (Found(i, k, 0, None, tuple(map(float, box))) for box in boxes)
+                yield from (Found(i, k, 0, None) for k in range(len(self.names)))
                 continue
             for label, name in labels_of(sample).items():
                 if name in self.names:
-                    mask = np.equal(np.asarray(sample.mask), label)
-                    yield Found(i, self.names.index(name), label, mask, mask_box(mask))
-
-    def _span(self, image: np.ndarray, box: tuple[float, ...]) -> tuple[int, int, int, int]:
-        """First column and row, width and height of what is shown, pixels of the file."""
-        if self.window == "image":
-            return 0, 0, image.shape[2], image.shape[1]
-        side = max(int(np.ceil((1 + self.margin) * max(box[2] - box[0], box[3] - box[1]))), 1)
-        return round((box[0] + box[2] - side) / 2), round((box[1] + box[3] - side) / 2), side, side
+                    yield Found(i, self.names.index(name), label, np.equal(np.asarray(sample.mask), label))
 
     def image(self, item: Array) -> Array:
         """Squares of items (B,) int64: (B, C, S, S) uint8."""
@@ -134,32 +111,30 @@ class MaskBank(Recalled):
         """Pixels of the squares of items (B,) int64 that lie in the file: (B, S, S) bool."""
         return self.valid.rows(self.square.rows(item))
 
+    def factor(self, item: int) -> np.ndarray:
+        """(2,) float64, pixels of the file per pixel of an item's square, along x and y."""
+        return self.factors.array[int(self.square.array[item])]
+
     def to_file(self, item: int, mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         """A mask (S, S) of an item on the pixels of its file, (H, W) bool; the nearest pixel is taken."""
-        number = int(self.square.array[item])
-        corner, factor = self.corners.array[number], self.factors.array[number]
-        places = [
-            np.floor((np.arange(length) + 0.5 - corner[axis]) / factor[axis]).astype(int)
-            for axis, length in ((1, shape[0]), (0, shape[1]))
-        ]
-        inside = [(place >= 0) & (place < self.side) for place in places]
-        rows, columns = (np.clip(place, 0, self.side - 1) for place in places)
-        return mask[np.ix_(rows, columns)] & inside[0][:, None] & inside[1][None, :]
+        rows, columns = (
+            np.minimum(((np.arange(length) + 0.5) / factor).astype(int), self.side - 1)
+            for length, factor in zip(shape, self.factor(item)[::-1], strict=True)
+        )
+        return mask[np.ix_(rows, columns)]
 
 
 class Square:
-    """A part of an image, letterboxed to a square of ``side`` pixels; see ``MaskBank``.
+    """An image, letterboxed to a square of ``side`` pixels; see ``MaskBank``.
 
     Args:
         image: (C, H, W) uint8.
         side: pixels.
-        span: first column and row, width and height of the part, pixels of the image; it may reach out.
     """
 
-    def __init__(self, image: np.ndarray, side: int, span: tuple[int, int, int, int]) -> None:
-        x, y, width, height = span
-        scale = side / max(width, height)
-        self.side, self.span, self.corner = side, span, (x, y)
+    def __init__(self, image: np.ndarray, side: int) -> None:
+        height, width = image.shape[1:]
+        self.side, scale = side, side / max(width, height)
         self.size = max(round(width * scale), 1), max(round(height * scale), 1)
         self.factor = width / self.size[0], height / self.size[1]
         self.image = np.stack([self._brought(channel) for channel in image])
@@ -171,13 +146,9 @@ class Square:
 
     def _brought(self, plane: np.ndarray) -> np.ndarray:
         """One channel (H, W) on the square."""
-        x, y, width, height = self.span
-        part = np.zeros((height, width), plane.dtype)
-        top, left = max(y, 0), max(x, 0)
-        inner = plane[top : max(y + height, 0), left : max(x + width, 0)]
-        part[top - y : top - y + inner.shape[0], left - x : left - x + inner.shape[1]] = inner
         shrinks = self.factor[0] > 1 or self.factor[1] > 1
-        small = cv2.resize(part, self.size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        small = cv2.resize(np.ascontiguousarray(plane), self.size, interpolation=how)
         square = np.zeros((self.side, self.side), plane.dtype)
         square[: self.size[1], : self.size[0]] = small
         return square
@@ -188,15 +159,13 @@ def mask_bank(
     side: int,
     asked: Sequence[str] | None = None,
     share: tuple[float, float] = (0.03, 0.9),
-    window: Literal["image", "object"] = "image",
-    margin: float = 0.15,
     channels: int | None = None,
     labelled: bool = True,
 ) -> MaskBank:
     """The bank of some samples; environments over the same arrays share it."""
-    arrays = [array for sample in samples for array in (sample.image, sample.mask, sample.boxes)]
+    arrays = [array for sample in samples for array in (sample.image, sample.mask)]
     names = None if asked is None else tuple(asked)
-    return shared(MaskBank, arrays, samples, side, names, tuple(share), window, margin, channels, labelled)
+    return shared(MaskBank, arrays, samples, side, names, tuple(share), channels, labelled)
 
 
 def labels_of(sample: ImageSample) -> dict[int, str]:

@@ -17,15 +17,8 @@ from visionrl.ops.grabcut import grabcut
 from visionrl.ops.polygons import edge_mask, polygon_mask, signed_area
 
 FINER = 4  # of the masks that outlines are taken from, against rounding
-TOLERANCES = (
-    0.5,
-    0.75,
-    1.0,
-    1.5,
-    2.0,
-    3.0,
-    4.0,
-)  # of Douglas and Peucker's simplification, pixels of a window of 56
+# of Douglas and Peucker's simplification, pixels of a window of 56
+TOLERANCES = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
 FEW = 24  # vertices of an outline, if it can be that short
 TRIED = 3  # simplifications whose vertices are moved to fit better
 WORTH = 0.02  # of IoU, that more vertices must bring
@@ -192,13 +185,11 @@ def regions(item: int, sample: ImageSample) -> list[Found]:
 
 def prompts(item: int, sample: ImageSample) -> list[Found]:
     """The boxes of one image, else the image as one box."""
-    height, width = sample.image.shape[1:]
-    boxes = [(0.0, 0.0, float(width), float(height))] if sample.boxes is None else sample.boxes
+    whole = np.array([[0, 0, *sample.image.shape[:0:-1]]])
+    boxes = whole if sample.boxes is None or not len(sample.boxes) else np.asarray(sample.boxes)
     labels = sample.labels or (UNNAMED,) * len(boxes)
-    return [
-        Found(item, 0, label, tuple(float(edge) for edge in box))  # type: ignore[arg-type]
-        for box, label in zip(boxes, labels, strict=True)
-    ]
+    rows = zip(boxes.astype(float).tolist(), labels, strict=True)
+    return [Found(item, 0, label, (x0, y0, x1, y1)) for (x0, y0, x1, y1), label in rows]
 
 
 def view_of(box: Sequence[float], side: int, context: float, rng: np.random.Generator | None = None) -> View:

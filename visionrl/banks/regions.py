@@ -205,5 +205,5 @@ class PixelSample(Recalled):
 
 def density(means: np.ndarray) -> np.ndarray:
     """(N,) in [0, 1], how common regions with such mean features are in the pool, the commonest 1."""
-    near = np.exp(-((means[:, None] - means[None]) ** 2).sum(axis=-1) / 0.5).mean(axis=1)
+    near = np.array([np.exp(-((one - means) ** 2).sum(axis=-1) / 0.5).mean() for one in means])
     return near / near.max()

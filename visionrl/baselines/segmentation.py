@@ -26,8 +26,8 @@ def random_seeds(train: None) -> Run:
     def run(task: Segmentation, state: State) -> State:
         rng = np.random.default_rng(int(state.image[0]))
         while not task.terminated(state)[0]:
-            free = np.flatnonzero(task.action_mask(state)[0, : task.grid**2])
-            cell = int(rng.choice(free))
+            free = task.action_mask(state)[0, : task.grid**2]
+            cell = int(rng.choice(np.flatnonzero(free | ~free.any())))
             on_object = bool(task.on_object.array[int(state.image[0]), cell])
             state = task.step(state, np.array([cell + (0 if on_object else task.grid**2)]))
         return state
@@ -119,10 +119,8 @@ def _box(task: Segmentation, item: int, known: np.ndarray) -> np.ndarray:
     if task.labelled:
         return np.array(mask_box(task.bank.truth.array[item]))
     sample = task.samples[task.bank.items[item][0]]
-    number = int(task.bank.square.array[item])
     if sample.boxes is not None and len(sample.boxes):
-        corner, factor = task.bank.corners.array[number], task.bank.factors.array[number]
-        return (np.reshape(sample.boxes[0], (2, 2)) - corner).ravel() / np.tile(factor, 2)
+        return np.asarray(sample.boxes[0]) / np.tile(task.bank.factor(item), 2)
     x0, y0, x1, y1 = mask_box(known)
     margin = 0.05 * max(x1 - x0, y1 - y0)
     return np.array([x0 + margin, y0 + margin, x1 - margin, y1 - margin])

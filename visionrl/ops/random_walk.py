@@ -68,9 +68,8 @@ class GreenColumns(Recalled):
         self.images, self.valid, self.pixels, self.beta = images, valid, pixels, beta
         shape = len(pixels), valid[0].size
         self.slots = max(1, min(len(images), memory // (4 * shape[0] * shape[1])))
-        self._slot_of: OrderedDict[int, int] = (
-            OrderedDict()
-        )  # picture -> place in the table, used last at the end
+        # picture -> place in the table, used last at the end
+        self._slot_of: OrderedDict[int, int] = OrderedDict()
         self._factors: OrderedDict[int, Any] = OrderedDict()
         self._clear()
 

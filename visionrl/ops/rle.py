@@ -11,11 +11,9 @@ import numpy as np
 
 OFFSET = 48  # character of the digit 0
 LONGEST = 60  # bits of a number
-SHIFT, CONTINUES, NEGATIVE = (
-    5,
-    32,
-    16,
-)  # bits of one character: five of the number, one that says whether it goes on
+SHIFT = 5  # bits of the number in one character
+CONTINUES = 32  # bit of a character after which the number goes on
+NEGATIVE = 16  # bit of the last character of a number below 0
 
 
 def run_lengths(mask: np.ndarray) -> list[int]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from visionrl.banks.regions import describe
+from visionrl.datasets import ImageSample
 from visionrl.ops import ridge
 from visionrl.rendering import Canvas
+
+if TYPE_CHECKING:
+    from visionrl.envs.segmentation.labelling import ActiveLabelling, State
 
 COLOURS = np.array(  # of classes, RGB; the first is transparent
     [
@@ -27,11 +31,11 @@ MOST, COLUMNS = 12, 4  # images of a sheet
 SHARE = 0.55  # of a class's colour
 
 
-def picture(task: Any, state: Any) -> np.ndarray:
+def picture(task: ActiveLabelling, state: State) -> np.ndarray:
     """Four panels: where the last region is; an image that scores, as predicted before and after; its truth.
 
     Args:
-        task: an ``ActiveLabelling``.
+        task: whose images are drawn.
         state: without the axis B.
     """
     steps = int(state.step)
@@ -49,7 +53,7 @@ def picture(task: Any, state: Any) -> np.ndarray:
     return np.concatenate([np.concatenate(panels[:2], axis=1), np.concatenate(panels[2:], axis=1)])
 
 
-def sheet(task: Any, state: Any) -> np.ndarray:
+def sheet(task: ActiveLabelling, state: State) -> np.ndarray:
     """The images with the regions to label, each with its place in the order: those with the first ones, at most 12."""
     taken = state.taken[: int(state.step)]
     numbers = list(dict.fromkeys(task.bank.image.array[taken].tolist())) or [0]
@@ -62,7 +66,7 @@ def sheet(task: Any, state: Any) -> np.ndarray:
     return np.concatenate(rows)
 
 
-def weights_without(task: Any, state: Any, last: int) -> np.ndarray:
+def weights_without(task: ActiveLabelling, state: State, last: int) -> np.ndarray:
     """The segmenter before its last region."""
     if (state.taken[: int(state.step) - 1] == last).any():
         return state.weights
@@ -70,7 +74,7 @@ def weights_without(task: Any, state: Any, last: int) -> np.ndarray:
     return ridge.solve_ridge(gram[None], moment[None])[0][0]
 
 
-def predicted(task: Any, sample: Any, weights: np.ndarray) -> np.ndarray:
+def predicted(task: ActiveLabelling, sample: ImageSample, weights: np.ndarray) -> np.ndarray:
     """(H, W) classes that a segmenter gives an image, as held."""
     features, _ = describe(sample, task.table, task.max_side, task.coloured)
     return (features @ weights).argmax(axis=-1)
@@ -88,7 +92,7 @@ def painted(image: np.ndarray, classes: np.ndarray, words: str) -> np.ndarray:
     return canvas.pixels
 
 
-def with_regions(task: Any, state: Any, number: int) -> np.ndarray:
+def with_regions(task: ActiveLabelling, state: State, number: int) -> np.ndarray:
     """An image of the pool with the regions that are taken, each with its place in the order."""
     canvas = Canvas(task.samples[number].image)
     taken = state.taken[: int(state.step)]

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from visionrl.banks.regions import RegionBank
 from visionrl.ops import Array, ridge, xp_of
+
+if TYPE_CHECKING:
+    from visionrl.envs.segmentation.labelling import State
 
 BINS = 6  # of the histogram of the entropy
 RANKS = 4  # classes whose predicted shares are shown, the one with most labelled pixels first
@@ -12,7 +17,7 @@ CONTEXT = 3
 CLOSE = 0.5  # distance between mean features that counts as near
 
 
-def candidate_features(bank: RegionBank, state: Array, offered: Array) -> Array:
+def candidate_features(bank: RegionBank, state: State, offered: Array) -> Array:
     """(B, N, NUMBERS) float64 in about [-1, 1], of the candidates (B, N).
 
     In turn, where p are the class probabilities of the segmenter at pixels of the region:
@@ -90,7 +95,7 @@ def nearness(bank: RegionBank, taken: Array, offered: Array) -> Array:
     return xp.stack([xp.max(near, axis=2), share, xp.astype(again, gap.dtype)], axis=-1)
 
 
-def context(state: Array) -> Array:
+def context(state: State) -> Array:
     """(B, CONTEXT): share of the budget that is spent, of the classes that are labelled, and how even the labels are."""
     xp = xp_of(state.count)
     total = xp.sum(state.count, axis=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -24,6 +23,7 @@ from visionrl.ops import Array, DeviceTable, one_hot, to_numpy, xp_of
 from visionrl.ops.masks import depth, iou
 from visionrl.rendering import Canvas
 
+LARGEST = 0.9  # of an object, share of the image
 STEEPNESS = 5.0  # k of the exponential reward (Song et al., 2018)
 STRONG = 2  # cells from the object's edge: beyond, a label is known for certain
 NEAR = 2 / 90.5  # of the diagonal, tolerance of boundary F: 2 pixels of 64 x 64
@@ -119,11 +119,8 @@ class Segmentation(Edit[State]):
         if self.size < self.grid:
             raise ValueError(f"size must be >= grid, {self.grid}, got {self.size}")
         self.samples = self.load(classes=None)
-        asked: Sequence[str] | None = self.classes
-        share = (self.smallest, 0.9)
-        self.bank = mask_bank(
-            self.samples, self.size, asked, share, channels=self.channels, labelled=self.labelled
-        )
+        share = self.smallest, LARGEST
+        self.bank = mask_bank(self.samples, self.size, self.classes, share, self.channels, self.labelled)
         self.items = len(self.bank.items)
         self.names = self.bank.names
         self.pixels = cell_pixels(self.size, self.grid)
@@ -228,8 +225,10 @@ class Segmentation(Edit[State]):
 
     def action_mask(self, state: State) -> Array:
         xp, free = xp_of(state.cells), self._free(state)
-        rest = [xp.ones_like(free[:, :1])] if self.stop else []
-        return xp.concat([free, free, *rest], axis=1)
+        if self.stop:
+            return xp.concat([free, free, xp.ones_like(free[:, :1])], axis=1)
+        free = free | ~xp.any(free, axis=1)[:, None]  # where none is left, all are as useless
+        return xp.concat([free, free], axis=1)
 
     def observe(self, state: State) -> dict[str, Array]:
         xp = xp_of(state.mask)
@@ -315,24 +314,22 @@ class Segmentation(Edit[State]):
     def draw(self, state: State) -> np.ndarray:
         item = int(state.image)
         image = self.samples[self.bank.items[item][0]].image
-        canvas, number = Canvas(image), int(self.bank.square.array[item])
-        corner, factor = self.bank.corners.array[number], self.bank.factors.array[number]
+        canvas, factor = Canvas(image), self.bank.factor(item)
         canvas.outline(self.bank.to_file(item, np.asarray(state.mask), image.shape[1:]), "agent")
         if self.labelled:
             canvas.outline(self.file_truth(item), "truth", 1)
         for cell, sign in zip(state.cells, state.signs, strict=True):
             if cell >= 0:
                 row, column = divmod(int(self.pixels[cell]), self.size)
-                canvas.dot(corner + factor * (np.array([column, row]) + 0.5), "truth" if sign > 0 else "look")
+                canvas.dot(factor * (np.array([column, row]) + 0.5), "truth" if sign > 0 else "look")
         overlap = f", IoU {state.quality[int(state.steps)]:.2f}" if self.labelled else ""
         canvas.text(f"{self.names[self.bank.items[item][1]]}: {int(state.steps)} seeds{overlap}")
         return canvas.pixels
 
     def click_action(self, state: State, place: np.ndarray, first_button: bool) -> int:
         item = int(state.image)
-        sample, number = self.samples[self.bank.items[item][0]], int(self.bank.square.array[item])
-        factor = self.bank.factors.array[number]
-        at = (np.asarray(place) * sample.image.shape[:0:-1] - self.bank.corners.array[number]) / factor
+        sample = self.samples[self.bank.items[item][0]]
+        at = np.asarray(place) * sample.image.shape[:0:-1] / self.bank.factor(item)
         column, row = np.clip((at * self.grid / self.size).astype(int), 0, self.grid - 1)
         return int(row * self.grid + column + (0 if first_button else self.grid**2))
 

@@ -49,8 +49,7 @@ def given_clicks(
     Raises:
         ValueError: two clicks of different kinds lie in one cell.
     """
-    sample, number = samples[bank.items[item][0]], int(bank.square.array[item])
-    corner, factor = bank.corners.array[number], bank.factors.array[number]
+    sample, factor = samples[bank.items[item][0]], bank.factor(item)
     places = [
         (np.asarray(at, float) + 0.5, 1 if name[0] == "+" else -1)
         for name, at in sample.points.items()
@@ -60,7 +59,7 @@ def given_clicks(
         places = _guessed(sample)[:first]
     found: dict[int, int] = {}
     for at, sign in places:
-        column, row = np.clip(((at - corner) / factor * grid / bank.side).astype(int), 0, grid - 1)
+        column, row = np.clip((at / factor * grid / bank.side).astype(int), 0, grid - 1)
         if found.setdefault(int(row * grid + column), sign) != sign:
             raise ValueError(
                 f"points must lie in different cells of the grid, {grid} x {grid}, where one is on the object and one "
