@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
-from visionrl.datasets.readers.files import check_folder, list_images, read_image
+from visionrl.datasets.readers.files import check_folder, list_folders, list_images, read_image
 from visionrl.datasets.readers.greys import is_palette, read_greys
 from visionrl.datasets.readers.label_maps import labels_of, refuse_soft_edges
 from visionrl.datasets.readers.rects import GONE, Box, video
@@ -45,10 +45,10 @@ def sequences(path: Path) -> list[tuple[Path, Path]]:
     masks = check_folder(path) / "Annotations"
     if not masks.is_dir() or not (path / "JPEGImages").is_dir():
         raise ValueError(f"{path} must hold DAVIS: looked for the folders JPEGImages and Annotations")
-    folders = sorted(child for child in masks.iterdir() if child.is_dir())
+    folders = list_folders(masks)
     if folders and not any(list_images(folder) for folder in folders):  # folders of resolutions
         chosen = next((folder for folder in folders if folder.name == PREFERRED), folders[0])
-        folders = sorted(child for child in chosen.iterdir() if child.is_dir())
+        folders = list_folders(chosen)
     found = [(folder, path / "JPEGImages" / folder.relative_to(masks)) for folder in folders]
     for folder, pictures in found:
         if not pictures.is_dir():
