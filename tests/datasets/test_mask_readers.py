@@ -287,6 +287,14 @@ def test_a_frame_of_nothing_but_void_shows_no_object(tmp_path: Path) -> None:
     assert samples[0].mask.any() and not samples[1].mask.any() and samples[1].names == {}
 
 
+def test_thin_objects_of_a_palette_are_no_soft_edges(tmp_path: Path) -> None:
+    mask = LABELS * (LABELS == 1)
+    mask[8, 2:12], mask[9, 2:12] = 2, 255
+    write(davis(tmp_path) / "Annotations/480p/bear/00001.png", mask, palette=True)
+    sample = load(f"davis-frames:{tmp_path}", kind=ImageSample, split="all")[1]
+    assert np.array_equal(sample.mask, mask * (mask < 255)) and set(sample.names) == {1, 2}
+
+
 def test_a_mask_of_davis_without_a_frame_and_of_another_size_are_refused(tmp_path: Path) -> None:
     (davis(tmp_path) / "JPEGImages/480p/bear/00001.jpg").unlink()
     bad(tmp_path, "00001.png must have a frame of its name", "davis-frames")

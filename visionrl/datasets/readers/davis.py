@@ -59,7 +59,7 @@ def sequences(path: Path) -> list[tuple[Path, Path]]:
 def _entries(folder: Path, pictures: Path) -> list[Entry]:
     """One entry an object of a sequence."""
     files = list_images(folder)
-    labels = next((found for file in files if (found := labels_of(*_mask(file)))), None)
+    labels = next((found for file in files if (found := labels_of(*labelled(file)))), None)
     if labels is None:
         raise ValueError(f"the masks in {folder} must show an object, got none in {len(files)}")
     names = [folder.name if len(labels) == 1 else f"{folder.name}.{label}" for label in sorted(labels)]
@@ -81,7 +81,7 @@ def _read(pictures: Path, masks: list[Path], label: int) -> VideoSample:
     shape = read_image(frames[0]).shape[1:]
     boxes = []
     for file in masks:
-        mask, _, palette = _mask(file)
+        mask, _, palette = labelled(file)
         if not palette:
             refuse_soft_edges(mask, file)
         if mask.shape != shape:
@@ -90,7 +90,7 @@ def _read(pictures: Path, masks: list[Path], label: int) -> VideoSample:
     return video(frames, boxes, [str(file) for file in masks], masks[0].parent)
 
 
-def _mask(file: Path) -> tuple[np.ndarray, Path, bool]:
+def labelled(file: Path) -> tuple[np.ndarray, Path, bool]:
     """The labels of a mask, its file, and whether they are palette indices."""
     return read_mask(file), file, is_palette(file)
 

@@ -322,9 +322,8 @@ def read_labels(file: Path, names: Names, scale: Scale, void: int = 0) -> np.nda
         return labels_of_colours(file, names)
     pixels = read_greys(file, "mask", grey_rgb=True)
     pixels = pixels.astype(np.uint8) if pixels.dtype == bool else pixels
-    palette = is_palette(file)
-    kept = labels_of(pixels, file, palette)
-    if kept == [VOID] and VOID not in names.names and not palette:
+    kept = labels_of(pixels, file, is_palette(file))
+    if kept == [VOID] and VOID not in names.names:
         is_void = VOID in names.nothing or (len(names.names) > 1 if names.file else scale.has_void)
         return np.where(pixels == VOID, void if is_void else 1, 0).astype(np.uint8)
     kept = [label for label in kept if label not in names.nothing]
