@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from visionrl.datasets.embedded import chest
@@ -96,6 +96,7 @@ def test_no_two_samples_of_any_splits_are_alike():
 
 
 @settings(max_examples=12, deadline=None)
+@example(seed=79634027, name="trachea")  # reaches out at the top
 @given(seed=st.integers(0, 2**32 - 1), name=st.sampled_from(STRUCTURES))
 def test_landmark_is_the_centroid_of_its_structure_drawn_alone(seed, name):
     projection = projection_of(seed)
@@ -107,7 +108,7 @@ def test_landmark_is_the_centroid_of_its_structure_drawn_alone(seed, name):
     if frame.max() == 0:  # the structure is wholly in the image
         np.testing.assert_allclose(centroid(drawn), point, atol=0.005)
     else:
-        assert name.startswith(("rib", "lung", "liver", "spleen", "aorta"))
+        assert name.startswith(("rib", "lung", "liver", "spleen", "aorta", "trachea"))
 
 
 def test_drawing_keeps_the_volume_of_a_structure():

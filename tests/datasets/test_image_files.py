@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from visionrl.datasets import ImageSample, load
 from visionrl.datasets.readers.files import list_images, numbers, read_image
 from visionrl.datasets.readers.greys import read_greys
 from visionrl.datasets.readers.voc import read_voc
@@ -135,3 +136,27 @@ def test_xml_in_an_unknown_encoding_is_named(tmp_path):
         ValueError, match=r"a.xml, line 1: must be in the encoding that it declares, 'klingon'"
     ):
         voc(tmp_path, " encoding='klingon'")
+
+
+def save(file, pixels=NOISE):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(file)
+
+
+def test_images_without_labels_are_named_by_path_and_kept_in_their_splits(tmp_path):
+    for name in ("train/a.png", "train/more/b.JPG", "val/a.png", "val/a.bmp"):
+        save(tmp_path / name)
+    (tmp_path / "train" / "folder.png").mkdir()
+    names = {
+        split: [sample.name for sample in load(f"images:{tmp_path}", kind=ImageSample, split=split)]
+        for split in ("train", "val")
+    }
+    assert names == {"train": ["train/a", "train/more/b"], "val": ["val/a.bmp", "val/a.png"]}
+    sample = load(f"images:{tmp_path}", kind=ImageSample, split="train")[0]
+    assert np.array_equal(sample.image, NOISE.transpose(2, 0, 1)) and sample.mask is None
+
+
+def test_a_folder_without_images_is_refused(tmp_path):
+    (tmp_path / "a.txt").touch()
+    with pytest.raises(ValueError, match="must hold pictures: looked for"):
+        load(f"images:{tmp_path}", kind=ImageSample)

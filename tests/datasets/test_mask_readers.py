@@ -205,7 +205,8 @@ def test_bad_shapes_of_labelme_are_refused(tmp_path: Path, row: dict[str, Any], 
 def test_labelme_s_image_must_be_there_and_of_the_stated_size(tmp_path: Path) -> None:
     bad(shapes(tmp_path, CAT, imagePath="b.jpg"), "the image 'b.jpg' must lie beside it", "labelme")
     bad(shapes(tmp_path, CAT, imageWidth=17), "the stated size must be the picture's", "labelme")
-    bad(shapes(tmp_path, CAT, imagePath="../../etc/x.jpg"), "must lie beside it", "labelme")
+    photo(tmp_path / "x.jpg")
+    bad(shapes(tmp_path / "set", CAT, imagePath="../x.jpg"), "must lie in the data set's folder", "labelme")
 
 
 def coco_set(tmp_path: Path, *segmentations: Any, crowd: int = 0) -> Path:
@@ -268,7 +269,7 @@ def test_bad_segmentations_of_coco_are_refused(tmp_path: Path, segmentation: Any
 def davis(tmp_path: Path) -> Path:
     for number in range(2):
         photo(tmp_path / f"JPEGImages/480p/bear/0000{number}.jpg")
-        write(tmp_path / f"Annotations/480p/bear/0000{number}.png", LABELS * (number + 1 > 0), palette=True)
+        write(tmp_path / f"Annotations/480p/bear/0000{number}.png", LABELS, palette=True)
     return tmp_path
 
 
@@ -284,6 +285,14 @@ def test_a_frame_of_nothing_but_void_shows_no_object(tmp_path: Path) -> None:
     write(davis(tmp_path) / "Annotations/480p/bear/00001.png", (LABELS == 2) * np.uint8(255), palette=True)
     samples = load(f"davis-frames:{tmp_path}", kind=ImageSample, split="all")
     assert samples[0].mask.any() and not samples[1].mask.any() and samples[1].names == {}
+
+
+def test_thin_objects_of_a_palette_are_no_soft_edges(tmp_path: Path) -> None:
+    mask = LABELS * (LABELS == 1)
+    mask[8, 2:12], mask[9, 2:12] = 2, 255
+    write(davis(tmp_path) / "Annotations/480p/bear/00001.png", mask, palette=True)
+    sample = load(f"davis-frames:{tmp_path}", kind=ImageSample, split="all")[1]
+    assert np.array_equal(sample.mask, mask * (mask < 255)) and set(sample.names) == {1, 2}
 
 
 def test_a_mask_of_davis_without_a_frame_and_of_another_size_are_refused(tmp_path: Path) -> None:

@@ -67,16 +67,18 @@ def test_a_mask_is_turned_by_its_own_orientation(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("palette", [False, True])
 @pytest.mark.parametrize(("first", "objects"), [(2, 0), (1, 28)])
 def test_255_alone_is_void_where_others_of_the_set_have_labels(
-    tmp_path: Path, first: int, objects: int
+    tmp_path: Path, first: int, objects: int, palette: bool
 ) -> None:
     """Masks of 0 and 1 beside those of 0 and 255 show the same object."""
     for name, mask in (("a", (LABELS == 1) * np.uint8(first)), ("b", (LABELS == 2) * np.uint8(255))):
         photo(tmp_path / f"images/{name}.jpg")
-        write(tmp_path / f"masks/{name}.png", mask)
+        write(tmp_path / f"masks/{name}.png", mask, palette)
     samples = load(f"masks:{tmp_path}", kind=ImageSample, split="all")
     assert [(sample.mask > 0).sum() for sample in samples] == [24, objects]
+    assert [set(sample.names) for sample in samples] == [{first}, {1} if objects else set()]
 
 
 @pytest.mark.parametrize(

@@ -73,14 +73,6 @@ def labelme(root: Path) -> str:
 
 
 @small_set
-def davis_frames(root: Path) -> str:
-    for k in range(3):
-        picture(root / "JPEGImages" / "480p" / "bear" / f"{k:05}.jpg")
-        picture(root / "Annotations" / "480p" / "bear" / f"{k:05}.png", square(k))
-    return ""
-
-
-@small_set
 def pts(root: Path) -> str:
     for k in range(3):
         picture(root / f"{k}.jpg")
@@ -175,6 +167,9 @@ def davis(root: Path) -> str:
         picture(root / "JPEGImages" / "480p" / "cat" / f"{k:05d}.jpg")
         picture(root / "Annotations" / "480p" / "cat" / f"{k:05d}.png", square(k))
     return ""
+
+
+SETS["davis-frames"] = davis
 
 
 @small_set

@@ -14,13 +14,28 @@ from visionrl.datasets import ImageSample, VolumeSample, clear_cache, load
 from visionrl.datasets.readers.files import find_beside, has_suffix
 from visionrl.datasets.unlabelled import read_unlabelled
 
-FREE = ["csv", "pts", "imagefolder", "coco", "voc", "yolo", "davis", "nifti", "nrrd", "mha", "dicom", "pairs"]
+FREE = [
+    *(
+        "csv",
+        "pts",
+        "masks",
+        "labelme",
+        "imagefolder",
+        "images",
+        "coco",
+        "voc",
+        "yolo",
+        "davis",
+        "davis-frames",
+    ),
+    *("nifti", "nifti-slices", "nrrd", "mha", "dicom", "pairs"),
+]
 """Formats whose files have names of their own; those that ask for ``groundtruth.txt`` ask for that name."""
 
 
 def odd(name: str) -> str:
-    """``a.nii.gz`` as ``a.Nii.Gz``; the list of pairs has to have its name."""
-    if name == "pairs.csv":
+    """``a.nii.gz`` as ``a.Nii.Gz``; lists of pairs and of labels have to have their names."""
+    if name in ("pairs.csv", "labels.txt"):
         return name
     head, *parts = name.split(".")
     return ".".join([head, *(part.capitalize() for part in parts)])

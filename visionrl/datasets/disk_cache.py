@@ -95,7 +95,7 @@ def stored_block(name: str, key: str, size: int, make: Callable[[], np.ndarray])
     folder = cache_folder()
     if folder is None or not SMALLEST <= size <= LARGEST:
         return make()
-    digest = hashlib.sha256(f"{_version()} {_version('banks')} {key}".encode()).hexdigest()[:20]
+    digest = hashlib.sha256(f"{_version('banks')} {key}".encode()).hexdigest()[:20]
     place = folder / name / "blocks" / f"{digest}.bin"
     if (found := _mapped(place, size)) is None:
         made = make()
@@ -138,17 +138,13 @@ def _write_block(place: Path, block: np.ndarray) -> None:
 
 
 @lru_cache(maxsize=2)
-def _version(*rooms: str) -> str:
-    """A name for all that the pixels depend on: code, data and libraries; of some rooms, for their code."""
+def _version(*more: str) -> str:
+    """A name for all that the pixels depend on: data, libraries, and code of datasets, ops and ``more`` packages."""
     digest = hashlib.sha256(f"{FORMAT}".encode())
-    if rooms:
-        for file in sorted(file for room in rooms for file in (_PACKAGE / room).rglob("*.py")):
-            digest.update(file.relative_to(_PACKAGE).as_posix().encode() + b"\n" + file.read_bytes())
-        return digest.hexdigest()[:20]
     for library in LIBRARIES:
         with suppress(PackageNotFoundError):
             digest.update(f"{library} {version(library)}\n".encode())
-    sources = [*(_PACKAGE / "datasets").rglob("*.py"), *(_PACKAGE / "ops").rglob("*.py")]
+    sources = [file for name in ("datasets", "ops", *more) for file in (_PACKAGE / name).rglob("*.py")]
     for file in sorted([*sources, *(_PACKAGE / "datasets" / "embedded" / "data").iterdir()]):
         if file.is_file():
             digest.update(file.relative_to(_PACKAGE).as_posix().encode() + b"\n" + file.read_bytes())

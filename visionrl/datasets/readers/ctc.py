@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
-from visionrl.datasets.readers.files import ImageFiles, check_folder, numbers
+from visionrl.datasets.readers.files import ImageFiles, check_folder, list_folders, numbers
 from visionrl.datasets.readers.greys import read_greys
 from visionrl.datasets.readers.rects import rows_of
 from visionrl.datasets.samples import MotSample
@@ -54,7 +54,7 @@ def read_ctc(path: Path, options: ReadOptions) -> list[Entry]:
         if folders:
             names = [folder.name if folder == path else str(folder.relative_to(path)) for folder in folders]
             return [Entry(name, name, partial(_read, f)) for name, f in zip(names, folders, strict=True)]
-        level = sorted(child for folder in level for child in folder.iterdir() if child.is_dir())
+        level = sorted(child for folder in level for child in list_folders(folder))
     raise ValueError(f"{path} must be or hold sequences: looked for 01/t000.tif, here and two folders down")
 
 

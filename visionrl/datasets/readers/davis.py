@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
-from visionrl.datasets.readers.files import check_folder, list_images, read_image
+from visionrl.datasets.readers.files import check_folder, list_folders, list_images, read_image
 from visionrl.datasets.readers.greys import is_palette, read_greys
 from visionrl.datasets.readers.label_maps import labels_of, refuse_soft_edges
 from visionrl.datasets.readers.rects import GONE, Box, video
@@ -45,10 +45,10 @@ def sequences(path: Path) -> list[tuple[Path, Path]]:
     masks = check_folder(path) / "Annotations"
     if not masks.is_dir() or not (path / "JPEGImages").is_dir():
         raise ValueError(f"{path} must hold DAVIS: looked for the folders JPEGImages and Annotations")
-    folders = sorted(child for child in masks.iterdir() if child.is_dir())
+    folders = list_folders(masks)
     if folders and not any(list_images(folder) for folder in folders):  # folders of resolutions
         chosen = next((folder for folder in folders if folder.name == PREFERRED), folders[0])
-        folders = sorted(child for child in chosen.iterdir() if child.is_dir())
+        folders = list_folders(chosen)
     found = [(folder, path / "JPEGImages" / folder.relative_to(masks)) for folder in folders]
     for folder, pictures in found:
         if not pictures.is_dir():
@@ -59,7 +59,7 @@ def sequences(path: Path) -> list[tuple[Path, Path]]:
 def _entries(folder: Path, pictures: Path) -> list[Entry]:
     """One entry an object of a sequence."""
     files = list_images(folder)
-    labels = next((found for file in files if (found := labels_of(*_mask(file)))), None)
+    labels = next((found for file in files if (found := labels_of(*labelled(file)))), None)
     if labels is None:
         raise ValueError(f"the masks in {folder} must show an object, got none in {len(files)}")
     names = [folder.name if len(labels) == 1 else f"{folder.name}.{label}" for label in sorted(labels)]
@@ -81,7 +81,7 @@ def _read(pictures: Path, masks: list[Path], label: int) -> VideoSample:
     shape = read_image(frames[0]).shape[1:]
     boxes = []
     for file in masks:
-        mask, _, palette = _mask(file)
+        mask, _, palette = labelled(file)
         if not palette:
             refuse_soft_edges(mask, file)
         if mask.shape != shape:
@@ -90,7 +90,7 @@ def _read(pictures: Path, masks: list[Path], label: int) -> VideoSample:
     return video(frames, boxes, [str(file) for file in masks], masks[0].parent)
 
 
-def _mask(file: Path) -> tuple[np.ndarray, Path, bool]:
+def labelled(file: Path) -> tuple[np.ndarray, Path, bool]:
     """The labels of a mask, its file, and whether they are palette indices."""
     return read_mask(file), file, is_palette(file)
 

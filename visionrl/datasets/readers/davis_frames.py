@@ -14,10 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
-from visionrl.datasets.readers.davis import sequences
+from visionrl.datasets.readers.davis import labelled, sequences
 from visionrl.datasets.readers.files import IMAGE_SUFFIXES, find_beside, list_images, read_image
-from visionrl.datasets.readers.greys import is_palette
-from visionrl.datasets.readers.label_maps import VOID, labels_of, read_label_map
+from visionrl.datasets.readers.label_maps import VOID, labels_of
 from visionrl.datasets.readers.masks import Scale
 from visionrl.datasets.samples import ImageSample
 
@@ -56,10 +55,10 @@ def frame_of(mask: Path, frames: Path) -> Path:
 
 def _read(frame: Path, mask: Path, scale: Scale) -> ImageSample:
     """A frame with its mask."""
-    pixels, labels = read_image(frame), read_label_map(mask)
+    pixels, (labels, _, palette) = read_image(frame), labelled(mask)
     if labels.shape != pixels.shape[1:]:
         raise ValueError(f"mask {mask} must have the frame's shape {pixels.shape[1:]}, got {labels.shape}")
-    kept = labels_of(labels, mask, is_palette(mask))
+    kept = labels_of(labels, mask, palette)
     kept = [] if kept == [VOID] and scale.has_void else kept
-    clean = np.where(np.isin(labels, kept), labels, 0).astype(labels.dtype)
+    clean = np.where(np.isin(labels, kept), labels, 0).astype(np.uint8 if labels.max() < 256 else np.int32)
     return ImageSample(pixels, mask=clean, names={label: f"object {label}" for label in kept})

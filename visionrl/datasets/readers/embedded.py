@@ -1,27 +1,43 @@
-"""The embedded sets as formats without a path, such as ``"chest-xray"`` and ``"digits"``."""
+"""The embedded sets of images, videos and volumes as formats without a path, such as ``"chest-xray"`` and ``"digits"``.
+
+Those of pairs are in ``embedded_pairs``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
 
-from visionrl.datasets.formats import ReadOptions, register_format
-from visionrl.datasets.samples import ImageSample, MotSample, VideoSample
+from visionrl.datasets.formats import ReadOptions, Sample, register_format
+from visionrl.datasets.samples import ImageSample, MotSample, VideoSample, VolumeSample
+
+SETS: dict[str, tuple[type[Sample], str, str]] = {
+    "chest-xray": (ImageSample, "chest", "ChestXray"),
+    "chest-ct-slices": (ImageSample, "slices", "ChestSlices"),
+    "digits": (ImageSample, "digits", "Digits"),
+    "cluttered-digits": (ImageSample, "digits", "ClutteredDigits"),
+    "objects": (ImageSample, "objects", "Objects"),
+    "coins": (ImageSample, "coins", "Coins"),
+    "photographs": (ImageSample, "photographs", "Photographs"),
+    "composites": (ImageSample, "composites", "Composites"),
+    "cutout-videos": (VideoSample, "videos", "CutoutVideos"),
+    "cutout-crowds": (MotSample, "crowds", "CutoutCrowds"),
+}
+"""Name -> kind, module of ``datasets.embedded`` and class in it, which is made of a split alone."""
 
 
-@register_format("chest-xray", kind=ImageSample, embedded=True)
-def read_chest_xray(path: None, options: ReadOptions) -> Sequence[ImageSample]:
-    """Projections of a real chest CT with landmarks; see ``ChestXray``."""
-    from visionrl.datasets.embedded.chest import ChestXray
+def _register(name: str, kind: type[Sample], module: str, maker: str) -> None:
+    """Make one set known; its module is imported when the set is read."""
 
-    return ChestXray(options.split)
+    @register_format(name, kind=kind, embedded=True)
+    def read(path: None, options: ReadOptions) -> Sequence[Any]:
+        """The samples of a split; see the class of the set."""
+        return getattr(import_module(f"visionrl.datasets.embedded.{module}"), maker)(options.split)
 
 
-@register_format("cutout-videos", kind=VideoSample, embedded=True)
-def read_cutout_videos(path: None, options: ReadOptions) -> Sequence[VideoSample]:
-    """Real cut-outs that move over real photographs; see ``CutoutVideos``."""
-    from visionrl.datasets.embedded.videos import CutoutVideos
-
-    return CutoutVideos(options.split)
+for _name, _set in SETS.items():
+    _register(_name, *_set)
 
 
 @register_format("long-cutout-videos", kind=VideoSample, embedded=True)
@@ -42,57 +58,17 @@ def read_jumping_cutout_videos(path: None, options: ReadOptions) -> Sequence[Vid
     return CutoutVideos(options.split, jump=True)
 
 
-@register_format("cutout-crowds", kind=MotSample, embedded=True)
-def read_cutout_crowds(path: None, options: ReadOptions) -> Sequence[MotSample]:
-    """Many real cut-outs that move over a real photograph; see ``CutoutCrowds``."""
-    from visionrl.datasets.embedded.crowds import CutoutCrowds
+@register_format("chest-ct-volumes", kind=VolumeSample, embedded=True)
+def read_chest_ct_volumes(path: None, options: ReadOptions) -> Sequence[VolumeSample]:
+    """Subjects made of a real chest CT; see ``embedded.volumes``."""
+    from visionrl.datasets.embedded.volumes import DeformedVolumes, chest_scan
 
-    return CutoutCrowds(options.split)
-
-
-@register_format("digits", kind=ImageSample, embedded=True)
-def read_digits(path: None, options: ReadOptions) -> Sequence[ImageSample]:
-    """Handwritten digits; see ``Digits``."""
-    from visionrl.datasets.embedded.digits import Digits
-
-    return Digits(options.split)
+    return DeformedVolumes(chest_scan, options.split)
 
 
-@register_format("cluttered-digits", kind=ImageSample, embedded=True)
-def read_cluttered_digits(path: None, options: ReadOptions) -> Sequence[ImageSample]:
-    """Digits at random places of a larger canvas, among fragments of others; see ``ClutteredDigits``."""
-    from visionrl.datasets.embedded.digits import ClutteredDigits
+@register_format("mni", kind=VolumeSample, embedded=True)
+def read_mni(path: None, options: ReadOptions) -> Sequence[VolumeSample]:
+    """Subjects made of a real template of the brain; see ``embedded.volumes``."""
+    from visionrl.datasets.embedded.volumes import DeformedVolumes, mni_scan
 
-    return ClutteredDigits(options.split)
-
-
-@register_format("objects", kind=ImageSample, embedded=True)
-def read_objects(path: None, options: ReadOptions) -> Sequence[ImageSample]:
-    """Real cut-outs of five classes on real photographs, with boxes; see ``Objects``."""
-    from visionrl.datasets.embedded.objects import Objects
-
-    return Objects(options.split)
-
-
-@register_format("coins", kind=ImageSample, embedded=True)
-def read_coins(path: None, options: ReadOptions) -> Sequence[ImageSample]:
-    """Parts of a photograph of coins, with boxes; see ``Coins``."""
-    from visionrl.datasets.embedded.coins import Coins
-
-    return Coins(options.split)
-
-
-@register_format("photographs", kind=ImageSample, embedded=True)
-def read_photographs(path: None, options: ReadOptions) -> Sequence[ImageSample]:
-    """Photographs without labels; see ``Photographs``."""
-    from visionrl.datasets.embedded.photographs import Photographs
-
-    return Photographs(options.split)
-
-
-@register_format("composites", kind=ImageSample, embedded=True)
-def read_composites(path: None, options: ReadOptions) -> Sequence[ImageSample]:
-    """Real cut-outs on real photographs, with the mask and the name of each; see ``Composites``."""
-    from visionrl.datasets.embedded.composites import Composites
-
-    return Composites(options.split)
+    return DeformedVolumes(mni_scan, options.split)

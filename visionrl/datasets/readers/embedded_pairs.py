@@ -23,7 +23,7 @@ def _register(source: str, kind: str) -> None:
 
     @register_format(name, kind=PairSample, embedded=True)
     def read(path: None, options: ReadOptions) -> Sequence[PairSample]:
-        """Pairs of a source with maps of a kind; see ``datasets.pairs`` and ``datasets.volume_pairs``."""
+        """Pairs of a source with maps of a kind; see ``embedded.pairs`` and ``embedded.volume_pairs``."""
         if source.startswith("volume"):
             from visionrl.datasets.embedded.volume_pairs import VolumePairs
 

@@ -255,17 +255,49 @@ def _names_in(folder: Path, changed: int) -> dict[str, str]:
     return {f"{path.stem}{path.suffix.lower()}": path.name for path in folder.iterdir()}
 
 
+def list_folders(folder: Path) -> list[Path]:
+    """The folders in a folder, by path; hidden ones are left out."""
+    return sorted(child for child in folder.iterdir() if child.is_dir() and not is_hidden(child.name))
+
+
 def list_images(folder: Path) -> list[Path]:
     """The image files of a folder by number; hidden files are left out."""
     files = (file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
     return sorted((file for file in files if not file.name.startswith(".")), key=natural_key)
 
 
+def is_hidden(name: str) -> bool:
+    """True for the name of a hidden file or folder, and of the folder of copies that macOS puts into archives."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """A folder and each below it with the names of its folders and files, without hidden ones."""
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        yield place, folders, [name for name in files if not is_hidden(name)]
+
+
+def files_below(folder: Path) -> list[Path]:
+    """The files in a folder and below it, by path; neither hidden ones nor those in hidden folders."""
+    return sorted(Path(place, name) for place, _, files in _walk(folder) for name in files)
+
+
+def folders_below(folder: Path) -> list[Path]:
+    """The folders below a folder, by path; neither hidden ones nor those in hidden folders."""
+    return sorted(Path(place, name) for place, folders, _ in _walk(folder) for name in folders)
+
+
+def images_below(folder: Path) -> list[Path]:
+    """The image files in a folder and below it, by path; neither hidden ones nor those in hidden folders."""
+    return [file for file in files_below(folder) if file.suffix.lower() in IMAGE_SUFFIXES]
+
+
 def files_ending(folder: Path, suffix: str, below: bool = False) -> list[Path]:
     """The files of a folder, or of all below it, with a suffix in any case; hidden ones are left out."""
     if not folder.is_dir():
         return []
-    files = folder.rglob("*") if below else folder.iterdir()
+    files = files_below(folder) if below else folder.iterdir()
     return sorted(file for file in files if file.suffix.lower() == suffix and file.name[0] != ".")
 
 
@@ -307,7 +339,7 @@ def plain_names(paths: Sequence[Path]) -> list[str]:
 
 def warn_unread(folder: Path) -> None:
     """Warn of files below a folder that look like images of formats that are not read."""
-    lost = Counter(file.suffix.lower() for file in folder.rglob("*") if file.suffix.lower() in NOT_READ)
+    lost = Counter(kind for file in files_below(folder) if (kind := file.suffix.lower()) in NOT_READ)
     if lost:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(lost.items()))
         warnings.warn(f"{folder}: images of formats that are not read are left out: {kinds}", stacklevel=2)

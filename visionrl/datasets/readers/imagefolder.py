@@ -13,7 +13,14 @@ from functools import partial
 from pathlib import Path
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
-from visionrl.datasets.readers.files import IMAGE_SUFFIXES, check_folder, read_image, warn_unread
+from visionrl.datasets.readers.files import (
+    IMAGE_SUFFIXES,
+    check_folder,
+    images_below,
+    list_folders,
+    read_image,
+    warn_unread,
+)
 from visionrl.datasets.samples import ImageSample
 from visionrl.datasets.stated_splits import split_folders, split_of
 
@@ -25,10 +32,10 @@ def read_imagefolder(path: Path, options: ReadOptions) -> list[Entry]:
     Raises:
         ValueError: there is no folder of a class, or one without images; or splits and classes lie side by side.
     """
-    folders, splits = _folders(check_folder(path)), split_folders(path)
+    folders, splits = list_folders(check_folder(path)), split_folders(path)
     warn_unread(path)
     if splits and ("train" in splits or len(splits) == len(folders)):
-        lost = [folder.name for folder in folders if folder not in splits.values() and _files(folder)]
+        lost = [folder.name for folder in folders if folder not in splits.values() and images_below(folder)]
         if lost:
             raise ValueError(
                 f"{path} must hold folders of splits or of classes, got the splits {', '.join(splits)} beside "
@@ -52,9 +59,9 @@ def read_imagefolder(path: Path, options: ReadOptions) -> list[Entry]:
 
 def _classes(path: Path, split: str) -> list[Entry]:
     """The images of all classes in a folder."""
-    folders = _folders(path)
+    folders = list_folders(path)
     if split and len(folders) == 1 and (folders[0].name == path.name or split_of(folders[0].name) == split):
-        folders = _folders(folders[0]) or folders  # seg_train/seg_train/CLASS
+        folders = list_folders(folders[0]) or folders  # seg_train/seg_train/CLASS
     if not folders:
         raise ValueError(f"{path} must hold one folder a class, with its pictures; found no folder")
     return [entry for folder in folders for entry in _entries(folder, split, folder)]
@@ -62,7 +69,7 @@ def _classes(path: Path, split: str) -> list[Entry]:
 
 def _entries(folder: Path, split: str, place: Path) -> list[Entry]:
     """The images of one class and split, which lie in a place in its folder."""
-    files = _files(place)
+    files = images_below(place)
     if not files:
         raise ValueError(
             f"the class folder {place} must hold pictures: looked for {', '.join(IMAGE_SUFFIXES)}"
@@ -73,18 +80,6 @@ def _entries(folder: Path, split: str, place: Path) -> list[Entry]:
         Entry(name, name, partial(_read, file, folder.name), split)
         for name, file in zip(names, files, strict=True)
     ]
-
-
-def _folders(path: Path) -> list[Path]:
-    """The folders in a folder, without hidden ones and the copies of macOS."""
-    children = (child for child in sorted(path.iterdir()) if child.is_dir())
-    return [child for child in children if child.name[0] != "." and child.name != "__MACOSX"]
-
-
-def _files(folder: Path) -> list[Path]:
-    """The images in a folder and below it, without hidden ones."""
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
-    return [file for file in files if not file.name.startswith(".")]
 
 
 def _read(file: Path, label: str) -> ImageSample:

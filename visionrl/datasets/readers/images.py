@@ -11,7 +11,14 @@ from functools import partial
 from pathlib import Path
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
-from visionrl.datasets.readers.files import IMAGE_SUFFIXES, check_folder, read_image, warn_unread
+from visionrl.datasets.readers.files import (
+    IMAGE_SUFFIXES,
+    check_folder,
+    images_below,
+    plain_names,
+    read_image,
+    warn_unread,
+)
 from visionrl.datasets.samples import ImageSample
 from visionrl.datasets.stated_splits import split_folders
 
@@ -26,16 +33,14 @@ def read_images(path: Path, options: ReadOptions) -> list[Entry]:
     splits = split_folders(check_folder(path))
     warn_unread(path)
     places = splits or {"": path}
-    entries = [
-        Entry(name, name, partial(_read, file, name), split)
-        for split, place in places.items()
-        for file in sorted(place.rglob("*"))
-        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
-        for name in [file.relative_to(path).as_posix()]
-    ]
-    if not entries:
+    found = [(file, split) for split, place in places.items() for file in images_below(place)]
+    if not found:
         raise ValueError(f"{path} must hold pictures: looked for {', '.join(IMAGE_SUFFIXES)}")
-    return entries
+    names = plain_names([file.relative_to(path) for file, _ in found])
+    return [
+        Entry(name, name, partial(_read, file, name), split)
+        for name, (file, split) in zip(names, found, strict=True)
+    ]
 
 
 def _read(file: Path, name: str) -> ImageSample:

@@ -26,7 +26,7 @@ from visionrl.datasets.formats import Entry, ReadOptions, register_format
 from visionrl.datasets.guard import decoding, refuse
 from visionrl.datasets.limits import check_volume_size
 from visionrl.datasets.readers.dicom_pixels import check_lengths, check_pixels
-from visionrl.datasets.readers.files import check_folder, has_suffix
+from visionrl.datasets.readers.files import check_folder, folders_below, has_suffix, is_hidden
 from visionrl.datasets.readers.scan_grid import SIGNS, Grid, check_grid
 from visionrl.datasets.readers.scan_points import SUFFIXES as POINT_SUFFIXES
 from visionrl.datasets.readers.scan_points import read_points
@@ -71,8 +71,7 @@ def read_dicom(path: Path, options: ReadOptions) -> list[Entry]:
         ImportError: SimpleITK is missing.
         ValueError: there is none.
     """
-    folders = [folder for folder in (path, *sorted(check_folder(path).rglob("*"))) if folder.is_dir()]
-    found = {folder: attempt(open_series, folder) for folder in folders}
+    found = {folder: attempt(open_series, folder) for folder in (path, *folders_below(check_folder(path)))}
     opened = {folder: grid for folder, grid in found.items() if grid is not None}
     if not opened:
         raise ValueError(f"{path} must hold folders with a DICOM series each, found none")
@@ -188,6 +187,7 @@ def open_series(folder: Path) -> Grid | None:
     reader.SetFileNames(files)
     read, suffix = {Path(file).name for file in files}, Path(files[0]).suffix
     lost = [file for file in slices if file.suffix == suffix and file.name not in {*read, "DICOMDIR"}]
+    lost = [file for file in lost if not is_hidden(file.name)]
     if lost:
         raise ValueError(f"{lost[0]} must be a slice of the series, as the other {len(files)} files are")
     heads, step = _slices(files)
@@ -302,11 +302,13 @@ def _side(file: Path) -> bool:
 def _side_files(folder: Path) -> tuple[Path | None, Path | None]:
     """The landmark file and the label map of a series, None where there is none."""
     inside = [
-        file for file in sorted(folder.iterdir()) if file.is_file() and not file.name.startswith("labels.")
+        file
+        for file in sorted(folder.iterdir())
+        if file.is_file() and not file.name.startswith(("labels.", "."))
     ]
-    near = [file for file in sorted(folder.parent.iterdir()) if file.is_file()]
+    near = [file for file in sorted(folder.parent.iterdir()) if file.is_file() and not is_hidden(file.name)]
     beside = [file for file in near if goes_on(file.name, folder.name)]
-    points = [file for file in (*inside, *beside) if file.name.lower().endswith(POINT_SUFFIXES)]
+    points = [file for file in (*inside, *beside) if has_suffix(file, POINT_SUFFIXES)]
     maps = [file for file in (*inside, *beside) if has_suffix(file, ITK)]
     maps = [file for file in maps if any(word in file.stem.lower() for word in ("label", "seg", "mask"))]
     return points[0] if points else None, maps[0] if maps else None

@@ -32,8 +32,8 @@ import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
 from visionrl.datasets.readers.files import (
-    IMAGE_SUFFIXES,
     check_folder,
+    images_below,
     plain_names,
     read_image,
     warn_unread,
@@ -148,14 +148,6 @@ def folders_of(path: Path) -> tuple[Path, Path]:
     return images, masks
 
 
-def pictures(folder: Path) -> list[Path]:
-    """The images in a folder and below it, by path, without hidden ones."""
-    found = (file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
-    return sorted(
-        file for file in found if not any(part[0] == "." for part in file.relative_to(folder).parts)
-    )
-
-
 def read_partly_masked(path: Path) -> list[ImageSample]:
     """The images of a folder, with masks as ``read_masks`` finds them; an image without one has none.
 
@@ -208,11 +200,11 @@ def partly_paired(images: Path, masks: Path) -> list[tuple[Path, Path | None]]:
         ValueError: there is no image, or a mask without one, or an image has two masks.
     """
     if images == masks:
-        every = pictures(images)
+        every = images_below(images)
         marked = {file for file in every if bare(file.stem) != file.stem}
         found, labelled = [file for file in every if file not in marked], sorted(marked)
     else:
-        found, labelled = pictures(images), pictures(masks)
+        found, labelled = images_below(images), images_below(masks)
     by_name: dict[str, Path] = {}
     for file in labelled:
         place = file.relative_to(masks)
@@ -330,9 +322,8 @@ def read_labels(file: Path, names: Names, scale: Scale, void: int = 0) -> np.nda
         return labels_of_colours(file, names)
     pixels = read_greys(file, "mask", grey_rgb=True)
     pixels = pixels.astype(np.uint8) if pixels.dtype == bool else pixels
-    palette = is_palette(file)
-    kept = labels_of(pixels, file, palette)
-    if kept == [VOID] and VOID not in names.names and not palette:
+    kept = labels_of(pixels, file, is_palette(file))
+    if kept == [VOID] and VOID not in names.names:
         is_void = VOID in names.nothing or (len(names.names) > 1 if names.file else scale.has_void)
         return np.where(pixels == VOID, void if is_void else 1, 0).astype(np.uint8)
     kept = [label for label in kept if label not in names.nothing]

@@ -31,7 +31,14 @@ from pathlib import Path
 import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
-from visionrl.datasets.readers.files import IMAGE_SUFFIXES, check_folder, has_suffix, list_images, read_image
+from visionrl.datasets.readers.files import (
+    IMAGE_SUFFIXES,
+    check_folder,
+    folders_below,
+    has_suffix,
+    list_images,
+    read_image,
+)
 from visionrl.datasets.readers.pair_files import SIDES, VOLUMES, Cells, is_volume, read_map, read_pair
 from visionrl.datasets.readers.scan_points import SUFFIXES as POINTS
 from visionrl.datasets.readers.scans import LABEL_ENDS, goes_on, match, stem
@@ -68,7 +75,7 @@ def read_pairs(path: Path, options: ReadOptions) -> list[Entry]:
     """
     check_folder(path)
     found: list[Entry] = []
-    folders = sorted([path, *(below for below in path.rglob("*") if below.is_dir())])
+    folders = [path, *folders_below(path)]
     speak = {folder for folder in folders if (folder / TABLE).is_file() or _is_parallel(folder)}
     for folder in folders:
         if not speak & set(folder.parents):  # these also speak for the folders below them

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from visionrl.datasets.readers.files import ImageFiles, check_folder, numbers, read_image
+from visionrl.datasets.readers.files import ImageFiles, check_folder, list_folders, numbers, read_image
 from visionrl.datasets.samples import VideoSample
 from visionrl.datasets.text import read_lines
 
@@ -27,7 +27,7 @@ def sequences(path: Path, is_sequence: Callable[[Path], bool], looked_for: str) 
     Raises:
         ValueError: there is none.
     """
-    children = sorted(child for child in check_folder(path).iterdir() if child.is_dir())
+    children = list_folders(check_folder(path))
     folders = [path] if is_sequence(path) else [child for child in children if is_sequence(child)]
     if not folders:
         raise ValueError(

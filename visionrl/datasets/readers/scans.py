@@ -42,7 +42,7 @@ from visionrl.datasets.embedded.volumes import centroids
 from visionrl.datasets.formats import Entry
 from visionrl.datasets.guard import refuse
 from visionrl.datasets.readers.csv_points import guess
-from visionrl.datasets.readers.files import has_suffix
+from visionrl.datasets.readers.files import folders_below, has_suffix
 from visionrl.datasets.readers.scan_grid import (
     Grid,
     same_grid,
@@ -264,9 +264,8 @@ def find_cases(folder: Path, suffixes: Sequence[str]) -> list[Case]:
     if cases := _cases_of(folder, suffixes):
         subjects = subjects_of([case.name for case in cases])
         return [replace(case, subject=subject) for case, subject in zip(cases, subjects, strict=True)]
-    below = [child for child in sorted(folder.rglob("*")) if child.is_dir() and child.name[0] != "."]
     done: set[Path] = set()
-    for child in below:
+    for child in folders_below(folder):
         if not done & set(child.parents):
             found = _cases_of(child, suffixes, alone=True)
             done |= {child} if found else set()

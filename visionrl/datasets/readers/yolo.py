@@ -40,7 +40,9 @@ from visionrl.datasets.readers.files import (
     OUTSIDE,
     check_folder,
     check_inside,
+    files_ending,
     find_beside,
+    images_below,
     numbers,
     plain_names,
     read_image,
@@ -243,11 +245,7 @@ def _pictures(place: Path, root: Path) -> list[Path]:
     """The images of a folder and the folders in it, or of a list."""
     if place.is_file():
         return [_located(line, place, root) for _, line in read_lines(place)]
-    return sorted(
-        file
-        for file in _inner(place).rglob("*")
-        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
-    )
+    return images_below(_inner(place))
 
 
 def _located(line: str, file: Path, root: Path) -> Path:
@@ -302,7 +300,7 @@ def _refuse_orphans(labels: Sequence[Path]) -> None:
     """Refuses text files without an image, in the folders of the others."""
     known = set(labels)
     for folder in sorted({label.parent for label in labels}):
-        for file in sorted(folder.glob("*.[tT][xX][tT]")):
+        for file in files_ending(folder, ".txt"):
             listed = (
                 file.name == "classes.txt" or split_of(file.stem) or file.name.upper().startswith("README")
             )
