@@ -123,8 +123,8 @@ def test_the_recipe_trains_and_its_run_can_be_loaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"algo_args": ("net_arch=[8]",)}, "action_maps must be left out with net_arch"),
-        ({"memory": "gru"}, "action_maps must be left out with net_arch, communication, memory"),
+        ({"algo_args": ("net_arch=[8]",)}, "net_arch must be left out with action_maps"),
+        ({"memory": "gru"}, "memory must be left out with action_maps of the recipe"),
         (
             {"algo": "dqn", "recipe": "none", "algo_args": ("action_maps=2",)},
             "algo_args must be arguments of DQN",

@@ -87,10 +87,11 @@ def test_windows_hold_features_and_a_step_is_encoded_once() -> None:
     cached = CachedFeatures(make_vec_env(LANDMARK, 3, **make), "small", recall=3)
     calls: list[int] = []
     cached.encoder.nets["window"].register_forward_pre_hook(lambda _, args: calls.append(len(args[0])))
-    seen, given = windows.reset(), cached.reset()
+    seen: Any = windows.reset()
+    given = cached.reset()
     actions, ends = np.random.default_rng(0), 0
     for _ in range(12):
-        wanted = encoded(cached.encoder, seen)  # type: ignore[arg-type]
+        wanted = encoded(cached.encoder, seen)
         calls.pop()
         real = np.asarray(seen["recalled"]) > 0
         np.testing.assert_allclose(given["window"][real], wanted["window"][real], atol=1e-5)

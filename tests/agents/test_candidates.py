@@ -91,6 +91,8 @@ def test_other_algorithms_are_refused_by_name(algo):
 @pytest.mark.parametrize(
     ("name", "given"),
     [
+        ("backbone", {"backbone": "impala"}),
+        ("fusion", {"fusion": "film"}),
         ("memory", {"memory": "gru"}),
         ("attention", {"attention": "soft"}),
         ("stn", {"stn": True}),

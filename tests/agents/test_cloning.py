@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -147,12 +148,17 @@ def test_a_frozen_backbone_stays_and_the_optimizer_is_new() -> None:
     assert not model.policy.optimizer.state_dict()["state"]
 
 
+def note(seen: list[tuple[int, float]], done: int, loss: float) -> None:
+    """Keep what ``on_step`` is told."""
+    seen.append((done, loss))
+
+
 def test_the_same_seed_gives_the_same_clone() -> None:
     found = []
     for _ in range(2):
         model = model_of("dqn", LANDMARK, window=16)
         seen: list[tuple[int, float]] = []
-        clone(model, 100, on_step=lambda done, loss, seen=seen: seen.append((done, loss)))  # type: ignore[misc]
+        clone(model, 100, on_step=partial(note, seen))
         found.append((seen, [p.clone() for p in model.policy.parameters()]))
     assert [done for done, _ in found[0][0]][-2:] == [96, 100]
     assert found[0][0] == found[1][0]

@@ -70,8 +70,9 @@ def test_film_lets_the_numbers_scale_and_shift_what_is_seen() -> None:
         torch.testing.assert_close(plain, net.head(net.encode("window", seen["window"])).relu())
         net.film.weight[:8, 1] = 1  # the second goal doubles it all
         torch.testing.assert_close(net(seen), plain * torch.tensor([[1.0], [2.0]]))
+    wrong: dict[str, Any] = {"fusion": "sum"}
     with pytest.raises(ValueError, match="fusion must be one of"):
-        VisionExtractor(space, fusion="sum")  # type: ignore[arg-type]
+        VisionExtractor(space, **wrong)
 
 
 def test_every_image_has_a_backbone_and_the_rest_is_joined() -> None:
@@ -354,9 +355,9 @@ class VolumeEnv(gym.Env):
 
 
 @pytest.mark.parametrize("attention", ["none", "soft", "self", "multihead", "hard"])
-def test_volumes_of_one_size_share_a_3d_backbone(attention: str) -> None:
+def test_volumes_of_one_size_share_a_3d_backbone(attention: Any) -> None:
     torch.manual_seed(0)
-    net = VisionExtractor(VOLUMES, attention=attention).eval()  # type: ignore[arg-type]
+    net = VisionExtractor(VOLUMES, attention=attention).eval()
     kinds = {key: (trunk.dims, trunk.in_channels) for key, trunk in net.backbones.items()}
     assert kinds == {"cube": (3, 3), "near": (2, 3)}
     seen: list[torch.Tensor] = []

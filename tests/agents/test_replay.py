@@ -71,7 +71,7 @@ def test_batches_are_the_same_for_every_task(env_id: str) -> None:
     assert states.full and states.pos == plain.pos and states.dones.any()
     batches = []
     for buffer in (plain, states):
-        np.random.seed(3)  # noqa: NPY002
+        np.random.seed(3)  # noqa: NPY002 (as SB3 draws)
         batches.append(buffer.sample(64))
     assert_same(*batches)
 
@@ -84,7 +84,7 @@ def test_windows_are_rendered_as_they_were_shown(steps: int) -> None:
     drawn = (states.pos + np.arange(2, 25)) % 25 if states.full else np.arange(steps)
     batches = []
     for buffer in (plain, states):
-        np.random.seed(3)  # noqa: NPY002
+        np.random.seed(3)  # noqa: NPY002 (as SB3 draws)
         batches.append(buffer._get_samples(np.tile(drawn, 8)))
     assert_same(*batches)
     assert batches[1].observations["window"].shape == (8 * len(drawn), 3, 3, 24, 24)

@@ -167,5 +167,5 @@ def test_small_networks(name, channels, size, parameters):
 
 def test_timm_is_asked_for_by_name(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(ImportError, match="pip install timm"):
+    with pytest.raises(ImportError, match=r'pip install "visionrl\[timm\]"'):
         make_backbone("inception_v4")

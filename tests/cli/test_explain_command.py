@@ -367,6 +367,8 @@ def test_a_film_needs_an_agent_that_attends(tmp_path: Path, capsys: Any) -> None
         ([run], "agent must attend to be filmed"),
         ([run, "--out", tmp_path / "a.png"], "out must end in .gif"),
         ([run, "--image", tmp_path / "a.png"], "image must be left out for attention"),
+        ([run, "--target", 0], "target must be left out for attention, the film of an episode, got 0"),
+        ([run, "--step", 2], "step must be left out for attention"),
         (["resnet18"], "subject must be the folder of an agent's run for attention, got 'resnet18'"),
     ):
         with pytest.raises(SystemExit) as stop:

@@ -1,4 +1,7 @@
-"""Backbones of other libraries by name: ``timm:NAME`` and ``torchvision:NAME``."""
+"""Networks that timm (an optional extra) and torchvision build.
+
+Those of the families by their own names, and any as ``timm:NAME`` and ``torchvision:NAME``.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,37 @@ from torch.nn import functional as F
 
 from visionrl.backbones._backbone import IMAGENET_MEAN, IMAGENET_STD, Parts, named
 
-SIDES = (
-    32,
-    64,
-    128,
-    224,
-)  # shortest sides that a network is tried with, in pixels; smaller images are enlarged
+# shortest sides that a network is tried with, in pixels; smaller images are enlarged
+SIDES = (32, 64, 128, 224)
 ANY_SIZE = {"dynamic_img_size": True, "dynamic_img_pad": True}  # of timm: positions are interpolated
 TIMM_MAPS = ("features", "intermediates", "vector")  # in the order in which they are tried
 WITH_AUXILIARY = ("googlenet", "inception_v3")
+
+
+def timm_model(name: str) -> tuple[Any, str]:
+    """The network `name` of timm with fresh weights, and the address of its default weights.
+
+    Raises:
+        ImportError: timm is not installed.
+    """
+    try:
+        import timm
+    except ImportError as error:
+        raise ImportError(f'{name} is built by timm: pip install "visionrl[timm]"') from error
+    net: Any = timm.create_model(name, pretrained=False)
+    return net, timm_url(net.default_cfg["hf_hub_id"])
+
+
+def timm_url(repository: str) -> str:
+    """The address of weights in a repository of Hugging Face's hub."""
+    return f"https://huggingface.co/{repository}/resolve/main/model.safetensors"
+
+
+def torchvision_model(name: str, **options: Any) -> tuple[Any, str]:
+    """The network `name` of torchvision with fresh weights, and the address of its IMAGENET1K_V1 weights."""
+    from torchvision.models import get_model, get_model_weights
+
+    return get_model(name, weights=None, **options), get_model_weights(name)["IMAGENET1K_V1"].url
 
 
 def is_library_name(name: str) -> bool:
@@ -116,7 +141,7 @@ def _timm(name: str, options: dict[str, Any]) -> tuple[nn.Module, Trunks, dict[s
     ways: list[tuple[tuple[int, ...] | None, Sequence[int]]] = [(None, sides), (size, (1,))]
     trunks: Trunks = [(TimmTrunk(net, how, to), tried) for how in TIMM_MAPS for to, tried in ways]
     home = about.get("hf_hub_id")
-    url = f"https://huggingface.co/{home}/resolve/main/model.safetensors" if home else None
+    url = timm_url(home) if home else None
     return net, trunks, {"url": url, "mean": tuple(about["mean"]), "std": tuple(about["std"])}
 
 

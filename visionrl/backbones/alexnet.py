@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from visionrl.backbones._backbone import Parts, named
+from visionrl.backbones._libraries import torchvision_model
 from visionrl.backbones._registry import register_backbone
-from visionrl.backbones._torchvision import torchvision_model
 
 
 @register_backbone

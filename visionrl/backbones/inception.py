@@ -7,9 +7,8 @@ from dataclasses import replace
 from torch import nn
 
 from visionrl.backbones._backbone import Parts, named
+from visionrl.backbones._libraries import timm_model, torchvision_model
 from visionrl.backbones._registry import register_backbone
-from visionrl.backbones._timm import timm_model
-from visionrl.backbones._torchvision import torchvision_model
 
 _HALF = (0.5, 0.5, 0.5)
 

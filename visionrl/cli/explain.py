@@ -40,6 +40,7 @@ SHOWN_SIDE = 224  # shorter side at which backbones see an image; small pictures
 GAP = 6  # pixels between the panels
 
 Method = Literal["grad-cam", "deconv", "occlusion", "attention"]
+NOT_OF_FILMS = ("image", "layer", "target", "weights", "pretrained", "size", "step")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,8 +154,9 @@ def film(options: Explain) -> tuple[Path, str]:
         raise ValueError(
             f"subject must be the folder of an agent's run for attention, got {options.subject!r}"
         )
-    if options.image is not None:
-        raise ValueError(f"image must be left out for attention, the film of an episode, got {options.image}")
+    for name in NOT_OF_FILMS:
+        if (value := getattr(options, name)) != getattr(Explain, name):
+            raise ValueError(f"{name} must be left out for attention, the film of an episode, got {value}")
     model, config = load_model(folder, "cpu")
     path = options.out or folder / "explain-attention.gif"
     given: dict[str, Any] = {"item": options.item, "seed": options.seed, "env_kwargs": config.env_kwargs}

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from visionrl.agents.imitation.sequences import clone_sequences
 from visionrl.agents.imitation.targets import (
     BATCH,
     MEMORY_BYTES,
-    REPEATS,
-    batch_size,
+    Fit,
     expert_actions,
     imitation_loss,
     imitation_targets,
@@ -58,19 +58,15 @@ def clone(
     if hasattr(model.policy, "lstm_actor"):
         return clone_sequences(model, steps, chance, rate, on_step, rerender, try_actions)
     env, rng = model.get_env(), np.random.default_rng(model.seed)
-    memory, batch = Memory(env, steps, rerender), batch_size(model.action_space)
-    first = model.lr_schedule(1.0) if rate is None else rate
-    optimizer = torch.optim.Adam(model.policy.parameters(), first)
-    obs, done, updates, loss = env.reset(), 0, 0, float("nan")
+    memory, fit = Memory(env, steps, rerender), Fit(model, steps, rate)
+    obs, done = env.reset(), 0
     while done < steps:
         wanted = expert_actions(env)
         memory.add(obs, imitation_targets(model, wanted, try_actions))
         obs = env.step(mixed_actions(model, obs, wanted, (done / steps, chance), rng))[0]
         done += env.num_envs
-        optimizer.param_groups[0]["lr"] = first * max(1 - done / steps, 0.0)
-        while updates * batch < done * REPEATS:
-            loss, updates = update(model, optimizer, memory.draw(rng, batch)), updates + 1
-        on_step(min(done, steps), loss)
+        fit.catch_up(done, lambda: batch_loss(model, *memory.draw(rng, fit.batch)))
+        on_step(min(done, steps), fit.loss)
     sync_target_networks(model)
     model._last_obs = None  # learning begins with new episodes
 
@@ -120,19 +116,10 @@ class Memory:
         return {key: array[rows] for key, array in self.seen.items()}, self.wanted[rows]
 
 
-def update(
-    model: Any, optimizer: torch.optim.Optimizer, batch: tuple[dict[str, np.ndarray], np.ndarray]
-) -> float:
-    """One step of the optimizer towards the expert; the loss before it."""
+def batch_loss(model: Any, seen: dict[str, np.ndarray], wanted: np.ndarray) -> Tensor:
+    """The loss of a model on a batch of observations and imitation targets."""
     policy = model.policy
-    policy.set_training_mode(True)
-    obs = policy.obs_to_tensor(batch[0])[0]
-    loss = imitation_loss(model, obs, torch.as_tensor(batch[1], device=policy.device))
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    policy.set_training_mode(False)
-    return loss.item()
+    return imitation_loss(model, policy.obs_to_tensor(seen)[0], torch.as_tensor(wanted, device=policy.device))
 
 
 def sync_target_networks(model: Any) -> None:

@@ -19,10 +19,8 @@ from visionrl.agents.networks.extractor import VisionExtractor
 from visionrl.ops import to_numpy
 
 RATE = 1e-3  # of the optimizer at first; it falls to 0
-OWN, CHANCE = (
-    0.5,
-    0.2,
-)  # shares of the actions that the agent takes, and that are random; the rest is the expert's
+# shares of the actions that the agent takes, and that are random; the rest is the expert's
+OWN, CHANCE = 0.5, 0.2
 
 
 class Scorer(nn.Module):

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from visionrl.agents.imitation.targets import (
     MEMORY_BYTES,
-    REPEATS,
+    Fit,
     actor_critic_loss,
-    batch_size,
     expert_actions,
     imitation_targets,
     mixed_actions,
@@ -50,10 +49,8 @@ def clone_sequences(
         try_actions: whether the critic learns too.
     """
     env, rng = model.get_env(), np.random.default_rng(model.seed)
-    memory, batch = SequenceMemory(env, steps, rerender), batch_size(model.action_space)
-    first = model.lr_schedule(1.0) if rate is None else rate
-    optimizer = torch.optim.Adam(model.policy.parameters(), first)
-    obs, done, updates, loss = env.reset(), 0, 0, float("nan")
+    memory, fit = SequenceMemory(env, steps, rerender), Fit(model, steps, rate)
+    obs, done, count = env.reset(), 0, max(fit.batch // LENGTH, 1)
     starts, states = np.ones(env.num_envs, bool), zero_states(model.policy, env.num_envs)
     while done < steps:
         wanted = expert_actions(env)
@@ -61,11 +58,9 @@ def clone_sequences(
         acts, states = carried_actions(model.policy, obs, states, starts)
         obs, _, starts, _ = env.step(mixed_actions(model, obs, wanted, (done / steps, chance), rng, acts))
         done += env.num_envs
-        optimizer.param_groups[0]["lr"] = first * max(1 - done / steps, 0.0)
-        while memory.count and updates * batch < done * REPEATS:
-            loss = update(model, optimizer, memory.draw(rng, max(batch // LENGTH, 1)))
-            updates += 1
-        on_step(min(done, steps), loss)
+        if memory.count:
+            fit.catch_up(done, lambda: batch_loss(model, *memory.draw(rng, count)))
+        on_step(min(done, steps), fit.loss)
     model._last_obs = None  # learning begins with new episodes
 
 
@@ -158,21 +153,13 @@ def carried_actions(
     return np.clip(actions, space.low, space.high) if isinstance(space, spaces.Box) else actions, states
 
 
-def update(model: Any, optimizer: torch.optim.Optimizer, batch: tuple[Any, Any, Any, RNNStates]) -> float:
-    """One step of the optimizer towards the expert; the loss before it."""
+def batch_loss(model: Any, seen: Any, wanted: np.ndarray, starts: np.ndarray, states: RNNStates) -> Tensor:
+    """The loss of a model on sequences, see ``SequenceMemory.draw``."""
     policy = model.policy
-    policy.set_training_mode(True)
-    seen, wanted, starts, states = batch
     begins = torch.as_tensor(starts, dtype=torch.float32, device=policy.device)
     distribution, value = carried_outputs(policy, policy.obs_to_tensor(seen)[0], states, begins)
-    loss = actor_critic_loss(
-        model, distribution, lambda: value, torch.as_tensor(wanted, device=policy.device)
-    )
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    policy.set_training_mode(False)
-    return loss.item()
+    answer = torch.as_tensor(wanted, device=policy.device)
+    return actor_critic_loss(model, distribution, lambda: value, answer)
 
 
 def carried_outputs(

@@ -34,6 +34,38 @@ def batch_size(actions: spaces.Space) -> int:
     return max(BATCH // len(actions.nvec), 16) if isinstance(actions, spaces.MultiDiscrete) else BATCH
 
 
+class Fit:
+    """The optimizer of a clone: its rate falls to 0, and each state that was met is learnt from eight times.
+
+    Args:
+        model: whose policy learns; its own optimizers stay as they are.
+        steps: states that will be met.
+        rate: first learning rate; None for the algorithm's.
+
+    Attributes:
+        batch: states in a batch.
+        loss: before the last update; NaN at first.
+    """
+
+    def __init__(self, model: Any, steps: int, rate: float | None) -> None:
+        self.policy, self.steps = model.policy, steps
+        self.first = model.lr_schedule(1.0) if rate is None else rate
+        self.optimizer = torch.optim.Adam(self.policy.parameters(), self.first)
+        self.batch, self.updates, self.loss = batch_size(model.action_space), 0, float("nan")
+
+    def catch_up(self, done: int, batch_loss: Callable[[], Tensor]) -> None:
+        """Make the updates that are due after ``done`` states; ``batch_loss`` gives the loss on a new batch."""
+        self.optimizer.param_groups[0]["lr"] = self.first * max(1 - done / self.steps, 0.0)
+        while self.updates * self.batch < done * REPEATS:
+            self.policy.set_training_mode(True)
+            loss = batch_loss()
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            self.policy.set_training_mode(False)
+            self.loss, self.updates = loss.item(), self.updates + 1
+
+
 def expert_actions(env: Any) -> np.ndarray:
     """(B, ...) what the expert would do now."""
     venv = env.unwrapped.venv

@@ -117,6 +117,9 @@ def maps_of(actions: int, layers: int) -> tuple[int, int]:
 class _OnMaps(BasePolicy):
     """Base of the policies of this module: it replaces the last layers."""
 
+    action_net: Any
+    value_net: Any
+
     def __init__(
         self, observation_space: Any, action_space: Any, lr_schedule: Any, *, action_maps: int, **kwargs: Any
     ) -> None:
@@ -128,22 +131,15 @@ class _OnMaps(BasePolicy):
         kwargs |= {"features_extractor_class": MapExtractor, "net_arch": []}
         super().__init__(observation_space, action_space, lr_schedule, **kwargs)
 
-    def _build(self, lr_schedule: Any) -> None:
+    def _build(self: Any, lr_schedule: Any) -> None:
         """The networks: those of Stable-Baselines3, but for the last layers."""
-        policy: Any = self
-        policy.action_dist.proba_distribution_net = lambda latent_dim: (
-            nn.Identity()
-        )  # not a layer of all places
+        # not a layer of all places, which would be thrown away
+        self.action_dist.proba_distribution_net = lambda latent_dim: nn.Identity()
         super()._build(lr_schedule)  # type: ignore[misc]
-        del policy.action_dist.proba_distribution_net
-        head = MapLogits(policy.features_extractor, int(policy.action_space.n), self.action_maps)
-        policy.action_net, policy.value_net = (
-            head,
-            VectorValue(head.size, policy.features_extractor.vector_dim),
-        )
-        policy.optimizer = policy.optimizer_class(
-            policy.parameters(), lr=lr_schedule(1), **policy.optimizer_kwargs
-        )
+        del self.action_dist.proba_distribution_net
+        self.action_net = MapLogits(self.features_extractor, int(self.action_space.n), self.action_maps)
+        self.value_net = VectorValue(self.action_net.size, self.features_extractor.vector_dim)
+        self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
 
 
 class MapPolicy(_OnMaps, MultiInputActorCriticPolicy):

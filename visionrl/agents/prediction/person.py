@@ -30,9 +30,8 @@ class Click(NamedTuple):
     first_button: bool
 
 
-Ask = Callable[
-    [np.ndarray], int | Click
-]  # (H, W, 3) picture -> code of the key that is pressed, or the click
+# (H, W, 3) picture -> code of the key that is pressed, or the click
+Ask = Callable[[np.ndarray], int | Click]
 
 
 class Closed(Exception):

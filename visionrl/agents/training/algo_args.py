@@ -132,13 +132,22 @@ def check_algo_args(config: TrainConfig, algorithm: type) -> None:
         raise ValueError(f"n_steps must be >= 2 for {algo} where num_envs is 1, got 1")
     if algo in CLIPPED and given.get("batch_size") == 1:
         raise ValueError(f"batch_size must be >= 2 for {algo}, which normalizes advantages, got 1")
-    if "action_maps" in given and (
-        "net_arch" in given or config.communication or config.memory != "none" or config.cache
-    ):
-        rule = "action_maps must be left out with net_arch, communication, memory and cache"
-        raise ValueError(f"{rule}, got {given['action_maps']}")
+    if "action_maps" in given:
+        check_action_maps({**vars(config), **given})
     if given.get("shared_lstm") and given.get("enable_critic_lstm", True):
         raise ValueError("shared_lstm must be false unless enable_critic_lstm is false, got true")
+
+
+def check_action_maps(given: Mapping[str, Any]) -> None:
+    """Refuse options that a policy of maps of actions has no use for, given the options of a run that has such.
+
+    Raises:
+        ValueError: names the first.
+    """
+    for name in ("net_arch", "communication", "memory", "cache"):
+        if (value := given.get(name)) not in (None, False, "none"):
+            rule = f"{name} must be left out with action_maps of the recipe or of algo_args"
+            raise ValueError(f"{rule}, got {value!r} and {given['action_maps']}")
 
 
 def arguments_of(algorithm: type) -> set[str]:

@@ -32,7 +32,7 @@ from visionrl.agents.sb3.vec_env import make_vec_env
 from visionrl.agents.training.after_cloning import cloned
 from visionrl.agents.training.algo_args import POLICY_ARGS, check_algo_args, start_of_schedule
 from visionrl.agents.training.algorithms import EPSILON_GREEDY, REPLAYING
-from visionrl.agents.training.config import ALGO, BACKBONE, TrainConfig
+from visionrl.agents.training.config import ALGO, BACKBONE, DEFAULTS, TrainConfig
 from visionrl.agents.training.curriculum import check_eased
 from visionrl.agents.training.pairs import format_args
 from visionrl.agents.training.run_files import folder_of, read_config
@@ -72,8 +72,8 @@ FITS: Mapping[str, tuple[type[spaces.Space], ...]] = {
 REPLAY_BYTES = 1_000_000_000
 # options about images, about several observations, and about layers that the policy has itself
 NOT_FOR_CANDIDATES = (
-    *("communication", "cache", "memory", "stn", "attention", "frozen", "pretrained", "weights"),
-    *("net_arch", "action_maps"),
+    *("backbone", "fusion", "communication", "cache", "memory", "stn", "attention"),
+    *("frozen", "pretrained", "weights", "net_arch", "action_maps"),
 )
 
 
@@ -141,7 +141,7 @@ def check_candidates(config: TrainConfig) -> None:
     """
     given = {**vars(config), **config.algo_kwargs}
     for name in NOT_FOR_CANDIDATES:
-        if (value := given.get(name)) not in (None, False, "none"):
+        if (value := given.get(name)) not in (None, False, "none", DEFAULTS.get(name)):
             raise ValueError(f"{name} must be left out for a task of candidates, got {value!r}")
 
 
