@@ -3,13 +3,14 @@
 python benchmarks/active_labelling.py runs/NAME ...                      # figures of docs/results/active-labelling.md
 python benchmarks/active_labelling.py runs/NAME ... --groups skeleton    # other classes than in training
 python benchmarks/active_labelling.py runs/NAME ... --rounds 1 5 10 20   # labels come after so many choices
+python benchmarks/active_labelling.py runs/NAME ... --data masks:FOLDER --pool 0 5 10 15 --scored 20 21 22 23
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import replace
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from visionrl.agents import agent_policy, load_model
 from visionrl.agents.evaluation.episodes import Plan, evaluate_policy, prepare, run_baseline
 from visionrl.agents.evaluation.policies import Policy, RandomPolicy, expert_policy
 from visionrl.core import BASELINES, batch
+from visionrl.datasets import ImageSample, load
 
 ID = "visionrl/ActiveLabelling-v0"
 DRAWS = 10_000  # of the bootstrap
@@ -33,12 +35,25 @@ def interval(values: np.ndarray, sign: str = "") -> str:
 
 
 def rows_of(plan: Plan, agents: dict[str, Policy]) -> dict[str, dict[str, np.ndarray]]:
-    """Name -> metrics of every order: random, the rules, the agents, the oracle."""
+    """Name -> metrics of every order: random, the agents and their mean, the oracle, the rules."""
     policies: dict[str, Policy] = {"random": RandomPolicy(0), **agents, "oracle": expert_policy}
     found = {name: evaluate_policy(plan, policy).values for name, policy in policies.items()}
+    if len(agents) > 1:
+        runs = [found[name] for name in agents]
+        found["mean of the runs"] = {key: np.mean([run[key] for run in runs], axis=0) for key in runs[0]}
     for name, method in BASELINES[ID].items():
         found[name] = run_baseline(plan, method.fit(None)).values
     return found
+
+
+def images_of(data: str, pool: list[str], scored: list[str]) -> list[ImageSample]:
+    """Images of a data set by their names, one to label and one to score in turns, as the task takes a sequence."""
+    found = {Path(sample.name).stem: sample for sample in load(data, kind=ImageSample, split="all")}
+    if missing := [name for name in (*pool, *scored) if name not in found]:
+        raise SystemExit(f"--pool and --scored must name images of {data}, which has no {', '.join(missing)}")
+    if not pool or len(pool) != len(scored):
+        raise SystemExit(f"--pool and --scored must name as many images, got {len(pool)} and {len(scored)}")
+    return [found[name] for pair in zip(pool, scored, strict=True) for name in pair]
 
 
 def in_rounds(plan: Plan, policy: Policy, size: int) -> np.ndarray:
@@ -47,27 +62,18 @@ def in_rounds(plan: Plan, policy: Policy, size: int) -> np.ndarray:
     Within a round the segmenter takes its own predictions for labels, as on images of a user.
     """
     task: Any = plan.task
+    blind = copy(task)
+    blind.labelled = False
     state = batch.stack(plan.chosen.starts)
     getattr(policy, "reset", lambda: None)()
     for _ in range(task.budget // size):
         known, actions = state, []
         for _ in range(size):
             actions.append(np.asarray(policy(task.observe(known), task, known)))
-            known = unlabelled_step(task, known, actions[-1])
+            known = blind.step(known, actions[-1])
         for action in actions:
             state = task.step(state, action)
     return state.miou
-
-
-def unlabelled_step(task: Any, state: Any, action: np.ndarray) -> Any:
-    """The state after a choice whose labels nobody has given yet."""
-    item, _ = task.picked(state, action)
-    products = task.bank.gram.rows(item)
-    gram, seen = state.gram + products, np.maximum((products @ state.weights)[:, 0, :], 0)
-    taken, count = task.take(state, item), state.count + seen
-    return replace(
-        state, taken=taken, step=state.step + 1, gram=gram, inverse=np.linalg.inv(gram), count=count
-    )
 
 
 def most_unsure(seen: dict[str, np.ndarray], task: Any, state: Any) -> np.ndarray:
@@ -81,13 +87,20 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("runs", nargs="*", help="folders of trained agents, or names of shipped ones")
-    parser.add_argument("--groups", default=None)
-    parser.add_argument("--rounds", type=int, nargs="*", default=())
+    parser.add_argument("--groups", default=None, help="grouping of the labels")
+    parser.add_argument("--data", default=None, help="FORMAT:PATH of other images")
+    parser.add_argument(
+        "--pool", nargs="*", default=[], help="names of those images of which regions are labelled"
+    )
+    parser.add_argument("--scored", nargs="*", default=[], help="names of as many others, which score")
+    parser.add_argument("--rounds", type=int, nargs="*", default=(), help="choices a round, divisors of 20")
     parser.add_argument("--orders", type=int, default=36)
     args = parser.parse_args()
     torch.set_num_threads(1)
     agents = {Path(run).name: agent_policy(load_model(run)[0]) for run in args.runs}
-    given = {"groups": args.groups} if args.groups else {}
+    given: dict[str, Any] = {"groups": args.groups} if args.groups else {}
+    if args.data:
+        given["data"] = images_of(args.data, args.pool, args.scored)
     plan = prepare(ID, "test", args.orders, 0, args.orders, given)
     if args.rounds:
         print("| method | " + " | ".join(f"rounds of {size}" for size in args.rounds) + " |")

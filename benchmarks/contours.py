@@ -3,82 +3,88 @@
     python benchmarks/contours.py runs/contour-0 runs/contour-1 runs/contour-2
 
 prints the mean IoU of every method on the test split of the embedded composites, with 95 % intervals by bootstrap over
-images, and what each agent gains on GrabCut, paired over images.
+images, what each gains on GrabCut, and what each agent gains on its clone, both paired over objects.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
-from gymnasium.utils.seeding import np_random
+import torch
 
-from visionrl import load_agent
-from visionrl.agents.evaluation.episodes import Episodes, Plan, rollout, run_each
-from visionrl.agents.evaluation.policies import expert_policy
-from visionrl.core import BASELINES, Task, make_task
+from visionrl.agents import agent_policy, load_model
+from visionrl.agents.evaluation.episodes import Plan, evaluate_policy, prepare, run_baseline
+from visionrl.agents.evaluation.policies import Policy, RandomPolicy, expert_policy
+from visionrl.agents.evaluation.table import Estimate, estimate
+from visionrl.agents.training.checkpoint import last_checkpoint
+from visionrl.core import BASELINES, entry_of
 
 TASK = "visionrl/ContourSegmentation-v0"
-DRAWS = 2000
 PATCH = "patch"
 GRABCUT = "GrabCut in the box"
 
 
-def overlaps(task: Task, run: object, policy: object) -> np.ndarray:
-    """(N,) IoU of all objects, by a classical method or a policy."""
-    states = [task.sample(np_random(0)[0], item) for item in range(task.items)]
-    if run is not None:
-        return run_each(task, run, states).iou
-    plan = Plan(task, Episodes([], [], np.zeros(0)), 100, len(states))
-    return rollout(plan, policy, states)[0].iou
+def overlaps(plan: Plan, policy: Policy) -> np.ndarray:
+    """(N,) IoU of all objects at the end of a policy's episodes."""
+    return evaluate_policy(plan, policy).values["iou"]
 
 
-def mean_over_images(values: np.ndarray, images: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(draws,) means of (N,) values, each image's objects weighted as often as it was drawn, (draws, images)."""
-    share = weights[:, images]
-    return (share * values).sum(1) / share.sum(1)
+def without_learning(plan: Plan, spline: Plan) -> dict[str, np.ndarray]:
+    """Name -> (N,) IoU, of polygons and of splines."""
+    found = {"random polygon": overlaps(plan, RandomPolicy(0))}
+    for name, method in BASELINES[TASK].items():
+        found[name] = run_baseline(plan, method.fit(None)).values["iou"]
+    found["expert, polygon"] = overlaps(plan, expert_policy)
+    found["expert, spline"] = overlaps(spline, expert_policy)
+    found["random moves of a spline"] = overlaps(spline, RandomPolicy(0))
+    found["start of the spline"] = np.array([start.iou for start in spline.chosen.starts])
+    return found
 
 
-def estimate(values: np.ndarray, images: np.ndarray) -> str:
+def with_clone(run: str, split: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """(N,) IoU of the agent that a run kept, and of the clone that it began with; None where it was not cloned."""
+    model, config = load_model(run)
+    plan = prepare(TASK, split, None, 0, 64, config.env_kwargs)
+    kept, folder = overlaps(plan, agent_policy(model)), last_checkpoint(Path(run))
+    tensors = torch.load(folder / "tensors.pt", weights_only=True)["extra"] if folder else {}
+    if not tensors.get("clone"):
+        return kept, None
+    model.policy.load_state_dict(tensors["clone"])
+    return kept, overlaps(plan, agent_policy(model))
+
+
+def cell(found: Estimate, sign: str = "") -> str:
     """A mean with its interval."""
-    _, numbers = np.unique(images, return_inverse=True)
-    count = numbers.max() + 1
-    weights = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), DRAWS)
-    low, high = np.percentile(mean_over_images(values, numbers, weights), [2.5, 97.5])
-    return f"{values.mean():.3f} [{low:.3f}, {high:.3f}]"
-
-
-def table(rows: Mapping[str, np.ndarray], task: Task) -> str:
-    """All rows, Markdown."""
-    found = task.bank.found  # type: ignore[attr-defined]
-    images, named = np.array([one.image for one in found]), np.array([one.name != PATCH for one in found])
-    lines = ["| method | all | named objects | blobs of texture | gain on GrabCut |", "|---|---|---|---|---|"]
-    for name, values in rows.items():
-        parts = [estimate(values[chosen], images[chosen]) for chosen in (named | True, named, ~named)]
-        gain = estimate(values - rows[GRABCUT], images)
-        lines.append(f"| {name} | {' | '.join(parts)} | {gain} |")
-    return "\n".join(lines)
+    return f"{found.value:{sign}.3f} [{found.low:{sign}.3f}, {found.high:{sign}.3f}]"
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the table, Markdown."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("runs", nargs="*", help="folders of runs")
     parser.add_argument("--split", default="test", choices=("val", "test"))
     given = parser.parse_args()
-    task = make_task(TASK, split=given.split)
-    rows = {name: overlaps(task, one.fit(None), None) for name, one in BASELINES[TASK].items()}
-    rows["expert, polygon"] = overlaps(task, None, expert_policy)
-    spline = make_task(TASK, split=given.split, preset="spline")
-    rows["expert, spline"] = overlaps(spline, None, expert_policy)
+    plan = prepare(TASK, given.split, None, 0, 64, {})
+    rows = without_learning(plan, prepare(TASK, given.split, None, 0, 64, entry_of(TASK).presets["spline"]))
+    clones: dict[str, np.ndarray] = {}
     for run in given.runs:
-        agent = load_agent(run)
-        own = make_task(TASK, split=given.split, **agent.env_kwargs)
-        rows[run] = overlaps(own, None, agent.policy)
-    print(table(rows, task))
+        kept, clone = with_clone(run, given.split)
+        if clone is not None:
+            rows[f"clone of {run}"] = clones[run] = clone
+        rows[run] = kept
+    images = plan.chosen.groups
+    named = np.array([one.name != PATCH for one in plan.task.bank.found])  # type: ignore[attr-defined]
+    print("| method | all | named objects | blobs of texture | gain on GrabCut | gain on its clone |")
+    print("|---|---|---|---|---|---|")
+    for name, values in rows.items():
+        parts = [cell(estimate(values[chosen], images[chosen])) for chosen in (named | True, named, ~named)]
+        parts.append(cell(estimate(values - rows[GRABCUT], images), "+"))
+        parts.append(cell(estimate(values - clones[name], images), "+") if name in clones else "")
+        print(f"| {name} | {' | '.join(parts)} |")
 
 
 if __name__ == "__main__":

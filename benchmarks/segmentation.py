@@ -19,6 +19,7 @@ from visionrl.agents.evaluation.episodes import Result, evaluate_policy, prepare
 from visionrl.agents.evaluation.paired import Score, paired_difference
 from visionrl.agents.evaluation.policies import RandomPolicy, agent_policy, expert_policy
 from visionrl.agents.evaluation.table import estimate
+from visionrl.agents.training.saving import load_model
 from visionrl.core import BASELINES, make_task
 from visionrl.core.capabilities import compute_all
 from visionrl.ops.masks import depth
@@ -59,8 +60,6 @@ def main() -> None:
         found["U-Net on image and clicks"] = run_baseline(plan, once)
         found["seeds where the U-Net's mask differs"] = run_baseline(plan, seeds_by(once))
     for folder in options.runs:
-        from visionrl.agents.training.saving import load_model
-
         model, _ = load_model(folder, "cpu")
         found[Path(folder).name] = evaluate_policy(plan, agent_policy(model))
     found["robot user"] = evaluate_policy(plan, expert_policy)

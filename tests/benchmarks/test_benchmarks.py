@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -107,3 +108,20 @@ def test_labels_after_every_choice_are_those_of_an_ordinary_episode(monkeypatch)
     ordinary = labelling.evaluate_policy(plan, labelling.most_unsure).values["miou"]
     np.testing.assert_allclose(labelling.in_rounds(plan, labelling.most_unsure, 1), ordinary)
     assert not np.allclose(labelling.in_rounds(plan, labelling.most_unsure, 4), ordinary)
+
+
+def test_images_to_label_and_to_score_are_found_by_name(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    labelling = importlib.import_module("active_labelling")
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+        for k in range(4):
+            pixels = RNG.integers(0, 256, (20, 20)) if kind == "images" else np.eye(20) * 255
+            cv2.imwrite(str(tmp_path / kind / f"{k}.png"), pixels.astype(np.uint8))
+    data = f"masks:{tmp_path}"
+    found = labelling.images_of(data, ["3", "0"], ["1", "2"])
+    assert [Path(sample.name).stem for sample in found] == ["3", "1", "0", "2"]
+    with pytest.raises(SystemExit, match="which has no 7"):
+        labelling.images_of(data, ["7"], ["1"])
+    with pytest.raises(SystemExit, match="got 2 and 1"):
+        labelling.images_of(data, ["0", "3"], ["1"])
