@@ -110,16 +110,16 @@ def test_stopped_while_cloning_it_begins_anew(
 ) -> None:
     whole = train(tiny("ddqn", tmp_path / "whole"))
     cut, calls = tiny("ddqn", tmp_path / "cut"), []
-    ordinary = cloning_module.update
+    ordinary = cloning_module.batch_loss
 
-    def update(*args: Any) -> float:
+    def batch_loss(*args: Any) -> torch.Tensor:
         calls.append(1)
         if len(calls) == 3:
             signal.raise_signal(signal.SIGINT)
         return ordinary(*args)
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit) as stopped:
-        patch.setattr(cloning_module, "update", update)
+        patch.setattr(cloning_module, "batch_loss", batch_loss)
         train(cut)
     assert stopped.value.code == 130 and len(calls) == 3
     assert "stopped at step 0" in capsys.readouterr().out and not (cut.folder / "checkpoint").exists()
