@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-import cv2
 import numpy as np
 from annotated_types import Ge, Interval
 from gymnasium import spaces
@@ -20,13 +19,12 @@ from visionrl.core.observables import Image, OneHot, Words
 from visionrl.core.results import Caption
 from visionrl.datasets import CaptionSample, ImageSample
 from visionrl.datasets.words import EOS, SPECIAL, Vocabulary
+from visionrl.envs.language.pictures import with_lines
 from visionrl.envs.select import Select, Selection
 from visionrl.metrics.captions import References, corpus_bleu
 from visionrl.ops import Array, xp_of
 from visionrl.rendering import Canvas
-from visionrl.rendering.canvas import PALETTE
 
-FONT, LINE = cv2.FONT_HERSHEY_SIMPLEX, 18  # of the captions below the picture, and their distance in pixels
 Metric = Literal["cider_d", "bleu_4", "rouge_l", "tuple_f1"]
 
 
@@ -263,28 +261,3 @@ class CorpusMetrics:
     def compute(self, records: Mapping[str, np.ndarray]) -> dict[str, float]:
         """``bleu_1`` to ``bleu_4`` and ``rouge_l``, in [0, 1]."""
         return {**corpus_bleu(records["bleu_counts"]), "rouge_l": float(records["rouge"].mean())}
-
-
-def with_lines(picture: np.ndarray, lines: Sequence[tuple[str, str]]) -> np.ndarray:
-    """A picture with lines of words below it, on black.
-
-    Args:
-        picture: (H, W, 3) uint8.
-        lines: each with what its colour means; long ones go on in the next line.
-    """
-    room = max(picture.shape[1] // 8, 8)
-    rows = [(part, meaning) for text, meaning in lines for part in _wrapped(text, room)]
-    below = np.zeros((LINE * len(rows) + 8, picture.shape[1], 3), np.uint8)
-    for number, (text, meaning) in enumerate(rows, 1):
-        cv2.putText(below, text, (4, LINE * number - 3), FONT, 0.42, PALETTE[meaning], 1, cv2.LINE_AA)
-    return np.concatenate([picture, below])
-
-
-def _wrapped(text: str, room: int) -> list[str]:
-    """A text in lines of at most so many letters, but one word at least."""
-    rows = [""]
-    for word in text.split():
-        if rows[-1] and len(rows[-1]) + 1 + len(word) > room:
-            rows.append("")
-        rows[-1] = f"{rows[-1]} {word}".strip()
-    return rows
