@@ -265,3 +265,12 @@ def test_baselines_without_the_truth_work_on_files(name):
     truth = picture().mask == 1
     mask = made.result(type(end)(**{key: value[0] for key, value in vars(end).items()})).masks[0]
     assert (mask & truth).sum() / (mask | truth).sum() > 0.5
+
+
+def test_grabcut_gives_the_box_where_the_colours_in_it_are_those_around_it():
+    image = np.tile(np.arange(48, dtype=np.uint8)[None, None] % 2 * 200, (3, 48, 1))  # stripes everywhere
+    mask = np.zeros((48, 48), np.uint8)
+    mask[14:34, 10:38] = 1
+    made = task(data=[ImageSample(image, mask=mask, names={1: "zebra"}, name="plain")], size=48)
+    end = BASELINES[ID]["GrabCut in the object's box"].fit(None)(made, start(made))
+    assert made.metrics(end)["iou"] == 1.0
