@@ -109,12 +109,13 @@ class Predict:
         from visionrl.agents.prediction.agent import agent_named
         from visionrl.agents.prediction.films import FilmOptions
         from visionrl.agents.prediction.inputs import inputs_of, parse_box, parse_modalities
-        from visionrl.agents.prediction.predict import predict_files
+        from visionrl.agents.prediction.predict import check_folder, predict_files
         from visionrl.agents.prediction.prompts import check_prompts, parse_clicks
         from visionrl.datasets import VideoSample
 
         check_device(self.device)
         box, clicks = None if self.box is None else parse_box(self.box), parse_clicks(self.clicks)
+        check_folder(self.out, (), self.overwrite)  # at once: a classical method may learn for minutes
         films = FilmOptions(self.film, self.fps, show, tell_frames)
         agent = agent_named(self.agent, self.env, self.device, self.data, tell_what)
         if self.live and agent.sample_type is not VideoSample:

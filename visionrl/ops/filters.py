@@ -79,11 +79,20 @@ def dct_threshold(images: Array, threshold: float) -> Array:
         images: (B, C, H, W) float32, H and W at least 8.
         threshold: the least absolute value of a coefficient that stays; the mean of a window always stays.
     """
-    return _filtered(
-        images,
-        lambda image: _dct_threshold(image, threshold),
-        lambda torch_filters: torch_filters.dct_threshold(images, threshold),
-    )
+    return dct_thresholds(images, (threshold,))[0]
+
+
+def dct_thresholds(images: Array, thresholds: Sequence[float]) -> tuple[Array, ...]:
+    """See ``dct_threshold``: the images after each of several thresholds, which share the transform."""
+    if is_torch(images) and images.device.type != "cpu":
+        from visionrl.ops import filters_torch
+
+        return filters_torch.dct_thresholds(images, thresholds)
+    pixels = to_numpy(images)
+    out = np.empty((len(thresholds), *pixels.shape), np.float32)
+    for row, image in enumerate(pixels):
+        out[:, row] = _dct_thresholds(image, thresholds)
+    return tuple(_xp.like(found, images) for found in out)
 
 
 def filter_each(images: Array, number: Array, filters: Sequence[Callable[[Array], Array]]) -> Array:
@@ -147,10 +156,7 @@ def wiener(sigma: float, noise: float, size: int = 31) -> Kernel:
 @lru_cache(maxsize=1)
 def dct_matrix() -> np.ndarray:
     """(64, 64) float32: the orthonormal DCT of a window of 8 x 8, row by row; the first row is the mean's."""
-    k, n = np.arange(DCT_SIDE)[:, None], np.arange(DCT_SIDE)
-    line = np.sqrt(2 / DCT_SIDE) * np.cos(np.pi * (2 * n + 1) * k / (2 * DCT_SIDE))
-    line[0] /= np.sqrt(2)
-    return np.kron(line, line).astype(np.float32)
+    return np.kron(_dct_line(), _dct_line())
 
 
 def _filtered(
@@ -169,23 +175,47 @@ def _filtered(
     return _xp.like(out, images)
 
 
-def _dct_threshold(image: np.ndarray, threshold: float) -> np.ndarray:
-    """See ``dct_threshold``; one image, (H, W, C)."""
-    side, stride, basis = DCT_SIDE, DCT_STRIDE, dct_matrix()
-    padded = np.pad(image.transpose(2, 0, 1), [(0, 0), (side - 1, side - 1), (side - 1, side - 1)], "reflect")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (side, side), (1, 2))
-    windows = windows[:, ::stride, ::stride]
-    found = windows.reshape(-1, side * side) @ basis.T
-    strong = np.abs(found) >= threshold
-    strong[:, 0] = True
-    found *= strong
-    kept, out = (found @ basis).reshape(windows.shape), np.zeros_like(padded)
-    rows, columns = windows.shape[1:3]
-    for i in range(side):
+@lru_cache(maxsize=1)
+def _dct_line() -> np.ndarray:
+    """(8, 8) float32: the orthonormal DCT of 8 numbers."""
+    k, n = np.arange(DCT_SIDE)[:, None], np.arange(DCT_SIDE)
+    line = np.sqrt(2 / DCT_SIDE) * np.cos(np.pi * (2 * n + 1) * k / (2 * DCT_SIDE))
+    line[0] /= np.sqrt(2)
+    return line.astype(np.float32)
+
+
+def _dct_thresholds(image: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
+    """See ``dct_thresholds``; one image, (C, H, W) -> (n, C, H, W).
+
+    Windows are cut from the four images of every second row and column, and the places in a window come first, so
+    that all that is added lies in one piece.
+    """
+    side, line = DCT_SIDE, _dct_line()
+    height, width = image.shape[1:]
+    edge = [(side - 1, side - 1 + length % 2) for length in (height, width)]
+    padded = np.pad(image, [(0, 0), *edge], "reflect")
+    shape = (len(image), padded.shape[1] // 2, 2, padded.shape[2] // 2, 2)
+    phases = np.ascontiguousarray(padded.reshape(shape).transpose(2, 4, 0, 1, 3))
+    rows, columns = ((length + side - 2) // 2 + 1 for length in (height, width))
+    windows = np.empty((side, side, len(image), rows, columns), np.float32)
+    for i, j in np.ndindex(side, side):
+        windows[i, j] = phases[i % 2, j % 2, :, i // 2 : i // 2 + rows, j // 2 : j // 2 + columns]
+    found = np.matmul(line, (line @ windows.reshape(side, -1)).reshape(side, side, -1))
+    size = np.abs(found)
+    size[0, 0] = np.inf  # the mean of a window stays
+    out = np.empty((len(thresholds), *image.shape), np.float32)
+    for result, threshold in zip(out, thresholds, strict=True):
+        kept = np.matmul(line.T, found * (size >= threshold)).reshape(windows.shape)
+        wide = np.zeros((side, 2, *windows.shape[2:4], phases.shape[4]), np.float32)
         for j in range(side):
-            out[:, i : i + stride * rows : stride, j : j + stride * columns : stride] += kept[..., i, j]
-    inner = out[:, side - 1 : 1 - side, side - 1 : 1 - side]
-    return inner.transpose(1, 2, 0) / np.float32((side // stride) ** 2)
+            wide[:, j % 2, ..., j // 2 : j // 2 + columns] += kept[:, j]
+        tall = (line.T @ wide.reshape(side, -1)).reshape(wide.shape)
+        total = np.zeros_like(phases)
+        for i in range(side):
+            total[i % 2, ..., i // 2 : i // 2 + rows, :] += tall[i]
+        whole = total.transpose(2, 3, 0, 4, 1).reshape(padded.shape)
+        result[:] = whole[:, side - 1 : side - 1 + height, side - 1 : side - 1 + width]
+    return out / np.float32((side // DCT_STRIDE) ** 2)
 
 
 def _frozen(taps: np.ndarray) -> Kernel:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -40,16 +40,24 @@ def bilateral(images: Tensor, size: int, sigma_color: float, sigma_space: float)
 
 def dct_threshold(images: Tensor, threshold: float) -> Tensor:
     """See ``ops.filters.dct_threshold``."""
+    return dct_thresholds(images, (threshold,))[0]
+
+
+def dct_thresholds(images: Tensor, thresholds: Sequence[float]) -> tuple[Tensor, ...]:
+    """See ``ops.filters.dct_thresholds``."""
     side = DCT_SIDE
     basis = const(tuple(map(tuple, dct_matrix().tolist())), images).reshape(side * side, 1, side, side)
     flat = F.pad(images, (side - 1,) * 4, mode="reflect").flatten(0, 1)[:, None]
     found = F.conv2d(flat, basis, stride=DCT_STRIDE)
-    weak = found.abs() < threshold
-    weak[:, 0] = False
-    summed = F.conv_transpose2d(found.masked_fill(weak, 0.0), basis, stride=DCT_STRIDE)
     height, width = images.shape[-2:]
-    inner = summed[..., side - 1 : side - 1 + height, side - 1 : side - 1 + width]
-    return inner.reshape(images.shape) / (side // DCT_STRIDE) ** 2
+    out = []
+    for threshold in thresholds:
+        weak = found.abs() < threshold
+        weak[:, 0] = False
+        summed = F.conv_transpose2d(found.masked_fill(weak, 0.0), basis, stride=DCT_STRIDE)
+        inner = summed[..., side - 1 : side - 1 + height, side - 1 : side - 1 + width]
+        out.append(inner.reshape(images.shape) / (side // DCT_STRIDE) ** 2)
+    return tuple(out)
 
 
 def _shifts(images: Tensor, size: int, mode: str) -> Iterator[Tensor]:

@@ -15,6 +15,7 @@ from visionrl.agents.imitation.targets import (
     MEMORY_BYTES,
     Fit,
     expert_actions,
+    expert_weights,
     imitation_loss,
     imitation_targets,
     mixed_actions,
@@ -61,8 +62,9 @@ def clone(
     memory, fit = Memory(env, steps, rerender), Fit(model, steps, rate)
     obs, done = env.reset(), 0
     while done < steps:
-        wanted = expert_actions(env)
-        memory.add(obs, imitation_targets(model, wanted, try_actions))
+        weights = expert_weights(model, try_actions)
+        wanted = expert_actions(env) if weights is None else weights.argmax(axis=1)
+        memory.add(obs, imitation_targets(model, wanted, try_actions, weights))
         obs = env.step(mixed_actions(model, obs, wanted, (done / steps, chance), rng))[0]
         done += env.num_envs
         fit.catch_up(done, lambda: batch_loss(model, *memory.draw(rng, fit.batch)))

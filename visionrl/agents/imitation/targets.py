@@ -72,6 +72,15 @@ def expert_actions(env: Any) -> np.ndarray:
     return to_numpy(venv.task.expert(venv.state))
 
 
+def expert_weights(model: Any, try_actions: bool) -> np.ndarray | None:
+    """(B, n) the expert's weights of all actions, where a model is cloned from them; else None."""
+    venv = model.get_env().unwrapped.venv
+    if not isinstance(venv.task, WeighedActions) or not hasattr(model.policy, "value_net"):
+        return None
+    known = try_actions and pays_task_rewards(model.get_env())
+    return None if known else to_numpy(venv.task.action_weights(venv.state))
+
+
 def mixed_actions(
     model: Any,
     obs: Any,
@@ -110,13 +119,15 @@ def best_actions(model: Any, obs: Any) -> np.ndarray:
     return model.policy.predict(obs, deterministic=True, **masks)[0]
 
 
-def imitation_targets(model: Any, wanted: np.ndarray, try_actions: bool = True) -> np.ndarray:
+def imitation_targets(
+    model: Any, wanted: np.ndarray, try_actions: bool = True, weights: np.ndarray | None = None
+) -> np.ndarray:
     """(B, n) float32 imitation targets in the present states, given the expert's actions (B, ...).
 
     For values of actions: the expert's (``action_values``). For actors: its action, and behind it, where there is a
     critic of states, the value of the state under it (``state_values``). Its action alone without ``try_actions``, or
-    where a wrapper changes the rewards; and the weights of all actions, where the task's expert has them. Of a policy
-    that obeys masks the allowed actions, 1 or 0 each, come last.
+    where a wrapper changes the rewards; and the weights of all actions, those of ``expert_weights`` or given ones. Of
+    a policy that obeys masks the allowed actions, 1 or 0 each, come last.
     """
     venv, known = model.get_env().unwrapped.venv, try_actions and pays_task_rewards(model.get_env())
     if q_values_of(model.policy) and known:
@@ -124,8 +135,8 @@ def imitation_targets(model: Any, wanted: np.ndarray, try_actions: bool = True) 
     parts = [wanted.reshape(len(wanted), -1)]
     if hasattr(model.policy, "value_net") and known:
         parts.append(state_values(venv.task, venv.state, model.gamma)[:, None])
-    elif isinstance(venv.task, WeighedActions) and hasattr(model.policy, "value_net"):
-        parts.append(to_numpy(venv.task.action_weights(venv.state)))
+    elif (weights := expert_weights(model, try_actions) if weights is None else weights) is not None:
+        parts.append(weights)
     if takes_masks(model):
         parts.append(get_action_masks(model.get_env()).reshape(len(wanted), -1))
     return np.concatenate(parts, axis=1, dtype=np.float32)

@@ -15,13 +15,14 @@ from visionrl.core.results import Picture, Tile
 from visionrl.datasets import ImageSample
 from visionrl.envs.edit import Edit, EditState
 from visionrl.envs.enhancement.damage import Damage, Range
-from visionrl.envs.enhancement.tools import NAMES, apply_tools
+from visionrl.envs.enhancement.tools import NAMES, apply_tools, try_tools
 from visionrl.metrics.image_quality import ImageQuality, as_levels, psnr
 from visionrl.ops import Array, xp_of
 from visionrl.rendering import Canvas
 
 MILD = {"blur": (0.0, 1.2), "noise": (0.0, 15.0), "quality": (60.0, 100.0)}
 SEVERE = {"blur": (0.0, 3.0), "noise": (5.0, 50.0), "quality": (15.0, 80.0)}
+SOFT_DB = 0.3  # a tool that gains so much less than the best has 1/e of its weight in cloning
 YU = {"blur": (0.0, 5.0), "noise": (0.0, 50.0), "quality": (10.0, 100.0), "stop_when_worse": True}
 
 
@@ -168,8 +169,9 @@ class Restoration(Edit[State]):
 
     def gains(self, state: State) -> Array:
         """(B, 13) float64, what each action would gain at once, decibels."""
-        xp, now = xp_of(state.now), self.measure(state)
-        tried = [self.measure(self.edit(state, xp.full_like(state.image, k))) for k in range(len(NAMES))]
+        xp, true = xp_of(state.now), self.patch(state.image, state.corner)
+        now = psnr(state.now, true)
+        tried = [psnr(image, true) for image in try_tools(state.now)]
         return xp.stack([*tried, now][: len(NAMES) + self.stop], axis=-1) - now[:, None]
 
     def good_actions(self, state: State) -> Array:
@@ -179,6 +181,11 @@ class Restoration(Edit[State]):
     def expert(self, state: State) -> Array:
         gains = self.gains(state)
         return xp_of(gains).argmax(gains, axis=-1)
+
+    def action_weights(self, state: State) -> Array:
+        gains = self.gains(state)
+        xp = xp_of(gains)
+        return xp.exp((gains - xp.max(gains, axis=-1, keepdims=True)) / SOFT_DB)
 
     def patch(self, image: Array, corner: Array) -> Array:
         """The true patches, (B, C, S, S) uint8."""

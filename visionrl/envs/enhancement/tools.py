@@ -13,6 +13,7 @@ from visionrl.ops.filters import (
     bilateral,
     convolve,
     dct_threshold,
+    dct_thresholds,
     filter_each,
     gaussian,
     median,
@@ -28,11 +29,9 @@ def _deblur(images: Array, sigma: float) -> Array:
     return convolve(images, wiener(sigma, DAMPING, 25))
 
 
+THRESHOLDS = {10: 30.0, 20: 60.0, 35: 105.0, 55: 165.0}  # standard deviation of the noise -> grey levels
 TOOLS: dict[str, Callable[[Array], Array]] = {
-    "denoise 10": partial(dct_threshold, threshold=30.0),
-    "denoise 20": partial(dct_threshold, threshold=60.0),
-    "denoise 35": partial(dct_threshold, threshold=105.0),
-    "denoise 55": partial(dct_threshold, threshold=165.0),
+    **{f"denoise {noise}": partial(dct_threshold, threshold=least) for noise, least in THRESHOLDS.items()},
     "deblur 0.8": partial(_deblur, sigma=0.8),
     "deblur 1.3": partial(_deblur, sigma=1.3),
     "deblur 2": partial(_deblur, sigma=2.0),
@@ -49,3 +48,10 @@ def apply_tools(images: Array, number: Array) -> Array:
     """Each image after the tool of its number, (B,) int64; any other number leaves it as it is."""
     xp = xp_of(images)
     return xp.clip(filter_each(images, number, tuple(TOOLS.values())), 0.0, 255.0)
+
+
+def try_tools(images: Array) -> Array:
+    """The images after each tool, (tools, B, C, H, W); the denoisers share their transform."""
+    xp, others = xp_of(images), list(TOOLS.values())[len(THRESHOLDS) :]
+    tried = [*dct_thresholds(images, tuple(THRESHOLDS.values())), *(tool(images) for tool in others)]
+    return xp.clip(xp.stack(tried), 0.0, 255.0)
