@@ -240,7 +240,7 @@ class CaptionGeneration(Select[State]):
         said = self.words.decode(state.taken) + ("." if state.finished else " ...")
         captions = self.samples[int(state.image)].captions if self.labelled else ()
         picture = Canvas(self.samples[int(state.image)].image).pixels
-        return with_lines(picture, [(said, "agent"), *((text, "truth") for text in captions)])
+        return with_lines(picture, [(said, "agent"), *((text, "truth") for text in captions)], 3)
 
 
 @dataclass(frozen=True)
