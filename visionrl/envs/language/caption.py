@@ -104,7 +104,10 @@ class CaptionGeneration(Select[State]):
 
     def setup(self) -> None:
         self.words = self.own_vocabulary()
-        self.samples = self.load() if self.labelled else self.load(kind=ImageSample)
+        plain = not (self.labelled or isinstance(self.data, str | None)) and isinstance(
+            self.data[0], ImageSample
+        )
+        self.samples = self.load(kind=ImageSample) if plain else self.load()
         self.items, size = len(self.samples), len(self.words)
         self.bank = square_bank(self.samples, self.side, self.channels)
         if self.labelled:
