@@ -12,7 +12,6 @@ from annotated_types import Ge, Interval
 from gymnasium import spaces
 
 from visionrl.banks.captions import SCORES, caption_bank, vocabulary_of
-from visionrl.banks.patches import shared
 from visionrl.banks.squares import square_bank
 from visionrl.core import arguments, register
 from visionrl.core.observables import Image, OneHot, Words
@@ -125,9 +124,7 @@ class CaptionGeneration(Select[State]):
             raise ValueError("vocabulary must be given where data has no captions, got None")
         if self.vocabulary is None:
             samples = self.load(split="train") if isinstance(self.data, str | None) else self.load()
-            found = shared(
-                vocabulary_of, [s.image for s in samples], samples, self.min_count, self.max_vocabulary
-            )
+            found = vocabulary_of(samples, self.min_count, self.max_vocabulary)
         else:
             found = tuple(self.vocabulary)
         if len(found) < len(SPECIAL):
