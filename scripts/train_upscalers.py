@@ -136,7 +136,8 @@ def main(
         if spent - told > 60:
             told = spent
             print(f"{spent:.0f} s, {step} steps: {score(net, scale, far)[0]:.3f} dB", flush=True)
-    print("x%d: %.3f dB, bicubic %.3f, %d steps" % (scale, *score(net, scale, far), step))
+    ours, theirs = score(net, scale, far)
+    print(f"x{scale}: {ours:.3f} dB, bicubic {theirs:.3f}, {step} steps")
     write(convolutions, FOLDER / f"{kind}-x{scale}.npz")
 
 

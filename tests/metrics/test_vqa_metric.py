@@ -40,7 +40,7 @@ def test_the_table_says_what_the_rule_says() -> None:
 
     given = [["yes"] * 7 + ["no"] * 3, ["bag"], ["unheard of"], []]
     scores = AnswerScores(given, ["yes", "no", "bag"])
-    assert scores.best.tolist() == [0, 2, -1, -1] and scores.unanswerable == 2
+    assert scores.best.array.tolist() == [0, 2, -1, -1] and scores.unanswerable == 2
     answer, question = np.array([0, 1, 2, 0, -1, 0]), np.array([0, 0, 1, 1, 2, 3])
     wanted = [1, vqa_accuracy("no", given[0]), 1, 0, 0, 0]
     np.testing.assert_allclose(scores.accuracy(answer, question), wanted)

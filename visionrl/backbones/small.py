@@ -29,6 +29,25 @@ def small(in_channels: int = 3) -> Parts:
 
 
 @register_backbone
+def mlp(in_channels: int = 3, width: int = 128) -> Parts:
+    """The pixels themselves, averaged to 8x8, and a linear layer with ReLU, for a retina of about that size.
+
+    The glimpse network of "Recurrent models of visual attention" (Mnih et al., 2014). 128 features; 8,320 parameters
+    for a grey retina.
+    """
+    return Parts(
+        named(pixels=nn.Identity()),
+        channels=in_channels,
+        pool=8,
+        neck=nn.Sequential(nn.Linear(in_channels * 64, width), nn.ReLU()),
+        neck_features=width,
+        min_size=8,
+        small_stem=False,
+        volumes=False,
+    )
+
+
+@register_backbone
 def nature(in_channels: int = 3) -> Parts:
     """The network of DQN ("Human-level control through deep reinforcement learning", Mnih et al., 2015).
 

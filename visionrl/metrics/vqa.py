@@ -104,8 +104,9 @@ class AnswerScores(Recalled):
         for row, pairs in enumerate(found):
             for column, (number, score) in enumerate(sorted(pairs, key=lambda pair: -pair[1])):
                 answers[row, column], scores[row, column] = number, score
-        self.answers, self.scores, self.best = DeviceTable(answers), DeviceTable(scores), answers[:, 0]
-        self.unanswerable = int((self.best < 0).sum())
+        self.answers, self.scores = DeviceTable(answers), DeviceTable(scores)
+        self.best = DeviceTable(answers[:, 0])
+        self.unanswerable = int((answers[:, 0] < 0).sum())
 
     def accuracy(self, answer: Array, question: Array) -> Array:
         """(B,) float64 in [0, 1], accuracy of answers; 0 for -1, no answer.

@@ -60,7 +60,7 @@ def read_layers(path: Path) -> list[Layer]:
     """The layers of a network in a file of arrays ``weights0``, ``biases0``, ``weights1``, ..."""
     with np.load(path) as arrays:
         return [
-            tuple(arrays[f"{name}{number}"].astype(np.float32) for name in ("weights", "biases"))  # type: ignore[misc]
+            tuple(arrays[f"{name}{number}"].astype(np.float32) for name in ("weights", "biases"))
             for number in range(len(arrays.files) // 2)
         ]
 

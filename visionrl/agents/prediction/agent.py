@@ -9,6 +9,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import cv2
 import numpy as np
 from gymnasium.utils.seeding import np_random
 
@@ -77,7 +78,8 @@ class Prediction:
         if isinstance(self.result, Mask) and self.result.masks.ndim == 3:
             return [masks_picture(self.sample.image, self.result)]
         if isinstance(self.result, Picture):
-            return [Canvas(image, 1).pixels for image in (self.sample.image, self.result.image)]
+            before, after = (Canvas(image, 1).pixels for image in (self.sample.image, self.result.image))
+            return [cv2.resize(before, after.shape[1::-1], interpolation=cv2.INTER_NEAREST), after]
         count = len(next(iter(vars(self.ends).values())))
         return [self.task.draw(batch.take(self.ends, row)) for row in range(count)]
 

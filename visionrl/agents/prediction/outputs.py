@@ -326,10 +326,10 @@ def mot_line(frame: int, identity: int, sides: np.ndarray, score: float) -> str:
 
 @writes(Picture)
 def picture_files(prediction: Prediction) -> Contents:
-    """A restored picture as PNG, and a map of the operators: one panel a step, one colour an operator."""
+    """A restored or enlarged picture as PNG, and a map of the operators: one panel a step, one colour an operator."""
     result: Picture = prediction.result  # type: ignore[assignment]
     return {
-        "-restored.png": png(result.image.transpose(1, 2, 0)),
+        f"-{result.kind}.png": png(result.image.transpose(1, 2, 0)),
         "-operators.png": png(operators_map(result)),
     }
 
