@@ -19,7 +19,7 @@ from visionrl.agents.policies.sequence import SequenceExtractor
 from visionrl.agents.sb3.vec_env import SB3VecEnv
 
 CUES, DELAY, ROWS = 4, 8, 32
-STEPS = 24_000
+STEPS = 20_000
 
 
 class CueEnv:

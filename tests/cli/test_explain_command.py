@@ -247,7 +247,7 @@ def test_the_template_is_part_of_what_a_tracker_sees(tmp_path: Path, capsys: Any
 
 
 @pytest.mark.parametrize(("args", "words"), [
-    (["chess"], "subject must be the folder of a run or one of alexnet"),
+    (["chess"], "subject must be the folder of a run, an agent's name or one of alexnet"),
     (["small"], "image must be given"),
     (["small", "--image", "nowhere.png"], "nowhere.png"),
     (["small", "--image", "PHOTO", "--size", "4"], "size must be a whole number in [8, 4096] or None, got 4"),
@@ -377,3 +377,12 @@ def test_a_film_needs_an_agent_that_attends(tmp_path: Path, capsys: Any) -> None
     with pytest.raises(SystemExit):
         explain(run_folder(tmp_path / "short", "dqn", ("max_episode_steps=3",)), "--step", 3)
     assert "step must be <= 2, after which the episode ends, got 3" in capsys.readouterr().err
+
+
+def test_an_agent_of_the_library_is_explained_into_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    explain("glimpses-digits")
+    assert "wrote glimpses-digits-explain-grad-cam.png" in capsys.readouterr().out
+    assert len(panels(tmp_path / "glimpses-digits-explain-grad-cam.png")) == 3

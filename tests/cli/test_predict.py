@@ -124,6 +124,9 @@ def test_a_folder_with_results_is_kept(runs: Any, images: Path, tmp_path: Path, 
         f"error: out must be a new or empty folder, {out} has mine.txt; --overwrite replaces results\n"
     )
     assert [path.name for path in out.iterdir()] == ["mine.txt"]
+    assert refused("mean position", "--env", IMAGES, str(images), "--out", str(out)) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: out must be a new") and "\n" not in said[:-1]  # before it learns anything
     main(["predict", runs[IMAGES], str(images / "grey.png"), "--out", str(out), "--overwrite"])
     main(["predict", runs[IMAGES], str(images / "photo.jpg"), "--out", str(out), "--overwrite"])
     assert [line["name"] for line in lines(out)] == ["photo"] and (out / "mine.txt").read_text() == "mine"

@@ -283,3 +283,56 @@ def learn2reg(root: Path) -> str:
     content = {"modality": {"0": "CT", "1": "CT"}, "training_paired_images": rows}
     text(root / "L_dataset.json", json.dumps(content, indent=1))
     return "L_dataset.json"
+
+
+@small_set
+def captions(root: Path) -> str:
+    for k in range(3):
+        picture(root / "images" / f"{k}.png")
+    text(root / "captions.csv", "image,caption\n" + "".join(f'{k % 3}.png,"A dog, {k}"\n' for k in range(6)))
+    return ""
+
+
+@small_set
+def flickr8k(root: Path) -> str:
+    for k in range(3):
+        picture(root / "Images" / f"{k}.jpg")
+        text(root / f"Flickr_8k.{('train', 'dev', 'test')[k]}Images.txt", f"{k}.jpg\n")
+    text(root / "Flickr8k.token.txt", "".join(f"{k % 3}.jpg#{k // 3}\tA dog {k} .\n" for k in range(6)))
+    return ""
+
+
+@small_set
+def coco_captions(root: Path) -> str:
+    for k in range(2):
+        picture(root / "train2017" / f"{k:012d}.jpg")
+    content = {
+        "images": [{"id": k, "file_name": f"{k:012d}.jpg"} for k in range(2)],
+        "annotations": [{"id": k, "image_id": k % 2, "caption": f"A dog {k}."} for k in range(4)],
+    }
+    text(root / "annotations" / "captions_train2017.json", json.dumps(content, indent=1))
+    return ""
+
+
+@small_set
+def questions(root: Path) -> str:
+    for k in range(3):
+        picture(root / "images" / f"{k}.png")
+    text(
+        root / "questions.csv",
+        "image,question,answer\n" + "".join(f"{k % 3}.png,what {k},dog\n" for k in range(6)),
+    )
+    return ""
+
+
+@small_set
+def vqa(root: Path) -> str:
+    for k in range(2):
+        picture(root / "train2014" / f"COCO_train2014_{k:012d}.jpg")
+    asked = [{"question_id": 10 + k, "image_id": k % 2, "question": f"What is {k}?"} for k in range(4)]
+    rows = [
+        {"question_id": 10 + k, "answer_type": "other", "answers": [{"answer": "dog"}] * 10} for k in range(4)
+    ]
+    for what, key, content in (("OpenEnded_", "questions", asked), ("", "annotations", rows)):
+        text(root / f"v2_{what}mscoco_train2014_{key}.json", json.dumps({key: content}, indent=1))
+    return ""

@@ -21,9 +21,11 @@ from mutations import FAULTS
 from small_sets import SETS
 
 from visionrl.datasets import (
+    CaptionSample,
     ImageSample,
     MotSample,
     PairSample,
+    QuestionSample,
     VideoSample,
     VolumeSample,
     clear_cache,
@@ -88,6 +90,8 @@ def check(sample: Any) -> None:
         VideoSample: (),
         MotSample: (),
         VolumeSample: ("spacing_mm",),
+        CaptionSample: (),
+        QuestionSample: ("places",),
         PairSample: ("fixed_points", "moving_points", "transform", "start", "spacing_mm"),
     }[type(sample)]
     points = getattr(sample, "points", {}) or {}

@@ -10,14 +10,16 @@ import pytest
 import torch
 
 from visionrl.agents import compare
+from visionrl.backbones import make_backbone
 from visionrl.core import batch, make_task
 from visionrl.datasets import ImageSample
-from visionrl.layers.unet import UNet
 from visionrl.supervised.segmentation import (
+    MaskNet,
     SegmentationConfig,
     SegmentationTrainer,
     first_observations,
     fit_segmentation,
+    recoloured,
     seen_images,
     segmentation_policy,
     true_masks,
@@ -41,14 +43,29 @@ def discs(count: int, seed: int = 0) -> list[ImageSample]:
 
 @pytest.mark.parametrize(("high", "wide"), [(64, 64), (33, 50)])
 def test_the_network_gives_a_logit_a_pixel_and_is_small(high: int, wide: int) -> None:
-    net = UNet(4)
+    net = MaskNet(4)
     assert net(torch.zeros(2, 4, high, wide)).shape == (2, 1, high, wide)
-    assert 55_000 < sum(x.numel() for x in net.parameters()) < 75_000
+    assert 100_000 < sum(x.numel() for x in net.parameters()) < 120_000
 
 
-def test_widths_must_be_whole_and_positive() -> None:
-    with pytest.raises(ValueError, match=r"widths must be one or more whole numbers >= 1, got \(\)"):
-        UNet(1, widths=())
+def test_recoloured_images_keep_which_pixels_are_alike_and_no_strength_changes_nothing() -> None:
+    chance = torch.Generator().manual_seed(0)
+    images = torch.full((6, 3, 8, 8), 0.3)
+    images[:, :, :4] = torch.rand(6, 3, 1, 1, generator=chance)
+    assert recoloured(images, 0.0, chance) is images
+    changed = recoloured(images, 1.0, chance)
+    assert changed.min() >= 0 and changed.max() <= 1 and (changed - images).abs().mean((1, 2, 3)).min() > 0.01
+    for half in (changed[:, :, :4], changed[:, :, 4:]):
+        assert (half.amax((2, 3)) - half.amin((2, 3))).max() < 1e-5
+
+
+def test_what_it_learned_is_what_an_agent_may_begin_with(tmp_path: Any) -> None:
+    train = make_task(TASKS[0], data=discs(4))
+    fit_segmentation(train, train, SegmentationConfig(epochs=1, batch_size=4), weights=tmp_path / "unet.pt")
+    images, _ = first_observations(train)
+    trunk = make_backbone("unet", images.shape[1], weights=str(tmp_path / "unet.pt"))
+    drawn = make_backbone("unet", images.shape[1])
+    assert trunk.pretrained and not torch.equal(trunk(images), drawn(images))
 
 
 @pytest.mark.parametrize("kind", range(8))
@@ -95,7 +112,7 @@ def test_a_run_goes_on_exactly_where_it_stopped(tmp_path: Any) -> None:
 
     def begun() -> SegmentationTrainer:
         torch.manual_seed(0)
-        return SegmentationTrainer(config, data, data)
+        return SegmentationTrainer(config, data, data, colours=1)
 
     whole, half, again = begun(), begun(), begun()
     list(whole.run(Console(quiet=True)))

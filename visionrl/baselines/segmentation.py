@@ -104,14 +104,18 @@ def with_mask(task: Segmentation, state: State, mask: np.ndarray) -> State:
 
 
 def _grabcut_box(task: Segmentation, state: State) -> np.ndarray:
-    """(S, S) bool, GrabCut in the box of the object; without a box, in all but the edge of the image."""
+    """(S, S) bool, GrabCut in the box of the object; without a box, in all but the edge of the image.
+
+    Where GrabCut finds nothing, because the colours in the box are those around it, the box itself is the mask.
+    """
     known = task.bank.known(state.image)[0]
     x0, y0, x1, y1 = np.rint(_box(task, int(state.image[0]), known)).astype(int)
     labels = np.full(known.shape, cv2.GC_BGD, np.uint8)
     labels[y0:y1, x0:x1] = cv2.GC_PR_FGD
     if (labels == cv2.GC_BGD).sum() < 8:
         return labels != cv2.GC_BGD  # the box leaves no background to learn from
-    return grabcut(task.bank.image(state.image)[0], labels, ROUNDS) & known
+    found = grabcut(task.bank.image(state.image)[0], labels, ROUNDS) & known
+    return found if found.any() else (labels != cv2.GC_BGD) & known
 
 
 def _box(task: Segmentation, item: int, known: np.ndarray) -> np.ndarray:

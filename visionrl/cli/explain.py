@@ -19,6 +19,8 @@ from visionrl.agents.evaluation.policies import AgentPolicy
 from visionrl.agents.networks.extractor import VisionExtractor
 from visionrl.agents.networks.model_io import action_scores
 from visionrl.agents.sb3.recall import RECALLED
+from visionrl.agents.shipped import HOME, shipped_agents
+from visionrl.agents.training.run_files import folder_of
 from visionrl.backbones import (
     Backbone,
     check_library_name,
@@ -52,7 +54,8 @@ class Explain:
     """
 
     subject: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SUBJECT")]
-    """Folder of an agent's or a classifier's run, or the name of a backbone."""
+    """Folder of an agent's or a classifier's run; or the name of an agent that comes with the library, or of a
+    backbone."""
     image: Path | None = None
     """The image. An agent sees it resized to its window; without one it sees the first state of an episode."""
     method: Method = "grad-cam"
@@ -75,8 +78,8 @@ class Explain:
     step: Annotated[int, Ge(0)] = 0
     """Steps that an agent takes before the picture, so that there is something to remember."""
     out: Path | None = None
-    """The file, a PNG, of attention a GIF; default explain-<method>.png in the run's folder, or
-    <backbone>-<method>.png."""
+    """The file, a PNG, of attention a GIF; default explain-<method>.png in the run's folder,
+    <agent>-explain-<method>.png or <backbone>-<method>.png."""
 
     def __post_init__(self) -> None:
         """Check the kinds and bounds of the options."""
@@ -149,16 +152,16 @@ def film(options: Explain) -> tuple[Path, str]:
     from visionrl.agents.evaluation.attention import attention_film
     from visionrl.agents.training.saving import load_model
 
-    folder = Path(options.subject)
+    folder = folder_of(options.subject)
     if not (folder / "config.json").is_file() or (folder / "classifier.pt").is_file():
         raise ValueError(
-            f"subject must be the folder of an agent's run for attention, got {options.subject!r}"
+            f"subject must be an agent, the folder of its run or a name, for attention, got {options.subject!r}"
         )
     for name in NOT_OF_FILMS:
         if (value := getattr(options, name)) != getattr(Explain, name):
             raise ValueError(f"{name} must be left out for attention, the film of an episode, got {value}")
     model, config = load_model(folder, "cpu")
-    path = options.out or folder / "explain-attention.gif"
+    path = options.out or Path(f"{home_of(folder)}attention.gif")
     given: dict[str, Any] = {"item": options.item, "seed": options.seed, "env_kwargs": config.env_kwargs}
     path, notes = attention_film(config.env, model, path, **given)
     return path, f"attention in {len(notes)} steps of item {options.item}"
@@ -170,7 +173,7 @@ def find(options: Explain) -> Subject:
     Raises:
         ValueError: there is neither a run nor a backbone of that name.
     """
-    folder = Path(options.subject)
+    folder = folder_of(options.subject)
     if folder.is_dir():
         if options.weights or options.pretrained:
             raise ValueError("weights and pretrained are for a backbone, a run has its own")
@@ -179,9 +182,17 @@ def find(options: Explain) -> Subject:
         check_library_name(options.subject, "subject")
     elif options.subject not in list_backbones():
         names = ", ".join(list_backbones())
-        rule = f"subject must be the folder of a run or one of {names}, got {options.subject!r}"
-        raise ValueError(rule + did_you_mean(options.subject, list_backbones()))
+        rule = (
+            f"subject must be the folder of a run, an agent's name or one of {names}, got {options.subject!r}"
+        )
+        agents = [agent.name for agent in shipped_agents()]
+        raise ValueError(rule + did_you_mean(options.subject, [*list_backbones(), *agents]))
     return _backbone(options)
+
+
+def home_of(folder: Path) -> str:
+    """What default files of a run begin with: in its folder, or here where the agent comes with the library."""
+    return f"{folder.name}-explain-" if folder.parent == HOME else f"{folder}/explain-"
 
 
 def stage_of(backbone: Backbone, name: str | None) -> str:
@@ -265,7 +276,7 @@ def _classifier(folder: Path, options: Explain) -> Subject:
     net: Any = reader.classifier.backbone
     images = read_image(_image(options), net.in_channels, short=options.size or read_run(folder)[1]["side"])
     known = dict(enumerate(names))
-    return Subject(net, images, reader, reader.front, "class", f"{folder}/explain-", names=known)
+    return Subject(net, images, reader, reader.front, "class", home_of(folder), names=known)
 
 
 def _agent(folder: Path, options: Explain) -> Subject:
@@ -301,7 +312,7 @@ def _agent(folder: Path, options: Explain) -> Subject:
 
     net: Any = extractor.backbones[key]
     names = action_names(entry_of(config.env).task)
-    return Subject(net, now[key], scores, fed, "action", f"{folder}/explain-", names=names)
+    return Subject(net, now[key], scores, fed, "action", home_of(folder), names=names)
 
 
 def observe_after_steps(policy: AgentPolicy, env: Any, options: Explain) -> tuple[dict[str, Any], Any]:

@@ -36,6 +36,8 @@ class Predict:
     """Clicks of a user in an image: x,y,+ on the object, x,y,- beside it, in pixels."""
     modalities: str | None = None
     """Of the fixed and of the moving file of each pair, such as mr,ct; default the same."""
+    question: str | None = None
+    """What is asked about each image, such as "what colour is the bag"."""
     out: Path = Path("predictions")
     """Folder for the results."""
     overwrite: bool = False
@@ -109,20 +111,21 @@ class Predict:
         from visionrl.agents.prediction.agent import agent_named
         from visionrl.agents.prediction.films import FilmOptions
         from visionrl.agents.prediction.inputs import inputs_of, parse_box, parse_modalities
-        from visionrl.agents.prediction.predict import predict_files
+        from visionrl.agents.prediction.predict import check_folder, predict_files
         from visionrl.agents.prediction.prompts import check_prompts, parse_clicks
         from visionrl.datasets import VideoSample
 
         check_device(self.device)
         box, clicks = None if self.box is None else parse_box(self.box), parse_clicks(self.clicks)
+        check_folder(self.out, (), self.overwrite)  # at once: a classical method may learn for minutes
         films = FilmOptions(self.film, self.fps, show, tell_frames)
         agent = agent_named(self.agent, self.env, self.device, self.data, tell_what)
         if self.live and agent.sample_type is not VideoSample:
             raise ValueError(f"live must not be asked for with {agent.entry.id}, which tracks nothing")
         if agent.sample_type is not VideoSample or clicks:
-            check_prompts(agent.entry, box, clicks)
+            check_prompts(agent.entry, box, clicks, self.question)
         modalities = None if self.modalities is None else parse_modalities(self.modalities)
-        inputs = inputs_of(self.files, agent.sample_type, box, clicks, modalities)
+        inputs = inputs_of(self.files, agent.sample_type, box, clicks, modalities, self.question)
         tell(0, len(inputs))
         named = ("overwrite", "pictures", "voc", "seed")
         options: dict[str, Any] = {name: getattr(self, name) for name in named}

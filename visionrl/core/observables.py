@@ -127,6 +127,34 @@ class ActionHistory:
 
 
 @dataclass(frozen=True)
+class Words:
+    """Numbers of words in order, int16, 0 beyond the last; networks look them up in a table (``nn.Embedding``).
+
+    Args:
+        size: of the vocabulary.
+        length: most words.
+    """
+
+    size: int
+    length: int
+
+    @cached_property
+    def space(self) -> spaces.Box:
+        """(length,) int16 in [0, size - 1]."""
+        return spaces.Box(0, self.size - 1, (self.length,), np.int16)
+
+    @property
+    def shown(self) -> bool:
+        """Always."""
+        return True
+
+    def encode(self, value: Array) -> Array:
+        """(B, length) whole numbers -> int16, a new array."""
+        xp = xp_of(value)
+        return xp.astype(value, xp.int16)
+
+
+@dataclass(frozen=True)
 class Vector:
     """Numbers, float32.
 

@@ -9,11 +9,13 @@ from visionrl.datasets import readers as readers
 from visionrl.datasets.formats import Entry, Format, ReadOptions, list_formats, register_format
 from visionrl.datasets.load import choose, clear_cache, load
 from visionrl.datasets.samples import (
+    CaptionSample,
     Dataset,
     ImageSample,
     ImageSet,
     MotSample,
     PairSample,
+    QuestionSample,
     VideoSample,
     VolumeSample,
     XraySample,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SPLITS",
+    "CaptionSample",
     "ChestXray",
     "CutoutVideos",
     "Dataset",
@@ -36,6 +39,7 @@ __all__ = [
     "ImageSet",
     "MotSample",
     "PairSample",
+    "QuestionSample",
     "ReadOptions",
     "VideoSample",
     "VolumeSample",

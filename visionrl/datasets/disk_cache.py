@@ -157,8 +157,9 @@ def _write(place: Path, samples: Sequence[Any], kind: type) -> None:
     work = Path(tempfile.mkdtemp(prefix=WRITING, dir=place.parent))
     try:
         with open(work / "arrays.bin", "wb") as arrays:
+            places: dict[int, Any] = {}
             listed = [
-                {field.name: _packed(getattr(sample, field.name), arrays) for field in fields(sample)}
+                {field.name: _packed(getattr(sample, field.name), arrays, places) for field in fields(sample)}
                 for sample in samples
             ]
             size = arrays.tell()
@@ -202,12 +203,19 @@ def _read(place: Path, kind: type) -> list[Any] | None:
     ]
 
 
-def _packed(value: Any, arrays: BinaryIO) -> Any:
+def _packed(value: Any, arrays: BinaryIO, places: dict[int, Any]) -> Any:
     """A field's value for JSON; arrays are written to the file, and their places kept.
+
+    Args:
+        value: of the field; the caller holds it until all are packed.
+        arrays: the file.
+        places: of arrays by ``id``, so that one that several samples share is written once.
 
     Raises:
         TypeError: the value is of another kind than those that samples hold.
     """
+    if id(value) in places:
+        return places[id(value)]
     if isinstance(value, np.ndarray | np.generic):
         array = np.asarray(value)
         if array.dtype.hasobject:
@@ -216,11 +224,15 @@ def _packed(value: Any, arrays: BinaryIO) -> Any:
         arrays.write(bytes(-arrays.tell() % ALIGNMENT))
         first = arrays.tell()
         arrays.write(np.ascontiguousarray(array.transpose(axes)).tobytes())
-        return {"array": [first, array.dtype.str, array.shape, axes, isinstance(value, np.generic)]}
+        place = {"array": [first, array.dtype.str, array.shape, axes, isinstance(value, np.generic)]}
+        if isinstance(value, np.ndarray):
+            places[id(value)] = place
+        return place
     if isinstance(value, Mapping):
-        return {"dict": [[_packed(key, arrays), _packed(one, arrays)] for key, one in value.items()]}
+        pairs = [[_packed(each, arrays, places) for each in pair] for pair in value.items()]
+        return {"dict": pairs}
     if isinstance(value, tuple | list):
-        return {type(value).__name__: [_packed(one, arrays) for one in value]}
+        return {type(value).__name__: [_packed(one, arrays, places) for one in value]}
     if value is None or type(value) in (str, int, float, bool):
         return value
     raise TypeError(f"cannot store {type(value).__name__}")

@@ -14,9 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from visionrl.datasets.samples import ImageSample, MotSample, PairSample, VideoSample, VolumeSample
+from visionrl.datasets.samples import (
+    CaptionSample,
+    ImageSample,
+    MotSample,
+    PairSample,
+    QuestionSample,
+    VideoSample,
+    VolumeSample,
+)
 
-Sample = ImageSample | VideoSample | MotSample | VolumeSample | PairSample
+Sample = ImageSample | VideoSample | MotSample | VolumeSample | PairSample | CaptionSample | QuestionSample
 ReaderT = TypeVar("ReaderT", bound=Callable[..., Sequence[Any]])
 
 
@@ -82,7 +90,7 @@ def register_format(
 
     Args:
         name: letters, digits, ``-`` and ``_``.
-        kind: ``ImageSample``, ``VideoSample``, ``MotSample``, ``VolumeSample`` or ``PairSample``.
+        kind: one of ``Sample``, such as ``ImageSample``.
         embedded: see ``Format``.
         own_splits: see ``Format``.
 

@@ -13,7 +13,7 @@ from typing import Any
 from visionrl.datasets.disk_cache import stored
 from visionrl.datasets.formats import Entry, Format, ReadOptions, Sample, check_path, find_format, parse
 from visionrl.datasets.guard import decoding
-from visionrl.datasets.samples import ImageSample, MotSample, PairSample, VideoSample, VolumeSample
+from visionrl.datasets.samples import ImageSample, VolumeSample
 from visionrl.datasets.splits import DEFAULT_RATIOS, DEFAULT_SEED, SPLITS, SplitRule, assign
 from visionrl.datasets.stated_splits import listed_splits, split_folders
 from visionrl.datasets.validate import validate
@@ -53,7 +53,7 @@ def load(
     Args:
         data: None for the default; ``"FORMAT:PATH"`` or the name of an embedded set; or a sequence of samples
             (anything with a length and items, such as a torch ``Dataset``), which is read once, in order.
-        kind: ``ImageSample``, ``VideoSample``, ``MotSample``, ``VolumeSample`` or ``PairSample``.
+        kind: one of ``formats.Sample``, such as ``ImageSample``.
         default: the string that None stands for.
         split: "train", "val", "test" or "all".
         split_file: JSON ``{"train": [names], ...}`` or CSV ``name,split``, by sample or subject.
@@ -341,9 +341,9 @@ def _keep(samples: Sequence[Any], classes: tuple[str, ...] | None, negatives: bo
     """The samples with only the points and boxes of these names; one that keeps none is left out, or a negative."""
     if classes is None:
         return tuple(samples)
-    if any(isinstance(sample, VideoSample | MotSample | PairSample) for sample in samples):
+    if not all(isinstance(sample, ImageSample | VolumeSample) for sample in samples):
         raise ValueError(
-            f"classes must be left out for videos and pairs, which have no class names, got {classes}"
+            f"classes must be left out for videos, pairs and texts, which have no class names, got {classes}"
         )
     known = {name for sample in samples for name in (*sample.points, *getattr(sample, "labels", ()))}
     unknown = [name for name in classes if name not in known]

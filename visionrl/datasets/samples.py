@@ -59,6 +59,48 @@ class ImageSample:
 
 
 @dataclass(frozen=True, eq=False)
+class CaptionSample:
+    """One image and the sentences that describe it.
+
+    Attributes:
+        image: (C, H, W) uint8, C = 1 or 3.
+        captions: the references, one sentence each; none where they are unknown.
+        facts: what is true of the image, where all of it is known; see ``embedded.scene_words.Facts``.
+        name: what errors and tables call it.
+        subject: who or what it shows; samples of one subject never part over splits. Empty: ``name``.
+    """
+
+    image: np.ndarray
+    captions: Sequence[str] = ()
+    facts: tuple = ()
+    name: str = ""
+    subject: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class QuestionSample:
+    """One question about one image, and how people answered it.
+
+    Attributes:
+        image: (C, H, W) uint8, C = 1 or 3; samples about one image may share the array.
+        question: a sentence.
+        answers: one answer, or one of each of several people; none where they are unknown.
+        kind: what sort of question it is; empty where unknown.
+        places: (N, 2) float, (x, y) in pixels of what the question asks about; None: unknown.
+        name: what errors and tables call it.
+        subject: who or what it shows; samples of one subject never part over splits. Empty: ``name``.
+    """
+
+    image: np.ndarray
+    question: str
+    answers: Sequence[str] = ()
+    kind: str = ""
+    places: Any = None
+    name: str = ""
+    subject: str = ""
+
+
+@dataclass(frozen=True, eq=False)
 class ImageSet:
     """Images that belong together, of which some may have masks: what is to be labelled, and what is labelled already.
 

@@ -20,14 +20,17 @@ from visionrl.datasets.arrays import (
     check_volume,
 )
 from visionrl.datasets.samples import (
+    CaptionSample,
     ImageSample,
     ImageSet,
     MotSample,
     PairSample,
+    QuestionSample,
     VideoSample,
     VolumeSample,
     XraySample,
 )
+from visionrl.datasets.validate_language import check_captions, check_question
 
 LARGEST_BOX = 10  # sides of the frame
 LARGEST = 1e6  # of a number in a map, and of a coordinate of a point of a pair
@@ -37,9 +40,8 @@ SMALLEST_DETERMINANT = 1e-6
 def validate(sample: Any, index: int, kind: type[Any] | None = None) -> Any:
     """The sample in its plain form, once every rule holds.
 
-    Plain form: arrays are NumPy (a CPU tensor is taken as it is), boxes and points float64, labels a tuple,
-    an empty ``name`` becomes the index and an empty ``subject`` the name. Every frame of a video is read
-    once; none is kept.
+    Plain form: arrays are NumPy (a CPU tensor is taken as it is), boxes and points float64, labels a tuple, an empty
+    ``name`` becomes the index and an empty ``subject`` the name. Every frame of a video is read once; none is kept.
 
     Rules
         image, frame: (C, H, W) uint8, C = 1 or 3, H and W >= 1; frames are one or more and of one shape.
@@ -48,22 +50,19 @@ def validate(sample: Any, index: int, kind: type[Any] | None = None) -> Any:
         ids, boxes, visibility, detections of many objects: one array a frame; no identity twice in a frame.
         point: two finite numbers on the image's area, ``-0.5 <= x <= W - 0.5`` and ``-0.5 <= y <= H - 0.5``;
             in a volume three, likewise.
-        labels: one a box, or none at all. mask: (H, W) integers >= 0. spacing_mm: finite and > 0.
-        names: of labels > 0 of the mask, words.
-        volume: (1, D, H, W) uint8, with three spacings; mask: (D, H, W), and not 0 everywhere. affine: (4, 4) finite,
-            with steps as long as the spacings.
-        xrays: (V, S, S) uint8, V and S >= 1.
+        labels: one a box, or none at all. mask: (H, W) integers >= 0, and ``names`` of those > 0, words.
+        spacing_mm: finite and > 0.
+        volume: (1, D, H, W) uint8, with three spacings; mask: (D, H, W), and not 0 everywhere; xrays: (V, S, S) uint8.
+            affine: (4, 4) finite, with steps as long as the spacings.
+        captions, question: texts of a word or more. answers: texts, not empty. places: (N, 2), on the image's area.
         pair: both images (C, H, W) uint8, C = 1 or 3, or both volumes (1, D, H, W) uint8.
             points: as many of ``fixed`` as of ``moving``, (N, d) finite; those of ``fixed`` lie in it.
             transform, start: (d, d + 1) finite, up to 1e6, not singular and without a mirror. modalities: two words.
-            spacing_mm: finite and > 0; two numbers, or (2, 3) for volumes, which must have it.
-            affines: (2, 4, 4) finite, of volumes alone.
-            masks: integers >= 0 on the grid of their image, and not 0 everywhere.
-            Points, a transform and masks may all be missing; a task that needs one of them says so.
+            spacing_mm: > 0; two numbers, or (2, 3) for volumes, which must have it. affines: (2, 4, 4), of volumes.
+            masks: integers >= 0 on the grid of their image, not 0 everywhere. All but the images may be missing.
 
     Args:
-        sample: an ``ImageSample``, an ``ImageSet``, a ``VideoSample``, a ``MotSample``, a ``VolumeSample``, a
-            ``PairSample`` or an ``XraySample``.
+        sample: of one of the types of ``samples``.
         index: its position in the data set, for the message.
         kind: where given, the type that it must have.
 
@@ -396,4 +395,6 @@ _CHECKS: dict[type, Any] = {
     XraySample: _xray_sample,
     VolumeSample: _volume_sample,
     PairSample: _pair_sample,
+    CaptionSample: check_captions,
+    QuestionSample: check_question,
 }

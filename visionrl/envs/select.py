@@ -1,4 +1,4 @@
-"""Items taken one by one: the base of tasks that choose, at each step, one of a few candidates out of a pool."""
+"""Items taken one by one: the base of tasks that choose, at each step, one of a set, and of those out of a pool."""
 
 from __future__ import annotations
 
@@ -16,26 +16,59 @@ from visionrl.ops import Array, xp_of
 
 @dataclass(frozen=True)
 class Selection:
-    """Items offered and taken; B episodes of at most T steps, N candidates a step.
+    """Items taken; B episodes of at most T steps.
+
+    Attributes:
+        taken: (B, T) int64, numbers of the items taken, in order; a blank number beyond, -1 or 0.
+        step: (B,) int64, steps done.
+    """
+
+    taken: Array
+    step: Array
+
+
+SelectionT = TypeVar("SelectionT", bound=Selection)
+
+
+@arguments
+class Select(Task[SelectionT]):
+    """A task whose action is the number of an item, which the state remembers; ``action_mask`` says which are allowed."""
+
+    @property
+    @abstractmethod
+    def longest(self) -> int:
+        """Most steps of an episode, T."""
+
+    # -- middle: B episodes, array API -----------------------------------------------------------------------------
+    def take(self, state: SelectionT, item: Array) -> Array:
+        """(B, T) int64, the items taken once this one is among them; all as they were where T are taken."""
+        xp = xp_of(state.taken)
+        place = xp.arange(self.longest, device=state.taken.device)[None, :] == state.step[:, None]
+        return xp.where(place, item[:, None], state.taken)
+
+    @abstractmethod
+    def action_mask(self, state: SelectionT) -> Array:
+        """(B, N) bool, items that may be taken; one at least."""
+
+
+@dataclass(frozen=True)
+class PoolSelection(Selection):
+    """Items offered and taken; N candidates a step, blank is -1.
 
     Attributes:
         offers: (B, T, N) int64, numbers of the items offered at each step, none twice in a step.
-        taken: (B, T) int64, numbers of the items taken, in order; -1 beyond.
-        step: (B,) int64, steps done.
         budget: (B,) int64, steps of the episode.
     """
 
     offers: Array
-    taken: Array
-    step: Array
     budget: Array
 
 
-StateT = TypeVar("StateT", bound=Selection)
+StateT = TypeVar("StateT", bound=PoolSelection)
 
 
 @arguments
-class Select(Task[StateT]):
+class SelectFromPool(Select[StateT]):
     """A task whose action is the number of a candidate; the episode ends when the budget is spent.
 
     A leaf calls ``choose_one`` in its ``setup``, draws ``offers`` in ``sample``, and says what each candidate would
@@ -90,12 +123,6 @@ class Select(Task[StateT]):
         xp, offered = xp_of(state.offers), self.offered(state)
         item = xp.take_along_axis(offered, xp.astype(action, xp.int64)[:, None], axis=1)[:, 0]
         return item, ~xp.any(state.taken == item[:, None], axis=1)
-
-    def take(self, state: StateT, item: Array) -> Array:
-        """(B, T) int64, the items taken once this one is among them."""
-        xp = xp_of(state.taken)
-        place = xp.arange(self.longest, device=state.taken.device)[None, :] == state.step[:, None]
-        return xp.where(place, item[:, None], state.taken)
 
     def action_mask(self, state: StateT) -> Array:
         """(B, N) bool, candidates that are not taken yet; all where none is left."""

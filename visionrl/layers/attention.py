@@ -39,18 +39,24 @@ class SoftAttention(nn.Module):
         self.query = nn.Linear(query_features, hidden, bias=False) if query_features else None
         self.score = nn.Conv2d(hidden, 1, 1, bias=False)
 
-    def logits(self, features: Tensor, query: Tensor | None = None) -> Tensor:
-        """Relevance (B, h*w) of the positions of (B, C, h, w), before the softmax."""
-        keys = self.key(features)
+    def logits(self, features: Tensor, query: Tensor | None = None, keys: Tensor | None = None) -> Tensor:
+        """Relevance (B, h*w) of the positions of (B, C, h, w), before the softmax.
+
+        Args:
+            features: the map.
+            query: (B, query_features).
+            keys: ``self.key(features)``, where many queries look at one map.
+        """
+        keys = self.key(features) if keys is None else keys
         if (query is None) != (self.query is None):
             raise ValueError(f"query must be given exactly if query_features > 0, got {type(query).__name__}")
         if self.query is not None:
             keys = keys + self.query(query)[:, :, None, None]
         return self.score(torch.tanh(keys)).flatten(1)
 
-    def forward(self, features: Tensor, query: Tensor | None = None) -> Attended:
+    def forward(self, features: Tensor, query: Tensor | None = None, keys: Tensor | None = None) -> Attended:
         """The weighted mean (B, C) and the weights (B, h, w)."""
-        weights = self.logits(features, query).softmax(1)
+        weights = self.logits(features, query, keys).softmax(1)
         return Attended(_weighted(features, weights), weights.view(-1, *features.shape[2:]))
 
 
@@ -81,9 +87,9 @@ class HardAttention(SoftAttention):
             raise ValueError(f"estimator must be 'reinforce' or 'gumbel', got {estimator!r}")
         self.estimator, self.temperature = estimator, temperature
 
-    def forward(self, features: Tensor, query: Tensor | None = None) -> Attended:
+    def forward(self, features: Tensor, query: Tensor | None = None, keys: Tensor | None = None) -> Attended:
         """The features (B, C) of the chosen position, its one-hot map (B, h, w), its log-probability (B,)."""
-        logits = self.logits(features, query)
+        logits = self.logits(features, query, keys)
         if not self.training:
             weights = F.one_hot(logits.argmax(1), logits.shape[1]).to(logits)
         elif self.estimator == "gumbel":

@@ -36,6 +36,13 @@ def psnr(image: Array, truth: Array) -> Array:
     xp = xp_of(image)
     gap = xp.astype(as_levels(image) - as_levels(truth), xp.float64)
     error = xp.mean(gap * gap, axis=(1, 2, 3))
+    return psnr_of(error, xp.ones_like(error))
+
+
+def psnr_of(wrong: Array, pixels: Array) -> Array:
+    """PSNR, decibels, of sums of squared errors in grey levels over numbers of pixels; 100 at most."""
+    xp = xp_of(wrong)
+    error = wrong / pixels
     floor = 255.0**2 / 10 ** (PSNR_LIMIT / 10)
     return 10 * xp.log10(255.0**2 / xp.maximum(error, xp.full_like(error, floor)))
 
@@ -82,3 +89,25 @@ class ImageQuality:
     def compute(self, records: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Their mean."""
         return {"ssim": float(np.mean(records["ssim_each"]))}
+
+
+class PictureQuality:
+    """``picture_psnr_db``, the mean PSNR of whole pictures of which episodes had parts; a metric of a data set.
+
+    Args:
+        sums: takes N last states (NumPy) to the numbers of their pictures, the sums of their squared errors in grey
+            levels, and the pixels that count, (N,) each.
+    """
+
+    def __init__(self, sums: Callable[[Any], tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
+        self.sums = sums
+
+    def record(self, ends: Any) -> dict[str, np.ndarray]:
+        """The three, (N,) each."""
+        return dict(zip(("picture", "wrong", "pixels"), self.sums(ends), strict=True))
+
+    def compute(self, records: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """The mean over pictures; a part that came twice counts twice."""
+        _, number = np.unique(records["picture"], return_inverse=True)
+        wrong, pixels = (np.bincount(number, records[key]) for key in ("wrong", "pixels"))
+        return {"picture_psnr_db": float(psnr_of(wrong, pixels).mean())}

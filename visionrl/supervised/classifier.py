@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,18 +16,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from visionrl.agents.networks.device import check_device
-from visionrl.agents.networks.loading import load_state, no_larger_than, read_state
 from visionrl.agents.training.lock import locked
-from visionrl.agents.training.run_files import check_new, check_same, read_json, write_json
+from visionrl.agents.training.run_files import read_json, write_json
 from visionrl.backbones import Classifier, make_classifier
+from visionrl.backbones._loading import load_state, no_larger_than, read_state
 from visionrl.core import checked
 from visionrl.datasets import ImageSample, load
 from visionrl.datasets.classes import class_names, image_class
 from visionrl.layers.stn import SpatialTransformer
 from visionrl.rendering import replacing
+from visionrl.supervised import runs
 from visionrl.supervised.trainer import Trainer, TrainerConfig, save
 
-MAY_CHANGE = ("epochs", "patience", "resume", "out", "name", "device", "threads")  # when a run is resumed
 ABOUT: Mapping[str, Any] = {  # what ``config.json`` says of the images
     "in_channels": Annotated[int, Interval(ge=1, le=1024)],
     "side": Annotated[int, Interval(ge=1, le=4096)],
@@ -105,20 +105,7 @@ def learn(config: ClassifierConfig, work: ClassifierTrainer, console: Console) -
     Raises:
         SystemExit: Ctrl-C ended it, with code 130.
     """
-    run = config.folder
-    write_json(run / "config.json", {"config": asdict(config), **work.train.about()})
-    if config.resume:
-        work.restore(run / "checkpoint.pt")
-        console.print(f"resumed {run} after epoch {work.epoch}")
-    try:
-        for line in work.run(console):
-            save(run / "checkpoint.pt", work.state())
-            console.print(line)
-    except KeyboardInterrupt:
-        write_weights(run, work.best)
-        console.print(f"stopped after epoch {work.epoch}; {run} has the best weights, --resume goes on")
-        raise SystemExit(130) from None
-    write_weights(run, work.best)
+    runs.learn(config, config.folder, work, work.train.about(), write_weights, console)
     report(config, work, console)
 
 
@@ -128,13 +115,7 @@ def check_run(config: ClassifierConfig) -> None:
     Raises:
         ValueError: see above.
     """
-    run = config.folder
-    if not config.resume:
-        check_new(run)
-        return
-    if not (run / "checkpoint.pt").is_file():
-        raise ValueError(f"resume needs a run to continue, and {run} holds none")
-    check_same(config, read_run(run)[0], MAY_CHANGE)
+    runs.check_run(config, config.folder, lambda run: read_run(run)[0])
 
 
 def read_run(run: Path) -> tuple[ClassifierConfig, dict[str, Any]]:

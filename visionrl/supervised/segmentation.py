@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Interval
 from gymnasium.utils.seeding import np_random
 from rich.console import Console
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from visionrl.backbones import make_backbone
+from visionrl.backbones._weights import write_tensors
 from visionrl.core import batch
 from visionrl.core.registry import Run
-from visionrl.layers.unet import UNet
 from visionrl.ops import to_numpy
 from visionrl.ops.masks import iou
 from visionrl.supervised.trainer import Trainer, TrainerConfig
@@ -30,34 +33,71 @@ class SegmentationConfig(TrainerConfig):
     epochs: int = 40
     batch_size: int = 16
     lr: float = 5e-3
+    backbone: str = "unet"
+    """Name of the network that reads the images; a linear layer on its map says the mask."""
+    recolour: Annotated[float, Interval(ge=0, le=1)] = 0.0
+    """Strength of the random changes of colours in training, for data where colours say nothing by themselves; 0 is
+    none."""
+
+
+class MaskNet(nn.Module):
+    """A backbone, and a linear layer on each place of its map.
+
+    Args:
+        in_channels: of the images.
+        backbone: its name.
+
+    Attributes:
+        backbone: what an agent may begin with, ``TrainConfig.weights``.
+    """
+
+    def __init__(self, in_channels: int, backbone: str = "unet") -> None:
+        super().__init__()
+        self.backbone = make_backbone(backbone, in_channels)
+        self.head = nn.Conv2d(self.backbone.num_channels, 1, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (B, 1, H, W) of images (B, C, H, W) in [0, 1]."""
+        coarse = self.head(self.backbone.forward_features(images))
+        return F.interpolate(coarse, images.shape[-2:], mode="bilinear", align_corners=False)
 
 
 class SegmentationTrainer(Trainer):
-    """The training of a U-Net; the best weights are those of the highest mean IoU on the validation split.
+    """The training of a network of masks; the best weights have the highest mean IoU on the validation split.
 
-    The loss is cross-entropy and one minus the soft Dice. Training images are mirrored and turned by right angles.
+    The loss is cross-entropy and one minus the soft Dice. Training images are mirrored, turned by right angles, and
+    recoloured if asked for.
 
     Args:
         config: of the run.
         train: images (N, C, S, S) uint8 and masks (N, S, S) bool of the training split.
         val: likewise of the validation split.
+        colours: how many of the C channels are the colours of the image; the others are drawn masks.
     """
 
     score_name = "iou"
+    config: SegmentationConfig
 
     def __init__(
-        self, config: TrainerConfig, train: tuple[Tensor, Tensor], val: tuple[Tensor, Tensor]
+        self,
+        config: SegmentationConfig,
+        train: tuple[Tensor, Tensor],
+        val: tuple[Tensor, Tensor],
+        colours: int,
     ) -> None:
-        self.train, self.val = train, val
-        super().__init__(config, UNet(train[0].shape[1]).to(config.device), len(train[0]))
+        self.train, self.val, self.colours = train, val, colours
+        super().__init__(config, MaskNet(train[0].shape[1], config.backbone).to(config.device), len(train[0]))
 
     def loss(self, rows: Tensor) -> Tensor:
-        """Cross-entropy and Dice loss of some images, mirrored and turned at random."""
+        """Cross-entropy and Dice loss of some images, changed at random."""
         images, masks = (some[rows] for some in self.train)
         kind = int(torch.randint(8, (1,), generator=self.chance))
-        images, masks = (turned(some, kind).float().to(self.config.device) for some in (images, masks))
+        images, masks = (turned(some, kind).float() for some in (images, masks))
+        shown = recoloured(images[:, : self.colours] / 255, self.config.recolour, self.chance)
+        images = torch.cat([shown, images[:, self.colours :] / 255], dim=1).to(self.config.device)
+        masks = masks.to(self.config.device)
         with self.autocast():
-            logits = self.model(images / 255)[:, 0]
+            logits = self.model(images)[:, 0]
             likely = logits.sigmoid()
             dice = 2 * (likely * masks).sum((1, 2)) / (likely.sum((1, 2)) + masks.sum((1, 2))).clamp_min(1)
             return F.binary_cross_entropy_with_logits(logits, masks) + (1 - dice).mean()
@@ -70,10 +110,11 @@ class SegmentationTrainer(Trainer):
 def fit_segmentation(
     train: Any,
     val: Any,
-    config: TrainerConfig | None = None,
+    config: SegmentationConfig | None = None,
     on_epoch: Callable[[str], None] = lambda line: None,
+    weights: Path | None = None,
 ) -> Run:
-    """A supervised U-Net of some 65,000 parameters that sees what the agent sees at first, and says the mask at once.
+    """A supervised U-Net of some 113,000 parameters that sees what the agent sees at first, and says the mask at once.
 
     For ``Segmentation-v0`` (the image and the user's clicks) and ``ContourSegmentation-v0`` (the window around the
     object). It learns from the same masks that agents are rewarded by.
@@ -83,6 +124,7 @@ def fit_segmentation(
         val: on its validation split, which chooses the epoch.
         config: of the training; None for 40 epochs of batches of 16.
         on_epoch: is given a line after each epoch.
+        weights: file for the backbone's tensors, as agents take them (``TrainConfig.weights``); None for no file.
 
     Returns:
         A function that solves an episode, see ``visionrl.agents.compare(..., methods=)``.
@@ -93,10 +135,13 @@ def fit_segmentation(
     config = config or SegmentationConfig()
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    work = SegmentationTrainer(config, first_observations(train), first_observations(val))
+    colours = train.bank.channels
+    work = SegmentationTrainer(config, first_observations(train), first_observations(val), colours)
     for line in work.run(Console(quiet=True)):
         on_epoch(line)
     work.model.load_state_dict(work.best)
+    if weights is not None:
+        write_tensors(weights, work.model.backbone.state_dict())  # type: ignore[union-attr]
     return segmentation_policy(work.model.eval())
 
 
@@ -160,3 +205,23 @@ def turned(images: Tensor, kind: int) -> Tensor:
     """Images (..., S, S) turned by ``kind % 4`` right angles, mirrored from 4 on."""
     some = torch.rot90(images, kind % 4, (-2, -1))
     return some.flip(-1) if kind >= 4 else some
+
+
+def recoloured(images: Tensor, strength: float, chance: torch.Generator) -> Tensor:
+    """Images (B, C, S, S) in [0, 1] whose colours are exchanged, inverted, mixed, brightened and stretched at random.
+
+    What is left is which colours are alike, and that is what tells an object from what is around it: objects of
+    unknown photographs have other colours. With a strength of 0 they stay as they are.
+    """
+    if not strength:
+        return images
+    count, channels = images.shape[:2]
+    order = torch.stack([torch.randperm(channels, generator=chance) for _ in range(count)])
+    mix = torch.eye(channels)[order] * (
+        1 - 2 * (torch.rand(count, channels, 1, generator=chance) < 0.3 * strength)
+    )
+    mix = mix + 0.25 * strength * torch.randn(count, channels, channels, generator=chance)
+    gain = torch.exp(0.35 * strength * torch.randn(count, 1, 1, generator=chance))
+    shift = 0.15 * strength * torch.randn(count, channels, 1, 1, generator=chance)
+    contrast = torch.einsum("bij,bjhw->bihw", mix * gain, images - images.mean((2, 3), keepdim=True))
+    return (0.5 + contrast + shift).clamp(0, 1)

@@ -78,6 +78,7 @@ class Trainer(ABC):
     """
 
     score_name = "score"
+    most_gradient: float | None = None  # norm that the gradients are clipped to
 
     def __init__(self, config: TrainerConfig, model: nn.Module, count: int) -> None:
         self.config, self.model, self.count = config, model, count
@@ -111,7 +112,7 @@ class Trainer(ABC):
                 self.keep(loss, score)
                 self.seconds += time.perf_counter() - began
                 bar.update(task, completed=self.epoch)
-                yield f"epoch {self.epoch}: loss {loss:.4f}, validation {self.score_name} {score:.2%}"
+                yield f"epoch {self.epoch}: loss {loss:.4f}, validation {self.score_name} {score:.4f}"
 
     def keep(self, loss: float, score: float) -> None:
         """Record an epoch, and its weights if none were better; among equals the later ones."""
@@ -138,6 +139,8 @@ class Trainer(ABC):
         loss = self.loss(rows)
         self.optimizer.zero_grad()
         loss.backward()
+        if self.most_gradient is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.most_gradient)
         self.step += 1
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.lr * warmup_cosine(self.step / self.steps)

@@ -9,20 +9,23 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import cv2
 import numpy as np
 from gymnasium.utils.seeding import np_random
 
 from visionrl.agents.evaluation.compare import plain
 from visionrl.agents.evaluation.episodes import Episodes, Plan, rollout, run_each, task_kwargs
 from visionrl.agents.evaluation.policies import AgentPolicy
-from visionrl.agents.prediction.prompts import check_prompts, with_prompts
+from visionrl.agents.prediction.prompts import asked_about, check_prompts, with_prompts
 from visionrl.core import BASELINES, Task, batch, did_you_mean, entry_of, make_task
-from visionrl.core.results import Boxes, ImageClass, Mask, Picture, Result
+from visionrl.core.results import Answer, Boxes, ImageClass, Mask, Picture, Result
 from visionrl.datasets import (
+    CaptionSample,
     ImageSample,
     ImageSet,
     MotSample,
     PairSample,
+    QuestionSample,
     VideoSample,
     VolumeSample,
     XraySample,
@@ -77,7 +80,8 @@ class Prediction:
         if isinstance(self.result, Mask) and self.result.masks.ndim == 3:
             return [masks_picture(self.sample.image, self.result)]
         if isinstance(self.result, Picture):
-            return [Canvas(image, 1).pixels for image in (self.sample.image, self.result.image)]
+            before, after = (Canvas(image, 1).pixels for image in (self.sample.image, self.result.image))
+            return [cv2.resize(before, after.shape[1::-1], interpolation=cv2.INTER_NEAREST), after]
         count = len(next(iter(vars(self.ends).values())))
         return [self.task.draw(batch.take(self.ends, row)) for row in range(count)]
 
@@ -132,7 +136,8 @@ class Agent:
             box: (x, y, width, height) of the object, in the first frame for tracking, in the image for segmentation:
                 pixels, (0, 0) the corner.
             clicks: (x, y, 1) on the object and (x, y, -1) beside it, pixels, for segmentation.
-            more: fields of the sample: ``spacing_mm`` of a volume, ``detections`` of a video, ...
+            more: fields of the sample: ``spacing_mm`` of a volume, ``detections`` of a video, ``question`` about an
+                image, ...
 
         Raises:
             ValueError: the file or the array is not what the task is about.
@@ -159,7 +164,8 @@ class Agent:
         spent = 1000 * (perf_counter() - began)
         first, *others = [task.result(batch.take(ends, row)) for row in range(len(states))]
         sure = getattr(self.policy, "answer_probability", None)
-        if isinstance(first, ImageClass) and first.label is not None and sure is not None:
+        said = first.label if isinstance(first, ImageClass) else getattr(first, "answer", None)
+        if isinstance(first, ImageClass | Answer) and said is not None and sure is not None:
             first = replace(first, confidence=float(sure[-1]))
         return Prediction(sample.name, first.joined(others), steps, spent, task, ends, sample)
 
@@ -194,6 +200,8 @@ class Agent:
         if isinstance(data, kind):
             seen = data if box is None else unlabelled_video(data.frames, box, data.name)
             return replace(seen, **more)
+        if kind is ImageSample and isinstance(data, CaptionSample):
+            return ImageSample(data.image, name=data.name, **more)
         if (kind in (PairSample, XraySample)) != (moving is not None):
             rule = "must not be given for" if moving is not None else "must be given for"
             raise ValueError(f"moving {rule} {self.entry.id}")
@@ -211,6 +219,8 @@ class Agent:
             return replace(read_unlabelled(Path(data), kind), **more)
         if kind is ImageSample:
             return ImageSample(image_of(data), **more)
+        if kind is QuestionSample:
+            return asked_about(data, **more)
         if kind is VolumeSample:
             if "spacing_mm" not in more:
                 raise ValueError("spacing_mm must be given with an array of voxels, (x, y, z) in millimetres")

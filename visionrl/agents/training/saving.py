@@ -13,7 +13,6 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from visionrl.agents.imitation.scorer import Scorer
 from visionrl.agents.networks.device import check_device
 from visionrl.agents.networks.frozen_features import OnImages, on_images
-from visionrl.agents.networks.loading import load_state, no_larger_than, read_state
 from visionrl.agents.sb3.recall import recalled_space
 from visionrl.agents.shipped import CARD, HOME
 from visionrl.agents.training.algo_args import check_algo_args
@@ -30,6 +29,7 @@ from visionrl.agents.training.models import (
     policy_of,
 )
 from visionrl.agents.training.run_files import folder_of, read_config, read_json, write_json, write_text
+from visionrl.backbones._loading import load_state, no_larger_than, read_state
 from visionrl.backbones._weights import write_tensors
 from visionrl.rendering import replacing
 

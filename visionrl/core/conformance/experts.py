@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 
 from visionrl.core.capabilities import GoodActions
-from visionrl.core.conformance.moments import EPISODES, episodes, moments
+from visionrl.core.conformance.moments import episodes, moments
 from visionrl.core.conformance.rules import require
 from visionrl.core.registry import entry_of
 
@@ -34,7 +34,7 @@ def check_expert(task_id: str, **kwargs: Any) -> None:
     require(
         _is_ahead(gap)
         or _is_ahead(np.sign(gap)),  # by the mean, or by how often, where a few outliers rule the mean
-        f"the expert must earn more than chance, it earns {gap.mean():.2f} +- {gap.std() / EPISODES**0.5:.2f} more",
+        f"the expert must earn more than chance, it earns {gap.mean():.2f} +- {gap.std() / len(gap) ** 0.5:.2f} more",
     )
 
 
@@ -78,4 +78,4 @@ def _earned(task: Any, state: Any, action: np.ndarray) -> np.ndarray:
 
 def _is_ahead(gap: np.ndarray) -> bool:
     """Tell if the mean difference of paired episodes is above 0 by some standard errors."""
-    return bool(gap.mean() > ERRORS * gap.std() / np.sqrt(EPISODES))
+    return bool(gap.mean() > ERRORS * gap.std() / np.sqrt(len(gap)))

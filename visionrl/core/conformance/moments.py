@@ -21,6 +21,7 @@ ROWS = 4
 STEPS = 120
 EVERY = 11  # of these steps one is kept
 EPISODES = 64
+OF_A_PRESET = 2  # a preset is given this part of the steps and episodes: the rules are those of its task
 KEPT = 8  # recordings held at a time
 
 MadeT = TypeVar("MadeT")
@@ -66,7 +67,7 @@ def remembered(make: Callable[..., MadeT]) -> Callable[..., MadeT]:
 @remembered
 def moments(task_id: str, **kwargs: Any) -> list[Recorded]:
     """Moments on the way through episodes, half by the expert and half by chance, and some just before an end."""
-    played = enumerate(roll_out(task_id, "mixed", STEPS, seed=5, rows=ROWS, **kwargs))
+    played = enumerate(roll_out(task_id, "mixed", STEPS // part(kwargs), seed=5, rows=ROWS, **kwargs))
     kept = [(moment.task, moment.state, moment.action) for t, moment in played if t % EVERY == 0]
     return kept + list(episodes(task_id, policy="expert", **kwargs).last[:2])
 
@@ -76,9 +77,10 @@ def episodes(task_id: str, policy: str = "expert", **kwargs: Any) -> Episodes:
     """Play ``EPISODES`` episodes to their ends, a row each; nothing is observed, and rows leave when they are over."""
     task: Any = make_task(task_id, **kwargs)
     choose = acting(task, policy)  # type: ignore[arg-type]
-    state, rows = start(task, rows=EPISODES), np.arange(EPISODES)
-    earned = np.zeros(EPISODES)
-    success, terminated = np.zeros((2, EPISODES), bool)
+    count = EPISODES // part(kwargs)
+    state, rows = start(task, rows=count), np.arange(count)
+    earned = np.zeros(count)
+    success, terminated = np.zeros((2, count), bool)
     left = entry_of(task_id).max_steps or np.inf
     last: list[Recorded] = []
     while len(rows):
@@ -96,6 +98,11 @@ def episodes(task_id: str, policy: str = "expert", **kwargs: Any) -> Episodes:
             rows, after = rows[~over], batch.take(after, ~over)
         state = after
     return Episodes(earned, success, terminated, tuple(last))
+
+
+def part(kwargs: dict[str, Any]) -> int:
+    """What the numbers of steps and episodes are divided by."""
+    return OF_A_PRESET if "preset" in kwargs else 1
 
 
 def _padded(rows: np.ndarray) -> np.ndarray:

@@ -12,11 +12,14 @@ from typing import Any, Protocol, Self
 from visionrl.core.results.maps import DisplacementField, LinearMap, Plane, ScanPose
 from visionrl.core.results.pictures import Picture, Tile
 from visionrl.core.results.places import Boxes, ImageClass, Mask, Points, Regions
+from visionrl.core.results.texts import Answer, Caption
 from visionrl.core.results.tracks import BoxTrack, Tracks, corner_and_sides
 
 __all__ = [
+    "Answer",
     "BoxTrack",
     "Boxes",
+    "Caption",
     "DisplacementField",
     "ImageClass",
     "LinearMap",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -39,15 +39,17 @@ class Tile:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that was restored.
+    """A picture that was restored or enlarged.
 
     Attributes:
-        size: (width, height), pixels of the file.
+        size: (width, height), pixels.
         tiles: what it is put together from; together they cover it.
+        kind: "restored" or "enlarged".
     """
 
     size: tuple[int, int]
     tiles: tuple[Tile, ...]
+    kind: str = "restored"
 
     @cached_property
     def image(self) -> np.ndarray:
@@ -65,7 +67,7 @@ class Picture:
 
     def joined(self, others: Sequence[Picture]) -> Picture:
         """The picture of the tiles of this result and of the others."""
-        return Picture(self.size, tuple(tile for one in (self, *others) for tile in one.tiles))
+        return replace(self, tiles=tuple(tile for one in (self, *others) for tile in one.tiles))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values: size, and what was done to each tile; the pixels are written to a file."""

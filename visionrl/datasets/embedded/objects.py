@@ -211,10 +211,10 @@ def _backdrop(rng: np.random.Generator, split: str, width: int, height: int) -> 
     A split has few photographs, so they are seen at any scale, orientation and colour, and patches of them are there
     that are no object of any class.
     """
-    canvas = _part(rng, split, width, height)
+    canvas = background_part(rng, split, width, height)
     if rng.random() < 0.5:
         share = rng.uniform(0.2, 0.8)
-        canvas = cv2.addWeighted(canvas, share, _part(rng, split, width, height), 1 - share, 0)
+        canvas = cv2.addWeighted(canvas, share, background_part(rng, split, width, height), 1 - share, 0)
     for _ in range(rng.integers(4)):
         side = int(rng.integers(24, 90))
         turn = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(3, 9)))
@@ -226,11 +226,11 @@ def _backdrop(rng: np.random.Generator, split: str, width: int, height: int) -> 
         mask = cv2.fillPoly(np.zeros((side, side), np.uint8), [corners.astype(np.int32)], 1)[..., None]
         x, y = rng.integers(0, width - side), rng.integers(0, height - side)
         under = canvas[y : y + side, x : x + side]
-        canvas[y : y + side, x : x + side] = np.where(mask, _part(rng, split, side, side), under)
+        canvas[y : y + side, x : x + side] = np.where(mask, background_part(rng, split, side, side), under)
     return canvas
 
 
-def _part(rng: np.random.Generator, split: str, width: int, height: int) -> np.ndarray:
+def background_part(rng: np.random.Generator, split: str, width: int, height: int) -> np.ndarray:
     """(height, width, 3) part of a photograph, turned, in other colours, now and then out of focus."""
     image = np.rot90(_places(split)[rng.integers(len(_places(split)))], int(rng.integers(4)))
     scale = rng.uniform(0.2, 1) * min(image.shape[1] / width, image.shape[0] / height)

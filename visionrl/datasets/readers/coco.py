@@ -66,17 +66,21 @@ def read_coco(path: Path, options: ReadOptions) -> list[Entry]:
     Raises:
         ValueError: there is no file, or one breaks a rule; the message names the file and the place in it.
     """
-    parts = _parts(path)
+    parts = coco_parts(path, "instances_")
     asked = [part for part in parts if part.split == options.split]
     return [entry for part in asked or parts for entry in _entries(part)]
 
 
-def _parts(path: Path) -> list[File]:
-    """The JSON files of a path."""
+def coco_parts(path: Path, prefix: str) -> list[File]:
+    """The JSON files of a path; where some are called by a prefix, such as ``instances_``, only these.
+
+    Raises:
+        ValueError: there is none, or several do not name another split each.
+    """
     if path.is_file():
         root = path.parent.parent if path.parent.name == "annotations" else path.parent
         return [_part(path, root, "")]
-    files = _files(path)
+    files = _files(path, prefix)
     if len(files) == 1:
         return [_part(files[0], path, "")]
     splits: dict[str, Path] = {}
@@ -94,12 +98,12 @@ def _parts(path: Path) -> list[File]:
     return [_part(file, path, split) for split, file in splits.items()]
 
 
-def _files(path: Path) -> list[Path]:
+def _files(path: Path, prefix: str) -> list[Path]:
     """The JSON files with annotations in a folder."""
     folders = [path / "annotations", path, *split_folders(path).values()]
     found = [files_ending(folder, ".json") for folder in folders]
     files = found[0] or found[1] or [file for some in found[2:] for file in some]
-    files = [file for file in files if file.name.startswith("instances_")] or files
+    files = [file for file in files if file.name.startswith(prefix)] or files
     if not files:
         raise ValueError(
             f"{path} must hold COCO's JSON: looked for annotations/*.json, *.json, train/*.json, val/*.json, "
@@ -220,13 +224,7 @@ def _check(row: dict[str, Any], where: str, classes: Mapping[Any, str]) -> None:
 
 def _read(part: File, where: str, image: dict[str, Any], rows: Rows) -> ImageSample:
     """An image with its boxes."""
-    files = [place / stated_path(image["file_name"]) for place in part.places]
-    file = next((file for file in files if file.is_file()), None)
-    if file is None:
-        looked = ", ".join(map(str, part.places))
-        raise ValueError(f"{where}: picture {image['file_name']!r:.300} must lie in one of {looked}")
-    check_inside(file, *part.places, where=where)
-    pixels = read_image(file)
+    pixels = read_image(find_picture(part, image["file_name"], where))
     width, height = image.get("width") or 0, image.get("height") or 0
     if not all(type(side) in (int, float) for side in (width, height)):
         raise ValueError(f"{where}: width and height must be numbers, got {width!r} and {height!r}")
@@ -241,6 +239,20 @@ def _read(part: File, where: str, image: dict[str, Any], rows: Rows) -> ImageSam
         return sample
     regions = (region(outlines, pixels.shape[1:], place) for place, *_, outlines in rows)
     return with_instances(sample, names, enumerate(regions, 1))
+
+
+def find_picture(part: File, name: str, where: str) -> Path:
+    """The picture that a file names.
+
+    Raises:
+        ValueError: it is missing, or leads out of the data set; ``where`` begins the message.
+    """
+    files = [place / stated_path(name) for place in part.places]
+    file = next((file for file in files if file.is_file()), None)
+    if file is None:
+        looked = ", ".join(map(str, part.places))
+        raise ValueError(f"{where}: picture {name!r:.300} must lie in one of {looked}")
+    return check_inside(file, *part.places, where=where)
 
 
 def region(outlines: Any, shape: tuple[int, ...], where: str) -> Part | None:

@@ -10,7 +10,14 @@ from importlib import import_module
 from typing import Any
 
 from visionrl.datasets.formats import ReadOptions, Sample, register_format
-from visionrl.datasets.samples import ImageSample, MotSample, VideoSample, VolumeSample
+from visionrl.datasets.samples import (
+    CaptionSample,
+    ImageSample,
+    MotSample,
+    QuestionSample,
+    VideoSample,
+    VolumeSample,
+)
 
 SETS: dict[str, tuple[type[Sample], str, str]] = {
     "chest-xray": (ImageSample, "chest", "ChestXray"),
@@ -23,6 +30,8 @@ SETS: dict[str, tuple[type[Sample], str, str]] = {
     "composites": (ImageSample, "composites", "Composites"),
     "cutout-videos": (VideoSample, "videos", "CutoutVideos"),
     "cutout-crowds": (MotSample, "crowds", "CutoutCrowds"),
+    "scenes": (CaptionSample, "scenes", "Scenes"),
+    "scene-questions": (QuestionSample, "scenes", "SceneQuestions"),
 }
 """Name -> kind, module of ``datasets.embedded`` and class in it, which is made of a split alone."""
 
@@ -56,6 +65,22 @@ def read_jumping_cutout_videos(path: None, options: ReadOptions) -> Sequence[Vid
     if options.split == "train":
         return CutoutVideos("train", 64, 80, jump=True)
     return CutoutVideos(options.split, jump=True)
+
+
+@register_format("many-scenes", kind=CaptionSample, embedded=True)
+def read_many_scenes(path: None, options: ReadOptions) -> Sequence[CaptionSample]:
+    """``"scenes"`` with 8,000 scenes for training; the other splits are unchanged."""
+    from visionrl.datasets.embedded.scenes import MANY, Scenes
+
+    return Scenes(options.split, MANY if options.split == "train" else None)
+
+
+@register_format("many-scene-questions", kind=QuestionSample, embedded=True)
+def read_many_scene_questions(path: None, options: ReadOptions) -> Sequence[QuestionSample]:
+    """``"scene-questions"`` about 8,000 scenes for training; the other splits are unchanged."""
+    from visionrl.datasets.embedded.scenes import MANY, SceneQuestions
+
+    return SceneQuestions(options.split, MANY if options.split == "train" else None)
 
 
 @register_format("chest-ct-volumes", kind=VolumeSample, embedded=True)

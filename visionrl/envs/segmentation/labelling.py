@@ -20,7 +20,7 @@ from visionrl.datasets.load import choose
 from visionrl.datasets.readers.masks import UNLABELLED
 from visionrl.envs.segmentation.labelling_picture import picture, sheet
 from visionrl.envs.segmentation.region_features import CONTEXT, NUMBERS, candidate_features, context
-from visionrl.envs.select import Select, Selection
+from visionrl.envs.select import PoolSelection, SelectFromPool
 from visionrl.ops import Array, ridge, xp_of
 
 ORDERS = 36  # different episodes of a split
@@ -28,7 +28,7 @@ REWARD = 100.0  # points of mean IoU
 
 
 @dataclass(frozen=True)
-class State(Selection):
+class State(PoolSelection):
     """A linear segmenter and what it has learnt from; B episodes, F features, K classes.
 
     Attributes:
@@ -57,7 +57,7 @@ class State(Selection):
     presets={"casanova2020": {"region": 18, "budget": 24, "budget_spread": 0}},
 )
 @arguments
-class ActiveLabelling(Select[State]):
+class ActiveLabelling(SelectFromPool[State]):
     """The agent chooses which regions of a pool of images are labelled, so that a segmenter learns the most from few.
 
     | Item        | Value |

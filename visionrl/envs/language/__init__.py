@@ -1,0 +1,1 @@
+"""Language tasks: captions of images, and answers to questions about them."""

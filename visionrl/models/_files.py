@@ -1,0 +1,134 @@
+"""Trained models as files: ``model.json`` describes the network, ``model.pt`` holds its tensors; no pickle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from visionrl.backbones._loading import load_state, no_larger_than, read_state
+from visionrl.backbones._weights import write_tensors
+from visionrl.core.arguments import did_you_mean
+from visionrl.models._model import Model
+from visionrl.models._registry import model_class
+from visionrl.rendering import replacing
+
+DESCRIPTION, WEIGHTS, CARD = "model.json", "model.pt", "README.md"
+HOME = Path(__file__).parent / "shipped"
+
+
+@dataclass(frozen=True)
+class ShippedModel:
+    """A trained model that comes with the library.
+
+    Attributes:
+        name: for ``load_model`` and the command line.
+        model: its name in the registry.
+        summary: first paragraph of its card.
+        size: bytes of its files.
+    """
+
+    name: str
+    model: str
+    summary: str
+    size: int
+
+
+def shipped_models(home: Path = HOME) -> list[ShippedModel]:
+    """The trained models of a folder, by name."""
+    found = []
+    for folder in sorted(path.parent for path in home.glob(f"*/{DESCRIPTION}")):
+        blocks = (folder / CARD).read_text(encoding="utf-8").split("\n\n")
+        size = sum(path.stat().st_size for path in folder.iterdir())
+        found.append(
+            ShippedModel(folder.name, read_description(folder)[0], " ".join(blocks[1].split()), size)
+        )
+    return found
+
+
+def save_model(model: Model, folder: str | Path, half: bool = False) -> None:
+    """Write a model into a folder, for ``load_model``.
+
+    Args:
+        model: to be written.
+        folder: is made if it is not there.
+        half: store floating-point numbers in 16 bits, in half the size.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    options = {**model.options, "pretrained": False} if "pretrained" in model.options else model.options
+    with replacing(folder / DESCRIPTION) as part:
+        part.write_text(json.dumps({"model": model.name, "options": options}, indent=1) + "\n")
+    state = {key: value.detach().cpu() for key, value in model.state_dict().items()}
+    if half:
+        state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    with replacing(folder / WEIGHTS) as part:
+        write_tensors(part, state)
+
+
+def load_model(source: str | Path, device: str = "cpu") -> Model:
+    """A trained model in evaluation mode, read without pickle.
+
+    Args:
+        source: folder of a run or of ``save_model``, or the name of one that comes with the library.
+        device: where it shall be.
+
+    Raises:
+        FileNotFoundError: there is no such model.
+        ValueError: a file is damaged, or describes another network than it holds.
+    """
+    folder = folder_of(source)
+    name, options = read_description(folder)
+    state = {key: whole(value) for key, value in read_state(folder / WEIGHTS).items()}
+    with no_larger_than(state, folder / WEIGHTS):
+        try:
+            model = model_class(name).of(options)
+        except ValueError as error:
+            raise ValueError(f"{folder / DESCRIPTION}: {error}") from None
+    load_state(model, state, folder / WEIGHTS)
+    return model.to(device).eval()
+
+
+def whole(value: Tensor) -> Tensor:
+    """A tensor with 32 bits where it has 16."""
+    return value.float() if value.dtype == torch.float16 else value
+
+
+def folder_of(source: str | Path) -> Path:
+    """The folder of a trained model, or of one that comes with the library.
+
+    Raises:
+        FileNotFoundError: there is neither.
+    """
+    folder = Path(source)
+    if (folder / DESCRIPTION).is_file():
+        return folder
+    names = [one.name for one in shipped_models()]
+    if str(source) in names:
+        return HOME / str(source)
+    known = f" or one of {', '.join(names)}" if names else ""
+    rule = f"model must be a folder with {DESCRIPTION}{known}, got {str(source)!r}"
+    raise FileNotFoundError(rule + did_you_mean(str(source), names))
+
+
+def read_description(folder: Path) -> tuple[str, dict]:
+    """Name and options of a model.
+
+    Raises:
+        ValueError: the file is not one of ``save_model``.
+    """
+    path = folder / DESCRIPTION
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        name, options = found["model"], found["options"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ValueError(f'{path} must be a JSON object with "model" and "options"') from None
+    if not isinstance(name, str) or not isinstance(options, dict):
+        raise ValueError(f'{path} must hold a name as "model" and an object as "options"')
+    return name, options

@@ -1,0 +1,81 @@
+"""What models see: images of any size as squares of one size, and an encoder of their places."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from visionrl.backbones import make_backbone
+from visionrl.layers.attention import sine_positions
+
+GRID = 3  # places a side of which a vector of the whole image is made
+
+
+def fit_images(images: Sequence[np.ndarray], channels: int, side: int) -> Tensor:
+    """(N, C, S, S) uint8 of images (C', H, W) uint8: resized without regard to their shape, grey ones repeated.
+
+    Args:
+        images: each with one or three channels.
+        channels: C; 1 takes the mean of three.
+        side: S in pixels.
+    """
+    found = np.empty((len(images), channels, side, side), np.uint8)
+    for image, place in zip(images, found, strict=True):
+        if image.shape[1:] != (side, side):
+            smaller = side < max(image.shape[1:])
+            how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+            image = np.stack([cv2.resize(plane, (side, side), interpolation=how) for plane in image])
+        place[:] = np.rint(image.mean(0, keepdims=True)) if channels < len(image) else image
+    return torch.from_numpy(found)
+
+
+class ImageEncoder(nn.Module):
+    """A backbone's map as vectors of its places, which know where they are.
+
+    Args:
+        backbone: name, see ``visionrl.backbones.list_backbones``.
+        channels: of the images.
+        side: of the images in pixels.
+        width: length of a place's vector, a multiple of 4.
+        pretrained: start from the published weights of the backbone, and keep them.
+
+    Attributes:
+        trunk: the backbone.
+    """
+
+    def __init__(self, backbone: str, channels: int, side: int, width: int, pretrained: bool = False) -> None:
+        super().__init__()
+        if width % 4:
+            raise ValueError(f"width must be a multiple of 4, got {width}")
+        self.trunk = make_backbone(
+            backbone, channels, pretrained=pretrained, frozen=pretrained, image_size=side
+        )
+        self.look = nn.Conv2d(self.trunk.num_channels, width, 1)
+        self.scale = nn.Parameter(torch.full((1,), 0.5))
+        self.channels, self.side, self.width = channels, side, width
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, width, h, w) of images (B, C, S, S), uint8 or in [0, 1]."""
+        images = images.contiguous(memory_format=torch.channels_last)
+        places = self.look(self.trunk.forward_features(images)).relu()
+        return places + self.scale * sine_positions(*places.shape[1:]).to(places)
+
+    def grid(self, places: Tensor) -> Tensor:
+        """(B, 9 * width): the mean vectors of 3 x 3 parts, for what takes the image as one vector."""
+        return F.adaptive_avg_pool2d(places, GRID).flatten(1)
+
+    @property
+    def grid_features(self) -> int:
+        """Length of ``grid``."""
+        return GRID**2 * self.width
+
+
+def device_of(module: nn.Module) -> Any:
+    """Where a network's parameters are."""
+    return next(module.parameters()).device

@@ -1,0 +1,130 @@
+"""A dual encoder: images and sentences as vectors of one space, in the form of CLIP (Radford et al., 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from visionrl.datasets import CaptionSample
+from visionrl.datasets.words import PAD, Vocabulary
+from visionrl.models._images import ImageEncoder, device_of, fit_images
+from visionrl.models._model import Model, Split, check_positive
+from visionrl.models._registry import register_model
+from visionrl.models.language.captioner import CHUNK, encode_captions, vocabulary_of
+
+LARGEST_SCALE = 100.0  # of the logits, as in the paper
+
+
+@register_model("dual_encoder")
+class DualEncoder(Model):
+    """Two towers that are trained so that an image lies nearest to its own caption among those of a batch (InfoNCE).
+
+    "Learning Transferable Visual Models From Natural Language Supervision", Radford et al., ICML 2021: the form, not
+    the weights, which are not to be had here: it knows the words that it was trained on. The image tower is a
+    convolutional trunk, the text tower a GRU.
+
+    Args:
+        words: of the vocabulary, without the special ones.
+        length: most words of a sentence, its end included.
+        side: of the square images in pixels; others are resized to it.
+        channels: of the images.
+        backbone: name of the trunk.
+        width: of the places, the words and the common space.
+        dropout: share of inputs dropped in training.
+        pretrained: take the published weights of the trunk, and keep them.
+    """
+
+    kind = CaptionSample
+    data = "scenes"
+    score_name = "recall_1"
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        length: int = 16,
+        side: int = 96,
+        channels: int = 3,
+        backbone: str = "pyramid",
+        width: int = 192,
+        dropout: float = 0.2,
+        pretrained: bool = False,
+    ) -> None:
+        super().__init__()
+        check_positive(length=length, side=side, channels=channels, width=width)
+        self.vocabulary, self.length = Vocabulary(words), length
+        self.image = ImageEncoder(backbone, channels, side, width, pretrained)
+        self.embed = nn.Embedding(len(self.vocabulary), width, padding_idx=PAD)
+        self.read = nn.GRU(width, width, batch_first=True)
+        self.drop = nn.Dropout(dropout)
+        self.of_image = nn.Linear(self.image.grid_features, width)
+        self.of_text = nn.Linear(width, width)
+        self.scale = nn.Parameter(torch.tensor(2.66))  # its exponential is 1 / 0.07
+
+    @classmethod
+    def for_samples(cls, samples: Sequence[Any], options: Mapping[str, Any]) -> Model:
+        """See ``Captioner.for_samples``."""
+        return cls.of(vocabulary_of(samples, options))
+
+    def encode(self, samples: Sequence[Any]) -> Split:
+        """Images (N, C, S, S) uint8, and "captions" (N, R, L) int64."""
+        images = fit_images([sample.image for sample in samples], self.image.channels, self.image.side)
+        return {"images": images, "captions": encode_captions(samples, self.vocabulary, self.length)}
+
+    def see(self, images: Tensor) -> Tensor:
+        """(B, width) of length 1 of images (B, C, S, S)."""
+        return F.normalize(self.of_image(self.drop(self.image.grid(self.image(images)))), dim=1)
+
+    def understand(self, words: Tensor) -> Tensor:
+        """(B, width) of length 1 of sentences (B, L) int64."""
+        found, _ = self.read(self.drop(self.embed(words)))
+        last = ((words > PAD).sum(1) - 1).clamp_min(0)
+        return F.normalize(self.of_text(found[torch.arange(len(words)), last]), dim=1)
+
+    def loss(self, batch: Split) -> Tensor:
+        """InfoNCE over the images and one caption of each, both ways."""
+        captions = batch["captions"]
+        which = torch.randint(captions.shape[1], (len(captions),), device=captions.device)
+        words = captions[torch.arange(len(captions)), which]
+        scale = self.scale.exp().clamp_max(LARGEST_SCALE)
+        logits = scale * self.see(batch["images"]) @ self.understand(words).T
+        right = torch.arange(len(logits), device=logits.device)
+        return (F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right)) / 2
+
+    @torch.inference_mode()
+    def similarity(self, images: Tensor, texts: Sequence[str]) -> Tensor:
+        """(B, T) cosines of images (B, C, S, S) and texts.
+
+        Raises:
+            ValueError: a text has no word that the model knows.
+        """
+        self.eval()
+        unknown = next((t for t in texts if not any(w in self.vocabulary for w in t.lower().split())), None)
+        if unknown is not None:
+            raise ValueError(f"a text must have a word that the model knows, got {unknown!r}")
+        words = torch.from_numpy(np.stack([self.vocabulary.encode(text, self.length) for text in texts]))
+        home = device_of(self)
+        sentences = self.understand(words.to(home))
+        return torch.cat([self.see(part.to(home)) @ sentences.T for part in images.split(CHUNK)]).cpu()
+
+    def classify(self, images: Iterable[np.ndarray], texts: Sequence[str]) -> list[int]:
+        """The number of the text that fits each image (C, H, W) uint8 best: naming without training for the names."""
+        fitted = fit_images(list(images), self.image.channels, self.image.side)
+        return self.similarity(fitted, texts).argmax(1).tolist()
+
+    @torch.inference_mode()
+    def evaluate(self, samples: Sequence[Any], split: Split) -> dict[str, float]:
+        """Recall at 1 and 5: the share of images whose first caption is among the nearest of all first captions.
+
+        Captions that are the same sentence count as the same.
+        """
+        texts = [sample.captions[0] for sample in samples]
+        names = sorted(set(texts))
+        own = torch.tensor([names.index(text) for text in texts])
+        order = self.similarity(split["images"], names).argsort(1, descending=True)
+        hit = order == own[:, None]
+        return {f"recall_{k}": float(hit[:, :k].any(1).float().mean()) for k in (1, 5)}

@@ -1,0 +1,80 @@
+"""A language model that continues an image: the vector of a dual encoder as a prefix (Mokady et al., 2021)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from visionrl.layers.transformer import WordBlock, later
+from visionrl.models._registry import register_model
+from visionrl.models.language.captioner import Captioner, State
+
+
+@register_model("prefix_captioner")
+class PrefixCaptioner(Captioner):
+    """The image's vector, mapped to a few words that are none, and a causal transformer that goes on from them.
+
+    "ClipCap: CLIP Prefix for Image Captioning", Mokady et al., 2021: the form. Its weights, those of CLIP and GPT-2,
+    are not to be had here: the encoder of images is that of a ``dual_encoder`` trained on the same captions
+    (``train-model prefix_captioner --start RUN``), the language model is trained from nothing.
+
+    Args:
+        args: see ``Captioner``.
+        layers: of the language model.
+        heads: of its attention.
+        prefix: number of vectors that the image becomes.
+        frozen: keep the encoder of images as it is.
+        options: see ``Captioner``.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        layers: int = 3,
+        heads: int = 4,
+        prefix: int = 4,
+        frozen: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(*args, **options)
+        if prefix < 1:
+            raise ValueError(f"prefix must be >= 1, got {prefix}")
+        self.prefix, self.frozen = prefix, frozen
+        self.map = nn.Sequential(
+            nn.Linear(self.image.grid_features, 2 * self.width),
+            nn.Tanh(),
+            nn.Linear(2 * self.width, prefix * self.width),
+        )
+        self.blocks = nn.ModuleList(
+            WordBlock(self.width, heads, self.drop.p, memory=False) for _ in range(layers)
+        )
+        self.positions = nn.Parameter(0.02 * torch.randn(self.length + prefix, self.width))
+        self.norm = nn.LayerNorm(self.width)
+        if frozen:
+            self.image.trunk.freeze()
+            self.image.requires_grad_(False)
+
+    def begin(self, images: Tensor) -> State:
+        """The prefix (B, prefix, width), and the words so far, (B, 0) int64."""
+        shown = self.map(self.image.grid(self.image(images))).unflatten(1, (self.prefix, self.width))
+        return shown, torch.zeros(len(images), 0, dtype=torch.int64, device=shown.device)
+
+    def next(self, last: Tensor, state: State, place: int) -> tuple[Tensor, State, Tensor | None]:
+        """See the base."""
+        words = torch.cat([state[1], last[:, None]], 1)
+        return self.out(self.decode(state[0], words)[:, -1]), (state[0], words), None
+
+    def teach(self, state: State, before: Tensor) -> Tensor:
+        """See the base."""
+        return self.out(self.drop(self.decode(state[0], before)))
+
+    def decode(self, prefix: Tensor, words: Tensor) -> Tensor:
+        """Vectors (B, T, width) after each of the words."""
+        found = torch.cat([prefix, self.embed(words)], 1)
+        found = self.drop(found + self.positions[: found.shape[1]])
+        mask = later(found.shape[1], words.device, self.prefix)
+        for block in self.blocks:
+            found, _ = block(found, mask=mask)
+        return self.norm(found[:, self.prefix :])

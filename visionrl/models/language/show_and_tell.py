@@ -1,0 +1,45 @@
+"""Show and Tell: an LSTM that is shown the image once, then says the sentence (Vinyals et al., 2015)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from visionrl.models._registry import register_model
+from visionrl.models.language.captioner import Captioner, State
+
+
+@register_model("show_and_tell")
+class ShowAndTell(Captioner):
+    """A convolutional trunk, and an LSTM whose first input is the image and whose others are the words so far.
+
+    "Show and Tell: A Neural Image Caption Generator", Vinyals et al., CVPR 2015. The image is one vector: the mean
+    features of 3 x 3 parts through a linear layer, where the paper has the last layer of GoogLeNet.
+
+    Args:
+        options: see ``Captioner``.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.first = nn.Linear(self.image.grid_features, self.width)
+        self.lstm = nn.LSTM(self.width, self.width, batch_first=True)
+
+    def begin(self, images: Tensor) -> State:
+        """The hidden and the cell state after the image, (B, width) each."""
+        shown = self.drop(self.first(self.image.grid(self.image(images))))
+        _, (hidden, cell) = self.lstm(shown[:, None])
+        return hidden[0], cell[0]
+
+    def next(self, last: Tensor, state: State, place: int) -> tuple[Tensor, State, Tensor | None]:
+        """See the base."""
+        before = state[0][None].contiguous(), state[1][None].contiguous()
+        found, (hidden, cell) = self.lstm(self.embed(last)[:, None], before)
+        return self.out(found[:, 0]), (hidden[0], cell[0]), None
+
+    def teach(self, state: State, before: Tensor) -> Tensor:
+        """See the base."""
+        start = state[0][None].contiguous(), state[1][None].contiguous()
+        found, _ = self.lstm(self.drop(self.embed(before)), start)
+        return self.out(self.drop(found))

@@ -1,0 +1,166 @@
+"""Training a registered model: one function, from a config to a folder that ``load_model`` reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from annotated_types import Ge
+from rich.console import Console
+from torch import Tensor
+
+from visionrl.agents.networks.device import check_device
+from visionrl.agents.training.lock import locked
+from visionrl.agents.training.pairs import parse_args
+from visionrl.agents.training.run_files import read_json, write_json
+from visionrl.datasets import load
+from visionrl.models import Model, load_model, model_class, save_model
+from visionrl.models._model import Split
+from visionrl.supervised import runs
+from visionrl.supervised.trainer import Trainer, TrainerConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(TrainerConfig):
+    """One training run of a model."""
+
+    model: str = "show_attend_and_tell"
+    """Name of the model, see ``visionrl list --models``."""
+    data: str | None = None
+    """"scenes", "many-scenes", "captions:FOLDER", "questions:FOLDER", ...; by default the model's embedded set."""
+    options: tuple[str, ...] = ()
+    """Options of the model, each "name=value" with a JSON value or a word: width=128."""
+    start: str | None = None
+    """Folder or name of a trained model whose encoder of images this one starts from."""
+    epochs: Annotated[int, Ge(1)] = 20
+    """At most so many passes over the training split."""
+    batch_size: Annotated[int, Ge(1)] = 64
+    """Images in a step."""
+    lr: Annotated[float, Ge(0)] = 2e-3
+    """Highest learning rate of AdamW; it falls to 0 along a cosine, after a warm-up of a twentieth of the steps."""
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        data = (self.data or model_class(self.model).data).partition(":")[0]
+        return Path(self.out) / (self.name or f"{data}-{self.model}-s{self.seed}")
+
+
+def train_model(config: ModelConfig) -> Path:
+    """Train, keep the weights that are best on the validation split, test these once, write it all down.
+
+    The run's folder then holds ``model.json`` and ``model.pt`` for ``load_model``; ``config.json``; ``metrics.json``;
+    and ``checkpoint.pt``, from which ``resume=True`` goes on after its last whole epoch. All are read without pickle.
+    Ctrl-C ends the training early: the best weights so far are written, and the test split is left alone.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        ValueError: the folder holds a run already and ``resume`` is off, another process has it, the config differs
+            from that of the run to resume, or the data have nothing to learn from.
+    """
+    console, run = Console(), config.folder
+    check_device(config.device)
+    runs.check_run(config, run, read_run)
+    torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    work = ModelTrainer(config)
+    run.mkdir(parents=True, exist_ok=True)
+    with locked(run):
+        runs.check_run(config, run, read_run)  # another process may have begun it in the meantime
+        runs.learn(config, run, work, {}, work.write, console)
+        report(config, work, console)
+    return run
+
+
+def report(config: ModelConfig, work: ModelTrainer, console: Console) -> None:
+    """Test the best weights, once, and write ``metrics.json``."""
+    samples = samples_of(config, "test")
+    work.model.load_state_dict(work.best)
+    found = work.net.evaluate(samples, work.net.encode(samples))
+    best = max(row[work.score_name] for row in work.curve)
+    about = {"samples": len(samples), "seconds": round(work.seconds, 1), "epochs": work.epoch}
+    about |= {"parameters": work.net.parameter_count, f"val_{work.score_name}": best}
+    write_json(config.folder / "metrics.json", {"test": found, **about, "curve": work.curve})
+    words = ", ".join(f"{name} {value:.3f}" for name, value in found.items())
+    console.print(f"test: {words}; {work.seconds:.0f} s of training; saved in {config.folder}")
+
+
+def samples_of(config: ModelConfig, split: str) -> tuple[Any, ...]:
+    """The samples of a split that the model can learn from."""
+    model = model_class(config.model)
+    return load(config.data, kind=model.kind, default=model.data, split=split)
+
+
+def read_run(run: Path) -> ModelConfig:
+    """The config of a run.
+
+    Raises:
+        FileNotFoundError: the folder holds no run.
+        ValueError: ``config.json`` is not one of a model's run; names the field.
+    """
+    path = run / "config.json"
+    plain = read_json(path).get("config")
+    known = {field.name for field in fields(ModelConfig)}
+    if not isinstance(plain, dict) or set(plain) - known:
+        raise ValueError(f"{path} must hold the config of a model, with no fields but {', '.join(known)}")
+    try:
+        return ModelConfig(**{**plain, "options": tuple(plain.get("options", ()))})
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+class ModelTrainer(Trainer):
+    """The training of a model; the best weights are those of the highest score on the validation split.
+
+    Args:
+        config: of the run; its data are loaded.
+    """
+
+    most_gradient = 5.0  # recurrent layers can blow gradients up
+
+    def __init__(self, config: ModelConfig) -> None:
+        self.samples = samples_of(config, "val")
+        train = samples_of(config, "train")
+        net = model_class(config.model).for_samples(train, parse_args(config.options))
+        self.net: Model = net.to(config.device)
+        self.train_split, self.val_split = net.encode(train), net.encode(self.samples)
+        self.score_name = net.score_name
+        if config.start is not None:
+            start_from(self.net, load_model(config.start))
+        super().__init__(config, self.net, len(self.train_split["images"]))
+
+    def loss(self, rows: Tensor) -> Tensor:
+        """The model's loss of some rows."""
+        batch: Split = {name: part[rows].to(self.config.device) for name, part in self.train_split.items()}
+        with self.autocast():
+            return self.net.loss(batch)
+
+    def score(self) -> float:
+        """The model's score on the validation split."""
+        return self.net.evaluate(self.samples, self.val_split)[self.score_name]
+
+    def write(self, run: Path, best: Mapping[str, Tensor]) -> None:
+        """Write the best weights into a folder; nothing before the first epoch's end."""
+        if best:
+            now = {key: value.clone() for key, value in self.net.state_dict().items()}
+            self.net.load_state_dict(dict(best))
+            save_model(self.net, run)
+            self.net.load_state_dict(now)
+
+
+def start_from(net: Model, other: Model) -> None:
+    """Give a model the encoder of images of another one.
+
+    Raises:
+        ValueError: it has another one.
+    """
+    given, own = ({k: x for k, x in m.state_dict().items() if k.startswith("image.")} for m in (other, net))
+    for key, value in own.items():
+        if key not in given or given[key].shape != value.shape:
+            raise ValueError(f"start must have the model's encoder of images, {key} of {tuple(value.shape)}")
+    net.load_state_dict({**net.state_dict(), **{key: given[key] for key in own}})
