@@ -148,7 +148,11 @@ class Answerer(Model):
         for sample, row, column, answer in zip(samples, rows, columns, best, strict=True):
             questions[row, column] = self.vocabulary.encode(sample.question, self.length, end=False)
             answers[row, column] = answer
-        return {"images": images, "questions": torch.from_numpy(questions), "answers": torch.from_numpy(answers)}
+        return {
+            "images": images,
+            "questions": torch.from_numpy(questions),
+            "answers": torch.from_numpy(answers),
+        }
 
     def loss(self, batch: Split) -> Tensor:
         """Cross-entropy of the best answers to all questions that have one."""
