@@ -23,10 +23,10 @@ class PixelPolicy(BasePolicy):
     """Probabilities of n tools and a value for each pixel, from a network without any layer that knows places.
 
     The images of the observation, all as large as the map of actions, are seen as they are, less their means over 5 x 5
-    and 11 x 11 pixels, and by their standard deviations there. Vectors, such as the step, shift the first layer's channels. The critic reads what the actor's
-    layers see and does not change them: what a pixel earns is mostly noise. All pixels are one batch of
-    categorical distributions: Stable-Baselines3 makes one distribution for each part of a MultiDiscrete, which is a
-    hundred times slower here.
+    and 11 x 11 pixels, and by their standard deviations there. Vectors, such as the step, shift the first layer's
+    channels. The critic reads what the actor's layers see and does not change them: what a pixel earns is mostly
+    noise. All pixels are one batch of categorical distributions: Stable-Baselines3 makes one distribution for each part
+    of a MultiDiscrete, which is a hundred times slower here.
 
     Args:
         observation_space: a Dict of images (C, H, W) uint8 and vectors.
@@ -83,14 +83,13 @@ class PixelPolicy(BasePolicy):
             ]
         )
         self.actor_head = nn.Conv2d(width, found[2], 3, padding=1)
-        self.critic_head = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, 1, 3, padding=1)
-        )
+        value = nn.Conv2d(width, 1, 3, padding=1)
+        self.critic_head = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), value)
         for layer in (self.first, *self.trunk, self.critic_head[0]):
             if isinstance(layer, nn.Conv2d):  # torch's own start makes a signal fade in so many layers
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-        for layer in (self.actor_head, self.critic_head[-1]):  # the first policy is nearly uniform
+        for layer in (self.actor_head, value):  # the first policy is nearly uniform
             nn.init.normal_(layer.weight, std=0.001)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
         self.optimizer = self.optimizer_class(
