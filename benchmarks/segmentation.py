@@ -98,7 +98,7 @@ def seeds_by(once: Any) -> Any:
         flat, count = believed.reshape(1, -1)[:, task.pixels], task.grid**2
         while not task.terminated(state)[0]:
             wrong = np.maximum(depth(believed & ~state.mask), depth(state.mask & ~believed))
-            free = task.allowed(state)[:, :count]
+            free = task.action_mask(state)[:, :count]
             cell = np.where(free, wrong.reshape(1, -1)[:, task.pixels] + 1, 0).argmax(axis=1)
             state = task.step(state, cell + count * ~flat[0, cell])
         return state
