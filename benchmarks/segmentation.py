@@ -27,7 +27,7 @@ from visionrl.ops.masks import depth
 
 ID = "visionrl/Segmentation-v0"
 CHANCE = "random seeds, right labels"
-SHOWN = {"channels": 3, "similarity": True}  # what the U-Net and the agents see
+SHOWN: dict[str, Any] = {"channels": 3, "similarity": True}  # what the U-Net and the agents see
 
 
 @dataclass(frozen=True)
