@@ -36,7 +36,7 @@ class CaptionTransformer(Captioner):
 
     def begin(self, images: Tensor) -> State:
         """The map (B, C, h, w), and the words so far, (B, 0) int64."""
-        places = self.image(images)
+        places = self.image.placed(self.image(images))
         memory, _ = self.encoder(places.flatten(2).mT)
         words = torch.zeros(len(images), 0, dtype=torch.int64, device=places.device)
         return memory.mT.reshape_as(places), words

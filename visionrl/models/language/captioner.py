@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from visionrl.datasets import CaptionSample
 from visionrl.datasets.words import BOS, PAD, SPECIAL, Vocabulary, tokenize
+from visionrl.layers.transformer import word_vectors
 from visionrl.metrics.captions import References, corpus_bleu
 from visionrl.metrics.scene_tuples import SceneTuples
 from visionrl.models._images import ImageEncoder, device_of, fit_images
@@ -69,7 +70,7 @@ class Captioner(Model):
             raise ValueError(f"dropout must be in [0, 1), got {dropout}")
         self.vocabulary, self.length, self.width = Vocabulary(words), length, width
         self.image = ImageEncoder(backbone, channels, side, width, pretrained)
-        self.embed = torch.nn.Embedding(len(self.vocabulary), width, padding_idx=PAD)
+        self.embed = word_vectors(len(self.vocabulary), width)
         self.drop = torch.nn.Dropout(dropout)
         self.out = torch.nn.Linear(width, len(self.vocabulary))
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from visionrl.datasets import CaptionSample
 from visionrl.datasets.words import PAD, Vocabulary
+from visionrl.layers.transformer import word_vectors
 from visionrl.models._images import ImageEncoder, device_of, fit_images
 from visionrl.models._model import Model, Split, check_positive
 from visionrl.models._registry import register_model
@@ -58,7 +59,7 @@ class DualEncoder(Model):
         check_positive(length=length, side=side, channels=channels, width=width)
         self.vocabulary, self.length = Vocabulary(words), length
         self.image = ImageEncoder(backbone, channels, side, width, pretrained)
-        self.embed = nn.Embedding(len(self.vocabulary), width, padding_idx=PAD)
+        self.embed = word_vectors(len(self.vocabulary), width)
         self.read = nn.GRU(width, width, batch_first=True)
         self.drop = nn.Dropout(dropout)
         self.of_image = nn.Linear(self.image.grid_features, width)

@@ -46,6 +46,8 @@ class PrefixCaptioner(Captioner):
             nn.Linear(self.image.grid_features, 2 * self.width),
             nn.Tanh(),
             nn.Linear(2 * self.width, prefix * self.width),
+            nn.Unflatten(1, (prefix, self.width)),
+            nn.LayerNorm(self.width),
         )
         self.blocks = nn.ModuleList(
             WordBlock(self.width, heads, self.drop.p, memory=False) for _ in range(layers)
@@ -58,7 +60,7 @@ class PrefixCaptioner(Captioner):
 
     def begin(self, images: Tensor) -> State:
         """The prefix (B, prefix, width), and the words so far, (B, 0) int64."""
-        shown = self.map(self.image.grid(self.image(images))).unflatten(1, (self.prefix, self.width))
+        shown = self.map(self.image.grid(self.image(images)))
         return shown, torch.zeros(len(images), 0, dtype=torch.int64, device=shown.device)
 
     def next(self, last: Tensor, state: State, place: int) -> tuple[Tensor, State, Tensor | None]:

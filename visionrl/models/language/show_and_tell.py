@@ -23,7 +23,7 @@ class ShowAndTell(Captioner):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.first = nn.Linear(self.image.grid_features, self.width)
+        self.first = nn.Sequential(nn.Linear(self.image.grid_features, self.width), nn.LayerNorm(self.width))
         self.lstm = nn.LSTM(self.width, self.width, batch_first=True)
 
     def begin(self, images: Tensor) -> State:

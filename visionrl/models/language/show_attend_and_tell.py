@@ -45,6 +45,7 @@ class ShowAttendAndTell(Captioner):
         """The map (B, C, h, w), its keys, the hidden and the cell state (B, width)."""
         places = self.image(images)
         hidden, cell = self.first(self.image.grid(places)).tanh().chunk(2, 1)
+        places = self.image.placed(places)
         return places, self.attend.key(places), hidden, cell
 
     def next(self, last: Tensor, state: State, place: int) -> tuple[Tensor, State, Tensor | None]:
