@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from visionrl.datasets import QuestionSample
 from visionrl.datasets.words import PAD, SPECIAL, UNK, Vocabulary, tokenize
+from visionrl.layers.recurrent import init_recurrent
 from visionrl.layers.transformer import word_vectors
 from visionrl.metrics.vqa import AnswerScores
 from visionrl.models._images import ImageEncoder, device_of, fit_images
@@ -63,6 +64,7 @@ class Answerer(Model):
     """
 
     kind = QuestionSample
+    of_samples = ("min_count", "top_answers")
     data = "scene-questions"
     score_name = "accuracy"
 
@@ -87,6 +89,7 @@ class Answerer(Model):
         self.image: Any = ImageEncoder(backbone, channels, side, width, pretrained)
         self.embed = word_vectors(len(self.vocabulary), width)
         self.read = nn.GRU(width, width, batch_first=True)
+        init_recurrent(self.read)
         self.drop = nn.Dropout(dropout)
         self.out = nn.Sequential(
             nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, len(self.answers))

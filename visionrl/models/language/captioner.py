@@ -50,6 +50,7 @@ class Captioner(Model):
     """
 
     kind = CaptionSample
+    of_samples = ("min_count",)
     data = "scenes"
     score_name = "cider_d"
 

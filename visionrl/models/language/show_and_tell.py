@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from visionrl.layers.recurrent import init_recurrent
 from visionrl.models._registry import register_model
 from visionrl.models.language.captioner import Captioner, State
 
@@ -25,6 +26,7 @@ class ShowAndTell(Captioner):
         super().__init__(*args, **options)
         self.first = nn.Sequential(nn.Linear(self.image.grid_features, self.width), nn.LayerNorm(self.width))
         self.lstm = nn.LSTM(self.width, self.width, batch_first=True)
+        init_recurrent(self.lstm)
 
     def begin(self, images: Tensor) -> State:
         """The hidden and the cell state after the image, (B, width) each."""

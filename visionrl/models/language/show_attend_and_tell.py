@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from visionrl.core import check_choice
 from visionrl.layers.attention import HardAttention, SoftAttention
+from visionrl.layers.recurrent import init_recurrent
 from visionrl.models._registry import register_model
 from visionrl.models.language.captioner import Captioner, State
 
@@ -38,6 +39,7 @@ class ShowAttendAndTell(Captioner):
         )
         self.first = nn.Linear(self.image.grid_features, 2 * width)
         self.cell = nn.LSTMCell(2 * width, width)
+        init_recurrent(self.cell)
         self.gate = nn.Linear(width, width)
         self.mix = nn.Linear(3 * width, width)
 
