@@ -1,6 +1,7 @@
 """Tables of Segmentation-v0 on one data set: classical rows, a U-Net, trained runs, the robot user.
 
-python benchmarks/segmentation.py runs/s0 runs/s1 runs/s2 --out composites.md
+python benchmarks/segmentation.py --unet 12 --trunk unet.pt                     # a trunk for agents
+python benchmarks/segmentation.py runs/s0 runs/s1 runs/s2 --unet 12 --out composites.md
 python benchmarks/segmentation.py runs/s0 --data masks:FOLDER --split all --out membranes.md
 """
 
@@ -26,6 +27,7 @@ from visionrl.ops.masks import depth
 
 ID = "visionrl/Segmentation-v0"
 CHANCE = "random seeds, right labels"
+SHOWN = {"channels": 3, "similarity": True}  # what the U-Net and the agents see
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Options:
     """How many; default every object once."""
     unet: int = 0
     """Epochs of a U-Net on the embedded set; 0 leaves it out."""
+    trunk: Path | None = None
+    """File for the tensors that this U-Net learned, for the training of agents; then no table is made."""
     out: Path | None = None
     """File for the table."""
 
@@ -50,8 +54,11 @@ def main() -> None:
     """Print the table; write it if asked."""
     options = tyro.cli(Options)
     warnings.simplefilter("ignore")  # of objects that are left out
+    if options.trunk:
+        unet(options.unet, options.trunk)
+        return
     data = {} if options.data is None else {"data": options.data}
-    plan = prepare(ID, options.split, options.episodes, 0, 64, {**data, "channels": 3})
+    plan = prepare(ID, options.split, options.episodes, 0, 64, {**data, **SHOWN})
     found: dict[str, Result] = {"random actions": evaluate_policy(plan, RandomPolicy(0))}
     for name, row in BASELINES[ID].items():
         found[name] = run_baseline(plan, row.fit(None))
@@ -71,12 +78,12 @@ def main() -> None:
         options.out.with_suffix(".json").write_text(json.dumps(values))
 
 
-def unet(epochs: int) -> Any:
+def unet(epochs: int, trunk: Path | None = None) -> Any:
     """A U-Net that has learned the embedded training split."""
     from visionrl.supervised.segmentation import SegmentationConfig, fit_segmentation
 
-    train, val = (make_task(ID, split=split) for split in ("train", "val"))
-    return fit_segmentation(train, val, SegmentationConfig(epochs=epochs))
+    train, val = (make_task(ID, split=split, **SHOWN) for split in ("train", "val"))
+    return fit_segmentation(train, val, SegmentationConfig(epochs=epochs, recolour=1.0), print, trunk)
 
 
 def seeds_by(once: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -74,11 +75,20 @@ class CaptionBank(Recalled):
 
 def caption_bank(samples: Sequence[CaptionSample], words: tuple[str, ...], length: int) -> CaptionBank:
     """The bank of some captions; environments over the same samples share it."""
-    return shared(CaptionBank, [sample.image for sample in samples], samples, words, length)
+    return shared(CaptionBank, _texts(samples), samples, words, length)
 
 
 def vocabulary_of(samples: Sequence[CaptionSample], min_count: int, max_size: int | None) -> tuple[str, ...]:
     """The words of some captions, without the special ones; see ``Vocabulary.build``."""
+    return shared(_words, _texts(samples), samples, min_count, max_size)
+
+
+def _texts(samples: Sequence[CaptionSample]) -> list[Any]:
+    """What a table of words depends on."""
+    return [part for sample in samples for part in (sample.captions, sample.facts)]
+
+
+def _words(samples: Sequence[CaptionSample], min_count: int, max_size: int | None) -> tuple[str, ...]:
     texts = (text for sample in samples for text in sample.captions)
     return Vocabulary.build(texts, min_count, max_size).words[len(SPECIAL) :]
 

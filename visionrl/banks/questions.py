@@ -56,7 +56,7 @@ def question_bank(
     samples: Sequence[QuestionSample], words: tuple[str, ...], answers: tuple[str, ...], length: int
 ) -> QuestionBank:
     """The bank of some questions; environments over the same samples share it."""
-    return shared(QuestionBank, [sample.image for sample in samples], samples, words, answers, length)
+    return shared(QuestionBank, _texts(samples), samples, words, answers, length)
 
 
 def pictures_of(samples: Sequence[QuestionSample], bank: QuestionBank) -> tuple[Any, ...]:
@@ -81,12 +81,25 @@ def same_images(samples: Sequence[QuestionSample]) -> tuple[np.ndarray, tuple[in
     return np.array(image, np.int64), tuple(first)
 
 
-def question_words(samples: Sequence[QuestionSample], min_count: int) -> tuple[str, ...]:
+def question_words(samples: Sequence[QuestionSample]) -> tuple[str, ...]:
     """The words of some questions, without the special ones."""
-    return Vocabulary.build((sample.question for sample in samples), min_count).words[len(SPECIAL) :]
+    return shared(_words, _texts(samples), samples)
 
 
 def common_answers(samples: Sequence[QuestionSample], most: int | None) -> tuple[str, ...]:
     """The most frequent answers to some questions, or all; each question counts with the one most people gave."""
+    return shared(_answers, _texts(samples), samples, most)
+
+
+def _texts(samples: Sequence[QuestionSample]) -> list[Any]:
+    """What a table of words depends on."""
+    return [part for sample in samples for part in (sample.image, sample.question, sample.answers)]
+
+
+def _words(samples: Sequence[QuestionSample]) -> tuple[str, ...]:
+    return Vocabulary.build(sample.question for sample in samples).words[len(SPECIAL) :]
+
+
+def _answers(samples: Sequence[QuestionSample], most: int | None) -> tuple[str, ...]:
     counts = Counter(Counter(sample.answers).most_common(1)[0][0] for sample in samples if sample.answers)
     return tuple(sorted(counts, key=lambda answer: (-counts[answer], answer))[:most])

@@ -115,6 +115,30 @@ def filter_each(images: Array, number: Array, filters: Sequence[Callable[[Array]
     return _xp.like(pixels, images)
 
 
+def filter_pixels(images: Array, number: Array, filters: Sequence[Callable[[Array], Array]]) -> Array:
+    """Each pixel from its image through the filter of its number; any other number leaves it as it is.
+
+    On the CPU a filter works on those images alone some of whose pixels want it.
+
+    Args:
+        images: (B, C, H, W) float32.
+        number: (B, H, W) int64.
+        filters: functions of images, each as those of this module.
+    """
+    if is_torch(images) and images.device.type != "cpu":
+        out = images
+        for k, one in enumerate(filters):
+            out = _xp.xp_of(images).where((number == k)[:, None, ...], one(images), out)
+        return out
+    pixels, chosen = to_numpy(images), to_numpy(number)
+    found = pixels.copy()
+    for k, one in enumerate(filters):
+        here = (chosen == k)[:, None]
+        if len(rows := np.flatnonzero(here.any(axis=(1, 2, 3)))):
+            found[rows] = np.where(here[rows], one(pixels[rows]), found[rows])
+    return _xp.like(found, images)
+
+
 @lru_cache(maxsize=64)
 def gaussian(sigma: float, size: int = 0) -> Kernel:
     """A Gaussian kernel that sums to 1.
@@ -126,6 +150,11 @@ def gaussian(sigma: float, size: int = 0) -> Kernel:
     size = size or 2 * int(np.ceil(3 * sigma)) + 1
     row = np.exp(-0.5 * ((np.arange(size) - size // 2) / sigma) ** 2)
     return _frozen(np.outer(row, row) / row.sum() ** 2)
+
+
+def box(size: int) -> Kernel:
+    """The kernel of the mean over a square of a side in pixels, odd."""
+    return _frozen(np.full((size, size), 1 / size**2))
 
 
 def unsharp(sigma: float, amount: float) -> Kernel:

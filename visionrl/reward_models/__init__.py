@@ -2,6 +2,7 @@
 
 from visionrl.reward_models.confidence import ClassifierConfidence
 from visionrl.reward_models.language import AnswerReward, CaptionReward, TextMatch
+from visionrl.reward_models.self_critical import SelfCritical
 from visionrl.reward_models.single import LearnedReward
 from visionrl.reward_models.vector import VecLearnedReward
 
@@ -10,6 +11,7 @@ __all__ = [
     "CaptionReward",
     "ClassifierConfidence",
     "LearnedReward",
+    "SelfCritical",
     "TextMatch",
     "VecLearnedReward",
 ]

@@ -16,8 +16,10 @@ import numpy as np
 
 from visionrl.agents.prediction.agent import Prediction
 from visionrl.core.results import (
+    Answer,
     Boxes,
     BoxTrack,
+    Caption,
     ImageClass,
     Picture,
     Plane,
@@ -172,6 +174,20 @@ def class_table(done: Sequence[Done]) -> Contents:
         for one in done
     )
     return {"classes.csv": table([["file", "label", "confidence"], *rows])}
+
+
+@writes_folder(Caption)
+def captions_of(done: Sequence[Done]) -> Contents:
+    """Captions of all images, as COCO's evaluation takes them, with the name of the file for a number."""
+    rows = [{"image_id": one.file, "caption": one.result.caption} for one in done]
+    return {"captions.json": json.dumps(rows, indent=1) + "\n"}
+
+
+@writes_folder(Answer)
+def answers_of(done: Sequence[Done]) -> Contents:
+    """Answers to all questions, as the VQA challenge takes them, with the image and the question for a number."""
+    rows = [{"image": one.file, "question": one.result.question, "answer": one.result.answer} for one in done]
+    return {"answers.json": json.dumps(rows, indent=1) + "\n"}
 
 
 @writes(Boxes)

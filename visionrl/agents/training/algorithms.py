@@ -6,7 +6,18 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 Algo = Literal[
-    "dqn", "ddqn", "qrdqn", "ppo", "a2c", "sac", "td3", "trpo", "tqc", "maskableppo", "recurrentppo"
+    "dqn",
+    "ddqn",
+    "qrdqn",
+    "ppo",
+    "a2c",
+    "sac",
+    "td3",
+    "trpo",
+    "tqc",
+    "maskableppo",
+    "recurrentppo",
+    "pixelppo",
 ]
 EPSILON_GREEDY = ("dqn", "ddqn", "qrdqn")
 ENTROPY_TUNED = ("sac", "tqc")  # whose coefficient of the entropy can be learnt
@@ -16,6 +27,7 @@ OF_CLONES = ("clone_kl", "clone_kl_end", "value_warmup")  # options of learning 
 FREE_OF_CLONES: Mapping[str, str] = {
     "trpo": "whose policy takes no gradient steps",
     "recurrentppo": "whose policy reads sequences",
+    "pixelppo": "whose warm start is of gains and not of actions",
 }
 RECALL = 4
 RELATIVES: Mapping[str, str] = {

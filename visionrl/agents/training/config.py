@@ -79,7 +79,8 @@ class TrainConfig:
     (visionrl/agents/recipes)."""
     algo: Algo | None = None
     """Algorithm, by default the recipe's or dqn. sac, td3 and tqc are for continuous actions, dqn, ddqn (double DQN),
-    qrdqn and maskableppo (which obeys action masks) for discrete ones; recurrentppo carries a memory along."""
+    qrdqn and maskableppo (which obeys action masks) for discrete ones; recurrentppo carries a memory along; pixelppo
+    is for tasks in which every pixel acts."""
     backbone: str | None = None
     """Name of the network that reads the images, by default the recipe's or "small"."""
     pretrained: bool = False
@@ -328,7 +329,8 @@ def resolve(config: TrainConfig) -> TrainConfig:
     defaults too; another preset, a paper's constants, learns by reward alone and in the task that it is evaluated in.
     """
     tables = load_recipe(config.env, config.recipe)
-    algo = config.algo or tables.get("algo", ALGO)
+    own = tables.get("presets", {})
+    algo = config.algo or own.get(config.preset, {}).get("algo") or tables.get("algo", ALGO)
     table = {key: tables[key] for key in ("preset", *DECIDED) if key in tables}
     table = drop_foreign(algo, tables, {**table, **table_of(algo, tables)})
     after, usual = table.pop("cloned", {}), table.pop("preset", None)
@@ -337,7 +339,7 @@ def resolve(config: TrainConfig) -> TrainConfig:
     if preset not in (usual, "none"):
         train = {}
         table.pop("clone_steps", None)
-    table |= tables.get("presets", {}).get(preset, {})
+    table |= {key: value for key, value in own.get(preset, {}).items() if key != "algo"}
     cloned = config.clone_steps or (config.clone_steps is None and table.get("clone_steps"))
     table = (table | after) if cloned else {key: table[key] for key in table if key not in OF_CLONES}
     table = drop_foreign(algo, tables, table)

@@ -12,7 +12,6 @@ from annotated_types import Ge, Interval
 from gymnasium import spaces
 
 from visionrl.banks.captions import SCORES, caption_bank, vocabulary_of
-from visionrl.banks.patches import shared
 from visionrl.banks.squares import square_bank
 from visionrl.core import arguments, register
 from visionrl.core.observables import Image, OneHot, Words
@@ -104,7 +103,10 @@ class CaptionGeneration(Select[State]):
 
     def setup(self) -> None:
         self.words = self.own_vocabulary()
-        self.samples = self.load() if self.labelled else self.load(kind=ImageSample)
+        plain = not (self.labelled or isinstance(self.data, str | None)) and isinstance(
+            self.data[0], ImageSample
+        )
+        self.samples = self.load(kind=ImageSample) if plain else self.load()
         self.items, size = len(self.samples), len(self.words)
         self.bank = square_bank(self.samples, self.side, self.channels)
         if self.labelled:
@@ -122,9 +124,7 @@ class CaptionGeneration(Select[State]):
             raise ValueError("vocabulary must be given where data has no captions, got None")
         if self.vocabulary is None:
             samples = self.load(split="train") if isinstance(self.data, str | None) else self.load()
-            found = shared(
-                vocabulary_of, [s.image for s in samples], samples, self.min_count, self.max_vocabulary
-            )
+            found = vocabulary_of(samples, self.min_count, self.max_vocabulary)
         else:
             found = tuple(self.vocabulary)
         if len(found) < len(SPECIAL):
@@ -240,7 +240,7 @@ class CaptionGeneration(Select[State]):
         said = self.words.decode(state.taken) + ("." if state.finished else " ...")
         captions = self.samples[int(state.image)].captions if self.labelled else ()
         picture = Canvas(self.samples[int(state.image)].image).pixels
-        return with_lines(picture, [(said, "agent"), *((text, "truth") for text in captions)])
+        return with_lines(picture, [(said, "agent"), *((text, "truth") for text in captions)], 3)
 
 
 @dataclass(frozen=True)

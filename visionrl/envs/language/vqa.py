@@ -12,7 +12,7 @@ from annotated_types import Ge, Interval, MinLen
 from gymnasium import spaces
 
 from visionrl.banks.mosaic import Mosaic
-from visionrl.banks.patches import patch_bank, shared
+from visionrl.banks.patches import patch_bank
 from visionrl.banks.questions import common_answers, pictures_of, question_bank, question_words
 from visionrl.banks.squares import square_bank
 from visionrl.core import arguments, register
@@ -125,9 +125,8 @@ class VisualQuestionAnswering(Select[State]):
         words, answers = (None if one is None else tuple(one) for one in given)
         if words is None or answers is None:
             samples = self.load(split="train") if isinstance(self.data, str | None) else self.load()
-            held = [sample.image for sample in samples]
-            words = shared(question_words, held, samples, 1) if words is None else words
-            answers = shared(common_answers, held, samples, self.top_answers) if answers is None else answers
+            words = question_words(samples) if words is None else words
+            answers = common_answers(samples, self.top_answers) if answers is None else answers
         if len(set(answers)) < 2 or len(set(answers)) < len(answers):
             raise ValueError(f"answers_known must be two or more, of different names, got {list(answers)}")
         return Vocabulary(words), answers
