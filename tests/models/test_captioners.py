@@ -54,7 +54,7 @@ def test_what_is_taught_is_what_is_said(name: str) -> None:
     state = net.begin(images)
     together = net.teach(state, before)
     for place in range(5):
-        logits, state, _ = net.next(before[:, place], state, place)
+        logits, state, _ = net.next(before[:, place], state)
         torch.testing.assert_close(logits, together[:, place], atol=1e-5, rtol=1e-4)
 
 

@@ -31,7 +31,7 @@ REFERENCES = 2  # captions of an image that one step learns from
 class Captioner(Model):
     """A network that says what an image shows, one word after another.
 
-    A subclass has ``begin``, ``next`` and ``teach``. It learns to give every word of the references the highest
+    A subclass has ``begin``, ``step`` and ``follow``. It learns to give every word of the references the highest
     probability, given the image and the words before (teacher forcing; cross-entropy).
 
     Args:
@@ -89,12 +89,21 @@ class Captioner(Model):
         """The state before the first word, of images (B, C, S, S)."""
 
     @abstractmethod
-    def next(self, last: Tensor, state: State, place: int) -> tuple[Tensor, State, Tensor | None]:
-        """Logits (B, V) of the word at a place after the words ``last``, the state, attention (B, h, w) or None."""
+    def step(self, last: Tensor, state: State) -> tuple[Tensor, State, Tensor | None]:
+        """Vectors (B, width) after one more word ``last`` (B,), the state, attention (B, h, w) or None."""
 
     @abstractmethod
+    def follow(self, state: State, before: Tensor) -> Tensor:
+        """Vectors (B, L, width) after each of some words (B, L) int64, of which the first is ``BOS``."""
+
+    def next(self, last: Tensor, state: State) -> tuple[Tensor, State, Tensor | None]:
+        """Logits (B, V) of the word after ``last`` (B,), the state, attention (B, h, w) or None."""
+        found, state, seen = self.step(last, state)
+        return self.out(self.drop(found)), state, seen
+
     def teach(self, state: State, before: Tensor) -> Tensor:
         """Logits (B, L, V) of all words, given those before each, (B, L) int64, of which the first is ``BOS``."""
+        return self.out(self.drop(self.follow(state, before)))
 
     def encode(self, samples: Sequence[Any]) -> Split:
         """Images (N, C, S, S) uint8, and "captions" (N, R, L) int64, where there are fewer than R in turn."""

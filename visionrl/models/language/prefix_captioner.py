@@ -63,14 +63,14 @@ class PrefixCaptioner(Captioner):
         shown = self.map(self.image.grid(self.image(images)))
         return shown, torch.zeros(len(images), 0, dtype=torch.int64, device=shown.device)
 
-    def next(self, last: Tensor, state: State, place: int) -> tuple[Tensor, State, Tensor | None]:
+    def step(self, last: Tensor, state: State) -> tuple[Tensor, State, Tensor | None]:
         """See the base."""
         words = torch.cat([state[1], last[:, None]], 1)
-        return self.out(self.decode(state[0], words)[:, -1]), (state[0], words), None
+        return self.decode(state[0], words)[:, -1], (state[0], words), None
 
-    def teach(self, state: State, before: Tensor) -> Tensor:
+    def follow(self, state: State, before: Tensor) -> Tensor:
         """See the base."""
-        return self.out(self.drop(self.decode(state[0], before)))
+        return self.decode(state[0], before)
 
     def decode(self, prefix: Tensor, words: Tensor) -> Tensor:
         """Vectors (B, T, width) after each of the words."""

@@ -34,14 +34,14 @@ class ShowAndTell(Captioner):
         _, (hidden, cell) = self.lstm(shown[:, None])
         return hidden[0], cell[0]
 
-    def next(self, last: Tensor, state: State, place: int) -> tuple[Tensor, State, Tensor | None]:
+    def step(self, last: Tensor, state: State) -> tuple[Tensor, State, Tensor | None]:
         """See the base."""
         before = state[0][None].contiguous(), state[1][None].contiguous()
         found, (hidden, cell) = self.lstm(self.embed(last)[:, None], before)
-        return self.out(found[:, 0]), (hidden[0], cell[0]), None
+        return found[:, 0], (hidden[0], cell[0]), None
 
-    def teach(self, state: State, before: Tensor) -> Tensor:
+    def follow(self, state: State, before: Tensor) -> Tensor:
         """See the base."""
         start = state[0][None].contiguous(), state[1][None].contiguous()
         found, _ = self.lstm(self.drop(self.embed(before)), start)
-        return self.out(self.drop(found))
+        return found

@@ -50,7 +50,7 @@ class ShowAttendAndTell(Captioner):
         places = self.image.placed(places)
         return places, self.attend.key(places), hidden, cell
 
-    def next(self, last: Tensor, state: State, place: int) -> tuple[Tensor, State, Tensor | None]:
+    def step(self, last: Tensor, state: State) -> tuple[Tensor, State, Tensor | None]:
         """See the base."""
         places, keys, hidden, cell = state
         seen = self.attend(places, hidden, keys)
@@ -58,12 +58,12 @@ class ShowAttendAndTell(Captioner):
         word = self.drop(self.embed(last))
         hidden, cell = self.cell(torch.cat([word, context], 1), (hidden, cell))
         mixed = self.mix(torch.cat([word, context, hidden], 1)).tanh()
-        return self.out(self.drop(mixed)), (places, keys, hidden, cell), seen.weights
+        return mixed, (places, keys, hidden, cell), seen.weights
 
-    def teach(self, state: State, before: Tensor) -> Tensor:
+    def follow(self, state: State, before: Tensor) -> Tensor:
         """See the base."""
         found = []
-        for place, last in enumerate(before.unbind(1)):
-            logits, state, _ = self.next(last, state, place)
-            found.append(logits)
+        for last in before.unbind(1):
+            vectors, state, _ = self.step(last, state)
+            found.append(vectors)
         return torch.stack(found, 1)
