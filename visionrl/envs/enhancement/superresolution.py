@@ -97,7 +97,7 @@ class SuperResolution(Edit[State]):
     """Least side of a patch, pixels of the small picture."""
     budget_share: Annotated[float, Interval(gt=0, le=1)] = 0.5
     """Budget, as a share of what the costly network on every patch costs."""
-    price: Annotated[float, Ge(0)] = 0.004
+    price: Annotated[float, Ge(0)] = 0.008
     """Price of a call of the costly network, decibels; cheaper tools cost their part of it."""
     cover: bool = False
     """True takes windows that cover each picture once, as evaluation does; False draws a place in each episode."""

@@ -257,7 +257,9 @@ class Segmentation(Edit[State]):
         flat = xp.astype(xp.reshape(image, (*image.shape[:2], -1)), xp.float32) / 255
         used = state.cells >= 0
         at = xp.take(self.centres.on(state.cells), xp.where(used, state.cells, xp.zeros_like(state.cells)))
-        theirs = xp.take_along_axis(flat, xp.broadcast_to(at[:, None, :], (*flat.shape[:2], at.shape[1])), axis=2)
+        theirs = xp.take_along_axis(
+            flat, xp.broadcast_to(at[:, None, :], (*flat.shape[:2], at.shape[1])), axis=2
+        )
         squares = xp.sum(flat**2, axis=1)[:, None, :] + xp.sum(theirs**2, axis=1)[:, :, None]
         gaps = squares - 2 * xp.matmul(xp.matrix_transpose(theirs), flat)
         for sign in (1, -1):
