@@ -1,6 +1,7 @@
 """Contours by trained agents beside those without learning, on named objects and on blobs of texture apart.
 
-    python benchmarks/contours.py runs/contour-0 runs/contour-1 runs/contour-2
+    python benchmarks/contours.py runs/contour-0 runs/contour-1 runs/contour-2 --unet 12
+    python benchmarks/contours.py --unet 12 --trunk unet.pt                                # a trunk for agents
 
 prints the mean IoU of every method on the test split of the embedded composites, with 95 % intervals by bootstrap over
 images, what each gains on GrabCut, and what each agent gains on its clone, both paired over objects.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,11 +21,12 @@ from visionrl.agents.evaluation.episodes import Plan, evaluate_policy, prepare, 
 from visionrl.agents.evaluation.policies import Policy, RandomPolicy, expert_policy
 from visionrl.agents.evaluation.table import Estimate, estimate
 from visionrl.agents.training.checkpoint import last_checkpoint
-from visionrl.core import BASELINES, entry_of
+from visionrl.core import BASELINES, entry_of, make_task
 
 TASK = "visionrl/ContourSegmentation-v0"
 PATCH = "patch"
 GRABCUT = "GrabCut in the box"
+COPIES = 4  # windows an object that a U-Net learns from
 
 
 def overlaps(plan: Plan, policy: Policy) -> np.ndarray:
@@ -55,6 +58,15 @@ def with_clone(run: str, split: str) -> tuple[np.ndarray, np.ndarray | None]:
     return kept, overlaps(plan, agent_policy(model))
 
 
+def unet(epochs: int, trunk: str | None = None) -> Any:
+    """A U-Net that has learned the masks of the training split; its backbone's tensors go to a file."""
+    from visionrl.supervised.segmentation import SegmentationConfig, fit_segmentation
+
+    train, val = make_task(TASK, split="train", copies=COPIES), make_task(TASK, split="val")
+    config = SegmentationConfig(epochs=epochs, recolour=1.0)
+    return fit_segmentation(train, val, config, print, Path(trunk) if trunk else None)
+
+
 def cell(found: Estimate, sign: str = "") -> str:
     """A mean with its interval."""
     return f"{found.value:{sign}.3f} [{found.low:{sign}.3f}, {found.high:{sign}.3f}]"
@@ -67,9 +79,16 @@ def main() -> None:
     )
     parser.add_argument("runs", nargs="*", help="folders of runs")
     parser.add_argument("--split", default="test", choices=("val", "test"))
+    parser.add_argument("--unet", type=int, default=0, help="epochs of a U-Net; 0 leaves it out")
+    parser.add_argument("--trunk", help="file for what the U-Net learned; then no table is made")
     given = parser.parse_args()
+    network = unet(given.unet, given.trunk) if given.unet else None
+    if given.trunk:
+        return
     plan = prepare(TASK, given.split, None, 0, 64, {})
     rows = without_learning(plan, prepare(TASK, given.split, None, 0, 64, entry_of(TASK).presets["spline"]))
+    if network is not None:
+        rows["U-Net in the box, supervised"] = run_baseline(plan, network).values["iou"]
     clones: dict[str, np.ndarray] = {}
     for run in given.runs:
         kept, clone = with_clone(run, given.split)

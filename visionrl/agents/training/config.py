@@ -132,6 +132,8 @@ class TrainConfig:
     default the recipe's or 0."""
     demo_steps: Annotated[int, Ge(0)] = 0
     """Steps of the expert that dqn keeps beside its own, and which must stay its best choice (DQfD); 0 is none."""
+    self_critical: Literal["none", "greedy", "mean"] = "none"
+    """Reward what an episode earns beyond one of the likeliest actions, or beyond four of drawn ones (SCST)."""
     curriculum: Annotated[float, Interval(ge=0, le=1)] = 0.0
     """Share of the run in which the difficulty of the starts rises from 0 to 1; 0 is full difficulty at once."""
     scorer_steps: Annotated[int, Ge(0)] = 0
@@ -199,12 +201,10 @@ class TrainConfig:
         task, run = self.env.removeprefix("visionrl/"), resolve(self)
         switches = ("stn", "cache", "guided", "clone_steps", "demo_steps", "scorer_steps", "curriculum")
         used = [name.removesuffix("_steps") for name in switches if getattr(run, name)]
-        if self.attention != "none":
-            used.append(self.attention)
+        used += [x for x in (self.self_critical, self.attention) if x != "none"]
         if run.memory != "none":
             used.append(f"{run.memory}{run.recall or ''}")
-        preset = [run.preset] if run.preset else []
-        names = [task, *preset, str(run.algo), str(run.backbone), *used, f"s{self.seed}"]
+        names = (task, *filter(None, [run.preset]), str(run.algo), str(run.backbone), *used, f"s{self.seed}")
         return Path(self.out) / (self.name or "-".join(names))
 
     @property

@@ -42,6 +42,7 @@ from visionrl.backbones import check_library_name, is_library_name, list_backbon
 from visionrl.backbones._weights import read_weights
 from visionrl.core import did_you_mean
 from visionrl.core.capabilities import Reports, name_of, pixels_of
+from visionrl.reward_models.self_critical import SelfCritical, self_critical_in
 
 ALGORITHMS: Mapping[str, type[BaseAlgorithm]] = {
     "dqn": DQN,
@@ -134,6 +135,8 @@ def make_training_env(config: TrainConfig) -> VecEnv:
         check_unused(config, NOT_FOR_CANDIDATES, "a task of candidates")
     if config.algo == "pixelppo":
         check_unused(config, NOT_FOR_PIXELS, "pixelppo, whose network is its own")
+    if config.self_critical != "none":
+        return SelfCritical(env, baseline=config.self_critical)
     if not config.cache:
         return env
     set_random_seed(config.seed)  # a backbone without weights is the same again when the run is resumed
@@ -176,6 +179,8 @@ def build_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
     )
     if again:
         model.replay_buffer.watch(env)
+    if critic := self_critical_in(env):
+        critic.policy = model
     return model
 
 

@@ -53,6 +53,7 @@ from visionrl.agents.training.run_files import (
 from visionrl.agents.training.saving import load_model, save_agent
 from visionrl.core import Task, make_task
 from visionrl.core.capabilities import MultiAgent, ResolvedArguments
+from visionrl.reward_models.self_critical import self_critical_in
 
 
 def train(config: TrainConfig, callbacks: Sequence[BaseCallback] = ()) -> Path:
@@ -263,6 +264,8 @@ def clone_first(model: Any, config: TrainConfig, callback: RunCallback) -> None:
         if callback.stop:
             raise Stopped(callback.stop)
 
+    if critic := self_critical_in(model.get_env()):
+        critic.paused = True
     clone(
         model,
         steps,
@@ -271,6 +274,8 @@ def clone_first(model: Any, config: TrainConfig, callback: RunCallback) -> None:
         rerender=config.rerender,
         try_actions=config.clone_action_values is not False,
     )
+    if critic:
+        critic.paused = False
     continue_training(model, replace(config, timesteps=0), callback)
     bar.remove_task(bar.task_ids[-1])  # that of no steps
     if callback.stop:

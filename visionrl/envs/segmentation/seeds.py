@@ -27,7 +27,7 @@ LARGEST = 0.9  # of an object, share of the image
 STEEPNESS = 5.0  # k of the exponential reward (Song et al., 2018)
 STRONG = 2  # cells from the object's edge: beyond, a label is known for certain
 NEAR = 2 / 90.5  # of the diagonal, tolerance of boundary F: 2 pixels of 64 x 64
-FAR = 0.7  # root mean square difference of two colours, of their range, from which they are not alike
+FAR = 0.7 * 255  # root mean square difference of two colours from which on they are not alike
 SHOWN_RADIUS = 1.6  # of a seed in the observation, in 64ths of the side
 
 
@@ -254,19 +254,20 @@ class Segmentation(Edit[State]):
     def _similarity(self, image: Array, state: State) -> Array:
         """(B, 2, S, S) uint8: 255 where a colour is that of a seed of the kind, 0 from ``FAR`` on and without a seed."""
         xp, kinds = xp_of(state.mask), []
-        flat = xp.astype(xp.reshape(image, (*image.shape[:2], -1)), xp.float32) / 255
+        flat = xp.astype(
+            xp.reshape(image, (*image.shape[:2], -1)), xp.float32
+        )  # sums of whole numbers are exact
         used = state.cells >= 0
-        at = xp.take(self.centres.on(state.cells), xp.where(used, state.cells, xp.zeros_like(state.cells)))
-        theirs = xp.take_along_axis(
-            flat, xp.broadcast_to(at[:, None, :], (*flat.shape[:2], at.shape[1])), axis=2
-        )
+        cells = xp.reshape(xp.where(used, state.cells, xp.zeros_like(state.cells)), (-1,))
+        at = xp.reshape(xp.take(self.centres.on(cells), cells, axis=0), (flat.shape[0], 1, -1))
+        theirs = xp.take_along_axis(flat, xp.broadcast_to(at, (*flat.shape[:2], at.shape[2])), axis=2)
         squares = xp.sum(flat**2, axis=1)[:, None, :] + xp.sum(theirs**2, axis=1)[:, :, None]
         gaps = squares - 2 * xp.matmul(xp.matrix_transpose(theirs), flat)
         for sign in (1, -1):
             kind = used & (state.signs == sign)
             nearest = xp.min(xp.where(kind[:, :, None], gaps, xp.full_like(gaps, float("inf"))), axis=1)
-            off = xp.sqrt(xp.clip(nearest, 0, flat.shape[1]) / flat.shape[1])  # root mean square
-            kinds.append(xp.astype(xp.round(255 * xp.clip(1 - off / FAR, 0, 1)), xp.uint8))
+            off = xp.sqrt(xp.clip(nearest, 0, flat.shape[1] * FAR**2) / flat.shape[1])  # root mean square
+            kinds.append(xp.astype(xp.round(255 * (1 - off / FAR)), xp.uint8))
         return xp.reshape(xp.stack(kinds, axis=1), (-1, 2, self.size, self.size))
 
     def metrics(self, state: State) -> dict[str, Array]:
