@@ -48,27 +48,27 @@ def mask_first(in_channels: int = 6, width: int = 12) -> Parts:
         nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
         nn.ReLU(),
     )
-    return Parts(
-        named(first=MaskFirst(in_channels - done, width), glass=glass), channels=WIDTH, shared=True, **_FIXED
-    )
+    return Parts(named(first=MaskFirst(in_channels, done, width), glass=glass), channels=WIDTH, **_FIXED)
 
 
 class MaskFirst(nn.Module):
     """The probabilities of a U-Net's mask, without a gradient, and what has been done, at half the image's side.
 
     Args:
-        seen: channels that the U-Net sees; those behind are what has been done.
+        in_channels: of the images.
+        done: how many of them, the last ones, say what has been done; the U-Net sees zeros in their place.
         width: channels of the U-Net's finest map.
     """
 
-    def __init__(self, seen: int, width: int) -> None:
+    def __init__(self, in_channels: int, done: int, width: int) -> None:
         super().__init__()
-        self.seen, self.net = seen, _UNet(seen, width)
+        self.seen, self.net = in_channels - done, _UNet(in_channels, width)
         self.head = nn.Conv2d(width, 1, 1)
 
     def logits(self, x: Tensor) -> Tensor:
         """(B, 1, h, w), of normalized images (B, C, H, W)."""
-        return self.head(self.net(x[:, : self.seen]))
+        blank = torch.zeros_like(x[:, self.seen :])
+        return self.head(self.net(torch.cat([x[:, : self.seen], blank], dim=1)))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 1 + done, h, w), of normalized images (B, C, H, W)."""
