@@ -284,7 +284,7 @@ def test_similarity_is_that_of_the_nearest_colour_of_each_kind_of_seed():
     for kind, sign in enumerate((1, -1)):
         seeds = made.pixels[state.cells[0][(state.cells[0] >= 0) & (state.signs[0] == sign)]]
         gaps = np.sqrt(((pixels[:, :, None] - pixels[:, None, seeds]) ** 2).mean(0)).min(1)
-        wanted = np.rint(255 * np.clip(1 - gaps / 180, 0, 1))
+        wanted = np.rint(255 * np.clip(1 - gaps / 178.5, 0, 1))
         assert np.array_equal(shown["similarity"][0, kind].ravel(), wanted)
         assert (shown["similarity"][0, kind].ravel()[seeds] == 255).all() and wanted.std() > 10
 

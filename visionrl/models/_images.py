@@ -36,7 +36,7 @@ def fit_images(images: Sequence[np.ndarray], channels: int, side: int) -> Tensor
 
 
 class ImageEncoder(nn.Module):
-    """A backbone's map as vectors of its places, which know where they are.
+    """A backbone's map as vectors of its places.
 
     Args:
         backbone: name, see ``visionrl.backbones.list_backbones``.
@@ -61,9 +61,12 @@ class ImageEncoder(nn.Module):
         self.channels, self.side, self.width = channels, side, width
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, width, h, w) of images (B, C, S, S), uint8 or in [0, 1]."""
+        """(B, width, h, w) of images (B, C, S, S), uint8 or in [0, 1]; a place does not know where it is."""
         images = images.contiguous(memory_format=torch.channels_last)
-        places = self.look(self.trunk.forward_features(images)).relu()
+        return self.look(self.trunk.forward_features(images)).relu()
+
+    def placed(self, places: Tensor) -> Tensor:
+        """The same places (B, width, h, w), with where each is added, for attention."""
         return places + self.scale * sine_positions(*places.shape[1:]).to(places)
 
     def grid(self, places: Tensor) -> Tensor:

@@ -65,6 +65,7 @@ def train_model(config: ModelConfig) -> Path:
     """
     console, run = Console(), config.folder
     check_device(config.device)
+    model_class(config.model).check_options(parse_args(config.options))
     runs.check_run(config, run, read_run)
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
@@ -160,6 +161,8 @@ def start_from(net: Model, other: Model) -> None:
         ValueError: it has another one.
     """
     given, own = ({k: x for k, x in m.state_dict().items() if k.startswith("image.")} for m in (other, net))
+    if not own:
+        raise ValueError(f"start must be left out for {net.name}, which has no encoder of images")
     for key, value in own.items():
         if key not in given or given[key].shape != value.shape:
             raise ValueError(f"start must have the model's encoder of images, {key} of {tuple(value.shape)}")

@@ -27,7 +27,7 @@ LARGEST = 0.9  # of an object, share of the image
 STEEPNESS = 5.0  # k of the exponential reward (Song et al., 2018)
 STRONG = 2  # cells from the object's edge: beyond, a label is known for certain
 NEAR = 2 / 90.5  # of the diagonal, tolerance of boundary F: 2 pixels of 64 x 64
-FAR = 180.0  # root mean square difference of two colours, of 255, from which on they are not alike
+FAR = 0.7 * 255  # root mean square difference of two colours from which on they are not alike
 SHOWN_RADIUS = 1.6  # of a seed in the observation, in 64ths of the side
 
 

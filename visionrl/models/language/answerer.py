@@ -15,6 +15,8 @@ from torch.nn import functional as F
 
 from visionrl.datasets import QuestionSample
 from visionrl.datasets.words import PAD, SPECIAL, UNK, Vocabulary, tokenize
+from visionrl.layers.recurrent import init_recurrent
+from visionrl.layers.transformer import word_vectors
 from visionrl.metrics.vqa import AnswerScores
 from visionrl.models._images import ImageEncoder, device_of, fit_images
 from visionrl.models._model import Model, Split, check_positive
@@ -62,6 +64,7 @@ class Answerer(Model):
     """
 
     kind = QuestionSample
+    of_samples = ("min_count", "top_answers")
     data = "scene-questions"
     score_name = "accuracy"
 
@@ -84,8 +87,9 @@ class Answerer(Model):
         self.vocabulary, self.answers, self.length = Vocabulary(words), tuple(answers), length
         self.side, self.channels, self.width = side, channels, width
         self.image: Any = ImageEncoder(backbone, channels, side, width, pretrained)
-        self.embed = nn.Embedding(len(self.vocabulary), width, padding_idx=PAD)
+        self.embed = word_vectors(len(self.vocabulary), width)
         self.read = nn.GRU(width, width, batch_first=True)
+        init_recurrent(self.read)
         self.drop = nn.Dropout(dropout)
         self.out = nn.Sequential(
             nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, len(self.answers))
@@ -144,11 +148,16 @@ class Answerer(Model):
         images = fit_images([samples[number].image for number in first], self.channels, self.side)
         shape = len(first), int(columns.max()) + 1
         questions, answers = np.zeros((*shape, self.length), np.int64), np.full(shape, -1, np.int64)
-        best = AnswerScores([sample.answers for sample in samples], self.answers).best
-        for sample, row, column, answer in zip(samples, rows, columns, best, strict=True):
-            questions[row, column] = self.vocabulary.encode(sample.question, self.length, end=False)
-            answers[row, column] = answer
-        return {"images": images, "questions": torch.from_numpy(questions), "answers": torch.from_numpy(answers)}
+        best = AnswerScores([sample.answers for sample in samples], self.answers).best.array
+        answers[rows, columns] = best
+        for number, sample in enumerate(samples):
+            words = self.vocabulary.encode(sample.question, self.length, end=False)
+            questions[rows[number], columns[number]] = words
+        return {
+            "images": images,
+            "questions": torch.from_numpy(questions),
+            "answers": torch.from_numpy(answers),
+        }
 
     def loss(self, batch: Split) -> Tensor:
         """Cross-entropy of the best answers to all questions that have one."""
@@ -214,7 +223,7 @@ def places_of(samples: Sequence[QuestionSample]) -> tuple[np.ndarray, np.ndarray
     asked: Counter[int] = Counter()
     rows, columns = np.zeros((2, len(samples)), np.int64)
     for number, sample in enumerate(samples):
-        key = blake2b(np.ascontiguousarray(sample.image), digest_size=16).digest()
+        key = blake2b(sample.image.tobytes(), digest_size=16).digest()
         row = seen.setdefault(key, len(seen))
         rows[number], columns[number] = row, asked[row]
         asked[row] += 1
@@ -222,7 +231,7 @@ def places_of(samples: Sequence[QuestionSample]) -> tuple[np.ndarray, np.ndarray
 
 
 def accuracy_by_kind(right: np.ndarray, kinds: Sequence[str]) -> dict[str, float]:
-    """The mean over the kinds as "accuracy", over all questions as "overall", and each kind's where there are several."""
+    """The mean over the kinds, "accuracy", over all questions, "overall", and of each kind where there are several."""
     names = list(dict.fromkeys(kinds))
     each = {name: float(right[np.array(kinds) == name].mean()) for name in names}
     found = {"accuracy": float(np.mean([*each.values()])), "overall": float(right.mean())}

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from visionrl.datasets import CaptionSample
 from visionrl.datasets.words import BOS, PAD, SPECIAL, Vocabulary, tokenize
+from visionrl.layers.transformer import word_vectors
 from visionrl.metrics.captions import References, corpus_bleu
 from visionrl.metrics.scene_tuples import SceneTuples
 from visionrl.models._images import ImageEncoder, device_of, fit_images
@@ -30,7 +31,7 @@ REFERENCES = 2  # captions of an image that one step learns from
 class Captioner(Model):
     """A network that says what an image shows, one word after another.
 
-    A subclass has ``begin``, ``next`` and ``teach``. It learns to give every word of the references the highest
+    A subclass has ``begin``, ``step`` and ``follow``. It learns to give every word of the references the highest
     probability, given the image and the words before (teacher forcing; cross-entropy).
 
     Args:
@@ -49,6 +50,7 @@ class Captioner(Model):
     """
 
     kind = CaptionSample
+    of_samples = ("min_count",)
     data = "scenes"
     score_name = "cider_d"
 
@@ -69,7 +71,7 @@ class Captioner(Model):
             raise ValueError(f"dropout must be in [0, 1), got {dropout}")
         self.vocabulary, self.length, self.width = Vocabulary(words), length, width
         self.image = ImageEncoder(backbone, channels, side, width, pretrained)
-        self.embed = torch.nn.Embedding(len(self.vocabulary), width, padding_idx=PAD)
+        self.embed = word_vectors(len(self.vocabulary), width)
         self.drop = torch.nn.Dropout(dropout)
         self.out = torch.nn.Linear(width, len(self.vocabulary))
 
@@ -87,12 +89,21 @@ class Captioner(Model):
         """The state before the first word, of images (B, C, S, S)."""
 
     @abstractmethod
-    def next(self, last: Tensor, state: State, place: int) -> tuple[Tensor, State, Tensor | None]:
-        """Logits (B, V) of the word at a place after the words ``last``, the state, attention (B, h, w) or None."""
+    def step(self, last: Tensor, state: State) -> tuple[Tensor, State, Tensor | None]:
+        """Vectors (B, width) after one more word ``last`` (B,), the state, attention (B, h, w) or None."""
 
     @abstractmethod
+    def follow(self, state: State, before: Tensor) -> Tensor:
+        """Vectors (B, L, width) after each of some words (B, L) int64, of which the first is ``BOS``."""
+
+    def next(self, last: Tensor, state: State) -> tuple[Tensor, State, Tensor | None]:
+        """Logits (B, V) of the word after ``last`` (B,), the state, attention (B, h, w) or None."""
+        found, state, seen = self.step(last, state)
+        return self.out(self.drop(found)), state, seen
+
     def teach(self, state: State, before: Tensor) -> Tensor:
         """Logits (B, L, V) of all words, given those before each, (B, L) int64, of which the first is ``BOS``."""
+        return self.out(self.drop(self.follow(state, before)))
 
     def encode(self, samples: Sequence[Any]) -> Split:
         """Images (N, C, S, S) uint8, and "captions" (N, R, L) int64, where there are fewer than R in turn."""

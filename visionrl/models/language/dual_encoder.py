@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 from visionrl.datasets import CaptionSample
 from visionrl.datasets.words import PAD, Vocabulary
+from visionrl.layers.recurrent import init_recurrent
+from visionrl.layers.transformer import word_vectors
 from visionrl.models._images import ImageEncoder, device_of, fit_images
 from visionrl.models._model import Model, Split, check_positive
 from visionrl.models._registry import register_model
@@ -40,6 +42,7 @@ class DualEncoder(Model):
     """
 
     kind = CaptionSample
+    of_samples = ("min_count",)
     data = "scenes"
     score_name = "recall_1"
 
@@ -58,8 +61,9 @@ class DualEncoder(Model):
         check_positive(length=length, side=side, channels=channels, width=width)
         self.vocabulary, self.length = Vocabulary(words), length
         self.image = ImageEncoder(backbone, channels, side, width, pretrained)
-        self.embed = nn.Embedding(len(self.vocabulary), width, padding_idx=PAD)
+        self.embed = word_vectors(len(self.vocabulary), width)
         self.read = nn.GRU(width, width, batch_first=True)
+        init_recurrent(self.read)
         self.drop = nn.Dropout(dropout)
         self.of_image = nn.Linear(self.image.grid_features, width)
         self.of_text = nn.Linear(width, width)

@@ -46,6 +46,8 @@ class PrefixCaptioner(Captioner):
             nn.Linear(self.image.grid_features, 2 * self.width),
             nn.Tanh(),
             nn.Linear(2 * self.width, prefix * self.width),
+            nn.Unflatten(1, (prefix, self.width)),
+            nn.LayerNorm(self.width),
         )
         self.blocks = nn.ModuleList(
             WordBlock(self.width, heads, self.drop.p, memory=False) for _ in range(layers)
@@ -58,17 +60,17 @@ class PrefixCaptioner(Captioner):
 
     def begin(self, images: Tensor) -> State:
         """The prefix (B, prefix, width), and the words so far, (B, 0) int64."""
-        shown = self.map(self.image.grid(self.image(images))).unflatten(1, (self.prefix, self.width))
+        shown = self.map(self.image.grid(self.image(images)))
         return shown, torch.zeros(len(images), 0, dtype=torch.int64, device=shown.device)
 
-    def next(self, last: Tensor, state: State, place: int) -> tuple[Tensor, State, Tensor | None]:
+    def step(self, last: Tensor, state: State) -> tuple[Tensor, State, Tensor | None]:
         """See the base."""
         words = torch.cat([state[1], last[:, None]], 1)
-        return self.out(self.decode(state[0], words)[:, -1]), (state[0], words), None
+        return self.decode(state[0], words)[:, -1], (state[0], words), None
 
-    def teach(self, state: State, before: Tensor) -> Tensor:
+    def follow(self, state: State, before: Tensor) -> Tensor:
         """See the base."""
-        return self.out(self.drop(self.decode(state[0], before)))
+        return self.decode(state[0], before)
 
     def decode(self, prefix: Tensor, words: Tensor) -> Tensor:
         """Vectors (B, T, width) after each of the words."""

@@ -36,7 +36,7 @@ class Film(Answerer):
 
     def see(self, images: Tensor) -> Tensor:
         """(B, 64, h, w)."""
-        return self.narrow(self.image(images)).relu()
+        return self.narrow(self.image.placed(self.image(images))).relu()
 
     def fuse(self, places: Any, questions: Tensor) -> tuple[Tensor, Tensor | None]:
         """See the base."""

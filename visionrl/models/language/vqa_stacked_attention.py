@@ -34,7 +34,7 @@ class StackedAttention(Answerer):
 
     def see(self, images: Tensor) -> Tensor:
         """(B, width, h, w)."""
-        places = self.image(images)
+        places = self.image.placed(self.image(images))
         return self.relate(places.flatten(2).mT)[0].mT.reshape_as(places)
 
     def fuse(self, places: Any, questions: Tensor) -> tuple[Tensor, Tensor | None]:

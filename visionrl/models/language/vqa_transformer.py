@@ -39,7 +39,7 @@ class VqaTransformer(Answerer):
 
     def see(self, images: Tensor) -> Tensor:
         """(B, width, h, w)."""
-        places = self.image(images)
+        places = self.image.placed(self.image(images))
         return self.relate(places.flatten(2).mT)[0].mT.reshape_as(places)
 
     def steps(self, question: Tensor, count: int) -> tuple[str, ...]:
