@@ -218,5 +218,5 @@ def test_a_run_restores_a_file(run, tmp_path):
     found = {path.name: path for path in (tmp_path / "out").iterdir()}
     assert np.asarray(Image.open(found["a-restored.png"])).shape == (20, 30)
     assert np.asarray(Image.open(found["a-operators.png"])).shape[1] >= 30 * 5
-    tile = json.loads(found["a.json"].read_text())["tiles"][0]
+    tile = json.loads(found["predictions.jsonl"].read_text())["tiles"][0]
     assert len(tile["operators"]) == 5 and abs(sum(tile["operators"][0].values()) - 1) < 1e-3

@@ -97,7 +97,7 @@ class WordsExtractor(BaseFeaturesExtractor):
 
     def asked(self, question: Tensor, images: Tensor) -> Tensor:
         """(B, width) of questions (B, L)."""
-        return self.model.fuse(self.model.see(images), question)[0]
+        return self.model.fuse(self.model.look(images), question)[0]
 
 
 def distinct(images: Tensor) -> tuple[Tensor, Tensor]:

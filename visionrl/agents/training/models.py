@@ -81,7 +81,7 @@ NOT_FOR_CANDIDATES = (
     *("backbone", "fusion", "communication", "cache", "memory", "stn", "attention"),
     *("frozen", "pretrained", "weights", "net_arch", "action_maps"),
 )
-NOT_FOR_PIXELS = (*NOT_FOR_CANDIDATES, "features_dim", "rerender", "clone_action_values")
+NOT_FOR_PIXELS = ("backbone", "features_dim", "fusion", "communication", "clone_action_values")
 
 
 def check_before_loading(config: TrainConfig) -> None:
