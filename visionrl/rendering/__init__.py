@@ -1,6 +1,6 @@
 """Pictures and films of episodes: a palette, a canvas, a GIF writer."""
 
-from visionrl.rendering.canvas import PALETTE, Canvas, usual_zoom
+from visionrl.rendering.canvas import PALETTE, Canvas, hues, usual_zoom
 from visionrl.rendering.files import replacing
 from visionrl.rendering.gif import write_gif, write_png
 from visionrl.rendering.planes import PlaneCanvas
@@ -10,6 +10,7 @@ __all__ = [
     "PALETTE",
     "Canvas",
     "PlaneCanvas",
+    "hues",
     "replacing",
     "usual_zoom",
     "why_no_window",

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from visionrl.agents.policies.pixelwise import SHARPNESS
 from visionrl.ops import to_numpy
 
 BATCH = 4  # images
 KEPT = 256  # images from which batches are drawn
+CLIP = 0.3  # gains beyond this share of their scale say no more than that a tool is much better or worse
 CONSTANT = 0.1  # share of rows in which all pixels take one tool, drawn at random
-TEMPERATURE = 0.02  # of gains that are taken for logits
 
 
 def clone_pixels(
@@ -38,13 +39,14 @@ def clone_pixels(
     env, rng, policy = model.get_env(), np.random.default_rng(model.seed), model.policy
     venv, first = env.unwrapped.venv, model.lr_schedule(1.0) if rate is None else rate
     optimizer = torch.optim.Adam(policy.parameters(), first)
-    obs, done, updates, loss = env.reset(), 0, 0, float("nan")
+    obs, done, updates, loss, squares = env.reset(), 0, 0, float("nan"), 0.0
     count, tools = -(-KEPT // env.num_envs) * env.num_envs, policy.actor_head.out_channels
     seen = {key: np.zeros((count, *part.shape[1:]), part.dtype) for key, part in obs.items()}
     gains = np.zeros((count, tools, *model.action_space.shape), np.float16)
     while done < steps:
         rows = slice(done % count, done % count + env.num_envs)
-        gains[rows] = to_numpy(venv.task.gain_maps(venv.state))
+        gains[rows] = found = to_numpy(venv.task.gain_maps(venv.state))
+        squares += float((found**2).mean()) * env.num_envs
         for key, part in obs.items():
             seen[key][rows] = part
         actions = policy.predict(obs, deterministic=bool(rng.random() < 0.5))[0]
@@ -57,7 +59,7 @@ def clone_pixels(
         while updates * BATCH < done:
             drawn = rng.integers(min(done, count), size=BATCH)
             batch = {key: part[drawn] for key, part in seen.items()}
-            error = gain_loss(policy, batch, gains[drawn].astype(np.float32))
+            error = gain_loss(policy, batch, gains[drawn].astype(np.float32), (squares / done) ** 0.5 or 1.0)
             optimizer.zero_grad()
             error.backward()
             optimizer.step()
@@ -67,10 +69,21 @@ def clone_pixels(
     model._last_obs = None  # learning begins with new episodes
 
 
-def gain_loss(policy: Any, obs: dict[str, np.ndarray], gains: np.ndarray) -> Tensor:
-    """Squared errors of gains, less their mean over the tools, and of the policy's mean gain, over their mean size."""
+def gain_loss(policy: Any, obs: dict[str, np.ndarray], gains: np.ndarray, scale: float) -> Tensor:
+    """Squared errors of the gains over the image's best tool, and of what the policy gains on average, over the scale.
+
+    Of a pixel, the gains of all tools share most of their noise: a difference of two says more than either. Large ones
+    are clipped, or the noise of bad tools would hide what tells good ones apart.
+
+    Args:
+        policy: a ``PixelPolicy``.
+        obs: of B images.
+        gains: (B, n, H, W).
+        scale: root of their mean square, over many images.
+    """
     logits, values = policy.maps(policy.obs_to_tensor(obs)[0])
-    right = torch.as_tensor(gains, device=logits.device)
+    right = torch.as_tensor(gains, device=logits.device) / scale
     own = (logits.detach().softmax(dim=1) * right).sum(dim=1)
-    right = right - right.mean(dim=1, keepdim=True)
-    return F.mse_loss(logits * TEMPERATURE, right) + F.mse_loss(values, own)
+    best = right.mean(dim=(2, 3), keepdim=True).argmax(dim=1, keepdim=True)
+    over = (right - right.gather(1, best.expand(-1, -1, *right.shape[2:]))).clamp(-CLIP, CLIP)
+    return F.mse_loss(logits / SHARPNESS, over) / CLIP**2 + F.mse_loss(values / scale, own)

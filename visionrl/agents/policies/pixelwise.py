@@ -13,9 +13,10 @@ from torch.nn import functional as F
 
 from visionrl.core.capabilities import name_of, pixels_of
 
-DILATIONS = (1, 2, 3, 4, 3, 2)  # of the 3 x 3 convolutions; a pixel sees 31 x 31 around it
+DILATIONS = (1, 2, 3, 4, 3, 2)  # of the 3 x 3 convolutions; a pixel sees 37 x 37 around it
 LOCAL = 5  # side of the square whose mean is taken off, pixels
 CONTRAST = 4.0  # by which what is left is multiplied
+SHARPNESS = 100.0  # logits over what the last layer says: what tools gain, which is little
 
 
 class PixelPolicy(BasePolicy):
@@ -82,8 +83,12 @@ class PixelPolicy(BasePolicy):
         )
         self.actor_head = nn.Conv2d(width, found[2], 3, padding=1)
         self.critic_head = nn.Conv2d(width, 1, 3, padding=1)
+        for layer in (self.first, *self.trunk):
+            if isinstance(layer, nn.Conv2d):  # torch's own start makes a signal fade in so many layers
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
         for layer in (self.actor_head, self.critic_head):  # the first policy is nearly uniform
-            nn.init.normal_(layer.weight, std=0.01)
+            nn.init.normal_(layer.weight, std=0.001)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
         self.optimizer = self.optimizer_class(
             self.parameters(),
@@ -104,7 +109,7 @@ class PixelPolicy(BasePolicy):
             vector = torch.cat([seen[key].flatten(1) for key in self.vectors], dim=1)
             found = found + self.context(vector)[:, :, None, None]
         found = self.trunk(found.relu())
-        return self.actor_head(found), self.critic_head(found)[:, 0]
+        return self.actor_head(found) * SHARPNESS, self.critic_head(found)[:, 0]
 
     def forward(self, obs: dict[str, Tensor], deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Actions (B, H, W), values (B, H, W), and the logarithms of the actions' probabilities (B, H, W)."""

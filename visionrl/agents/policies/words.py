@@ -90,12 +90,25 @@ class WordsExtractor(BaseFeaturesExtractor):
         count = (words > 0).sum(1).clamp_max(words.shape[1] - 1)
         before = torch.cat([torch.full_like(words[:, :1], BOS), words[:, :-1]], dim=1)
         before = before[:, : int(count.max()) + 1]
-        found = self.model.follow(self.model.begin(images), before)
+        first, which = distinct(images)  # a batch holds many moments of one sentence
+        state = tuple(part[which] for part in self.model.begin(images[first]))
+        found = self.model.follow(state, before)
         return found[torch.arange(len(words), device=words.device), count]
 
     def asked(self, question: Tensor, images: Tensor) -> Tensor:
         """(B, width) of questions (B, L)."""
         return self.model.fuse(self.model.look(images), question)[0]
+
+
+def distinct(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Numbers of the different images of a batch, and for each of the batch which of them it is."""
+    flat = images.detach().flatten(1)
+    _, which = torch.unique(flat.double().sum(1), return_inverse=True)
+    rows = torch.arange(len(images), device=images.device)
+    first = torch.full_like(rows, len(rows)).scatter_reduce(0, which, rows, "amin")[: int(which.max()) + 1]
+    if torch.equal(flat[first][which], flat):
+        return first, which
+    return rows, rows  # two different images have one sum
 
 
 def made(

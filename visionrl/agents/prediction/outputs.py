@@ -28,7 +28,7 @@ from visionrl.core.results import (
     Tracks,
     corner_and_sides,
 )
-from visionrl.rendering import replacing
+from visionrl.rendering import hues, replacing
 
 Contents = dict[str, str | bytes]  # what follows the name of a file, such as ".csv" -> its contents
 BOXES_HEAD = "frame,x,y,w,h\n"  # of the table of a track
@@ -358,18 +358,19 @@ def png(pixels: np.ndarray) -> bytes:
 def operators_map(result: Picture) -> np.ndarray:
     """Draw a map of the operators applied: (H, W, 3) uint8 RGB, panels of the steps side by side above a legend."""
     names = sorted({name for tile in result.tiles for name in tile.operators})
-    steps = max(1, *(len(tile.operators) for tile in result.tiles))
-    hues = np.array([[[180 * k // max(len(names), 1), 200, 230] for k in range(len(names))]], np.uint8)
-    colours = cv2.cvtColor(hues, cv2.COLOR_HSV2RGB)[0].tolist() if names else []
+    steps = max(1, *(len(tile.shares()) for tile in result.tiles))
+    colours = hues(len(names))
     width, height = result.size
     wide = max(width * steps, 120)
     picture = np.zeros((height + 16 * (len(names) + 1), wide, 3), np.uint8)
     for tile in result.tiles:
         (x, y), (high, across) = tile.corner, tile.image.shape[1:]
-        for step, name in enumerate(tile.operators):
+        own = colours[[names.index(name) for name in tile.operators]]
+        maps = own[:, None, None] if tile.chosen is None else own[tile.chosen]
+        for step, colour in enumerate(maps):
             left = x + step * width
-            picture[y : y + high, left : left + across] = colours[names.index(name)]
-    for row, (name, colour) in enumerate(zip(names, colours, strict=True)):
+            picture[y : y + high, left : left + across] = colour
+    for row, (name, colour) in enumerate(zip(names, colours.tolist(), strict=True)):
         place = (6, height + 14 + 16 * row)
         cv2.putText(picture, name, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
     return picture

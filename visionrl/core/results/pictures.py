@@ -17,12 +17,24 @@ class Tile:
     Attributes:
         image: (C, h, w) uint8, the part as it became.
         corner: (x, y) of its top left pixel in the picture.
-        operators: names of what was applied to it, in order.
+        operators: names of what was applied to it, in order; where each pixel chose, of all that it could choose.
+        chosen: (steps, h, w) whole numbers, the operator of each pixel in each step; None where all had one.
     """
 
     image: np.ndarray
     corner: tuple[int, int]
     operators: tuple[str, ...]
+    chosen: np.ndarray | None = None
+
+    def shares(self) -> list[Any]:
+        """What was applied in each step: a name, or names with the shares of the pixels that chose them."""
+        if self.chosen is None:
+            return list(self.operators)
+        found = [np.bincount(step.ravel(), minlength=len(self.operators)) / step.size for step in self.chosen]
+        return [
+            {name: round(float(share), 4) for name, share in zip(self.operators, step, strict=True) if share}
+            for step in found
+        ]
 
 
 @dataclass(frozen=True)
@@ -60,7 +72,7 @@ class Picture:
     def to_json(self) -> dict[str, Any]:
         """Plain values: size, and what was done to each tile; the pixels are written to a file."""
         tiles = [
-            {"bbox": [*tile.corner, *tile.image.shape[:0:-1]], "operators": list(tile.operators)}
+            {"bbox": [*tile.corner, *tile.image.shape[:0:-1]], "operators": tile.shares()}
             for tile in self.tiles
         ]
         return {"width": self.size[0], "height": self.size[1], "tiles": tiles}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from gymnasium import Space, spaces
@@ -12,6 +12,7 @@ from visionrl.envs.enhancement.pixel_tools import PIXEL_NAMES, PIXEL_TOOLS, PLAN
 from visionrl.envs.enhancement.tools import NAMES, apply_tools, try_tools
 from visionrl.ops import Array, const, xp_of
 from visionrl.ops.filters import filter_each
+from visionrl.rendering import hues
 
 
 class Control(Protocol):
@@ -46,6 +47,12 @@ class Control(Protocol):
 
     def said(self, tools: np.ndarray) -> tuple[str, ...]:
         """The tools used in one episode, for people."""
+
+    def told(self, tools: np.ndarray) -> dict[str, Any]:
+        """The tools used in one episode, as a ``Tile`` has them."""
+
+    def map(self, tools: np.ndarray) -> np.ndarray | None:
+        """(3, S, S) uint8, the tools of the last step in colours, one a pixel; None where all have one."""
 
 
 class ImageControl:
@@ -82,6 +89,14 @@ class ImageControl:
     def said(self, tools: np.ndarray) -> tuple[str, ...]:
         """Names, the first first."""
         return tuple(NAMES[k] for k in tools.tolist() if k >= 0)
+
+    def told(self, tools: np.ndarray) -> dict[str, Any]:
+        """See ``Control``."""
+        return {"operators": self.said(tools)}
+
+    def map(self, tools: np.ndarray) -> None:
+        """None."""
+        return None
 
 
 class PixelControl:
@@ -123,9 +138,18 @@ class PixelControl:
         return {"step": steps}
 
     def said(self, tools: np.ndarray) -> tuple[str, ...]:
-        """For each step the tool that most pixels took and its share."""
-        found = []
-        for step in tools[(tools >= 0).all(axis=(1, 2))]:
-            counts = np.bincount(step.ravel(), minlength=len(PIXEL_NAMES))
-            found.append(f"{PIXEL_NAMES[counts.argmax()]} {counts.max() / step.size:.0%}")
-        return tuple(found)
+        """The tool that most pixels took in the last step, and its share."""
+        used = tools[(tools >= 0).all(axis=(1, 2))]
+        if not len(used):
+            return ()
+        counts = np.bincount(used[-1].ravel(), minlength=len(PIXEL_NAMES))
+        return (f"{len(used)}: {PIXEL_NAMES[counts.argmax()]} {counts.max() / counts.sum():.0%}",)
+
+    def told(self, tools: np.ndarray) -> dict[str, Any]:
+        """See ``Control``."""
+        return {"operators": PIXEL_NAMES, "chosen": tools[(tools >= 0).all(axis=(1, 2))]}
+
+    def map(self, tools: np.ndarray) -> np.ndarray:
+        """See ``Control``; black before the first step."""
+        colours = np.concatenate([hues(len(PIXEL_NAMES)), np.zeros((1, 3), np.uint8)])
+        return colours[tools[-1]].transpose(2, 0, 1)

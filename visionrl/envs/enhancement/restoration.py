@@ -67,7 +67,7 @@ class Restoration(Edit[State]):
     |-------------|-------|
     | Observation | ``window`` (C, S, S) uint8: the patch as it is now; ``history``: the tools used, one-hot; with control "pixel" ``step``: the steps taken, one-hot, instead |
     | Action      | "image": Discrete(13), "pixel": MultiDiscrete, one of 9 for each of S x S pixels; see below |
-    | Reward      | "image": gain of PSNR by this step, decibels; 0 for stopping. "pixel": 255 times the loss of squared error by this step, of intensities in [0, 1]; a map of the pixels', the reward is its mean |
+    | Reward      | "image": gain of PSNR by this step, decibels; 0 for stopping. "pixel": 255 times the fall of the squared error by this step, of intensities in [0, 1]; a map, whose mean is the reward |
     | Ends        | after ``steps`` tools, or when the agent stops; with ``stop_when_worse`` also when the patch is worse than at the start |
 
     | Action | Meaning with control "image" |
@@ -209,7 +209,8 @@ class Restoration(Edit[State]):
         """(B, n) float64, what each action would gain at once, decibels; a tool of pixels used on all of them."""
         xp, true = xp_of(state.now), self.patch(state.image, state.corner)
         now = psnr(state.now, true)
-        tried = [psnr(image, true) for image in self.controller.try_all(state.now)]
+        images = self.controller.try_all(state.now)
+        tried = [psnr(images[k, ...], true) for k in range(self.operators)]
         return xp.stack([*tried, now][: self.operators + self.stop], axis=-1) - now[:, None]
 
     def expert(self, state: State) -> Array:
@@ -263,21 +264,22 @@ class Restoration(Edit[State]):
     def result(self, state: State) -> Picture:
         width, height = (int(side) for side in self.bank.sizes[int(state.image)])
         x, y = (int(value) for value in state.corner)
-        return Picture(
-            (width, height),
-            (Tile(as_levels(state.now).astype(np.uint8), (x, y), self.controller.said(state.tools)),),
-        )
+        tile = Tile(as_levels(state.now).astype(np.uint8), (x, y), **self.controller.told(state.tools))
+        return Picture((width, height), (tile,))
 
     def draw(self, state: State) -> np.ndarray:
-        now = Canvas(as_levels(state.now).astype(np.uint8))
         said = ", ".join(self.controller.said(state.tools)) or "damaged"
-        if not self.labelled:
-            now.text(said)
-            return now.pixels
-        now.text(f"{said}: {state.quality[int(state.steps)]:.1f} dB")
-        true = Canvas(self.patch(state.image[None], state.corner[None])[0])
-        true.text("true picture")
-        return np.concatenate([now.pixels, true.pixels], axis=1)
+        if self.labelled:
+            said += f": {state.quality[int(state.steps)]:.1f} dB"
+        shown = [(as_levels(state.now).astype(np.uint8), said)]
+        if self.labelled:
+            shown.append((self.patch(state.image[None], state.corner[None])[0], "true picture"))
+        if (tools := self.controller.map(state.tools)) is not None:
+            shown.append((tools, "tools"))
+        panels = [Canvas(image) for image, _ in shown]
+        for panel, (_, words) in zip(panels, shown, strict=True):
+            panel.text(words)
+        return np.concatenate([panel.pixels for panel in panels], axis=1)
 
 
 def check_range(name: str, value: Range, low: float, high: float) -> None:
