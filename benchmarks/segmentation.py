@@ -1,7 +1,7 @@
 """Tables of Segmentation-v0 on one data set: classical rows, a U-Net, trained runs, the robot user.
 
-python benchmarks/segmentation.py --unet 12 --trunk unet.pt                     # a trunk for agents
-python benchmarks/segmentation.py runs/s0 runs/s1 runs/s2 --unet 12 --out composites.md
+python benchmarks/segmentation.py --unet 8 --trunk unet.pt                      # a trunk for agents
+python benchmarks/segmentation.py runs/s0 runs/s1 runs/s2 --unet 8 --out composites.md
 python benchmarks/segmentation.py runs/s0 --data masks:FOLDER --split all --out membranes.md
 """
 
@@ -27,7 +27,7 @@ from visionrl.ops.masks import depth
 
 ID = "visionrl/Segmentation-v0"
 CHANCE = "random seeds, right labels"
-SHOWN = {"channels": 3, "similarity": True}  # what the U-Net and the agents see
+SHOWN: dict[str, Any] = {"channels": 3, "show_clicks": True}  # what the U-Net and the agents see
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class Options:
     """How many; default every object once."""
     unet: int = 0
     """Epochs of a U-Net on the embedded set; 0 leaves it out."""
+    images: int = 1200
+    """Composites of the training photographs that it learns from; the validation split chooses the epoch by 96."""
     trunk: Path | None = None
     """File for the tensors that this U-Net learned, for the training of agents; then no table is made."""
     out: Path | None = None
@@ -55,7 +57,7 @@ def main() -> None:
     options = tyro.cli(Options)
     warnings.simplefilter("ignore")  # of objects that are left out
     if options.trunk:
-        unet(options.unet, options.trunk)
+        unet(options.unet, options.images, options.trunk)
         return
     data = {} if options.data is None else {"data": options.data}
     plan = prepare(ID, options.split, options.episodes, 0, 64, {**data, **SHOWN})
@@ -63,7 +65,7 @@ def main() -> None:
     for name, row in BASELINES[ID].items():
         found[name] = run_baseline(plan, row.fit(None))
     if options.unet:
-        once = unet(options.unet)
+        once = unet(options.unet, options.images)
         found["U-Net on image and clicks"] = run_baseline(plan, once)
         found["seeds where the U-Net's mask differs"] = run_baseline(plan, seeds_by(once))
     for folder in options.runs:
@@ -78,12 +80,16 @@ def main() -> None:
         options.out.with_suffix(".json").write_text(json.dumps(values))
 
 
-def unet(epochs: int, trunk: Path | None = None) -> Any:
-    """A U-Net that has learned the embedded training split."""
+def unet(epochs: int, images: int, trunk: Path | None = None) -> Any:
+    """A U-Net that has learned composites of the training photographs."""
+    from visionrl.datasets.embedded.composites import Composites
     from visionrl.supervised.segmentation import SegmentationConfig, fit_segmentation
 
-    train, val = (make_task(ID, split=split, **SHOWN) for split in ("train", "val"))
-    return fit_segmentation(train, val, SegmentationConfig(epochs=epochs, recolour=1.0), print, trunk)
+    composites = Composites("train", images), Composites("val", 96)
+    train, val = (make_task(ID, split="train", data=some, **SHOWN) for some in composites)
+    return fit_segmentation(
+        train, val, SegmentationConfig(epochs=epochs, recolour=1.0, backbone="mask_first"), print, trunk
+    )
 
 
 def seeds_by(once: Any) -> Any:
@@ -94,7 +100,7 @@ def seeds_by(once: Any) -> Any:
         flat, count = believed.reshape(1, -1)[:, task.pixels], task.grid**2
         while not task.terminated(state)[0]:
             wrong = np.maximum(depth(believed & ~state.mask), depth(state.mask & ~believed))
-            free = task.allowed(state)[:, :count]
+            free = task.action_mask(state)[:, :count]
             cell = np.where(free, wrong.reshape(1, -1)[:, task.pixels] + 1, 0).argmax(axis=1)
             state = task.step(state, cell + count * ~flat[0, cell])
         return state

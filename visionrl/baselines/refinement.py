@@ -17,7 +17,7 @@ Find = Callable[[Refinement, State, np.ndarray], np.ndarray]
 BETA = 90.0  # of the random walker, as in Segmentation-v0
 PRIORS = (0.003, 0.01, 0.03, 0.1, 0.3)  # weights of the rough mask against the image
 EPISODES = 24  # of the training split, on which the weight is chosen
-UP, DOWN = DELTAS.index(0.4), DELTAS.index(-0.4)
+STEP = max(DELTAS)
 NEAR = 0.5  # likeness from which a region follows one that was clicked on
 
 
@@ -61,11 +61,11 @@ def alike_regions(train: None) -> Run:
             place, sign = (
                 some[0][min(int(state.rounds[0]), task.rounds - 1)] for some in (state.places, state.signs)
             )
-            action = np.zeros((1, task.count), np.int64)
+            likely = state.likely[0]
             if place >= 0:
-                chosen = around(task, state, int(place))
-                action[0, chosen] = UP if sign > 0 else DOWN
-            state = task.step(state, action)
+                chosen = around(task, state, int(place))[task.labels(state)[0]].reshape(likely.shape)
+                likely = np.clip(likely + (STEP if sign > 0 else -STEP) * chosen, 0, 1)
+            state = task.advance(state, likely[None])
         return state
 
     return run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +12,8 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from visionrl import ops
 from visionrl.core import batch, check_choice
 from visionrl.core.capabilities import MaskedActions, action_masks, rewards_of
+
+COUNTS = ("alive", "fresh", "earned", "steps")
 
 
 class SelfCritical(VecEnvWrapper):
@@ -25,6 +28,8 @@ class SelfCritical(VecEnvWrapper):
         venv.policy = model = MaskablePPO("MultiInputPolicy", venv, ..., vf_coef=0.1)
 
     In the info of a row that ended "episode" has the task's own return, "baseline_return" that of the baseline.
+
+    It adds nothing while ``paused``, as when a policy is cloned.
 
     Args:
         venv: of ``make_vec_env``.
@@ -47,7 +52,7 @@ class SelfCritical(VecEnvWrapper):
         check_choice("baseline", baseline, ("greedy", "mean"))
         if samples < 1:
             raise ValueError(f"samples must be >= 1, got {samples}")
-        self.policy, self.greedy = policy, baseline == "greedy"
+        self.policy, self.greedy, self.paused = policy, baseline == "greedy", False
         self.copies = 1 if self.greedy else samples
         (self.task, *_), (limit, *_) = venv.get_attr("task"), venv.get_attr("limit")
         self.limit = float(limit)
@@ -63,10 +68,10 @@ class SelfCritical(VecEnvWrapper):
         Raises:
             ValueError: there is no policy yet.
         """
-        if self.policy is None:
+        if self.policy is None and not self.paused:
             raise ValueError("policy must be set before the environment is reset, got None")
         obs: Any = self.venv.reset()
-        self.state = None
+        self.state, self.memory = None, None
         self._begin(np.arange(self.num_envs))
         return obs
 
@@ -74,6 +79,8 @@ class SelfCritical(VecEnvWrapper):
         """Take the step: observations, (B,) float32 rewards, (B,) bool dones, B infos."""
         step: Any = self.venv.step_wait()
         obs, rewards, dones, infos = step
+        if self.paused:
+            return step
         self._advance(np.flatnonzero(self.alive))
         ended = np.flatnonzero(dones)
         if len(ended):
@@ -87,6 +94,23 @@ class SelfCritical(VecEnvWrapper):
                 infos[row]["baseline_return"] = float(returns[row])
             self._begin(ended)
         return obs, rewards, dones, infos
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """All that decides how the baselines go on, as plain arrays."""
+        state = {f"state.{key}": ops.to_numpy(value).copy() for key, value in vars(self.state).items()}
+        memory = {f"memory.{number}": part.copy() for number, part in enumerate(self.memory or ())}
+        return {**state, **memory, **{name: getattr(self, name).copy() for name in COUNTS}}
+
+    def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
+        """Go on from a snapshot, in the episodes of which it was taken."""
+        now = self.venv.get_attr("state")[0]
+        home = next(iter(vars(now).values()))
+        fields = {key: ops.like(snapshot[f"state.{key}"].copy(), home) for key in vars(now)}
+        self.state = type(now)(**fields)
+        for name in COUNTS:
+            getattr(self, name)[:] = snapshot[name]
+        parts = sorted(key for key in snapshot if key.startswith("memory."))
+        self.memory = tuple(snapshot[key].copy() for key in parts) or None
 
     def _copies_of(self, rows: np.ndarray) -> np.ndarray:
         """Numbers of the baseline's episodes of some rows."""
@@ -137,3 +161,10 @@ class SelfCritical(VecEnvWrapper):
             for held, part in zip(self.memory, memory, strict=True):
                 held[:, played] = part
         return np.asarray(actions)
+
+
+def self_critical_in(env: Any) -> SelfCritical | None:
+    """The one among the wrappers of an environment; None without."""
+    while env is not None and not isinstance(env, SelfCritical):
+        env = vars(env).get("venv")
+    return env

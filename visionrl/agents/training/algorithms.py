@@ -29,6 +29,12 @@ FREE_OF_CLONES: Mapping[str, str] = {
     "recurrentppo": "whose policy reads sequences",
     "pixelppo": "whose warm start is of gains and not of actions",
 }
+SELF_CRITICAL = (
+    "ppo",
+    "a2c",
+    "maskableppo",
+    "recurrentppo",
+)  # which learn from whole episodes of their policy
 # options about networks that a policy of pixels, whose network is its own, has no use for
 NOT_FOR_PIXELS = (
     "memory",
@@ -140,6 +146,12 @@ def check_tools(config: Any) -> None:
             raise ValueError(f"{name} must be 0 for {algo}, {FREE_OF_CLONES[algo]}, got {value}")
         if value and config.clone_steps == 0:
             raise ValueError(f"{name} must be 0 without clone_steps, got {value}")
+    if config.self_critical != "none" and algo not in (None, *SELF_CRITICAL):
+        rule = f"self_critical must be none for {algo}, it is for {', '.join(SELF_CRITICAL)}"
+        raise ValueError(f"{rule}, got {config.self_critical!r}")
+    remembers = config.cache or (config.memory != "none" and algo != "recurrentppo")
+    if config.self_critical != "none" and remembers:
+        raise ValueError("self_critical must be none with cache and memory, which need what was seen before")
     if config.communication and algo in ("maskableppo", "recurrentppo"):
         raise ValueError(f"communication must be left out for {algo}; it is for ppo, a2c and trpo")
     if config.rerender and config.cache:

@@ -37,11 +37,13 @@ from visionrl.agents.training.algorithms import EPSILON_GREEDY, REPLAYING
 from visionrl.agents.training.config import ALGO, BACKBONE, DEFAULTS, TrainConfig
 from visionrl.agents.training.curriculum import check_eased
 from visionrl.agents.training.pairs import format_args
+from visionrl.agents.training.readers import check_reader, read_with, start_from_reader
 from visionrl.agents.training.run_files import folder_of, read_config
 from visionrl.backbones import check_library_name, is_library_name, list_backbones
 from visionrl.backbones._weights import read_weights
 from visionrl.core import did_you_mean
 from visionrl.core.capabilities import Reports, name_of, pixels_of
+from visionrl.reward_models.self_critical import SelfCritical, self_critical_in
 
 ALGORITHMS: Mapping[str, type[BaseAlgorithm]] = {
     "dqn": DQN,
@@ -134,6 +136,9 @@ def make_training_env(config: TrainConfig) -> VecEnv:
         check_unused(config, NOT_FOR_CANDIDATES, "a task of candidates")
     if config.algo == "pixelppo":
         check_unused(config, NOT_FOR_PIXELS, "pixelppo, whose network is its own")
+    check_reader(config, task.observation_space)
+    if config.self_critical != "none":
+        return SelfCritical(env, baseline=config.self_critical)
     if not config.cache:
         return env
     set_random_seed(config.seed)  # a backbone without weights is the same again when the run is resumed
@@ -162,6 +167,7 @@ def build_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
     """The algorithm of a resolved config, untrained."""
     check_algo_args(config, algorithm_of(config))
     kwargs, policy_kwargs = model_kwargs(config)
+    read_with(config, policy_kwargs)
     policy = policy_of(config, policy_kwargs, env.observation_space, env.action_space)
     again = config.rerender and config.algo in REPLAYING
     if again:
@@ -176,6 +182,9 @@ def build_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
     )
     if again:
         model.replay_buffer.watch(env)
+    start_from_reader(config, model)
+    if critic := self_critical_in(env):
+        critic.policy = model
     return model
 
 

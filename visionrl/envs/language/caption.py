@@ -21,7 +21,7 @@ from visionrl.datasets.words import EOS, SPECIAL, Vocabulary
 from visionrl.envs.language.pictures import with_lines
 from visionrl.envs.select import Select, Selection
 from visionrl.metrics.captions import References, corpus_bleu
-from visionrl.ops import Array, xp_of
+from visionrl.ops import Array, one_hot, xp_of
 from visionrl.rendering import Canvas
 
 Metric = Literal["cider_d", "bleu_4", "rouge_l", "tuple_f1"]
@@ -231,6 +231,10 @@ class CaptionGeneration(Select[State]):
         word = xp.take_along_axis(way, now, axis=1)[:, 0]
         allowed = xp.take_along_axis(self.action_mask(state), word[:, None], axis=1)[:, 0]
         return xp.where(allowed, word, xp.full_like(word, EOS))
+
+    def good_actions(self, state: State) -> Array:
+        """(B, V) bool, the expert's word: what another one is worth shows only at the end."""
+        return one_hot(self.expert(state), len(self.words)) > 0
 
     # -- edge ------------------------------------------------------------------------------------------------------
     def result(self, state: State) -> Caption:

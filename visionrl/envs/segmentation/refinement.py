@@ -1,4 +1,4 @@
-"""Refinement of a rough mask between the clicks of a user: every region raises or lowers its probability."""
+"""Refinement of a rough mask between the clicks of a user: regions or pixels raise or lower their probability."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gymnasium import spaces
 from visionrl.banks.masks import mask_bank
 from visionrl.banks.superpixels import superpixels
 from visionrl.core import Task, arguments, register
-from visionrl.core.observables import Vector
+from visionrl.core.observables import Image, Vector
 from visionrl.core.results import Mask
 from visionrl.datasets import ImageSample
 from visionrl.envs.segmentation.rough import roughened, signed_distance, soft
@@ -25,7 +25,7 @@ from visionrl.rendering import Canvas
 
 DELTAS = (0.0, -0.4, -0.2, -0.1, 0.1, 0.2, 0.4)  # of a probability, by each action
 LARGEST = 0.9  # of an object, share of the image
-NUMBERS = 20  # that describe a region
+NUMBERS = 19  # that describe a region
 REACH = 5.0  # pixels of 64, over which a click's hint falls to 1 / e
 ALIKE = 0.1  # difference of mean intensities at which two regions are hardly alike
 SMALLEST = 0.01  # probability of the truth, in the cross-entropy
@@ -59,6 +59,7 @@ class State:
     "Refinement-v0",
     max_steps=None,
     tags=("segmentation", "2d", "interactive", "multi-agent"),
+    presets={"liao2020": {"level": "pixels"}},
     expert_success_rate=0.8,
 )
 @arguments
@@ -67,18 +68,18 @@ class Refinement(Task[State]):
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``regions`` (K, 20) in [-1, 1]: of each region the probability, the intensity and how it resembles the object and the rest, the clicks in it and near it, how it resembles what was clicked on, the same of its neighbours, its place and size, the round |
-    | Action      | MultiDiscrete([7] * K): one for each region, see below |
-    | Reward      | mean over the regions of the gain of the cross-entropy of their pixels |
+    | Observation | level "regions": ``regions`` (19, g, g) uint8: of each region the probability and how sure it is, the intensity and how it resembles the object, clicks in it and near it, how it resembles what was clicked on, the same of its neighbours, its place and size. Level "pixels": ``image`` (C, S, S), ``likely`` (1, S, S), ``hints`` (2, S, S): nearness to clicks on the object and beside it, ``alike`` (1, S, S): how the colours resemble the object, all uint8. Both: ``step`` (1,): share of the rounds |
+    | Action      | MultiDiscrete, one of 7 for each of g x g regions or S x S pixels; see below |
+    | Reward      | gain of the cross-entropy, a map of the regions' or pixels'; the reward is its mean |
     | Ends        | after ``rounds`` rounds, or with a Dice of ``until`` |
 
     | Action | Meaning |
     |--------|---------|
     | 0 | keep the probability |
-    | 1, 2, 3 | lower that of all pixels of the region by 0.4, 0.2, 0.1 |
+    | 1, 2, 3 | lower it, in all pixels of a region, by 0.4, 0.2, 0.1 |
     | 4, 5, 6 | raise it by 0.1, 0.2, 0.4 |
 
-    K = ``lattice`` * ``lattice`` superpixels of a compact watershed act at once. In training the rough mask is the true
+    Regions are g x g superpixels of a compact watershed, g being ``lattice``. In training the rough mask is the true
     one, shifted, too large or too small, with a wavy outline (``roughness``), drawn in each episode; the user is the
     robot of interactive segmentation, who clicks in the middle of the largest wrong region of what the mask is now,
     before each round. ``info`` has ``dice``, ``gain`` (of the Dice, since the start), ``iou`` and ``is_success``, a
@@ -86,18 +87,20 @@ class Refinement(Task[State]):
 
     In files, the rough mask is the sample's mask, each of its labels an object; without one, the ellipse in its box, or
     in the middle of the image. Clicks are its ``points`` whose names begin with "+" or "-", one a round in their order.
-    The expert knows the truth and moves each region towards it; it is the best that these regions can do.
+    The expert knows the truth and moves each region or pixel towards it, the best that can be done.
 
     Source: Liao et al. (2020), "Iteratively-refined interactive 3D medical image segmentation with multi-agent
     reinforcement learning", where every voxel is an agent; Neubert & Protzel (2014) for the superpixels.
     """
 
+    level: Literal["regions", "pixels"] = "regions"
+    """What acts: superpixels, or every pixel."""
     size: Annotated[int, Interval(ge=16, le=256)] = 64
     """Side S of the square that images are resized to, pixels."""
     lattice: Annotated[int, Interval(ge=2, le=16)] = 8
-    """Superpixels along each side."""
+    """Superpixels g along each side."""
     rounds: Annotated[int, Interval(ge=1, le=20)] = 5
-    """Rounds, each a click and then an action of all regions."""
+    """Rounds, each a click and then an action of all."""
     until: Annotated[float, Interval(gt=0, le=1)] | None = 0.95
     """Dice from which an episode ends by itself; None never."""
     roughness: Annotated[float, Gt(0)] = 1.0
@@ -111,7 +114,7 @@ class Refinement(Task[State]):
     primary_metric = ("dice", True)
     hidden = ("quality",)
     success: ClassVar[float] = 0.8
-    box_prompt, click_prompt, mask_prompt = True, True, True
+    box_prompt, click_prompt = True, True
 
     def setup(self) -> None:
         if self.size < 2 * self.lattice:
@@ -125,7 +128,6 @@ class Refinement(Task[State]):
         self.parts = superpixels(self.bank, self.lattice)
         self.items, self.names = len(self.bank.items), self.bank.names
         self.count = self.parts.count
-        self.agents = tuple(f"region {number}" for number in range(self.count))
         self.distances = [signed_distance(mask) for mask in self.bank.truth.array]
         places, signs = np.full((2, self.items, self.rounds), -1)
         if not self.labelled:
@@ -135,9 +137,16 @@ class Refinement(Task[State]):
         self.given = DeviceTable(places), DeviceTable(signs)
         self.classes_of = DeviceTable(np.array(self.bank.items)[:, 1])
         self.grid = DeviceTable(np.indices((self.size, self.size)).reshape(2, -1).astype(np.float64))
-        self.action_space = spaces.MultiDiscrete([len(DELTAS)] * self.count)
+        self.pixels = (self.lattice,) * 2 if self.level == "regions" else (self.size,) * 2
+        self.action_space = spaces.MultiDiscrete(np.full(self.pixels, len(DELTAS)))
         self.dataset_metrics = (OutlineScores(self.file_masks, NEAR), RoundScores(self.scores, "dice"))
-        self.show(regions=Vector((self.count, NUMBERS)))
+        by_pixels = self.level == "pixels"
+        maps = {"image": self.bank.channels, "likely": 1, "hints": 2, "alike": 1}
+        self.show(
+            regions=None if by_pixels else Image(NUMBERS, self.lattice),
+            **{name: Image(channels, self.size) if by_pixels else None for name, channels in maps.items()},
+            step=Vector(1, 0.0),
+        )
 
     @property
     def resolved_arguments(self) -> dict[str, Any]:
@@ -217,11 +226,14 @@ class Refinement(Task[State]):
         return place, sign
 
     def changed(self, state: State, action: Array) -> Array:
-        """(B, S, S) float64, the probabilities after an action of all regions, (B, K)."""
-        xp, labels = xp_of(state.likely), self.labels(state)
-        delta = xp.reshape(xp.take(const(DELTAS, state.likely), xp.reshape(action, (-1,))), action.shape)
-        spread = xp.take_along_axis(delta, labels, axis=1)
-        found = xp.clip(state.likely + xp.reshape(spread, state.likely.shape), 0.0, 1.0)
+        """(B, S, S) float64, the probabilities after an action of all regions or pixels."""
+        xp = xp_of(state.likely)
+        delta = xp.reshape(
+            xp.take(const(DELTAS, state.likely), xp.reshape(action, (-1,))), (action.shape[0], -1)
+        )
+        if self.level == "regions":
+            delta = xp.take_along_axis(delta, self.labels(state), axis=1)
+        found = xp.clip(state.likely + xp.reshape(delta, state.likely.shape), 0.0, 1.0)
         return found * xp.astype(self.bank.known(state.image), found.dtype)
 
     def labels(self, state: State) -> Array:
@@ -244,25 +256,32 @@ class Refinement(Task[State]):
         return self.clicked(replace(after, quality=quality, finished=over))
 
     def cross_entropy(self, state: State, likely: Array) -> Array:
-        """(B, M, K) float64, means over the regions of the cross-entropy of M maps of probabilities, (B, M, S, S)."""
+        """(B, M, H, W) float64, cross-entropies of M maps of probabilities (B, M, S, S), of the pixels or the regions."""
         xp = xp_of(likely)
         truth, known = self.bank.truth.rows(state.image), self.bank.known(state.image)
         right = xp.where(truth[:, None, ...], likely, 1 - likely)
         wrong = -xp.log(xp.clip(right, SMALLEST, 1.0)) * xp.astype(known, likely.dtype)[:, None, ...]
+        if self.level == "pixels":
+            return wrong
         flat = xp.reshape(wrong, (*likely.shape[:2], self.size**2))
-        return region_means(flat, self.labels(state), self.count)
+        return xp.reshape(
+            region_means(flat, self.labels(state), self.count), (*likely.shape[:2], *self.pixels)
+        )
 
-    def agent_rewards(self, before: State, action: Array, after: State) -> Array:
+    def reward_map(self, before: State, action: Array, after: State) -> Array:
         both = xp_of(before.likely).stack([before.likely, after.likely], axis=1)
         wrong = self.cross_entropy(before, both)
-        return wrong[:, 0, :] - wrong[:, 1, :]
+        return wrong[:, 0, ...] - wrong[:, 1, ...]
 
     def reward(self, before: State, action: Array, after: State) -> Array:
-        return xp_of(before.likely).mean(self.agent_rewards(before, action, after), axis=-1)
+        return xp_of(before.likely).mean(self.reward_map(before, action, after), axis=(1, 2))
 
-    def agents_done(self, state: State) -> Array:
-        xp = xp_of(state.finished)
-        return state.finished[:, None] & xp.ones((1, self.count), dtype=xp.bool, device=state.finished.device)
+    def gain_maps(self, state: State) -> Array:
+        xp, shape = xp_of(state.likely), (state.likely.shape[0], *self.pixels)
+        device = state.likely.device
+        every = [self.changed(state, xp.full(shape, k, device=device)) for k in range(len(DELTAS))]
+        wrong = self.cross_entropy(state, xp.stack([state.likely, *every], axis=1))
+        return xp.astype(wrong[:, :1, ...] - wrong[:, 1:, ...], xp.float32)
 
     def terminated(self, state: State) -> Array:
         return xp_of(state.finished).asarray(state.finished, copy=True)
@@ -281,13 +300,22 @@ class Refinement(Task[State]):
         return self.classes_of.rows(state.image)
 
     def expert(self, state: State) -> Array:
-        xp = xp_of(state.likely)
-        actions = (xp.full(state.likely.shape[0], k, device=state.likely.device) for k in range(len(DELTAS)))
-        every = [self.changed(state, xp.broadcast_to(k[:, None], (k.shape[0], self.count))) for k in actions]
-        return xp.argmin(self.cross_entropy(state, xp.stack(every, axis=1)), axis=1)
+        return xp_of(state.likely).argmax(self.gain_maps(state), axis=1)
 
     def observe(self, state: State) -> dict[str, Array]:
-        return self.seen(regions=self.described(state))
+        xp = xp_of(state.likely)
+        step = xp.astype(state.rounds, xp.float32)[:, None] / self.rounds
+        if self.level == "regions":
+            return self.seen(regions=as_bytes(self.described(state)), step=step)
+        image = self.bank.image(state.image)
+        fit = likelihood(xp.astype(image, xp.float32) / 255, self.mask(state))
+        return self.seen(
+            image=image + 0,
+            likely=as_bytes(2 * state.likely - 1),
+            hints=as_bytes(2 * self.hints(state) - 1),
+            alike=as_bytes(fit),
+            step=step,
+        )
 
     def hints(self, state: State) -> Array:
         """(B, 2, S * S) float64 in [0, 1], how near a pixel is to a click on the object, and to one beside it."""
@@ -302,7 +330,7 @@ class Refinement(Task[State]):
         )
 
     def described(self, state: State) -> Array:
-        """(B, K, NUMBERS) float64 in [-1, 1], see ``regions``; by superpixel."""
+        """(B, NUMBERS, K) float64, what is known of each region, about in [-1, 1]."""
         xp, labels, square = xp_of(state.likely), self.labels(state), self.bank.square.rows(state.image)
         image = xp.astype(self.bank.image(state.image), xp.float32) / 255
         flat = (state.likely.shape[0], 1, self.size**2)
@@ -315,11 +343,9 @@ class Refinement(Task[State]):
         own = xp.concat([means[:, :1, :], means[:, 3:4, :], clicks, alike], axis=1)
         beside = own @ xp.matrix_transpose(self.parts.neighbours.rows(square))
         place = xp.matrix_transpose(self.parts.about.rows(square))
-        shared = xp.zeros_like(means[:, 0, :]) + xp.astype(state.rounds, xp.float64)[:, None] / self.rounds
         signed = [2 * means[:, :1, :] - 1, 8 * means[:, 1:2, :] - 1, 2 * means[:, 2:3, :] - 1]
         rest = [means[:, 3:, :], clicks, alike, beside, place[:, :2, :], place[:, 2:, :] - 1]
-        every = xp.concat([*signed, *rest, 2 * shared[:, None, :] - 1], axis=1)
-        return xp.clip(xp.matrix_transpose(every), -1.0, 1.0)
+        return xp.concat([*signed, *rest], axis=1)
 
     def resemblance(self, state: State, labels: Array, grey: Array) -> tuple[Array, Array]:
         """Which regions were clicked on, and how alike each is to one that was: (B, 2, K) each, object and rest.
@@ -381,6 +407,12 @@ class Refinement(Task[State]):
         score = f", Dice {state.quality[int(state.rounds)]:.2f}" if self.labelled else ""
         canvas.text(f"{self.names[self.bank.items[item][1]]}: round {int(state.rounds)}{score}")
         return canvas.pixels
+
+
+def as_bytes(values: Array) -> Array:
+    """Numbers of [-1, 1] as uint8."""
+    xp = xp_of(values)
+    return xp.astype(xp.round(xp.clip(127.5 * (values + 1), 0.0, 255.0)), xp.uint8)
 
 
 def with_rough_mask(sample: ImageSample) -> ImageSample:
