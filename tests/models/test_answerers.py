@@ -18,7 +18,7 @@ CASES = [*[(name, {}) for name in ANSWERERS], ("vqa_cnn_rnn", {"fusion": "produc
 
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: " ".join([case[0], *case[1].values()]))
 def answerer(request: pytest.FixtureRequest) -> Any:
-    return fit(request.param[0], questions(48), **request.param[1])
+    return fit(request.param[0], questions(32), **request.param[1])
 
 
 def test_each_answers_about_new_pictures_and_the_blind_one_guesses(answerer: Any) -> None:
@@ -52,7 +52,7 @@ def test_a_transformers_maps_are_those_of_the_words() -> None:
 def test_padding_of_a_question_changes_nothing(name: str) -> None:
     net: Any = model_class(name).for_samples(questions(4), {**SMALL, "length": 9}).eval()
     words = torch.from_numpy(np.stack([net.known_words("is it left"), net.known_words("what colour is it")]))
-    seen = net.see(torch.zeros(2, 3, SIDE, SIDE, dtype=torch.uint8))
+    seen = net.look(torch.zeros(2, 3, SIDE, SIDE, dtype=torch.uint8))
     both, _ = net.ask(seen, words)
     one, _ = net.ask(seen[:1], words[:1])
     torch.testing.assert_close(both[:1], one)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from visionrl.core.arguments import did_you_mean
 
 Split = dict[str, Tensor]
-"""Samples as tensors, each with one row a sample; what else metrics need is the model's own matter."""
+"""Tensors with one row an image, by name."""
 
 
 class Model(nn.Module, ABC):
@@ -70,6 +70,10 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def encode(self, samples: Sequence[Any]) -> Split:
         """Samples as tensors on the CPU, images as "images" (N, C, S, S) uint8."""
+
+    def cached(self, split: Split) -> Split:
+        """A split to learn from, in which what does not learn is worked out once."""
+        return split
 
     @abstractmethod
     def loss(self, batch: Split) -> Tensor:

@@ -35,6 +35,18 @@ SELF_CRITICAL = (
     "maskableppo",
     "recurrentppo",
 )  # which learn from whole episodes of their policy
+# options about networks that a policy of pixels, whose network is its own, has no use for
+NOT_FOR_PIXELS = (
+    "memory",
+    "recall",
+    "rerender",
+    "cache",
+    "frozen",
+    "pretrained",
+    "weights",
+    "stn",
+    "attention",
+)
 RECALL = 4
 RELATIVES: Mapping[str, str] = {
     "ddqn": "dqn",
@@ -114,8 +126,11 @@ def check_tools(config: Any) -> None:
     Raises:
         ValueError: names the field, the rule and the value.
     """
-    check_memory(config)
     algo = config.algo
+    for name in NOT_FOR_PIXELS if algo == "pixelppo" else ():
+        if (value := getattr(config, name)) not in (None, False, "none"):
+            raise ValueError(f"{name} must be left out for pixelppo, whose network is its own, got {value!r}")
+    check_memory(config)
     if config.timesteps == 0 and config.clone_steps == 0:
         raise ValueError("timesteps must be >= 1 without clone_steps, got 0")
     if config.guided and algo not in (None, *EPSILON_GREEDY):

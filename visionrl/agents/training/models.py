@@ -37,6 +37,7 @@ from visionrl.agents.training.algorithms import EPSILON_GREEDY, REPLAYING
 from visionrl.agents.training.config import ALGO, BACKBONE, DEFAULTS, TrainConfig
 from visionrl.agents.training.curriculum import check_eased
 from visionrl.agents.training.pairs import format_args
+from visionrl.agents.training.readers import check_reader, read_with, start_from_reader
 from visionrl.agents.training.run_files import folder_of, read_config
 from visionrl.backbones import check_library_name, is_library_name, list_backbones
 from visionrl.backbones._weights import read_weights
@@ -80,7 +81,7 @@ NOT_FOR_CANDIDATES = (
     *("backbone", "fusion", "communication", "cache", "memory", "stn", "attention"),
     *("frozen", "pretrained", "weights", "net_arch", "action_maps"),
 )
-NOT_FOR_PIXELS = (*NOT_FOR_CANDIDATES, "features_dim", "rerender", "clone_action_values")
+NOT_FOR_PIXELS = ("backbone", "features_dim", "fusion", "communication", "clone_action_values")
 
 
 def check_before_loading(config: TrainConfig) -> None:
@@ -135,6 +136,7 @@ def make_training_env(config: TrainConfig) -> VecEnv:
         check_unused(config, NOT_FOR_CANDIDATES, "a task of candidates")
     if config.algo == "pixelppo":
         check_unused(config, NOT_FOR_PIXELS, "pixelppo, whose network is its own")
+    check_reader(config, task.observation_space)
     if config.self_critical != "none":
         return SelfCritical(env, baseline=config.self_critical)
     if not config.cache:
@@ -165,6 +167,7 @@ def build_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
     """The algorithm of a resolved config, untrained."""
     check_algo_args(config, algorithm_of(config))
     kwargs, policy_kwargs = model_kwargs(config)
+    read_with(config, policy_kwargs)
     policy = policy_of(config, policy_kwargs, env.observation_space, env.action_space)
     again = config.rerender and config.algo in REPLAYING
     if again:
@@ -179,6 +182,7 @@ def build_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
     )
     if again:
         model.replay_buffer.watch(env)
+    start_from_reader(config, model)
     if critic := self_critical_in(env):
         critic.policy = model
     return model

@@ -40,6 +40,7 @@ from visionrl.agents.training.models import (
     make_training_env,
 )
 from visionrl.agents.training.pairs import format_args, parse_args
+from visionrl.agents.training.readers import with_words
 from visionrl.agents.training.run_files import (
     check_folder,
     check_new,
@@ -97,7 +98,7 @@ def train(config: TrainConfig, callbacks: Sequence[BaseCallback] = ()) -> Path:
             stack.enter_context(locked(run))
         earlier = check_folder(config)
         torch.set_num_threads(config.threads)
-        wanted = resolve(config) if earlier is None else inherit(config, earlier)
+        wanted = with_words(resolve(config)) if earlier is None else inherit(config, earlier)
         if earlier is not None and is_finished(run, wanted.timesteps or 0):
             console.print(f"{run} is finished; it goes on if it is given more timesteps")
             return run

@@ -67,7 +67,7 @@ class Restoration(Edit[State]):
     |-------------|-------|
     | Observation | ``window`` (C, S, S) uint8: the patch as it is now; ``history``: the tools used, one-hot; with control "pixel" ``step``: the steps taken, one-hot, instead |
     | Action      | "image": Discrete(13), "pixel": MultiDiscrete, one of 9 for each of S x S pixels; see below |
-    | Reward      | "image": gain of PSNR by this step, decibels; 0 for stopping. "pixel": 255 times the loss of squared error by this step, of intensities in [0, 1]; a map of the pixels', the reward is its mean |
+    | Reward      | "image": gain of PSNR by this step, decibels; 0 for stopping. "pixel": 255 times the fall of the squared error by this step, of intensities in [0, 1]; a map, whose mean is the reward |
     | Ends        | after ``steps`` tools, or when the agent stops; with ``stop_when_worse`` also when the patch is worse than at the start |
 
     | Action | Meaning with control "image" |
@@ -264,7 +264,10 @@ class Restoration(Edit[State]):
     def result(self, state: State) -> Picture:
         width, height = (int(side) for side in self.bank.sizes[int(state.image)])
         x, y = (int(value) for value in state.corner)
-        tile = Tile(as_levels(state.now).astype(np.uint8), (x, y), **self.controller.told(state.tools))
+        now, start = as_levels(state.now).astype(np.uint8), self.patch(state.image[None], state.corner[None])
+        stages = () if self.labelled else self.controller.replay(start.astype(np.float32), state.tools)
+        kept = tuple(as_levels(stage[0]).astype(np.uint8) for stage in stages)
+        tile = Tile(now, (x, y), **self.controller.told(state.tools), stages=kept)
         return Picture((width, height), (tile,))
 
     def draw(self, state: State) -> np.ndarray:

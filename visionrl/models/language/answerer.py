@@ -18,7 +18,7 @@ from visionrl.datasets.words import PAD, SPECIAL, UNK, Vocabulary, tokenize
 from visionrl.layers.recurrent import init_recurrent
 from visionrl.layers.transformer import word_vectors
 from visionrl.metrics.vqa import AnswerScores
-from visionrl.models._images import ImageEncoder, device_of, fit_images
+from visionrl.models._images import ImageEncoder, ImageModel, device_of, fit_images
 from visionrl.models._model import Model, Split, check_positive
 
 CHUNK = 64  # images at a time where nothing is learnt
@@ -42,7 +42,7 @@ class Answer(NamedTuple):
     steps: tuple[str, ...]
 
 
-class Answerer(Model):
+class Answerer(ImageModel):
     """A network that chooses one of the answers that it knows to a question about an image.
 
     A subclass has ``fuse``. It learns to give the best answer the highest probability (cross-entropy); all questions
@@ -58,6 +58,7 @@ class Answerer(Model):
         width: of the vectors of places, words and question.
         dropout: share of inputs dropped in training.
         pretrained: take the published weights of the trunk, and keep them.
+        frozen: the trunk does not learn; its maps are then worked out once.
 
     Attributes:
         image: the encoder of images; its ``trunk`` is a backbone for agents.
@@ -79,6 +80,7 @@ class Answerer(Model):
         width: int = 192,
         dropout: float = 0.2,
         pretrained: bool = False,
+        frozen: bool = False,
     ) -> None:
         super().__init__()
         check_positive(length=length, side=side, channels=channels, width=width)
@@ -86,7 +88,7 @@ class Answerer(Model):
             raise ValueError("answers must be one or more texts, got none")
         self.vocabulary, self.answers, self.length = Vocabulary(words), tuple(answers), length
         self.side, self.channels, self.width = side, channels, width
-        self.image: Any = ImageEncoder(backbone, channels, side, width, pretrained)
+        self.image = ImageEncoder(backbone, channels, side, width, pretrained, frozen)
         self.embed = word_vectors(len(self.vocabulary), width)
         self.read = nn.GRU(width, width, batch_first=True)
         init_recurrent(self.read)
@@ -122,9 +124,13 @@ class Answerer(Model):
             questions: (M, L) int64.
         """
 
-    def see(self, images: Tensor) -> Tensor:
+    def see(self, places: Tensor) -> Tensor:
+        """What is known of the maps of images (B, width, h, w) before the question is asked."""
+        return places
+
+    def look(self, images: Tensor) -> Tensor:
         """What is known of images (B, C, S, S) before the question is asked."""
-        return self.image(images)
+        return self.see(self.map_of({"images": images}))
 
     def steps(self, question: Tensor, count: int) -> tuple[str, ...]:
         """Names of the maps of ``fuse`` for a question (L,)."""
@@ -162,7 +168,7 @@ class Answerer(Model):
     def loss(self, batch: Split) -> Tensor:
         """Cross-entropy of the best answers to all questions that have one."""
         row, column = (batch["answers"] >= 0).nonzero(as_tuple=True)
-        logits, _ = self.ask(self.see(batch["images"])[row], batch["questions"][row, column])
+        logits, _ = self.ask(self.see(self.map_of(batch))[row], batch["questions"][row, column])
         return F.cross_entropy(logits.float(), batch["answers"][row, column])
 
     @torch.inference_mode()
@@ -171,7 +177,7 @@ class Answerer(Model):
         self.eval()
         home, found = device_of(self), []
         for some, asked in zip(images.split(CHUNK), questions.split(CHUNK), strict=True):
-            seen = self.see(some.to(home)).repeat_interleave(asked.shape[1], 0)
+            seen = self.look(some.to(home)).repeat_interleave(asked.shape[1], 0)
             logits, _ = self.ask(seen, asked.flatten(0, 1).to(home))
             found.append(logits.softmax(1).view(*asked.shape[:2], -1).cpu())
         return torch.cat(found)
@@ -196,7 +202,7 @@ class Answerer(Model):
         words = torch.from_numpy(np.stack([self.known_words(question) for question in questions]))
         home, found = device_of(self), []
         for one, asked in zip(fitted.split(1), words.split(1), strict=True):
-            logits, maps = self.ask(self.see(one.to(home)), asked.to(home))
+            logits, maps = self.ask(self.look(one.to(home)), asked.to(home))
             likely, number = logits.softmax(1)[0].max(0)
             seen = None if maps is None else maps[0].cpu().numpy()
             steps = () if seen is None else self.steps(asked[0], len(seen))

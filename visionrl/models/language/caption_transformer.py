@@ -34,11 +34,11 @@ class CaptionTransformer(Captioner):
         self.positions = nn.Parameter(0.02 * torch.randn(self.length, self.width))
         self.norm = nn.LayerNorm(self.width)
 
-    def begin(self, images: Tensor) -> State:
+    def start(self, places: Tensor) -> State:
         """The map (B, C, h, w), and the words so far, (B, 0) int64."""
-        places = self.image.placed(self.image(images))
+        places = self.image.placed(places)
         memory, _ = self.encoder(places.flatten(2).mT)
-        words = torch.zeros(len(images), 0, dtype=torch.int64, device=places.device)
+        words = torch.zeros(len(places), 0, dtype=torch.int64, device=places.device)
         return memory.mT.reshape_as(places), words
 
     def step(self, last: Tensor, state: State) -> tuple[Tensor, State, Tensor | None]:

@@ -28,9 +28,9 @@ class ShowAndTell(Captioner):
         self.lstm = nn.LSTM(self.width, self.width, batch_first=True)
         init_recurrent(self.lstm)
 
-    def begin(self, images: Tensor) -> State:
+    def start(self, places: Tensor) -> State:
         """The hidden and the cell state after the image, (B, width) each."""
-        shown = self.drop(self.first(self.image.grid(self.image(images))))
+        shown = self.drop(self.first(self.image.grid(places)))
         _, (hidden, cell) = self.lstm(shown[:, None])
         return hidden[0], cell[0]
 

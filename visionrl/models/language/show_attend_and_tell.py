@@ -43,9 +43,8 @@ class ShowAttendAndTell(Captioner):
         self.gate = nn.Linear(width, width)
         self.mix = nn.Linear(3 * width, width)
 
-    def begin(self, images: Tensor) -> State:
+    def start(self, places: Tensor) -> State:
         """The map (B, C, h, w), its keys, the hidden and the cell state (B, width)."""
-        places = self.image(images)
         hidden, cell = self.first(self.image.grid(places)).tanh().chunk(2, 1)
         places = self.image.placed(places)
         return places, self.attend.key(places), hidden, cell

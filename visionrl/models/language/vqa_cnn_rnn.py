@@ -30,14 +30,15 @@ class CnnRnn(Answerer):
         check_choice("fusion", fusion, ("concat", "product"))
         self.fusion = fusion
         self.whole = nn.Linear(self.image.grid_features, self.width)
+        self.norms = nn.ModuleList(nn.LayerNorm(self.width) for _ in range(2))
         self.join = nn.Linear(2 * self.width if fusion == "concat" else self.width, self.width)
 
-    def see(self, images: Tensor) -> Tensor:
+    def see(self, places: Tensor) -> Tensor:
         """(B, width), the mean features of 3 x 3 parts through a linear layer."""
-        return self.whole(self.drop(self.image.grid(self.image(images)))).tanh()
+        return self.norms[0](self.whole(self.drop(self.image.grid(places))))
 
     def fuse(self, places: Any, questions: Tensor) -> tuple[Tensor, Tensor | None]:
         """See the base."""
-        heard = self.hear(questions)
+        heard = self.norms[1](self.hear(questions))
         both = torch.cat([places, heard], 1) if self.fusion == "concat" else places * heard
         return self.join(both).relu(), None

@@ -34,9 +34,9 @@ class Film(Answerer):
         self.modulate = nn.Linear(self.width, 2 * CHANNELS * blocks)
         self.last = nn.Conv2d(CHANNELS, self.width, 1)
 
-    def see(self, images: Tensor) -> Tensor:
+    def see(self, places: Tensor) -> Tensor:
         """(B, 64, h, w)."""
-        return self.narrow(self.image.placed(self.image(images))).relu()
+        return self.narrow(self.image.placed(places)).relu()
 
     def fuse(self, places: Any, questions: Tensor) -> tuple[Tensor, Tensor | None]:
         """See the base."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from visionrl.models._registry import register_model
@@ -22,10 +21,6 @@ class QuestionOnly(Answerer):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.image = None
-
-    def see(self, images: Tensor) -> Tensor:
-        """Nothing, (B, 0)."""
-        return torch.zeros(len(images), 0, device=images.device)
 
     def fuse(self, places: Any, questions: Tensor) -> tuple[Tensor, Tensor | None]:
         """See the base."""

@@ -12,6 +12,8 @@ from visionrl.layers.transformer import WordBlock
 from visionrl.models._registry import register_model
 from visionrl.models.language.answerer import Answerer
 
+KEYS = 64  # length of what a place is recognised by
+
 
 @register_model("vqa_stacked_attention")
 class StackedAttention(Answerer):
@@ -29,19 +31,21 @@ class StackedAttention(Answerer):
     def __init__(self, *args: Any, hops: int = 2, **options: Any) -> None:
         super().__init__(*args, **options)
         self.relate = WordBlock(self.width, 4, self.drop.p, memory=False)
-        self.hops = nn.ModuleList(SoftAttention(self.width, self.width) for _ in range(hops))
+        self.hops: Any = nn.ModuleList(SoftAttention(self.width, self.width, KEYS) for _ in range(hops))
         self.merge = nn.ModuleList(nn.Linear(2 * self.width, self.width) for _ in range(hops))
 
-    def see(self, images: Tensor) -> Tensor:
-        """(B, width, h, w)."""
-        places = self.image.placed(self.image(images))
-        return self.relate(places.flatten(2).mT)[0].mT.reshape_as(places)
+    def see(self, places: Tensor) -> Tensor:
+        """(B, width + hops * 64, h, w): the places, and the keys of each hop, once for all questions."""
+        places = self.image.placed(places)
+        places = self.relate(places.flatten(2).mT)[0].mT.reshape_as(places)
+        return torch.cat([places, *(hop.key(places) for hop in self.hops)], 1)
 
     def fuse(self, places: Any, questions: Tensor) -> tuple[Tensor, Tensor | None]:
         """See the base."""
         known, maps = self.hear(questions), []
-        for hop, merge in zip(self.hops, self.merge, strict=True):
-            seen = hop(places, known)
+        places, *keys = places.split([self.width, *[KEYS] * len(self.hops)], 1)
+        for hop, merge, key in zip(self.hops, self.merge, keys, strict=True):
+            seen = hop(places, known, key)
             known = known + merge(torch.cat([seen.features, known], 1)).relu()
             maps.append(seen.weights)
         return known, torch.stack(maps, 1)

@@ -37,9 +37,9 @@ class VqaTransformer(Answerer):
         self.positions = nn.Parameter(0.02 * torch.randn(self.length + 1, self.width))
         self.norm = nn.LayerNorm(self.width)
 
-    def see(self, images: Tensor) -> Tensor:
+    def see(self, places: Tensor) -> Tensor:
         """(B, width, h, w)."""
-        places = self.image.placed(self.image(images))
+        places = self.image.placed(places)
         return self.relate(places.flatten(2).mT)[0].mT.reshape_as(places)
 
     def steps(self, question: Tensor, count: int) -> tuple[str, ...]:

@@ -81,15 +81,18 @@ def test_a_resumed_run_is_the_run_that_was_never_stopped(config: ModelConfig, mo
         train_model(cut)
 
 
-def test_a_model_starts_from_the_encoder_of_images_of_another(config: ModelConfig) -> None:
+def test_a_model_starts_from_the_trunk_of_another(config: ModelConfig) -> None:
     first = train_model(replace(config, epochs=1))
     work = ModelTrainer(replace(config, model="vqa_cnn_rnn", start=str(first)))
     given = load_model(first).state_dict()
     own = work.net.state_dict()
     assert all(torch.equal(own[key], given[key]) for key in own if key.startswith("image."))
     wide = tuple("width=32" if one == "width=16" else one for one in OPTIONS)
-    with pytest.raises(ValueError, match="start must have the model's encoder of images"):
-        ModelTrainer(replace(config, options=wide, start=str(first)))
+    own = ModelTrainer(replace(config, options=wide, start=str(first))).net.state_dict()
+    assert all(torch.equal(own[key], given[key]) for key in own if key.startswith("image.trunk."))
+    deep = tuple("backbone=pyramid" if one == "backbone=small" else one for one in OPTIONS)
+    with pytest.raises(ValueError, match="start must have the model's trunk"):
+        ModelTrainer(replace(config, options=deep, start=str(first)))
     with pytest.raises(ValueError, match="start must be left out for vqa_question_only"):
         ModelTrainer(replace(config, model="vqa_question_only", start=str(first)))
 
