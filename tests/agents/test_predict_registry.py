@@ -18,7 +18,16 @@ from visionrl.agents.prediction.agent import Agent
 from visionrl.agents.prediction.inputs import inputs_of
 from visionrl.agents.prediction.predict import LINES, predict_files
 from visionrl.core import TASKS, make_task
-from visionrl.datasets import ImageSample, MotSample, PairSample, VideoSample, VolumeSample, XraySample
+from visionrl.datasets import (
+    CaptionSample,
+    ImageSample,
+    MotSample,
+    PairSample,
+    QuestionSample,
+    VideoSample,
+    VolumeSample,
+    XraySample,
+)
 
 BOX = [12.0, 10.0, 16.0, 14.0]
 
@@ -47,7 +56,7 @@ def write_frames(folder: Path, frames: Any, count: int = 4) -> Path:
 def files_of(sample: Any, folder: Path) -> tuple[list[str], list[str]]:
     """Words for one input, and for more or for a folder, of a sample's pixels."""
     folder.mkdir()
-    if isinstance(sample, ImageSample):
+    if isinstance(sample, ImageSample | CaptionSample | QuestionSample):
         first = write_image(folder / "a.png", sample.image)
         write_image(folder / "b.png", sample.image[:, :-1])
         return [str(first)], [str(folder)]
@@ -112,7 +121,8 @@ def test_every_task_is_used_on_a_file_and_on_a_folder(env_id: str, tmp_path: Pat
     agent, task = short_agent(env_id)
     box = BOX if agent.sample_type is VideoSample else None
     for number, words in enumerate(words_for(env_id, task, tmp_path / "files")):
-        inputs, out = inputs_of(words, agent.sample_type, box), tmp_path / f"out{number}"
+        asked = "is there a red bag" if agent.sample_type is QuestionSample else None
+        inputs, out = inputs_of(words, agent.sample_type, box, question=asked), tmp_path / f"out{number}"
         report = predict_files(agent, inputs, out)
         assert (report.done, report.failed) == (len(inputs), [])
         lines = [json.loads(line) for line in (out / LINES).read_text().splitlines()]
@@ -132,6 +142,8 @@ def test_labels_are_not_looked_at(env_id: str) -> None:
         PairSample: lambda s: PairSample(
             s.fixed, s.moving, start=s.start, modalities=s.modalities, spacing_mm=s.spacing_mm, name=s.name
         ),
+        CaptionSample: lambda s: CaptionSample(s.image, name=s.name),
+        QuestionSample: lambda s: QuestionSample(s.image, s.question, name=s.name),
         MotSample: lambda s: MotSample(s.frames, None, None, detections=s.detections, name=s.name),
     }
     (agent, task), (again, _) = short_agent(env_id), short_agent(env_id)

@@ -13,7 +13,7 @@ from visionrl.cli.main import COMMANDS, command_of
 @pytest.mark.parametrize(
     ("line", "some"),
     [
-        ("visionrl tr", ["train "]),
+        ("visionrl tr", ["train ", "train-model "]),
         ("visionrl p", ["play ", "predict "]),
         ("visionrl show Track", ["Tracking-v0 "]),
         ("visionrl evaluate --env LandmarkLocalization3", ["LandmarkLocalization3D-v0 "]),

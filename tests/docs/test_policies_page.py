@@ -36,11 +36,11 @@ def accepts(algo: str, **tools: Any) -> bool:
 
 def row_of(algo: str) -> str:
     """The row of the page's table for an algorithm."""
-    actions = ", ".join(name for name, kind in KINDS.items() if kind in FITS[algo])
-    memory = ", ".join(kind for kind in MEMORIES if accepts(algo, memory=kind))
+    actions = ", ".join(name for name, kind in KINDS.items() if kind in FITS[algo]) or "of each pixel"
+    memory = ", ".join(kind for kind in MEMORIES if accepts(algo, memory=kind)) or "-"
     team = spaces.MultiDiscrete in FITS[algo] and accepts(algo, communication="mean")
     flags = [issubclass(ALGORITHMS[algo], MaskablePPO), *(accepts(algo, **tools) for tools in TOOLS), team]
-    recall = "T" if accepts(algo, memory="gru", recall=4) else "carried"
+    recall = "T" if accepts(algo, memory="gru", recall=4) else "carried" if memory != "-" else "-"
     marks = " | ".join("yes" if flag else "-" for flag in flags)
     return f"| `{algo}` | {actions} | {memory} | {recall} | {marks} |"
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from visionrl.banks.patches import shared
+from visionrl.datasets.load import Loaded
 from visionrl.datasets.samples import CaptionSample
 from visionrl.datasets.words import EOS, SPECIAL, UNK, Vocabulary, tokenize
 from visionrl.metrics.captions import References
@@ -74,10 +76,15 @@ class CaptionBank(Recalled):
 
 def caption_bank(samples: Sequence[CaptionSample], words: tuple[str, ...], length: int) -> CaptionBank:
     """The bank of some captions; environments over the same samples share it."""
-    return shared(CaptionBank, [sample.image for sample in samples], samples, words, length)
+    whole = isinstance(samples, Loaded)  # then they are known as a whole
+    held = [] if whole else [part for sample in samples for part in (sample.captions, sample.facts)]
+    return shared(CaptionBank, held, samples, words, length)
 
 
-def vocabulary_of(samples: Sequence[CaptionSample], min_count: int, max_size: int | None) -> tuple[str, ...]:
+@lru_cache(maxsize=4)
+def vocabulary_of(
+    samples: tuple[CaptionSample, ...], min_count: int, max_size: int | None
+) -> tuple[str, ...]:
     """The words of some captions, without the special ones; see ``Vocabulary.build``."""
     texts = (text for sample in samples for text in sample.captions)
     return Vocabulary.build(texts, min_count, max_size).words[len(SPECIAL) :]

@@ -185,7 +185,7 @@ def _patches(samples: Sequence[ImageSample], *args: Any) -> PatchBank:
 
 _PART: ContextVar[tuple[str, str, Iterator[int]] | None] = ContextVar("part", default=None)
 """Of which part of which embedded set, and how, a bank is being made, and the numbers of its blocks."""
-_BANKS: OrderedDict[Any, tuple[Any, Any]] = OrderedDict()  # the newest four, with the pixels that they are of
+_BANKS: OrderedDict[Any, tuple[Any, Any]] = OrderedDict()  # the newest six, with the pixels that they are of
 
 
 def shared(build: Callable[..., Any], pixels: list[Any], *args: Any) -> Any:
@@ -205,7 +205,7 @@ def shared(build: Callable[..., Any], pixels: list[Any], *args: Any) -> Any:
         if held is not pixels:
             _give_recipes(_BANKS[key][1], (build, args), ())
     _BANKS.move_to_end(key)
-    while len(_BANKS) > 4:
+    while len(_BANKS) > 6:
         _BANKS.popitem(last=False)
     return _BANKS[key][1]
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from visionrl.banks.patches import shared
-from visionrl.datasets.load import choose
+from visionrl.datasets.load import Loaded, choose
 from visionrl.datasets.samples import QuestionSample
 from visionrl.datasets.words import SPECIAL, Vocabulary, tokenize
 from visionrl.metrics.vqa import AnswerScores
@@ -24,6 +25,7 @@ class QuestionBank(Recalled):
         words: of the questions that are known, without the special ones.
         answers: that can be given.
         length: most words of a question, L; longer ones are cut.
+        grid: cells along each side of the grid on the images.
 
     Attributes:
         words: (M, L) int64, numbers of the words; 0 beyond the last.
@@ -32,12 +34,18 @@ class QuestionBank(Recalled):
         pictures: numbers of the first question about each image.
         kinds: names of the kinds of questions, sorted; empty where none are known.
         kind: (M,) int64, number of each question's kind; -1 where it is unknown.
+        asked: (M, grid * grid) bool, cells of a grid that the question asks about; none where that is unknown.
         cut: how many questions are longer.
         unknown: how many questions have no known word.
     """
 
     def __init__(
-        self, samples: Sequence[QuestionSample], words: tuple[str, ...], answers: tuple[str, ...], length: int
+        self,
+        samples: Sequence[QuestionSample],
+        words: tuple[str, ...],
+        answers: tuple[str, ...],
+        length: int,
+        grid: int,
     ) -> None:
         vocabulary = Vocabulary(words)
         encoded = np.stack([vocabulary.encode(sample.question, length, end=False) for sample in samples])
@@ -48,15 +56,34 @@ class QuestionBank(Recalled):
         self.kind = DeviceTable(
             np.array([self.kinds.index(sample.kind) if sample.kind else -1 for sample in samples], np.int64)
         )
+        self.asked = DeviceTable(asked_cells(samples, grid))
         self.cut = sum(len(tokenize(sample.question)) > length for sample in samples)
         self.unknown = int((encoded < len(SPECIAL)).all(axis=1).sum())
 
 
 def question_bank(
-    samples: Sequence[QuestionSample], words: tuple[str, ...], answers: tuple[str, ...], length: int
+    samples: Sequence[QuestionSample],
+    words: tuple[str, ...],
+    answers: tuple[str, ...],
+    length: int,
+    grid: int,
 ) -> QuestionBank:
     """The bank of some questions; environments over the same samples share it."""
-    return shared(QuestionBank, [sample.image for sample in samples], samples, words, answers, length)
+    whole = isinstance(samples, Loaded)  # then they are known as a whole
+    parts = () if whole else ((s.image, s.question, s.answers, s.places) for s in samples)
+    held = [part for one in parts for part in one]
+    return shared(QuestionBank, held, samples, words, answers, length, grid)
+
+
+def asked_cells(samples: Sequence[QuestionSample], grid: int) -> np.ndarray:
+    """(M, grid * grid) bool, cells in which something lies that a question asks about."""
+    asked = np.zeros((len(samples), grid**2), bool)
+    for row, sample in zip(asked, samples, strict=True):
+        if sample.places is not None:
+            share = (np.asarray(sample.places) + 0.5) / sample.image.shape[:0:-1]
+            column, line = np.clip((share * grid).astype(int), 0, grid - 1).T
+            row[line * grid + column] = True
+    return asked
 
 
 def pictures_of(samples: Sequence[QuestionSample], bank: QuestionBank) -> tuple[Any, ...]:
@@ -81,12 +108,14 @@ def same_images(samples: Sequence[QuestionSample]) -> tuple[np.ndarray, tuple[in
     return np.array(image, np.int64), tuple(first)
 
 
-def question_words(samples: Sequence[QuestionSample], min_count: int) -> tuple[str, ...]:
+@lru_cache(maxsize=4)
+def question_words(samples: tuple[QuestionSample, ...]) -> tuple[str, ...]:
     """The words of some questions, without the special ones."""
-    return Vocabulary.build((sample.question for sample in samples), min_count).words[len(SPECIAL) :]
+    return Vocabulary.build(sample.question for sample in samples).words[len(SPECIAL) :]
 
 
-def common_answers(samples: Sequence[QuestionSample], most: int | None) -> tuple[str, ...]:
+@lru_cache(maxsize=4)
+def common_answers(samples: tuple[QuestionSample, ...], most: int | None) -> tuple[str, ...]:
     """The most frequent answers to some questions, or all; each question counts with the one most people gave."""
     counts = Counter(Counter(sample.answers).most_common(1)[0][0] for sample in samples if sample.answers)
     return tuple(sorted(counts, key=lambda answer: (-counts[answer], answer))[:most])

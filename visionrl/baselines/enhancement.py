@@ -1,4 +1,4 @@
-"""Restoration without learning: nothing at all, one chain of tools for all pictures, a denoiser of the field."""
+"""Restoration without learning: nothing at all, one chain of tools for all pictures, denoisers of the field."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 
 from visionrl.core import baseline, batch
 from visionrl.envs.enhancement.restoration import Restoration, State
-from visionrl.envs.enhancement.tools import NAMES
 from visionrl.metrics.image_quality import as_levels, psnr
 
 Run = Callable[[Restoration, State], State]
 PATCHES = 32  # on which methods are chosen
 BEAM = 12  # chains that are continued
+WEIGHTS = (0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.13, 0.17)  # of total variation, images in [0, 1]
 STRENGTHS = (3, 6, 10, 15, 20, 30)  # of non-local means
 
 
@@ -34,9 +34,9 @@ def best_fixed_chain(train: Restoration) -> Run:
     best_db = float(train.measure(start).mean())
     for _ in range(train.steps):
         longer = {
-            (*chain, k): train.edit(state, np.full(PATCHES, k))
+            (*chain, k): train.edit(state, everywhere(train, k, PATCHES))
             for chain, state in chains.items()
-            for k in range(len(NAMES))
+            for k in range(train.operators)
         }
         scores = {chain: float(train.measure(state).mean()) for chain, state in longer.items()}
         order = sorted(scores, key=lambda chain: -scores[chain])
@@ -46,7 +46,7 @@ def best_fixed_chain(train: Restoration) -> Run:
 
     def run(task: Restoration, state: State) -> State:
         for number in best:
-            state = task.step(state, np.full(len(state.image), number))
+            state = task.step(state, everywhere(task, number, len(state.image)))
         return state
 
     return run
@@ -62,6 +62,29 @@ def non_local_means(train: Restoration) -> Run:
     best = STRENGTHS[int(np.argmax(scores))]
 
     return lambda task, state: with_picture(task, state, denoised(state.now, best))
+
+
+def everywhere(task: Restoration, number: int, count: int) -> np.ndarray:
+    """(count, ...) int64, the action of one tool for whole patches."""
+    return np.full((count, *(task.action_space.shape or ())), number)
+
+
+@baseline("Restoration-v0", "total variation")
+def total_variation(train: Restoration) -> Run:
+    """Denoising by total variation (Chambolle, 2004) by scikit-image, of the weight best over 32 training patches."""
+    start = training_patches(train)
+    true = train.patch(start.image, start.corner)
+    scores = [float(psnr(smoothed(start.now, weight), true).mean()) for weight in WEIGHTS]
+    best = WEIGHTS[int(np.argmax(scores))]
+    return lambda task, state: with_picture(task, state, smoothed(state.now, best))
+
+
+def smoothed(images: np.ndarray, weight: float) -> np.ndarray:
+    """Images (B, C, H, W) after denoising by total variation."""
+    from skimage.restoration import denoise_tv_chambolle  # takes half a second to import
+
+    found = [denoise_tv_chambolle(image / 255, weight=weight, channel_axis=0) for image in images]
+    return 255 * np.stack(found).astype(np.float32)
 
 
 def with_picture(task: Restoration, state: State, now: np.ndarray) -> State:

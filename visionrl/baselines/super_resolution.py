@@ -12,11 +12,12 @@ from visionrl.core import baseline, batch
 from visionrl.envs.enhancement.superresolution import State, SuperResolution
 
 Run = Callable[[SuperResolution, State], State]
-Score = Callable[[SuperResolution, State], np.ndarray]
+Score = Callable[[SuperResolution, int], np.ndarray]
+"""``(task, picture) -> (N,)``, a number for each of its patches."""
 ID = "SuperResolution-v0"
 GRADIENT, DEVIATION = 0, 7  # of the numbers that describe a patch
 WINDOWS = 60  # of the training split, on which rules are fitted
-RIDGE = 1e-2
+RIDGE = 100.0
 
 
 @baseline(ID, "bicubic everywhere", learns=False)
@@ -43,61 +44,64 @@ def deep(train: None) -> Run:
     return everywhere("deep")
 
 
-@baseline(ID, "deep network, random patches", learns=False)
+@baseline(ID, "deep network, random half", learns=False)
 def by_chance(train: None) -> Run:
-    """The costly network on patches by chance, until the budget is spent."""
+    """The costly network on half of the patches of a picture, by chance."""
 
-    def score(task: SuperResolution, state: State) -> np.ndarray:
-        return np.random.default_rng(state.patches[0]).random(state.patches.shape[1])
+    def score(task: SuperResolution, image: int) -> np.ndarray:
+        return np.random.default_rng(image).random(task.bank.shapes[image].prod())
 
-    return lambda task, state: with_deep(task, state, best_of(score(task, state), task, state))
+    return upper_half(score)
 
 
-@baseline(ID, "deep network, largest gradients", learns=False)
+@baseline(ID, "deep network, half with the largest gradients", learns=False)
 def by_gradient(train: None) -> Run:
-    """The costly network on the patches of the largest gradients, until the budget is spent."""
-    return lambda task, state: with_deep(task, state, best_of(about(task, state)[:, GRADIENT], task, state))
+    """The costly network on the half of the patches of a picture that have the largest gradients."""
+    return upper_half(lambda task, image: about(task, image)[:, GRADIENT])
 
 
-@baseline(ID, "deep network, largest deviations", learns=False)
+@baseline(ID, "deep network, half with the largest variance", learns=False)
 def by_deviation(train: None) -> Run:
-    """The costly network on the patches of the largest variance, until the budget is spent."""
-    return lambda task, state: with_deep(task, state, best_of(about(task, state)[:, DEVIATION], task, state))
+    """The costly network on the half of the patches of a picture that have the largest variance."""
+    return upper_half(lambda task, image: about(task, image)[:, DEVIATION])
+
+
+@baseline(ID, "deep network, half with the largest predicted gains")
+def by_regression(train: SuperResolution) -> Run:
+    """The costly network on the half of the patches of a picture where a ridge regression expects most of it.
+
+    It has learnt, from all patches of the training pictures, the logarithm of the mean squared error that the network
+    takes away (or adds) from what is known of each patch.
+    """
+    weights = fit_gain(train)
+    return upper_half(lambda task, image: about(task, image) @ weights)
 
 
 @baseline(ID, "deep network, gradients above a level")
 def above_level(train: SuperResolution) -> Run:
     """The costly network where the gradient is above a level, the one that earns most on training pictures."""
     starts = training_windows(train)
-    gradients = train.bank.about.array[:-1, GRADIENT]
-    levels = np.quantile(gradients, np.linspace(0, 1, 41))
+    levels = np.quantile(train.bank.about.array[:-1, GRADIENT], np.linspace(0, 1, 41))
 
     def run(level: float, task: SuperResolution, state: State) -> State:
-        score = about(task, state)[:, GRADIENT]
-        return with_deep(task, state, best_of(score, task, state) & (score >= level))
+        return with_deep(task, state, task.bank.about.array[state.patches[0], GRADIENT] >= level)
 
-    earned = [np.mean([earnings(train, run(level, train, one)) for one in starts]) for level in levels]
+    earned = [
+        np.mean([train.metrics(run(level, train, one))["net_gain_db"][0] for one in starts])
+        for level in levels
+    ]
     best = float(levels[int(np.argmax(earned))])
     return lambda task, state: run(best, task, state)
 
 
-@baseline(ID, "deep network, regression of its gain")
-def by_regression(train: SuperResolution) -> Run:
-    """The costly network where a ridge regression says that it gains more than its price, the most first.
-
-    It learns the logarithm of the share of the squared error that the network takes away, or adds, from what is known
-    of each patch of the training pictures, with all products of two numbers.
-    """
-    weights = fit_gain(train)
+def upper_half(score: Score, share: float = 0.5) -> Run:
+    """The costly network on the share of the patches of a picture that have the highest scores."""
 
     def run(task: SuperResolution, state: State) -> State:
-        removed = predicted_gain(about(task, state), weights)
-        pixels, there = task.rows(task.bank.pixels, state.patches)[0], task.there(state)[0]
-        expected = removed * pixels  # in squared grey levels, of the patch
-        # of the window's error now nothing is known but what the network leaves of it
-        left = np.maximum(1.5 * expected[there].sum(), 1.0)
-        gain = 10 * np.log10(1 + np.maximum(expected, 0) / left)
-        return with_deep(task, state, best_of(expected, task, state) & (gain > task.price))
+        image = int(state.image[0])
+        found = score(task, image)
+        best = np.argsort(-found, kind="stable")[: round(share * len(found))] + task.bank.first[image]
+        return with_deep(task, state, np.isin(state.patches[0], best))
 
     return run
 
@@ -111,22 +115,15 @@ def everywhere(tool: str) -> Run:
     return run
 
 
-def about(task: SuperResolution, state: State) -> np.ndarray:
-    """(g * g, NUMBERS), what is known of each patch."""
-    return task.rows(task.bank.about, state.patches)[0]
-
-
-def best_of(score: np.ndarray, task: SuperResolution, state: State) -> np.ndarray:
-    """(g * g,) bool, the patches of the highest scores, as many as the budget pays for."""
-    score = np.where(task.there(state)[0], score, -np.inf)
-    count = int(float(task.allowed(state)[0]) + 1e-9)
-    chosen = np.zeros(len(score), bool)
-    chosen[np.argsort(-score, kind="stable")[:count]] = True
-    return chosen & np.isfinite(score)
+def about(task: SuperResolution, image: int) -> np.ndarray:
+    """(N, NUMBERS), what is known of each patch of a picture."""
+    first = task.bank.first[image]
+    return task.bank.about.array[first : first + task.bank.shapes[image].prod()]
 
 
 def with_deep(task: SuperResolution, state: State, chosen: np.ndarray) -> State:
     """The end of an episode in which the costly network was given to some patches, (g * g,) bool."""
+    chosen = chosen & task.there(state)[0]
     return with_tools(task, state, np.where(chosen[None], DEEP, state.tools))
 
 
@@ -144,34 +141,17 @@ def with_tools(task: SuperResolution, state: State, tools: np.ndarray) -> State:
     return replace(after, quality=quality)
 
 
-def earnings(task: SuperResolution, end: State) -> float:
-    """What an episode earned."""
-    return float(task.metrics(end)["gain_db"][0] - task.price * end.spent[0])
-
-
 def training_windows(task: SuperResolution) -> list[State]:
     """First states of episodes of the training split."""
     rng = np.random.default_rng(0)
     return [batch.stack([task.sample(rng, number % task.items)]) for number in range(WINDOWS)]
 
 
-def quadratic(numbers: np.ndarray) -> np.ndarray:
-    """(N, F) -> (N, F * (F + 1) / 2), all products of two; one of the numbers is a constant."""
-    first, second = np.triu_indices(numbers.shape[1])
-    return numbers[:, first].astype(np.float64) * numbers[:, second]
-
-
 def fit_gain(task: SuperResolution) -> np.ndarray:
-    """Weights of ``predicted_gain`` from the patches of the training pictures."""
+    """(NUMBERS,) weights of a linear prediction of the signed logarithm of what the costly network takes away."""
     errors, pixels = task.bank.errors.array[:-1], task.bank.pixels.array[:-1]
     counted = pixels > 0
     removed = (errors[:, TOOLS.index(task.start)] - errors[:, DEEP])[counted] / pixels[counted]
-    features = quadratic(task.bank.about.array[:-1][counted])
-    gram = features.T @ features + RIDGE * len(features) / 100 * np.eye(features.shape[1])
+    features = task.bank.about.array[:-1][counted].astype(np.float64)
+    gram = features.T @ features + RIDGE * np.eye(features.shape[1])
     return np.linalg.solve(gram, features.T @ (np.sign(removed) * np.log1p(np.abs(removed))))
-
-
-def predicted_gain(numbers: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(N,) mean squared error, grey levels, that the costly network is expected to take away a pixel."""
-    found = quadratic(numbers) @ weights
-    return np.sign(found) * np.expm1(np.minimum(np.abs(found), 8.0))

@@ -9,14 +9,17 @@ from importlib import import_module
 
 from visionrl.core import UnknownArgumentError, did_you_mean
 
-# name -> summary; each is a class of that name in a module of that name, imported when it is used
+# name -> summary; each is a class in a module of that name (TrainModel, train_model), imported when it is used
 COMMANDS = {
-    "list": "The tasks there are, or the trained agents that come with the library.",
+    "list": "The tasks there are, or the models, or the trained agents that come with the library.",
     "show": "A task's rules, arguments, spaces, papers' presets and classical baselines.",
     "play": "Play a task by keyboard; without a display or pygame, write a film of the expert instead.",
     "train": "Train an agent, compare it with the baselines on the test split, save it.",
     "evaluate": "Compare a trained agent with random, classical methods and the expert.",
     "predict": "Apply a trained agent, or a classical method, to new files without labels; write what it finds.",
+    "train-model": "Train a model, such as a captioner, on captions or questions, test it, save it.",
+    "caption": "Say what images show; with --out write the sentences, and where the model looked at each word.",
+    "ask": "Answer a question about an image; with --out draw where the model looked.",
     "export": "Write a trained agent as ONNX, to be used without this library.",
     "explain": "Write a picture of where an agent, a classifier or a backbone looks.",
     "completion": "Complete a command line in bash: names of tasks, presets, options, arguments.",
@@ -32,7 +35,8 @@ def command_of(name: str) -> type:
     if name not in COMMANDS:
         rule = f"command must be one of {', '.join(COMMANDS)}, got {name!r}"
         raise ValueError(rule + did_you_mean(name, COMMANDS))
-    return getattr(import_module(f"visionrl.cli.{name}"), name.capitalize())
+    module = import_module(f"visionrl.cli.{name.replace('-', '_')}")
+    return getattr(module, name.title().replace("-", ""))
 
 
 def usage() -> str:

@@ -36,6 +36,8 @@ class Predict:
     """Clicks of a user in an image: x,y,+ on the object, x,y,- beside it, in pixels."""
     modalities: str | None = None
     """Of the fixed and of the moving file of each pair, such as mr,ct; default the same."""
+    question: str | None = None
+    """What is asked about each image, such as "what colour is the bag"."""
     out: Path = Path("predictions")
     """Folder for the results."""
     overwrite: bool = False
@@ -121,9 +123,9 @@ class Predict:
         if self.live and agent.sample_type is not VideoSample:
             raise ValueError(f"live must not be asked for with {agent.entry.id}, which tracks nothing")
         if agent.sample_type is not VideoSample or clicks:
-            check_prompts(agent.entry, box, clicks)
+            check_prompts(agent.entry, box, clicks, self.question)
         modalities = None if self.modalities is None else parse_modalities(self.modalities)
-        inputs = inputs_of(self.files, agent.sample_type, box, clicks, modalities)
+        inputs = inputs_of(self.files, agent.sample_type, box, clicks, modalities, self.question)
         tell(0, len(inputs))
         named = ("overwrite", "pictures", "voc", "seed")
         options: dict[str, Any] = {name: getattr(self, name) for name in named}

@@ -124,6 +124,28 @@ class WeighedActions(Protocol):
 
 
 @runtime_checkable
+class PixelActions(Protocol):
+    """A task in which every pixel acts: its action space is MultiDiscrete(full((H, W), n)), one of n tools a pixel.
+
+    The observation's images are H x W. Such a task has no stop action, for no pixel can end the episode of the others.
+
+    Attributes:
+        pixels: (H, W).
+    """
+
+    pixels: tuple[int, int]
+
+    def reward_map(self, before: Any, action: Array, after: Any) -> Array:
+        """(B, H, W) float64, what each pixel earned; ``reward`` is its mean."""
+
+    def gain_maps(self, state: Any) -> Array:
+        """(B, n, H, W) float32, rewards to the end if all pixels take a tool and a plain policy goes on.
+
+        Cloning regresses them.
+        """
+
+
+@runtime_checkable
 class ClassMetrics(Protocol):
     """A task each of whose episodes is about one class or structure; its metrics are stated for each as well.
 
@@ -156,6 +178,21 @@ class DatasetMetrics(Protocol):
     """
 
     dataset_metrics: Sequence[DatasetMetric]
+
+
+def pixels_of(space: Any) -> tuple[int, int, int] | None:
+    """(H, W, n) of the actions of ``PixelActions``; None for another space."""
+    if not isinstance(space, spaces.MultiDiscrete) or space.nvec.ndim != 2:
+        return None
+    height, width = space.nvec.shape
+    return height, width, int(space.nvec.flat[0])
+
+
+def name_of(space: Any) -> str:
+    """A space in a message, in a few words where each pixel acts."""
+    if found := pixels_of(space):
+        return f"MultiDiscrete of {found[0]} x {found[1]} pixels with {found[2]} tools each"
+    return str(space)
 
 
 def rewards_of(task: Any, before: Any, action: Array, after: Any) -> Array:
@@ -194,8 +231,8 @@ def action_masks(task: Any, state: Any) -> Array:
         ValueError: the actions are not discrete.
     """
     space = task.action_space
-    if not isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
-        raise ValueError(f"action_space must be Discrete or MultiDiscrete to be masked, got {space}")
+    if not isinstance(space, spaces.Discrete | spaces.MultiDiscrete) or pixels_of(space):
+        raise ValueError(f"action_space must be Discrete or MultiDiscrete to be masked, got {name_of(space)}")
     if isinstance(task, MaskedActions):
         return task.action_mask(state)
     count = int(space.n) if isinstance(space, spaces.Discrete) else int(space.nvec.sum())

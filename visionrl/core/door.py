@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import Space, spaces
 
 from visionrl import ops
+from visionrl.core.capabilities import name_of, pixels_of
 from visionrl.ops import Array, xp_of
 
 RENDER_MODES = (None, "rgb_array")
@@ -36,18 +37,20 @@ def checked_actions(actions: Any, space: Space, rows: int | None, home: Array) -
     try:
         array = ops.like(actions if ops.is_torch(actions) else np.asarray(actions), home)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"action must be in {space}, got {actions!r}") from error
+        raise ValueError(f"action must be in {name_of(space)}, got {actions!r}") from error
     shape = space.shape if rows is None else (rows, *(space.shape or ()))
     if tuple(array.shape) != shape:
-        raise ValueError(f"action must have shape {shape} for {space}, got shape {tuple(array.shape)}")
+        raise ValueError(
+            f"action must have shape {shape} for {name_of(space)}, got shape {tuple(array.shape)}"
+        )
     array = array[None, ...] if rows is None else array
     xp = xp_of(array)
     if isinstance(space, spaces.Box) and xp.isdtype(array.dtype, "integral"):
         array = xp.astype(array, xp.float32)
     if not xp.isdtype(array.dtype, "real floating" if isinstance(space, spaces.Box) else "integral"):
-        raise ValueError(f"action must be in {space}, got an array of {array.dtype}")
+        raise ValueError(f"action must be in {name_of(space)}, got an array of {array.dtype}")
     if str(getattr(array, "device", "")) != "meta" and not _inside(array, space):
-        raise ValueError(f"action must be in {space}, got {_first_outside(array, space)}")
+        raise ValueError(f"action must be in {name_of(space)}, got {_first_outside(array, space)}")
     return array if isinstance(space, spaces.Box) else xp.astype(array, xp.int64)
 
 
@@ -65,7 +68,8 @@ def _bounds(space: Space) -> tuple[Any, Any]:
         return float(space.low.min()) - SLACK, float(space.high.max()) + SLACK
     if isinstance(space, spaces.Discrete):
         return int(space.start), int(space.start + space.n - 1)
-    return 0, tuple(int(n) - 1 for n in space.nvec)  # type: ignore[attr-defined]
+    most = space.nvec - 1  # type: ignore[attr-defined]
+    return 0, tuple(most.tolist()) if most.ndim == 1 else int(most.min())
 
 
 def _inside(array: Array, space: Space) -> bool:
@@ -79,6 +83,9 @@ def _first_outside(array: Array, space: Space) -> str:
     """The first action that is not in the space, and its row."""
     for row, action in enumerate(ops.to_numpy(array)):
         if not _inside(np.asarray(action)[None], space):
+            if pixels_of(space):
+                low, high = _bounds(space)
+                action = action[(action < low) | (action > high)][0]
             return f"{action.tolist()}" + (f" in row {row}" if len(array) > 1 else "")
     return f"{array}"
 

@@ -30,6 +30,8 @@ NEED_LABELS = (
     "good_actions",
     "action_weights",
     "detection_quality",
+    "reward_map",
+    "gain_maps",
 )
 NAMES = {"target", "classes"}  # arguments that name things of a data set; 13 means "13"
 

@@ -15,7 +15,7 @@ from gymnasium.vector.utils import batch_space
 from visionrl import ops
 from visionrl.core import batch
 from visionrl.core.arguments import checked
-from visionrl.core.capabilities import action_masks, metrics_of, rewards_of
+from visionrl.core.capabilities import PixelActions, action_masks, metrics_of, rewards_of
 from visionrl.core.door import (
     check_engine,
     check_seed,
@@ -45,6 +45,9 @@ class TaskVectorEnv(VectorEnv):
         device: where the episodes and the pixels live, for torch.
         render_mode: None or "rgb_array".
         kwargs: constructor arguments of the task.
+
+    Attributes:
+        reward_map: (B, H, W), what each pixel earned by the last step, in tasks of ``PixelActions``; None in others.
 
     Raises:
         ValueError: the task does not run on the backend, or an argument is out of range.
@@ -78,6 +81,8 @@ class TaskVectorEnv(VectorEnv):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.rngs = [np_random(None)[0] for _ in range(num_envs)]
         self.elapsed = np.zeros(num_envs, np.int64)
+        self.by_pixels = isinstance(self.task, PixelActions) and self.task.labelled
+        self.reward_map: Array = None
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -108,6 +113,8 @@ class TaskVectorEnv(VectorEnv):
         actions = checked_actions(actions, self.single_action_space, self.num_envs, self._home)
         state = self.state = self.task.step(before, actions)
         reward = rewards_of(self.task, before, actions, state)
+        if self.by_pixels:
+            self.reward_map = self.task.reward_map(before, actions, state)  # type: ignore[attr-defined]
         terminated = self.xp.asarray(self.task.terminated(state), copy=True)  # not the state's own
         self.elapsed += 1
         over = self.elapsed >= self.limit

@@ -83,7 +83,8 @@ class Edit(Task[StateT], Generic[StateT]):
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
     def step(self, state: StateT, action: Array) -> StateT:
-        xp, stops = xp_of(action), action == self.operators
+        xp = xp_of(action)
+        stops = action == self.operators if self.stop else xp.zeros_like(state.finished)
         after = self.edit(state, xp.clip(action, 0, self.operators - 1))
         if self.stop:
             kept = {key: _where(stops, getattr(state, key), new) for key, new in vars(after).items()}

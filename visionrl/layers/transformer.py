@@ -58,3 +58,11 @@ def later(size: int, device: torch.device, free: int = 0) -> Tensor:
     mask = torch.ones(size, size, dtype=torch.bool, device=device).triu(1)
     mask[:free, :free] = False
     return mask
+
+
+def word_vectors(count: int, width: int) -> nn.Embedding:
+    """A vector for each of ``count`` words, zero for padding (0), at first small beside what an image gives."""
+    embed = nn.Embedding(count, width, padding_idx=0)
+    with torch.no_grad():
+        embed.weight *= 0.1
+    return embed

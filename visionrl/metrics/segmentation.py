@@ -140,3 +140,30 @@ class Clicks:
     def compute(self, records: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Means."""
         return {key: float(records[key].mean()) for key in self.levels}
+
+
+class RoundScores:
+    """``NAME_1``, ``NAME_2``, ...: mean scores after each round of an episode; a ``DatasetMetric``.
+
+    An episode that ends early keeps its last score.
+
+    Args:
+        scores: (states of N rows) -> (N, R + 1) at the start and after each round, NaN after the end.
+        name: of the score.
+    """
+
+    def __init__(self, scores: Callable[[Any], np.ndarray], name: str) -> None:
+        self.scores, self.name = scores, name
+
+    def record(self, ends: Any) -> dict[str, np.ndarray]:
+        """(N,) float64 each, the start as round 0."""
+        scores = np.array(self.scores(ends), float)
+        for number in range(1, scores.shape[1]):
+            late = np.isnan(scores[:, number])
+            scores[late, number] = scores[late, number - 1]
+        return {f"{self.name}_{number}": column for number, column in enumerate(scores.T)}
+
+    def compute(self, records: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Means."""
+        start = f"{self.name}_"
+        return {key: float(some.mean()) for key, some in records.items() if key.startswith(start)}

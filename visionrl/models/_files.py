@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,6 +19,7 @@ from visionrl.models._registry import model_class
 from visionrl.rendering import replacing
 
 DESCRIPTION, WEIGHTS, CARD = "model.json", "model.pt", "README.md"
+SCALE = ":scale"  # behind the name of a tensor of 8 bits
 HOME = Path(__file__).parent / "shipped"
 
 
@@ -49,25 +52,29 @@ def shipped_models(home: Path = HOME) -> list[ShippedModel]:
     return found
 
 
-def save_model(model: Model, folder: str | Path, half: bool = False) -> None:
+def save_model(model: Model, folder: str | Path, bits: Literal[8, 16, 32] = 32) -> None:
     """Write a model into a folder, for ``load_model``.
 
     Args:
         model: to be written.
         folder: is made if it is not there.
-        half: store floating-point numbers in 16 bits, in half the size.
+        bits: of a number; 8 keeps matrices and filters as whole numbers times a scale of each row (Jacob et al., 2018),
+            and the rest in 16.
 
     Raises:
+        ValueError: another number of bits.
         OSError: the folder cannot be written.
     """
+    if bits not in (8, 16, 32):
+        raise ValueError(f"bits must be 8, 16 or 32, got {bits}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     options = {**model.options, "pretrained": False} if "pretrained" in model.options else model.options
     with replacing(folder / DESCRIPTION) as part:
         part.write_text(json.dumps({"model": model.name, "options": options}, indent=1) + "\n")
     state = {key: value.detach().cpu() for key, value in model.state_dict().items()}
-    if half:
-        state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    if bits < 32:
+        state = {name: part for key, value in state.items() for name, part in packed(key, value, bits)}
     with replacing(folder / WEIGHTS) as part:
         write_tensors(part, state)
 
@@ -85,7 +92,7 @@ def load_model(source: str | Path, device: str = "cpu") -> Model:
     """
     folder = folder_of(source)
     name, options = read_description(folder)
-    state = {key: whole(value) for key, value in read_state(folder / WEIGHTS).items()}
+    state = unpacked(read_state(folder / WEIGHTS))
     with no_larger_than(state, folder / WEIGHTS):
         try:
             model = model_class(name).of(options)
@@ -95,9 +102,27 @@ def load_model(source: str | Path, device: str = "cpu") -> Model:
     return model.to(device).eval()
 
 
-def whole(value: Tensor) -> Tensor:
-    """A tensor with 32 bits where it has 16."""
-    return value.float() if value.dtype == torch.float16 else value
+def packed(key: str, value: Tensor, bits: int) -> list[tuple[str, Tensor]]:
+    """A tensor by name with 16 or 8 bits a number; those of 8 bits have their scales beside them."""
+    if not value.is_floating_point():
+        return [(key, value)]
+    if bits == 16 or value.ndim < 2:
+        return [(key, value.half())]
+    scale = value.flatten(1).abs().amax(1).clamp_min(1e-6) / 127
+    rows = value / scale.view(-1, *[1] * (value.ndim - 1))
+    return [(key, rows.round().to(torch.int8)), (key + SCALE, scale)]
+
+
+def unpacked(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a file, those of 16 and 8 bits with 32."""
+    found = {}
+    for key, value in state.items():
+        if value.dtype == torch.int8 and key + SCALE in state:
+            scale = state[key + SCALE]
+            found[key] = value.float() * scale.view(-1, *[1] * (value.ndim - 1))
+        elif not key.endswith(SCALE):
+            found[key] = value.float() if value.dtype == torch.float16 else value
+    return found
 
 
 def folder_of(source: str | Path) -> Path:

@@ -13,7 +13,9 @@ from torch.nn import functional as F
 
 from visionrl.backbones import make_backbone
 from visionrl.layers.attention import sine_positions
+from visionrl.models._model import Model, Split
 
+CHUNK = 128  # images at a time where nothing is learnt
 GRID = 3  # places a side of which a vector of the whole image is made
 
 
@@ -36,7 +38,7 @@ def fit_images(images: Sequence[np.ndarray], channels: int, side: int) -> Tensor
 
 
 class ImageEncoder(nn.Module):
-    """A backbone's map as vectors of its places, which know where they are.
+    """A backbone's map as vectors of its places.
 
     Args:
         backbone: name, see ``visionrl.backbones.list_backbones``.
@@ -44,12 +46,21 @@ class ImageEncoder(nn.Module):
         side: of the images in pixels.
         width: length of a place's vector, a multiple of 4.
         pretrained: start from the published weights of the backbone, and keep them.
+        frozen: the trunk does not learn.
 
     Attributes:
         trunk: the backbone.
     """
 
-    def __init__(self, backbone: str, channels: int, side: int, width: int, pretrained: bool = False) -> None:
+    def __init__(
+        self,
+        backbone: str,
+        channels: int,
+        side: int,
+        width: int,
+        pretrained: bool = False,
+        frozen: bool = False,
+    ) -> None:
         super().__init__()
         if width % 4:
             raise ValueError(f"width must be a multiple of 4, got {width}")
@@ -58,12 +69,20 @@ class ImageEncoder(nn.Module):
         )
         self.look = nn.Conv2d(self.trunk.num_channels, width, 1)
         self.scale = nn.Parameter(torch.full((1,), 0.5))
-        self.channels, self.side, self.width = channels, side, width
+        self.channels, self.side, self.width, self.frozen = channels, side, width, frozen or pretrained
+        if self.frozen:
+            self.trunk.freeze()
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, width, h, w) of images (B, C, S, S), uint8 or in [0, 1]."""
-        images = images.contiguous(memory_format=torch.channels_last)
-        places = self.look(self.trunk.forward_features(images)).relu()
+        """(B, width, h, w) of images (B, C, S, S), uint8 or in [0, 1]; a place does not know where it is."""
+        return self.look(self.trunk_map(images)).relu()
+
+    def trunk_map(self, images: Tensor) -> Tensor:
+        """(B, C', h, w), what the trunk makes of images (B, C, S, S)."""
+        return self.trunk.forward_features(images.contiguous(memory_format=torch.channels_last))
+
+    def placed(self, places: Tensor) -> Tensor:
+        """The same places (B, width, h, w), with where each is added, for attention."""
         return places + self.scale * sine_positions(*places.shape[1:]).to(places)
 
     def grid(self, places: Tensor) -> Tensor:
@@ -74,6 +93,33 @@ class ImageEncoder(nn.Module):
     def grid_features(self) -> int:
         """Length of ``grid``."""
         return GRID**2 * self.width
+
+
+class ImageModel(Model):
+    """A model with an encoder of images, whose trunk's maps can be worked out once where it does not learn.
+
+    Attributes:
+        image: the encoder; None where the model sees no image.
+    """
+
+    image: Any
+
+    def map_of(self, batch: Split) -> Tensor:
+        """The map of a batch's images, (B, width, h, w); (B, 0) without an encoder."""
+        if "maps" in batch:
+            return self.image.look(batch["maps"].float()).relu()
+        images = batch["images"]
+        return torch.zeros(len(images), 0, device=images.device) if self.image is None else self.image(images)
+
+    @torch.no_grad()
+    def cached(self, split: Split) -> Split:
+        """The split with "maps" (N, C', h, w) of the trunk, in 16 bits, in place of the images, if it is frozen."""
+        if self.image is None or not self.image.frozen:
+            return split
+        self.eval()
+        home, images = device_of(self), split["images"]
+        maps = torch.cat([self.image.trunk_map(some.to(home)).half().cpu() for some in images.split(CHUNK)])
+        return {**{key: part for key, part in split.items() if key != "images"}, "maps": maps}
 
 
 def device_of(module: nn.Module) -> Any:

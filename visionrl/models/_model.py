@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from visionrl.core.arguments import did_you_mean
 
 Split = dict[str, Tensor]
-"""Samples as tensors, each with one row a sample; what else metrics need is the model's own matter."""
+"""Tensors with one row an image, by name."""
 
 
 class Model(nn.Module, ABC):
@@ -24,6 +24,7 @@ class Model(nn.Module, ABC):
         name: in the registry.
         kind: class of its samples.
         data: name of the embedded set that it learns from by default.
+        of_samples: options of ``for_samples`` beside those of the class.
         score_name: the metric that chooses among weights; more is better.
         options: the arguments it was made with.
     """
@@ -32,6 +33,7 @@ class Model(nn.Module, ABC):
     kind: ClassVar[type]
     data: ClassVar[str]
     score_name: ClassVar[str]
+    of_samples: ClassVar[tuple[str, ...]] = ()
     options: dict[str, Any]
 
     @classmethod
@@ -41,11 +43,7 @@ class Model(nn.Module, ABC):
         Raises:
             ValueError: an option is not the model's, or out of range.
         """
-        known = option_names(cls)
-        for name in options:
-            if name not in known:
-                rule = f"options of {cls.name} must be among {', '.join(known)}, got {name!r}"
-                raise ValueError(rule + did_you_mean(name, known))
+        check_names(cls, options, option_names(cls))
         try:
             model = cls(**options)
         except TypeError as error:  # of a value of another kind
@@ -56,6 +54,15 @@ class Model(nn.Module, ABC):
         return model
 
     @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """Refuse options that ``for_samples`` does not take.
+
+        Raises:
+            ValueError: names the first.
+        """
+        check_names(cls, options, [*option_names(cls), *cls.of_samples])
+
+    @classmethod
     @abstractmethod
     def for_samples(cls, samples: Sequence[Any], options: Mapping[str, Any]) -> Model:
         """A model for the words and images of training samples, with some options given."""
@@ -63,6 +70,10 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def encode(self, samples: Sequence[Any]) -> Split:
         """Samples as tensors on the CPU, images as "images" (N, C, S, S) uint8."""
+
+    def cached(self, split: Split) -> Split:
+        """A split to learn from, in which what does not learn is worked out once."""
+        return split
 
     @abstractmethod
     def loss(self, batch: Split) -> Tensor:
@@ -76,6 +87,18 @@ class Model(nn.Module, ABC):
     def parameter_count(self) -> int:
         """Number of parameters."""
         return sum(x.numel() for x in self.parameters())
+
+
+def check_names(model: type[Model], options: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Refuse options that a model does not have.
+
+    Raises:
+        ValueError: names the first.
+    """
+    for name in options:
+        if name not in known:
+            rule = f"options of {model.name} must be among {', '.join(known)}, got {name!r}"
+            raise ValueError(rule + did_you_mean(name, known))
 
 
 def option_names(model: type[Model]) -> list[str]:

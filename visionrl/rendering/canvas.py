@@ -83,6 +83,12 @@ class Canvas:
         cv2.putText(self.pixels, words, place, font, SIZE, colour, 1, cv2.LINE_AA)
 
 
+def hues(count: int) -> np.ndarray:
+    """(count, 3) uint8 RGB: colours that are easy to tell apart, for maps of a few kinds."""
+    colours = np.array([[[180 * k // max(count, 1), 200, 230] for k in range(count)]], np.uint8)
+    return cv2.cvtColor(colours, cv2.COLOR_HSV2RGB)[0] if count else np.zeros((0, 3), np.uint8)
+
+
 def usual_zoom(shape: Sequence[int]) -> int:
     """The whole factor that enlarges (height, width) to ``SHORTEST``."""
     return max(-(-SHORTEST // min(shape)), 1)

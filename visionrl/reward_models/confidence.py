@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import torch
 from torch import nn
 
+from visionrl.reward_models._images import ScoreOfImages
 
-class ClassifierConfidence:
+
+class ClassifierConfidence(ScoreOfImages):
     """Confidence of a classifier that the window shows a class: its softmax probability, in [0, 1].
 
     The classifier is used as it is, in evaluation mode, on the device of its parameters; it learns nothing here.
@@ -37,27 +36,18 @@ class ClassifierConfidence:
     ) -> None:
         if label < 0 or batch < 1:
             raise ValueError(f"label must be >= 0 and batch >= 1, got {label} and {batch}")
-        self.classifier, self.label, self.key, self.batch = classifier, label, key, batch
-        self.channels = slice(None) if channels is None else channels
+        super().__init__(classifier, key, channels, batch)
+        self.label = label
 
-    @torch.inference_mode()
-    def __call__(self, observations: Mapping[str, Any]) -> np.ndarray:
-        """(B,) float64 of observations with a (B, C, H, W) uint8 image, an array or a tensor.
+    def score(self, images: torch.Tensor) -> np.ndarray:
+        """(B,) float64 of images (B, C, H, W) uint8.
 
         Raises:
-            ValueError: there is no such image, or no such class.
+            ValueError: there is no such class.
         """
-        if self.key not in observations:
-            raise ValueError(f"key must be one of {', '.join(observations)}, got {self.key!r}")
-        self.classifier.eval()
-        images = torch.as_tensor(observations[self.key])[:, self.channels]
-        parts = [self._confidence(part) for part in images.split(self.batch)]
-        return np.concatenate(parts)
-
-    def _confidence(self, images: torch.Tensor) -> np.ndarray:
-        first = next(self.classifier.parameters(), None)
+        first = next(self.network.parameters(), None)
         home = images.device if first is None else first.device
-        logits = self.classifier(images.to(home, torch.float32) / 255)
+        logits = self.network(images.to(home, torch.float32) / 255)
         if logits.ndim != 2 or self.label >= logits.shape[1]:
             raise ValueError(f"label must be a column of the logits {tuple(logits.shape)}, got {self.label}")
         return logits.double().softmax(1)[:, self.label].cpu().numpy()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge
@@ -15,9 +15,10 @@ from torch import Tensor
 from visionrl.agents.networks.device import check_device
 from visionrl.agents.training.lock import locked
 from visionrl.agents.training.pairs import parse_args
-from visionrl.agents.training.run_files import read_json, write_json
-from visionrl.datasets import load
+from visionrl.agents.training.run_files import read_json, write_json, write_text
+from visionrl.datasets import QuestionSample, load
 from visionrl.models import Model, load_model, model_class, save_model
+from visionrl.models._files import CARD, HOME
 from visionrl.models._model import Split
 from visionrl.supervised import runs
 from visionrl.supervised.trainer import Trainer, TrainerConfig
@@ -34,7 +35,7 @@ class ModelConfig(TrainerConfig):
     options: tuple[str, ...] = ()
     """Options of the model, each "name=value" with a JSON value or a word: width=128."""
     start: str | None = None
-    """Folder or name of a trained model whose encoder of images this one starts from."""
+    """Folder or name of a trained model whose trunk this one starts from; keep it with --options frozen=true."""
     epochs: Annotated[int, Ge(1)] = 20
     """At most so many passes over the training split."""
     batch_size: Annotated[int, Ge(1)] = 64
@@ -65,6 +66,7 @@ def train_model(config: ModelConfig) -> Path:
     """
     console, run = Console(), config.folder
     check_device(config.device)
+    model_class(config.model).check_options(parse_args(config.options))
     runs.check_run(config, run, read_run)
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
@@ -88,6 +90,53 @@ def report(config: ModelConfig, work: ModelTrainer, console: Console) -> None:
     write_json(config.folder / "metrics.json", {"test": found, **about, "curve": work.curve})
     words = ", ".join(f"{name} {value:.3f}" for name, value in found.items())
     console.print(f"test: {words}; {work.seconds:.0f} s of training; saved in {config.folder}")
+
+
+def ship_model(
+    run: str | Path,
+    name: str,
+    summary: str,
+    limits: Sequence[str],
+    bits: Literal[8, 16, 32],
+    home: Path = HOME,
+) -> Path:
+    """Write a finished run as a model to come with the library, with its card; returns its folder.
+
+    The figures are those of the model as it is written, on the test split.
+
+    Args:
+        run: the run's folder.
+        name: of the model.
+        summary: what the model does, a sentence.
+        limits: what it cannot do, a sentence each.
+        bits: of a number, see ``save_model``.
+        home: the folder of all such models.
+    """
+    config = read_run(Path(run))
+    save_model(load_model(run), home / name, bits)
+    model, samples = load_model(home / name), samples_of(config, "test")
+    found = model.evaluate(samples, model.encode(samples))
+    data = config.data or model.data
+    command = f'ask {name} IMAGE "QUESTION"' if model.kind is QuestionSample else f"caption {name} IMAGES"
+    lines = [f"visionrl train-model --model {config.model} --data {data} --epochs {config.epochs}"]
+    lines.append(f"--batch-size {config.batch_size} --lr {config.lr} --seed {config.seed}")
+    lines += [f"--start {Path(config.start).name}"] if config.start else []
+    lines += [f"--options {' '.join(config.options)}"] if config.options else []
+    blocks = [
+        f"# {name}",
+        summary,
+        f"```\nvisionrl {command}\n```",
+        f"* Model: `{config.model}`, {model.parameter_count:,} parameters, {bits} bits each\n"
+        f"* Data: the training split of the embedded set `{data}`",
+        f"```\n{' '.join(lines)}\n```",
+        "## Figures",
+        f"Test split, {len(samples)} samples:",
+        "| metric | value |\n| --- | --- |\n" + "\n".join(f"| {key} | {x:.3f} |" for key, x in found.items()),
+        "## Limits",
+        "\n".join(f"* {limit}" for limit in limits),
+    ]
+    write_text(home / name / CARD, "\n\n".join(blocks) + "\n")
+    return home / name
 
 
 def samples_of(config: ModelConfig, split: str) -> tuple[Any, ...]:
@@ -128,11 +177,11 @@ class ModelTrainer(Trainer):
         train = samples_of(config, "train")
         net = model_class(config.model).for_samples(train, parse_args(config.options))
         self.net: Model = net.to(config.device)
-        self.train_split, self.val_split = net.encode(train), net.encode(self.samples)
-        self.score_name = net.score_name
         if config.start is not None:
             start_from(self.net, load_model(config.start))
-        super().__init__(config, self.net, len(self.train_split["images"]))
+        self.train_split, self.val_split = net.cached(net.encode(train)), net.encode(self.samples)
+        self.score_name = net.score_name
+        super().__init__(config, self.net, len(next(iter(self.train_split.values()))))
 
     def loss(self, rows: Tensor) -> Tensor:
         """The model's loss of some rows."""
@@ -154,13 +203,16 @@ class ModelTrainer(Trainer):
 
 
 def start_from(net: Model, other: Model) -> None:
-    """Give a model the encoder of images of another one.
+    """Give a model the trunk of another one, and what else its encoder of images has of the same shape.
 
     Raises:
-        ValueError: it has another one.
+        ValueError: the model has no trunk, or the other one another.
     """
     given, own = ({k: x for k, x in m.state_dict().items() if k.startswith("image.")} for m in (other, net))
+    if not own:
+        raise ValueError(f"start must be left out for {net.name}, which sees no image")
+    alike = {key for key, value in own.items() if key in given and given[key].shape == value.shape}
     for key, value in own.items():
-        if key not in given or given[key].shape != value.shape:
-            raise ValueError(f"start must have the model's encoder of images, {key} of {tuple(value.shape)}")
-    net.load_state_dict({**net.state_dict(), **{key: given[key] for key in own}})
+        if key.startswith("image.trunk.") and key not in alike:
+            raise ValueError(f"start must have the model's trunk, {key} of {tuple(value.shape)}")
+    net.load_state_dict({**net.state_dict(), **{key: given[key] for key in alike}})

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from visionrl.agents.imitation.pixels import clone_pixels
 from visionrl.agents.imitation.sequences import clone_sequences
 from visionrl.agents.imitation.targets import (
     BATCH,
@@ -20,6 +21,7 @@ from visionrl.agents.imitation.targets import (
     imitation_targets,
     mixed_actions,
 )
+from visionrl.agents.policies.pixelwise import PixelPolicy
 from visionrl.agents.sb3.replay import StateRenderer, bytes_of
 from visionrl.ops import to_numpy
 
@@ -37,7 +39,8 @@ def clone(
 
     The expert answers in every state met. At first it also acts; more and more often the policy does, so that it
     learns how to leave the states that its own mistakes lead to (DAgger; Ross et al., 2011). Each row decides by
-    itself at each step. What is learnt depends on what the policy has, see ``imitation_loss``. The learning rate falls
+    itself at each step. What is learnt depends on what the policy has, see ``imitation_loss``; policies of pixels have
+    a way of their own, see ``clone_pixels``. The learning rate falls
     to 0; the model's optimizers stay as they are, and so do the critics of SAC and TD3.
 
     Args:
@@ -56,6 +59,8 @@ def clone(
     """
     if steps < 1 or not 0 <= chance <= 1:
         raise ValueError(f"steps must be >= 1 and chance in [0, 1], got {steps} and {chance}")
+    if isinstance(model.policy, PixelPolicy):
+        return clone_pixels(model, steps, rate, on_step)
     if hasattr(model.policy, "lstm_actor"):
         return clone_sequences(model, steps, chance, rate, on_step, rerender, try_actions)
     env, rng = model.get_env(), np.random.default_rng(model.seed)

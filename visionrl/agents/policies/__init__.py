@@ -1,1 +1,1 @@
-"""Policies that remember what they saw."""
+"""Policies that remember what they saw, read words, or act in places."""

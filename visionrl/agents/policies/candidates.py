@@ -121,7 +121,10 @@ class _Actor:
 
     def _build(self: Any, lr_schedule: Any) -> None:
         """The networks: those of the base, but for the last layers."""
+        # not a layer of all candidates, which would be thrown away
+        self.action_dist.proba_distribution_net = lambda latent_dim: nn.Identity()
         super()._build(lr_schedule)  # type: ignore[misc]
+        del self.action_dist.proba_distribution_net
         count = int(self.action_space.n)
         width = self.features_dim // count
         self.action_net, self.value_net = ScoreEach(count, width), MeanValue(count, width)

@@ -10,6 +10,7 @@ from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
 from visionrl.core import check_choice
+from visionrl.layers.recurrent import init_recurrent
 
 Cell = Literal["lstm", "gru", "rnn"]
 States = tuple[Tensor, Tensor]
@@ -34,25 +35,6 @@ class StatedRNN(nn.RNN):
 
 
 LAYERS: dict[str, Any] = {"gru": StatedGRU, "rnn": StatedRNN}
-
-
-@torch.no_grad()
-def init_recurrent(layer: nn.RNNBase) -> None:
-    """Initialize a recurrent layer so that it remembers from the start.
-
-    Its state is handed on by orthogonal matrices (Saxe et al., 2014), its inputs come in by Glorot's, biases are zero,
-    but the forget gate of an LSTM and the update gate of a GRU begin open, with 1 (Jozefowicz et al., 2015).
-    """
-    size = layer.hidden_size
-    for name, weights in layer.named_parameters():
-        if "bias" in name:
-            weights.zero_()
-            if name.startswith("bias_ih") and weights.numel() > size:
-                weights[size : 2 * size] = 1.0
-            continue
-        init = nn.init.orthogonal_ if "weight_hh" in name else nn.init.xavier_uniform_
-        for part in weights.split(size):
-            init(part)
 
 
 class RecurrentPolicy(RecurrentMultiInputActorCriticPolicy):

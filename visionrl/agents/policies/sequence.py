@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from visionrl.agents.networks.extractor import VisionExtractor, is_volume_space
 from visionrl.agents.networks.frozen_features import FeatureHead
-from visionrl.agents.policies.recurrent import init_recurrent
 from visionrl.agents.sb3.recall import RECALLED, recalled_steps
 from visionrl.core import check_choice
+from visionrl.layers.recurrent import init_recurrent
 
 Kind = Literal["rnn", "lstm", "gru", "attention"]
 LAYERS: dict[str, Any] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}

@@ -16,14 +16,16 @@ from gymnasium.utils.seeding import np_random
 from visionrl.agents.evaluation.compare import plain
 from visionrl.agents.evaluation.episodes import Episodes, Plan, rollout, run_each, task_kwargs
 from visionrl.agents.evaluation.policies import AgentPolicy
-from visionrl.agents.prediction.prompts import check_prompts, with_prompts
+from visionrl.agents.prediction.prompts import asked_about, check_prompts, with_prompts
 from visionrl.core import BASELINES, Task, batch, did_you_mean, entry_of, make_task
-from visionrl.core.results import Boxes, ImageClass, Mask, Picture, Result
+from visionrl.core.results import Answer, Boxes, ImageClass, Mask, Picture, Result
 from visionrl.datasets import (
+    CaptionSample,
     ImageSample,
     ImageSet,
     MotSample,
     PairSample,
+    QuestionSample,
     VideoSample,
     VolumeSample,
     XraySample,
@@ -134,7 +136,8 @@ class Agent:
             box: (x, y, width, height) of the object, in the first frame for tracking, in the image for segmentation:
                 pixels, (0, 0) the corner.
             clicks: (x, y, 1) on the object and (x, y, -1) beside it, pixels, for segmentation.
-            more: fields of the sample: ``spacing_mm`` of a volume, ``detections`` of a video, ...
+            more: fields of the sample: ``spacing_mm`` of a volume, ``detections`` of a video, ``question`` about an
+                image, ...
 
         Raises:
             ValueError: the file or the array is not what the task is about.
@@ -161,7 +164,8 @@ class Agent:
         spent = 1000 * (perf_counter() - began)
         first, *others = [task.result(batch.take(ends, row)) for row in range(len(states))]
         sure = getattr(self.policy, "answer_probability", None)
-        if isinstance(first, ImageClass) and first.label is not None and sure is not None:
+        said = first.label if isinstance(first, ImageClass) else getattr(first, "answer", None)
+        if isinstance(first, ImageClass | Answer) and said is not None and sure is not None:
             first = replace(first, confidence=float(sure[-1]))
         return Prediction(sample.name, first.joined(others), steps, spent, task, ends, sample)
 
@@ -196,6 +200,8 @@ class Agent:
         if isinstance(data, kind):
             seen = data if box is None else unlabelled_video(data.frames, box, data.name)
             return replace(seen, **more)
+        if kind is ImageSample and isinstance(data, CaptionSample):
+            return ImageSample(data.image, name=data.name, **more)
         if (kind in (PairSample, XraySample)) != (moving is not None):
             rule = "must not be given for" if moving is not None else "must be given for"
             raise ValueError(f"moving {rule} {self.entry.id}")
@@ -213,6 +219,8 @@ class Agent:
             return replace(read_unlabelled(Path(data), kind), **more)
         if kind is ImageSample:
             return ImageSample(image_of(data), **more)
+        if kind is QuestionSample:
+            return asked_about(data, **more)
         if kind is VolumeSample:
             if "spacing_mm" not in more:
                 raise ValueError("spacing_mm must be given with an array of voxels, (x, y, z) in millimetres")

@@ -20,6 +20,7 @@ from stable_baselines3.sac.policies import SACPolicy
 from torch import Tensor, nn
 
 from visionrl.agents.networks.model_io import q_values_of, takes_masks
+from visionrl.agents.policies.pixelwise import PixelPolicy
 from visionrl.agents.sb3.recall import RECALLED, recalled_steps
 from visionrl.rendering import replacing
 
@@ -63,6 +64,8 @@ class Acting(nn.Module):
             images, lead = seen[key], seen[key].ndim - len(self.encoder.read[key].shape)
             found = self.encoder.nets[owner](images.flatten(0, lead - 1))
             seen[key] = found.view(*images.shape[:lead], -1)
+        if isinstance(self.policy, PixelPolicy):
+            return self.policy.maps(seen)[0].argmax(dim=1)
         if states:
             return self.carried(seen, states)
         if values := q_values_of(self.policy):

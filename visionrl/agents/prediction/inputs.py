@@ -8,12 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from visionrl.agents.prediction.prompts import Click, with_prompts
+from visionrl.agents.prediction.prompts import Click, asked_about, with_prompts
 from visionrl.datasets import (
     ImageSample,
     ImageSet,
     MotSample,
     PairSample,
+    QuestionSample,
     VideoSample,
     VolumeSample,
     XraySample,
@@ -53,6 +54,7 @@ def inputs_of(
     box: Sequence[float] | None = None,
     clicks: Sequence[Click] | None = None,
     modalities: Sequence[str] | None = None,
+    question: str | None = None,
 ) -> list[Input]:
     """The inputs that words of a command line name: files, folders, "FORMAT:PATH"; for pairs, files two by two.
 
@@ -62,6 +64,7 @@ def inputs_of(
         box: (x, y, width, height) of the object in the one image, or in the first frame of the one video, pixels.
         clicks: on the object of the one image, and beside it.
         modalities: of the fixed and of the moving file of each pair, such as ("mr", "ct"); None: they are the same.
+        question: about each image.
 
     Raises:
         ValueError: there is none, or a word names no file, or the box is not in the video.
@@ -87,6 +90,8 @@ def inputs_of(
         return prompted(words, found, alone, box, clicks)
     if modalities is not None and (kind is not PairSample or found):
         raise ValueError(f"modalities must be given for pairs of files alone, got {' '.join(words)}")
+    if kind is QuestionSample:
+        return found + questions_about(alone, question)
     if kind is PairSample:
         return found + pairs_of(alone, modalities)
     if kind is VideoSample and box is not None:
@@ -105,6 +110,21 @@ def inputs_of(
         files = files_in(place, kind) if place.is_dir() else [place]
         found += [Input(str(file), partial(read_unlabelled, file, kind), (file,)) for file in files]
     return found
+
+
+def questions_about(paths: Sequence[Path], question: str | None) -> list[Input]:
+    """One question about each image of some files and folders.
+
+    Raises:
+        ValueError: there are files and no question, or a question and no files.
+    """
+    if (question is None) != (not paths):
+        rule = "question must be given for files" if paths else "question must not be given for FORMAT:PATH"
+        raise ValueError(f"{rule}, got {str(paths[0]) if paths else question!r}")
+    files = [
+        file for place in paths for file in (files_in(place, ImageSample) if place.is_dir() else [place])
+    ]
+    return [Input(str(file), partial(asked_about, file, question), (file,)) for file in files]
 
 
 def check_exist(paths: Sequence[Path], kind: type) -> None:

@@ -16,8 +16,10 @@ import numpy as np
 
 from visionrl.agents.prediction.agent import Prediction
 from visionrl.core.results import (
+    Answer,
     Boxes,
     BoxTrack,
+    Caption,
     ImageClass,
     Picture,
     Plane,
@@ -26,7 +28,7 @@ from visionrl.core.results import (
     Tracks,
     corner_and_sides,
 )
-from visionrl.rendering import replacing
+from visionrl.rendering import Canvas, gif_bytes, hues, replacing
 
 Contents = dict[str, str | bytes]  # what follows the name of a file, such as ".csv" -> its contents
 BOXES_HEAD = "frame,x,y,w,h\n"  # of the table of a track
@@ -172,6 +174,20 @@ def class_table(done: Sequence[Done]) -> Contents:
         for one in done
     )
     return {"classes.csv": table([["file", "label", "confidence"], *rows])}
+
+
+@writes_folder(Caption)
+def captions_of(done: Sequence[Done]) -> Contents:
+    """Captions of all images, as COCO's evaluation takes them, with the name of the file for a number."""
+    rows = [{"image_id": one.file, "caption": one.result.caption} for one in done]
+    return {"captions.json": json.dumps(rows, indent=1) + "\n"}
+
+
+@writes_folder(Answer)
+def answers_of(done: Sequence[Done]) -> Contents:
+    """Answers to all questions, as the VQA challenge takes them, with the image and the question for a number."""
+    rows = [{"image": one.file, "question": one.result.question, "answer": one.result.answer} for one in done]
+    return {"answers.json": json.dumps(rows, indent=1) + "\n"}
 
 
 @writes(Boxes)
@@ -326,12 +342,15 @@ def mot_line(frame: int, identity: int, sides: np.ndarray, score: float) -> str:
 
 @writes(Picture)
 def picture_files(prediction: Prediction) -> Contents:
-    """A restored or enlarged picture as PNG, and a map of the operators: one panel a step, one colour an operator."""
+    """A restored or enlarged picture, a film of the steps, and a map of the operators, a panel a step."""
     result: Picture = prediction.result  # type: ignore[assignment]
-    return {
+    found: Contents = {
         f"-{result.kind}.png": png(result.image.transpose(1, 2, 0)),
         "-operators.png": png(operators_map(result)),
     }
+    if film := result.film():
+        found["-steps.gif"] = gif_bytes([Canvas(image, 1).pixels for image in film], fps=1.0)
+    return found
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -342,18 +361,19 @@ def png(pixels: np.ndarray) -> bytes:
 def operators_map(result: Picture) -> np.ndarray:
     """Draw a map of the operators applied: (H, W, 3) uint8 RGB, panels of the steps side by side above a legend."""
     names = sorted({name for tile in result.tiles for name in tile.operators})
-    steps = max(1, *(len(tile.operators) for tile in result.tiles))
-    hues = np.array([[[180 * k // max(len(names), 1), 200, 230] for k in range(len(names))]], np.uint8)
-    colours = cv2.cvtColor(hues, cv2.COLOR_HSV2RGB)[0].tolist() if names else []
+    steps = max(1, *(len(tile.shares()) for tile in result.tiles))
+    colours = hues(len(names))
     width, height = result.size
     wide = max(width * steps, 120)
     picture = np.zeros((height + 16 * (len(names) + 1), wide, 3), np.uint8)
     for tile in result.tiles:
         (x, y), (high, across) = tile.corner, tile.image.shape[1:]
-        for step, name in enumerate(tile.operators):
+        own = colours[[names.index(name) for name in tile.operators]]
+        maps = own[:, None, None] if tile.chosen is None else own[tile.chosen]
+        for step, colour in enumerate(maps):
             left = x + step * width
-            picture[y : y + high, left : left + across] = colours[names.index(name)]
-    for row, (name, colour) in enumerate(zip(names, colours, strict=True)):
+            picture[y : y + high, left : left + across] = colour
+    for row, (name, colour) in enumerate(zip(names, colours.tolist(), strict=True)):
         place = (6, height + 14 + 16 * row)
         cv2.putText(picture, name, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
     return picture

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from visionrl.core.registry import Entry
-from visionrl.datasets import ImageSample
-from visionrl.datasets.unlabelled import edges_within
+from visionrl.datasets import ImageSample, QuestionSample
+from visionrl.datasets.readers.files import image_of
+from visionrl.datasets.unlabelled import edges_within, read_unlabelled
+from visionrl.datasets.validate_language import check_sentence
 
 SIGNS = {"+": 1, "-": -1}
 
@@ -38,16 +41,32 @@ def parse_clicks(words: Sequence[str]) -> list[Click]:
     return found
 
 
-def check_prompts(entry: Entry, box: Any, clicks: Any) -> None:
-    """Refuse a box or clicks for a task that does not look at them.
+def check_prompts(entry: Entry, box: Any, clicks: Any, question: str | None = None) -> None:
+    """Refuse a box, clicks or a question for a task that does not look at them.
 
     Raises:
         ValueError: names the option and the task.
     """
+    if question is not None and entry.task.sample_type is not QuestionSample:
+        raise ValueError(f"question must not be given for {entry.id}")
     if box is not None and not entry.task.box_prompt:
         raise ValueError(f"box must not be given for {entry.id}")
     if clicks and not entry.task.click_prompt:
         raise ValueError(f"clicks must not be given for {entry.id}")
+
+
+def asked_about(data: Any, question: str | None = None, **more: Any) -> QuestionSample:
+    """A question about an image, a file or an array.
+
+    Raises:
+        ValueError: there is no question, or none with a word, or the image cannot be read.
+    """
+    if question is None:
+        raise ValueError("question must be given, such as 'what colour is the bag'")
+    check_sentence(question, "question")
+    named = isinstance(data, str | Path)
+    image = read_unlabelled(Path(data), ImageSample) if named else ImageSample(image_of(data))
+    return QuestionSample(image.image, question, **{"name": image.name, **more})
 
 
 def with_prompts(sample: ImageSample, box: Any = None, clicks: Sequence[Click] | None = None) -> ImageSample:

@@ -16,7 +16,7 @@ from visionrl.core import checked, did_you_mean
 
 # of ``algo_args``, those that shape the policy's networks, and the algorithms that have them
 POLICY_ARGS: Mapping[str, tuple[str, ...]] = {
-    "net_arch": get_args(Algo),
+    "net_arch": tuple(algo for algo in get_args(Algo) if algo != "pixelppo"),
     "action_maps": ("ppo", "a2c", "trpo", "maskableppo"),
     "n_quantiles": ("qrdqn", "tqc"),
     "n_critics": ("sac", "td3", "tqc"),
@@ -25,6 +25,7 @@ POLICY_ARGS: Mapping[str, tuple[str, ...]] = {
     "n_lstm_layers": ("recurrentppo",),
     "shared_lstm": ("recurrentppo",),
     "enable_critic_lstm": ("recurrentppo",),
+    "width": ("pixelppo",),
 }
 # arguments of the algorithms that a run decides itself
 DECIDED_BY_RUN = (
@@ -99,8 +100,10 @@ RULES: Mapping[str, Any] = {
     "n_lstm_layers": Annotated[int, Interval(ge=1, le=16)],
     "shared_lstm": bool,
     "enable_critic_lstm": bool,
+    "width": Annotated[int, Interval(ge=1, le=1024)],
+    "influence": Annotated[float, Interval(ge=0, le=20)],
 }
-CLIPPED = ("ppo", "maskableppo", "recurrentppo")
+CLIPPED = ("ppo", "maskableppo", "recurrentppo", "pixelppo")
 ACTOR_CRITICS = (*CLIPPED, "a2c", "trpo")
 LARGEST_NET = 2**28  # parameters between the layers of ``net_arch``
 

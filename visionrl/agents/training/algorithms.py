@@ -6,7 +6,18 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 Algo = Literal[
-    "dqn", "ddqn", "qrdqn", "ppo", "a2c", "sac", "td3", "trpo", "tqc", "maskableppo", "recurrentppo"
+    "dqn",
+    "ddqn",
+    "qrdqn",
+    "ppo",
+    "a2c",
+    "sac",
+    "td3",
+    "trpo",
+    "tqc",
+    "maskableppo",
+    "recurrentppo",
+    "pixelppo",
 ]
 EPSILON_GREEDY = ("dqn", "ddqn", "qrdqn")
 ENTROPY_TUNED = ("sac", "tqc")  # whose coefficient of the entropy can be learnt
@@ -16,7 +27,26 @@ OF_CLONES = ("clone_kl", "clone_kl_end", "value_warmup")  # options of learning 
 FREE_OF_CLONES: Mapping[str, str] = {
     "trpo": "whose policy takes no gradient steps",
     "recurrentppo": "whose policy reads sequences",
+    "pixelppo": "whose warm start is of gains and not of actions",
 }
+SELF_CRITICAL = (
+    "ppo",
+    "a2c",
+    "maskableppo",
+    "recurrentppo",
+)  # which learn from whole episodes of their policy
+# options about networks that a policy of pixels, whose network is its own, has no use for
+NOT_FOR_PIXELS = (
+    "memory",
+    "recall",
+    "rerender",
+    "cache",
+    "frozen",
+    "pretrained",
+    "weights",
+    "stn",
+    "attention",
+)
 RECALL = 4
 RELATIVES: Mapping[str, str] = {
     "ddqn": "dqn",
@@ -96,8 +126,11 @@ def check_tools(config: Any) -> None:
     Raises:
         ValueError: names the field, the rule and the value.
     """
-    check_memory(config)
     algo = config.algo
+    for name in NOT_FOR_PIXELS if algo == "pixelppo" else ():
+        if (value := getattr(config, name)) not in (None, False, "none"):
+            raise ValueError(f"{name} must be left out for pixelppo, whose network is its own, got {value!r}")
+    check_memory(config)
     if config.timesteps == 0 and config.clone_steps == 0:
         raise ValueError("timesteps must be >= 1 without clone_steps, got 0")
     if config.guided and algo not in (None, *EPSILON_GREEDY):
@@ -113,6 +146,12 @@ def check_tools(config: Any) -> None:
             raise ValueError(f"{name} must be 0 for {algo}, {FREE_OF_CLONES[algo]}, got {value}")
         if value and config.clone_steps == 0:
             raise ValueError(f"{name} must be 0 without clone_steps, got {value}")
+    if config.self_critical != "none" and algo not in (None, *SELF_CRITICAL):
+        rule = f"self_critical must be none for {algo}, it is for {', '.join(SELF_CRITICAL)}"
+        raise ValueError(f"{rule}, got {config.self_critical!r}")
+    remembers = config.cache or (config.memory != "none" and algo != "recurrentppo")
+    if config.self_critical != "none" and remembers:
+        raise ValueError("self_critical must be none with cache and memory, which need what was seen before")
     if config.communication and algo in ("maskableppo", "recurrentppo"):
         raise ValueError(f"communication must be left out for {algo}; it is for ppo, a2c and trpo")
     if config.rerender and config.cache:

@@ -21,6 +21,7 @@ from visionrl.agents.training.run_files import read_json
 from visionrl.backbones._weights import read_tensors, write_tensors
 from visionrl.ops import to_numpy
 from visionrl.rendering.files import flush, writing
+from visionrl.reward_models.self_critical import self_critical_in
 
 FOLDER = "checkpoint"
 PART = ".part"  # what is being written
@@ -231,7 +232,11 @@ def _save_arrays(folder: Path, model: Any) -> None:
     memory: dict[str, Any] = {
         f"memory.{number}": to_numpy(value) for number, value in enumerate(memory_of(model))
     }
-    np.savez(folder / "episodes.npz", **episodes, **snapshot, **seen, **memory)
+    critic = self_critical_in(model.get_env())
+    baseline: dict[str, Any] = (
+        {f"baseline.{key}": value for key, value in critic.snapshot().items()} if critic else {}
+    )
+    np.savez(folder / "episodes.npz", **episodes, **snapshot, **seen, **memory, **baseline)
     buffer = getattr(model, "replay_buffer", None)
     if buffer is not None:
         for name, array in _arrays_of(buffer):
@@ -249,7 +254,10 @@ def _load_env(folder: Path, model: Any) -> None:
             value.copy_(torch.as_tensor(saved[f"memory.{number}"]))
         snapshot = {key.removeprefix("env."): saved[key] for key in saved if key.startswith("env.")}
         model._last_obs = {key.removeprefix("seen."): saved[key] for key in saved if key.startswith("seen.")}
+        baseline = {key.removeprefix("baseline."): saved[key] for key in saved if key.startswith("baseline.")}
     env.venv.restore(snapshot)
+    if critic := self_critical_in(model.get_env()):
+        critic.restore(baseline)
     if recall := recall_in(model.get_env()):
         recall.windows = dict(model._last_obs)
 

@@ -22,34 +22,17 @@ from visionrl.agents.training.algorithms import (
     table_of,
 )
 from visionrl.agents.training.pairs import ENGINE, TASK_FIELDS, check_env_args, format_args, parse_args
-from visionrl.core import checked, did_you_mean, entry_of
+from visionrl.agents.training.recipe_tables import DECIDED, OF_THE_TASK, check_tables
+from visionrl.core import did_you_mean, entry_of
 from visionrl.core.arguments import check_arguments, hints_of
-from visionrl.core.registry import Entry
 
-OF_THE_TASK = ("preset", "train_preset", "train_episode_steps")  # what a recipe says of its task
-# fields that a recipe may decide: at its top, in the table of an algorithm, or in that of a preset
-DECIDED = (
-    "backbone",
-    "features_dim",
-    "fusion",
-    "communication",
-    "clone_steps",
-    "clone_rate",
-    "clone_action_values",
-    "clone_kl",
-    "clone_kl_end",
-    "value_warmup",
-    "num_envs",
-    "timesteps",
-    "eval_every",
-    "eval_episodes",
-)
 LARGEST_SEED = 2**32 - 1  # of NumPy's global generator, from which Stable-Baselines3 draws
 ALGO, BACKBONE = "dqn", "small"  # where neither the user nor a recipe says another
 DEFAULTS: Mapping[str, Any] = {
     "backbone": BACKBONE,
     "features_dim": 256,
     "fusion": "concat",
+    "model": "none",
     "clone_steps": 0,
     "clone_action_values": True,
     "clone_kl": 0.0,
@@ -79,9 +62,13 @@ class TrainConfig:
     (visionrl/agents/recipes)."""
     algo: Algo | None = None
     """Algorithm, by default the recipe's or dqn. sac, td3 and tqc are for continuous actions, dqn, ddqn (double DQN),
-    qrdqn and maskableppo (which obeys action masks) for discrete ones; recurrentppo carries a memory along."""
+    qrdqn and maskableppo (which obeys action masks) for discrete ones; recurrentppo carries a memory along; pixelppo
+    is for tasks in which every pixel acts."""
     backbone: str | None = None
     """Name of the network that reads the images, by default the recipe's or "small"."""
+    model: str | None = None
+    """In tasks of words: a captioner or an answerer that reads for the policy, by name or the folder of a trained one,
+    from which the policy then starts; "none" for the backbone alone. By default the recipe's choice."""
     pretrained: bool = False
     """Start the backbone from its published ImageNet weights."""
     frozen: bool = False
@@ -131,6 +118,8 @@ class TrainConfig:
     default the recipe's or 0."""
     demo_steps: Annotated[int, Ge(0)] = 0
     """Steps of the expert that dqn keeps beside its own, and which must stay its best choice (DQfD); 0 is none."""
+    self_critical: Literal["none", "greedy", "mean"] = "none"
+    """Reward what an episode earns beyond one of the likeliest actions, or beyond four of drawn ones (SCST)."""
     curriculum: Annotated[float, Interval(ge=0, le=1)] = 0.0
     """Share of the run in which the difficulty of the starts rises from 0 to 1; 0 is full difficulty at once."""
     scorer_steps: Annotated[int, Ge(0)] = 0
@@ -198,12 +187,10 @@ class TrainConfig:
         task, run = self.env.removeprefix("visionrl/"), resolve(self)
         switches = ("stn", "cache", "guided", "clone_steps", "demo_steps", "scorer_steps", "curriculum")
         used = [name.removesuffix("_steps") for name in switches if getattr(run, name)]
-        if self.attention != "none":
-            used.append(self.attention)
+        used += [x for x in (self.self_critical, self.attention) if x != "none"]
         if run.memory != "none":
             used.append(f"{run.memory}{run.recall or ''}")
-        preset = [run.preset] if run.preset else []
-        names = [task, *preset, str(run.algo), str(run.backbone), *used, f"s{self.seed}"]
+        names = (task, *filter(None, [run.preset]), str(run.algo), str(run.backbone), *used, f"s{self.seed}")
         return Path(self.out) / (self.name or "-".join(names))
 
     @property
@@ -279,46 +266,8 @@ def load_recipe(env_id: str, recipe: str | None = None) -> dict[str, Any]:
     if unknown := sorted(set(tables) - {*OF_THE_TASK, "algo", "presets", *get_args(Algo), *DECIDED}):
         rule = "recipe must have only algorithms, presets and fields of TrainConfig"
         raise ValueError(f"{rule}, {path} has {unknown[0]!r}; arguments of a task are a preset's")
-    check_tables(tables, entry_of(env_id), path)
+    check_tables(tables, entry_of(env_id), path, hints_of(TrainConfig))
     return tables
-
-
-def check_tables(tables: Mapping[str, Any], entry: Entry, path: Any) -> None:
-    """Refuse a recipe whose tables are misspelt.
-
-    Raises:
-        ValueError: names the file and the table.
-    """
-    for algo in get_args(Algo):
-        table = tables.get(algo, {})
-        inner = (
-            [key for key, value in table.items() if isinstance(value, dict)]
-            if isinstance(table, dict)
-            else [algo]
-        )
-        if wrong := [key for key in inner if key != "cloned"]:
-            raise ValueError(f"recipe must have tables [{algo}] and [{algo}.cloned], {path} has {wrong[0]!r}")
-    presets = tables.get("presets", {})
-    for table in (tables, *(tables.get(algo, {}) for algo in get_args(Algo)), *presets.values()):
-        for where in (table, table.get("cloned", {})):
-            check_decided(where, path)
-    named = [*presets, *(tables[key] for key in ("preset", "train_preset") if key in tables)]
-    if wrong := [name for name in named if name not in (*entry.presets, "none")]:
-        raise ValueError(f"recipe must name presets of {entry.id}, {path} has {wrong[0]!r}")
-
-
-def check_decided(table: Mapping[str, Any], path: Any) -> None:
-    """Refuse fields of ``TrainConfig`` in a recipe's table that no run can have.
-
-    Raises:
-        ValueError: names the file, the field, the rule and the value.
-    """
-    for name in ("algo", *DECIDED):
-        if name in table:
-            try:
-                checked(name, hints_of(TrainConfig)[name], table[name])
-            except ValueError as error:
-                raise ValueError(f"{path}: {error}") from None
 
 
 def resolve(config: TrainConfig) -> TrainConfig:
@@ -328,7 +277,8 @@ def resolve(config: TrainConfig) -> TrainConfig:
     defaults too; another preset, a paper's constants, learns by reward alone and in the task that it is evaluated in.
     """
     tables = load_recipe(config.env, config.recipe)
-    algo = config.algo or tables.get("algo", ALGO)
+    own = tables.get("presets", {})
+    algo = config.algo or own.get(config.preset, {}).get("algo") or tables.get("algo", ALGO)
     table = {key: tables[key] for key in ("preset", *DECIDED) if key in tables}
     table = drop_foreign(algo, tables, {**table, **table_of(algo, tables)})
     after, usual = table.pop("cloned", {}), table.pop("preset", None)
@@ -337,7 +287,7 @@ def resolve(config: TrainConfig) -> TrainConfig:
     if preset not in (usual, "none"):
         train = {}
         table.pop("clone_steps", None)
-    table |= tables.get("presets", {}).get(preset, {})
+    table |= {key: value for key, value in own.get(preset, {}).items() if key != "algo"}
     cloned = config.clone_steps or (config.clone_steps is None and table.get("clone_steps"))
     table = (table | after) if cloned else {key: table[key] for key in table if key not in OF_CLONES}
     table = drop_foreign(algo, tables, table)

@@ -25,6 +25,8 @@ from visionrl.agents.policies.candidates import (
     candidate_policy,
     offers_candidates,
 )
+from visionrl.agents.policies.pixel_ppo import PixelPPO
+from visionrl.agents.policies.pixelwise import PixelPolicy
 from visionrl.agents.policies.recurrent import RecurrentPolicy
 from visionrl.agents.policies.sequence import SequenceExtractor
 from visionrl.agents.sb3.replay import StateRenderer, StateReplayBuffer, bytes_of
@@ -35,11 +37,13 @@ from visionrl.agents.training.algorithms import EPSILON_GREEDY, REPLAYING
 from visionrl.agents.training.config import ALGO, BACKBONE, DEFAULTS, TrainConfig
 from visionrl.agents.training.curriculum import check_eased
 from visionrl.agents.training.pairs import format_args
+from visionrl.agents.training.readers import check_reader, read_with, start_from_reader
 from visionrl.agents.training.run_files import folder_of, read_config
 from visionrl.backbones import check_library_name, is_library_name, list_backbones
 from visionrl.backbones._weights import read_weights
 from visionrl.core import did_you_mean
-from visionrl.core.capabilities import Reports
+from visionrl.core.capabilities import Reports, name_of, pixels_of
+from visionrl.reward_models.self_critical import SelfCritical, self_critical_in
 
 ALGORITHMS: Mapping[str, type[BaseAlgorithm]] = {
     "dqn": DQN,
@@ -53,6 +57,7 @@ ALGORITHMS: Mapping[str, type[BaseAlgorithm]] = {
     "tqc": TQC,
     "maskableppo": MaskablePPO,
     "recurrentppo": RecurrentPPO,
+    "pixelppo": PixelPPO,
 }
 DISCRETE = (spaces.Discrete,)
 ANY = (spaces.Discrete, spaces.MultiDiscrete, spaces.Box)
@@ -68,6 +73,7 @@ FITS: Mapping[str, tuple[type[spaces.Space], ...]] = {
     "tqc": (spaces.Box,),
     "maskableppo": (spaces.Discrete, spaces.MultiDiscrete),
     "recurrentppo": ANY,
+    "pixelppo": (),  # for maps of actions alone, see ``check_actions``
 }
 REPLAY_BYTES = 1_000_000_000
 # options about images, about several observations, and about layers that the policy has itself
@@ -75,6 +81,7 @@ NOT_FOR_CANDIDATES = (
     *("backbone", "fusion", "communication", "cache", "memory", "stn", "attention"),
     *("frozen", "pretrained", "weights", "net_arch", "action_maps"),
 )
+NOT_FOR_PIXELS = ("backbone", "features_dim", "fusion", "communication", "clone_action_values")
 
 
 def check_before_loading(config: TrainConfig) -> None:
@@ -126,23 +133,28 @@ def make_training_env(config: TrainConfig) -> VecEnv:
     if config.scorer_steps and not isinstance(task, Reports):
         raise ValueError(f"scorer_steps must be 0 for {config.env}, whose agents report nothing")
     if offers_candidates(task.observation_space, env.action_space):
-        check_candidates(config)
+        check_unused(config, NOT_FOR_CANDIDATES, "a task of candidates")
+    if config.algo == "pixelppo":
+        check_unused(config, NOT_FOR_PIXELS, "pixelppo, whose network is its own")
+    check_reader(config, task.observation_space)
+    if config.self_critical != "none":
+        return SelfCritical(env, baseline=config.self_critical)
     if not config.cache:
         return env
     set_random_seed(config.seed)  # a backbone without weights is the same again when the run is resumed
     return CachedFeatures(env, feature_encoder(config, env.observation_space), recall)
 
 
-def check_candidates(config: TrainConfig) -> None:
-    """Refuse options that a policy for candidates has no use for.
+def check_unused(config: TrainConfig, names: tuple[str, ...], what: str) -> None:
+    """Refuse options that a policy has no use for.
 
     Raises:
         ValueError: names the first.
     """
     given = {**vars(config), **config.algo_kwargs}
-    for name in NOT_FOR_CANDIDATES:
+    for name in names:
         if (value := given.get(name)) not in (None, False, "none", DEFAULTS.get(name)):
-            raise ValueError(f"{name} must be left out for a task of candidates, got {value!r}")
+            raise ValueError(f"{name} must be left out for {what}, got {value!r}")
 
 
 def feature_encoder(config: TrainConfig, space: spaces.Space) -> FeatureEncoder:
@@ -155,6 +167,7 @@ def build_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
     """The algorithm of a resolved config, untrained."""
     check_algo_args(config, algorithm_of(config))
     kwargs, policy_kwargs = model_kwargs(config)
+    read_with(config, policy_kwargs)
     policy = policy_of(config, policy_kwargs, env.observation_space, env.action_space)
     again = config.rerender and config.algo in REPLAYING
     if again:
@@ -169,6 +182,9 @@ def build_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
     )
     if again:
         model.replay_buffer.watch(env)
+    start_from_reader(config, model)
+    if critic := self_critical_in(env):
+        critic.policy = model
     return model
 
 
@@ -178,7 +194,10 @@ def check_actions(algo: str, space: spaces.Space) -> None:
     Raises:
         ValueError: names the algorithms that do.
     """
-    if not isinstance(space, FITS[algo]):
+    by_pixels = pixels_of(space) is not None
+    if by_pixels and algo != "pixelppo":
+        raise ValueError(f"algo must be pixelppo for actions in {name_of(space)}, got {algo!r}")
+    if not by_pixels and not isinstance(space, FITS[algo]):
         fitting = [name for name, kinds in FITS.items() if isinstance(space, kinds)]
         raise ValueError(f"algo must be one of {', '.join(fitting)} for actions in {space}, got {algo!r}")
 
@@ -194,7 +213,7 @@ def algorithm_of(config: TrainConfig) -> Any:
 def policy_of(
     config: TrainConfig, policy_kwargs: dict[str, Any], observations: spaces.Space, actions: spaces.Space
 ) -> Any:
-    """The class of a policy: a ``TeamPolicy`` where agents communicate, a ``MapPolicy`` for actions that are places.
+    """The class of a policy: for agents that communicate, for actions that are places, for pixels that act, or SB3's.
 
     For candidates it is one that scores each, and ``policy_kwargs`` gets its extractor in the place of a backbone's.
 
@@ -205,6 +224,8 @@ def policy_of(
         policy_kwargs["features_extractor_class"] = CandidateExtractor
         policy_kwargs["features_extractor_kwargs"] = fields_given(config, "features_dim")
         return candidate_policy(str(config.algo))
+    if config.algo == "pixelppo":
+        return PixelPolicy
     if config.algo == "recurrentppo":
         return RecurrentPolicy
     if "action_maps" in policy_kwargs:
@@ -222,6 +243,8 @@ def model_kwargs(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         if config.value_warmup:
             kwargs["learning_starts"] = config.value_warmup
     policy = {name: kwargs.pop(name) for name in POLICY_ARGS if name in kwargs}
+    if config.algo == "pixelppo":
+        return kwargs, policy
     remembers = config.recall is not None
     sees = FeatureHead if config.cache else VisionExtractor
     policy["features_extractor_class"] = SequenceExtractor if remembers else sees

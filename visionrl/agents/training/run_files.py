@@ -24,6 +24,7 @@ from visionrl.agents.shipped import HOME
 from visionrl.agents.training.config import DECIDED, TrainConfig
 from visionrl.agents.training.pairs import format_args, parse_args
 from visionrl.core import UnknownArgumentError, checked, did_you_mean
+from visionrl.core.capabilities import pixels_of
 from visionrl.rendering import replacing
 
 PACKAGES = ("gymnasium", "numpy", "opencv-python-headless", "sb3-contrib", "stable-baselines3", "torch")
@@ -127,6 +128,8 @@ def space_to_json(space: Space) -> dict[str, Any]:
         return {"kind": "box", "low": low, "high": high, "shape": space.shape, "dtype": str(space.dtype)}
     if isinstance(space, spaces.Discrete):
         return {"kind": "discrete", "n": int(space.n)}
+    if found := pixels_of(space):
+        return {"kind": "pixels", "shape": found[:2], "n": found[2]}
     if isinstance(space, spaces.MultiDiscrete):
         return {"kind": "multidiscrete", "nvec": space.nvec.tolist()}
     raise ValueError(f"space must be Dict, Box, Discrete or MultiDiscrete, got {space}")
@@ -150,7 +153,13 @@ def space_from_json(plain: Mapping[str, Any]) -> Space:
         return spaces.Discrete(checked("n", ELEMENTS, plain.get("n")))
     if kind == "multidiscrete":
         return spaces.MultiDiscrete(checked("nvec", tuple[ELEMENTS, ...], plain.get("nvec")))
-    raise ValueError(f"a space must be of kind dict, box, discrete or multidiscrete, got {str(plain)[:80]}")
+    if kind == "pixels":
+        height, width = checked("shape", tuple[ELEMENTS, ELEMENTS], plain.get("shape"))
+        if height * width > LARGEST_SPACE:
+            raise ValueError(f"shape must have at most {LARGEST_SPACE} elements, got {height} x {width}")
+        return spaces.MultiDiscrete(np.full((height, width), checked("n", ELEMENTS, plain.get("n"))))
+    rule = "a space must be of kind dict, box, discrete, multidiscrete or pixels"
+    raise ValueError(f"{rule}, got {str(plain)[:80]}")
 
 
 def box_from_json(plain: Mapping[str, Any]) -> spaces.Box:

@@ -28,9 +28,11 @@ from visionrl.agents.training.models import (
     model_kwargs,
     policy_of,
 )
+from visionrl.agents.training.readers import read_with, save_reader, saved_reader
 from visionrl.agents.training.run_files import folder_of, read_config, read_json, write_json, write_text
 from visionrl.backbones._loading import load_state, no_larger_than, read_state
 from visionrl.backbones._weights import write_tensors
+from visionrl.models._files import DESCRIPTION
 from visionrl.rendering import replacing
 
 ENCODER = "encoder."  # in front of a frozen backbone's tensors in ``policy.pt``
@@ -46,6 +48,7 @@ def save_agent(model: BaseAlgorithm, run: Path, scorer: Scorer | None = None) ->
     with replacing(run / "agent.zip") as part, part.open("wb") as file:
         model.save(file)
     state = model.policy.state_dict()
+    save_reader(model.policy, run)
     seen = on_images(model)
     if isinstance(seen, OnImages):
         state |= {f"{ENCODER}{key}": value for key, value in seen.encoder.state_dict().items()}
@@ -124,6 +127,7 @@ def empty_model(
         ValueError: the parameters, of the file ``path``, are not of this config.
     """
     kwargs, policy_kwargs = model_kwargs(config)
+    read_with(config, policy_kwargs, saved_reader(path.parent))
     kwargs["buffer_size" if config.algo in REPLAYING else "n_steps"] = 1  # nothing is stored
     if config.algo in ENTROPY_TUNED:
         kwargs.setdefault("target_entropy", 0.0)  # "auto" would ask the environment
@@ -159,6 +163,8 @@ def ship(
     state = read_state(run / "policy.pt")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", {**about, "config": {**about["config"], "name": name, "out": "runs"}})
+    if (run / DESCRIPTION).is_file():
+        write_json(folder / DESCRIPTION, read_json(run / DESCRIPTION))
     summary = summary or f"An agent of {about['config']['env']}."
     write_text(folder / CARD, card(name, about, metrics, summary, limits or NO_LIMITS))
     halves = {

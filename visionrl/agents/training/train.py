@@ -40,6 +40,7 @@ from visionrl.agents.training.models import (
     make_training_env,
 )
 from visionrl.agents.training.pairs import format_args, parse_args
+from visionrl.agents.training.readers import with_words
 from visionrl.agents.training.run_files import (
     check_folder,
     check_new,
@@ -53,6 +54,7 @@ from visionrl.agents.training.run_files import (
 from visionrl.agents.training.saving import load_model, save_agent
 from visionrl.core import Task, make_task
 from visionrl.core.capabilities import MultiAgent, ResolvedArguments
+from visionrl.reward_models.self_critical import self_critical_in
 
 
 def train(config: TrainConfig, callbacks: Sequence[BaseCallback] = ()) -> Path:
@@ -96,7 +98,7 @@ def train(config: TrainConfig, callbacks: Sequence[BaseCallback] = ()) -> Path:
             stack.enter_context(locked(run))
         earlier = check_folder(config)
         torch.set_num_threads(config.threads)
-        wanted = resolve(config) if earlier is None else inherit(config, earlier)
+        wanted = with_words(resolve(config)) if earlier is None else inherit(config, earlier)
         if earlier is not None and is_finished(run, wanted.timesteps or 0):
             console.print(f"{run} is finished; it goes on if it is given more timesteps")
             return run
@@ -263,6 +265,8 @@ def clone_first(model: Any, config: TrainConfig, callback: RunCallback) -> None:
         if callback.stop:
             raise Stopped(callback.stop)
 
+    if critic := self_critical_in(model.get_env()):
+        critic.paused = True
     clone(
         model,
         steps,
@@ -271,6 +275,8 @@ def clone_first(model: Any, config: TrainConfig, callback: RunCallback) -> None:
         rerender=config.rerender,
         try_actions=config.clone_action_values is not False,
     )
+    if critic:
+        critic.paused = False
     continue_training(model, replace(config, timesteps=0), callback)
     bar.remove_task(bar.task_ids[-1])  # that of no steps
     if callback.stop:

@@ -7,6 +7,7 @@ their grey pixels, and the places. Objects and backgrounds of one split are in n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +29,7 @@ from visionrl.datasets.embedded.scene_words import (
     captions_of,
     questions_of,
 )
+from visionrl.datasets.load import load
 from visionrl.datasets.samples import CaptionSample, QuestionSample
 from visionrl.datasets.splits import SPLITS
 
@@ -82,6 +84,8 @@ class Scenes(GeneratedDataset[CaptionSample]):
 class SceneQuestions(GeneratedDataset[QuestionSample]):
     """Questions about the scenes of one split, up to eight each, one of a kind; ``places`` are what they ask about.
 
+    Questions about one scene share its pixels, which are those of the sets "scenes" and "many-scenes".
+
     Args:
         split: "train", "val" or "test".
         scenes: the number of scenes; None takes ``COUNTS``.
@@ -92,8 +96,8 @@ class SceneQuestions(GeneratedDataset[QuestionSample]):
     """
 
     def __init__(self, split: str = "train", scenes: int | None = None) -> None:
-        count = len(Scenes(split, scenes))
-        questions = [(number, one) for number in range(count) for one in _questions(split, number)]
+        self._scenes = _held_scenes(split, scenes)
+        questions = [(n, one) for n in range(len(self._scenes)) for one in _questions(split, n)]
         super().__init__(split, len(questions), COUNTS)
         self._questions = questions
 
@@ -101,15 +105,16 @@ class SceneQuestions(GeneratedDataset[QuestionSample]):
         index, asked = self._questions[number]
         subject = f"{self.split} {index}"
         places = np.array([centre(cell) for cell in asked.cells])
-        return QuestionSample(
-            _image(self.split, index),
-            asked.text,
-            (asked.answer,),
-            asked.kind,
-            places,
-            name=f"{subject} {asked.kind}",
-            subject=subject,
-        )
+        name, image = f"{subject} {asked.kind}", self._scenes[index].image
+        return QuestionSample(image, asked.text, (asked.answer,), asked.kind, places, name, subject)
+
+
+def _held_scenes(split: str, count: int | None) -> Sequence[CaptionSample]:
+    """The scenes of a split: of an embedded set those that are loaded, else new ones."""
+    sets = {None: "scenes", COUNTS.get(split): "scenes", MANY if split == "train" else -1: "many-scenes"}
+    if count in sets and split in COUNTS:
+        return load(sets[count], kind=CaptionSample, split=split)
+    return list(Scenes(split, count))
 
 
 def centre(cell: int) -> tuple[float, float]:
@@ -216,11 +221,3 @@ def _draw(rng: np.random.Generator, canvas: np.ndarray, split: str, group: Group
 def _questions(split: str, index: int) -> list:
     """The questions about a scene."""
     return questions_of(facts_of(split, index), _rng(split, index, 2))
-
-
-@lru_cache(maxsize=8)
-def _image(split: str, index: int) -> np.ndarray:
-    """The pixels of a scene, the same array for the questions that follow each other."""
-    image = scene(split, index)[0]
-    image.flags.writeable = False
-    return image

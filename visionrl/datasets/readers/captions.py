@@ -50,12 +50,12 @@ def read_captions(path: Path, options: ReadOptions) -> list[Entry]:
         ValueError: there is no table, or a line breaks a rule; the message names file and line.
     """
     tables = read_tables(path, "captions.csv", [TITLES], 1)
-    rows = [(Pictures.beside(file), row) for file, some in tables for row in some]
-    for file, some in tables:
+    placed = [(Pictures.beside(file), some) for file, some in tables]
+    named = {row.image for _, some in placed for row in some}
+    for pictures, some in placed:
         for split in {row.split for row in some}:
-            named = {row.image for _, row in rows}
-            Pictures.beside(file).warn_unnamed(named, split, "a caption")
-    return _entries(rows)
+            pictures.warn_unnamed(named, split, "a caption")
+    return _entries([(pictures, row) for pictures, some in placed for row in some])
 
 
 def _entries(rows: Sequence[tuple[Pictures, Row]]) -> list[Entry]:

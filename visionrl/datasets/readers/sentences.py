@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -146,11 +147,11 @@ class Pictures:
         if not stated:
             raise ValueError(f"{where}: must name an image, got an empty cell")
         places = (*self.places, *((self.root / split,) if split else ()))
-        for place in places:
-            named = place / stated
-            for file in (named, *(named.with_name(named.name + suffix) for suffix in IMAGE_SUFFIXES)):
-                if file.is_file():
-                    return check_inside(file, self.root, where=where)
+        bare = Path(stated).suffix.lower() not in IMAGE_SUFFIXES
+        for name in (stated, *((stated + suffix for suffix in IMAGE_SUFFIXES) if bare else ())):
+            for place in places:
+                if os.path.isfile(file := os.path.join(place, name)):
+                    return check_inside(Path(file), self.root, where=where)
         looked = ", ".join(str(place) for place in places if place.is_dir())
         raise ValueError(f"{where}: picture {stated!r:.300} must lie in one of {looked}")
 

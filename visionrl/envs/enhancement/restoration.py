@@ -10,12 +10,12 @@ from annotated_types import Ge, Interval
 
 from visionrl.banks.patches import patch_bank
 from visionrl.core import arguments, register
-from visionrl.core.observables import ActionHistory, Image, push
+from visionrl.core.observables import Image
 from visionrl.core.results import Picture, Tile
 from visionrl.datasets import ImageSample
 from visionrl.envs.edit import Edit, EditState
+from visionrl.envs.enhancement.controls import Control, ImageControl, PixelControl
 from visionrl.envs.enhancement.damage import Damage, Range
-from visionrl.envs.enhancement.tools import NAMES, apply_tools, try_tools
 from visionrl.metrics.image_quality import ImageQuality, as_levels, psnr
 from visionrl.ops import Array, xp_of
 from visionrl.rendering import Canvas
@@ -24,6 +24,16 @@ MILD = {"blur": (0.0, 1.2), "noise": (0.0, 15.0), "quality": (60.0, 100.0)}
 SEVERE = {"blur": (0.0, 3.0), "noise": (5.0, 50.0), "quality": (15.0, 80.0)}
 SOFT_DB = 0.3  # a tool that gains so much less than the best has 1/e of its weight in cloning
 YU = {"blur": (0.0, 5.0), "noise": (0.0, 50.0), "quality": (10.0, 100.0), "stop_when_worse": True}
+FURUTA = {
+    "control": "pixel",
+    "patch_side": 70,
+    "channels": 1,
+    "steps": 5,
+    "stop": False,
+    "blur": (0.0, 0.0),
+    "noise": (25.0, 25.0),
+    "quality": None,
+}
 
 
 @dataclass(frozen=True)
@@ -33,7 +43,8 @@ class State(EditState):
     Attributes:
         corner: (B, 2) int64, (x, y) of the patch's top left pixel in its image.
         now: (B, C, S, S) float32, the patch as it is now, grey levels.
-        tools: (B, steps) int64, the tools used, newest last, -1 before the first.
+        tools: (B, steps) int64, the tools used, newest last, -1 before the first; with control "pixel" (B, steps, S, S)
+            int8, those of the pixels.
     """
 
     corner: Array
@@ -45,8 +56,8 @@ class State(EditState):
     "Restoration-v0",
     max_steps=None,
     tags=("enhancement", "2d", "discrete"),
-    presets={"mild": MILD, "severe": SEVERE, "yu2018": YU},
-    expert_success_rate={None: 0.7, "mild": 0.5, "severe": 0.85, "yu2018": 0.8},
+    presets={"mild": MILD, "severe": SEVERE, "yu2018": YU, "furuta2019": FURUTA},
+    expert_success_rate={None: 0.7, "mild": 0.5, "severe": 0.85, "yu2018": 0.8, "furuta2019": 0.95},
 )
 @arguments
 class Restoration(Edit[State]):
@@ -54,13 +65,13 @@ class Restoration(Edit[State]):
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``window`` (C, S, S) uint8: the patch as it is now; ``history``: the tools used, one-hot |
-    | Action      | Discrete(13); see below |
-    | Reward      | gain of PSNR by this step, decibels; 0 for stopping |
+    | Observation | ``window`` (C, S, S) uint8: the patch as it is now; ``history``: the tools used, one-hot; with control "pixel" ``step``: the steps taken, one-hot, instead |
+    | Action      | "image": Discrete(13), "pixel": MultiDiscrete, one of 9 for each of S x S pixels; see below |
+    | Reward      | "image": gain of PSNR by this step, decibels; 0 for stopping. "pixel": 255 times the fall of the squared error by this step, of intensities in [0, 1]; a map, whose mean is the reward |
     | Ends        | after ``steps`` tools, or when the agent stops; with ``stop_when_worse`` also when the patch is worse than at the start |
 
-    | Action | Meaning |
-    |--------|---------|
+    | Action | Meaning with control "image" |
+    |--------|------------------------------|
     | 0 to 3 | denoise: set DCT coefficients below 3 times 10, 20, 35, 55 grey levels to 0 |
     | 4 to 7 | deblur: Wiener filter against a Gaussian blur of 0.8, 1.3, 2, 3 pixels |
     | 8      | bilateral filter of 5 pixels |
@@ -69,13 +80,29 @@ class Restoration(Edit[State]):
     | 11     | sharpen: unsharp mask |
     | 12     | stop |
 
+    | Action of a pixel | Meaning with control "pixel": its value comes from |
+    |-------------------|------------------------------------------------------|
+    | 0, 1, 2           | the image, one grey level darker, as it is, one brighter |
+    | 3, 6              | Gaussian of 0.5 and 1.5 pixels, 5 x 5 |
+    | 4, 7              | bilateral filter of 5 pixels; over intensities 0.1 and 1, over distances 5 pixels |
+    | 5                 | median of 5 x 5 |
+    | 8                 | mean of 5 x 5 |
+
     ``info`` has ``psnr_db`` and ``gain_db``; an episode succeeds with a gain of ``success_db``. Every photograph can be
     used: the damage is drawn in each episode, in the order blur, noise, JPEG. The expert takes the tool that gains most at
-    once, which is not always the best plan. On a file of one's own the picture is repaired tile by tile.
+    once, which is not always the best plan; with control "pixel" it reads the noise itself off the truth, and no agent can
+    do as well. On a file of one's own the picture is repaired tile by tile.
+
+    With control "pixel" only the agent of ``algo="pixelppo"`` can learn the task (``visionrl.core.capabilities.PixelActions``).
 
     Source: Yu et al. (2018), "Crafting a toolchain for image restoration by deep reinforcement learning"; their tools
     are twelve small networks, these are twelve classical filters, and a recurrent network remembers the tools used.
+    Furuta et al. (2019), "Fully convolutional network with multi-step reinforcement learning for image processing"
+    (control "pixel"); here the noisy picture is rounded and clipped, as files are.
     """
+
+    control: Literal["image", "pixel"] = "image"
+    """One tool for the whole patch, or one for each pixel."""
 
     stop: bool = True
     """Adds a last action that ends the episode."""
@@ -87,8 +114,8 @@ class Restoration(Edit[State]):
     """Range of the standard deviation of the Gaussian blur, pixels."""
     noise: Range = (0.0, 30.0)
     """Range of the standard deviation of the Gaussian noise, grey levels."""
-    quality: Range = (35.0, 100.0)
-    """Range of JPEG's quality, 1 to 100."""
+    quality: Range | None = (35.0, 100.0)
+    """Range of JPEG's quality, 1 to 100; None for no JPEG."""
     stop_when_worse: bool = False
     """End the episode when the patch is worse than at its start."""
     success_db: Annotated[float, Ge(0.0)] = 0.5
@@ -101,7 +128,11 @@ class Restoration(Edit[State]):
 
     def setup(self) -> None:
         for name, low, high in (("blur", 0, 20), ("noise", 0, 255), ("quality", 1, 100)):
-            check_range(name, getattr(self, name), low, high)
+            if (value := getattr(self, name)) is not None:
+                check_range(name, value, low, high)
+        by_pixels = self.control == "pixel"
+        if by_pixels and (self.stop or self.stop_when_worse):
+            raise ValueError("stop and stop_when_worse must be False for control 'pixel', got True")
         self.samples = self.load()
         self.bank = patch_bank(self.samples, self.patch_side, (1,), None, self.channels)
         if (shortest := self.bank.sizes.min()) < self.patch_side:
@@ -117,10 +148,15 @@ class Restoration(Edit[State]):
             else [(item, corner) for item in range(len(self.samples)) for corner in self.corners(item)]
         )
         self.items = len(self.samples) if self.labelled else len(self.tiles)
-        self.choose(len(NAMES), self.steps)
-        self.history = ActionHistory(len(NAMES), self.steps)
+        self.controller: Control = (
+            PixelControl(self.steps, self.patch_side) if by_pixels else ImageControl(self.steps, self.stop)
+        )
+        self.choose(len(self.controller.names), self.steps)
+        self.action_space = self.controller.space
+        if by_pixels:
+            self.pixels = (self.patch_side, self.patch_side)
         self.dataset_metrics = (ImageQuality(self.last_pictures),)
-        self.show(window=Image(self.channels, self.patch_side), history=self.history)
+        self.show(window=Image(self.channels, self.patch_side), **self.controller.shown)
 
     def corners(self, item: int) -> list[tuple[int, int]]:
         """Top left pixels (x, y) of tiles that cover an image and overlap by a quarter at least."""
@@ -141,12 +177,13 @@ class Restoration(Edit[State]):
             **self.fresh(item, float(psnr(now, clean)[0]) if self.labelled else np.nan),
             corner=place,
             now=now[0].astype(np.float32),
-            tools=self.history.blank,
+            tools=self.controller.blank,
         )
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
     def edit(self, state: State, operator: Array) -> State:
-        return replace(state, now=apply_tools(state.now, operator), tools=push(state.tools, operator))
+        tools = self.controller.used(state.tools, operator)
+        return replace(state, now=self.controller.edit(state.now, operator), tools=tools)
 
     def measure(self, state: State) -> Array:
         return psnr(state.now, self.patch(state.image, state.corner))
@@ -160,7 +197,8 @@ class Restoration(Edit[State]):
 
     def observe(self, state: State) -> dict[str, Array]:
         xp = xp_of(state.now)
-        return self.seen(window=xp.astype(as_levels(state.now), xp.uint8), history=state.tools)
+        window = xp.astype(as_levels(state.now), xp.uint8)
+        return self.seen(window=window, **self.controller.seen(state.tools, state.steps))
 
     def metrics(self, state: State) -> dict[str, Array]:
         quality = self.latest(state)
@@ -168,17 +206,17 @@ class Restoration(Edit[State]):
         return {"psnr_db": quality, "gain_db": gain, "is_success": gain >= self.success_db}
 
     def gains(self, state: State) -> Array:
-        """(B, 13) float64, what each action would gain at once, decibels."""
+        """(B, n) float64, what each action would gain at once, decibels; a tool of pixels used on all of them."""
         xp, true = xp_of(state.now), self.patch(state.image, state.corner)
         now = psnr(state.now, true)
-        tried = [psnr(image, true) for image in try_tools(state.now)]
-        return xp.stack([*tried, now][: len(NAMES) + self.stop], axis=-1) - now[:, None]
-
-    def good_actions(self, state: State) -> Array:
-        gains = self.gains(state)
-        return (gains > 0) | (gains == xp_of(gains).max(gains, axis=-1, keepdims=True))
+        images = self.controller.try_all(state.now)
+        tried = [psnr(images[k, ...], true) for k in range(self.operators)]
+        return xp.stack([*tried, now][: self.operators + self.stop], axis=-1) - now[:, None]
 
     def expert(self, state: State) -> Array:
+        if self.control == "pixel":
+            error = self.errors(self.controller.try_all(state.now), state)
+            return xp_of(error).argmin(error, axis=0)
         gains = self.gains(state)
         return xp_of(gains).argmax(gains, axis=-1)
 
@@ -186,6 +224,31 @@ class Restoration(Edit[State]):
         gains = self.gains(state)
         xp = xp_of(gains)
         return xp.exp((gains - xp.max(gains, axis=-1, keepdims=True)) / SOFT_DB)
+
+    # -- middle: control "pixel" -----------------------------------------------------------------------------------
+    def errors(self, images: Array, state: State) -> Array:
+        """Squared errors of images (..., B, C, S, S) at each pixel, (..., B, S, S) float32, as the reward weighs them."""
+        xp = xp_of(images)
+        gap = (images - xp.astype(self.patch(state.image, state.corner), xp.float32)) / 255
+        return 255 * xp.mean(gap * gap, axis=-3)
+
+    def reward(self, before: State, action: Array, after: State) -> Array:
+        if self.control == "image":
+            return super().reward(before, action, after)
+        return xp_of(action).mean(self.reward_map(before, action, after), axis=(1, 2))
+
+    def reward_map(self, before: State, action: Array, after: State) -> Array:
+        """(B, S, S) float64, see ``PixelActions``."""
+        xp = xp_of(before.now)
+        gain = self.errors(before.now, before) - self.errors(after.now, before)
+        return xp.astype(gain, xp.float64)
+
+    def gain_maps(self, state: State) -> Array:
+        """(B, 9, S, S) float32: what each tool would gain by the end, were the best fixed sequence to go on."""
+        xp = xp_of(state.now)
+        ends = self.controller.at_the_end(self.controller.try_all(state.now), state.steps)
+        gains = self.errors(state.now, state)[None, ...] - self.errors(ends, state)
+        return xp.permute_dims(gains, (1, 0, 2, 3))
 
     def patch(self, image: Array, corner: Array) -> Array:
         """The true patches, (B, C, S, S) uint8."""
@@ -201,25 +264,25 @@ class Restoration(Edit[State]):
     def result(self, state: State) -> Picture:
         width, height = (int(side) for side in self.bank.sizes[int(state.image)])
         x, y = (int(value) for value in state.corner)
-        return Picture(
-            (width, height), (Tile(as_levels(state.now).astype(np.uint8), (x, y), names_of(state.tools)),)
-        )
+        now, start = as_levels(state.now).astype(np.uint8), self.patch(state.image[None], state.corner[None])
+        stages = () if self.labelled else self.controller.replay(start.astype(np.float32), state.tools)
+        kept = tuple(as_levels(stage[0]).astype(np.uint8) for stage in stages)
+        tile = Tile(now, (x, y), **self.controller.told(state.tools), stages=kept)
+        return Picture((width, height), (tile,))
 
     def draw(self, state: State) -> np.ndarray:
-        now = Canvas(as_levels(state.now).astype(np.uint8))
-        said = ", ".join(names_of(state.tools)) or "damaged"
-        if not self.labelled:
-            now.text(said)
-            return now.pixels
-        now.text(f"{said}: {state.quality[int(state.steps)]:.1f} dB")
-        true = Canvas(self.patch(state.image[None], state.corner[None])[0])
-        true.text("true picture")
-        return np.concatenate([now.pixels, true.pixels], axis=1)
-
-
-def names_of(tools: np.ndarray) -> tuple[str, ...]:
-    """The names of the tools used, (steps,), the first first."""
-    return tuple(NAMES[k] for k in tools.tolist() if k >= 0)
+        said = ", ".join(self.controller.said(state.tools)) or "damaged"
+        if self.labelled:
+            said += f": {state.quality[int(state.steps)]:.1f} dB"
+        shown = [(as_levels(state.now).astype(np.uint8), said)]
+        if self.labelled:
+            shown.append((self.patch(state.image[None], state.corner[None])[0], "true picture"))
+        if (tools := self.controller.map(state.tools)) is not None:
+            shown.append((tools, "tools"))
+        panels = [Canvas(image) for image, _ in shown]
+        for panel, (_, words) in zip(panels, shown, strict=True):
+            panel.text(words)
+        return np.concatenate([panel.pixels for panel in panels], axis=1)
 
 
 def check_range(name: str, value: Range, low: float, high: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -16,7 +16,7 @@ from visionrl.core.results import Picture, Tile
 from visionrl.datasets import ImageSample
 from visionrl.envs.edit import Edit, EditState
 from visionrl.metrics.image_quality import PictureQuality, psnr_of
-from visionrl.ops import Array, const, one_hot, xp_of
+from visionrl.ops import Array, DeviceTable, const, one_hot, xp_of
 from visionrl.rendering import Canvas
 
 FEATURES = NUMBERS + 2 * len(TOOLS) + 3  # of a candidate
@@ -26,7 +26,9 @@ SHADES = ((90, 90, 90), (80, 180, 255), (46, 204, 113), (250, 220, 70), (255, 80
 
 @dataclass(frozen=True)
 class State(EditState):
-    """A window of patches, row by row, and the tool of each; B episodes. ``quality`` is PSNR of the luma, decibels.
+    """A window of patches, row by row, and the tool of each; B episodes.
+
+    ``quality`` is PSNR of the luma of the whole picture, decibels, if the patches beyond the window stay as at first.
 
     Attributes:
         corner: (B, 2) int64, column and row of the window's first patch in its picture.
@@ -45,7 +47,7 @@ class State(EditState):
     "SuperResolution-v0",
     max_steps=None,
     tags=("enhancement", "2d", "discrete"),
-    presets={"x2": {"scale": 2}, "x4": {"scale": 4}},
+    presets={"x2": {"scale": 2}, "x4": {"scale": 4}, "tools": {"tools": TOOLS, "start": "bicubic"}},
     expert_success_rate=0.7,
 )
 @arguments
@@ -54,30 +56,32 @@ class SuperResolution(Edit[State]):
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``candidates`` (5 * g * g + 1, 27): of each patch and tool what the patch looks like, the tool, the tool it has, the tool's cost, whether there is such a patch, and last whether it is the end; ``context`` (3,): share of the budget that is spent, the mean of the patches' gradients and corrections |
-    | Action      | Discrete(5 * g * g + 1); see below |
-    | Reward      | gain of the window's PSNR, decibels, less ``price`` times the tool's cost |
+    | Observation | ``candidates`` (n, 27): of each patch and tool what the patch looks like, the tool, the tool it has, the tool's cost, whether there is such a patch, and last whether it is the end; ``context`` (3,): share of the budget that is spent, the mean of the picture's gradients and corrections |
+    | Action      | Discrete(n), n = g * g + 1 for one tool; see below |
+    | Reward      | gain of the picture's PSNR, decibels, times the number of its patches, less ``price`` times the tool's cost |
     | Ends        | when the budget is spent, when the agent stops, after g * g actions |
 
     | Action | Meaning |
     |--------|---------|
-    | the first g * g numbers | give a patch, row by row, its bicubic enlargement (cost 0) |
-    | the next g * g numbers | sharpen that (cost 0.005) |
-    | the next g * g numbers | back-projection: change it until it shrinks to the small picture (cost 0.05) |
-    | the next g * g numbers | a network of 3 layers (cost 0.1) |
-    | the next g * g numbers | a network of 10 layers (cost 1) |
+    | the first g * g numbers | give a patch, row by row, the first of ``tools`` |
+    | the next g * g numbers, ... | the second, ... |
     | the last number | stop |
 
+    Tools are "bicubic" (cost 0), "sharpen", an unsharp mask of that (0.005), "back-projection", which changes it until
+    it shrinks to the small picture (0.05), "espcn", a network of 3 layers (0.1), and "deep", one of 10 layers (1).
     A tool works on the patch as the small picture has it, whatever was there before. At first each patch is as
     ``start`` makes it, which costs nothing. Small pictures are the true ones shrunk by a cubic kernel as wide as it
     must be against aliases, in whole grey levels. PSNR is that of the luma, Y of BT.601, in whole grey levels, without
     ``scale`` pixels at the border of the picture; a tool changes the luma alone, colours are bicubic.
 
-    ``info`` has ``psnr_db``, ``gain_db``, ``behind_db``: how far the window is behind the costly network on every
-    patch, ``calls``: the share of the patches that got it, ``cost``: the share of its cost everywhere that was spent.
-    An episode succeeds within 0.05 dB of the costly network at half its cost. Tables have the PSNR of whole pictures.
-    The expert knows every tool's error and takes the best gain less its price at once, which is nearly the best plan,
-    as patches do not depend on one another. In files of one's own, which are enlarged, the costly network runs only
+    A window is a part of a picture, and what it gains counts for the picture: so hard windows are worth more calls than
+    easy ones. ``info`` has, of the window, ``psnr_db``, ``gain_db``, ``behind_db``: how far it is behind the costly
+    network on every patch, ``calls``: the share of the patches that got it, and ``cost``: the share of its cost
+    everywhere; and ``net_gain_db``: what the actions earned a patch. An episode succeeds if it earns more than the
+    costly network everywhere, with a picture that is not worse by 0.05 dB (were all its windows like this one). Tables
+    have the PSNR of whole pictures.
+    The expert knows every tool's error and takes what earns most at once, nearly the best plan, as patches do not
+    depend on one another. In files of one's own, which are enlarged, the costly network runs only
     where it was chosen.
 
     Source: Yu et al. (2021), "Path-Restore: learning network path selection for image restoration", and Kong et al.
@@ -91,29 +95,43 @@ class SuperResolution(Edit[State]):
     """How many times as wide and high the picture becomes."""
     start: Literal["bicubic", "back-projection", "espcn"] = "espcn"
     """What all patches are made by at first; "espcn" is the network of 3 layers."""
+    tools: Sequence[str] = ("deep",)
+    """Tools that the agent may use."""
     grid: Annotated[int, Interval(ge=2, le=12)] = 6
     """Patches g along each side of a window, in which an episode takes place."""
     patch: Annotated[int, Interval(ge=4, le=64)] = 8
     """Least side of a patch, pixels of the small picture."""
-    budget_share: Annotated[float, Interval(gt=0, le=1)] = 0.5
-    """Budget, as a share of what the costly network on every patch costs."""
-    price: Annotated[float, Ge(0)] = 0.004
-    """Price of a call of the costly network, decibels; cheaper tools cost their part of it."""
+    budget_share: Annotated[float, Interval(gt=0, le=1)] = 1.0
+    """Budget of a window, as a share of what the costly network on every patch costs."""
+    price: Annotated[float, Ge(0)] = 0.5
+    """Price of a call of the costly network, decibels of a patch; cheaper tools cost their part of it."""
     cover: bool = False
     """True takes windows that cover each picture once, as evaluation does; False draws a place in each episode."""
 
     sample_type, embedded = ImageSample, "photographs"
-    primary_metric = ("psnr_db", True)
+    primary_metric = ("net_gain_db", True)
     evaluation: ClassVar[Mapping[str, Any]] = {"cover": True}
 
     def setup(self) -> None:
+        self.offered = tuple(TOOLS.index(tool) for tool in self.tools if tool in TOOLS)
+        if not self.tools or len(set(self.offered)) < len(self.tools):
+            raise ValueError(f"tools must be some of {', '.join(TOOLS)}, each once, got {self.tools!r}")
         self.samples = self.load()
         self.bank = enlarged_bank(self.samples, self.scale, self.patch, self.labelled)
         self.windows = [(k, corner) for k in range(len(self.samples)) for corner in self.corners(k)]
         self.covers = self.cover or not self.labelled
         self.items = len(self.windows) if self.covers else len(self.samples)
         self.cells = self.grid**2
-        self.choose(len(TOOLS) * self.cells, self.cells)
+        parts = list(zip(self.bank.first.tolist(), self.bank.shapes.prod(axis=1).tolist(), strict=True))
+        at_first = self.bank.errors.array[:, TOOLS.index(self.start)]
+        self.whole = DeviceTable(  # of each picture: squared errors at first, pixels that count, patches
+            np.array(
+                [(at_first[a : a + n].sum(), self.bank.pixels.array[a : a + n].sum(), n) for a, n in parts]
+            )
+        )
+        shown = self.bank.about.array[:, [0, 2]]  # gradients and corrections
+        self.typical = DeviceTable(np.stack([shown[a : a + n].mean(axis=0) for a, n in parts]))
+        self.choose(len(self.offered) * self.cells, self.cells)
         self.dataset_metrics = (PictureQuality(self.sums),)
         self.show(candidates=Vector((self.operators + self.stop, FEATURES), -3, 3), context=Vector(3, -3, 3))
 
@@ -148,12 +166,14 @@ class SuperResolution(Edit[State]):
             spent=np.float64(0),
         )
         if self.labelled:
-            state.quality[0] = self.psnr_by(state.patches[None], tools[None])[0]
+            wrong, pixels, _ = self.whole.array[image]
+            state.quality[0] = psnr_of(wrong, pixels)
         return state
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
     def edit(self, state: State, operator: Array) -> State:
-        xp, tool = xp_of(operator), operator // self.cells
+        xp, numbers = xp_of(operator), const(self.offered, state.tools)
+        tool = xp.take(numbers, operator // self.cells)
         place = xp.arange(self.cells, device=operator.device)[None, :] == (operator % self.cells)[:, None]
         new = place & self.there(state) & (state.tools != tool[:, None])
         cost = xp.take(const(COSTS, state.spent), tool) * xp.astype(xp.any(new, axis=1), xp.float64)
@@ -169,13 +189,21 @@ class SuperResolution(Edit[State]):
         return xp.sum(xp.astype(self.there(state), xp.float64), axis=1)
 
     def measure(self, state: State) -> Array:
-        return self.psnr_by(state.patches, state.tools)
+        return self.picture_psnr(state, self.wrong_by(state.patches, state.tools))
 
-    def psnr_by(self, patches: Array, tools: Array) -> Array:
-        """(B,) float64, PSNR of windows whose patches are made by some tools."""
+    def picture_psnr(self, state: State, wrong: Array) -> Array:
+        """(B, ...) float64, PSNR of the pictures whose windows have sums of squared errors (B, ...)."""
+        xp = xp_of(wrong)
+        whole = self.whole.rows(state.image)
+        at_first = self.wrong_by(state.patches, xp.full_like(state.tools, TOOLS.index(self.start)))
+        beyond, pixels = whole[:, 0] - at_first, whole[:, 1]
+        shape = (-1, *[1] * (wrong.ndim - 1))
+        return psnr_of(xp.reshape(beyond, shape) + wrong, xp.reshape(pixels, shape) + 0 * wrong)
+
+    def wrong_by(self, patches: Array, tools: Array) -> Array:
+        """(B,) float64, squared errors of windows whose patches are made by some tools."""
         xp, errors = xp_of(tools), self.rows(self.bank.errors, patches)
-        wrong = xp.sum(errors * xp.astype(one_hot(tools, len(TOOLS)), xp.float64), axis=(1, 2))
-        return psnr_of(wrong, xp.sum(self.rows(self.bank.pixels, patches), axis=1))
+        return xp.sum(errors * xp.astype(one_hot(tools, len(TOOLS)), xp.float64), axis=(1, 2))
 
     def rows(self, table: Any, patches: Array) -> Array:
         """Rows (B, g * g, ...) of a table of the bank."""
@@ -191,8 +219,8 @@ class SuperResolution(Edit[State]):
         return self.budget_share * self.count(state)
 
     def action_mask(self, state: State) -> Array:
-        xp, number = xp_of(state.tools), range(len(TOOLS))
-        free = [self.there(state) & (state.tools != k) for k in number]
+        xp = xp_of(state.tools)
+        free = [self.there(state) & (state.tools != tool) for tool in self.offered]
         free.append(xp.ones_like(free[0][:, :1]))
         return xp.concat(free, axis=1)[:, : self.operators + self.stop]
 
@@ -201,46 +229,52 @@ class SuperResolution(Edit[State]):
         there = xp.astype(self.there(state), xp.float32)[..., None]
         own, costs = one_hot(state.tools, len(TOOLS)) * there, const(COSTS, about)
         rows = []
-        for number in range(len(TOOLS)):
+        for number in self.offered:
             tool = one_hot(xp.full_like(state.tools, number), len(TOOLS)) * there
             rows.append(xp.concat([about, tool, own, there * costs[number], there, 0 * there], axis=-1))
         end = xp.concat([0 * rows[0][:, :1, :-1], 0 * there[:, :1, :] + 1], axis=-1)
         candidates = xp.concat([*rows, end], axis=1)[:, : self.operators + self.stop, :]
-        shown = xp.concat([about[:, :, :1], about[:, :, 2:3]], axis=2)  # gradients and corrections
-        means = xp.sum(shown, axis=1) / xp.astype(self.count(state), xp.float32)[:, None]
         spent = xp.astype(state.spent / self.allowed(state), xp.float32)[:, None]
-        context = xp.concat([spent, means], axis=1)
+        context = xp.concat([spent, self.typical.rows(state.image)], axis=1)
         return self.seen(candidates=xp.clip(candidates, -3.0, 3.0), context=xp.clip(context, -3.0, 3.0))
 
     def reward(self, before: State, action: Array, after: State) -> Array:
-        return super().reward(before, action, after) - self.price * (after.spent - before.spent)
+        gain = super().reward(before, action, after) * self.whole.rows(before.image)[:, 2]
+        return gain - self.price * (after.spent - before.spent)
 
     def metrics(self, state: State) -> dict[str, Array]:
-        xp, quality = xp_of(state.quality), self.latest(state)
-        best = self.psnr_by(state.patches, xp.full_like(state.tools, DEEP))
+        xp, count, patches = xp_of(state.quality), self.count(state), self.whole.rows(state.image)[:, 2]
+        first, deep = (xp.full_like(state.tools, tool) for tool in (TOOLS.index(self.start), DEEP))
+        wrong = [self.wrong_by(state.patches, tools) for tools in (first, state.tools, deep)]
+        pixels = xp.sum(self.rows(self.bank.pixels, state.patches), axis=1)
+        before, now, best = (psnr_of(some, pixels) for some in wrong)
         dear = xp.astype((state.tools == DEEP) & self.there(state), xp.float64)
-        cost, behind = state.spent / self.count(state), best - quality
+        gains = [
+            (self.picture_psnr(state, some) - state.quality[:, 0]) * patches / count for some in wrong[1:]
+        ]
+        net, cost = gains[0] - self.price * state.spent / count, COSTS[DEEP] * self.price
         return {
-            "psnr_db": quality,
-            "gain_db": quality - state.quality[:, 0],
-            "behind_db": behind,
-            "calls": xp.sum(dear, axis=1) / self.count(state),
-            "cost": cost,
-            "is_success": (behind <= NEAR_DB) & (cost <= 0.5),
+            "psnr_db": now,
+            "gain_db": now - before,
+            "behind_db": best - now,
+            "calls": xp.sum(dear, axis=1) / count,
+            "cost": state.spent / count,
+            "net_gain_db": net,
+            "is_success": (gains[0] >= gains[1] - NEAR_DB) & (net > gains[1] - cost),
         }
 
     def gains(self, state: State) -> Array:
         """(B, n) float64, what each action earns at once; of what may not be done, nothing."""
         xp, errors = xp_of(state.tools), self.rows(self.bank.errors, state.patches)
         now = xp.sum(errors * xp.astype(one_hot(state.tools, len(TOOLS)), xp.float64), axis=2)
-        pixels = xp.sum(self.rows(self.bank.pixels, state.patches), axis=1)
-        total, costs = xp.sum(now, axis=1), const(COSTS, now)
+        total, costs, patches = xp.sum(now, axis=1), const(COSTS, now), self.whole.rows(state.image)[:, 2:]
+        quality = self.picture_psnr(state, total)[:, None]
         found = []
-        for number in range(len(TOOLS)):
-            after = total[:, None] - now + errors[:, :, number]
-            gain = psnr_of(after, pixels[:, None]) - psnr_of(total, pixels)[:, None]
+        for number in self.offered:
+            gain = self.picture_psnr(state, total[:, None] - now + errors[:, :, number]) - quality
             changes = self.there(state) & (state.tools != number)
-            found.append(xp.where(changes, gain - self.price * costs[number], xp.zeros_like(gain)))
+            earned = patches * gain - self.price * costs[number]
+            found.append(xp.where(changes, earned, xp.zeros_like(earned)))
         found.append(xp.zeros_like(found[0][:, :1]))
         return xp.concat(found, axis=1)[:, : self.operators + self.stop]
 
@@ -292,7 +326,7 @@ class SuperResolution(Edit[State]):
             marks[:, y : y + down - 1, x : x + across - 1] = shade[:, None, None]
         made, chosen = Canvas(pixels), Canvas(marks)
         count = (state.patches < len(self.bank.boxes)).sum()
-        decibels = f": {state.quality[int(state.steps)]:.2f} dB" if self.labelled else ""
+        decibels = f": picture {state.quality[int(state.steps)]:.2f} dB" if self.labelled else ""
         made.text(f"enlarged {self.scale} times{decibels}")
         chosen.text(f"red: deep network; cost {float(state.spent) / count:.2f}")
         return np.concatenate([made.pixels, chosen.pixels], axis=1)

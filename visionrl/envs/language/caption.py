@@ -12,7 +12,6 @@ from annotated_types import Ge, Interval
 from gymnasium import spaces
 
 from visionrl.banks.captions import SCORES, caption_bank, vocabulary_of
-from visionrl.banks.patches import shared
 from visionrl.banks.squares import square_bank
 from visionrl.core import arguments, register
 from visionrl.core.observables import Image, OneHot, Words
@@ -22,7 +21,7 @@ from visionrl.datasets.words import EOS, SPECIAL, Vocabulary
 from visionrl.envs.language.pictures import with_lines
 from visionrl.envs.select import Select, Selection
 from visionrl.metrics.captions import References, corpus_bleu
-from visionrl.ops import Array, xp_of
+from visionrl.ops import Array, one_hot, xp_of
 from visionrl.rendering import Canvas
 
 Metric = Literal["cider_d", "bleu_4", "rouge_l", "tuple_f1"]
@@ -104,7 +103,10 @@ class CaptionGeneration(Select[State]):
 
     def setup(self) -> None:
         self.words = self.own_vocabulary()
-        self.samples = self.load() if self.labelled else self.load(kind=ImageSample)
+        plain = not (self.labelled or isinstance(self.data, str | None)) and isinstance(
+            self.data[0], ImageSample
+        )
+        self.samples = self.load(kind=ImageSample) if plain else self.load()
         self.items, size = len(self.samples), len(self.words)
         self.bank = square_bank(self.samples, self.side, self.channels)
         if self.labelled:
@@ -122,9 +124,7 @@ class CaptionGeneration(Select[State]):
             raise ValueError("vocabulary must be given where data has no captions, got None")
         if self.vocabulary is None:
             samples = self.load(split="train") if isinstance(self.data, str | None) else self.load()
-            found = shared(
-                vocabulary_of, [s.image for s in samples], samples, self.min_count, self.max_vocabulary
-            )
+            found = vocabulary_of(samples, self.min_count, self.max_vocabulary)
         else:
             found = tuple(self.vocabulary)
         if len(found) < len(SPECIAL):
@@ -232,6 +232,10 @@ class CaptionGeneration(Select[State]):
         allowed = xp.take_along_axis(self.action_mask(state), word[:, None], axis=1)[:, 0]
         return xp.where(allowed, word, xp.full_like(word, EOS))
 
+    def good_actions(self, state: State) -> Array:
+        """(B, V) bool, the expert's word: what another one is worth shows only at the end."""
+        return one_hot(self.expert(state), len(self.words)) > 0
+
     # -- edge ------------------------------------------------------------------------------------------------------
     def result(self, state: State) -> Caption:
         return Caption(self.words.decode(state.taken))
@@ -240,7 +244,7 @@ class CaptionGeneration(Select[State]):
         said = self.words.decode(state.taken) + ("." if state.finished else " ...")
         captions = self.samples[int(state.image)].captions if self.labelled else ()
         picture = Canvas(self.samples[int(state.image)].image).pixels
-        return with_lines(picture, [(said, "agent"), *((text, "truth") for text in captions)])
+        return with_lines(picture, [(said, "agent"), *((text, "truth") for text in captions)], 3)
 
 
 @dataclass(frozen=True)

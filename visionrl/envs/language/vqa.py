@@ -12,7 +12,7 @@ from annotated_types import Ge, Interval, MinLen
 from gymnasium import spaces
 
 from visionrl.banks.mosaic import Mosaic
-from visionrl.banks.patches import patch_bank, shared
+from visionrl.banks.patches import patch_bank
 from visionrl.banks.questions import common_answers, pictures_of, question_bank, question_words
 from visionrl.banks.squares import square_bank
 from visionrl.core import arguments, register
@@ -22,7 +22,7 @@ from visionrl.datasets import QuestionSample
 from visionrl.datasets.words import SPECIAL, Vocabulary
 from visionrl.envs.language.pictures import with_lines
 from visionrl.envs.select import Select, Selection
-from visionrl.ops import Array, DeviceTable, one_hot, xp_of
+from visionrl.ops import Array, one_hot, xp_of
 from visionrl.rendering import Canvas
 
 
@@ -125,9 +125,8 @@ class VisualQuestionAnswering(Select[State]):
         words, answers = (None if one is None else tuple(one) for one in given)
         if words is None or answers is None:
             samples = self.load(split="train") if isinstance(self.data, str | None) else self.load()
-            held = [sample.image for sample in samples]
-            words = shared(question_words, held, samples, 1) if words is None else words
-            answers = shared(common_answers, held, samples, self.top_answers) if answers is None else answers
+            words = question_words(samples) if words is None else words
+            answers = common_answers(samples, self.top_answers) if answers is None else answers
         if len(set(answers)) < 2 or len(set(answers)) < len(answers):
             raise ValueError(f"answers_known must be two or more, of different names, got {list(answers)}")
         return Vocabulary(words), answers
@@ -135,9 +134,8 @@ class VisualQuestionAnswering(Select[State]):
     def load_questions(self) -> None:
         """Make the tables of the questions, and check that they can be asked and scored."""
         own = self.words.words[len(SPECIAL) :]
-        self.questions = question_bank(self.samples, own, self.answer_names, self.max_words)
+        self.questions = question_bank(self.samples, own, self.answer_names, self.max_words, self.places)
         self.names = self.questions.kinds or ("question",)
-        self.asked = DeviceTable(self.asked_cells())
         if not self.labelled:
             return
         if bare := next((sample.name for sample in self.samples if not sample.answers), None):
@@ -172,16 +170,6 @@ class VisualQuestionAnswering(Select[State]):
             "position": Vector(2),
             "looks": OneHot(self.looks),
         }
-
-    def asked_cells(self) -> np.ndarray:
-        """(M, places * places) bool, cells that a question asks about; none where that is unknown."""
-        asked = np.zeros((len(self.samples), self.places**2), bool)
-        for row, sample in zip(asked, self.samples, strict=True):
-            if sample.places is not None and self.labelled:
-                share = (np.asarray(sample.places) + 0.5) / sample.image.shape[:0:-1]
-                column, line = np.clip((share * self.places).astype(int), 0, self.places - 1).T
-                row[line * self.places + column] = True
-        return asked
 
     @property
     def longest(self) -> int:
@@ -283,7 +271,7 @@ class VisualQuestionAnswering(Select[State]):
         if not self.looks:
             return best
         seen = xp.any(one_hot(state.taken, self.places**2) > 0, axis=1)
-        left = self.asked.rows(state.question) & ~seen
+        left = self.questions.asked.rows(state.question) & ~seen
         looks = xp.any(left, axis=1) & (state.step < self.looks)
         return xp.where(looks, xp.argmax(xp.astype(left, xp.int64), axis=1), best)
 

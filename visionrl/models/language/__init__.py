@@ -6,6 +6,11 @@ from visionrl.models.language import (
     prefix_captioner,
     show_and_tell,
     show_attend_and_tell,
+    vqa_cnn_rnn,
+    vqa_film,
+    vqa_question_only,
+    vqa_stacked_attention,
+    vqa_transformer,
 )
 
 __all__ = [
@@ -14,4 +19,9 @@ __all__ = [
     "prefix_captioner",
     "show_and_tell",
     "show_attend_and_tell",
+    "vqa_cnn_rnn",
+    "vqa_film",
+    "vqa_question_only",
+    "vqa_stacked_attention",
+    "vqa_transformer",
 ]

@@ -34,23 +34,23 @@ class CaptionTransformer(Captioner):
         self.positions = nn.Parameter(0.02 * torch.randn(self.length, self.width))
         self.norm = nn.LayerNorm(self.width)
 
-    def begin(self, images: Tensor) -> State:
+    def start(self, places: Tensor) -> State:
         """The map (B, C, h, w), and the words so far, (B, 0) int64."""
-        places = self.image(images)
+        places = self.image.placed(places)
         memory, _ = self.encoder(places.flatten(2).mT)
-        words = torch.zeros(len(images), 0, dtype=torch.int64, device=places.device)
+        words = torch.zeros(len(places), 0, dtype=torch.int64, device=places.device)
         return memory.mT.reshape_as(places), words
 
-    def next(self, last: Tensor, state: State, place: int) -> tuple[Tensor, State, Tensor | None]:
+    def step(self, last: Tensor, state: State) -> tuple[Tensor, State, Tensor | None]:
         """See the base."""
         places, words = state[0], torch.cat([state[1], last[:, None]], 1)
         found, weights = self.decode(places, words)
         map_ = None if weights is None else weights[:, -1].view(-1, *places.shape[2:])
-        return self.out(found[:, -1]), (places, words), map_
+        return found[:, -1], (places, words), map_
 
-    def teach(self, state: State, before: Tensor) -> Tensor:
+    def follow(self, state: State, before: Tensor) -> Tensor:
         """See the base."""
-        return self.out(self.drop(self.decode(state[0], before)[0]))
+        return self.decode(state[0], before)[0]
 
     def decode(self, places: Tensor, words: Tensor) -> tuple[Tensor, Tensor | None]:
         """Vectors (B, T, width) after each of the words, and the last layer's attention (B, T, N)."""

@@ -13,24 +13,24 @@ from torch.nn import functional as F
 
 from visionrl.datasets import CaptionSample
 from visionrl.datasets.words import BOS, PAD, SPECIAL, Vocabulary, tokenize
+from visionrl.layers.transformer import word_vectors
 from visionrl.metrics.captions import References, corpus_bleu
 from visionrl.metrics.scene_tuples import SceneTuples
-from visionrl.models._images import ImageEncoder, device_of, fit_images
+from visionrl.models._images import CHUNK, ImageEncoder, ImageModel, device_of, fit_images
 from visionrl.models._model import Model, Split, check_positive
 from visionrl.models.language.decoding import How, Sentences, say
 
 State = tuple[Tensor, ...]
 """What a decoder remembers, each part with one row a sentence."""
 
-CHUNK = 128  # images at a time where nothing is learnt
 LONGEST = 24  # words of a sentence at most, its end included, where nothing else is said
 REFERENCES = 2  # captions of an image that one step learns from
 
 
-class Captioner(Model):
+class Captioner(ImageModel):
     """A network that says what an image shows, one word after another.
 
-    A subclass has ``begin``, ``next`` and ``teach``. It learns to give every word of the references the highest
+    A subclass has ``start``, ``step`` and ``follow``. It learns to give every word of the references the highest
     probability, given the image and the words before (teacher forcing; cross-entropy).
 
     Args:
@@ -42,6 +42,7 @@ class Captioner(Model):
         width: of the vectors of places, words and state.
         dropout: share of inputs dropped in training.
         pretrained: take the published weights of the trunk, and keep them.
+        frozen: the trunk does not learn; its maps are then worked out once.
 
     Attributes:
         vocabulary: of the words.
@@ -49,6 +50,7 @@ class Captioner(Model):
     """
 
     kind = CaptionSample
+    of_samples = ("min_count",)
     data = "scenes"
     score_name = "cider_d"
 
@@ -62,14 +64,15 @@ class Captioner(Model):
         width: int = 192,
         dropout: float = 0.2,
         pretrained: bool = False,
+        frozen: bool = False,
     ) -> None:
         super().__init__()
         check_positive(length=length, side=side, channels=channels, width=width)
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {dropout}")
         self.vocabulary, self.length, self.width = Vocabulary(words), length, width
-        self.image = ImageEncoder(backbone, channels, side, width, pretrained)
-        self.embed = torch.nn.Embedding(len(self.vocabulary), width, padding_idx=PAD)
+        self.image = ImageEncoder(backbone, channels, side, width, pretrained, frozen)
+        self.embed = word_vectors(len(self.vocabulary), width)
         self.drop = torch.nn.Dropout(dropout)
         self.out = torch.nn.Linear(width, len(self.vocabulary))
 
@@ -83,16 +86,29 @@ class Captioner(Model):
         return cls.of(vocabulary_of(samples, options))
 
     @abstractmethod
+    def start(self, places: Tensor) -> State:
+        """The state before the first word, of the maps of images (B, width, h, w)."""
+
     def begin(self, images: Tensor) -> State:
         """The state before the first word, of images (B, C, S, S)."""
+        return self.start(self.image(images))
 
     @abstractmethod
-    def next(self, last: Tensor, state: State, place: int) -> tuple[Tensor, State, Tensor | None]:
-        """Logits (B, V) of the word at a place after the words ``last``, the state, attention (B, h, w) or None."""
+    def step(self, last: Tensor, state: State) -> tuple[Tensor, State, Tensor | None]:
+        """Vectors (B, width) after one more word ``last`` (B,), the state, attention (B, h, w) or None."""
 
     @abstractmethod
+    def follow(self, state: State, before: Tensor) -> Tensor:
+        """Vectors (B, L, width) after each of some words (B, L) int64, of which the first is ``BOS``."""
+
+    def next(self, last: Tensor, state: State) -> tuple[Tensor, State, Tensor | None]:
+        """Logits (B, V) of the word after ``last`` (B,), the state, attention (B, h, w) or None."""
+        found, state, seen = self.step(last, state)
+        return self.out(self.drop(found)), state, seen
+
     def teach(self, state: State, before: Tensor) -> Tensor:
         """Logits (B, L, V) of all words, given those before each, (B, L) int64, of which the first is ``BOS``."""
+        return self.out(self.drop(self.follow(state, before)))
 
     def encode(self, samples: Sequence[Any]) -> Split:
         """Images (N, C, S, S) uint8, and "captions" (N, R, L) int64, where there are fewer than R in turn."""
@@ -106,7 +122,7 @@ class Captioner(Model):
         which = torch.rand(captions.shape[:2], device=captions.device).topk(several, 1).indices
         words = captions.gather(1, which[..., None].expand(-1, -1, self.length)).flatten(0, 1)
         words = words[:, : int((words > PAD).sum(1).max())]
-        state = tuple(part.repeat_interleave(several, 0) for part in self.begin(batch["images"]))
+        state = tuple(part.repeat_interleave(several, 0) for part in self.start(self.map_of(batch)))
         before = torch.cat([torch.full_like(words[:, :1], BOS), words[:, :-1]], 1)
         logits = self.teach(state, before)
         return F.cross_entropy(logits.flatten(0, 1).float(), words.flatten(), ignore_index=PAD)

@@ -90,7 +90,7 @@ def _draw(captioner: Captioner, state: Any, count: int, top_p: float | None, gen
     words = torch.zeros(count, length, dtype=torch.int64, device=device)
     total, maps = torch.zeros(count, device=device), []
     for place in range(length):
-        logits, state, seen = captioner.next(last, state, place)
+        logits, state, seen = captioner.next(last, state)
         scores = allowed(logits, last, place == 0, place == length - 1)
         chosen = scores.argmax(1) if top_p is None else _sample(scores, top_p, generator)
         alive = last != EOS
@@ -120,7 +120,7 @@ def _search(captioner: Captioner, state: Any, count: int, beam: int) -> Sentence
     last = torch.full((count, beam), BOS, device=device)
     maps: list[Tensor | None] = []
     for place in range(length):
-        logits, state, seen = captioner.next(last.flatten(), state, place)
+        logits, state, seen = captioner.next(last.flatten(), state)
         scores = allowed(logits, last.flatten(), place == 0, place == length - 1).view(count, beam, -1)
         ended = (last == EOS)[..., None]
         stay = torch.full_like(scores, -torch.inf)

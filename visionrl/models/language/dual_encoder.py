@@ -12,16 +12,18 @@ from torch.nn import functional as F
 
 from visionrl.datasets import CaptionSample
 from visionrl.datasets.words import PAD, Vocabulary
-from visionrl.models._images import ImageEncoder, device_of, fit_images
+from visionrl.layers.recurrent import init_recurrent
+from visionrl.layers.transformer import word_vectors
+from visionrl.models._images import CHUNK, ImageEncoder, ImageModel, device_of, fit_images
 from visionrl.models._model import Model, Split, check_positive
 from visionrl.models._registry import register_model
-from visionrl.models.language.captioner import CHUNK, encode_captions, vocabulary_of
+from visionrl.models.language.captioner import encode_captions, vocabulary_of
 
 LARGEST_SCALE = 100.0  # of the logits, as in the paper
 
 
 @register_model("dual_encoder")
-class DualEncoder(Model):
+class DualEncoder(ImageModel):
     """Two towers that are trained so that an image lies nearest to its own caption among those of a batch (InfoNCE).
 
     "Learning Transferable Visual Models From Natural Language Supervision", Radford et al., ICML 2021: the form, not
@@ -37,9 +39,11 @@ class DualEncoder(Model):
         width: of the places, the words and the common space.
         dropout: share of inputs dropped in training.
         pretrained: take the published weights of the trunk, and keep them.
+        frozen: the trunk does not learn; its maps are then worked out once.
     """
 
     kind = CaptionSample
+    of_samples = ("min_count",)
     data = "scenes"
     score_name = "recall_1"
 
@@ -53,13 +57,15 @@ class DualEncoder(Model):
         width: int = 192,
         dropout: float = 0.2,
         pretrained: bool = False,
+        frozen: bool = False,
     ) -> None:
         super().__init__()
         check_positive(length=length, side=side, channels=channels, width=width)
         self.vocabulary, self.length = Vocabulary(words), length
-        self.image = ImageEncoder(backbone, channels, side, width, pretrained)
-        self.embed = nn.Embedding(len(self.vocabulary), width, padding_idx=PAD)
+        self.image = ImageEncoder(backbone, channels, side, width, pretrained, frozen)
+        self.embed = word_vectors(len(self.vocabulary), width)
         self.read = nn.GRU(width, width, batch_first=True)
+        init_recurrent(self.read)
         self.drop = nn.Dropout(dropout)
         self.of_image = nn.Linear(self.image.grid_features, width)
         self.of_text = nn.Linear(width, width)
@@ -77,7 +83,11 @@ class DualEncoder(Model):
 
     def see(self, images: Tensor) -> Tensor:
         """(B, width) of length 1 of images (B, C, S, S)."""
-        return F.normalize(self.of_image(self.drop(self.image.grid(self.image(images)))), dim=1)
+        return self.of_map(self.image(images))
+
+    def of_map(self, places: Tensor) -> Tensor:
+        """(B, width) of length 1 of the maps of images."""
+        return F.normalize(self.of_image(self.drop(self.image.grid(places))), dim=1)
 
     def understand(self, words: Tensor) -> Tensor:
         """(B, width) of length 1 of sentences (B, L) int64."""
@@ -91,7 +101,7 @@ class DualEncoder(Model):
         which = torch.randint(captions.shape[1], (len(captions),), device=captions.device)
         words = captions[torch.arange(len(captions)), which]
         scale = self.scale.exp().clamp_max(LARGEST_SCALE)
-        logits = scale * self.see(batch["images"]) @ self.understand(words).T
+        logits = scale * self.of_map(self.map_of(batch)) @ self.understand(words).T
         right = torch.arange(len(logits), device=logits.device)
         return (F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right)) / 2
 

@@ -18,14 +18,13 @@ class PrefixCaptioner(Captioner):
 
     "ClipCap: CLIP Prefix for Image Captioning", Mokady et al., 2021: the form. Its weights, those of CLIP and GPT-2,
     are not to be had here: the encoder of images is that of a ``dual_encoder`` trained on the same captions
-    (``train-model prefix_captioner --start RUN``), the language model is trained from nothing.
+    (``--start RUN --options frozen=true``), the language model is trained from nothing.
 
     Args:
         args: see ``Captioner``.
         layers: of the language model.
         heads: of its attention.
         prefix: number of vectors that the image becomes.
-        frozen: keep the encoder of images as it is.
         options: see ``Captioner``.
     """
 
@@ -35,40 +34,38 @@ class PrefixCaptioner(Captioner):
         layers: int = 3,
         heads: int = 4,
         prefix: int = 4,
-        frozen: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(*args, **options)
         if prefix < 1:
             raise ValueError(f"prefix must be >= 1, got {prefix}")
-        self.prefix, self.frozen = prefix, frozen
+        self.prefix = prefix
         self.map = nn.Sequential(
             nn.Linear(self.image.grid_features, 2 * self.width),
             nn.Tanh(),
             nn.Linear(2 * self.width, prefix * self.width),
+            nn.Unflatten(1, (prefix, self.width)),
+            nn.LayerNorm(self.width),
         )
         self.blocks = nn.ModuleList(
             WordBlock(self.width, heads, self.drop.p, memory=False) for _ in range(layers)
         )
         self.positions = nn.Parameter(0.02 * torch.randn(self.length + prefix, self.width))
         self.norm = nn.LayerNorm(self.width)
-        if frozen:
-            self.image.trunk.freeze()
-            self.image.requires_grad_(False)
 
-    def begin(self, images: Tensor) -> State:
+    def start(self, places: Tensor) -> State:
         """The prefix (B, prefix, width), and the words so far, (B, 0) int64."""
-        shown = self.map(self.image.grid(self.image(images))).unflatten(1, (self.prefix, self.width))
-        return shown, torch.zeros(len(images), 0, dtype=torch.int64, device=shown.device)
+        shown = self.map(self.image.grid(places))
+        return shown, torch.zeros(len(places), 0, dtype=torch.int64, device=shown.device)
 
-    def next(self, last: Tensor, state: State, place: int) -> tuple[Tensor, State, Tensor | None]:
+    def step(self, last: Tensor, state: State) -> tuple[Tensor, State, Tensor | None]:
         """See the base."""
         words = torch.cat([state[1], last[:, None]], 1)
-        return self.out(self.decode(state[0], words)[:, -1]), (state[0], words), None
+        return self.decode(state[0], words)[:, -1], (state[0], words), None
 
-    def teach(self, state: State, before: Tensor) -> Tensor:
+    def follow(self, state: State, before: Tensor) -> Tensor:
         """See the base."""
-        return self.out(self.drop(self.decode(state[0], before)))
+        return self.decode(state[0], before)
 
     def decode(self, prefix: Tensor, words: Tensor) -> Tensor:
         """Vectors (B, T, width) after each of the words."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from visionrl.layers.recurrent import init_recurrent
 from visionrl.models._registry import register_model
 from visionrl.models.language.captioner import Captioner, State
 
@@ -23,23 +24,24 @@ class ShowAndTell(Captioner):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.first = nn.Linear(self.image.grid_features, self.width)
+        self.first = nn.Sequential(nn.Linear(self.image.grid_features, self.width), nn.LayerNorm(self.width))
         self.lstm = nn.LSTM(self.width, self.width, batch_first=True)
+        init_recurrent(self.lstm)
 
-    def begin(self, images: Tensor) -> State:
+    def start(self, places: Tensor) -> State:
         """The hidden and the cell state after the image, (B, width) each."""
-        shown = self.drop(self.first(self.image.grid(self.image(images))))
+        shown = self.drop(self.first(self.image.grid(places)))
         _, (hidden, cell) = self.lstm(shown[:, None])
         return hidden[0], cell[0]
 
-    def next(self, last: Tensor, state: State, place: int) -> tuple[Tensor, State, Tensor | None]:
+    def step(self, last: Tensor, state: State) -> tuple[Tensor, State, Tensor | None]:
         """See the base."""
         before = state[0][None].contiguous(), state[1][None].contiguous()
         found, (hidden, cell) = self.lstm(self.embed(last)[:, None], before)
-        return self.out(found[:, 0]), (hidden[0], cell[0]), None
+        return found[:, 0], (hidden[0], cell[0]), None
 
-    def teach(self, state: State, before: Tensor) -> Tensor:
+    def follow(self, state: State, before: Tensor) -> Tensor:
         """See the base."""
         start = state[0][None].contiguous(), state[1][None].contiguous()
         found, _ = self.lstm(self.drop(self.embed(before)), start)
-        return self.out(self.drop(found))
+        return found

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from visionrl.core import check_choice
 from visionrl.layers.attention import HardAttention, SoftAttention
+from visionrl.layers.recurrent import init_recurrent
 from visionrl.models._registry import register_model
 from visionrl.models.language.captioner import Captioner, State
 
@@ -38,16 +39,17 @@ class ShowAttendAndTell(Captioner):
         )
         self.first = nn.Linear(self.image.grid_features, 2 * width)
         self.cell = nn.LSTMCell(2 * width, width)
+        init_recurrent(self.cell)
         self.gate = nn.Linear(width, width)
         self.mix = nn.Linear(3 * width, width)
 
-    def begin(self, images: Tensor) -> State:
+    def start(self, places: Tensor) -> State:
         """The map (B, C, h, w), its keys, the hidden and the cell state (B, width)."""
-        places = self.image(images)
         hidden, cell = self.first(self.image.grid(places)).tanh().chunk(2, 1)
+        places = self.image.placed(places)
         return places, self.attend.key(places), hidden, cell
 
-    def next(self, last: Tensor, state: State, place: int) -> tuple[Tensor, State, Tensor | None]:
+    def step(self, last: Tensor, state: State) -> tuple[Tensor, State, Tensor | None]:
         """See the base."""
         places, keys, hidden, cell = state
         seen = self.attend(places, hidden, keys)
@@ -55,12 +57,12 @@ class ShowAttendAndTell(Captioner):
         word = self.drop(self.embed(last))
         hidden, cell = self.cell(torch.cat([word, context], 1), (hidden, cell))
         mixed = self.mix(torch.cat([word, context, hidden], 1)).tanh()
-        return self.out(self.drop(mixed)), (places, keys, hidden, cell), seen.weights
+        return mixed, (places, keys, hidden, cell), seen.weights
 
-    def teach(self, state: State, before: Tensor) -> Tensor:
+    def follow(self, state: State, before: Tensor) -> Tensor:
         """See the base."""
         found = []
-        for place, last in enumerate(before.unbind(1)):
-            logits, state, _ = self.next(last, state, place)
-            found.append(logits)
+        for last in before.unbind(1):
+            vectors, state, _ = self.step(last, state)
+            found.append(vectors)
         return torch.stack(found, 1)

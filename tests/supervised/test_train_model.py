@@ -1,0 +1,119 @@
+"""Training a model: what it leaves behind, how it goes on, what it refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from visionrl.datasets import CaptionSample, QuestionSample
+from visionrl.models import load_model
+from visionrl.supervised import models
+from visionrl.supervised.models import ModelConfig, ModelTrainer, train_model
+
+OPTIONS = ("side=32", "backbone=small", "width=16", "dropout=0.1")
+
+
+def samples_of(config: ModelConfig, split: str) -> Sequence[Any]:
+    """Red or green pictures, and what is said about them."""
+    rng, found = np.random.default_rng(("train", "val", "test").index(split)), []
+    for number in range(24 if split == "train" else 8):
+        image = rng.integers(0, 60, (3, 32, 32), np.uint8)
+        image[number % 2] += 150
+        colour = ("red", "green")[number % 2]
+        found.append(
+            QuestionSample(image, "what colour is it", (colour,), name=f"{split} {number}")
+            if config.model.startswith("vqa")
+            else CaptionSample(image, (f"all is {colour}", f"it is {colour}"), name=f"{split} {number}")
+        )
+    return found
+
+
+@pytest.fixture
+def config(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> ModelConfig:
+    monkeypatch.setattr(models, "samples_of", samples_of)
+    return ModelConfig(
+        model="show_and_tell", options=OPTIONS, epochs=4, batch_size=8, lr=1e-2, out=str(tmp_path)
+    )
+
+
+@pytest.mark.parametrize(("model", "score"), [("show_and_tell", "cider_d"), ("vqa_cnn_rnn", "accuracy")])
+def test_a_run_leaves_a_model_and_its_metrics(config: ModelConfig, model: str, score: str) -> None:
+    run = train_model(replace(config, model=model, epochs=8))
+    found = json.loads((run / "metrics.json").read_text())
+    assert found["curve"][-1]["loss"] < found["curve"][0]["loss"]
+    assert found[f"val_{score}"] == max(row[score] for row in found["curve"])
+    assert found["samples"] == 8 and score in found["test"] and found["parameters"] > 1000
+    trained, test = load_model(run), samples_of(replace(config, model=model), "test")
+    assert trained.evaluate(test, trained.encode(test)) == pytest.approx(found["test"])
+    assert {file.name for file in run.iterdir()} == {
+        *("config.json", "metrics.json", "model.json", "model.pt", "checkpoint.pt")
+    }
+
+
+def test_a_resumed_run_is_the_run_that_was_never_stopped(config: ModelConfig, monkeypatch: Any) -> None:
+    whole, cut = train_model(replace(config, name="whole")), replace(config, name="cut")
+    update = ModelTrainer.update
+
+    def stops(self: Any, rows: Any) -> Any:
+        if self.epoch == 2:
+            raise KeyboardInterrupt
+        return update(self, rows)
+
+    monkeypatch.setattr(ModelTrainer, "update", stops)
+    with pytest.raises(SystemExit) as stopped:
+        train_model(cut)
+    assert stopped.value.code == 130
+    assert (cut.folder / "model.pt").is_file() and not (cut.folder / "metrics.json").exists()
+    monkeypatch.setattr(ModelTrainer, "update", update)
+    train_model(replace(cut, resume=True))
+    one, other = (torch.load(run / "model.pt", weights_only=True) for run in (whole, cut.folder))
+    for name, tensor in one.items():
+        assert torch.equal(tensor, other[name]), name
+    with pytest.raises(ValueError, match=r"lr must be as in the run that is resumed, 0.01, got 0.1"):
+        train_model(replace(cut, lr=0.1, resume=True))
+    with pytest.raises(ValueError, match="exists; continue it with --resume"):
+        train_model(cut)
+
+
+def test_a_model_starts_from_the_trunk_of_another(config: ModelConfig) -> None:
+    first = train_model(replace(config, epochs=1))
+    work = ModelTrainer(replace(config, model="vqa_cnn_rnn", start=str(first)))
+    given = load_model(first).state_dict()
+    own = work.net.state_dict()
+    assert all(torch.equal(own[key], given[key]) for key in own if key.startswith("image."))
+    wide = tuple("width=32" if one == "width=16" else one for one in OPTIONS)
+    own = ModelTrainer(replace(config, options=wide, start=str(first))).net.state_dict()
+    assert all(torch.equal(own[key], given[key]) for key in own if key.startswith("image.trunk."))
+    deep = tuple("backbone=pyramid" if one == "backbone=small" else one for one in OPTIONS)
+    with pytest.raises(ValueError, match="start must have the model's trunk"):
+        ModelTrainer(replace(config, options=deep, start=str(first)))
+    with pytest.raises(ValueError, match="start must be left out for vqa_question_only"):
+        ModelTrainer(replace(config, model="vqa_question_only", start=str(first)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": "show_and_tel"}, "did you mean 'show_and_tell'"),
+        ({"options": ("wdth=3",)}, "options of show_and_tell must be among"),
+        ({"options": ("width",)}, "arguments must look like name=value"),
+        ({"options": ("width=wide",)}, "width must be a whole number >= 1, got 'wide'"),
+        ({"epochs": 0}, "epochs must be a whole number >= 1, got 0"),
+        ({"resume": True}, "resume needs a run to continue"),
+    ],
+)
+def test_wrong_configs_are_refused(config: ModelConfig, change: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        train_model(replace(config, **change))
+
+
+def test_wrong_data_and_starts_are_refused(tmp_path: Any) -> None:
+    plain = ModelConfig(model="show_and_tell", out=str(tmp_path))
+    with pytest.raises(ValueError, match="digits"):
+        train_model(replace(plain, data="digits"))

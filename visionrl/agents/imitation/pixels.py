@@ -1,0 +1,89 @@
+"""A warm start for policies of pixels: training knows what every tool would gain at every pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from visionrl.agents.policies.pixelwise import SHARPNESS
+from visionrl.ops import to_numpy
+
+BATCH = 4  # images
+KEPT = 256  # images from which batches are drawn
+CLIP = 0.3  # gains beyond this share of their scale say no more than that a tool is much better or worse
+CONSTANT = 0.1  # share of rows in which all pixels take one tool, drawn at random
+
+
+def clone_pixels(
+    model: Any,
+    steps: int,
+    rate: float | None,
+    on_step: Callable[[int, float], None] = lambda done, loss: None,
+) -> None:
+    """Teach a ``PixelPolicy`` the task's ``gain_maps``, in the states that it visits itself.
+
+    Logits are gains over a temperature, so the policy takes the tool that gains most where it is sure; the value of a
+    pixel is what its policy gains on average. The learning rate falls to 0.
+
+    Args:
+        model: ``PixelPPO`` in an ``SB3VecEnv``; the episodes in it are left behind.
+        steps: states to learn from, all rows together; each is learnt from about once.
+        rate: first learning rate; default the algorithm's.
+        on_step: called after each step with the number of states met, and the last loss.
+    """
+    env, rng, policy = model.get_env(), np.random.default_rng(model.seed), model.policy
+    venv, first = env.unwrapped.venv, model.lr_schedule(1.0) if rate is None else rate
+    optimizer = torch.optim.Adam(policy.parameters(), first)
+    obs, done, updates, loss, squares = env.reset(), 0, 0, float("nan"), 0.0
+    count, tools = -(-KEPT // env.num_envs) * env.num_envs, policy.actor_head.out_channels
+    seen = {key: np.zeros((count, *part.shape[1:]), part.dtype) for key, part in obs.items()}
+    gains = np.zeros((count, tools, *model.action_space.shape), np.float16)
+    while done < steps:
+        rows = slice(done % count, done % count + env.num_envs)
+        gains[rows] = found = to_numpy(venv.task.gain_maps(venv.state))
+        squares += float((found**2).mean()) * env.num_envs
+        for key, part in obs.items():
+            seen[key][rows] = part
+        actions = policy.predict(obs, deterministic=bool(rng.random() < 0.5))[0]
+        for row in np.flatnonzero(rng.random(env.num_envs) < CONSTANT):
+            actions[row] = rng.integers(tools)
+        obs, done = env.step(actions)[0], done + env.num_envs
+        policy.set_training_mode(True)
+        for group in optimizer.param_groups:
+            group["lr"] = first * max(1 - done / steps, 0.0)
+        while updates * BATCH < done:
+            drawn = rng.integers(min(done, count), size=BATCH)
+            batch = {key: part[drawn] for key, part in seen.items()}
+            error = gain_loss(policy, batch, gains[drawn].astype(np.float32), (squares / done) ** 0.5 or 1.0)
+            optimizer.zero_grad()
+            error.backward()
+            optimizer.step()
+            updates, loss = updates + 1, error.item()
+        policy.set_training_mode(False)
+        on_step(min(done, steps), loss)
+    model._last_obs = None  # learning begins with new episodes
+
+
+def gain_loss(policy: Any, obs: dict[str, np.ndarray], gains: np.ndarray, scale: float) -> Tensor:
+    """Squared errors of the gains over the image's best tool, and of what the policy gains on average, over the scale.
+
+    Of a pixel, the gains of all tools share most of their noise: a difference of two says more than either. Large ones
+    are clipped, or the noise of bad tools would hide what tells good ones apart.
+
+    Args:
+        policy: a ``PixelPolicy``.
+        obs: of B images.
+        gains: (B, n, H, W).
+        scale: root of their mean square, over many images.
+    """
+    logits, values = policy.maps(policy.obs_to_tensor(obs)[0])
+    right = torch.as_tensor(gains, device=logits.device) / scale
+    own = (logits.detach().softmax(dim=1) * right).sum(dim=1)
+    best = right.mean(dim=(2, 3), keepdim=True).argmax(dim=1, keepdim=True)
+    over = (right - right.gather(1, best.expand(-1, -1, *right.shape[2:]))).clamp(-CLIP, CLIP)
+    return F.mse_loss(logits / SHARPNESS, over) / CLIP**2 + F.mse_loss(values / scale, own)

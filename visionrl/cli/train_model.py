@@ -1,0 +1,22 @@
+"""``visionrl train-model``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import tyro
+
+from visionrl.supervised.models import ModelConfig
+
+
+@dataclass(frozen=True)
+class TrainModel:
+    """Train a model, such as a captioner, on captions or questions, test it, save it."""
+
+    config: tyro.conf.OmitArgPrefixes[ModelConfig]
+
+    def run(self) -> None:
+        """Train, test, save."""
+        from visionrl.supervised.models import train_model
+
+        train_model(self.config)

@@ -1,0 +1,429 @@
+"""Refinement of a rough mask between the clicks of a user: regions or pixels raise or lower their probability."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from annotated_types import Gt, Interval
+from gymnasium import spaces
+
+from visionrl.banks.masks import mask_bank
+from visionrl.banks.superpixels import superpixels
+from visionrl.core import Task, arguments, register
+from visionrl.core.observables import Image, Vector
+from visionrl.core.results import Mask
+from visionrl.datasets import ImageSample
+from visionrl.envs.segmentation.rough import roughened, signed_distance, soft
+from visionrl.envs.segmentation.spline_control import likelihood
+from visionrl.metrics.segmentation import OutlineScores, RoundScores
+from visionrl.ops import Array, DeviceTable, const, one_hot, to_numpy, xp_of
+from visionrl.ops.masks import depth, iou
+from visionrl.ops.regions import region_means
+from visionrl.rendering import Canvas
+
+DELTAS = (0.0, -0.4, -0.2, -0.1, 0.1, 0.2, 0.4)  # of a probability, by each action
+LARGEST = 0.9  # of an object, share of the image
+NUMBERS = 19  # that describe a region
+REACH = 5.0  # pixels of 64, over which a click's hint falls to 1 / e
+ALIKE = 0.1  # difference of mean intensities at which two regions are hardly alike
+SMALLEST = 0.01  # probability of the truth, in the cross-entropy
+NEAR = 2 / 90.5  # of the diagonal, tolerance of boundary F
+
+
+@dataclass(frozen=True)
+class State:
+    """A mask that is refined; B episodes of R rounds.
+
+    Attributes:
+        image: (B,) int64, item of the bank.
+        likely: (B, S, S) float64, probability of the object.
+        places: (B, R) int64, numbers of the pixels that the user clicked on, in order; -1 for none.
+        signs: (B, R) int64, 1 on the object, -1 beside it.
+        rounds: (B,) int64, that are over.
+        quality: (B, R + 1) float64, Dice at the start and after each round; NaN beyond.
+        finished: (B,) bool.
+    """
+
+    image: Array
+    likely: Array
+    places: Array
+    signs: Array
+    rounds: Array
+    quality: Array
+    finished: Array
+
+
+@register(
+    "Refinement-v0",
+    max_steps=None,
+    tags=("segmentation", "2d", "interactive", "multi-agent"),
+    presets={"liao2020": {"level": "pixels"}},
+    expert_success_rate=0.8,
+)
+@arguments
+class Refinement(Task[State]):
+    """A rough mask is refined in rounds: a user clicks where it is wrong, then every region changes its probability.
+
+    | Item        | Value |
+    |-------------|-------|
+    | Observation | level "regions": ``regions`` (19, g, g) uint8: of each region the probability and how sure it is, the intensity and how it resembles the object, clicks in it and near it, how it resembles what was clicked on, the same of its neighbours, its place and size. Level "pixels": ``image`` (C, S, S), ``likely`` (1, S, S), ``hints`` (2, S, S): nearness to clicks on the object and beside it, ``alike`` (1, S, S): how the colours resemble the object, all uint8. Both: ``step`` (1,): share of the rounds |
+    | Action      | MultiDiscrete, one of 7 for each of g x g regions or S x S pixels; see below |
+    | Reward      | gain of the cross-entropy, a map of the regions' or pixels'; the reward is its mean |
+    | Ends        | after ``rounds`` rounds, or with a Dice of ``until`` |
+
+    | Action | Meaning |
+    |--------|---------|
+    | 0 | keep the probability |
+    | 1, 2, 3 | lower it, in all pixels of a region, by 0.4, 0.2, 0.1 |
+    | 4, 5, 6 | raise it by 0.1, 0.2, 0.4 |
+
+    Regions are g x g superpixels of a compact watershed, g being ``lattice``. In training the rough mask is the true
+    one, shifted, too large or too small, with a wavy outline (``roughness``), drawn in each episode; the user is the
+    robot of interactive segmentation, who clicks in the middle of the largest wrong region of what the mask is now,
+    before each round. ``info`` has ``dice``, ``gain`` (of the Dice, since the start), ``iou`` and ``is_success``, a
+    Dice of 0.8 or more; tables have ``dice_1``, ``dice_2``, ... after each round, boundary F, HD95 and ASSD as well.
+
+    In files, the rough mask is the sample's mask, each of its labels an object; without one, the ellipse in its box, or
+    in the middle of the image. Clicks are its ``points`` whose names begin with "+" or "-", one a round in their order.
+    The expert knows the truth and moves each region or pixel towards it, the best that can be done.
+
+    Source: Liao et al. (2020), "Iteratively-refined interactive 3D medical image segmentation with multi-agent
+    reinforcement learning", where every voxel is an agent; Neubert & Protzel (2014) for the superpixels.
+    """
+
+    level: Literal["regions", "pixels"] = "regions"
+    """What acts: superpixels, or every pixel."""
+    size: Annotated[int, Interval(ge=16, le=256)] = 64
+    """Side S of the square that images are resized to, pixels."""
+    lattice: Annotated[int, Interval(ge=2, le=16)] = 8
+    """Superpixels g along each side."""
+    rounds: Annotated[int, Interval(ge=1, le=20)] = 5
+    """Rounds, each a click and then an action of all."""
+    until: Annotated[float, Interval(gt=0, le=1)] | None = 0.95
+    """Dice from which an episode ends by itself; None never."""
+    roughness: Annotated[float, Gt(0)] = 1.0
+    """Strength of what is wrong with the rough masks."""
+    smallest: Annotated[float, Interval(ge=0, lt=1)] = 0.03
+    """Objects that fill less of the image are left out, as are those that fill more than 0.9 of it."""
+    channels: Literal[1, 3] | None = None
+    """1 shows all images grey, 3 in RGB; None is RGB if an image of the split is."""
+
+    sample_type, embedded = ImageSample, "composites"
+    primary_metric = ("dice", True)
+    hidden = ("quality",)
+    success: ClassVar[float] = 0.8
+    box_prompt, click_prompt = True, True
+
+    def setup(self) -> None:
+        if self.size < 2 * self.lattice:
+            raise ValueError(f"size must be >= 2 * lattice, {2 * self.lattice}, got {self.size}")
+        self.samples = self.load(classes=None)
+        if self.labelled:
+            samples, share = self.samples, (self.smallest, LARGEST)
+        else:
+            samples, share = tuple(map(with_rough_mask, self.samples)), (0.0, 1.0)
+        self.bank = mask_bank(samples, self.size, self.classes, share, self.channels)
+        self.parts = superpixels(self.bank, self.lattice)
+        self.items, self.names = len(self.bank.items), self.bank.names
+        self.count = self.parts.count
+        self.distances = [signed_distance(mask) for mask in self.bank.truth.array]
+        places, signs = np.full((2, self.items, self.rounds), -1)
+        if not self.labelled:
+            for item in range(self.items):
+                for k, (place, sign) in enumerate(self.clicks_of(item)):
+                    places[item, k], signs[item, k] = place, sign
+        self.given = DeviceTable(places), DeviceTable(signs)
+        self.classes_of = DeviceTable(np.array(self.bank.items)[:, 1])
+        self.grid = DeviceTable(np.indices((self.size, self.size)).reshape(2, -1).astype(np.float64))
+        self.pixels = (self.lattice,) * 2 if self.level == "regions" else (self.size,) * 2
+        self.action_space = spaces.MultiDiscrete(np.full(self.pixels, len(DELTAS)))
+        self.dataset_metrics = (OutlineScores(self.file_masks, NEAR), RoundScores(self.scores, "dice"))
+        by_pixels = self.level == "pixels"
+        maps = {"image": self.bank.channels, "likely": 1, "hints": 2, "alike": 1}
+        self.show(
+            regions=None if by_pixels else Image(NUMBERS, self.lattice),
+            **{name: Image(channels, self.size) if by_pixels else None for name, channels in maps.items()},
+            step=Vector(1, 0.0),
+        )
+
+    @property
+    def resolved_arguments(self) -> dict[str, Any]:
+        return {"channels": self.bank.channels}
+
+    def source_of(self, item: int, start: State) -> int:
+        return self.bank.items[item][0]
+
+    # -- edge: one episode -----------------------------------------------------------------------------------------
+    def sample(self, rng: np.random.Generator, item: int) -> State:
+        number, known = np.array([item]), self.bank.known(np.array([item]))[0]
+        distance = self.distances[item]
+        rough = roughened(distance, self.roughness, rng) if self.labelled else soft(distance)
+        places, signs = np.full((2, 1, self.rounds), -1)
+        state = State(
+            image=number,
+            likely=(rough * known)[None],
+            places=places,
+            signs=signs,
+            rounds=np.zeros(1, np.int64),
+            quality=np.full((1, self.rounds + 1), np.nan),
+            finished=np.zeros(1, bool),
+        )
+        state = self.clicked(state)
+        if self.labelled:
+            state.quality[0, 0] = self.dice(state)[0]
+        return State(**{name: value[0] for name, value in vars(state).items()})
+
+    def clicks_of(self, item: int) -> list[tuple[int, int]]:
+        """The pixels and signs of the clicks of a sample without labels, R at most."""
+        sample, factor = self.samples[self.bank.items[item][0]], self.bank.factor(item)
+        found = []
+        for name, at in sample.points.items():
+            if name[:1] in ("+", "-"):
+                x, y = np.clip(((np.asarray(at, float) + 0.5) / factor).astype(int), 0, self.size - 1)
+                found.append((int(y * self.size + x), 1 if name[0] == "+" else -1))
+        return found[: self.rounds]
+
+    # -- middle: B episodes, array API -----------------------------------------------------------------------------
+    def mask(self, state: State) -> Array:
+        """(B, S, S) bool, the mask now."""
+        return (state.likely > 0.5) & self.bank.known(state.image)
+
+    def dice(self, state: State) -> Array:
+        """(B,) float64, of the mask now."""
+        overlap = iou(self.mask(state), self.bank.truth.rows(state.image))
+        return 2 * overlap / (1 + overlap)
+
+    def clicked(self, state: State) -> State:
+        """The state with the click of the round that begins, where one does."""
+        xp = xp_of(state.places)
+        slot = xp.arange(self.rounds, device=state.places.device)[None, :] == state.rounds[:, None]
+        place, sign = self.robot(state) if self.labelled else self.user(state)
+        return replace(
+            state,
+            places=xp.where(slot, place[:, None], state.places),
+            signs=xp.where(slot, sign[:, None], state.signs),
+        )
+
+    def robot(self, state: State) -> tuple[Array, Array]:
+        """(B,) pixel in the middle of the largest wrong region, -1 where there is none, and (B,) sign of the click."""
+        xp, mask = xp_of(state.places), self.mask(state)
+        truth, known = self.bank.truth.rows(state.image), self.bank.known(state.image)
+        missed, extra = depth(truth & ~mask), depth(mask & ~truth & known)
+        deep = xp.reshape(xp.maximum(missed, extra), (-1, self.size**2))
+        place = xp.argmax(deep, axis=1)
+        inside = xp.take_along_axis(xp.reshape(truth, (-1, self.size**2)), place[:, None], axis=1)[:, 0]
+        none, one = xp.full_like(place, -1), xp.ones_like(place)
+        return xp.where(xp.max(deep, axis=1) > 0, place, none), xp.where(inside, one, -one)
+
+    def user(self, state: State) -> tuple[Array, Array]:
+        """The clicks that the samples come with, as of ``robot``."""
+        xp = xp_of(state.places)
+        last = xp.minimum(state.rounds, xp.full_like(state.rounds, self.rounds - 1))[:, None]
+        tables = (table.rows(state.image) for table in self.given)
+        place, sign = (xp.take_along_axis(table, last, axis=1)[:, 0] for table in tables)
+        return place, sign
+
+    def changed(self, state: State, action: Array) -> Array:
+        """(B, S, S) float64, the probabilities after an action of all regions or pixels."""
+        xp = xp_of(state.likely)
+        delta = xp.reshape(
+            xp.take(const(DELTAS, state.likely), xp.reshape(action, (-1,))), (action.shape[0], -1)
+        )
+        if self.level == "regions":
+            delta = xp.take_along_axis(delta, self.labels(state), axis=1)
+        found = xp.clip(state.likely + xp.reshape(delta, state.likely.shape), 0.0, 1.0)
+        return found * xp.astype(self.bank.known(state.image), found.dtype)
+
+    def labels(self, state: State) -> Array:
+        """(B, S * S) int64, the region of each pixel."""
+        return self.parts.labels.rows(self.bank.square.rows(state.image))
+
+    def step(self, state: State, action: Array) -> State:
+        return self.advance(state, self.changed(state, action))
+
+    def advance(self, state: State, likely: Array) -> State:
+        """The state after a round in which the probabilities became these, (B, S, S), and the next click."""
+        xp, rounds = xp_of(likely), state.rounds + 1
+        after = replace(state, likely=likely, rounds=rounds)
+        now = self.dice(after) if self.labelled else xp.zeros_like(state.quality[:, 0])
+        slot = xp.arange(self.rounds + 1, device=rounds.device)[None, :] == rounds[:, None]
+        over = state.finished | (rounds >= self.rounds)
+        if self.until is not None:
+            over = over | (now >= self.until)
+        quality = xp.where(slot, now[:, None], state.quality)
+        return self.clicked(replace(after, quality=quality, finished=over))
+
+    def cross_entropy(self, state: State, likely: Array) -> Array:
+        """(B, M, H, W) float64, cross-entropies of M maps of probabilities (B, M, S, S), of the pixels or the regions."""
+        xp = xp_of(likely)
+        truth, known = self.bank.truth.rows(state.image), self.bank.known(state.image)
+        right = xp.where(truth[:, None, ...], likely, 1 - likely)
+        wrong = -xp.log(xp.clip(right, SMALLEST, 1.0)) * xp.astype(known, likely.dtype)[:, None, ...]
+        if self.level == "pixels":
+            return wrong
+        flat = xp.reshape(wrong, (*likely.shape[:2], self.size**2))
+        return xp.reshape(
+            region_means(flat, self.labels(state), self.count), (*likely.shape[:2], *self.pixels)
+        )
+
+    def reward_map(self, before: State, action: Array, after: State) -> Array:
+        both = xp_of(before.likely).stack([before.likely, after.likely], axis=1)
+        wrong = self.cross_entropy(before, both)
+        return wrong[:, 0, ...] - wrong[:, 1, ...]
+
+    def reward(self, before: State, action: Array, after: State) -> Array:
+        return xp_of(before.likely).mean(self.reward_map(before, action, after), axis=(1, 2))
+
+    def gain_maps(self, state: State) -> Array:
+        xp, shape = xp_of(state.likely), (state.likely.shape[0], *self.pixels)
+        device = state.likely.device
+        every = [self.changed(state, xp.full(shape, k, device=device)) for k in range(len(DELTAS))]
+        wrong = self.cross_entropy(state, xp.stack([state.likely, *every], axis=1))
+        return xp.astype(wrong[:, :1, ...] - wrong[:, 1:, ...], xp.float32)
+
+    def terminated(self, state: State) -> Array:
+        return xp_of(state.finished).asarray(state.finished, copy=True)
+
+    def metrics(self, state: State) -> dict[str, Array]:
+        xp = xp_of(state.quality)
+        dice = xp.take_along_axis(state.quality, state.rounds[:, None], axis=1)[:, 0]
+        return {
+            "dice": dice,
+            "gain": dice - state.quality[:, 0],
+            "iou": dice / (2 - dice),
+            "is_success": dice >= self.success,
+        }
+
+    def class_of(self, state: State) -> Array:
+        return self.classes_of.rows(state.image)
+
+    def expert(self, state: State) -> Array:
+        return xp_of(state.likely).argmax(self.gain_maps(state), axis=1)
+
+    def observe(self, state: State) -> dict[str, Array]:
+        xp = xp_of(state.likely)
+        step = xp.astype(state.rounds, xp.float32)[:, None] / self.rounds
+        if self.level == "regions":
+            return self.seen(regions=as_bytes(self.described(state)), step=step)
+        image = self.bank.image(state.image)
+        fit = likelihood(xp.astype(image, xp.float32) / 255, self.mask(state))
+        return self.seen(
+            image=image + 0,
+            likely=as_bytes(2 * state.likely - 1),
+            hints=as_bytes(2 * self.hints(state) - 1),
+            alike=as_bytes(fit),
+            step=step,
+        )
+
+    def hints(self, state: State) -> Array:
+        """(B, 2, S * S) float64 in [0, 1], how near a pixel is to a click on the object, and to one beside it."""
+        xp, grid = xp_of(state.likely), self.grid.on(state.likely)
+        at = xp.clip(state.places, 0, self.size**2 - 1)
+        rows, columns = (xp.astype(some, xp.float64)[..., None] for some in (at // self.size, at % self.size))
+        far = xp.sqrt((grid[0, ...] - rows) ** 2 + (grid[1, ...] - columns) ** 2)
+        near = xp.exp(-far / (REACH * self.size / 64))
+        kinds = [(state.places >= 0) & (state.signs == sign) for sign in (1, -1)]
+        return xp.stack(
+            [xp.max(near * xp.astype(kind, xp.float64)[..., None], axis=1) for kind in kinds], axis=1
+        )
+
+    def described(self, state: State) -> Array:
+        """(B, NUMBERS, K) float64, what is known of each region, about in [-1, 1]."""
+        xp, labels, square = xp_of(state.likely), self.labels(state), self.bank.square.rows(state.image)
+        image = xp.astype(self.bank.image(state.image), xp.float32) / 255
+        flat = (state.likely.shape[0], 1, self.size**2)
+        likely = xp.reshape(state.likely, flat)
+        grey = xp.reshape(xp.astype(xp.mean(image, axis=1), xp.float64), flat)
+        fit = xp.reshape(xp.astype(likelihood(image, self.mask(state)), xp.float64), flat)
+        maps = xp.concat([likely, likely * (1 - likely), grey, fit, self.hints(state)], axis=1)
+        means = region_means(maps, labels, self.count)  # (B, 6, K)
+        clicks, alike = self.resemblance(state, labels, means[:, 2, :])
+        own = xp.concat([means[:, :1, :], means[:, 3:4, :], clicks, alike], axis=1)
+        beside = own @ xp.matrix_transpose(self.parts.neighbours.rows(square))
+        place = xp.matrix_transpose(self.parts.about.rows(square))
+        signed = [2 * means[:, :1, :] - 1, 8 * means[:, 1:2, :] - 1, 2 * means[:, 2:3, :] - 1]
+        rest = [means[:, 3:, :], clicks, alike, beside, place[:, :2, :], place[:, 2:, :] - 1]
+        return xp.concat([*signed, *rest], axis=1)
+
+    def resemblance(self, state: State, labels: Array, grey: Array) -> tuple[Array, Array]:
+        """Which regions were clicked on, and how alike each is to one that was: (B, 2, K) each, object and rest.
+
+        Args:
+            state: B episodes.
+            labels: (B, S * S).
+            grey: (B, K), mean intensities.
+        """
+        xp = xp_of(grey)
+        at = xp.take_along_axis(labels, xp.clip(state.places, 0, self.size**2 - 1), axis=1)  # (B, R)
+        tint = xp.take_along_axis(grey, at, axis=1)
+        close = xp.exp(-(((grey[:, None, :] - tint[:, :, None]) / ALIKE) ** 2))
+        hit = xp.astype(one_hot(at, self.count), grey.dtype)
+        found = []
+        for some in (hit, close):
+            for sign in (1, -1):
+                kind = xp.astype((state.places >= 0) & (state.signs == sign), grey.dtype)
+                found.append(xp.max(some * kind[..., None], axis=1))
+        return xp.stack(found[:2], axis=1), xp.stack(found[2:], axis=1)
+
+    # -- edge ------------------------------------------------------------------------------------------------------
+    def scores(self, ends: State) -> np.ndarray:
+        """(N, R + 1) Dice at the start and after each round of N last states; NaN after the end."""
+        return to_numpy(ends.quality)
+
+    def file_masks(self, ends: State) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """The masks of N last states and the true ones, (H, W) bool each, in the pixels of the files."""
+        items = to_numpy(ends.image).tolist()
+        truths = [self.file_truth(item) for item in items]
+        rows = zip(items, to_numpy(self.mask(ends)), truths, strict=True)
+        return [self.bank.to_file(item, mask, truth.shape) for item, mask, truth in rows], truths
+
+    def file_truth(self, item: int) -> np.ndarray:
+        """(H, W) bool, the true mask of an item in the pixels of its file."""
+        return np.equal(np.asarray(self.samples[self.bank.items[item][0]].mask), self.bank.labels[item])
+
+    def file_mask(self, state: State) -> tuple[np.ndarray, np.ndarray]:
+        """The image (C, H, W) uint8 and the mask (H, W) bool of one row."""
+        item = int(state.image)
+        image = self.samples[self.bank.items[item][0]].image
+        known = self.bank.known(np.array([item]))[0]
+        return image, self.bank.to_file(item, (state.likely > 0.5) & known, image.shape[1:])
+
+    def result(self, state: State) -> Mask:
+        return Mask.of(self.file_mask(state)[1], self.names[self.bank.items[int(state.image)][1]])
+
+    def draw(self, state: State) -> np.ndarray:
+        item = int(state.image)
+        image, mask = self.file_mask(state)
+        canvas, factor = Canvas(image), self.bank.factor(item)
+        canvas.outline(mask, "agent")
+        if self.labelled:
+            canvas.outline(self.file_truth(item), "truth", 1)
+        for place, sign in zip(state.places.tolist(), state.signs.tolist(), strict=True):
+            if place >= 0:
+                row, column = divmod(place, self.size)
+                canvas.dot(factor * (np.array([column, row]) + 0.5), "truth" if sign > 0 else "look")
+        score = f", Dice {state.quality[int(state.rounds)]:.2f}" if self.labelled else ""
+        canvas.text(f"{self.names[self.bank.items[item][1]]}: round {int(state.rounds)}{score}")
+        return canvas.pixels
+
+
+def as_bytes(values: Array) -> Array:
+    """Numbers of [-1, 1] as uint8."""
+    xp = xp_of(values)
+    return xp.astype(xp.round(xp.clip(127.5 * (values + 1), 0.0, 255.0)), xp.uint8)
+
+
+def with_rough_mask(sample: ImageSample) -> ImageSample:
+    """The sample, where it has no mask with one: the ellipse in its first box, or in the middle of the image."""
+    if sample.mask is not None and np.any(sample.mask):
+        return sample
+    high, wide = sample.image.shape[1:]
+    box = np.array([wide / 4, high / 4, 3 * wide / 4, 3 * high / 4])
+    if sample.boxes is not None and len(sample.boxes):
+        box = np.asarray(sample.boxes[0], float)
+    middle, half = (box[:2] + box[2:]) / 2, np.maximum(box[2:] - box[:2], 1) / 2
+    rows, columns = np.indices((high, wide)) + 0.5
+    inside = ((columns - middle[0]) / half[0]) ** 2 + ((rows - middle[1]) / half[1]) ** 2 <= 1
+    return replace(sample, mask=inside.astype(np.uint8), names={1: "object"})
