@@ -18,7 +18,7 @@ from visionrl.models.language.decoding import say
 
 @pytest.fixture(scope="module", params=CAPTIONERS)
 def captioner(request: pytest.FixtureRequest) -> Any:
-    return fit(request.param, captions(32))
+    return fit(request.param, captions(48))
 
 
 def untrained(name: str, **options: Any) -> Any:
@@ -95,7 +95,7 @@ def test_nucleus_of_almost_nothing_is_greedy_and_draws_follow_their_seed() -> No
 
 @pytest.mark.parametrize("attention", ["soft", "hard"])
 def test_attention_is_a_share_of_the_places_or_one_of_them(attention: str) -> None:
-    net: Any = fit("show_attend_and_tell", captions(32), attention=attention)
+    net: Any = fit("show_attend_and_tell", captions(48), attention=attention)
     images = torch.from_numpy(np.stack([image for *_, image in worlds(16, seed=5)]))
     maps = net.say(images).attention
     torch.testing.assert_close(maps[:, 0].sum((1, 2)), torch.ones(16))
