@@ -12,7 +12,7 @@ from sb3_contrib import MaskablePPO
 from stable_baselines3 import PPO
 
 from visionrl.agents import make_vec_env
-from visionrl.agents.policies.words import WordsExtractor, start_policy
+from visionrl.agents.policies.words import WordsExtractor, sentences, start_policy
 from visionrl.datasets import CaptionSample, QuestionSample
 from visionrl.models import model_class
 from visionrl.models.language.decoding import allowed
@@ -141,3 +141,23 @@ def test_the_last_layer_must_be_the_captioners() -> None:
     )
     with pytest.raises(ValueError, match=r"policy must end in a layer of .*net_arch=\[\]"):
         start_policy(policy, net)
+
+
+@pytest.mark.parametrize(
+    "name", ["show_and_tell", "show_attend_and_tell", "caption_transformer", "prefix_captioner"]
+)
+def test_a_batch_of_moments_of_few_sentences_is_read_as_each_alone(name: str) -> None:
+    net = captioner(name)
+    length = net.length
+    extractor = WordsExtractor(space_of(len(net.vocabulary), length), net).eval()
+    image = torch.tensor([0, 0, 0, 1, 1, 0, 1, 0])
+    images, full = torch.rand(2, 3, 32, 32)[image], [5, 6, 7, 8, 9, *[4, 5] * length][:length]
+    said = [[], [5], [5, 6, 7], [5, 6], [], [4], [5, 6], full]
+    rows = torch.tensor([one + [0] * (length - len(one)) for one in said])
+    with torch.no_grad():
+        together = extractor.said(rows, images)
+        alone = torch.cat([extractor.said(rows[k : k + 1], images[k : k + 1]) for k in range(8)])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
+    found, which = sentences(image, rows)
+    assert found[:, 0].tolist() == [0, 0, 1] and which.tolist() == [0, 1, 1, 2, 2, 0, 2, 1]
+    assert found[1, 1:].tolist() == full

@@ -6,6 +6,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from visionrl.agents.evaluation.policies import RandomPolicy
+from visionrl.agents.prediction.agent import Agent
 from visionrl.core import batch, make_task
 from visionrl.core.capabilities import PixelActions, name_of, pixels_of
 from visionrl.envs.enhancement.pixel_tools import PIXEL_NAMES, PIXEL_TOOLS, PLAN, apply_pixel_tools
@@ -154,3 +156,23 @@ def test_the_vector_environment_keeps_the_map_of_rewards():
     venv.reset(seed=0)
     reward = venv.step(drawn(count=3))[1]
     np.testing.assert_allclose(reward, venv.reward_map.mean(axis=(1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.random.default_rng(0).random((30, 30)), "images must be uint8"),
+        (np.full((30, 30), np.nan), "images must be uint8"),
+        (np.zeros((20, 30), np.uint8), "patch_side must be <= the shorter side"),
+    ],
+)
+def test_a_picture_that_is_none_or_too_small_is_refused(pixels, message):
+    agent = Agent(ID, RandomPolicy(), {"preset": "furuta2019", "patch_side": SIDE})
+    with pytest.raises(ValueError, match=message):
+        agent.predict(pixels)
+
+
+def test_a_picture_in_rgb_is_restored_in_grey():
+    agent = Agent(ID, RandomPolicy(), {"preset": "furuta2019", "patch_side": SIDE})
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    assert agent.predict(pixels).image.shape == (1, 30, 40)

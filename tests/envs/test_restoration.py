@@ -95,6 +95,23 @@ def test_a_file_is_covered_by_tiles(shape, tmp_path):
     np.testing.assert_array_equal(first.joined(others).image.transpose(1, 2, 0), pixels)
 
 
+@pytest.mark.parametrize("preset", [None, "furuta2019"])
+def test_the_film_of_a_file_goes_from_the_file_to_the_result(preset):
+    pixels = np.random.default_rng(1).integers(0, 256, (1, 30, 40), dtype=np.uint8)
+    task = make_task(ID, preset, data=[ImageSample(pixels)], channels=1, patch_side=24, labelled=False)
+    rng = np.random.default_rng(0)
+    state = batch.stack([task.sample(rng, item) for item in range(task.items)])
+    tools = [np.full((task.items, *(task.action_space.shape or ())), k) for k in (4, 8, 6)]
+    for number in tools:
+        state = task.step(state, number)
+    first, *others = [task.result(batch.take(state, row)) for row in range(task.items)]
+    whole = first.joined(others)
+    film = whole.film()
+    np.testing.assert_array_equal(film[0], pixels)
+    np.testing.assert_array_equal(film[-1], whole.image)
+    assert len(film) == 4 and all((film[k] != film[k + 1]).any() for k in range(3))
+
+
 def test_a_method_restores_a_file_whole():
     flat = np.full((3, 70, 90), 128, np.uint8)
     noisy = np.clip(flat + np.random.default_rng(0).normal(0, 20, flat.shape), 0, 255).astype(np.uint8)

@@ -97,3 +97,42 @@ def test_dct_threshold_removes_noise_better_than_a_gaussian(photograph):
 def test_unsharp_sharpens(photograph):
     blurred = filters.convolve(photograph, filters.gaussian(1.0))
     assert psnr(filters.convolve(blurred, filters.unsharp(1.0, 1.0)), photograph) > psnr(blurred, photograph)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("convolve", (filters.gaussian(5.0),), "kernel must have an odd side of at most 15 pixels, got 31"),
+        ("convolve", (((0.25,) * 2,) * 2,), "kernel must have an odd side of at most 15 pixels, got 2"),
+        ("median", (4,), "size must have an odd side of at most 5 pixels, got 4"),
+        ("median", (7,), "size must have an odd side of at most 5 pixels, got 7"),
+    ],
+)
+@pytest.mark.parametrize("device", ["numpy", "meta"])
+def test_filters_that_do_not_fit_are_refused(name, values, message, device):
+    images = np.zeros((1, 1, 8, 8), np.float32)
+    given = images if device == "numpy" else torch.empty(images.shape, device="meta")
+    with pytest.raises(ValueError, match=message):
+        getattr(filters, name)(given, *values)
+
+
+def test_windows_larger_than_the_image_are_refused():
+    with pytest.raises(ValueError, match="images must be at least 8 pixels wide and high"):
+        filters.dct_threshold(np.zeros((1, 1, 7, 9), np.float32), 1.0)
+
+
+def test_thresholds_together_are_those_one_by_one():
+    together = filters.dct_thresholds(IMAGES, (0.05, 0.2))
+    for found, threshold in zip(together, (0.05, 0.2), strict=True):
+        np.testing.assert_array_equal(found, filters.dct_threshold(IMAGES, threshold))
+    assert np.abs(together[0] - together[1]).max() > 0.01
+
+
+def test_each_pixel_goes_through_its_own_filter():
+    some = [lambda x: x + 1, lambda x: 2 * x]
+    images, number = np.full((2, 1, 8, 8), 3, np.float32), np.full((2, 8, 8), 7)
+    number[0, :4], number[1, :, 4:] = 0, 1
+    want = np.where(number == 0, 4, np.where(number == 1, 6, 3))[:, None]
+    for given in (images, torch.from_numpy(images)):
+        found = filters.filter_pixels(given, ops.like(number, given), some)
+        np.testing.assert_array_equal(np.asarray(found), want)

@@ -12,6 +12,7 @@ from stable_baselines3 import A2C, PPO
 from visionrl.agents.networks.extractor import VisionExtractor
 from visionrl.agents.sb3.vec_env import make_vec_env
 from visionrl.datasets.embedded.scenes import Scenes
+from visionrl.ops import to_numpy
 from visionrl.reward_models.self_critical import SelfCritical
 
 SCENES = list(Scenes("val", 6))
@@ -53,13 +54,15 @@ class Expert:
         return self.task.expert(held), None
 
 
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
 @pytest.mark.parametrize("reward_at", ["step", "end"])
-def test_a_policy_that_is_its_own_baseline_earns_nothing(reward_at: str) -> None:
-    venv = SelfCritical(environment(reward_at=reward_at))
+def test_a_policy_that_is_its_own_baseline_earns_nothing(reward_at: str, backend: str) -> None:
+    venv = SelfCritical(environment(reward_at=reward_at, backend=backend))
     expert = venv.policy = Expert(venv.get_attr("task")[0])
     obs, total, ends = venv.reset(), np.zeros(3), 0
     for _ in range(20):
-        obs, reward, dones, infos = venv.step(expert.predict(obs)[0])
+        seen = {key: to_numpy(value) for key, value in obs.items()}
+        obs, reward, dones, infos = venv.step(expert.predict(seen)[0])
         total += reward
         for row in np.flatnonzero(dones):
             ends += 1

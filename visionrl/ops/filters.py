@@ -32,7 +32,11 @@ def convolve(images: Array, kernel: Kernel) -> Array:
     Args:
         images: (B, C, H, W) float32.
         kernel: rows of numbers, square, of odd side at most 2 * min(H, W) - 1, the same under a half turn.
+
+    Raises:
+        ValueError: the kernel's side is even, or too long for the images.
     """
+    check_side("kernel", len(kernel), 2 * min(images.shape[-2:]) - 1)
     taps = np.array(kernel, np.float32)
     return _filtered(
         images,
@@ -42,7 +46,12 @@ def convolve(images: Array, kernel: Kernel) -> Array:
 
 
 def median(images: Array, size: int) -> Array:
-    """The median of the square around each pixel, of side 3 or 5: (B, C, H, W) float32."""
+    """The median of the square around each pixel, of side 3 or 5: (B, C, H, W) float32.
+
+    Raises:
+        ValueError: another side.
+    """
+    check_side("size", size, 5)
     return _filtered(
         images,
         lambda image: np.dstack([cv2.medianBlur(part, size) for part in cv2.split(image)]),
@@ -78,12 +87,17 @@ def dct_threshold(images: Array, threshold: float) -> Array:
     Args:
         images: (B, C, H, W) float32, H and W at least 8.
         threshold: the least absolute value of a coefficient that stays; the mean of a window always stays.
+
+    Raises:
+        ValueError: the images are smaller.
     """
     return dct_thresholds(images, (threshold,))[0]
 
 
 def dct_thresholds(images: Array, thresholds: Sequence[float]) -> tuple[Array, ...]:
     """See ``dct_threshold``: the images after each of several thresholds, which share the transform."""
+    if min(images.shape[-2:]) < DCT_SIDE:
+        raise ValueError(f"images must be at least {DCT_SIDE} pixels wide and high, got {images.shape[-2:]}")
     if is_torch(images) and images.device.type != "cpu":
         from visionrl.ops import filters_torch
 
@@ -93,6 +107,16 @@ def dct_thresholds(images: Array, thresholds: Sequence[float]) -> tuple[Array, .
     for row, image in enumerate(pixels):
         out[:, row] = _dct_thresholds(image, thresholds)
     return tuple(_xp.like(found, images) for found in out)
+
+
+def check_side(name: str, side: int, most: int) -> None:
+    """Refuse the side of a filter that is even, or too long.
+
+    Raises:
+        ValueError: names the argument, the rule and the value.
+    """
+    if side % 2 == 0 or side > most:
+        raise ValueError(f"{name} must have an odd side of at most {most} pixels, got {side}")
 
 
 def filter_each(images: Array, number: Array, filters: Sequence[Callable[[Array], Array]]) -> Array:

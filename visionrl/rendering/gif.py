@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,17 +23,24 @@ def write_gif(path: str | Path, frames: Sequence[np.ndarray], fps: float = 8.0) 
     Raises:
         ValueError: there is no frame.
     """
+    content, path = gif_bytes(frames, fps), Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+    return path
+
+
+def gif_bytes(frames: Sequence[np.ndarray], fps: float = 8.0) -> bytes:
+    """See ``write_gif``: the contents of the file."""
     from PIL import Image
 
     if not frames:
         raise ValueError("frames must not be empty, got 0")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     images = [_reduced(Image.fromarray(frame)) for frame in frames]
     duration = [int(1000 / fps)] * (len(images) - 1) + [1000]
-    with replacing(path) as partial:
-        images[0].save(partial, "GIF", save_all=True, append_images=images[1:], duration=duration, loop=0)
-    return path
+    file = io.BytesIO()
+    images[0].save(file, "GIF", save_all=True, append_images=images[1:], duration=duration, loop=0)
+    return file.getvalue()
 
 
 def write_png(path: str | Path, picture: np.ndarray) -> Path:

@@ -13,19 +13,20 @@ from torch.nn import functional as F
 
 from visionrl.core.capabilities import name_of, pixels_of
 
-DILATIONS = (1, 2, 3, 4, 3, 2)  # of the 3 x 3 convolutions; a pixel sees 37 x 37 around it
-LOCAL = 5  # side of the square whose mean is taken off, pixels
-CONTRAST = 4.0  # by which what is left is multiplied
+DILATIONS = (1, 2, 3, 4, 3, 2)  # of the 3 x 3 convolutions; a pixel sees 43 x 43 around it
+LOCAL = (5, 11)  # sides of the squares whose mean and spread are seen, pixels
+CONTRAST = 4.0  # by which they are multiplied
 SHARPNESS = 100.0  # logits over what the last layer says: what tools gain, which is little
 
 
 class PixelPolicy(BasePolicy):
     """Probabilities of n tools and a value for each pixel, from a network without any layer that knows places.
 
-    The images of the observation, all as large as the map of actions, are seen twice: as they are, and less their mean
-    over 5 x 5 pixels. Vectors, such as the step, shift the first layer's channels. All pixels are one batch of
-    categorical distributions: Stable-Baselines3 makes one distribution for each part of a MultiDiscrete, which is a
-    hundred times slower here.
+    The images of the observation, all as large as the map of actions, are seen as they are, less their means over 5 x 5
+    and 11 x 11 pixels, and by their standard deviations there. Vectors, such as the step, shift the first layer's
+    channels. The critic reads what the actor's layers see and does not change them: what a pixel earns is mostly
+    noise. All pixels are one batch of categorical distributions: Stable-Baselines3 makes one distribution for each part
+    of a MultiDiscrete, which is a hundred times slower here.
 
     Args:
         observation_space: a Dict of images (C, H, W) uint8 and vectors.
@@ -72,7 +73,7 @@ class PixelPolicy(BasePolicy):
         self.vectors = tuple(key for key in observation_space if key not in boxes)
         channels = sum(spaces.flatdim(box) for box in boxes.values()) // (found[0] * found[1])
         numbers = sum(spaces.flatdim(observation_space[key]) for key in self.vectors)
-        self.first = nn.Conv2d(2 * channels, width, 3, padding=1)
+        self.first = nn.Conv2d((1 + 2 * len(LOCAL)) * channels, width, 3, padding=1)
         self.context = nn.Linear(numbers, width) if numbers else None
         self.trunk = nn.Sequential(
             *[
@@ -82,12 +83,13 @@ class PixelPolicy(BasePolicy):
             ]
         )
         self.actor_head = nn.Conv2d(width, found[2], 3, padding=1)
-        self.critic_head = nn.Conv2d(width, 1, 3, padding=1)
-        for layer in (self.first, *self.trunk):
+        value = nn.Conv2d(width, 1, 3, padding=1)
+        self.critic_head = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), value)
+        for layer in (self.first, *self.trunk, self.critic_head[0]):
             if isinstance(layer, nn.Conv2d):  # torch's own start makes a signal fade in so many layers
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-        for layer in (self.actor_head, self.critic_head):  # the first policy is nearly uniform
+        for layer in (self.actor_head, value):  # the first policy is nearly uniform
             nn.init.normal_(layer.weight, std=0.001)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
         self.optimizer = self.optimizer_class(
@@ -103,13 +105,12 @@ class PixelPolicy(BasePolicy):
         """Logits (B, n, H, W) and values (B, H, W) of observations."""
         seen: Any = preprocess_obs(obs, self.observation_space, normalize_images=self.normalize_images)
         image = torch.cat([seen[key] for key in self.images], dim=1)
-        mean = F.avg_pool2d(image, LOCAL, 1, LOCAL // 2, count_include_pad=False)
-        found = self.first(torch.cat([image - 0.5, CONTRAST * (image - mean)], dim=1))
+        found = self.first(torch.cat([image - 0.5, *(CONTRAST * part for part in around(image))], dim=1))
         if self.context is not None:
             vector = torch.cat([seen[key].flatten(1) for key in self.vectors], dim=1)
             found = found + self.context(vector)[:, :, None, None]
         found = self.trunk(found.relu())
-        return self.actor_head(found) * SHARPNESS, self.critic_head(found)[:, 0]
+        return self.actor_head(found) * SHARPNESS, self.critic_head(found.detach())[:, 0]
 
     def forward(self, obs: dict[str, Tensor], deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Actions (B, H, W), values (B, H, W), and the logarithms of the actions' probabilities (B, H, W)."""
@@ -129,6 +130,17 @@ class PixelPolicy(BasePolicy):
     def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
         """(B, H, W)."""
         return choose(self.maps(observation)[0], deterministic)
+
+
+def around(image: Tensor) -> list[Tensor]:
+    """Images (B, C, H, W) less their mean over squares around each pixel, and their standard deviation there."""
+    found = []
+    for side in LOCAL:
+        mean, square = (
+            F.avg_pool2d(part, side, 1, side // 2, count_include_pad=False) for part in (image, image**2)
+        )
+        found += [image - mean, (square - mean**2).clamp(min=1e-6).sqrt()]
+    return found
 
 
 def choose(logits: Tensor, deterministic: bool) -> Tensor:

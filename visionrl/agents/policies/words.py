@@ -88,12 +88,12 @@ class WordsExtractor(BaseFeaturesExtractor):
     def said(self, words: Tensor, images: Tensor) -> Tensor:
         """(B, width) after the words so far, (B, L), 0 behind the last."""
         count = (words > 0).sum(1).clamp_max(words.shape[1] - 1)
-        before = torch.cat([torch.full_like(words[:, :1], BOS), words[:, :-1]], dim=1)
-        before = before[:, : int(count.max()) + 1]
         first, which = distinct(images)  # a batch holds many moments of one sentence
-        state = tuple(part[which] for part in self.model.begin(images[first]))
-        found = self.model.follow(state, before)
-        return found[torch.arange(len(words), device=words.device), count]
+        whole, row = sentences(which, words)
+        before = torch.cat([torch.full_like(whole[:, :1], BOS), whole[:, 1:-1]], dim=1)
+        before = before[:, : int(count.max()) + 1]
+        state = tuple(part[whole[:, 0]] for part in self.model.begin(images[first]))
+        return self.model.follow(state, before)[row, count]
 
     def asked(self, question: Tensor, images: Tensor) -> Tensor:
         """(B, width) of questions (B, L)."""
@@ -109,6 +109,24 @@ def distinct(images: Tensor) -> tuple[Tensor, Tensor]:
     if torch.equal(flat[first][which], flat):
         return first, which
     return rows, rows  # two different images have one sum
+
+
+def sentences(image: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
+    """The sentences of a batch that are no beginning of another one about the same image.
+
+    Args:
+        image: (B,) int64, numbers of images.
+        words: (B, L) int64, 0 behind the last.
+
+    Returns:
+        (S, 1 + L) int64, image and words of each; (B,) int64, of each of the batch the one that it begins.
+    """
+    rows, place = torch.unique(torch.cat([image[:, None], words], dim=1), dim=0, return_inverse=True)
+    ahead, after = rows[:-1], rows[1:]  # sorted, so what goes on with a sentence comes next
+    begins = (ahead[:, 0] == after[:, 0]) & ((ahead == after) | (ahead == 0))[:, 1:].all(1)
+    last = torch.cat([~begins, torch.ones_like(place[:1], dtype=torch.bool)])
+    number = last.flip(0).cumsum(0).flip(0)  # of the sentence, from the end
+    return rows[last], (number.max() - number)[place]
 
 
 def made(

@@ -28,7 +28,7 @@ from visionrl.core.results import (
     Tracks,
     corner_and_sides,
 )
-from visionrl.rendering import hues, replacing
+from visionrl.rendering import Canvas, gif_bytes, hues, replacing
 
 Contents = dict[str, str | bytes]  # what follows the name of a file, such as ".csv" -> its contents
 BOXES_HEAD = "frame,x,y,w,h\n"  # of the table of a track
@@ -342,12 +342,15 @@ def mot_line(frame: int, identity: int, sides: np.ndarray, score: float) -> str:
 
 @writes(Picture)
 def picture_files(prediction: Prediction) -> Contents:
-    """A restored or enlarged picture as PNG, and a map of the operators: one panel a step, one colour an operator."""
+    """A restored or enlarged picture, a film of the steps, and a map of the operators, a panel a step."""
     result: Picture = prediction.result  # type: ignore[assignment]
-    return {
+    found: Contents = {
         f"-{result.kind}.png": png(result.image.transpose(1, 2, 0)),
         "-operators.png": png(operators_map(result)),
     }
+    if film := result.film():
+        found["-steps.gif"] = gif_bytes([Canvas(image, 1).pixels for image in film], fps=1.0)
+    return found
 
 
 def png(pixels: np.ndarray) -> bytes:

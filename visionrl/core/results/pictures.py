@@ -19,12 +19,14 @@ class Tile:
         corner: (x, y) of its top left pixel in the picture.
         operators: names of what was applied to it, in order; where each pixel chose, of all that it could choose.
         chosen: (steps, h, w) whole numbers, the operator of each pixel in each step; None where all had one.
+        stages: the part at first and after each operator, as ``image``; empty where they are not kept.
     """
 
     image: np.ndarray
     corner: tuple[int, int]
     operators: tuple[str, ...]
     chosen: np.ndarray | None = None
+    stages: tuple[np.ndarray, ...] = ()
 
     def shares(self) -> list[Any]:
         """What was applied in each step: a name, or names with the shares of the pixels that chose them."""
@@ -54,14 +56,28 @@ class Picture:
     @cached_property
     def image(self) -> np.ndarray:
         """(C, H, W) uint8; where tiles overlap, their mean, weighted by the distance to their edges."""
+        return self.blended([tile.image for tile in self.tiles])
+
+    def film(self) -> list[np.ndarray]:
+        """The picture at first and after each step, (C, H, W) uint8 each; tiles that stopped stay as they are."""
+        if not all(tile.stages for tile in self.tiles):
+            return []
+        steps = max(len(tile.stages) for tile in self.tiles)
+        return [
+            self.blended([tile.stages[min(step, len(tile.stages) - 1)] for tile in self.tiles])
+            for step in range(steps)
+        ]
+
+    def blended(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """See ``image``, given an image for each tile."""
         width, height = self.size
-        total = np.zeros((self.tiles[0].image.shape[0], height, width), np.float32)
+        total = np.zeros((images[0].shape[0], height, width), np.float32)
         weights = np.zeros((height, width), np.float32)
-        for tile in self.tiles:
+        for tile, image in zip(self.tiles, images, strict=True):
             (x, y), (high, wide) = tile.corner, tile.image.shape[1:]
             rows, columns = (np.minimum(np.arange(n) + 1, n - np.arange(n)) for n in (high, wide))
             weight = np.outer(rows, columns).astype(np.float32)
-            total[:, y : y + high, x : x + wide] += weight * tile.image
+            total[:, y : y + high, x : x + wide] += weight * image
             weights[y : y + high, x : x + wide] += weight
         return np.rint(total / weights).astype(np.uint8)
 

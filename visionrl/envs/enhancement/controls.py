@@ -51,6 +51,9 @@ class Control(Protocol):
     def told(self, tools: np.ndarray) -> dict[str, Any]:
         """The tools used in one episode, as a ``Tile`` has them."""
 
+    def replay(self, start: np.ndarray, tools: np.ndarray) -> list[np.ndarray]:
+        """A patch (1, C, S, S) at first and after each of the tools used in one episode."""
+
     def map(self, tools: np.ndarray) -> np.ndarray | None:
         """(3, S, S) uint8, the tools of the last step in colours, one a pixel; None where all have one."""
 
@@ -93,6 +96,10 @@ class ImageControl:
     def told(self, tools: np.ndarray) -> dict[str, Any]:
         """See ``Control``."""
         return {"operators": self.said(tools)}
+
+    def replay(self, start: np.ndarray, tools: np.ndarray) -> list[np.ndarray]:
+        """See ``Control``."""
+        return replayed(self, start, tools[tools >= 0])
 
     def map(self, tools: np.ndarray) -> None:
         """None."""
@@ -149,7 +156,19 @@ class PixelControl:
         """See ``Control``."""
         return {"operators": PIXEL_NAMES, "chosen": tools[(tools >= 0).all(axis=(1, 2))]}
 
+    def replay(self, start: np.ndarray, tools: np.ndarray) -> list[np.ndarray]:
+        """See ``Control``."""
+        return replayed(self, start, self.told(tools)["chosen"])
+
     def map(self, tools: np.ndarray) -> np.ndarray:
         """See ``Control``; black before the first step."""
         colours = np.concatenate([hues(len(PIXEL_NAMES)), np.zeros((1, 3), np.uint8)])
         return colours[tools[-1]].transpose(2, 0, 1)
+
+
+def replayed(control: Control, start: np.ndarray, actions: np.ndarray) -> list[np.ndarray]:
+    """A patch (1, C, S, S) at first and after each action, one a step."""
+    found = [start]
+    for action in actions:
+        found.append(control.edit(found[-1], np.asarray(action)[None]))
+    return found

@@ -264,7 +264,10 @@ class Restoration(Edit[State]):
     def result(self, state: State) -> Picture:
         width, height = (int(side) for side in self.bank.sizes[int(state.image)])
         x, y = (int(value) for value in state.corner)
-        tile = Tile(as_levels(state.now).astype(np.uint8), (x, y), **self.controller.told(state.tools))
+        now, start = as_levels(state.now).astype(np.uint8), self.patch(state.image[None], state.corner[None])
+        stages = () if self.labelled else self.controller.replay(start.astype(np.float32), state.tools)
+        kept = tuple(as_levels(stage[0]).astype(np.uint8) for stage in stages)
+        tile = Tile(now, (x, y), **self.controller.told(state.tools), stages=kept)
         return Picture((width, height), (tile,))
 
     def draw(self, state: State) -> np.ndarray:
