@@ -21,7 +21,7 @@ from visionrl.agents.networks.model_io import q_values_of, takes_masks
 from visionrl.core.capabilities import ActionGains, WeighedActions
 from visionrl.ops import to_numpy
 
-BATCH = 128
+BATCH, BATCH_OF_MAPS = 128, 24
 REPEATS = 8  # how often each state is learnt from
 VF_COEF = 0.5  # where an algorithm has none: TRPO, whose critic learns apart
 TEMPERATURE = 0.2  # of values that are taken for logits; keeps them near the scale of rewards
@@ -29,8 +29,11 @@ MEMORY_BYTES = 1_000_000_000
 KEEP_REWARDS = (CachedFeatures, VecMonitor, VecTransposeImage)  # wrappers
 
 
-def batch_size(actions: spaces.Space) -> int:
-    """States in a batch: 128, fewer where each holds several decisions."""
+def batch_size(model: Any) -> int:
+    """States in a batch: 128, fewer where each holds several decisions or says something of hundreds of places."""
+    if hasattr(model.policy, "action_maps"):
+        return BATCH_OF_MAPS
+    actions = model.action_space
     return max(BATCH // len(actions.nvec), 16) if isinstance(actions, spaces.MultiDiscrete) else BATCH
 
 
@@ -51,7 +54,7 @@ class Fit:
         self.policy, self.steps = model.policy, steps
         self.first = model.lr_schedule(1.0) if rate is None else rate
         self.optimizer = torch.optim.Adam(self.policy.parameters(), self.first)
-        self.batch, self.updates, self.loss = batch_size(model.action_space), 0, float("nan")
+        self.batch, self.updates, self.loss = batch_size(model), 0, float("nan")
 
     def catch_up(self, done: int, batch_loss: Callable[[], Tensor]) -> None:
         """Make the updates that are due after ``done`` states; ``batch_loss`` gives the loss on a new batch."""
