@@ -1,1 +1,1 @@
-"""Trained models that come with the library: ``visionrl list --models``; ``supervised.models.ship_model`` writes one."""
+"""Trained models that come with the library: ``visionrl list --models``; ``ship_model`` writes one."""
