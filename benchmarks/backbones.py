@@ -36,7 +36,15 @@ SIZES = {
     "inception_v4": 299,
     "inception_resnet_v2": 299,
 }
-SIZES |= {"small": 64, "correlation": 64, "hourglass": 64, "nature": 84, "impala": 64}  # all others 224
+SIZES |= {
+    "mlp": 8,
+    "unet": 64,
+    "small": 64,
+    "correlation": 64,
+    "hourglass": 64,
+    "nature": 84,
+    "impala": 64,
+}  # all others 224
 BATCHES = (1, 32)
 
 

@@ -27,7 +27,7 @@ from visionrl.ops.masks import depth
 
 ID = "visionrl/Segmentation-v0"
 CHANCE = "random seeds, right labels"
-SHOWN: dict[str, Any] = {"channels": 3, "show_clicks": True}  # what the U-Net and the agents see
+SHOWN: dict[str, Any] = {"channels": 3, "similarity": True}  # what the U-Net and the agents see
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,7 @@ def unet(epochs: int, images: int, trunk: Path | None = None) -> Any:
 
     composites = Composites("train", images), Composites("val", 96)
     train, val = (make_task(ID, split="train", data=some, **SHOWN) for some in composites)
-    return fit_segmentation(
-        train, val, SegmentationConfig(epochs=epochs, recolour=1.0, backbone="mask_first"), print, trunk
-    )
+    return fit_segmentation(train, val, SegmentationConfig(epochs=epochs, recolour=1.0), print, trunk)
 
 
 def seeds_by(once: Any) -> Any:

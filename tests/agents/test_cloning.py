@@ -118,6 +118,25 @@ def test_what_there_is_to_learn(algo: str) -> None:
     clone(model, 16, try_actions=False)
 
 
+@pytest.mark.parametrize(("algo", "name"), [("dqn", "action_gains"), ("ppo", "action_weights")])
+def test_without_returns_all_tools_are_learnt_from_where_the_task_knows_them(algo: str, name: str) -> None:
+    """Values learn what each tool gains at once, actors the weights of all; the expert is asked once a state."""
+    model = model_of(algo, "visionrl/Restoration-v0", patch_side=32)
+    env = model.get_env()
+    env.reset()
+    venv = env.unwrapped.venv
+    right = getattr(venv.task, name)(venv.state)
+    wanted = expert_actions(env)
+    np.testing.assert_array_equal(right.argmax(axis=1), wanted)
+    found = imitation_targets(model, wanted, try_actions=False)
+    np.testing.assert_allclose(found if algo == "dqn" else found[:, 1:], right, rtol=1e-5, atol=1e-6)
+    asked = []
+    plain = venv.task.action_gains
+    venv.task.action_gains = lambda state: asked.append(len(state.image)) or plain(state)
+    clone(model, 16, try_actions=False)
+    assert asked == [8, 8]
+
+
 @pytest.mark.slow
 def test_a_critic_learns_what_states_are_worth() -> None:
     model = model_of("ppo", LANDMARK, window=12, target="heart", step_sizes=(4,), scales=(4,))

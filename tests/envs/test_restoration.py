@@ -70,7 +70,7 @@ def test_each_kind_of_damage_has_its_tool(kind, tool):
     strength = {"noise": {"noise": (20, 20), "blur": (0, 0)}, "blur": {"noise": (0, 0), "blur": (1.3, 1.3)}}
     one = make_task(ID, data="photographs", quality=(100, 100), **strength[kind])
     state = start(one, 7)
-    gains = one.gains(state).mean(0)
+    gains = one.action_gains(state).mean(0)
     assert gains[NAMES.index(tool)] > 1
     assert gains[NAMES.index("sharpen" if kind == "noise" else "smooth")] < 0
 

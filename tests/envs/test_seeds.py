@@ -276,23 +276,19 @@ def test_grabcut_gives_the_box_where_the_colours_in_it_are_those_around_it():
     assert made.metrics(end)["iou"] == 1.0
 
 
-def test_the_users_clicks_are_shown_apart_with_how_alike_colours_are_to_theirs():
-    made = task(show_clicks=True)
-    first = start(made, item=0)
-    shown = made.observe(first)
-    assert np.array_equal(shown["clicks"][:, :2], shown["seeds"])
+def test_similarity_is_that_of_the_nearest_colour_of_each_kind_of_seed():
+    made = task(similarity=True)
+    state = act(made, start(made, item=0), cell_at(made, 16, 22)).state
+    shown = made.observe(state)
     pixels = shown["image"][0].reshape(3, -1).astype(float)
-    for k in range(2):
-        click = made.pixels[first.cells[0, k]]
-        gaps = np.sqrt(((pixels - pixels[:, click, None]) ** 2).mean(0))
-        alike = shown["clicks"][0, 2 + k].ravel()
-        assert np.array_equal(alike, np.rint(255 * np.clip(1 - gaps / 178.5, 0, 1)))
-        assert alike[click] == 255 and alike.std() > 10
-    after = made.observe(act(made, first, cell_at(made, 16, 22)).state)
-    assert np.array_equal(after["clicks"], shown["clicks"])
-    assert not np.array_equal(after["seeds"], shown["seeds"])
+    for kind, sign in enumerate((1, -1)):
+        seeds = made.pixels[state.cells[0][(state.cells[0] >= 0) & (state.signs[0] == sign)]]
+        gaps = np.sqrt(((pixels[:, :, None] - pixels[:, None, seeds]) ** 2).mean(0)).min(1)
+        wanted = np.rint(255 * np.clip(1 - gaps / 178.5, 0, 1))
+        assert np.array_equal(shown["similarity"][0, kind].ravel(), wanted)
+        assert (shown["similarity"][0, kind].ravel()[seeds] == 255).all() and wanted.std() > 10
 
 
-def test_without_a_click_nothing_is_similar():
-    made = task(show_clicks=True, first_clicks=0)
-    assert not made.observe(start(made))["clicks"].any()
+def test_without_a_seed_nothing_is_similar():
+    made = task(similarity=True, first_clicks=0)
+    assert not made.observe(start(made))["similarity"].any()

@@ -117,7 +117,7 @@ def hourglass(in_channels: int = 3, width: int = 16) -> Parts:
     return Parts(
         named(
             stem=nn.Sequential(nn.Conv2d(in_channels, width, 4, 4), nn.ReLU()),
-            glass=Hourglass(width, 2),
+            glass=_Hourglass(width, 2),
             last=nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU()),
         ),
         channels=width,
@@ -128,7 +128,7 @@ def hourglass(in_channels: int = 3, width: int = 16) -> Parts:
     )
 
 
-class Hourglass(nn.Module):
+class _Hourglass(nn.Module):
     """A map plus what coarser maps say of it, ``depth`` of them, each half as large."""
 
     def __init__(self, width: int, depth: int) -> None:
@@ -137,7 +137,7 @@ class Hourglass(nn.Module):
         self.here = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU())
         self.down = nn.Sequential(nn.Conv2d(width, wider, 3, 2, 1), nn.ReLU())
         coarser = nn.Sequential(nn.Conv2d(wider, wider, 3, padding=1), nn.ReLU())
-        self.below: nn.Module = Hourglass(wider, depth - 1) if depth > 1 else coarser
+        self.below: nn.Module = _Hourglass(wider, depth - 1) if depth > 1 else coarser
         self.up = nn.Conv2d(wider, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:

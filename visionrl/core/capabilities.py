@@ -124,6 +124,17 @@ class WeighedActions(Protocol):
 
 
 @runtime_checkable
+class ActionGains(Protocol):
+    """A task that knows at little cost what each discrete action earns at once; its expert takes what earns most.
+
+    Values of actions are cloned from it where returns, which want every action tried to the end, cost too much.
+    """
+
+    def action_gains(self, state: Any) -> Array:
+        """(B, n) float64."""
+
+
+@runtime_checkable
 class PixelActions(Protocol):
     """A task in which every pixel acts: its action space is MultiDiscrete(full((H, W), n)), one of n tools a pixel.
 

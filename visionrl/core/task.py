@@ -29,6 +29,7 @@ NEED_LABELS = (
     "agent_rewards",
     "good_actions",
     "action_weights",
+    "action_gains",
     "detection_quality",
     "reward_map",
     "gain_maps",

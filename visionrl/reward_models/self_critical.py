@@ -85,8 +85,8 @@ class SelfCritical(VecEnvWrapper):
         ended = np.flatnonzero(dones)
         if len(ended):
             played = self._copies_of(ended)
-            while self.alive[played].any():
-                self._advance(played[self.alive[played]])
+            while self.alive[played].any():  # the others go ahead, which they have to anyway
+                self._advance(np.flatnonzero(self.alive))
             returns = self.earned.reshape(self.num_envs, self.copies).mean(axis=1)
             rewards = rewards.copy()
             rewards[ended] -= returns[ended].astype(rewards.dtype)

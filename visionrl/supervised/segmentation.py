@@ -17,7 +17,6 @@ from torch.nn import functional as F
 
 from visionrl.backbones import make_backbone
 from visionrl.backbones._weights import write_tensors
-from visionrl.backbones.unet import MaskFirst
 from visionrl.core import batch
 from visionrl.core.registry import Run
 from visionrl.ops import to_numpy
@@ -35,8 +34,7 @@ class SegmentationConfig(TrainerConfig):
     batch_size: int = 16
     lr: float = 5e-3
     backbone: str = "unet"
-    """Name of the network that reads the images: "mask_first", whose U-Net says the mask, or one on whose map a linear
-    layer does."""
+    """Name of the network that reads the images; a linear layer on its map says the mask."""
     recolour: Annotated[float, Interval(ge=0, le=1)] = 0.0
     """Strength of the random changes of colours in training, for data where colours say nothing by themselves; 0 is
     none."""
@@ -56,16 +54,11 @@ class MaskNet(nn.Module):
     def __init__(self, in_channels: int, backbone: str = "unet") -> None:
         super().__init__()
         self.backbone = make_backbone(backbone, in_channels)
-        first = self.backbone.stages[0]
-        self.first = first if isinstance(first, MaskFirst) else None
-        self.head = None if self.first else nn.Conv2d(self.backbone.num_channels, 1, 1)
+        self.head = nn.Conv2d(self.backbone.num_channels, 1, 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, 1, H, W) of images (B, C, H, W) in [0, 1]."""
-        if self.head is None:
-            coarse = self.first.logits(self.backbone.normalize(images))
-        else:
-            coarse = self.head(self.backbone.forward_features(images))
+        coarse = self.head(self.backbone.forward_features(images))
         return F.interpolate(coarse, images.shape[-2:], mode="bilinear", align_corners=False)
 
 

@@ -15,7 +15,8 @@ from visionrl.ops import to_numpy
 
 BATCH = 4  # images
 KEPT = 256  # images from which batches are drawn
-CLIP = 0.3  # gains beyond this share of their scale say no more than that a tool is much better or worse
+AROUND = 15  # side of the square over which the size of gains is averaged, pixels
+LEAST = 1e-3  # mean square of gains, over that of all images, that is added to it
 CONSTANT = 0.1  # share of rows in which all pixels take one tool, drawn at random
 
 
@@ -72,8 +73,8 @@ def clone_pixels(
 def gain_loss(policy: Any, obs: dict[str, np.ndarray], gains: np.ndarray, scale: float) -> Tensor:
     """Squared errors of the gains over the image's best tool, and of what the policy gains on average, over the scale.
 
-    Of a pixel, the gains of all tools share most of their noise: a difference of two says more than either. Large ones
-    are clipped, or the noise of bad tools would hide what tells good ones apart.
+    Of a pixel, the gains of all tools share most of their noise: a difference of two says more than either. Where
+    gains are large, around edges and while the noise is strong, they are noise for the most part and count less.
 
     Args:
         policy: a ``PixelPolicy``.
@@ -85,5 +86,7 @@ def gain_loss(policy: Any, obs: dict[str, np.ndarray], gains: np.ndarray, scale:
     right = torch.as_tensor(gains, device=logits.device) / scale
     own = (logits.detach().softmax(dim=1) * right).sum(dim=1)
     best = right.mean(dim=(2, 3), keepdim=True).argmax(dim=1, keepdim=True)
-    over = (right - right.gather(1, best.expand(-1, -1, *right.shape[2:]))).clamp(-CLIP, CLIP)
-    return F.mse_loss(logits / SHARPNESS, over) / CLIP**2 + F.mse_loss(values / scale, own)
+    over = right - right.gather(1, best.expand(-1, -1, *right.shape[2:]))
+    size = F.avg_pool2d((over**2).mean(dim=1, keepdim=True), AROUND, 1, AROUND // 2, count_include_pad=False)
+    error = (logits / SHARPNESS - over) ** 2 / (size + LEAST).sqrt()
+    return error.mean() + F.mse_loss(values / scale, own)

@@ -18,10 +18,10 @@ from torch.nn import functional as F
 from visionrl.agents.imitation.values import action_values, state_values
 from visionrl.agents.networks.frozen_features import CachedFeatures
 from visionrl.agents.networks.model_io import q_values_of, takes_masks
-from visionrl.core.capabilities import WeighedActions
+from visionrl.core.capabilities import ActionGains, WeighedActions
 from visionrl.ops import to_numpy
 
-BATCH = 128
+BATCH, BATCH_OF_MAPS = 128, 24
 REPEATS = 8  # how often each state is learnt from
 VF_COEF = 0.5  # where an algorithm has none: TRPO, whose critic learns apart
 TEMPERATURE = 0.2  # of values that are taken for logits; keeps them near the scale of rewards
@@ -29,8 +29,11 @@ MEMORY_BYTES = 1_000_000_000
 KEEP_REWARDS = (CachedFeatures, VecMonitor, VecTransposeImage)  # wrappers
 
 
-def batch_size(actions: spaces.Space) -> int:
-    """States in a batch: 128, fewer where each holds several decisions."""
+def batch_size(model: Any) -> int:
+    """States in a batch: 128, fewer where each holds several decisions or says something of hundreds of places."""
+    if hasattr(model.policy, "action_maps"):
+        return BATCH_OF_MAPS
+    actions = model.action_space
     return max(BATCH // len(actions.nvec), 16) if isinstance(actions, spaces.MultiDiscrete) else BATCH
 
 
@@ -51,7 +54,7 @@ class Fit:
         self.policy, self.steps = model.policy, steps
         self.first = model.lr_schedule(1.0) if rate is None else rate
         self.optimizer = torch.optim.Adam(self.policy.parameters(), self.first)
-        self.batch, self.updates, self.loss = batch_size(model.action_space), 0, float("nan")
+        self.batch, self.updates, self.loss = batch_size(model), 0, float("nan")
 
     def catch_up(self, done: int, batch_loss: Callable[[], Tensor]) -> None:
         """Make the updates that are due after ``done`` states; ``batch_loss`` gives the loss on a new batch."""
@@ -73,12 +76,18 @@ def expert_actions(env: Any) -> np.ndarray:
 
 
 def expert_weights(model: Any, try_actions: bool) -> np.ndarray | None:
-    """(B, n) the expert's weights of all actions, where a model is cloned from them; else None."""
-    venv = model.get_env().unwrapped.venv
-    if not isinstance(venv.task, WeighedActions) or not hasattr(model.policy, "value_net"):
+    """(B, n) what a model is cloned from without returns, where the task has it; else None.
+
+    For values of actions: what each earns at once (``ActionGains``). For actors: the expert's weights of all
+    (``WeighedActions``). The expert's action has the largest.
+    """
+    task, state = (venv := model.get_env().unwrapped.venv).task, venv.state
+    if try_actions and pays_task_rewards(model.get_env()):
         return None
-    known = try_actions and pays_task_rewards(model.get_env())
-    return None if known else to_numpy(venv.task.action_weights(venv.state))
+    if q_values_of(model.policy):
+        return to_numpy(task.action_gains(state)) if isinstance(task, ActionGains) else None
+    weighs = isinstance(task, WeighedActions) and hasattr(model.policy, "value_net")
+    return to_numpy(task.action_weights(state)) if weighs else None
 
 
 def mixed_actions(
@@ -124,18 +133,21 @@ def imitation_targets(
 ) -> np.ndarray:
     """(B, n) float32 imitation targets in the present states, given the expert's actions (B, ...).
 
-    For values of actions: the expert's (``action_values``). For actors: its action, and behind it, where there is a
-    critic of states, the value of the state under it (``state_values``). Its action alone without ``try_actions``, or
-    where a wrapper changes the rewards; and the weights of all actions, those of ``expert_weights`` or given ones. Of
-    a policy that obeys masks the allowed actions, 1 or 0 each, come last.
+    For values of actions: the expert's (``action_values``), or what actions earn at once. For actors: its action, and
+    behind it, where there is a critic of states, the value of the state under it (``state_values``). Its action alone
+    without ``try_actions``, or where a wrapper changes the rewards; and the weights of all actions, those of
+    ``expert_weights`` or given ones. Of a policy that obeys masks the allowed actions, 1 or 0 each, come last.
     """
     venv, known = model.get_env().unwrapped.venv, try_actions and pays_task_rewards(model.get_env())
     if q_values_of(model.policy) and known:
         return action_values(venv.task, venv.state, model.gamma)
+    weights = expert_weights(model, try_actions) if weights is None else weights
+    if q_values_of(model.policy) and weights is not None:
+        return weights.astype(np.float32)
     parts = [wanted.reshape(len(wanted), -1)]
     if hasattr(model.policy, "value_net") and known:
         parts.append(state_values(venv.task, venv.state, model.gamma)[:, None])
-    elif (weights := expert_weights(model, try_actions) if weights is None else weights) is not None:
+    elif weights is not None:
         parts.append(weights)
     if takes_masks(model):
         parts.append(get_action_masks(model.get_env()).reshape(len(wanted), -1))

@@ -24,9 +24,9 @@ class PixelPolicy(BasePolicy):
 
     The images of the observation, all as large as the map of actions, are seen as they are, less their means over 5 x 5
     and 11 x 11 pixels, and by their standard deviations there. Vectors, such as the step, shift the first layer's
-    channels. The critic reads what the actor's layers see and does not change them: what a pixel earns is mostly
-    noise. All pixels are one batch of categorical distributions: Stable-Baselines3 makes one distribution for each part
-    of a MultiDiscrete, which is a hundred times slower here.
+    channels and the logits: which tool is best on average is soon known. The critic reads what the actor's layers see
+    and does not change them: what a pixel earns is mostly noise. All pixels are one batch of categorical distributions:
+    Stable-Baselines3 makes one distribution for each part of a MultiDiscrete, which is a hundred times slower here.
 
     Args:
         observation_space: a Dict of images (C, H, W) uint8 and vectors.
@@ -74,7 +74,7 @@ class PixelPolicy(BasePolicy):
         channels = sum(spaces.flatdim(box) for box in boxes.values()) // (found[0] * found[1])
         numbers = sum(spaces.flatdim(observation_space[key]) for key in self.vectors)
         self.first = nn.Conv2d((1 + 2 * len(LOCAL)) * channels, width, 3, padding=1)
-        self.context = nn.Linear(numbers, width) if numbers else None
+        self.context = nn.Linear(numbers, width + found[2]) if numbers else None
         self.trunk = nn.Sequential(
             *[
                 layer
@@ -89,6 +89,8 @@ class PixelPolicy(BasePolicy):
             if isinstance(layer, nn.Conv2d):  # torch's own start makes a signal fade in so many layers
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        if self.context is not None:
+            nn.init.normal_(self.context.weight[width:], std=0.001)
         for layer in (self.actor_head, value):  # the first policy is nearly uniform
             nn.init.normal_(layer.weight, std=0.001)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
@@ -106,11 +108,13 @@ class PixelPolicy(BasePolicy):
         seen: Any = preprocess_obs(obs, self.observation_space, normalize_images=self.normalize_images)
         image = torch.cat([seen[key] for key in self.images], dim=1)
         found = self.first(torch.cat([image - 0.5, *(CONTRAST * part for part in around(image))], dim=1))
-        if self.context is not None:
+        if self.context is None:
+            found, usual = self.trunk(found.relu()), 0.0
+        else:
             vector = torch.cat([seen[key].flatten(1) for key in self.vectors], dim=1)
-            found = found + self.context(vector)[:, :, None, None]
-        found = self.trunk(found.relu())
-        return self.actor_head(found) * SHARPNESS, self.critic_head(found.detach())[:, 0]
+            shift, usual = self.context(vector)[:, :, None, None].tensor_split([self.width], dim=1)
+            found = self.trunk((found + shift).relu())
+        return (self.actor_head(found) + usual) * SHARPNESS, self.critic_head(found.detach())[:, 0]
 
     def forward(self, obs: dict[str, Tensor], deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Actions (B, H, W), values (B, H, W), and the logarithms of the actions' probabilities (B, H, W)."""

@@ -20,6 +20,7 @@ from visionrl.models import Model, list_models, load_model, model_class
 from visionrl.models.language.answerer import Answerer
 from visionrl.models.language.captioner import Captioner
 
+HELD = 512  # images whose states are kept
 WORDS, QUESTION = "words", "question"  # entries of an observation that hold numbers of words
 
 
@@ -67,6 +68,8 @@ class WordsExtractor(BaseFeaturesExtractor):
         rest = VisionExtractor(spaces.Dict(pictures), features_dim=net.width) if pictures else None
         super().__init__(observation_space, net.width * (1 + bool(pictures)) + joined)
         self.model, self.rest, self.pictures = net, rest, [*pictures]
+        self.held: dict[float, tuple[Tensor, ...]] = {}
+        self.version: tuple[int, torch.device] = (-1, torch.device("cpu"))
         self.trained = model not in list_models()
         if self.trained and net.image is not None:
             net.image.trunk.unfreeze_last(len(net.image.trunk.stages))
@@ -88,27 +91,55 @@ class WordsExtractor(BaseFeaturesExtractor):
     def said(self, words: Tensor, images: Tensor) -> Tensor:
         """(B, width) after the words so far, (B, L), 0 behind the last."""
         count = (words > 0).sum(1).clamp_max(words.shape[1] - 1)
-        first, which = distinct(images)  # a batch holds many moments of one sentence
+        state, which = self.begun(images)
         whole, row = sentences(which, words)
         before = torch.cat([torch.full_like(whole[:, :1], BOS), whole[:, 1:-1]], dim=1)
         before = before[:, : int(count.max()) + 1]
-        state = tuple(part[whole[:, 0]] for part in self.model.begin(images[first]))
-        return self.model.follow(state, before)[row, count]
+        return self.model.follow(tuple(part[whole[:, 0]] for part in state), before)[row, count]
+
+    def begun(self, images: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """The captioner's states of the different images of a batch, and for each of the batch which of them it is.
+
+        A batch holds many moments of one sentence. While nothing learns, states are kept for the moments that follow.
+        """
+        first, which, sums = distinct(images)
+        seen = images[first]
+        if torch.is_grad_enabled() or self.training:
+            return self.model.begin(seen), which
+        version = sum(tensor._version for tensor in self.model.parameters()), images.device
+        if version != self.version or len(self.held) > HELD:
+            self.held, self.version = {}, version
+        keys = sums.tolist()
+        new = [
+            k
+            for k, key in enumerate(keys)
+            if key not in self.held or not torch.equal(self.held[key][0], seen[k])
+        ]
+        if new:
+            parts = self.model.begin(seen[new])
+            self.held |= {keys[k]: (seen[k], *(part[row] for part in parts)) for row, k in enumerate(new)}
+        rows = zip(*(self.held[key][1:] for key in keys), strict=True)
+        return tuple(torch.stack(row) for row in rows), which
 
     def asked(self, question: Tensor, images: Tensor) -> Tensor:
         """(B, width) of questions (B, L)."""
         return self.model.fuse(self.model.look(images), question)[0]
 
 
-def distinct(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Numbers of the different images of a batch, and for each of the batch which of them it is."""
+def distinct(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The different images of a batch.
+
+    Returns:
+        (D,) int64, numbers of the first of each; (B,) int64, for each of the batch which of them it is; (D,) float64,
+        a number of each, which another image may have too.
+    """
     flat = images.detach().flatten(1)
-    _, which = torch.unique(flat.double().sum(1), return_inverse=True)
+    sums, which = torch.unique(flat.sum(1, dtype=torch.float64), return_inverse=True)
     rows = torch.arange(len(images), device=images.device)
-    first = torch.full_like(rows, len(rows)).scatter_reduce(0, which, rows, "amin")[: int(which.max()) + 1]
+    first = torch.full_like(rows, len(rows)).scatter_reduce(0, which, rows, "amin")[: len(sums)]
     if torch.equal(flat[first][which], flat):
-        return first, which
-    return rows, rows  # two different images have one sum
+        return first, which, sums
+    return rows, rows, rows + 0.5  # two different images have one sum
 
 
 def sentences(image: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:

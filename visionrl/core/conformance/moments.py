@@ -13,7 +13,14 @@ import numpy as np
 from gymnasium import spaces
 
 from visionrl.core import batch
-from visionrl.core.capabilities import MaskedActions, Reports, WeighedActions, good_actions
+from visionrl.core.capabilities import (
+    ActionGains,
+    MaskedActions,
+    PixelActions,
+    Reports,
+    WeighedActions,
+    good_actions,
+)
 from visionrl.core.registry import entry_of, make_task
 from visionrl.core.testing import act, acting, roll_out, start
 
@@ -120,6 +127,8 @@ def middle(task: Any, state: Any, action: Any) -> dict[str, Any]:
     out["expert"] = task.expert(state)
     if isinstance(task.action_space, spaces.Discrete):
         out["good_actions"] = good_actions(task, state)
+    if isinstance(task, PixelActions):
+        out["reward_map"] = task.reward_map(state, action, after)
     for name in _further(task):
         out[name] = getattr(task, name)(state)
     return out
@@ -129,4 +138,6 @@ def _further(task: Any) -> list[str]:
     """Names of what capabilities compute from a state."""
     found = ["action_mask"] if isinstance(task, MaskedActions) else []
     found += ["action_weights"] if isinstance(task, WeighedActions) else []
+    found += ["action_gains"] if isinstance(task, ActionGains) else []
+    found += ["gain_maps"] if isinstance(task, PixelActions) else []
     return found + (["detection_quality"] if isinstance(task, Reports) else [])

@@ -205,7 +205,7 @@ class Restoration(Edit[State]):
         gain = quality - state.quality[:, 0]
         return {"psnr_db": quality, "gain_db": gain, "is_success": gain >= self.success_db}
 
-    def gains(self, state: State) -> Array:
+    def action_gains(self, state: State) -> Array:
         """(B, n) float64, what each action would gain at once, decibels; a tool of pixels used on all of them."""
         xp, true = xp_of(state.now), self.patch(state.image, state.corner)
         now = psnr(state.now, true)
@@ -217,11 +217,11 @@ class Restoration(Edit[State]):
         if self.control == "pixel":
             error = self.errors(self.controller.try_all(state.now), state)
             return xp_of(error).argmin(error, axis=0)
-        gains = self.gains(state)
+        gains = self.action_gains(state)
         return xp_of(gains).argmax(gains, axis=-1)
 
     def action_weights(self, state: State) -> Array:
-        gains = self.gains(state)
+        gains = self.action_gains(state)
         xp = xp_of(gains)
         return xp.exp((gains - xp.max(gains, axis=-1, keepdims=True)) / SOFT_DB)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from math import hypot
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -136,15 +138,16 @@ class SuperResolution(Edit[State]):
         self.show(candidates=Vector((self.operators + self.stop, FEATURES), -3, 3), context=Vector(3, -3, 3))
 
     def corners(self, image: int) -> list[tuple[int, int, int, int]]:
-        """Windows that cover a picture once: first column and row, columns and rows, of about equal sizes."""
+        """Windows that cover a picture once: first column and row, columns and rows; those in the middle come first."""
         rows, columns = (
-            np.linspace(0, count, -(-count // self.grid) + 1).astype(int) for count in self.bank.shapes[image]
+            np.linspace(0, count, -(-count // self.grid) + 1).astype(int).tolist()
+            for count in self.bank.shapes[image]
         )
-        return [
-            (int(x), int(y), int(columns[j + 1] - x), int(rows[i + 1] - y))
-            for i, y in enumerate(rows[:-1])
-            for j, x in enumerate(columns[:-1])
+        found = [
+            (x, y, across - x, down - y) for y, down in pairwise(rows) for x, across in pairwise(columns)
         ]
+        middle = columns[-1] / 2, rows[-1] / 2
+        return sorted(found, key=lambda w: hypot(w[0] + w[2] / 2 - middle[0], w[1] + w[3] / 2 - middle[1]))
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
@@ -328,5 +331,5 @@ class SuperResolution(Edit[State]):
         count = (state.patches < len(self.bank.boxes)).sum()
         decibels = f": picture {state.quality[int(state.steps)]:.2f} dB" if self.labelled else ""
         made.text(f"enlarged {self.scale} times{decibels}")
-        chosen.text(f"red: deep network; cost {float(state.spent) / count:.2f}")
+        chosen.text(f"red: deep, yellow: shallow; cost {float(state.spent) / count:.2f}")
         return np.concatenate([made.pixels, chosen.pixels], axis=1)

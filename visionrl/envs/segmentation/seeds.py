@@ -53,7 +53,7 @@ class State(EditState):
     presets={
         "song2018": {"grid": 20, "seeds": 10, "beta": 90.0, "reward_type": "exponential", "strict": True},
         "user": {"first_clicks": 0, "stop": True, "until": 0.9, "seeds": 20},
-        "clicks": {"show_clicks": True},
+        "similarity": {"similarity": True},
     },
     expert_success_rate=0.8,
 )
@@ -63,7 +63,7 @@ class Segmentation(Edit[State]):
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``image`` (C, S, S) uint8; ``mask`` (1, S, S) uint8: 255 in the mask of the seeds so far; ``seeds`` (2, S, S) uint8: discs at the seeds on the object, and at those beside it; with ``show_clicks``, ``clicks`` (4, S, S) uint8: discs at the user's clicks on the object, and beside it, and how alike each colour is to theirs; ``step`` (1,): share of the seeds that are placed |
+    | Observation | ``image`` (C, S, S) uint8; ``mask`` (1, S, S) uint8: 255 in the mask of the seeds so far; ``seeds`` (2, S, S) uint8: discs at the seeds on the object, and at those beside it; with ``similarity``, ``similarity`` (2, S, S) uint8: how alike each colour is to the nearest of theirs; ``step`` (1,): share of the seeds that are placed |
     | Action      | Discrete(2 * g * g), one more with ``stop``; see below |
     | Reward      | gain of the IoU with the object, or of (exp(5 IoU) - 1) / (exp(5) - 1); with ``strict``, -1 for a wrong label more than two cells inside or outside the object |
     | Ends        | after ``seeds`` seeds, at the action that stops, at an IoU of ``until`` |
@@ -108,8 +108,8 @@ class Segmentation(Edit[State]):
     """Punish labels that are wrong for certain by -1."""
     smallest: Annotated[float, Interval(ge=0, lt=1)] = 0.03
     """Objects that fill less of the image are left out, as are those that fill more than 0.9 of it."""
-    show_clicks: bool = False
-    """Show the user's clicks, which are right, apart from the seeds, and how alike each pixel's colour is to theirs."""
+    similarity: bool = False
+    """Show how alike each pixel's colour is to those of the seeds on the object, and of those beside it."""
     channels: Literal[1, 3] | None = None
     """1 shows all images grey, 3 in RGB; None is RGB if an image of the split is."""
 
@@ -140,9 +140,9 @@ class Segmentation(Edit[State]):
         self.dataset_metrics = (OutlineScores(self.file_masks, NEAR), Clicks(self.scores, self.first_clicks))
         self.show(
             image=Image(self.bank.channels, self.size),
-            clicks=Image(4, self.size) if self.show_clicks else None,
             mask=Image(1, self.size),
             seeds=Image(2, self.size),
+            similarity=Image(2, self.size) if self.similarity else None,
             step=Vector(1, 0.0),
         )
 
@@ -237,47 +237,38 @@ class Segmentation(Edit[State]):
 
     def observe(self, state: State) -> dict[str, Array]:
         xp = xp_of(state.mask)
+        marks = xp.astype(state.signs, xp.float32)[:, None, :] @ one_hot(state.cells, self.grid**2)
+        marks = xp.concat([marks[:, 0, :], xp.zeros_like(marks[:, 0, :1])], axis=1)
+        discs = xp.take(marks, self.disc_of.on(state.image), axis=1)
+        shown = xp.stack([discs > 0, discs < 0], axis=1)
         image = self.bank.image(state.image)
+        alike = self._similarity(image, state) if self.similarity else None
         return self.seen(
             image=image,
-            clicks=self._show_clicks(image, state) if self.show_clicks else None,
             mask=xp.astype(state.mask, xp.uint8) * 255,
-            seeds=self._discs(state.cells, state.signs, state),
+            seeds=xp.astype(shown, xp.uint8) * 255,
+            similarity=alike,
             step=xp.astype(state.steps, xp.float32)[:, None] / self.budget,
         )
 
-    def _discs(self, cells: Array, signs: Array, state: State) -> Array:
-        """(B, 2, S, S) uint8, discs at seeds on the object, and at those beside it."""
-        xp = xp_of(state.mask)
-        marks = xp.astype(signs, xp.float32)[:, None, :] @ one_hot(cells, self.grid**2)
-        marks = xp.concat([marks[:, 0, :], xp.zeros_like(marks[:, 0, :1])], axis=1)
-        discs = xp.take(marks, self.disc_of.on(state.image), axis=1)
-        shown = xp.astype(xp.stack([discs > 0, discs < 0], axis=1), xp.uint8) * 255
-        return xp.reshape(shown, (-1, 2, self.size, self.size))
-
-    def _show_clicks(self, image: Array, state: State) -> Array:
-        """(B, 4, S, S) uint8, discs and similarity: 255 where a colour is a click's, 0 from ``FAR`` on."""
-        xp = xp_of(state.mask)
-        cells, signs = state.cells[:, : self.given], state.signs[:, : self.given]
+    def _similarity(self, image: Array, state: State) -> Array:
+        """(B, 2, S, S) uint8: 255 where a colour is that of a seed of the kind, 0 from ``FAR`` on and without a seed."""
+        xp, kinds = xp_of(state.mask), []
         flat = xp.astype(
             xp.reshape(image, (*image.shape[:2], -1)), xp.float32
         )  # sums of whole numbers are exact
-        nowhere = xp.full_like(flat[:, 0, :], float("inf"))
-        nearest = {1: nowhere, -1: nowhere}
-        for k in range(self.given):
-            used = cells[:, k] >= 0
-            at = xp.take(
-                self.centres.on(cells), xp.where(used, cells[:, k], xp.zeros_like(cells[:, k])), axis=0
-            )
-            at = xp.broadcast_to(at[:, None, None], (*flat.shape[:2], 1))
-            gap = xp.sum((flat - xp.take_along_axis(flat, at, axis=2)) ** 2, axis=1)
-            for sign, least in nearest.items():
-                kind = used & (signs[:, k] == sign)
-                nearest[sign] = xp.where(kind[:, None], xp.minimum(gap, least), least)
-        gaps = xp.clip(xp.stack(list(nearest.values()), axis=1), 0, image.shape[1] * FAR**2)
-        alike = xp.astype(xp.round(255 * (1 - xp.sqrt(gaps / image.shape[1]) / FAR)), xp.uint8)
-        alike = xp.reshape(alike, (-1, 2, self.size, self.size))
-        return xp.concat([self._discs(cells, signs, state), alike], axis=1)
+        used = state.cells >= 0
+        cells = xp.reshape(xp.where(used, state.cells, xp.zeros_like(state.cells)), (-1,))
+        at = xp.reshape(xp.take(self.centres.on(cells), cells, axis=0), (flat.shape[0], 1, -1))
+        theirs = xp.take_along_axis(flat, xp.broadcast_to(at, (*flat.shape[:2], at.shape[2])), axis=2)
+        squares = xp.sum(flat**2, axis=1)[:, None, :] + xp.sum(theirs**2, axis=1)[:, :, None]
+        gaps = squares - 2 * xp.matmul(xp.matrix_transpose(theirs), flat)
+        for sign in (1, -1):
+            kind = used & (state.signs == sign)
+            nearest = xp.min(xp.where(kind[:, :, None], gaps, xp.full_like(gaps, float("inf"))), axis=1)
+            off = xp.sqrt(xp.clip(nearest, 0, flat.shape[1] * FAR**2) / flat.shape[1])  # root mean square
+            kinds.append(xp.astype(xp.round(255 * (1 - off / FAR)), xp.uint8))
+        return xp.reshape(xp.stack(kinds, axis=1), (-1, 2, self.size, self.size))
 
     def metrics(self, state: State) -> dict[str, Array]:
         xp, quality = xp_of(state.quality), self.latest(state)
