@@ -15,8 +15,8 @@ from stable_baselines3 import PPO
 
 from visionrl.agents import TrainConfig, train
 from visionrl.agents.imitation import cloning, targets
-from visionrl.agents.networks.model_io import copy_policy
 from visionrl.agents.imitation.targets import batch_size
+from visionrl.agents.networks.model_io import copy_policy
 from visionrl.agents.policies.action_map import MapExtractor, MapPolicy, MaskableMapPolicy, maps_of
 from visionrl.agents.sb3.vec_env import make_vec_env
 from visionrl.agents.training.saving import load_model
