@@ -161,3 +161,27 @@ def test_a_batch_of_moments_of_few_sentences_is_read_as_each_alone(name: str) ->
     found, which = sentences(image, rows)
     assert found[:, 0].tolist() == [0, 0, 1] and which.tolist() == [0, 1, 1, 2, 2, 0, 2, 1]
     assert found[1, 1:].tolist() == full
+
+
+def test_an_exported_graph_reads_any_number_of_rows() -> None:
+    net = captioner()
+    extractor = WordsExtractor(space_of(len(net.vocabulary), net.length), net).eval()
+    example = torch.randint(4, 9, (3, net.length)), torch.rand(3, 3, 32, 32)
+    rows = torch.export.Dim("rows", min=1)
+
+    class Reads(torch.nn.Module):
+        """The part of the policy that reads."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.extractor = extractor
+
+        def forward(self, words: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+            """(B, width)."""
+            return self.extractor.said(words, images)
+
+    program = torch.export.export(Reads(), example, dynamic_shapes=({0: rows}, {0: rows}))
+    words, images = torch.randint(4, 9, (5, net.length)), torch.rand(5, 3, 32, 32)
+    words[0], words[1, 2:] = 0, 0
+    with torch.no_grad():
+        torch.testing.assert_close(program.module()(words, images), extractor.said(words, images))

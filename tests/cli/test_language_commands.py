@@ -53,12 +53,31 @@ def test_the_sentences_and_where_it_looked_are_written(home: Path, tmp_path: Pat
     main(["caption", str(home / "show_attend_and_tell"), str(home / "a.png"), "--out", str(out)])
     rows = json.loads((out / "captions.json").read_text())
     said = capsys.readouterr().out.splitlines()[0].split(": ")[1]
-    assert rows[0]["image"] == str(home / "a.png") and rows[0]["caption"] == said and rows[0]["log_prob"] < 0
+    assert (
+        rows[0]["image_id"] == str(home / "a.png") and rows[0]["caption"] == said and rows[0]["log_prob"] < 0
+    )
     picture = np.array(Image.open(out / "a-words.png"))
     panels = 1 + len(said.split())
     assert picture.shape[1] > 240 * min(panels, 6) and picture.std() > 10
     main(["caption", str(home / "show_and_tell"), str(home / "a.png"), "--out", str(tmp_path / "plain")])
     assert [file.name for file in (tmp_path / "plain").iterdir()] == ["captions.json"]
+
+
+def test_pictures_of_one_name_are_kept_apart_and_nothing_is_replaced_unasked(
+    home: Path, tmp_path: Path, capsys: Any
+) -> None:
+    paths = [tmp_path / part / "p.png" for part in "xy"]
+    for path, name in zip(paths, ("a.png", "b.jpg"), strict=True):
+        path.parent.mkdir()
+        Image.open(home / name).convert("RGB").save(path)
+    line = ["caption", str(home / "show_attend_and_tell"), *map(str, paths), "--out", str(tmp_path / "out")]
+    main(line)
+    files = {file.name for file in (tmp_path / "out").iterdir()}
+    assert files == {"captions.json", "p-words.png", "p-2-words.png"}
+    with pytest.raises(SystemExit) as stopped:
+        main(line)
+    assert stopped.value.code == 2 and "--overwrite replaces results" in capsys.readouterr().err
+    main([*line, "--overwrite"])
 
 
 def test_an_answer_and_where_it_looked(home: Path, tmp_path: Path, capsys: Any) -> None:

@@ -150,3 +150,13 @@ def test_maps_of_a_frozen_trunk_are_worked_out_once(name: str) -> None:
     torch.manual_seed(3)
     torch.testing.assert_close(net.loss(cached), plain, atol=2e-3, rtol=2e-3)
     assert any_model(name).cached(split) is split
+
+
+def test_the_shipped_captioner_says_what_scenes_show() -> None:
+    """On forty validation scenes; docs/results/captioning.md has CIDEr-D 4.1 for the test split."""
+    from visionrl.datasets.embedded.scenes import Scenes
+
+    model: Any = load_model("captioner-scenes")
+    samples = Scenes("val", 40)[:]
+    found = model.evaluate(samples, model.encode(samples))
+    assert found["cider_d"] > 3 and found["tuple_f1"] > 0.4 and found["bleu_4"] > 0.5

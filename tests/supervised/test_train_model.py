@@ -117,3 +117,21 @@ def test_wrong_data_and_starts_are_refused(tmp_path: Any) -> None:
     plain = ModelConfig(model="show_and_tell", out=str(tmp_path))
     with pytest.raises(ValueError, match="digits"):
         train_model(replace(plain, data="digits"))
+
+
+def test_a_run_does_not_go_on_with_other_words(config: ModelConfig, monkeypatch: Any) -> None:
+    train_model(replace(config, epochs=1))
+    other = [
+        replace(one, captions=("purple it may be", "all is else")) for one in samples_of(config, "train")
+    ]
+    monkeypatch.setattr(models, "samples_of", lambda config, split: other)
+    with pytest.raises(ValueError, match=r"checkpoint\.pt must be of the network that is trained"):
+        train_model(replace(config, resume=True))
+
+
+def test_a_single_sample_is_too_little_to_train_on(config: ModelConfig, monkeypatch: Any) -> None:
+    monkeypatch.setattr(models, "samples_of", lambda config, split: samples_of(config, split)[:1])
+    with pytest.raises(ValueError, match="the training split must have 2 samples or more, got 1"):
+        train_model(config)
+    with pytest.raises(ValueError, match="batch_size must be a whole number >= 2, got 1"):
+        replace(config, batch_size=1)

@@ -18,8 +18,8 @@ from visionrl.core.arguments import check_arguments
 class Caption:
     """Say what images show; with --out write the sentences, and where the model looked at each word.
 
-    The folder gets captions.json, a list of {"image", "caption", "log_prob"}, and, where the model attends, a picture
-    NAME-words.png of each image.
+    The folder gets captions.json, a list of {"image_id", "caption", "log_prob"}, and, where the model attends, a
+    picture NAME-words.png of each image.
     """
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
@@ -36,6 +36,8 @@ class Caption:
     """Seed of the draws."""
     out: Path | None = None
     """Folder for the sentences and pictures; without one the sentences are printed alone."""
+    overwrite: bool = False
+    """Replace results in a folder that is not empty."""
     device: str = "cpu"
     """Where the network lives: "cpu" or "cuda"."""
 
@@ -48,10 +50,12 @@ class Caption:
 
         Raises:
             ValueError: the model is no captioner, an image cannot be read, or there is none.
+            FileExistsError: there is something in the folder already, and ``overwrite`` is off.
         """
         import torch
 
         from visionrl.agents.networks.device import check_device
+        from visionrl.agents.prediction.predict import check_folder
         from visionrl.datasets.readers.files import read_image
         from visionrl.models import load_model
         from visionrl.models._images import fit_images
@@ -61,6 +65,7 @@ class Caption:
             raise ValueError("images must be one file or more, got none")
         if self.out is not None:
             check_out(self.out)
+            check_folder(self.out, (), self.overwrite)
         check_device(self.device)
         model = load_model(self.model, self.device)
         if not isinstance(model, Captioner):
@@ -77,19 +82,20 @@ class Caption:
 
     def write(self, out: Path, images: list, texts: list[str], said: Any) -> None:
         """Write the sentences, and where the model looked."""
+        from visionrl.agents.prediction.predict import unused
         from visionrl.explain.words import attention_sheet
         from visionrl.rendering import replacing, write_png
 
         out.mkdir(parents=True, exist_ok=True)
-        probabilities = [round(float(one), 4) for one in said.log_prob]
         rows = [
-            {"image": str(path), "caption": text, "log_prob": one}
-            for path, text, one in zip(self.images, texts, probabilities, strict=True)
+            {"image_id": str(path), "caption": text, "log_prob": round(float(one), 4)}
+            for path, text, one in zip(self.images, texts, said.log_prob, strict=True)
         ]
         with replacing(out / "captions.json") as part:
             part.write_text(json.dumps(rows, indent=1) + "\n")
+        used: set[str] = set()
         for number, text in enumerate(texts if said.attention is not None else ()):
             words = text.split()
             picture = attention_sheet(images[number], said.attention[number, : len(words)].numpy(), words)
-            write_png(out / f"{self.images[number].stem}-words.png", picture)
+            write_png(out / f"{unused(self.images[number].stem, used)}-words.png", picture)
         print(f"wrote {out}")

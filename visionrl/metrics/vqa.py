@@ -21,7 +21,7 @@ ARTICLES = ("a", "an", "the")
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _NUMBERS = {"none": "0", **{word: str(number) for number, word in enumerate(DIGITS)}}
 _PUNCTUATION = re.compile(r"[;/\[\]\"{}()=+\\_\-<>@`?!]")
-_PERIOD = re.compile(r"(?<!\d)\.|\.(?!\d)")
+_PERIOD = re.compile(r"\.(?!\d)")
 _COMMA = re.compile(r"(\d),(\d)")
 _APOSTROPHES = {
     "cant": "can't",

@@ -38,7 +38,7 @@ class ModelConfig(TrainerConfig):
     """Folder or name of a trained model whose trunk this one starts from; keep it with --options frozen=true."""
     epochs: Annotated[int, Ge(1)] = 20
     """At most so many passes over the training split."""
-    batch_size: Annotated[int, Ge(1)] = 64
+    batch_size: Annotated[int, Ge(2)] = 64
     """Images in a step."""
     lr: Annotated[float, Ge(0)] = 2e-3
     """Highest learning rate of AdamW; it falls to 0 along a cosine, after a warm-up of a twentieth of the steps."""

@@ -31,7 +31,7 @@ class TrainerConfig:
 
     epochs: Annotated[int, Ge(1)] = 30
     """At most so many passes over the training split."""
-    batch_size: Annotated[int, Ge(1)] = 64
+    batch_size: Annotated[int, Ge(2)] = 64
     """Samples in a step."""
     lr: Annotated[float, Ge(0)] = 2e-3
     """Highest learning rate of AdamW; it falls to 0 along a cosine, after a warm-up of a twentieth of the steps."""
@@ -65,7 +65,7 @@ class Trainer(ABC):
     Args:
         config: of the run.
         model: the network, where the config wants it.
-        count: samples of the training split.
+        count: samples of the training split, 2 or more.
 
     Attributes:
         model: the network.
@@ -81,6 +81,8 @@ class Trainer(ABC):
     most_gradient: float | None = None  # norm that the gradients are clipped to
 
     def __init__(self, config: TrainerConfig, model: nn.Module, count: int) -> None:
+        if count < 2:
+            raise ValueError(f"the training split must have 2 samples or more, got {count}")
         self.config, self.model, self.count = config, model, count
         self.optimizer = torch.optim.AdamW(model.parameters(), config.lr, weight_decay=config.weight_decay)
         self.steps = -(-count // config.batch_size) * config.epochs
@@ -157,7 +159,7 @@ class Trainer(ABC):
         """Go on from a file of what ``state`` gave.
 
         Raises:
-            ValueError: the file is damaged, or holds something else.
+            ValueError: the file is damaged, or holds something else, as where the data have changed.
         """
         state = read_tensors(path, self.config.device)
         needed = {"model", "optimizer", "chance", "torch", *NOTES}
@@ -165,8 +167,13 @@ class Trainer(ABC):
             raise ValueError(
                 f"{path} must hold {', '.join(sorted(needed))}; is it a checkpoint of this version?"
             )
-        for name in ("model", "optimizer"):
-            getattr(self, name).load_state_dict(state[name])
+        try:
+            for name in ("model", "optimizer"):
+                getattr(self, name).load_state_dict(state[name])
+        except (RuntimeError, ValueError, KeyError):
+            raise ValueError(
+                f"{path} must be of the network that is trained; have the data changed since?"
+            ) from None
         self.chance.set_state(state["chance"].cpu())
         torch.set_rng_state(state["torch"].cpu())
         for name in NOTES:

@@ -91,6 +91,10 @@ class WordsExtractor(BaseFeaturesExtractor):
     def said(self, words: Tensor, images: Tensor) -> Tensor:
         """(B, width) after the words so far, (B, L), 0 behind the last."""
         count = (words > 0).sum(1).clamp_max(words.shape[1] - 1)
+        if torch.compiler.is_compiling():  # an exported graph has no place for what depends on the batch
+            before = torch.cat([torch.full_like(words[:, :1], BOS), words[:, :-1]], dim=1)
+            found = self.model.follow(self.model.begin(images), before)
+            return found.gather(1, count[:, None, None].expand(-1, 1, found.shape[2]))[:, 0]
         state, which = self.begun(images)
         whole, row = sentences(which, words)
         before = torch.cat([torch.full_like(whole[:, :1], BOS), whole[:, 1:-1]], dim=1)

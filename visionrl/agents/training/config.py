@@ -344,5 +344,6 @@ def describe_task(config: TrainConfig) -> str:
     else:
         text += "no preset"
     for words, pairs in (("; with ", config.env_args), ("; in training also ", config.train_args)):
-        text += words + " ".join(pairs) if pairs else ""
+        short = (pair if len(pair) <= 200 else f"{pair[:197]}..." for pair in pairs)  # a vocabulary is long
+        text += words + " ".join(short) if pairs else ""
     return text

@@ -33,7 +33,7 @@ from visionrl.datasets.readers.files import (
     read_image,
     stated_path,
 )
-from visionrl.datasets.readers.sentences import Pictures, Row, read_tables, refuse_shared, titled
+from visionrl.datasets.readers.sentences import Pictures, Row, read_tables, refuse_two_splits, titled
 from visionrl.datasets.samples import CaptionSample
 from visionrl.datasets.splits import split_of
 from visionrl.datasets.text import read_json, read_lines
@@ -61,17 +61,9 @@ def read_captions(path: Path, options: ReadOptions) -> list[Entry]:
 def _entries(rows: Sequence[tuple[Pictures, Row]]) -> list[Entry]:
     """One entry an image."""
     groups: dict[tuple[str, str], list[tuple[Pictures, Row]]] = {}
-    files: dict[Path, tuple[str, str]] = {}
     for pictures, row in rows:
-        if row.split and (row.split, row.image) not in groups:
-            try:
-                refuse_shared(
-                    files, pictures.find(row.image, row.split, row.where).resolve(), row.split, row.where
-                )
-            except ValueError as error:
-                if "one split" in str(error):
-                    raise
         groups.setdefault((row.split, row.image), []).append((pictures, row))
+    refuse_two_splits([some[0] for some in groups.values()])
     names = titled(list(groups))
     return [Entry(names[key], names[key], partial(_read, some), key[0]) for key, some in groups.items()]
 

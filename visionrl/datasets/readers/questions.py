@@ -28,7 +28,7 @@ from visionrl.datasets.readers.sentences import (
     Pictures,
     Row,
     read_tables,
-    refuse_shared,
+    refuse_two_splits,
     shared_image,
     titled,
 )
@@ -55,7 +55,7 @@ def read_questions(path: Path, options: ReadOptions) -> list[Entry]:
             groups.setdefault((row.split, row.image, str(row.cells[0])), []).append((pictures, row))
         for split in {row.split for row in rows}:
             pictures.warn_unnamed({row.image for _, some in tables for row in some}, split, "a question")
-    _refuse_two_splits([some[0] for some in groups.values()])
+    refuse_two_splits([some[0] for some in groups.values()])
     names = titled([key[:2] for key in groups])
     asked: dict[str, int] = {}
     entries = []
@@ -64,20 +64,6 @@ def read_questions(path: Path, options: ReadOptions) -> list[Entry]:
         asked[subject] = asked.get(subject, 0) + 1
         entries.append(Entry(f"{subject} {asked[subject]}", subject, partial(_read, some), split))
     return entries
-
-
-def _refuse_two_splits(rows: Sequence[tuple[Pictures, Row]]) -> None:
-    """Refuse an image about which two splits ask; one that is missing is a bad sample later."""
-    files: dict[Path, tuple[str, str]] = {}
-    seen: set[tuple[str, str]] = set()
-    for pictures, row in rows:
-        if row.split and (row.split, row.image) not in seen:
-            seen.add((row.split, row.image))
-            try:
-                file = pictures.find(row.image, row.split, row.where).resolve()
-            except ValueError:
-                continue
-            refuse_shared(files, file, row.split, row.where)
 
 
 def _read(rows: Sequence[tuple[Pictures, Row]]) -> QuestionSample:

@@ -179,20 +179,31 @@ def titled(images: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
     return {key: f"{key[0]}/{name}" if key[0] else name for key, name in zip(distinct, names, strict=True)}
 
 
-def refuse_shared(files: dict[Path, tuple[str, str]], file: Path, split: str, where: str) -> None:
-    """Refuse an image that another split has as well.
+def refuse_two_splits(rows: Sequence[tuple[Pictures, Row]]) -> None:
+    """Refuse an image that two splits have; one that is missing is a bad sample later.
 
     Args:
-        files: of images so far, their split and where it was stated; this one is added.
-        file: of the image.
-        split: of this mention.
-        where: of this mention, begins the message.
+        rows: of each image and split one or more.
+
+    Raises:
+        ValueError: names the file and line of both.
     """
-    before, place = files.setdefault(file, (split, where))
-    if before != split:
-        raise ValueError(
-            f"{where}: image {file.name} must be in one split, it is in {before} ({place}) and {split}"
-        )
+    files: dict[Path, Row] = {}
+    seen: set[tuple[str, str]] = set()
+    for pictures, row in rows:
+        if not row.split or (row.split, row.image) in seen:
+            continue
+        seen.add((row.split, row.image))
+        try:
+            file = pictures.find(row.image, row.split, row.where)
+        except ValueError:
+            continue
+        before = files.setdefault(file.resolve(), row)
+        if before.split != row.split:
+            raise ValueError(
+                f"{row.where}: image {file.name} must be in one split, it is in {before.split} ({before.where}) "
+                f"and {row.split}"
+            )
 
 
 def shared_image(file: Path) -> np.ndarray:

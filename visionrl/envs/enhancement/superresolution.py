@@ -50,7 +50,7 @@ class State(EditState):
     max_steps=None,
     tags=("enhancement", "2d", "discrete"),
     presets={"x2": {"scale": 2}, "x4": {"scale": 4}, "tools": {"tools": TOOLS, "start": "bicubic"}},
-    expert_success_rate=0.7,
+    expert_success_rate={None: 0.7, "x2": 0.7, "x4": 0.5, "tools": 0.7},
 )
 @arguments
 class SuperResolution(Edit[State]):

@@ -296,4 +296,6 @@ class VisualQuestionAnswering(Select[State]):
             canvas.box(edges, "look" if number + 1 == len(places) else "agent")
         said = self.answer_names[int(state.answer)] if state.answer >= 0 else "..."
         truth = [(" / ".join(dict.fromkeys(sample.answers)), "truth")] if sample.answers else []
-        return with_lines(canvas.pixels, [(f"{sample.question}?", "text"), (said, "agent"), *truth])
+        return with_lines(
+            canvas.pixels, [(f"{sample.question.rstrip(' ?')}?", "text"), (said, "agent"), *truth]
+        )

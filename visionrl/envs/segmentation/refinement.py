@@ -114,7 +114,7 @@ class Refinement(Task[State]):
     primary_metric = ("dice", True)
     hidden = ("quality",)
     success: ClassVar[float] = 0.8
-    box_prompt, click_prompt = True, True
+    box_prompt, click_prompt, mask_prompt = True, True, True
 
     def setup(self) -> None:
         if self.size < 2 * self.lattice:
