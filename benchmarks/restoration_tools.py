@@ -17,7 +17,7 @@ import torch
 from visionrl.envs.enhancement.pixel_tools import PIXEL_TOOLS
 from visionrl.envs.enhancement.tools import DAMPING, TOOLS
 from visionrl.ops import filters_torch
-from visionrl.ops.filters import wiener
+from visionrl.ops.kernels import wiener
 
 ROUNDS, PATCHES = 15, 16
 KINDS = {"image": (TOOLS, (3, 63, 63)), "pixel": (PIXEL_TOOLS, (1, 70, 70))}

@@ -169,7 +169,7 @@ def test_options_of_other_networks_are_refused(option, message, tmp_path):
 
 def test_the_preset_of_pixels_has_its_own_algorithm():
     assert resolve(TrainConfig(env=ID, preset="furuta2019")).algo == "pixelppo"
-    assert resolve(TrainConfig(env=ID)).algo == resolve(TrainConfig(env=ID, preset="mild")).algo == "ppo"
+    assert resolve(TrainConfig(env=ID)).algo == resolve(TrainConfig(env=ID, preset="mild")).algo == "dqn"
 
 
 def test_a_space_of_pixels_is_stored_in_few_words():

@@ -74,6 +74,12 @@ def test_show_has_spaces_presets_and_baselines(capsys):
         assert word in shown
 
 
+def test_show_says_actions_of_pixels_in_one_line(capsys):
+    cli.main(["show", "Refinement-v0"])
+    shown = capsys.readouterr().out.replace("\n", " ")
+    assert "action: MultiDiscrete of 8 x 8 pixels with 7 tools each" in shown
+
+
 def test_list_and_show_load_no_torch():
     code = "import sys; from visionrl.cli.main import main; main(['list']); main(['show', 'Tracking-v0']); "
     code += "sys.exit('torch' in sys.modules or 'stable_baselines3' in sys.modules)"

@@ -346,10 +346,11 @@ EXPORT = {
 EXPLAIN = {
     "explain": "subject must be given",
     "explain resnt18 --image {home}/image.png": "did you mean 'resnet18'?",
-    "explain {home}/nowhere --image {home}/image.png": "subject must be the folder of a run or one of",
+    "explain {home}/nowhere --image {home}/image.png": "subject must be the folder of a run, an agent's name or one of",
     "explain {home}/empty": "config.json",
     "explain {home}/half_run": "policy.pt",
     "explain {home}/half_run --pretrained": "weights and pretrained are for a backbone",
+    "explain labelling-regions": "explain needs an agent that sees through a backbone",
     "explain small": "image must be given",
     "explain small --image {home}/nowhere.png": "nowhere.png",
     "explain small --image {home}/text.txt": "text.txt",

@@ -35,10 +35,10 @@ def test_a_long_text_is_cut_and_still_ends() -> None:
     assert vocabulary.decode([BOS, 4, PAD, 5, EOS, 4]) == "red bag"
 
 
-def test_a_vocabulary_goes_through_json() -> None:
+def test_vocabularies_of_the_same_words_in_the_same_order_are_equal() -> None:
     vocabulary = Vocabulary(["red", "man's"])
-    assert Vocabulary.from_json(vocabulary.to_json()) == vocabulary
-    assert hash(Vocabulary.from_json(vocabulary.to_json())) == hash(vocabulary)
+    assert Vocabulary(vocabulary.words[4:]) == vocabulary
+    assert hash(Vocabulary(vocabulary.words[4:])) == hash(vocabulary)
     assert Vocabulary(["man's", "red"]) != vocabulary
     assert "red" in vocabulary and "<unk>" not in vocabulary
 

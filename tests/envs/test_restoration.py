@@ -119,6 +119,7 @@ def test_a_method_restores_a_file_whole():
     result = Agent(ID, method=method).predict(noisy)
     assert result.image.shape == flat.shape
     assert psnr(result.image[None], flat[None])[0] > psnr(noisy[None], flat[None])[0] + 3
+    assert result.film() == []  # there are no steps to show
 
 
 def test_tiles_that_overlap_are_blended():

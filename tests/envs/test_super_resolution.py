@@ -182,6 +182,7 @@ def test_files_of_any_size_are_enlarged(shape, scale, tmp_path):
         ({"tools": ()}, "tools must be some of bicubic"),
         ({"tools": ("deep", "deep")}, "each once"),
         ({"tools": ("srgan",)}, "tools must be some of"),
+        ({"tools": ("espcn",)}, "tools must have another one than start, 'espcn'"),
         ({"budget_share": 0}, "budget_share must be"),
         ({"data": [ImageSample(np.zeros((1, 20, 90), np.uint8), name="a")]}, "'a' must have sides >= 24"),
     ],

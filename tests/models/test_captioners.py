@@ -138,8 +138,10 @@ def test_the_loss_counts_no_padding() -> None:
     [
         ({"width": 33}, "width must be a multiple of 4, got 33"),
         ({"length": 0}, "length must be a whole number >= 1, got 0"),
-        ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
+        ({"dropout": 1.0}, r"dropout must be a number in \[0.0, 1.0\), got 1.0"),
         ({"attention": "medium"}, "attention must be one of 'soft', 'hard', got 'medium'"),
+        ({"frozen": "maybe"}, "frozen must be True or False, got 'maybe'"),
+        ({"width": 16.5}, "width must be a whole number >= 1, got 16.5"),
         ({"atention": "soft"}, "options of show_attend_and_tell must be among .*'atention'.*did you mean"),
         ({"words": ["Two"]}, "words must be lower-case"),
     ],
@@ -147,6 +149,33 @@ def test_the_loss_counts_no_padding() -> None:
 def test_wrong_options_are_refused(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_model("show_attend_and_tell", **{"words": ["a", "b"], **SMALL, **options})
+
+
+def test_a_model_without_words_is_refused() -> None:
+    with pytest.raises(ValueError, match="options of show_and_tell must have words, got side, backbone"):
+        make_model("show_and_tell", **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        *(("caption_transformer", one) for one in ("layers", "heads")),
+        *(("prefix_captioner", one) for one in ("layers", "heads", "prefix")),
+        *(("vqa_transformer", one) for one in ("layers", "heads")),
+        ("vqa_stacked_attention", "hops"),
+        ("vqa_film", "blocks"),
+    ],
+)
+def test_there_is_one_of_each_part_at_least(name: str, option: str) -> None:
+    answers = {"answers": ["yes"]} if name.startswith("vqa") else {}
+    with pytest.raises(ValueError, match=f"{option} must be a whole number >= 1, got 0"):
+        make_model(name, words=["a", "b"], **answers, **SMALL, **{option: 0})
+
+
+def test_images_of_other_channels_are_refused() -> None:
+    net: Any = untrained("show_and_tell")
+    with pytest.raises(ValueError, match="channels must be 1, 3 or those of the images, 4, got 3"):
+        net.caption([np.zeros((4, SIDE, SIDE), np.uint8)])
 
 
 def test_samples_without_captions_teach_nothing() -> None:

@@ -7,7 +7,7 @@ import torch
 from skimage import data
 
 from visionrl import ops
-from visionrl.ops import filters, filters_torch
+from visionrl.ops import filters, filters_torch, kernels
 from visionrl.ops import reference_filters as reference
 
 RNG = np.random.default_rng(3)
@@ -15,9 +15,9 @@ IMAGES = RNG.random((2, 3, 13, 17), np.float32)
 IMAGES[1] = np.linspace(0, 1, 17, dtype=np.float32)
 BOX = ((1 / 25,) * 5,) * 5
 CASES = {
-    "gaussian": ("convolve", (filters.gaussian(1.5, 5),), 1e-5),
+    "gaussian": ("convolve", (kernels.gaussian(1.5, 5),), 1e-5),
     "box": ("convolve", (BOX,), 1e-5),
-    "wiener": ("convolve", (filters.wiener(1.5, 0.01, 11),), 1e-4),
+    "wiener": ("convolve", (kernels.wiener(1.5, 0.01, 11),), 1e-4),
     "median 3": ("median", (3,), 0),
     "median 5": ("median", (5,), 0),
     "bilateral": ("bilateral", (5, 0.3, 2.0), 2e-3),
@@ -69,7 +69,7 @@ def test_filters_run_where_torch_has_no_data(name, values, gap):
 
 
 @pytest.mark.parametrize(
-    "kernel", [filters.gaussian(1.0), filters.wiener(1.0, 0.02, 9), filters.unsharp(1.0, 0.5)]
+    "kernel", [kernels.gaussian(1.0), kernels.wiener(1.0, 0.02, 9), kernels.unsharp(1.0, 0.5)]
 )
 def test_kernels_keep_a_constant_image(kernel):
     flat = np.full((1, 1, 16, 16), 0.25, np.float32)
@@ -78,31 +78,31 @@ def test_kernels_keep_a_constant_image(kernel):
 
 def test_a_gaussian_kernel_is_that_of_opencv():
     line = cv2.getGaussianKernel(5, 1.5)
-    np.testing.assert_allclose(filters.gaussian(1.5, 5), line @ line.T, atol=1e-7)
+    np.testing.assert_allclose(kernels.gaussian(1.5, 5), line @ line.T, atol=1e-7)
 
 
 def test_wiener_undoes_a_blur(photograph):
-    blurred = filters.convolve(photograph, filters.gaussian(1.5))
-    sharp = filters.convolve(blurred, filters.wiener(1.5, 0.003))
+    blurred = filters.convolve(photograph, kernels.gaussian(1.5))
+    sharp = filters.convolve(blurred, kernels.wiener(1.5, 0.003))
     inner = (..., slice(16, -16), slice(16, -16))
     assert psnr(sharp[inner], photograph[inner]) > psnr(blurred[inner], photograph[inner]) + 2
 
 
 def test_dct_threshold_removes_noise_better_than_a_gaussian(photograph):
     noisy = photograph + RNG.normal(0, 25 / 255, photograph.shape).astype(np.float32)
-    smooth = filters.convolve(noisy, filters.gaussian(1.0))
+    smooth = filters.convolve(noisy, kernels.gaussian(1.0))
     assert psnr(filters.dct_threshold(noisy, 3 * 25 / 255), photograph) > psnr(smooth, photograph) + 0.5
 
 
 def test_unsharp_sharpens(photograph):
-    blurred = filters.convolve(photograph, filters.gaussian(1.0))
-    assert psnr(filters.convolve(blurred, filters.unsharp(1.0, 1.0)), photograph) > psnr(blurred, photograph)
+    blurred = filters.convolve(photograph, kernels.gaussian(1.0))
+    assert psnr(filters.convolve(blurred, kernels.unsharp(1.0, 1.0)), photograph) > psnr(blurred, photograph)
 
 
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("convolve", (filters.gaussian(5.0),), "kernel must have an odd side of at most 15 pixels, got 31"),
+        ("convolve", (kernels.gaussian(5.0),), "kernel must have an odd side of at most 15 pixels, got 31"),
         ("convolve", (((0.25,) * 2,) * 2,), "kernel must have an odd side of at most 15 pixels, got 2"),
         ("median", (4,), "size must have an odd side of at most 5 pixels, got 4"),
         ("median", (7,), "size must have an odd side of at most 5 pixels, got 7"),

@@ -87,6 +87,8 @@ def test_a_model_starts_from_the_trunk_of_another(config: ModelConfig) -> None:
     given = load_model(first).state_dict()
     own = work.net.state_dict()
     assert all(torch.equal(own[key], given[key]) for key in own if key.startswith("image."))
+    again = ModelTrainer(replace(config, start=str(first))).net.state_dict()
+    assert all(torch.equal(again[key], value) for key, value in given.items())
     wide = tuple("width=32" if one == "width=16" else one for one in OPTIONS)
     own = ModelTrainer(replace(config, options=wide, start=str(first))).net.state_dict()
     assert all(torch.equal(own[key], given[key]) for key in own if key.startswith("image.trunk."))
@@ -104,6 +106,11 @@ def test_a_model_starts_from_the_trunk_of_another(config: ModelConfig) -> None:
         ({"options": ("wdth=3",)}, "options of show_and_tell must be among"),
         ({"options": ("width",)}, "arguments must look like name=value"),
         ({"options": ("width=wide",)}, "width must be a whole number >= 1, got 'wide'"),
+        ({"options": ("min_count=x",)}, "min_count must be a whole number >= 1, got 'x'"),
+        (
+            {"model": "vqa_film", "options": ("top_answers=0",)},
+            "top_answers must be a whole number >= 1, got 0",
+        ),
         ({"epochs": 0}, "epochs must be a whole number >= 1, got 0"),
         ({"resume": True}, "resume needs a run to continue"),
     ],

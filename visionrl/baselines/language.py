@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from visionrl.core import baseline
+from visionrl.datasets.words import tokenize
 from visionrl.envs.language.caption import CaptionGeneration
 from visionrl.envs.language.caption import State as CaptionState
 from visionrl.envs.language.vqa import State as AnswerState
@@ -50,7 +51,7 @@ def nearest_caption(train: CaptionGeneration) -> CaptionRun:
 
 def said(task: CaptionGeneration, state: CaptionState, text: str) -> CaptionState:
     """The state once a caption has been said; unknown words are left out."""
-    words = task.words.encode(" ".join(word for word in text.split() if word in task.words), task.longest)
+    words = task.words.encode(" ".join(word for word in tokenize(text) if word in task.words), task.longest)
     over = np.ones(1, bool)
     return replace(state, taken=words[None], step=np.array([(words > 0).sum()]), finished=over)
 
@@ -96,8 +97,8 @@ def nearest_answer(train: VisualQuestionAnswering) -> AnswerRun:
         same = asked.get(sample.question)
         if not same:
             return prior(task, state)
-        likeness = known[train.questions.image[same]] @ thumbnail(sample.image)
-        return answered(task, state, train.samples[same[int(np.argmax(likeness))]].answers[0])
+        similarity = known[train.questions.image[same]] @ thumbnail(sample.image)
+        return answered(task, state, train.samples[same[int(np.argmax(similarity))]].answers[0])
 
     return run
 

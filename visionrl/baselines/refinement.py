@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from visionrl.core import baseline
-from visionrl.envs.segmentation.refinement import ALIKE, DELTAS, Refinement, State
+from visionrl.core import baseline, batch
+from visionrl.envs.segmentation.click_features import ALIKE
+from visionrl.envs.segmentation.refinement import DELTAS, Refinement, State
 from visionrl.ops.random_walk import laplacian
 from visionrl.ops.regions import region_means
 
@@ -18,7 +19,7 @@ BETA = 90.0  # of the random walker, as in Segmentation-v0
 PRIORS = (0.003, 0.01, 0.03, 0.1, 0.3)  # weights of the rough mask against the image
 EPISODES = 24  # of the training split, on which the weight is chosen
 STEP = max(DELTAS)
-NEAR = 0.5  # likeness from which a region follows one that was clicked on
+SIMILAR = 0.5  # similarity from which a region follows one that was clicked on
 
 
 @baseline("Refinement-v0", "rough mask", learns=False)
@@ -45,7 +46,7 @@ def walker_with_prior(train: Refinement) -> Run:
         return each_round(lambda task, state, rough: walk_with_prior(task, state, rough, weight))
 
     starts = [train.sample(np.random.default_rng(k), k * train.items // EPISODES) for k in range(EPISODES)]
-    rows = [State(**{name: np.asarray(value)[None] for name, value in vars(one).items()}) for one in starts]
+    rows = [batch.stack([one]) for one in starts]
     scores = [
         np.mean([train.metrics(run(weight)(train, row))["dice"][0] for row in rows]) for weight in PRIORS
     ]
@@ -78,7 +79,7 @@ def around(task: Refinement, state: State, place: int) -> np.ndarray:
     means = region_means(grey, labels, task.count)[0, 0]
     own = int(labels[0, place])
     beside = task.parts.neighbours.array[square[0]][own] > 0
-    alike = np.exp(-(((means - means[own]) / ALIKE) ** 2)) > NEAR
+    alike = np.exp(-(((means - means[own]) / ALIKE) ** 2)) > SIMILAR
     return (beside & alike) | (np.arange(task.count) == own)
 
 

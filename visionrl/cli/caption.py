@@ -58,7 +58,6 @@ class Caption:
         from visionrl.agents.prediction.predict import check_folder
         from visionrl.datasets.readers.files import read_image
         from visionrl.models import load_model
-        from visionrl.models._images import fit_images
         from visionrl.models.language.captioner import Captioner
 
         if not self.images:
@@ -72,8 +71,9 @@ class Caption:
             raise ValueError(f"model must be a captioner, {self.model} is a {model.name}")
         generator = torch.Generator(self.device).manual_seed(self.seed)
         images = [read_image(path) for path in self.images]
-        fitted = fit_images(images, model.image.channels, model.image.side)
-        said = model.say(fitted, self.decode, beam=self.beam, top_p=self.top_p, generator=generator)
+        said = model.say(
+            model.prepare(images), self.decode, beam=self.beam, top_p=self.top_p, generator=generator
+        )
         texts = [model.vocabulary.decode(row) for row in said.words.tolist()]
         for path, text in zip(self.images, texts, strict=True):
             print(f"{path}: {text}")

@@ -33,6 +33,7 @@ from visionrl.backbones._weights import read_weights
 from visionrl.cli.play import action_names
 from visionrl.core import TaskVectorEnv, did_you_mean, entry_of
 from visionrl.core.arguments import check_arguments
+from visionrl.core.capabilities import name_of
 from visionrl.datasets.readers.files import read_image as read_image_file
 from visionrl.explain.deconv import deconvolve
 from visionrl.explain.saliency import grad_cam, occlusion_map, overlay
@@ -286,7 +287,11 @@ def _agent(folder: Path, options: Explain) -> Subject:
     model, config = load_model(folder, "cpu")
     if config.cache:
         raise ValueError("explain needs an agent that sees images, this one learnt on cached features")
-    extractor = next(m for m in model.policy.modules() if isinstance(m, VisionExtractor))
+    extractor = next((m for m in model.policy.modules() if isinstance(m, VisionExtractor)), None)
+    if extractor is None:
+        raise ValueError(
+            f"explain needs an agent that sees through a backbone, that of {config.env} by {config.algo} has none"
+        )
     key, keys = next(iter(extractor.stacks.items()))
     if key in extractor.volumes:
         raise ValueError(f"the agent must look at images to be explained, {key!r} is a volume")
@@ -303,7 +308,9 @@ def _agent(folder: Path, options: Explain) -> Subject:
         shown = torch.cat([rows[key][:, :-1], images[:, None]], 1) if windows else images
         found = action_scores(model.policy, {**rows, key: shown}, memory)
         if found is None:
-            raise ValueError(f"the agent must choose among a few actions, it has {model.action_space}")
+            raise ValueError(
+                f"the agent must choose among a few actions, it has {name_of(model.action_space)}"
+            )
         return found
 
     def fed(images: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import tyro
 
 from visionrl.cli.common import check_out
 from visionrl.core.arguments import check_arguments
+from visionrl.core.capabilities import name_of
 
 TRIED = 100  # random observations on which the file is compared with the agent
 
@@ -60,7 +61,7 @@ class Export:
             print(
                 f"  {key}: ({len(state)}, rows, {state.shape[2]}) {state.dtype}, zeros at an episode's start"
             )
-        print(f"  -> action: {agent.model.action_space}")
+        print(f"  -> action: {name_of(agent.model.action_space)}")
         for key in states:
             print(f"  -> next_{key}, the next step's {key}")
         if find_spec("onnxruntime"):

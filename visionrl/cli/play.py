@@ -17,6 +17,7 @@ from visionrl.agents.evaluation.policies import expert_policy
 from visionrl.agents.evaluation.record import record
 from visionrl.cli.common import Data, Split, check_out
 from visionrl.core import Task, entry_of
+from visionrl.core.capabilities import name_of
 from visionrl.rendering import why_no_window
 
 ARROWS = {"up": 1073741906, "down": 1073741905, "left": 1073741904, "right": 1073741903}  # SDL's key codes
@@ -140,7 +141,7 @@ def window(env_id: str, kwargs: Mapping[str, Any], seed: int) -> None:
     env = gym.make(entry.id, render_mode="rgb_array", **kwargs)
     if not isinstance(env.action_space, gym.spaces.Discrete):
         raise ValueError(
-            f"env must have a Discrete action space to be played by keyboard, got {env.action_space}"
+            f"env must have a Discrete action space to be played by keyboard, got {name_of(env.action_space)}"
         )
     names, keys = action_names(entry.task), keys_of(entry.task, int(env.action_space.n))
     print(

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import tyro
 
 from visionrl.core import BASELINES, Task, describe_arguments, entry_of, make_task
+from visionrl.core.capabilities import name_of
 from visionrl.core.registry import Entry
 
 
@@ -29,7 +30,7 @@ class Show:
         task = make_task(entry.id, split="val")
         for key, box in task.observation_space.items():
             console.print(f"observation {key}: {box}", markup=False)
-        console.print(f"action: {task.action_space}", markup=False)
+        console.print(f"action: {name_of(task.action_space)}", markup=False)
         limit = entry.max_steps or "none, the rules end an episode"
         console.print(f"time limit: {limit}; runs on {', '.join(task.backends)}")
         for line in (*presets(entry), *baselines(entry)):

@@ -5,7 +5,6 @@ The tokenizer is the same in data, rewards and metrics: lower case, runs of ``[a
 
 from __future__ import annotations
 
-import json
 import operator
 import re
 from collections import Counter
@@ -124,19 +123,3 @@ class Vocabulary:
             if number not in (PAD, BOS):
                 found.append(self.words[number])
         return " ".join(found)
-
-    def to_json(self) -> str:
-        """The words as JSON, for ``from_json``."""
-        return json.dumps(list(self.words[len(SPECIAL) :]))
-
-    @classmethod
-    def from_json(cls, text: str) -> Vocabulary:
-        """The vocabulary of ``to_json``.
-
-        Raises:
-            ValueError: it is no JSON list of words.
-        """
-        words = json.loads(text)
-        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            raise ValueError(f"a vocabulary must be a JSON list of words, got {text!r:.80}")
-        return cls(words)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from visionrl.backbones import make_backbone
+from visionrl.banks.patches import colored
+from visionrl.banks.squares import squeezed
 from visionrl.layers.attention import sine_positions
 from visionrl.models._model import Model, Split
 
@@ -20,20 +21,21 @@ GRID = 3  # places a side of which a vector of the whole image is made
 
 
 def fit_images(images: Sequence[np.ndarray], channels: int, side: int) -> Tensor:
-    """(N, C, S, S) uint8 of images (C', H, W) uint8: resized without regard to their shape, grey ones repeated.
+    """(N, C, S, S) uint8 of images (C', H, W) uint8: resized without regard to their shape, grey or in RGB as wanted.
 
     Args:
-        images: each with one or three channels.
-        channels: C; 1 takes the mean of three.
+        images: each with 1, 3 or C channels.
+        channels: C.
         side: S in pixels.
+
+    Raises:
+        ValueError: an image has other channels.
     """
     found = np.empty((len(images), channels, side, side), np.uint8)
     for image, place in zip(images, found, strict=True):
-        if image.shape[1:] != (side, side):
-            smaller = side < max(image.shape[1:])
-            how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-            image = np.stack([cv2.resize(plane, (side, side), interpolation=how) for plane in image])
-        place[:] = np.rint(image.mean(0, keepdims=True)) if channels < len(image) else image
+        if len(image) != channels and not {len(image), channels} <= {1, 3}:
+            raise ValueError(f"channels must be 1, 3 or those of the images, {len(image)}, got {channels}")
+        place[:] = squeezed(colored(image, channels), side)
     return torch.from_numpy(found)
 
 

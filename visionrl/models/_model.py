@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_type_hints
 
 from torch import Tensor, nn
 
-from visionrl.core.arguments import did_you_mean
+from visionrl.core.arguments import checked, did_you_mean
+
+KINDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)  # of arguments with a name
 
 Split = dict[str, Tensor]
 """Tensors with one row an image, by name."""
@@ -18,13 +20,14 @@ Split = dict[str, Tensor]
 class Model(nn.Module, ABC):
     """A network with its loss and its metrics.
 
-    A subclass takes plain values only, which ``options`` then holds, so that a file can describe it.
+    A subclass takes plain values only, which ``options`` then holds, so that a file can describe it; its annotations
+    say which values are allowed.
 
     Attributes:
         name: in the registry.
         kind: class of its samples.
         data: name of the embedded set that it learns from by default.
-        of_samples: options of ``for_samples`` beside those of the class.
+        of_samples: options of ``for_samples`` beside those of the class, with the values that they may have.
         score_name: the metric that chooses among weights; more is better.
         options: the arguments it was made with.
     """
@@ -33,7 +36,7 @@ class Model(nn.Module, ABC):
     kind: ClassVar[type]
     data: ClassVar[str]
     score_name: ClassVar[str]
-    of_samples: ClassVar[tuple[str, ...]] = ()
+    of_samples: ClassVar[Mapping[str, Any]] = {}
     options: dict[str, Any]
 
     @classmethod
@@ -41,15 +44,14 @@ class Model(nn.Module, ABC):
         """The model of some options.
 
         Raises:
-            ValueError: an option is not the model's, or out of range.
+            ValueError: an option is not the model's, of another kind, or out of range, or one is missing.
         """
-        check_names(cls, options, option_names(cls))
-        try:
-            model = cls(**options)
-        except TypeError as error:  # of a value of another kind
-            raise ValueError(
-                f"options of {cls.name} must be of the kind of their defaults: {error}"
-            ) from None
+        known = options_of(cls)
+        given = cls._checked(options, {name: one.annotation for name, one in known.items()})
+        missing = [name for name, one in known.items() if one.default is one.empty and name not in given]
+        if missing:
+            raise ValueError(f"options of {cls.name} must have {', '.join(missing)}, got {', '.join(given)}")
+        model = cls(**given)
         model.options = dict(options)
         return model
 
@@ -60,7 +62,17 @@ class Model(nn.Module, ABC):
         Raises:
             ValueError: names the first.
         """
-        check_names(cls, options, [*option_names(cls), *cls.of_samples])
+        own = {name: one.annotation for name, one in options_of(cls).items()}
+        cls._checked(options, {**own, **cls.of_samples})
+
+    @classmethod
+    def _checked(cls, options: Mapping[str, Any], hints: Mapping[str, Any]) -> dict[str, Any]:
+        """The options as their annotations want them."""
+        for name in options:
+            if name not in hints:
+                rule = f"options of {cls.name} must be among {', '.join(hints)}, got {name!r}"
+                raise ValueError(rule + did_you_mean(name, hints))
+        return {name: checked(name, hints[name], value) for name, value in options.items()}
 
     @classmethod
     @abstractmethod
@@ -89,35 +101,13 @@ class Model(nn.Module, ABC):
         return sum(x.numel() for x in self.parameters())
 
 
-def check_names(model: type[Model], options: Mapping[str, Any], known: Sequence[str]) -> None:
-    """Refuse options that a model does not have.
-
-    Raises:
-        ValueError: names the first.
-    """
-    for name in options:
-        if name not in known:
-            rule = f"options of {model.name} must be among {', '.join(known)}, got {name!r}"
-            raise ValueError(rule + did_you_mean(name, known))
-
-
-def option_names(model: type[Model]) -> list[str]:
-    """Names of the arguments of a model's class and of those it hands its own on to."""
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    found: dict[str, None] = {}
+def options_of(model: type[Model]) -> dict[str, inspect.Parameter]:
+    """Arguments of a model's class and of those it hands its own on to, annotated with the values they may have."""
+    found: dict[str, inspect.Parameter] = {}
     for one in model.__mro__[: model.__mro__.index(Model)]:
         if "__init__" in vars(one):
-            given = list(inspect.signature(vars(one)["__init__"]).parameters.values())[1:]
-            found |= {x.name: None for x in given if x.kind in kinds}
-    return [*found]
-
-
-def check_positive(**values: int) -> None:
-    """Refuse numbers below 1.
-
-    Raises:
-        ValueError: names the first.
-    """
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
+            init = vars(one)["__init__"]
+            hints = get_type_hints(init, include_extras=True)
+            given = [x for x in inspect.signature(init).parameters.values() if x.name in hints]
+            found = {x.name: x.replace(annotation=hints[x.name]) for x in given if x.kind in KINDS} | found
+    return found

@@ -1,4 +1,4 @@
-"""Filters of images: convolution, median, bilateral, thresholded DCT; and kernels to convolve with.
+"""Filters of images: convolution, median, bilateral, thresholded DCT.
 
 Each filter stands here on OpenCV and NumPy, in ``ops.filters_torch`` on torch for accelerators, and in
 ``ops.reference_filters`` slowly and plainly, which defines what the other two must give.
@@ -12,18 +12,14 @@ Convention
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any
 
 import cv2
 import numpy as np
 
 from visionrl.ops import xp as _xp
+from visionrl.ops.kernels import DCT_SIDE, DCT_STRIDE, Kernel, dct_line
 from visionrl.ops.xp import Array, is_torch, to_numpy
-
-Kernel = tuple[tuple[float, ...], ...]  # square, of odd side, rows first
-DCT_SIDE = 8
-DCT_STRIDE = 2  # pixels from window to window; each pixel lies in 16 windows
 
 
 def convolve(images: Array, kernel: Kernel) -> Array:
@@ -163,55 +159,6 @@ def filter_pixels(images: Array, number: Array, filters: Sequence[Callable[[Arra
     return _xp.like(found, images)
 
 
-@lru_cache(maxsize=64)
-def gaussian(sigma: float, size: int = 0) -> Kernel:
-    """A Gaussian kernel that sums to 1.
-
-    Args:
-        sigma: standard deviation, pixels.
-        size: side; 0 is 2 * ceil(3 sigma) + 1.
-    """
-    size = size or 2 * int(np.ceil(3 * sigma)) + 1
-    row = np.exp(-0.5 * ((np.arange(size) - size // 2) / sigma) ** 2)
-    return _frozen(np.outer(row, row) / row.sum() ** 2)
-
-
-def box(size: int) -> Kernel:
-    """The kernel of the mean over a square of a side in pixels, odd."""
-    return _frozen(np.full((size, size), 1 / size**2))
-
-
-def unsharp(sigma: float, amount: float) -> Kernel:
-    """The kernel that adds ``amount`` times what a Gaussian of this standard deviation takes away."""
-    taps = -amount * np.array(gaussian(sigma))
-    taps[len(taps) // 2, len(taps) // 2] += 1 + amount
-    return _frozen(taps)
-
-
-@lru_cache(maxsize=64)
-def wiener(sigma: float, noise: float, size: int = 31) -> Kernel:
-    """The kernel of a Wiener filter that undoes a Gaussian blur; it sums to 1.
-
-    Args:
-        sigma: standard deviation of the blur, pixels.
-        noise: power of the noise over that of the image, the same at all frequencies; more damps more.
-        size: side of the kernel, odd.
-    """
-    line = np.fft.fftfreq(4 * size)
-    blur = np.exp(-2 * (np.pi * sigma) ** 2 * (line[:, None] ** 2 + line**2))
-    taps = np.fft.fftshift(np.fft.ifft2(blur / (blur**2 + noise)).real)
-    middle, half = len(taps) // 2, size // 2
-    taps = taps[middle - half : middle + half + 1, middle - half : middle + half + 1]
-    taps = taps * np.outer(np.hanning(size + 2)[1:-1], np.hanning(size + 2)[1:-1]) ** 0.25
-    return _frozen(taps / taps.sum())
-
-
-@lru_cache(maxsize=1)
-def dct_matrix() -> np.ndarray:
-    """(64, 64) float32: the orthonormal DCT of a window of 8 x 8, row by row; the first row is the mean's."""
-    return np.kron(_dct_line(), _dct_line())
-
-
 def _filtered(
     images: Array, one: Callable[[np.ndarray], np.ndarray], on_torch: Callable[[Any], Array]
 ) -> Array:
@@ -228,22 +175,13 @@ def _filtered(
     return _xp.like(out, images)
 
 
-@lru_cache(maxsize=1)
-def _dct_line() -> np.ndarray:
-    """(8, 8) float32: the orthonormal DCT of 8 numbers."""
-    k, n = np.arange(DCT_SIDE)[:, None], np.arange(DCT_SIDE)
-    line = np.sqrt(2 / DCT_SIDE) * np.cos(np.pi * (2 * n + 1) * k / (2 * DCT_SIDE))
-    line[0] /= np.sqrt(2)
-    return line.astype(np.float32)
-
-
 def _dct_thresholds(image: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
     """See ``dct_thresholds``; one image, (C, H, W) -> (n, C, H, W).
 
     Windows are cut from the four images of every second row and column, and the places in a window come first, so
     that all that is added lies in one piece.
     """
-    side, line = DCT_SIDE, _dct_line()
+    side, line = DCT_SIDE, dct_line()
     height, width = image.shape[1:]
     edge = [(side - 1, side - 1 + length % 2) for length in (height, width)]
     padded = np.pad(image, [(0, 0), *edge], "reflect")
@@ -269,8 +207,3 @@ def _dct_thresholds(image: np.ndarray, thresholds: Sequence[float]) -> np.ndarra
         whole = total.transpose(2, 3, 0, 4, 1).reshape(padded.shape)
         result[:] = whole[:, side - 1 : side - 1 + height, side - 1 : side - 1 + width]
     return out / np.float32((side // DCT_STRIDE) ** 2)
-
-
-def _frozen(taps: np.ndarray) -> Kernel:
-    """A kernel that can be a key of a cache."""
-    return tuple(tuple(float(tap) for tap in row) for row in taps)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from visionrl.ops.filters import DCT_SIDE, DCT_STRIDE, Kernel, dct_matrix
+from visionrl.ops.kernels import DCT_SIDE, DCT_STRIDE, Kernel, dct_matrix
 from visionrl.ops.xp import const
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from visionrl.ops.filters import DCT_SIDE, DCT_STRIDE, Kernel, dct_matrix
+from visionrl.ops.kernels import DCT_SIDE, DCT_STRIDE, Kernel, dct_matrix
 
 
 def convolve(image: np.ndarray, kernel: Kernel) -> np.ndarray:

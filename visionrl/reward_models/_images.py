@@ -52,14 +52,12 @@ class ScoreOfImages(ABC):
         return np.concatenate([self.score(part) for part in images[:, self.channels].split(self.batch)])
 
 
-def fitted(images: torch.Tensor, channels: int, side: int) -> torch.Tensor:
-    """(B, C, S, S) uint8 on the CPU of images (B, C', H, W) uint8 of any size, as models of language want them.
+def fitted(images: torch.Tensor, model: Any) -> torch.Tensor:
+    """(B, C, S, S) uint8 on the CPU of images (B, C', H, W) uint8 of any size, as a model of language wants them.
 
     Raises:
         ValueError: the images have neither one channel nor three, nor C.
     """
-    if images.shape[1] not in (1, 3, channels):
+    if images.shape[1] not in (1, 3, model.channels):
         raise ValueError(f"channels must leave 1 or 3 of the image's, got {images.shape[1]}")
-    from visionrl.models._images import fit_images
-
-    return fit_images([*images.cpu().numpy()], channels, side)
+    return model.prepare(images.cpu().numpy())

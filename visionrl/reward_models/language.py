@@ -52,14 +52,14 @@ class CaptionReward(ScoreOfImages):
         if isinstance(references, str) or not len(references):
             raise ValueError(f"references must be one or more sentences, got {references!r:.80}")
         for text in references:
-            check_known(captioner, "references", text)
+            captioner.known_words(text, "references")
         self.metric = metric
         self.references = References([list(references)], captioner.vocabulary)
 
     def score(self, images: torch.Tensor) -> np.ndarray:
         """(B,) float64 of images (B, C, H, W) uint8."""
         net = self.network
-        said = net.say(fitted(images, net.image.channels, net.image.side)).words.numpy()
+        said = net.say(fitted(images, net)).words.numpy()
         return np.asarray(getattr(self.references, self.metric)(said, np.zeros(len(said), np.int64)))
 
 
@@ -88,13 +88,13 @@ class TextMatch(ScoreOfImages):
         batch: int = 256,
     ) -> None:
         super().__init__(dual_encoder, key, channels, batch)
-        check_known(dual_encoder, "text", text)
+        dual_encoder.known_words(text, "text")
         self.text = text
 
     def score(self, images: torch.Tensor) -> np.ndarray:
         """(B,) float64 of images (B, C, H, W) uint8."""
         net = self.network
-        seen = fitted(images, net.image.channels, net.image.side)
+        seen = fitted(images, net)
         return (1 + net.similarity(seen, [self.text])[:, 0].double().numpy()) / 2
 
 
@@ -133,16 +133,6 @@ class AnswerReward(ScoreOfImages):
     def score(self, images: torch.Tensor) -> np.ndarray:
         """(B,) float64 of images (B, C, H, W) uint8."""
         net = self.network
-        seen = fitted(images, net.channels, net.side)
+        seen = fitted(images, net)
         likely = net.predict(seen, self.words.expand(len(seen), 1, -1))
         return likely[:, 0, self.number].double().numpy()
-
-
-def check_known(model: Captioner | DualEncoder, name: str, text: str) -> None:
-    """Refuse a sentence of which a model knows no word.
-
-    Raises:
-        ValueError: names the argument.
-    """
-    if not (model.vocabulary.encode(text, 64, end=False) > 3).any():
-        raise ValueError(f"{name} must have a word that the model knows, got {text!r:.80}")

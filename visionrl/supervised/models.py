@@ -35,7 +35,8 @@ class ModelConfig(TrainerConfig):
     options: tuple[str, ...] = ()
     """Options of the model, each "name=value" with a JSON value or a word: width=128."""
     start: str | None = None
-    """Folder or name of a trained model whose trunk this one starts from; keep it with --options frozen=true."""
+    """Folder or name of a trained model whose trunk this one starts from, or, if it is of the same kind, all weights;
+    --options frozen=true keeps the trunk."""
     epochs: Annotated[int, Ge(1)] = 20
     """At most so many passes over the training split."""
     batch_size: Annotated[int, Ge(2)] = 64
@@ -205,9 +206,14 @@ class ModelTrainer(Trainer):
 def start_from(net: Model, other: Model) -> None:
     """Give a model the trunk of another one, and what else its encoder of images has of the same shape.
 
+    Of a model of the same name, words and sizes it takes all weights.
+
     Raises:
         ValueError: the model has no trunk, or the other one another.
     """
+    if other.name == net.name and {**other.options, "frozen": 0} == {**net.options, "frozen": 0}:
+        net.load_state_dict(other.state_dict())
+        return
     given, own = ({k: x for k, x in m.state_dict().items() if k.startswith("image.")} for m in (other, net))
     if not own:
         raise ValueError(f"start must be left out for {net.name}, which sees no image")

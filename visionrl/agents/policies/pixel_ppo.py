@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from visionrl.core.capabilities import name_of, pixels_of
 from visionrl.ops import to_numpy
-from visionrl.ops.filters import gaussian
+from visionrl.ops.kernels import gaussian
 
 MAPS = ("rewards", "values", "log_probs", "advantages", "returns")
 

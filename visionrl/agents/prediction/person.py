@@ -13,7 +13,7 @@ from gymnasium import spaces
 from visionrl.agents.prediction.agent import Agent
 from visionrl.agents.prediction.track_view import ROOM, display
 from visionrl.core import Task, batch, entry_of
-from visionrl.core.capabilities import Clickable, Reports
+from visionrl.core.capabilities import Clickable, Reports, name_of
 
 ENTER = (13, 1073741912)  # SDL's key codes, of the keypad too
 
@@ -61,7 +61,8 @@ class Person(Agent):
             ValueError: the task's actions are not a choice among a few.
         """
         if not isinstance(task.action_space, spaces.Discrete):
-            raise ValueError(f"actions must be a choice among a few to be played, got {task.action_space}")
+            rule = "actions must be a choice among a few to be played"
+            raise ValueError(f"{rule}, got {name_of(task.action_space)}")
         count, ends, steps = int(task.action_space.n), [], 0
         for start in states:
             state = batch.stack([start])

@@ -59,10 +59,13 @@ class Picture:
         return self.blended([tile.image for tile in self.tiles])
 
     def film(self) -> list[np.ndarray]:
-        """The picture at first and after each step, (C, H, W) uint8 each; tiles that stopped stay as they are."""
-        if not all(tile.stages for tile in self.tiles):
-            return []
+        """The picture at first and after each step, (C, H, W) uint8 each; tiles that stopped stay as they are.
+
+        Empty where no steps are kept, or none was made.
+        """
         steps = max(len(tile.stages) for tile in self.tiles)
+        if steps < 2 or not all(tile.stages for tile in self.tiles):
+            return []
         return [
             self.blended([tile.stages[min(step, len(tile.stages) - 1)] for tile in self.tiles])
             for step in range(steps)

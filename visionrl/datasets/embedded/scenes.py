@@ -111,7 +111,9 @@ class SceneQuestions(GeneratedDataset[QuestionSample]):
 
 def _held_scenes(split: str, count: int | None) -> Sequence[CaptionSample]:
     """The scenes of a split: of an embedded set those that are loaded, else new ones."""
-    sets = {None: "scenes", COUNTS.get(split): "scenes", MANY if split == "train" else -1: "many-scenes"}
+    sets: dict[int | None, str] = {None: "scenes", COUNTS.get(split): "scenes"}
+    if split == "train":
+        sets[MANY] = "many-scenes"
     if count in sets and split in COUNTS:
         return load(sets[count], kind=CaptionSample, split=split)
     return list(Scenes(split, count))

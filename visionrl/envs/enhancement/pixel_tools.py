@@ -9,7 +9,8 @@ from collections.abc import Callable
 from functools import partial
 
 from visionrl.ops import Array
-from visionrl.ops.filters import bilateral, box, convolve, filter_pixels, gaussian, median
+from visionrl.ops.filters import bilateral, convolve, filter_pixels, median
+from visionrl.ops.kernels import box, gaussian
 
 
 def _shift(images: Array, levels: float) -> Array:

@@ -118,6 +118,8 @@ class SuperResolution(Edit[State]):
         self.offered = tuple(TOOLS.index(tool) for tool in self.tools if tool in TOOLS)
         if not self.tools or len(set(self.offered)) < len(self.tools):
             raise ValueError(f"tools must be some of {', '.join(TOOLS)}, each once, got {self.tools!r}")
+        if tuple(self.tools) == (self.start,):
+            raise ValueError(f"tools must have another one than start, {self.start!r}, got {self.tools!r}")
         self.samples = self.load()
         self.bank = enlarged_bank(self.samples, self.scale, self.patch, self.labelled)
         self.windows = [(k, corner) for k in range(len(self.samples)) for corner in self.corners(k)]

@@ -15,11 +15,9 @@ from visionrl.ops.filters import (
     dct_threshold,
     dct_thresholds,
     filter_each,
-    gaussian,
     median,
-    unsharp,
-    wiener,
 )
+from visionrl.ops.kernels import gaussian, unsharp, wiener
 
 DAMPING = 0.02  # of the Wiener filters, power of noise over that of the image
 

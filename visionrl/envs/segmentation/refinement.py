@@ -15,10 +15,11 @@ from visionrl.core import Task, arguments, register
 from visionrl.core.observables import Image, Vector
 from visionrl.core.results import Mask
 from visionrl.datasets import ImageSample
-from visionrl.envs.segmentation.rough import roughened, signed_distance, soft
+from visionrl.envs.segmentation.click_features import as_bytes, resemblance
+from visionrl.envs.segmentation.rough import roughened, signed_distance, soft, with_rough_mask
 from visionrl.envs.segmentation.spline_control import likelihood
 from visionrl.metrics.segmentation import OutlineScores, RoundScores
-from visionrl.ops import Array, DeviceTable, const, one_hot, to_numpy, xp_of
+from visionrl.ops import Array, DeviceTable, const, to_numpy, xp_of
 from visionrl.ops.masks import depth, iou
 from visionrl.ops.regions import region_means
 from visionrl.rendering import Canvas
@@ -27,7 +28,6 @@ DELTAS = (0.0, -0.4, -0.2, -0.1, 0.1, 0.2, 0.4)  # of a probability, by each act
 LARGEST = 0.9  # of an object, share of the image
 NUMBERS = 19  # that describe a region
 REACH = 5.0  # pixels of 64, over which a click's hint falls to 1 / e
-ALIKE = 0.1  # difference of mean intensities at which two regions are hardly alike
 SMALLEST = 0.01  # probability of the truth, in the cross-entropy
 NEAR = 2 / 90.5  # of the diagonal, tolerance of boundary F
 
@@ -339,33 +339,13 @@ class Refinement(Task[State]):
         fit = xp.reshape(xp.astype(likelihood(image, self.mask(state)), xp.float64), flat)
         maps = xp.concat([likely, likely * (1 - likely), grey, fit, self.hints(state)], axis=1)
         means = region_means(maps, labels, self.count)  # (B, 6, K)
-        clicks, alike = self.resemblance(state, labels, means[:, 2, :])
+        clicks, alike = resemblance(state.places, state.signs, labels, means[:, 2, :])
         own = xp.concat([means[:, :1, :], means[:, 3:4, :], clicks, alike], axis=1)
         beside = own @ xp.matrix_transpose(self.parts.neighbours.rows(square))
         place = xp.matrix_transpose(self.parts.about.rows(square))
         signed = [2 * means[:, :1, :] - 1, 8 * means[:, 1:2, :] - 1, 2 * means[:, 2:3, :] - 1]
         rest = [means[:, 3:, :], clicks, alike, beside, place[:, :2, :], place[:, 2:, :] - 1]
         return xp.concat([*signed, *rest], axis=1)
-
-    def resemblance(self, state: State, labels: Array, grey: Array) -> tuple[Array, Array]:
-        """Which regions were clicked on, and how alike each is to one that was: (B, 2, K) each, object and rest.
-
-        Args:
-            state: B episodes.
-            labels: (B, S * S).
-            grey: (B, K), mean intensities.
-        """
-        xp = xp_of(grey)
-        at = xp.take_along_axis(labels, xp.clip(state.places, 0, self.size**2 - 1), axis=1)  # (B, R)
-        tint = xp.take_along_axis(grey, at, axis=1)
-        close = xp.exp(-(((grey[:, None, :] - tint[:, :, None]) / ALIKE) ** 2))
-        hit = xp.astype(one_hot(at, self.count), grey.dtype)
-        found = []
-        for some in (hit, close):
-            for sign in (1, -1):
-                kind = xp.astype((state.places >= 0) & (state.signs == sign), grey.dtype)
-                found.append(xp.max(some * kind[..., None], axis=1))
-        return xp.stack(found[:2], axis=1), xp.stack(found[2:], axis=1)
 
     # -- edge ------------------------------------------------------------------------------------------------------
     def scores(self, ends: State) -> np.ndarray:
@@ -407,23 +387,3 @@ class Refinement(Task[State]):
         score = f", Dice {state.quality[int(state.rounds)]:.2f}" if self.labelled else ""
         canvas.text(f"{self.names[self.bank.items[item][1]]}: round {int(state.rounds)}{score}")
         return canvas.pixels
-
-
-def as_bytes(values: Array) -> Array:
-    """Numbers of [-1, 1] as uint8."""
-    xp = xp_of(values)
-    return xp.astype(xp.round(xp.clip(127.5 * (values + 1), 0.0, 255.0)), xp.uint8)
-
-
-def with_rough_mask(sample: ImageSample) -> ImageSample:
-    """The sample, where it has no mask with one: the ellipse in its first box, or in the middle of the image."""
-    if sample.mask is not None and np.any(sample.mask):
-        return sample
-    high, wide = sample.image.shape[1:]
-    box = np.array([wide / 4, high / 4, 3 * wide / 4, 3 * high / 4])
-    if sample.boxes is not None and len(sample.boxes):
-        box = np.asarray(sample.boxes[0], float)
-    middle, half = (box[:2] + box[2:]) / 2, np.maximum(box[2:] - box[:2], 1) / 2
-    rows, columns = np.indices((high, wide)) + 0.5
-    inside = ((columns - middle[0]) / half[0]) ** 2 + ((rows - middle[1]) / half[1]) ** 2 <= 1
-    return replace(sample, mask=inside.astype(np.uint8), names={1: "object"})

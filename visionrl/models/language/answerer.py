@@ -6,20 +6,21 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
+from annotated_types import MinLen
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from visionrl.datasets import QuestionSample
-from visionrl.datasets.words import PAD, SPECIAL, UNK, Vocabulary, tokenize
+from visionrl.datasets.words import PAD, SPECIAL, Vocabulary, tokenize
 from visionrl.layers.recurrent import init_recurrent
-from visionrl.layers.transformer import word_vectors
 from visionrl.metrics.vqa import AnswerScores
-from visionrl.models._images import ImageEncoder, ImageModel, device_of, fit_images
-from visionrl.models._model import Model, Split, check_positive
+from visionrl.models._images import device_of
+from visionrl.models._model import Model, Split
+from visionrl.models.language._base import LanguageModel, Positive
 
 CHUNK = 64  # images at a time where nothing is learnt
 LONGEST = 24  # words of a question at most, where nothing else is said
@@ -42,7 +43,7 @@ class Answer(NamedTuple):
     steps: tuple[str, ...]
 
 
-class Answerer(ImageModel):
+class Answerer(LanguageModel):
     """A network that chooses one of the answers that it knows to a question about an image.
 
     A subclass has ``fuse``. It learns to give the best answer the highest probability (cross-entropy); all questions
@@ -52,49 +53,30 @@ class Answerer(ImageModel):
         words: of the questions' vocabulary, without the special ones.
         answers: those that it can give.
         length: words of a question; more are cut.
-        side: of the square images in pixels; others are resized to it.
-        channels: of the images.
-        backbone: name of the trunk.
-        width: of the vectors of places, words and question.
-        dropout: share of inputs dropped in training.
-        pretrained: take the published weights of the trunk, and keep them.
-        frozen: the trunk does not learn; its maps are then worked out once.
-
-    Attributes:
-        image: the encoder of images; its ``trunk`` is a backbone for agents.
+        options: see ``LanguageModel``.
     """
 
     kind = QuestionSample
-    of_samples = ("min_count", "top_answers")
+    of_samples: ClassVar[Mapping[str, Any]] = {
+        **LanguageModel.of_samples,
+        "top_answers": Positive,
+    }
     data = "scene-questions"
     score_name = "accuracy"
 
     def __init__(
         self,
         words: Sequence[str],
-        answers: Sequence[str],
-        length: int = 12,
-        side: int = 96,
-        channels: int = 3,
-        backbone: str = "pyramid",
-        width: int = 192,
-        dropout: float = 0.2,
-        pretrained: bool = False,
-        frozen: bool = False,
+        answers: Annotated[Sequence[str], MinLen(1)],
+        length: Positive = 12,
+        **options: Any,
     ) -> None:
-        super().__init__()
-        check_positive(length=length, side=side, channels=channels, width=width)
-        if not answers:
-            raise ValueError("answers must be one or more texts, got none")
-        self.vocabulary, self.answers, self.length = Vocabulary(words), tuple(answers), length
-        self.side, self.channels, self.width = side, channels, width
-        self.image = ImageEncoder(backbone, channels, side, width, pretrained, frozen)
-        self.embed = word_vectors(len(self.vocabulary), width)
+        super().__init__(words, length, **options)
+        self.answers, width = tuple(answers), self.width
         self.read = nn.GRU(width, width, batch_first=True)
         init_recurrent(self.read)
-        self.drop = nn.Dropout(dropout)
         self.out = nn.Sequential(
-            nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, len(self.answers))
+            nn.Linear(width, width), nn.ReLU(), nn.Dropout(self.drop.p), nn.Linear(width, len(self.answers))
         )
 
     @classmethod
@@ -107,10 +89,10 @@ class Answerer(ImageModel):
         counts = Counter(answer for sample in samples for answer in sample.answers)
         if not counts:
             raise ValueError("samples must have answers to learn from, got none")
-        top = int(given.pop("top_answers", TOP))
+        top = given.pop("top_answers", TOP)
         answers = sorted(counts, key=lambda answer: (-counts[answer], answer))[:top]
         texts = [sample.question for sample in samples]
-        vocabulary = Vocabulary.build(texts, int(given.pop("min_count", 1)))
+        vocabulary = Vocabulary.build(texts, given.pop("min_count", 1))
         length = min(max(len(tokenize(text)) for text in texts), LONGEST)
         words = list(vocabulary.words[len(SPECIAL) :])
         return cls.of({"words": words, "answers": answers, "length": length, **given})
@@ -151,7 +133,7 @@ class Answerer(ImageModel):
         """Each image once (N, C, S, S), its "questions" (N, Q, L), "answers" (N, Q) int64, -1 where there is none."""
         rows, columns = places_of(samples)
         first = [int(np.flatnonzero(rows == row)[0]) for row in range(int(rows.max()) + 1)]
-        images = fit_images([samples[number].image for number in first], self.channels, self.side)
+        images = self.prepare(samples[number].image for number in first)
         shape = len(first), int(columns.max()) + 1
         questions, answers = np.zeros((*shape, self.length), np.int64), np.full(shape, -1, np.int64)
         best = AnswerScores([sample.answers for sample in samples], self.answers).best.array
@@ -198,7 +180,7 @@ class Answerer(ImageModel):
             ValueError: a question has no word that the model knows.
         """
         self.eval()
-        fitted = fit_images(list(images), self.channels, self.side)
+        fitted = self.prepare(images)
         words = torch.from_numpy(np.stack([self.known_words(question) for question in questions]))
         home, found = device_of(self), []
         for one, asked in zip(fitted.split(1), words.split(1), strict=True):
@@ -208,17 +190,6 @@ class Answerer(ImageModel):
             steps = () if seen is None else self.steps(asked[0], len(seen))
             found.append(Answer(self.answers[int(number)], float(likely), seen, steps))
         return found
-
-    def known_words(self, question: str) -> np.ndarray:
-        """(L,) int64, the words of a question.
-
-        Raises:
-            ValueError: the model knows none of them.
-        """
-        words = self.vocabulary.encode(question, self.length, end=False)
-        if not (words > UNK).any():
-            raise ValueError(f"question must have a word that the model knows, got {question!r}")
-        return words
 
 
 def places_of(samples: Sequence[QuestionSample]) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from visionrl.layers.transformer import WordBlock, later
 from visionrl.models._registry import register_model
+from visionrl.models.language._base import Positive
 from visionrl.models.language.captioner import Captioner, State
 
 
@@ -26,7 +27,7 @@ class CaptionTransformer(Captioner):
         options: see ``Captioner``.
     """
 
-    def __init__(self, *args: Any, layers: int = 2, heads: int = 4, **options: Any) -> None:
+    def __init__(self, *args: Any, layers: Positive = 2, heads: Positive = 4, **options: Any) -> None:
         super().__init__(*args, **options)
         drop = self.drop.p
         self.encoder = WordBlock(self.width, heads, drop, memory=False)

@@ -13,11 +13,11 @@ from torch.nn import functional as F
 
 from visionrl.datasets import CaptionSample
 from visionrl.datasets.words import BOS, PAD, SPECIAL, Vocabulary, tokenize
-from visionrl.layers.transformer import word_vectors
 from visionrl.metrics.captions import References, corpus_bleu
 from visionrl.metrics.scene_tuples import SceneTuples
-from visionrl.models._images import CHUNK, ImageEncoder, ImageModel, device_of, fit_images
-from visionrl.models._model import Model, Split, check_positive
+from visionrl.models._images import CHUNK, device_of
+from visionrl.models._model import Model, Split
+from visionrl.models.language._base import LanguageModel
 from visionrl.models.language.decoding import How, Sentences, say
 
 State = tuple[Tensor, ...]
@@ -27,54 +27,24 @@ LONGEST = 24  # words of a sentence at most, its end included, where nothing els
 REFERENCES = 2  # captions of an image that one step learns from
 
 
-class Captioner(ImageModel):
+class Captioner(LanguageModel):
     """A network that says what an image shows, one word after another.
 
     A subclass has ``start``, ``step`` and ``follow``. It learns to give every word of the references the highest
     probability, given the image and the words before (teacher forcing; cross-entropy).
 
     Args:
-        words: of the vocabulary, without the special ones.
-        length: most words of a sentence, its end included.
-        side: of the square images in pixels; others are resized to it.
-        channels: of the images.
-        backbone: name of the trunk.
-        width: of the vectors of places, words and state.
-        dropout: share of inputs dropped in training.
-        pretrained: take the published weights of the trunk, and keep them.
-        frozen: the trunk does not learn; its maps are then worked out once.
-
-    Attributes:
-        vocabulary: of the words.
-        image: the encoder of images; its ``trunk`` is a backbone for agents.
+        args: see ``LanguageModel``.
+        options: likewise.
     """
 
     kind = CaptionSample
-    of_samples = ("min_count",)
     data = "scenes"
     score_name = "cider_d"
 
-    def __init__(
-        self,
-        words: Sequence[str],
-        length: int = 16,
-        side: int = 96,
-        channels: int = 3,
-        backbone: str = "pyramid",
-        width: int = 192,
-        dropout: float = 0.2,
-        pretrained: bool = False,
-        frozen: bool = False,
-    ) -> None:
-        super().__init__()
-        check_positive(length=length, side=side, channels=channels, width=width)
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), got {dropout}")
-        self.vocabulary, self.length, self.width = Vocabulary(words), length, width
-        self.image = ImageEncoder(backbone, channels, side, width, pretrained, frozen)
-        self.embed = word_vectors(len(self.vocabulary), width)
-        self.drop = torch.nn.Dropout(dropout)
-        self.out = torch.nn.Linear(width, len(self.vocabulary))
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.out = torch.nn.Linear(self.width, len(self.vocabulary))
 
     @classmethod
     def for_samples(cls, samples: Sequence[Any], options: Mapping[str, Any]) -> Model:
@@ -112,7 +82,7 @@ class Captioner(ImageModel):
 
     def encode(self, samples: Sequence[Any]) -> Split:
         """Images (N, C, S, S) uint8, and "captions" (N, R, L) int64, where there are fewer than R in turn."""
-        images = fit_images([sample.image for sample in samples], self.image.channels, self.image.side)
+        images = self.prepare(sample.image for sample in samples)
         return {"images": images, "captions": encode_captions(samples, self.vocabulary, self.length)}
 
     def loss(self, batch: Split) -> Tensor:
@@ -137,8 +107,8 @@ class Captioner(ImageModel):
 
     def caption(self, images: Iterable[np.ndarray], how: How = "greedy", **options: Any) -> list[str]:
         """Sentences about images (C, H, W) uint8 of any size; see ``decoding.say``."""
-        fitted = fit_images(list(images), self.image.channels, self.image.side)
-        return [self.vocabulary.decode(row) for row in self.say(fitted, how, **options).words.tolist()]
+        said = self.say(self.prepare(images), how, **options)
+        return [self.vocabulary.decode(row) for row in said.words.tolist()]
 
     def evaluate(self, samples: Sequence[Any], split: Split, how: How = "greedy") -> dict[str, float]:
         """CIDEr-D (with the split's own document frequencies), BLEU, ROUGE-L; of scenes also tuple F1 and exact."""
@@ -155,7 +125,7 @@ def vocabulary_of(samples: Sequence[CaptionSample], options: Mapping[str, Any]) 
     texts = [text for sample in samples for text in sample.captions]
     if not texts:
         raise ValueError("samples must have captions to learn from, got none")
-    vocabulary = Vocabulary.build(texts, int(given.pop("min_count", 1)))
+    vocabulary = Vocabulary.build(texts, given.pop("min_count", 1))
     longest = max(len(tokenize(text)) for text in texts)
     return {"words": list(vocabulary.words[len(SPECIAL) :]), "length": min(longest + 1, LONGEST), **given}
 

@@ -11,19 +11,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from visionrl.datasets import CaptionSample
-from visionrl.datasets.words import PAD, Vocabulary
+from visionrl.datasets.words import PAD
 from visionrl.layers.recurrent import init_recurrent
-from visionrl.layers.transformer import word_vectors
-from visionrl.models._images import CHUNK, ImageEncoder, ImageModel, device_of, fit_images
-from visionrl.models._model import Model, Split, check_positive
+from visionrl.models._images import CHUNK, device_of
+from visionrl.models._model import Model, Split
 from visionrl.models._registry import register_model
+from visionrl.models.language._base import LanguageModel
 from visionrl.models.language.captioner import encode_captions, vocabulary_of
 
 LARGEST_SCALE = 100.0  # of the logits, as in the paper
 
 
 @register_model("dual_encoder")
-class DualEncoder(ImageModel):
+class DualEncoder(LanguageModel):
     """Two towers that are trained so that an image lies nearest to its own caption among those of a batch (InfoNCE).
 
     "Learning Transferable Visual Models From Natural Language Supervision", Radford et al., ICML 2021: the form, not
@@ -31,42 +31,19 @@ class DualEncoder(ImageModel):
     convolutional trunk, the text tower a GRU.
 
     Args:
-        words: of the vocabulary, without the special ones.
-        length: most words of a sentence, its end included.
-        side: of the square images in pixels; others are resized to it.
-        channels: of the images.
-        backbone: name of the trunk.
-        width: of the places, the words and the common space.
-        dropout: share of inputs dropped in training.
-        pretrained: take the published weights of the trunk, and keep them.
-        frozen: the trunk does not learn; its maps are then worked out once.
+        args: see ``LanguageModel``; ``width`` is that of the common space, too.
+        options: likewise.
     """
 
     kind = CaptionSample
-    of_samples = ("min_count",)
     data = "scenes"
     score_name = "recall_1"
 
-    def __init__(
-        self,
-        words: Sequence[str],
-        length: int = 16,
-        side: int = 96,
-        channels: int = 3,
-        backbone: str = "pyramid",
-        width: int = 192,
-        dropout: float = 0.2,
-        pretrained: bool = False,
-        frozen: bool = False,
-    ) -> None:
-        super().__init__()
-        check_positive(length=length, side=side, channels=channels, width=width)
-        self.vocabulary, self.length = Vocabulary(words), length
-        self.image = ImageEncoder(backbone, channels, side, width, pretrained, frozen)
-        self.embed = word_vectors(len(self.vocabulary), width)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        width = self.width
         self.read = nn.GRU(width, width, batch_first=True)
         init_recurrent(self.read)
-        self.drop = nn.Dropout(dropout)
         self.of_image = nn.Linear(self.image.grid_features, width)
         self.of_text = nn.Linear(width, width)
         self.scale = nn.Parameter(torch.tensor(2.66))  # its exponential is 1 / 0.07
@@ -78,7 +55,7 @@ class DualEncoder(ImageModel):
 
     def encode(self, samples: Sequence[Any]) -> Split:
         """Images (N, C, S, S) uint8, and "captions" (N, R, L) int64."""
-        images = fit_images([sample.image for sample in samples], self.image.channels, self.image.side)
+        images = self.prepare(sample.image for sample in samples)
         return {"images": images, "captions": encode_captions(samples, self.vocabulary, self.length)}
 
     def see(self, images: Tensor) -> Tensor:
@@ -105,17 +82,20 @@ class DualEncoder(ImageModel):
         right = torch.arange(len(logits), device=logits.device)
         return (F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right)) / 2
 
-    @torch.inference_mode()
     def similarity(self, images: Tensor, texts: Sequence[str]) -> Tensor:
         """(B, T) cosines of images (B, C, S, S) and texts.
 
         Raises:
             ValueError: a text has no word that the model knows.
         """
+        for text in texts:
+            self.known_words(text, "a text")
+        return self.cosines(images, texts)
+
+    @torch.inference_mode()
+    def cosines(self, images: Tensor, texts: Sequence[str]) -> Tensor:
+        """(B, T), as ``similarity``, also of texts without a known word."""
         self.eval()
-        unknown = next((t for t in texts if not any(w in self.vocabulary for w in t.lower().split())), None)
-        if unknown is not None:
-            raise ValueError(f"a text must have a word that the model knows, got {unknown!r}")
         words = torch.from_numpy(np.stack([self.vocabulary.encode(text, self.length) for text in texts]))
         home = device_of(self)
         sentences = self.understand(words.to(home))
@@ -123,8 +103,7 @@ class DualEncoder(ImageModel):
 
     def classify(self, images: Iterable[np.ndarray], texts: Sequence[str]) -> list[int]:
         """The number of the text that fits each image (C, H, W) uint8 best: naming without training for the names."""
-        fitted = fit_images(list(images), self.image.channels, self.image.side)
-        return self.similarity(fitted, texts).argmax(1).tolist()
+        return self.similarity(self.prepare(images), texts).argmax(1).tolist()
 
     @torch.inference_mode()
     def evaluate(self, samples: Sequence[Any], split: Split) -> dict[str, float]:
@@ -135,6 +114,6 @@ class DualEncoder(ImageModel):
         texts = [sample.captions[0] for sample in samples]
         names = sorted(set(texts))
         own = torch.tensor([names.index(text) for text in texts])
-        order = self.similarity(split["images"], names).argsort(1, descending=True)
+        order = self.cosines(split["images"], names).argsort(1, descending=True)
         hit = order == own[:, None]
         return {f"recall_{k}": float(hit[:, :k].any(1).float().mean()) for k in (1, 5)}

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from visionrl.layers.transformer import WordBlock, later
 from visionrl.models._registry import register_model
+from visionrl.models.language._base import Positive
 from visionrl.models.language.captioner import Captioner, State
 
 
@@ -31,14 +32,12 @@ class PrefixCaptioner(Captioner):
     def __init__(
         self,
         *args: Any,
-        layers: int = 3,
-        heads: int = 4,
-        prefix: int = 4,
+        layers: Positive = 3,
+        heads: Positive = 4,
+        prefix: Positive = 4,
         **options: Any,
     ) -> None:
         super().__init__(*args, **options)
-        if prefix < 1:
-            raise ValueError(f"prefix must be >= 1, got {prefix}")
         self.prefix = prefix
         self.map = nn.Sequential(
             nn.Linear(self.image.grid_features, 2 * self.width),

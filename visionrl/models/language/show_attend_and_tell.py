@@ -7,7 +7,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from visionrl.core import check_choice
 from visionrl.layers.attention import HardAttention, SoftAttention
 from visionrl.layers.recurrent import init_recurrent
 from visionrl.models._registry import register_model
@@ -30,7 +29,6 @@ class ShowAttendAndTell(Captioner):
 
     def __init__(self, *args: Any, attention: Literal["soft", "hard"] = "soft", **options: Any) -> None:
         super().__init__(*args, **options)
-        check_choice("attention", attention, ("soft", "hard"))
         width = self.width
         self.attend: SoftAttention = (
             HardAttention(width, width, estimator="gumbel")

@@ -7,7 +7,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from visionrl.core import check_choice
 from visionrl.models._registry import register_model
 from visionrl.models.language.answerer import Answerer
 
@@ -27,7 +26,6 @@ class CnnRnn(Answerer):
 
     def __init__(self, *args: Any, fusion: Literal["concat", "product"] = "concat", **options: Any) -> None:
         super().__init__(*args, **options)
-        check_choice("fusion", fusion, ("concat", "product"))
         self.fusion = fusion
         self.whole = nn.Linear(self.image.grid_features, self.width)
         self.norms = nn.ModuleList(nn.LayerNorm(self.width) for _ in range(2))

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from visionrl.models._registry import register_model
+from visionrl.models.language._base import Positive
 from visionrl.models.language.answerer import Answerer
 
 CHANNELS = 64
@@ -25,7 +26,7 @@ class Film(Answerer):
         options: see ``Answerer``.
     """
 
-    def __init__(self, *args: Any, blocks: int = 2, **options: Any) -> None:
+    def __init__(self, *args: Any, blocks: Positive = 2, **options: Any) -> None:
         super().__init__(*args, **options)
         self.narrow = nn.Conv2d(self.width, CHANNELS, 1)
         self.firsts = nn.ModuleList(nn.Conv2d(CHANNELS, CHANNELS, 1) for _ in range(blocks))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from visionrl.layers.attention import SoftAttention
 from visionrl.layers.transformer import WordBlock
 from visionrl.models._registry import register_model
+from visionrl.models.language._base import Positive
 from visionrl.models.language.answerer import Answerer
 
 KEYS = 64  # length of what a place is recognised by
@@ -28,7 +29,7 @@ class StackedAttention(Answerer):
         options: see ``Answerer``.
     """
 
-    def __init__(self, *args: Any, hops: int = 2, **options: Any) -> None:
+    def __init__(self, *args: Any, hops: Positive = 2, **options: Any) -> None:
         super().__init__(*args, **options)
         self.relate = WordBlock(self.width, 4, self.drop.p, memory=False)
         self.hops: Any = nn.ModuleList(SoftAttention(self.width, self.width, KEYS) for _ in range(hops))

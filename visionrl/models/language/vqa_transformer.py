@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from visionrl.datasets.words import PAD
 from visionrl.layers.transformer import WordBlock
 from visionrl.models._registry import register_model
+from visionrl.models.language._base import Positive
 from visionrl.models.language.answerer import Answerer
 
 
@@ -27,7 +28,7 @@ class VqaTransformer(Answerer):
         options: see ``Answerer``.
     """
 
-    def __init__(self, *args: Any, layers: int = 2, heads: int = 4, **options: Any) -> None:
+    def __init__(self, *args: Any, layers: Positive = 2, heads: Positive = 4, **options: Any) -> None:
         super().__init__(*args, **options)
         del self.read  # the blocks read the question
         drop = self.drop.p

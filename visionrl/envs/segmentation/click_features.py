@@ -1,0 +1,35 @@
+"""What regions of a mask that is refined know of a user's clicks."""
+
+from __future__ import annotations
+
+from visionrl.ops import Array, one_hot, xp_of
+
+ALIKE = 0.1  # difference of mean intensities at which two regions are hardly alike
+
+
+def resemblance(places: Array, signs: Array, labels: Array, grey: Array) -> tuple[Array, Array]:
+    """Which regions were clicked on, and how alike each is to one that was: (B, 2, K) each, object and rest.
+
+    Args:
+        places: (B, R) int64, pixels that were clicked on, -1 for none.
+        signs: (B, R) int64, 1 on the object, -1 beside it.
+        labels: (B, P) int64, the region of each pixel.
+        grey: (B, K), mean intensities of the regions.
+    """
+    xp, pixels, count = xp_of(grey), labels.shape[1], grey.shape[1]
+    at = xp.take_along_axis(labels, xp.clip(places, 0, pixels - 1), axis=1)  # (B, R)
+    tint = xp.take_along_axis(grey, at, axis=1)
+    close = xp.exp(-(((grey[:, None, :] - tint[:, :, None]) / ALIKE) ** 2))
+    hit = xp.astype(one_hot(at, count), grey.dtype)
+    found = []
+    for some in (hit, close):
+        for sign in (1, -1):
+            kind = xp.astype((places >= 0) & (signs == sign), grey.dtype)
+            found.append(xp.max(some * kind[..., None], axis=1))
+    return xp.stack(found[:2], axis=1), xp.stack(found[2:], axis=1)
+
+
+def as_bytes(values: Array) -> Array:
+    """Numbers of [-1, 1] as uint8."""
+    xp = xp_of(values)
+    return xp.astype(xp.round(xp.clip(127.5 * (values + 1), 0.0, 255.0)), xp.uint8)
