@@ -151,8 +151,7 @@ class Restoration(Edit[State]):
         self.controller: Control = (
             PixelControl(self.steps, self.patch_side) if by_pixels else ImageControl(self.steps, self.stop)
         )
-        self.choose(len(self.controller.names), self.steps)
-        self.action_space = self.controller.space
+        self.choose(len(self.controller.names), self.steps, self.controller.space)
         if by_pixels:
             self.pixels = (self.patch_side, self.patch_side)
         self.dataset_metrics = (ImageQuality(self.last_pictures),)
