@@ -120,6 +120,14 @@ def test_an_answerer_by_name_learns_where_to_look(tmp_path: Path) -> None:
         ({"memory": "gru", "algo": "ppo"}, "memory must be left out with model"),
         ({"model": "vqa_film"}, "model must be a captioner where words are seen, got vqa_film"),
         ({"model": "nowhere"}, "nowhere"),
+        (
+            {"env": "Tracking-v0", "model": "captioner-scenes", "env_args": ()},
+            "model must be none for .*no words",
+        ),
+        (
+            {"model": "answers-scenes", "env_args": ("max_words=16",)},
+            "model must be a captioner where words are seen",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(more: dict[str, Any], message: str) -> None:

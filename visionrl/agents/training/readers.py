@@ -12,6 +12,8 @@ from visionrl.agents.policies.words import QUESTION, WORDS, WordsExtractor, star
 from visionrl.agents.training.config import TrainConfig
 from visionrl.agents.training.pairs import format_args, parse_args
 from visionrl.agents.training.run_files import write_json
+from visionrl.core import entry_of
+from visionrl.core.arguments import hints_of
 from visionrl.datasets.words import SPECIAL
 from visionrl.models import Model, list_models, load_model, model_class
 from visionrl.models._files import DESCRIPTION, read_description
@@ -54,7 +56,9 @@ def with_words(config: TrainConfig) -> TrainConfig:
         known["answers_known"] = list(net.answers)
     if net.image is not None:
         known |= {"side": net.image.side, "channels": net.image.channels}
-    return replace(config, env_args=format_args({**known, **parse_args(config.env_args)}))
+    own = hints_of(entry_of(config.env).task)  # a task without words is refused by check_reader
+    given = {name: value for name, value in known.items() if name in own}
+    return replace(config, env_args=format_args({**given, **parse_args(config.env_args)}))
 
 
 def read_with(config: TrainConfig, policy_kwargs: dict[str, Any], net: Model | None = None) -> None:
