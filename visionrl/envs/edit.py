@@ -47,7 +47,7 @@ class Edit(Task[StateT], Generic[StateT]):
     stop: bool = False
     """Adds a last action that ends the episode."""
     until: Annotated[float, Gt(0)] | None = None
-    """Quality from which an episode ends by itself, such as an IoU; None never."""
+    """Quality from which an episode ends by itself: an IoU, or PSNR in decibels; None never."""
 
     operators: int = field(init=False)
     budget: int = field(init=False)

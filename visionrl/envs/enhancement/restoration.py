@@ -121,7 +121,7 @@ class Restoration(Edit[State]):
     success_db: Annotated[float, Ge(0.0)] = 0.5
     """Gain of PSNR from which an episode counts as a success, decibels."""
     channels: Literal[1, 3] = 3
-    """1 restores grey pictures, 3 pictures in RGB."""
+    """1 restores grey pictures, and makes all others grey; 3 restores pictures in RGB."""
 
     sample_type, embedded = ImageSample, "photographs"
     primary_metric = ("gain_db", True)
