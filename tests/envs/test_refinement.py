@@ -111,7 +111,7 @@ def test_the_robot_clicks_in_what_is_wrong_now(task):
     state = start(task)
     for _ in range(3):
         truth, mask = task.bank.truth.rows(state.image), task.mask(state)
-        now = state.rounds[0]
+        now = state.steps[0]
         for row in range(3):
             place = divmod(int(state.places[row, now]), SIDE)
             assert truth[row][place] != mask[row][place]
@@ -125,7 +125,7 @@ def test_the_expert_of_pixels_finds_the_object():
     state = start(task)
     while not task.terminated(state).all():
         state = task.step(state, task.expert(state))
-    assert task.metrics(state)["dice"].min() > 0.95 and (state.rounds < 5).all()
+    assert task.metrics(state)["dice"].min() > 0.95 and (state.steps < 5).all()
 
 
 def test_random_walkers_find_a_plain_object_and_the_rough_mask_stays_rough():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -61,7 +60,7 @@ def non_local_means(train: Restoration) -> Run:
     ]
     best = STRENGTHS[int(np.argmax(scores))]
 
-    return lambda task, state: with_picture(task, state, denoised(state.now, best))
+    return lambda task, state: task.finish(state, now=denoised(state.now, best))
 
 
 def everywhere(task: Restoration, number: int, count: int) -> np.ndarray:
@@ -76,7 +75,7 @@ def total_variation(train: Restoration) -> Run:
     true = train.patch(start.image, start.corner)
     scores = [float(psnr(smoothed(start.now, weight), true).mean()) for weight in WEIGHTS]
     best = WEIGHTS[int(np.argmax(scores))]
-    return lambda task, state: with_picture(task, state, smoothed(state.now, best))
+    return lambda task, state: task.finish(state, now=smoothed(state.now, best))
 
 
 def smoothed(images: np.ndarray, weight: float) -> np.ndarray:
@@ -85,16 +84,6 @@ def smoothed(images: np.ndarray, weight: float) -> np.ndarray:
 
     found = [denoise_tv_chambolle(image / 255, weight=weight, channel_axis=0) for image in images]
     return 255 * np.stack(found).astype(np.float32)
-
-
-def with_picture(task: Restoration, state: State, now: np.ndarray) -> State:
-    """The last state of a method that makes a picture of its own."""
-    after = replace(state, now=now, steps=state.steps + 1, finished=np.ones_like(state.finished))
-    if task.labelled:
-        quality = state.quality.copy()
-        quality[:, 1] = task.measure(after)
-        after = replace(after, quality=quality)
-    return after
 
 
 def denoised(images: np.ndarray, strength: float) -> np.ndarray:

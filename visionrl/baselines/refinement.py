@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -60,13 +61,13 @@ def alike_regions(train: None) -> Run:
     def run(task: Refinement, state: State) -> State:
         while not task.terminated(state)[0]:
             place, sign = (
-                some[0][min(int(state.rounds[0]), task.rounds - 1)] for some in (state.places, state.signs)
+                some[0][min(int(state.steps[0]), task.rounds - 1)] for some in (state.places, state.signs)
             )
             likely = state.likely[0]
             if place >= 0:
                 chosen = around(task, state, int(place))[task.labels(state)[0]].reshape(likely.shape)
                 likely = np.clip(likely + (STEP if sign > 0 else -STEP) * chosen, 0, 1)
-            state = task.advance(state, likely[None])
+            state = task.advance(replace(state, likely=likely[None]), ~state.finished)
         return state
 
     return run
@@ -89,7 +90,7 @@ def each_round(find: Find) -> Run:
     def run(task: Refinement, state: State) -> State:
         rough = state.likely[0]
         while not task.terminated(state)[0]:
-            state = task.advance(state, find(task, state, rough)[None])
+            state = task.advance(replace(state, likely=find(task, state, rough)[None]), ~state.finished)
         return state
 
     return run

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
@@ -130,15 +129,7 @@ def with_deep(task: SuperResolution, state: State, chosen: np.ndarray) -> State:
 def with_tools(task: SuperResolution, state: State, tools: np.ndarray) -> State:
     """The end of an episode in which the patches got some tools, (1, g * g)."""
     changed = task.there(state) & (tools != state.tools)
-    spent = (np.array(COSTS)[tools] * changed).sum(axis=1)
-    after = replace(
-        state, tools=tools, spent=spent, steps=state.steps + 1, finished=np.ones_like(state.finished)
-    )
-    if not task.labelled:
-        return after
-    quality = state.quality.copy()
-    quality[:, 1] = task.measure(after)
-    return replace(after, quality=quality)
+    return task.finish(state, tools=tools, spent=(np.array(COSTS)[tools] * changed).sum(axis=1))
 
 
 def training_windows(task: SuperResolution) -> list[State]:

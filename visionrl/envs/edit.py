@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Generic, TypeVar
 
 import numpy as np
 from annotated_types import Gt
-from gymnasium import spaces
+from gymnasium import Space, spaces
 
 from visionrl.core import Task, arguments
 from visionrl.ops import Array, xp_of
@@ -47,19 +47,19 @@ class Edit(Task[StateT], Generic[StateT]):
     stop: bool = False
     """Adds a last action that ends the episode."""
     until: Annotated[float, Gt(0)] | None = None
-    """Quality from which an episode ends by itself, such as an IoU; None never."""
+    """Quality from which an episode ends by itself: an IoU, or PSNR in decibels; None never."""
 
     operators: int = field(init=False)
     budget: int = field(init=False)
     hidden: ClassVar[tuple[str, ...]] = ("quality",)
 
-    def choose(self, operators: int, budget: int) -> None:
-        """State how many operators there are, and how many are applied at most; makes the action space."""
+    def choose(self, operators: int, budget: int, space: Space | None = None) -> None:
+        """State how many operators there are, how many are applied at most, and the actions; default one operator."""
         self.operators, self.budget = operators, budget
-        self.action_space = spaces.Discrete(operators + self.stop)
+        self.action_space = spaces.Discrete(operators + self.stop) if space is None else space
 
     def edit(self, state: StateT, operator: Array) -> StateT:
-        """The state with its canvas after operators (B,) int64."""
+        """The state with its canvas after operators (B,) int64, or (B, ...) where many act at once."""
         raise NotImplementedError(f"{type(self).__name__} must define edit()")
 
     def measure(self, state: StateT) -> Array:
@@ -89,14 +89,24 @@ class Edit(Task[StateT], Generic[StateT]):
         if self.stop:
             kept = {key: _where(stops, getattr(state, key), new) for key, new in vars(after).items()}
             after = replace(after, **kept)
-        steps = state.steps + xp.astype(~stops, xp.int64)
-        now = self.measure(after) if self.labelled else self.latest(state)
-        place = xp.arange(self.budget + 1, device=action.device)[None, :] == steps[:, None]
-        over = stops | (steps >= self.budget)
+        return self.advance(after, ~stops)
+
+    def advance(self, state: StateT, changed: Array) -> StateT:
+        """The state after the step in which its canvas changed; rows (B,) bool where it did not are over."""
+        xp = xp_of(changed)
+        steps = state.steps + xp.astype(changed, xp.int64)
+        now = self.measure(state) if self.labelled else self.latest(state)
+        place = xp.arange(self.budget + 1, device=steps.device)[None, :] == steps[:, None]
+        over = ~changed | (steps >= self.budget)
         if self.until is not None:
             over = over | (now >= self.until)
         quality = xp.where(place, now[:, None], state.quality)
-        return replace(after, steps=steps, quality=quality, finished=state.finished | over)
+        return replace(state, steps=steps, quality=quality, finished=state.finished | over)
+
+    def finish(self, state: StateT, **canvas: Array) -> StateT:
+        """The last state of a method that makes the whole canvas in one step."""
+        true = xp_of(state.steps).ones_like(state.finished)
+        return replace(self.advance(replace(state, **canvas), true), finished=true)
 
     def latest(self, state: StateT) -> Array:
         """(B,) float64, the quality now."""

@@ -121,7 +121,7 @@ class Restoration(Edit[State]):
     success_db: Annotated[float, Ge(0.0)] = 0.5
     """Gain of PSNR from which an episode counts as a success, decibels."""
     channels: Literal[1, 3] = 3
-    """1 restores grey pictures, 3 pictures in RGB."""
+    """1 restores grey pictures, and makes all others grey; 3 restores pictures in RGB."""
 
     sample_type, embedded = ImageSample, "photographs"
     primary_metric = ("gain_db", True)
@@ -151,8 +151,7 @@ class Restoration(Edit[State]):
         self.controller: Control = (
             PixelControl(self.steps, self.patch_side) if by_pixels else ImageControl(self.steps, self.stop)
         )
-        self.choose(len(self.controller.names), self.steps)
-        self.action_space = self.controller.space
+        self.choose(len(self.controller.names), self.steps, self.controller.space)
         if by_pixels:
             self.pixels = (self.patch_side, self.patch_side)
         self.dataset_metrics = (ImageQuality(self.last_pictures),)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal
+from dataclasses import dataclass, field, replace
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Gt, Interval
@@ -11,18 +11,17 @@ from gymnasium import spaces
 
 from visionrl.banks.masks import mask_bank
 from visionrl.banks.superpixels import superpixels
-from visionrl.core import Task, arguments, register
+from visionrl.core import arguments, batch, register
 from visionrl.core.observables import Image, Vector
-from visionrl.core.results import Mask
-from visionrl.datasets import ImageSample
+from visionrl.envs.edit import EditState
 from visionrl.envs.segmentation.click_features import as_bytes, resemblance
+from visionrl.envs.segmentation.mask_edit import MaskEdit
 from visionrl.envs.segmentation.rough import roughened, signed_distance, soft, with_rough_mask
 from visionrl.envs.segmentation.spline_control import likelihood
 from visionrl.metrics.segmentation import OutlineScores, RoundScores
-from visionrl.ops import Array, DeviceTable, const, to_numpy, xp_of
+from visionrl.ops import Array, DeviceTable, const, xp_of
 from visionrl.ops.masks import depth, iou
 from visionrl.ops.regions import region_means
-from visionrl.rendering import Canvas
 
 DELTAS = (0.0, -0.4, -0.2, -0.1, 0.1, 0.2, 0.4)  # of a probability, by each action
 LARGEST = 0.9  # of an object, share of the image
@@ -33,26 +32,18 @@ NEAR = 2 / 90.5  # of the diagonal, tolerance of boundary F
 
 
 @dataclass(frozen=True)
-class State:
-    """A mask that is refined; B episodes of R rounds.
+class State(EditState):
+    """A mask that is refined; B episodes of R rounds. ``quality`` is the Dice.
 
     Attributes:
-        image: (B,) int64, item of the bank.
         likely: (B, S, S) float64, probability of the object.
         places: (B, R) int64, numbers of the pixels that the user clicked on, in order; -1 for none.
         signs: (B, R) int64, 1 on the object, -1 beside it.
-        rounds: (B,) int64, that are over.
-        quality: (B, R + 1) float64, Dice at the start and after each round; NaN beyond.
-        finished: (B,) bool.
     """
 
-    image: Array
     likely: Array
     places: Array
     signs: Array
-    rounds: Array
-    quality: Array
-    finished: Array
 
 
 @register(
@@ -63,7 +54,7 @@ class State:
     expert_success_rate=0.8,
 )
 @arguments
-class Refinement(Task[State]):
+class Refinement(MaskEdit[State]):
     """A rough mask is refined in rounds: a user clicks where it is wrong, then every region changes its probability.
 
     | Item        | Value |
@@ -110,11 +101,9 @@ class Refinement(Task[State]):
     channels: Literal[1, 3] | None = None
     """1 shows all images grey, 3 in RGB; None is RGB if an image of the split is."""
 
-    sample_type, embedded = ImageSample, "composites"
+    stop: bool = field(init=False, default=False)
     primary_metric = ("dice", True)
-    hidden = ("quality",)
     success: ClassVar[float] = 0.8
-    box_prompt, click_prompt, mask_prompt = True, True, True
 
     def setup(self) -> None:
         if self.size < 2 * self.lattice:
@@ -124,9 +113,8 @@ class Refinement(Task[State]):
             samples, share = self.samples, (self.smallest, LARGEST)
         else:
             samples, share = tuple(map(with_rough_mask, self.samples)), (0.0, 1.0)
-        self.bank = mask_bank(samples, self.size, self.classes, share, self.channels)
+        self.use(mask_bank(samples, self.size, self.classes, share, self.channels))
         self.parts = superpixels(self.bank, self.lattice)
-        self.items, self.names = len(self.bank.items), self.bank.names
         self.count = self.parts.count
         self.distances = [signed_distance(mask) for mask in self.bank.truth.array]
         places, signs = np.full((2, self.items, self.rounds), -1)
@@ -135,10 +123,10 @@ class Refinement(Task[State]):
                 for k, (place, sign) in enumerate(self.clicks_of(item)):
                     places[item, k], signs[item, k] = place, sign
         self.given = DeviceTable(places), DeviceTable(signs)
-        self.classes_of = DeviceTable(np.array(self.bank.items)[:, 1])
         self.grid = DeviceTable(np.indices((self.size, self.size)).reshape(2, -1).astype(np.float64))
         self.pixels = (self.lattice,) * 2 if self.level == "regions" else (self.size,) * 2
-        self.action_space = spaces.MultiDiscrete(np.full(self.pixels, len(DELTAS)))
+        space = spaces.MultiDiscrete(np.full(self.pixels, len(DELTAS)))
+        self.choose(len(DELTAS), self.rounds, space)
         self.dataset_metrics = (OutlineScores(self.file_masks, NEAR), RoundScores(self.scores, "dice"))
         by_pixels = self.level == "pixels"
         maps = {"image": self.bank.channels, "likely": 1, "hints": 2, "alike": 1}
@@ -148,32 +136,16 @@ class Refinement(Task[State]):
             step=Vector(1, 0.0),
         )
 
-    @property
-    def resolved_arguments(self) -> dict[str, Any]:
-        return {"channels": self.bank.channels}
-
-    def source_of(self, item: int, start: State) -> int:
-        return self.bank.items[item][0]
-
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
-        number, known = np.array([item]), self.bank.known(np.array([item]))[0]
-        distance = self.distances[item]
+        known, distance = self.bank.known(np.array([item]))[0], self.distances[item]
         rough = roughened(distance, self.roughness, rng) if self.labelled else soft(distance)
-        places, signs = np.full((2, 1, self.rounds), -1)
-        state = State(
-            image=number,
-            likely=(rough * known)[None],
-            places=places,
-            signs=signs,
-            rounds=np.zeros(1, np.int64),
-            quality=np.full((1, self.rounds + 1), np.nan),
-            finished=np.zeros(1, bool),
-        )
-        state = self.clicked(state)
+        places, signs = np.full((2, self.rounds), -1)
+        one = State(**self.fresh(item, np.nan), likely=rough * known, places=places, signs=signs)
+        state = self.clicked(batch.stack([one]))
         if self.labelled:
-            state.quality[0, 0] = self.dice(state)[0]
-        return State(**{name: value[0] for name, value in vars(state).items()})
+            state.quality[0, 0] = self.measure(state)[0]
+        return batch.take(state, 0)
 
     def clicks_of(self, item: int) -> list[tuple[int, int]]:
         """The pixels and signs of the clicks of a sample without labels, R at most."""
@@ -190,15 +162,14 @@ class Refinement(Task[State]):
         """(B, S, S) bool, the mask now."""
         return (state.likely > 0.5) & self.bank.known(state.image)
 
-    def dice(self, state: State) -> Array:
-        """(B,) float64, of the mask now."""
+    def measure(self, state: State) -> Array:
         overlap = iou(self.mask(state), self.bank.truth.rows(state.image))
         return 2 * overlap / (1 + overlap)
 
     def clicked(self, state: State) -> State:
         """The state with the click of the round that begins, where one does."""
         xp = xp_of(state.places)
-        slot = xp.arange(self.rounds, device=state.places.device)[None, :] == state.rounds[:, None]
+        slot = xp.arange(self.rounds, device=state.places.device)[None, :] == state.steps[:, None]
         place, sign = self.robot(state) if self.labelled else self.user(state)
         return replace(
             state,
@@ -220,7 +191,7 @@ class Refinement(Task[State]):
     def user(self, state: State) -> tuple[Array, Array]:
         """The clicks that the samples come with, as of ``robot``."""
         xp = xp_of(state.places)
-        last = xp.minimum(state.rounds, xp.full_like(state.rounds, self.rounds - 1))[:, None]
+        last = xp.minimum(state.steps, xp.full_like(state.steps, self.rounds - 1))[:, None]
         tables = (table.rows(state.image) for table in self.given)
         place, sign = (xp.take_along_axis(table, last, axis=1)[:, 0] for table in tables)
         return place, sign
@@ -240,20 +211,11 @@ class Refinement(Task[State]):
         """(B, S * S) int64, the region of each pixel."""
         return self.parts.labels.rows(self.bank.square.rows(state.image))
 
-    def step(self, state: State, action: Array) -> State:
-        return self.advance(state, self.changed(state, action))
+    def edit(self, state: State, operator: Array) -> State:
+        return replace(state, likely=self.changed(state, operator))
 
-    def advance(self, state: State, likely: Array) -> State:
-        """The state after a round in which the probabilities became these, (B, S, S), and the next click."""
-        xp, rounds = xp_of(likely), state.rounds + 1
-        after = replace(state, likely=likely, rounds=rounds)
-        now = self.dice(after) if self.labelled else xp.zeros_like(state.quality[:, 0])
-        slot = xp.arange(self.rounds + 1, device=rounds.device)[None, :] == rounds[:, None]
-        over = state.finished | (rounds >= self.rounds)
-        if self.until is not None:
-            over = over | (now >= self.until)
-        quality = xp.where(slot, now[:, None], state.quality)
-        return self.clicked(replace(after, quality=quality, finished=over))
+    def advance(self, state: State, changed: Array) -> State:
+        return self.clicked(super().advance(state, changed))
 
     def cross_entropy(self, state: State, likely: Array) -> Array:
         """(B, M, H, W) float64, cross-entropies of M maps of probabilities (B, M, S, S), of the pixels or the regions."""
@@ -283,12 +245,8 @@ class Refinement(Task[State]):
         wrong = self.cross_entropy(state, xp.stack([state.likely, *every], axis=1))
         return xp.astype(wrong[:, :1, ...] - wrong[:, 1:, ...], xp.float32)
 
-    def terminated(self, state: State) -> Array:
-        return xp_of(state.finished).asarray(state.finished, copy=True)
-
     def metrics(self, state: State) -> dict[str, Array]:
-        xp = xp_of(state.quality)
-        dice = xp.take_along_axis(state.quality, state.rounds[:, None], axis=1)[:, 0]
+        dice = self.latest(state)
         return {
             "dice": dice,
             "gain": dice - state.quality[:, 0],
@@ -296,15 +254,12 @@ class Refinement(Task[State]):
             "is_success": dice >= self.success,
         }
 
-    def class_of(self, state: State) -> Array:
-        return self.classes_of.rows(state.image)
-
     def expert(self, state: State) -> Array:
         return xp_of(state.likely).argmax(self.gain_maps(state), axis=1)
 
     def observe(self, state: State) -> dict[str, Array]:
         xp = xp_of(state.likely)
-        step = xp.astype(state.rounds, xp.float32)[:, None] / self.rounds
+        step = xp.astype(state.steps, xp.float32)[:, None] / self.rounds
         if self.level == "regions":
             return self.seen(regions=as_bytes(self.described(state)), step=step)
         image = self.bank.image(state.image)
@@ -348,42 +303,10 @@ class Refinement(Task[State]):
         return xp.concat([*signed, *rest], axis=1)
 
     # -- edge ------------------------------------------------------------------------------------------------------
-    def scores(self, ends: State) -> np.ndarray:
-        """(N, R + 1) Dice at the start and after each round of N last states; NaN after the end."""
-        return to_numpy(ends.quality)
+    def marks(self, state: State) -> list[tuple[int, int]]:
+        both = zip(state.places.tolist(), state.signs.tolist(), strict=True)
+        return [(place, sign) for place, sign in both if place >= 0]
 
-    def file_masks(self, ends: State) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """The masks of N last states and the true ones, (H, W) bool each, in the pixels of the files."""
-        items = to_numpy(ends.image).tolist()
-        truths = [self.file_truth(item) for item in items]
-        rows = zip(items, to_numpy(self.mask(ends)), truths, strict=True)
-        return [self.bank.to_file(item, mask, truth.shape) for item, mask, truth in rows], truths
-
-    def file_truth(self, item: int) -> np.ndarray:
-        """(H, W) bool, the true mask of an item in the pixels of its file."""
-        return np.equal(np.asarray(self.samples[self.bank.items[item][0]].mask), self.bank.labels[item])
-
-    def file_mask(self, state: State) -> tuple[np.ndarray, np.ndarray]:
-        """The image (C, H, W) uint8 and the mask (H, W) bool of one row."""
-        item = int(state.image)
-        image = self.samples[self.bank.items[item][0]].image
-        known = self.bank.known(np.array([item]))[0]
-        return image, self.bank.to_file(item, (state.likely > 0.5) & known, image.shape[1:])
-
-    def result(self, state: State) -> Mask:
-        return Mask.of(self.file_mask(state)[1], self.names[self.bank.items[int(state.image)][1]])
-
-    def draw(self, state: State) -> np.ndarray:
-        item = int(state.image)
-        image, mask = self.file_mask(state)
-        canvas, factor = Canvas(image), self.bank.factor(item)
-        canvas.outline(mask, "agent")
-        if self.labelled:
-            canvas.outline(self.file_truth(item), "truth", 1)
-        for place, sign in zip(state.places.tolist(), state.signs.tolist(), strict=True):
-            if place >= 0:
-                row, column = divmod(place, self.size)
-                canvas.dot(factor * (np.array([column, row]) + 0.5), "truth" if sign > 0 else "look")
-        score = f", Dice {state.quality[int(state.rounds)]:.2f}" if self.labelled else ""
-        canvas.text(f"{self.names[self.bank.items[item][1]]}: round {int(state.rounds)}{score}")
-        return canvas.pixels
+    def caption(self, state: State) -> str:
+        score = f", Dice {state.quality[int(state.steps)]:.2f}" if self.labelled else ""
+        return f"round {int(state.steps)}{score}"

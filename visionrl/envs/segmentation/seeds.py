@@ -13,15 +13,13 @@ from annotated_types import Gt, Interval
 from visionrl.banks.masks import mask_bank
 from visionrl.core import arguments, register
 from visionrl.core.observables import Image, Vector
-from visionrl.core.results import Mask
-from visionrl.datasets import ImageSample
-from visionrl.envs.edit import Edit, EditState
+from visionrl.envs.edit import EditState
+from visionrl.envs.segmentation.mask_edit import MaskEdit
 from visionrl.envs.segmentation.segmenters import SEGMENTERS, cell_pixels
 from visionrl.envs.segmentation.user import first_clicks, given_clicks
 from visionrl.metrics.segmentation import Clicks, OutlineScores
-from visionrl.ops import Array, DeviceTable, one_hot, to_numpy, xp_of
+from visionrl.ops import Array, DeviceTable, one_hot, xp_of
 from visionrl.ops.masks import depth, iou
-from visionrl.rendering import Canvas
 
 LARGEST = 0.9  # of an object, share of the image
 STEEPNESS = 5.0  # k of the exponential reward (Song et al., 2018)
@@ -58,7 +56,7 @@ class State(EditState):
     expert_success_rate=0.8,
 )
 @arguments
-class Segmentation(Edit[State]):
+class Segmentation(MaskEdit[State]):
     """The agent places seeds, single pixels labelled "object" or "background"; a segmenter makes a mask of them.
 
     | Item        | Value |
@@ -113,24 +111,18 @@ class Segmentation(Edit[State]):
     channels: Literal[1, 3] | None = None
     """1 shows all images grey, 3 in RGB; None is RGB if an image of the split is."""
 
-    sample_type, embedded = ImageSample, "composites"
     primary_metric = ("iou", True)
     success: ClassVar[float] = 0.7
     by_hand: ClassVar[dict[str, Any]] = {"first_clicks": 0, "seeds": 64}
-    box_prompt, click_prompt = True, True
 
     def setup(self) -> None:
         if self.size < self.grid:
             raise ValueError(f"size must be >= grid, {self.grid}, got {self.size}")
         self.samples = self.load(classes=None)
         share = self.smallest, LARGEST
-        self.bank = mask_bank(self.samples, self.size, self.classes, share, self.channels, self.labelled)
-        self.items = len(self.bank.items)
-        self.names = self.bank.names
+        self.use(mask_bank(self.samples, self.size, self.classes, share, self.channels, self.labelled))
         self.pixels = cell_pixels(self.size, self.grid)
-        self.centres, self.classes_of = (
-            DeviceTable(table) for table in (self.pixels, np.array(self.bank.items)[:, 1])
-        )
+        self.centres = DeviceTable(self.pixels)
         self.segment = SEGMENTERS[self.segmenter](self.bank, self.grid, self.beta)
         if self.segmenter != "random_walker":
             self.backends = ("numpy",)  # type: ignore[misc]
@@ -168,13 +160,6 @@ class Segmentation(Edit[State]):
         near = gaps.min(axis=1) <= SHOWN_RADIUS * self.size / 64
         self.disc_of = DeviceTable(np.where(near, gaps.argmin(axis=1), len(self.pixels)))
 
-    @property
-    def resolved_arguments(self) -> dict[str, Any]:
-        return {"channels": self.bank.channels}
-
-    def source_of(self, item: int, start: State) -> int:
-        return self.bank.items[item][0]
-
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
         if item not in self._first:
@@ -200,6 +185,9 @@ class Segmentation(Edit[State]):
         cells = xp.where(new, cell[:, None], state.cells)
         signs = xp.where(new, sign[:, None], state.signs)
         return replace(state, cells=cells, signs=signs, mask=self.segment(state.image, cells, signs))
+
+    def mask(self, state: State) -> Array:
+        return state.mask
 
     def measure(self, state: State) -> Array:
         return iou(state.mask, self.bank.truth.rows(state.image))
@@ -286,9 +274,6 @@ class Segmentation(Edit[State]):
             "is_success": quality >= self.success,
         }
 
-    def class_of(self, state: State) -> Array:
-        return self.classes_of.rows(state.image)
-
     def _errors(self, state: State) -> Array:
         """(B, g * g) int64, 1 and the depth of the wrong region that a cell lies in; 0 where no seed may be."""
         xp = xp_of(state.mask)
@@ -321,37 +306,13 @@ class Segmentation(Edit[State]):
         return one_hot(self.expert(state), self.operators + self.stop) > 0
 
     # -- edge ------------------------------------------------------------------------------------------------------
-    def scores(self, ends: State) -> np.ndarray:
-        """(N, budget + 1) IoU after each seed of N last states; NaN after the end."""
-        return to_numpy(ends.quality)
+    def marks(self, state: State) -> list[tuple[int, int]]:
+        both = zip(state.cells.tolist(), state.signs.tolist(), strict=True)
+        return [(self.pixels[cell], sign) for cell, sign in both if cell >= 0]
 
-    def file_masks(self, ends: State) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """The masks of N last states and the true ones, (H, W) bool each, in the pixels of the files."""
-        items = to_numpy(ends.image).tolist()
-        truths = [self.file_truth(item) for item in items]
-        rows = zip(items, to_numpy(ends.mask), truths, strict=True)
-        return [self.bank.to_file(item, mask, truth.shape) for item, mask, truth in rows], truths
-
-    def result(self, state: State) -> Mask:
-        item = int(state.image)
-        sample, name = self.bank.items[item]
-        mask = self.bank.to_file(item, np.asarray(state.mask), self.samples[sample].image.shape[1:])
-        return Mask.of(mask, self.names[name])
-
-    def draw(self, state: State) -> np.ndarray:
-        item = int(state.image)
-        image = self.samples[self.bank.items[item][0]].image
-        canvas, factor = Canvas(image), self.bank.factor(item)
-        canvas.outline(self.bank.to_file(item, np.asarray(state.mask), image.shape[1:]), "agent")
-        if self.labelled:
-            canvas.outline(self.file_truth(item), "truth", 1)
-        for cell, sign in zip(state.cells, state.signs, strict=True):
-            if cell >= 0:
-                row, column = divmod(int(self.pixels[cell]), self.size)
-                canvas.dot(factor * (np.array([column, row]) + 0.5), "truth" if sign > 0 else "look")
+    def caption(self, state: State) -> str:
         overlap = f", IoU {state.quality[int(state.steps)]:.2f}" if self.labelled else ""
-        canvas.text(f"{self.names[self.bank.items[item][1]]}: {int(state.steps)} seeds{overlap}")
-        return canvas.pixels
+        return f"{int(state.steps)} seeds{overlap}"
 
     def click_action(self, state: State, place: np.ndarray, first_button: bool) -> int:
         item = int(state.image)
@@ -359,7 +320,3 @@ class Segmentation(Edit[State]):
         at = np.asarray(place) * sample.image.shape[:0:-1] / self.bank.factor(item)
         column, row = np.clip((at * self.grid / self.size).astype(int), 0, self.grid - 1)
         return int(row * self.grid + column + (0 if first_button else self.grid**2))
-
-    def file_truth(self, item: int) -> np.ndarray:
-        """(H, W) bool, the true mask of an item in the pixels of its file."""
-        return np.equal(np.asarray(self.samples[self.bank.items[item][0]].mask), self.bank.labels[item])
