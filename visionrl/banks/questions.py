@@ -70,7 +70,7 @@ def question_bank(
 ) -> QuestionBank:
     """The bank of some questions; environments over the same samples share it."""
     whole = isinstance(samples, Loaded)  # then they are known as a whole
-    parts = () if whole else ((s.image, s.question, s.answers, s.places) for s in samples)
+    parts = () if whole else ((s.image, s.question, s.answers, s.places, s.kind) for s in samples)
     held = [part for one in parts for part in one]
     return shared(QuestionBank, held, samples, words, answers, length, grid)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from hashlib import blake2b
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ from annotated_types import MinLen
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from visionrl.banks.questions import same_images
 from visionrl.datasets import QuestionSample
 from visionrl.datasets.words import PAD, SPECIAL, Vocabulary, tokenize
 from visionrl.layers.recurrent import init_recurrent
@@ -132,7 +132,7 @@ class Answerer(LanguageModel):
     def encode(self, samples: Sequence[Any]) -> Split:
         """Each image once (N, C, S, S), its "questions" (N, Q, L), "answers" (N, Q) int64, -1 where there is none."""
         rows, columns = places_of(samples)
-        first = [int(np.flatnonzero(rows == row)[0]) for row in range(int(rows.max()) + 1)]
+        first = same_images(samples)[1]
         images = self.prepare(samples[number].image for number in first)
         shape = len(first), int(columns.max()) + 1
         questions, answers = np.zeros((*shape, self.length), np.int64), np.full(shape, -1, np.int64)
@@ -196,13 +196,10 @@ def places_of(samples: Sequence[QuestionSample]) -> tuple[np.ndarray, np.ndarray
     """(N,) int64 twice: the number of each sample's image among those that differ, and which of its questions it is."""
     if not len(samples):
         raise ValueError("samples must be one or more, got none")
-    seen: dict[bytes, int] = {}
-    asked: Counter[int] = Counter()
-    rows, columns = np.zeros((2, len(samples)), np.int64)
-    for number, sample in enumerate(samples):
-        key = blake2b(sample.image.tobytes(), digest_size=16).digest()
-        row = seen.setdefault(key, len(seen))
-        rows[number], columns[number] = row, asked[row]
+    rows, asked = same_images(samples)[0], Counter[int]()
+    columns = np.zeros(len(samples), np.int64)
+    for number, row in enumerate(rows.tolist()):
+        columns[number] = asked[row]
         asked[row] += 1
     return rows, columns
 
