@@ -340,7 +340,7 @@ def test_a_film_shows_the_attention_of_the_newest_observation(tmp_path: Path) ->
     model, config = load_model(run, "cpu")
     extractor = next(m for m in model.policy.modules() if isinstance(m, VisionExtractor))
     attention: Any = extractor.attentions["window"]
-    attention.look.logits = lambda flat, query: torch.cat(
+    attention.look.logits = lambda flat, query, keys: torch.cat(
         [torch.full((len(flat), 1), 50.0), torch.zeros(len(flat), flat[0, 0].numel() - 1)], 1
     )
     path = tmp_path / "a.gif"
@@ -369,7 +369,10 @@ def test_a_film_needs_an_agent_that_attends(tmp_path: Path, capsys: Any) -> None
         ([run, "--image", tmp_path / "a.png"], "image must be left out for attention"),
         ([run, "--target", 0], "target must be left out for attention, the film of an episode, got 0"),
         ([run, "--step", 2], "step must be left out for attention"),
-        (["resnet18"], "subject must be the folder of an agent's run for attention, got 'resnet18'"),
+        (
+            ["resnet18"],
+            "subject must be an agent, the folder of its run or a name, for attention, got 'resnet18'",
+        ),
     ):
         with pytest.raises(SystemExit) as stop:
             explain(*args, "--method", "attention")

@@ -373,6 +373,19 @@ EXPLAIN = {
     "explain small --image {home}/image.png --seed 99999999999999999999999": "seed must be",
     "explain small --image {home}/image.png --item -1": "item must be",
 }
+MODELS = {
+    "caption": "model must be given",
+    "caption captoner-scenes {home}/image.png": "did you mean 'captioner-scenes'?",
+    "caption captioner-scenes {home}/empty": "empty",
+    "caption answers-scenes {home}/image.png": "model must be a captioner",
+    "caption captioner-scenes {home}/image.png --beam 0": "beam must be",
+    "ask answers-scenes {home}/image.png": "question must be given",
+    "ask captioner-scenes {home}/image.png what": "model must answer questions",
+    "ask answers-scenes {home}/broken/a.png what": "a.png",
+    "train-model --model show_and_tel": "did you mean 'show_and_tell'?",
+    "train-model --data captions:{home}/empty": "empty",
+    "train-model --epochs 0": "epochs must be",
+}
 LINES = {
     **COMMANDS,
     **SHOW,
@@ -384,5 +397,6 @@ LINES = {
     **PREDICT,
     **EXPORT,
     **EXPLAIN,
+    **MODELS,
 }
 PROCESSES = ["trian", "show", f"{TRAIN} --seed -1", f"evaluate {LANDMARK} --split holdout"]
