@@ -33,22 +33,22 @@ class Control(Protocol):
     def edit(self, now: Array, action: Array) -> Array:
         """Patches (B, C, S, S) after an action."""
 
-    def used(self, tools: Array, action: Array) -> Array:
+    def record(self, tools: Array, action: Array) -> Array:
         """The tools used, after an action."""
 
     def try_all(self, now: Array) -> Array:
         """Patches after each tool, used everywhere: (n, B, C, S, S)."""
 
-    def at_the_end(self, tried: Array, steps: Array) -> Array:
+    def follow_plan(self, tried: Array, steps: Array) -> Array:
         """Those patches at the end of the episode, if a plain policy goes on; ``steps`` (B,) were taken before."""
 
     def seen(self, tools: Array, steps: Array) -> dict[str, Array]:
         """Values of ``shown``, given the tools used and how many steps were taken, (B,)."""
 
-    def said(self, tools: np.ndarray) -> tuple[str, ...]:
+    def caption(self, tools: np.ndarray) -> tuple[str, ...]:
         """The tools used in one episode, for people."""
 
-    def told(self, tools: np.ndarray) -> dict[str, Any]:
+    def tile_fields(self, tools: np.ndarray) -> dict[str, Any]:
         """The tools used in one episode, as a ``Tile`` has them."""
 
     def replay(self, start: np.ndarray, tools: np.ndarray) -> list[np.ndarray]:
@@ -73,7 +73,7 @@ class ImageControl:
         """See ``Control``."""
         return apply_tools(now, action)
 
-    def used(self, tools: Array, action: Array) -> Array:
+    def record(self, tools: Array, action: Array) -> Array:
         """(B, steps) int64, newest last, -1 before the first."""
         return push(tools, action)
 
@@ -81,7 +81,7 @@ class ImageControl:
         """See ``Control``."""
         return try_tools(now)
 
-    def at_the_end(self, tried: Array, steps: Array) -> Array:
+    def follow_plan(self, tried: Array, steps: Array) -> Array:
         """The same: nothing goes on."""
         return tried
 
@@ -89,17 +89,17 @@ class ImageControl:
         """See ``Control``."""
         return {"history": tools}
 
-    def said(self, tools: np.ndarray) -> tuple[str, ...]:
+    def caption(self, tools: np.ndarray) -> tuple[str, ...]:
         """Names, the first first."""
         return tuple(NAMES[k] for k in tools.tolist() if k >= 0)
 
-    def told(self, tools: np.ndarray) -> dict[str, Any]:
+    def tile_fields(self, tools: np.ndarray) -> dict[str, Any]:
         """See ``Control``."""
-        return {"operators": self.said(tools)}
+        return {"operators": self.caption(tools)}
 
     def replay(self, start: np.ndarray, tools: np.ndarray) -> list[np.ndarray]:
         """See ``Control``."""
-        return replayed(self, start, tools[tools >= 0])
+        return apply_each(self, start, tools[tools >= 0])
 
     def map(self, tools: np.ndarray) -> None:
         """None."""
@@ -120,7 +120,7 @@ class PixelControl:
         """See ``Control``."""
         return xp_of(now).clip(apply_pixel_tools(now, action), 0.0, 255.0)
 
-    def used(self, tools: Array, action: Array) -> Array:
+    def record(self, tools: Array, action: Array) -> Array:
         """(B, steps, S, S) int8, newest last, -1 before the first."""
         xp = xp_of(tools)
         return xp.concat([tools[:, 1:, ...], xp.astype(action, tools.dtype)[:, None, ...]], axis=1)
@@ -130,7 +130,7 @@ class PixelControl:
         xp = xp_of(now)
         return xp.clip(xp.stack([tool(now) for tool in PIXEL_TOOLS.values()]), 0.0, 255.0)
 
-    def at_the_end(self, tried: Array, steps: Array) -> Array:
+    def follow_plan(self, tried: Array, steps: Array) -> Array:
         """Patches after each tool, (n, B, C, S, S), if ``PLAN`` goes on behind it; ``steps`` (B,) were taken before."""
         xp, shape = xp_of(tried), tried.shape
         plan = const((*PLAN, *[-1] * 2 * self.steps), steps)
@@ -144,7 +144,7 @@ class PixelControl:
         """See ``Control``."""
         return {"step": steps}
 
-    def said(self, tools: np.ndarray) -> tuple[str, ...]:
+    def caption(self, tools: np.ndarray) -> tuple[str, ...]:
         """The tool that most pixels took in the last step, and its share."""
         used = tools[(tools >= 0).all(axis=(1, 2))]
         if not len(used):
@@ -152,13 +152,13 @@ class PixelControl:
         counts = np.bincount(used[-1].ravel(), minlength=len(PIXEL_NAMES))
         return (f"{len(used)}: {PIXEL_NAMES[counts.argmax()]} {counts.max() / counts.sum():.0%}",)
 
-    def told(self, tools: np.ndarray) -> dict[str, Any]:
+    def tile_fields(self, tools: np.ndarray) -> dict[str, Any]:
         """See ``Control``."""
         return {"operators": PIXEL_NAMES, "chosen": tools[(tools >= 0).all(axis=(1, 2))]}
 
     def replay(self, start: np.ndarray, tools: np.ndarray) -> list[np.ndarray]:
         """See ``Control``."""
-        return replayed(self, start, self.told(tools)["chosen"])
+        return apply_each(self, start, self.tile_fields(tools)["chosen"])
 
     def map(self, tools: np.ndarray) -> np.ndarray:
         """See ``Control``; black before the first step."""
@@ -166,7 +166,7 @@ class PixelControl:
         return colours[tools[-1]].transpose(2, 0, 1)
 
 
-def replayed(control: Control, start: np.ndarray, actions: np.ndarray) -> list[np.ndarray]:
+def apply_each(control: Control, start: np.ndarray, actions: np.ndarray) -> list[np.ndarray]:
     """A patch (1, C, S, S) at first and after each action, one a step."""
     found = [start]
     for action in actions:

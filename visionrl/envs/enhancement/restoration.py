@@ -181,7 +181,7 @@ class Restoration(Edit[State]):
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
     def edit(self, state: State, operator: Array) -> State:
-        tools = self.controller.used(state.tools, operator)
+        tools = self.controller.record(state.tools, operator)
         return replace(state, now=self.controller.edit(state.now, operator), tools=tools)
 
     def measure(self, state: State) -> Array:
@@ -245,7 +245,7 @@ class Restoration(Edit[State]):
     def gain_maps(self, state: State) -> Array:
         """(B, 9, S, S) float32: what each tool would gain by the end, were the best fixed sequence to go on."""
         xp = xp_of(state.now)
-        ends = self.controller.at_the_end(self.controller.try_all(state.now), state.steps)
+        ends = self.controller.follow_plan(self.controller.try_all(state.now), state.steps)
         gains = self.errors(state.now, state)[None, ...] - self.errors(ends, state)
         return xp.permute_dims(gains, (1, 0, 2, 3))
 
@@ -266,14 +266,14 @@ class Restoration(Edit[State]):
         now, start = as_levels(state.now).astype(np.uint8), self.patch(state.image[None], state.corner[None])
         stages = () if self.labelled else self.controller.replay(start.astype(np.float32), state.tools)
         kept = tuple(as_levels(stage[0]).astype(np.uint8) for stage in stages)
-        tile = Tile(now, (x, y), **self.controller.told(state.tools), stages=kept)
+        tile = Tile(now, (x, y), **self.controller.tile_fields(state.tools), stages=kept)
         return Picture((width, height), (tile,))
 
     def draw(self, state: State) -> np.ndarray:
-        said = ", ".join(self.controller.said(state.tools)) or "damaged"
+        words = ", ".join(self.controller.caption(state.tools)) or "damaged"
         if self.labelled:
-            said += f": {state.quality[int(state.steps)]:.1f} dB"
-        shown = [(as_levels(state.now).astype(np.uint8), said)]
+            words += f": {state.quality[int(state.steps)]:.1f} dB"
+        shown = [(as_levels(state.now).astype(np.uint8), words)]
         if self.labelled:
             shown.append((self.patch(state.image[None], state.corner[None])[0], "true picture"))
         if (tools := self.controller.map(state.tools)) is not None:
