@@ -80,6 +80,15 @@ def test_pictures_of_one_name_are_kept_apart_and_nothing_is_replaced_unasked(
     main([*line, "--overwrite"])
 
 
+def test_auto_is_the_device_that_is_here(home: Path, capsys: Any) -> None:
+    for device in ("cpu", "auto"):
+        line = ["--decode", "nucleus", "--seed", "3", "--device", device]
+        main(["caption", str(home / "show_and_tell"), str(home / "a.png"), *line])
+        main(["ask", str(home / "vqa_cnn_rnn"), str(home / "a.png"), "is it red", "--device", device])
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 4 and said[1] == said[3] == "yes (1.00)"
+
+
 def test_an_answer_and_where_it_looked(home: Path, tmp_path: Path, capsys: Any) -> None:
     out = tmp_path / "looks.png"
     main(["ask", str(home / "vqa_transformer"), str(home / "a.png"), "is it red", "--out", str(out)])

@@ -44,7 +44,7 @@ def config(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> ModelConfig:
 
 @pytest.mark.parametrize(("model", "score"), [("show_and_tell", "cider_d"), ("vqa_cnn_rnn", "accuracy")])
 def test_a_run_leaves_a_model_and_its_metrics(config: ModelConfig, model: str, score: str) -> None:
-    run = train_model(replace(config, model=model, epochs=8))
+    run = train_model(replace(config, model=model, epochs=8, device="auto"))
     found = json.loads((run / "metrics.json").read_text())
     assert found["curve"][-1]["loss"] < found["curve"][0]["loss"]
     assert found[f"val_{score}"] == max(row[score] for row in found["curve"])

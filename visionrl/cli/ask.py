@@ -24,7 +24,7 @@ class Ask:
     out: Path | None = None
     """A PNG file for the picture of where the model looked."""
     device: str = "cpu"
-    """Where the network lives: "cpu" or "cuda"."""
+    """Where the network lives: "auto", "cpu" or "cuda"."""
 
     def run(self) -> None:
         """Print the answer and its probability; draw the picture if it is asked for.
@@ -33,7 +33,7 @@ class Ask:
             ValueError: the model is no question answerer or attends to nothing, the image cannot be read, or the model
                 knows no word of the question.
         """
-        from visionrl.agents.networks.device import check_device
+        from visionrl.agents.networks.device import found_device
         from visionrl.datasets.readers.files import read_image
         from visionrl.explain.words import attention_sheet
         from visionrl.models import load_model
@@ -44,8 +44,8 @@ class Ask:
             if self.out.suffix.lower() != ".png":
                 raise ValueError(f"out must end in .png, got {self.out}")
             check_out(self.out.parent)
-        check_device(self.device)
-        model = load_model(self.model, self.device)
+        device = found_device(self.device)
+        model = load_model(self.model, device)
         if not isinstance(model, Answerer):
             raise ValueError(f"model must answer questions, {self.model} is a {model.name}")
         image = read_image(self.image)

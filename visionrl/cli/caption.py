@@ -39,7 +39,7 @@ class Caption:
     overwrite: bool = False
     """Replace results in a folder that is not empty."""
     device: str = "cpu"
-    """Where the network lives: "cpu" or "cuda"."""
+    """Where the network lives: "auto", "cpu" or "cuda"."""
 
     def __post_init__(self) -> None:
         """Check the kinds and bounds of the options."""
@@ -54,7 +54,7 @@ class Caption:
         """
         import torch
 
-        from visionrl.agents.networks.device import check_device
+        from visionrl.agents.networks.device import found_device
         from visionrl.agents.prediction.predict import check_folder
         from visionrl.datasets.readers.files import read_image
         from visionrl.models import load_model
@@ -65,11 +65,11 @@ class Caption:
         if self.out is not None:
             check_out(self.out)
             check_folder(self.out, (), self.overwrite)
-        check_device(self.device)
-        model = load_model(self.model, self.device)
+        device = found_device(self.device)
+        model = load_model(self.model, device)
         if not isinstance(model, Captioner):
             raise ValueError(f"model must be a captioner, {self.model} is a {model.name}")
-        generator = torch.Generator(self.device).manual_seed(self.seed)
+        generator = torch.Generator(device).manual_seed(self.seed)
         images = [read_image(path) for path in self.images]
         said = model.say(
             model.prepare(images), self.decode, beam=self.beam, top_p=self.top_p, generator=generator

@@ -15,7 +15,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from visionrl.agents.networks.device import check_device
+from visionrl.agents.networks.device import found_device
 from visionrl.agents.training.lock import locked
 from visionrl.agents.training.run_files import read_json, write_json
 from visionrl.backbones import Classifier, make_classifier
@@ -86,6 +86,7 @@ def train_classifier(config: ClassifierConfig) -> Path:
         ValueError: the folder holds a run already and ``resume`` is off, another process has it, or the config
             differs from that of the run to resume.
     """
+    config = replace(config, device=found_device(config.device))
     console, run = Console(), config.folder
     check_run(config)
     torch.set_num_threads(config.threads)
@@ -147,7 +148,7 @@ def load_classifier(run: str | Path, device: str = "cpu") -> tuple[Reader, tuple
         FileNotFoundError: the folder holds no run.
         ValueError: a file is damaged or no run's, or the device is not here.
     """
-    check_device(device)
+    device = found_device(device)
     config, about = read_run(Path(run))
     path = Path(run) / "classifier.pt"
     state = read_state(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +12,7 @@ from annotated_types import Ge
 from rich.console import Console
 from torch import Tensor
 
-from visionrl.agents.networks.device import check_device
+from visionrl.agents.networks.device import found_device
 from visionrl.agents.training.lock import locked
 from visionrl.agents.training.pairs import parse_args
 from visionrl.agents.training.run_files import read_json, write_json, write_text
@@ -65,8 +65,8 @@ def train_model(config: ModelConfig) -> Path:
         ValueError: the folder holds a run already and ``resume`` is off, another process has it, the config differs
             from that of the run to resume, or the data have nothing to learn from.
     """
+    config = replace(config, device=found_device(config.device))
     console, run = Console(), config.folder
-    check_device(config.device)
     model_class(config.model).check_options(parse_args(config.options))
     runs.check_run(config, run, read_run)
     torch.set_num_threads(config.threads)

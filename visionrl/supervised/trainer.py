@@ -44,7 +44,7 @@ class TrainerConfig:
     seed: Annotated[int, Ge(0)] = 0
     """Seed of everything."""
     device: str = "cpu"
-    """Where the network lives: "cpu" or "cuda"."""
+    """Where the network lives: "auto", "cpu" or "cuda"."""
     threads: Annotated[int, Ge(1)] = 1
     """CPU threads of torch."""
     out: str = "runs"
@@ -93,7 +93,7 @@ class Trainer(ABC):
 
     def autocast(self) -> torch.autocast:
         """The context in which a network computes: bfloat16 with ``amp``."""
-        return torch.autocast(self.config.device, torch.bfloat16, enabled=self.config.amp)
+        return torch.autocast(torch.device(self.config.device).type, torch.bfloat16, enabled=self.config.amp)
 
     @abstractmethod
     def loss(self, rows: Tensor) -> Tensor:

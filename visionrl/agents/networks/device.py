@@ -31,3 +31,15 @@ def check_device(device: str) -> None:
     here += ["mps"] if torch.backends.mps.is_available() else []
     if device not in here:
         raise ValueError(f"device must be one that is here, {', '.join(here)}, got {device!r}")
+
+
+def found_device(device: str) -> str:
+    """The device of a name: "auto" is "cuda" where that is here, else "cpu", as in Stable-Baselines3.
+
+    Raises:
+        ValueError: it is not here.
+    """
+    from stable_baselines3.common.utils import get_device
+
+    check_device(device)
+    return str(get_device(device))
