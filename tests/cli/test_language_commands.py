@@ -118,6 +118,7 @@ WRONG = {
     "train-model --model show_and_tel": "did you mean 'show_and_tell'",
     "train-model --options width": "arguments must look like name=value, got 'width'",
     "train-model --data captions:{home}/nowhere": "nowhere",
+    "predict captioner-scenes {home}/a.png": "captioner-scenes has none, it is a model: visionrl caption",
     "list --models --agents": "agents and models must be listed one at a time",
 }
 

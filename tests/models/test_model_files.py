@@ -92,6 +92,10 @@ def test_files_of_strangers_are_looked_at(tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text("[")
     with pytest.raises(ValueError, match="must be a JSON object"):
         load_model(tmp_path)
+    save_model(any_model("show_and_tell"), tmp_path)
+    (tmp_path / "policy.pt").touch()
+    with pytest.raises(ValueError, match=r"model must be a trained model, .* is of an agent"):
+        load_model(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"model must be a folder with model\.json"):
         load_model(tmp_path / "nowhere")
 

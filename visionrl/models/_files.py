@@ -92,6 +92,8 @@ def load_model(source: str | Path, device: str = "cpu") -> Model:
     """
     folder = folder_of(source)
     name, options = read_description(folder)
+    if (folder / "policy.pt").is_file():
+        raise ValueError(f"model must be a trained model, {folder} is of an agent: visionrl predict")
     state = unpacked(read_state(folder / WEIGHTS))
     with no_larger_than(state, folder / WEIGHTS):
         try:

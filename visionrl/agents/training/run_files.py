@@ -100,6 +100,10 @@ def read_config(run: Path) -> tuple[TrainConfig, spaces.Dict, Space]:
     path = run / "config.json"
     if not path.is_file():
         hint = "" if run.exists() else did_you_mean(run.name, [home.name for home in HOME.iterdir()])
+        from visionrl.models import shipped_models
+
+        if str(run) in {one.name for one in shipped_models()}:
+            hint = ", it is a model: visionrl caption, visionrl ask"
         raise FileNotFoundError(f"a run's folder must have config.json, {run} has none{hint}")
     found = read_json(path)
     if missing := {"config", "observation_space", "action_space"} - set(found):
