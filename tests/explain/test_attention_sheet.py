@@ -24,3 +24,10 @@ def test_each_word_has_a_panel_and_the_heat_is_where_it_looked() -> None:
 def test_as_many_maps_as_words() -> None:
     with pytest.raises(ValueError, match="maps must be one a word, got 2 for 1 words"):
         attention_sheet(np.zeros((3, 9, 9), np.uint8), np.zeros((2, 3, 3)), ["a"])
+
+
+def test_a_strip_and_a_read_only_image_are_drawn() -> None:
+    strip = np.full((3, 1, 3000), 90, np.uint8)
+    strip.flags.writeable = False
+    sheet = attention_sheet(strip, np.ones((2, 3, 3)), ["a", "coin"])
+    assert sheet.shape[1] == 3 * 640 + 2 * 6 and sheet.shape[0] < 100

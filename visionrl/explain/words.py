@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from visionrl.explain.saliency import overlay
 
-PANEL = 160  # shorter side of the image in a panel, pixels
+PANEL, LONGEST = 160, 640  # shorter side of the image in a panel, and most of the longer one, pixels
 LABEL = 24  # height of the line below it
 GAP = 6
 ACROSS = 6  # panels in a row
@@ -30,11 +30,9 @@ def attention_sheet(image: np.ndarray, maps: np.ndarray, words: Sequence[str]) -
     """
     if len(maps) != len(words):
         raise ValueError(f"maps must be one a word, got {len(maps)} for {len(words)} words")
-    scale = PANEL / min(image.shape[1:])
+    scale = min(PANEL / min(image.shape[1:]), LONGEST / max(image.shape[1:]))
     size = [max(round(side * scale), 1) for side in image.shape[1:]]
-    shown = F.interpolate(
-        torch.from_numpy(np.ascontiguousarray(image))[None].float() / 255, size, mode="bilinear"
-    )
+    shown = F.interpolate(torch.from_numpy(np.array(image))[None].float() / 255, size, mode="bilinear")
     shown = shown.clamp(0, 1)
     heat = F.interpolate(torch.from_numpy(np.array(maps, np.float32))[:, None], size, mode="bicubic")[
         :, 0
