@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -161,6 +162,22 @@ def test_a_batch_of_moments_of_few_sentences_is_read_as_each_alone(name: str) ->
     found, which = sentences(image, rows)
     assert found[:, 0].tolist() == [0, 0, 1] and which.tolist() == [0, 1, 1, 2, 2, 0, 2, 1]
     assert found[1, 1:].tolist() == full
+
+
+def test_a_copy_with_other_weights_reads_in_its_own_way() -> None:
+    net = captioner()
+    extractor = WordsExtractor(space_of(len(net.vocabulary), net.length), net).eval()
+    words, images = torch.randint(4, 9, (3, net.length)), torch.rand(3, 3, 32, 32)
+    others = {key: value + 0.1 for key, value in extractor.state_dict().items() if value.is_floating_point()}
+    with torch.no_grad():
+        extractor.load_state_dict(extractor.state_dict())
+        before = extractor.said(words, images)
+        other = deepcopy(extractor)
+        other.load_state_dict(others, strict=False)
+        after = other.said(words, images)
+        other.held.clear()
+        torch.testing.assert_close(after, other.said(words, images))
+    assert not torch.allclose(before, after)
 
 
 def test_an_exported_graph_reads_any_number_of_rows() -> None:

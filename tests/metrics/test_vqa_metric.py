@@ -14,6 +14,7 @@ from visionrl.metrics.vqa import AnswerScores, normalise_answer, vqa_accuracy
         ("None", "0"),
         ("1,000", "1000"),
         ("3.5", "3.5"),
+        (".5", ".5"),
         ("an apple, a pear", "apple pear"),
         ("dont know", "don't know"),
         ("black/white", "black white"),

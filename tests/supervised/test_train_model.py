@@ -81,6 +81,23 @@ def test_a_resumed_run_is_the_run_that_was_never_stopped(config: ModelConfig, mo
         train_model(cut)
 
 
+def test_a_run_that_is_stopped_in_its_first_epoch_goes_on(
+    config: ModelConfig, monkeypatch: Any, capsys: Any
+) -> None:
+    def stops(self: Any, rows: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(ModelTrainer, "update", stops)
+        train_model(config)
+    assert "stopped after epoch 0; there are no weights yet, --resume goes on" in capsys.readouterr().out
+    train_model(replace(config, resume=True))
+    one, other = (
+        load_model(run).state_dict() for run in (config.folder, train_model(replace(config, name="w")))
+    )
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
 def test_a_model_starts_from_the_trunk_of_another(config: ModelConfig) -> None:
     first = train_model(replace(config, epochs=1))
     work = ModelTrainer(replace(config, model="vqa_cnn_rnn", start=str(first)))

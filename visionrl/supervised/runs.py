@@ -64,12 +64,15 @@ def learn(
     if config.resume:
         work.restore(run / CHECKPOINT)
         console.print(f"resumed {run} after epoch {work.epoch}")
+    else:
+        save(run / CHECKPOINT, work.state())  # so that a run that is stopped in its first epoch can go on
     try:
         for line in work.run(console):
             save(run / CHECKPOINT, work.state())
             console.print(line)
     except KeyboardInterrupt:
         write(run, work.best)
-        console.print(f"stopped after epoch {work.epoch}; {run} has the best weights, --resume goes on")
+        held = f"{run} has the best weights" if work.best else "there are no weights yet"
+        console.print(f"stopped after epoch {work.epoch}; {held}, --resume goes on")
         raise SystemExit(130) from None
     write(run, work.best)

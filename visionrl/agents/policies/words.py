@@ -69,7 +69,7 @@ class WordsExtractor(BaseFeaturesExtractor):
         super().__init__(observation_space, net.width * (1 + bool(pictures)) + joined)
         self.model, self.rest, self.pictures = net, rest, [*pictures]
         self.held: dict[float, tuple[Tensor, ...]] = {}
-        self.version: tuple[int, torch.device] = (-1, torch.device("cpu"))
+        self.version: tuple = ()
         self.trained = model not in list_models()
         if self.trained and net.image is not None:
             net.image.trunk.unfreeze_last(len(net.image.trunk.stages))
@@ -110,7 +110,8 @@ class WordsExtractor(BaseFeaturesExtractor):
         seen = images[first]
         if torch.is_grad_enabled() or self.training:
             return self.model.begin(seen), which
-        version = sum(tensor._version for tensor in self.model.parameters()), images.device
+        held = [*self.model.parameters()]  # a copy has others, whose changes are counted anew
+        version = sum(tensor._version for tensor in held), held[0].data_ptr(), images.device
         if version != self.version or len(self.held) > HELD:
             self.held, self.version = {}, version
         keys = sums.tolist()
