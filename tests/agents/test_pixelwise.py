@@ -64,6 +64,14 @@ def test_the_network_knows_no_places():
     assert one.std() > 0
 
 
+def test_the_first_policy_is_nearly_uniform():
+    model = make_model()
+    obs = model.policy.obs_to_tensor(model.get_env().reset())[0]
+    with torch.no_grad():
+        likely = model.policy.maps(obs)[0].softmax(dim=1)
+    assert likely.mean(dim=(0, 2, 3)).max() < 0.3
+
+
 def test_advantages_are_the_pixels_own():
     model = make_model(gamma=0.9, gae_lambda=1.0, influence=0.0)
     model.learn(20)

@@ -142,6 +142,17 @@ def test_stopping_and_an_empty_budget_end_an_episode(task):
     assert half.terminated(state).all()
 
 
+def test_an_episode_without_a_stop_ends_when_no_action_is_left():
+    image = np.random.default_rng(0).integers(0, 256, (3, 60, 60)).astype(np.uint8)  # 2 x 2 patches
+    data = [ImageSample(image, name=f"a{k}") for k in range(3)]
+    task = make_task(ID, data=data, split="all", grid=4, tools=("sharpen",), start="bicubic", stop=False)
+    state, count = start(task, 1), 0
+    while not task.terminated(state)[0]:
+        state = task.step(state, task.action_mask(state).argmax(axis=1))
+        count += 1
+    assert count == 4
+
+
 def test_all_tools_may_be_offered():
     every = make_task(ID, split="val", grid=2, preset="tools")
     state = start(every)

@@ -91,6 +91,7 @@ class PixelPolicy(BasePolicy):
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
         if self.context is not None:
             nn.init.normal_(self.context.weight[width:], std=0.001)
+            nn.init.zeros_(self.context.bias[width:])
         for layer in (self.actor_head, value):  # the first policy is nearly uniform
             nn.init.normal_(layer.weight, std=0.001)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]

@@ -61,7 +61,7 @@ class SuperResolution(Edit[State]):
     | Observation | ``candidates`` (n, 27): of each patch and tool what the patch looks like, the tool, the tool it has, the tool's cost, whether there is such a patch, and last whether it is the end; ``context`` (3,): share of the budget that is spent, the mean of the picture's gradients and corrections |
     | Action      | Discrete(n), n = g * g + 1 for one tool; see below |
     | Reward      | gain of the picture's PSNR, decibels, times the number of its patches, less ``price`` times the tool's cost |
-    | Ends        | when the budget is spent, when the agent stops, after g * g actions |
+    | Ends        | when the budget is spent, when the agent stops or no action is left, after g * g actions |
 
     | Action | Meaning |
     |--------|---------|
@@ -217,7 +217,10 @@ class SuperResolution(Edit[State]):
 
     def step(self, state: State, action: Array) -> State:
         after = super().step(state, action)
-        return replace(after, finished=after.finished | (after.spent > self.allowed(state) - 1e-9))
+        over = after.spent > self.allowed(state) - 1e-9
+        if not self.stop:
+            over = over | ~xp_of(over).any(self.action_mask(after), axis=1)
+        return replace(after, finished=after.finished | over)
 
     def allowed(self, state: State) -> Array:
         """(B,) float64, the budget in calls of the costly tool."""
