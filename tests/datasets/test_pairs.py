@@ -102,7 +102,7 @@ def test_sequence_rules():
 def test_embedded_by_name():
     found = load("scan-pairs-affine", kind=PairSample, split="val")
     assert len(found) == COUNTS["val"] and found[0].subject == found[0].name
-    with pytest.raises(ValueError, match="left out for videos and pairs"):
+    with pytest.raises(ValueError, match="left out for videos, pairs and texts"):
         load("scan-pairs", kind=PairSample, split="val", classes=["cat"])
 
 

@@ -191,14 +191,15 @@ _BANKS: OrderedDict[Any, tuple[Any, Any]] = OrderedDict()  # the newest six, wit
 def shared(build: Callable[..., Any], pixels: list[Any], *args: Any) -> Any:
     """A bank that ``build`` makes of samples, made once for the same pixels.
 
-    A bank of loaded samples, and each table in it, is pickled as how to make it again.
+    A bank of loaded samples, or of such a bank, and each table in it, is pickled as how to make it again.
 
     Args:
         build: a function or class at the top of a module.
         pixels: the arrays of the samples; banks of the same ones are the same.
-        args: of ``build``: the samples, then what can be hashed.
+        args: of ``build``: the samples or a bank, then what can be hashed.
     """
-    held = [args[0]] if isinstance(args[0], Loaded) else pixels
+    remade = isinstance(args[0], Loaded) or (isinstance(args[0], Recalled) and args[0].recipe is not None)
+    held = [args[0]] if remade else pixels
     key = (build, tuple(map(id, held)), args[1:])
     if key not in _BANKS:
         _BANKS[key] = (held, _made(build, args))  # holding the pixels keeps their ids their own

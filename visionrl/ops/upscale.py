@@ -9,7 +9,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
 ROUNDS = 8  # of back-projection
 AMOUNT, SIGMA = 0.4, 1.0  # of sharpening
@@ -19,6 +18,8 @@ Layer = tuple[np.ndarray, np.ndarray]
 
 def bicubic(plane: np.ndarray, height: int, width: int) -> np.ndarray:
     """A plane resized by a cubic kernel (a = -0.5), widened where it shrinks, as ``imresize`` of MATLAB does it."""
+    from PIL import Image  # takes a while to import
+
     resized = Image.fromarray(np.ascontiguousarray(plane, np.float32)).resize(
         (width, height), Image.Resampling.BICUBIC
     )

@@ -10,13 +10,14 @@ from annotated_types import Gt, Interval
 from gymnasium import spaces
 
 from visionrl.banks.masks import mask_bank
+from visionrl.banks.patches import shared
 from visionrl.banks.superpixels import superpixels
 from visionrl.core import arguments, batch, register
 from visionrl.core.observables import Image, Vector
 from visionrl.envs.edit import EditState
 from visionrl.envs.segmentation.click_features import as_bytes, resemblance
 from visionrl.envs.segmentation.mask_edit import MaskEdit
-from visionrl.envs.segmentation.rough import roughened, signed_distance, soft, with_rough_mask
+from visionrl.envs.segmentation.rough import roughened, signed_distances, soft, with_rough_mask
 from visionrl.envs.segmentation.spline_control import likelihood
 from visionrl.metrics.segmentation import OutlineScores, RoundScores
 from visionrl.ops import Array, DeviceTable, const, xp_of
@@ -117,7 +118,7 @@ class Refinement(MaskEdit[State]):
         self.use(mask_bank(samples, self.size, self.classes, share, self.channels))
         self.parts = superpixels(self.bank, self.lattice)
         self.count = self.parts.count
-        self.distances = [signed_distance(mask) for mask in self.bank.truth.array]
+        self.distances = shared(signed_distances, [self.bank.truth.array], self.bank)
         places, signs = np.full((2, self.items, self.rounds), -1)
         if not self.labelled:
             for item in range(self.items):
@@ -139,7 +140,7 @@ class Refinement(MaskEdit[State]):
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
-        known, distance = self.bank.known(np.array([item]))[0], self.distances[item]
+        known, distance = self.bank.known(np.array([item]))[0], self.distances.array[item]
         rough = roughened(distance, self.roughness, rng) if self.labelled else soft(distance)
         places, signs = np.full((2, self.rounds), -1)
         one = State(**self.fresh(item, np.nan), likely=rough * known, places=places, signs=signs)

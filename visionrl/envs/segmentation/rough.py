@@ -7,7 +7,9 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from visionrl.banks.masks import MaskBank
 from visionrl.datasets import ImageSample
+from visionrl.ops import DeviceTable
 
 SOFTNESS = 2.0  # pixels of 64, over which a probability rises from 1/2 to 3/4
 WAVES = 6  # knots of the outline's noise along a side
@@ -20,6 +22,11 @@ def signed_distance(mask: np.ndarray) -> np.ndarray:
         return np.full(mask.shape, -float(len(mask)), np.float32)
     inside, outside = (_exact_distance(some) for some in (mask, ~mask))
     return np.where(mask, np.minimum(inside, len(mask)) - 0.5, 0.5 - outside).astype(np.float32)
+
+
+def signed_distances(bank: MaskBank) -> DeviceTable:
+    """(N, S, S) float32, the signed distances of the masks of a bank."""
+    return DeviceTable(np.stack([signed_distance(mask) for mask in bank.truth.array]))
 
 
 def _exact_distance(mask: np.ndarray) -> np.ndarray:
