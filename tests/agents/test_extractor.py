@@ -16,8 +16,11 @@ from torch import nn
 from visionrl.agents import VisionExtractor, make_vec_env
 from visionrl.agents.networks.extractor import MapAttention
 from visionrl.agents.policies.candidates import CandidateExtractor, candidate_policy, offers_candidates
+from visionrl.agents.policies.pixel_ppo import PixelPPO
+from visionrl.agents.policies.pixelwise import PixelPolicy
 from visionrl.backbones import as_backbone, make_backbone
 from visionrl.core import TASKS
+from visionrl.core.capabilities import pixels_of
 
 LANDMARK = "visionrl/LandmarkLocalization-v0"
 ALGOS: dict[str, tuple[type[BaseAlgorithm], dict[str, Any]]] = {
@@ -116,6 +119,12 @@ PRESETS = [(task, preset) for task, entry in TASKS.items() for preset in (None, 
 @pytest.mark.parametrize(("env_id", "preset"), PRESETS)
 def test_every_preset_of_every_task_trains(env_id: str, preset: str | None) -> None:
     env = make_vec_env(env_id, 2, preset=preset)
+    if pixels_of(env.action_space):  # whose policy has a network of its own
+        pixels = PixelPPO(PixelPolicy, env, n_steps=4, batch_size=8, policy_kwargs={"width": 2}, device="cpu")
+        first = pixels.policy.first.weight.detach().clone()
+        pixels.learn(16)
+        assert not torch.equal(first, pixels.policy.first.weight)
+        return
     bare = offers_candidates(env.observation_space, env.action_space)  # nothing to be seen by a backbone
     policy = {"features_extractor_class": CandidateExtractor if bare else VisionExtractor}
     kind = candidate_policy("ppo") if bare else "MultiInputPolicy"
@@ -308,7 +317,7 @@ def test_the_vector_says_where_attention_is() -> None:
     attention = MapAttention("soft", net, (3, 16, 16))
     features = torch.rand(1, 3, 4, 4)
     wanted = torch.where(torch.arange(16) == 7, 100.0, -100.0)[None]  # row 1, column 3
-    attention.look.logits = lambda flat, query: wanted
+    attention.look.logits = lambda flat, query, keys: wanted
     vector, weights = attention(net, features)
     torch.testing.assert_close(vector[0], torch.cat([features[0, :, 1, 3], torch.tensor([0.75, -0.25])]))
     assert weights[0, 1, 3] == 1

@@ -105,7 +105,7 @@ class Enlargement:
 
     @property
     def _per_luma(self) -> float:
-        """By how much a channel grows with the luma, where the colour stays."""
+        """Growth of a channel with the luma, where the colour stays."""
         return 1.0 if len(self.image) == 1 else 255 / 219
 
     def coloured(self, tool: str, rows: slice, columns: slice) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What captions and answers are worth without a network: one for all, and those of the nearest training image."""
+"""Captions and answers without a network: one for all, and those of the nearest training image."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def nearest_answer(train: VisualQuestionAnswering) -> AnswerRun:
 
 
 def answers_by(train: VisualQuestionAnswering, key: Callable[[Any], str]) -> dict[str, Counter[str]]:
-    """How often each answer was given to training questions, by a key of these."""
+    """Counts of the answers to training questions, by a key of these."""
     found: dict[str, Counter[str]] = {}
     for sample in train.samples:
         found.setdefault(key(sample), Counter()).update(sample.answers)

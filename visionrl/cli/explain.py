@@ -192,7 +192,7 @@ def find(options: Explain) -> Subject:
 
 
 def home_of(folder: Path) -> str:
-    """What default files of a run begin with: in its folder, or here where the agent comes with the library."""
+    """Beginning of a run's default files: in its folder, or here where the agent comes with the library."""
     return f"{folder.name}-explain-" if folder.parent == HOME else f"{folder}/explain-"
 
 

@@ -1,4 +1,4 @@
-"""Where a model looked, word by word, as one picture."""
+"""A picture of where a model looked, word by word."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How recurrent layers of torch begin."""
+"""First weights of recurrent layers of torch."""
 
 from __future__ import annotations
 

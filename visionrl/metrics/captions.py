@@ -258,7 +258,7 @@ def score_captions(captions: Sequence[str], references: Sequence[Sequence[str]])
 
 
 def _grams(numbers: Sequence[int], base: int) -> list[Counter]:
-    """How often each n-gram comes, for n = 1 to 4, by its code: the words as digits."""
+    """Counts of the n-grams, for n = 1 to 4, by their codes: the words as digits."""
     found = []
     codes = list(numbers)
     for n in range(GRAMS):

@@ -1,4 +1,4 @@
-"""What a caption of an embedded scene claims, as tuples, and how much of it is true.
+"""Claims of a caption of an embedded scene, as tuples, and how much of them is true.
 
 Tuples are (noun), (noun, colour), (noun, size), (noun, number) of up to three groups, and (noun, relation, noun) of
 the first two; "a bag left of a coin" and "a coin right of a bag" claim the same. This takes the place of SPICE, which

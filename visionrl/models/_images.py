@@ -1,4 +1,4 @@
-"""What models see: images of any size as squares of one size, and an encoder of their places."""
+"""Images for models: those of any size as squares of one size, and an encoder of their places."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class ImageEncoder(nn.Module):
         return self.trunk.forward_features(images.contiguous(memory_format=torch.channels_last))
 
     def placed(self, places: Tensor) -> Tensor:
-        """The same places (B, width, h, w), with where each is added, for attention."""
+        """Encoded places (B, width, h, w), with where each is added, for attention."""
         return places + self.scale * sine_positions(*places.shape[1:]).to(places)
 
     def grid(self, places: Tensor) -> Tensor:
@@ -125,5 +125,5 @@ class ImageModel(Model):
 
 
 def device_of(module: nn.Module) -> Any:
-    """Where a network's parameters are."""
+    """Device of a network's parameters."""
     return next(module.parameters()).device

@@ -72,7 +72,7 @@ def reach(layers: list[Layer]) -> int:
 
 
 def correct(plane: np.ndarray, layers: list[Layer], rows: slice, columns: slice) -> np.ndarray:
-    """What a network adds to a part of a plane, (h, w, D); beyond the plane its border is repeated.
+    """Correction that a network adds to a part of a plane, (h, w, D); beyond the plane its border is repeated.
 
     Args:
         plane: (H, W).

@@ -19,7 +19,7 @@ Metric = Literal["bleu", "rouge_l"]
 
 
 class CaptionReward(ScoreOfImages):
-    """What a captioner says of the image, against sentences that are wanted: BLEU-4 or ROUGE-L, in [0, 1].
+    """Score of a captioner's sentence about the image against sentences that are wanted: BLEU-4 or ROUGE-L, in [0, 1].
 
     The captioner says the likeliest words (greedy). CIDEr-D is not offered: it weighs words by how many of several
     images' references have them, and here there is one goal, so every weight would be 0.
@@ -64,7 +64,7 @@ class CaptionReward(ScoreOfImages):
 
 
 class TextMatch(ScoreOfImages):
-    """How near an image and a sentence lie in the space of a dual encoder: (1 + cosine) / 2, in [0, 1].
+    """Nearness of an image and a sentence in the space of a dual encoder: (1 + cosine) / 2, in [0, 1].
 
     Args:
         dual_encoder: trained, see ``visionrl.models.load_model``.

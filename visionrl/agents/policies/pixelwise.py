@@ -83,23 +83,28 @@ class PixelPolicy(BasePolicy):
             ]
         )
         self.actor_head = nn.Conv2d(width, found[2], 3, padding=1)
-        value = nn.Conv2d(width, 1, 3, padding=1)
-        self.critic_head = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), value)
-        for layer in (self.first, *self.trunk, self.critic_head[0]):
-            if isinstance(layer, nn.Conv2d):  # torch's own start makes a signal fade in so many layers
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-        if self.context is not None:
-            nn.init.normal_(self.context.weight[width:], std=0.001)
-            nn.init.zeros_(self.context.bias[width:])
-        for layer in (self.actor_head, value):  # the first policy is nearly uniform
-            nn.init.normal_(layer.weight, std=0.001)
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        self.critic_head = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, 1, 3, padding=1)
+        )
+        self.init_weights()
         self.optimizer = self.optimizer_class(
             self.parameters(),
             lr=lr_schedule(1),  # type: ignore[call-arg]
             **self.optimizer_kwargs,
         )
+
+    def init_weights(self) -> None:
+        """Give all layers their first weights: the first policy is nearly uniform."""
+        for layer in (self.first, *self.trunk, self.critic_head[0]):
+            if isinstance(layer, nn.Conv2d):  # torch's own start makes a signal fade in so many layers
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        if self.context is not None:
+            nn.init.normal_(self.context.weight[self.width :], std=0.001)
+            nn.init.zeros_(self.context.bias[self.width :])
+        for layer in (self.actor_head, self.critic_head[2]):
+            nn.init.normal_(layer.weight, std=0.001)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return {**super()._get_constructor_parameters(), "width": self.width, "lr_schedule": lambda _: 0.0}

@@ -198,8 +198,7 @@ class Agent:
         if kind is ImageSample and (box is not None or clicks):
             return with_prompts(self.sample_of(data, **more), box, clicks)
         if isinstance(data, kind):
-            seen = data if box is None else unlabelled_video(data.frames, box, data.name)
-            return replace(seen, **more)
+            return replace(data if box is None else unlabelled_video(data.frames, box, data.name), **more)
         if kind is ImageSample and isinstance(data, CaptionSample):
             return ImageSample(data.image, name=data.name, **more)
         if (kind in (PairSample, XraySample)) != (moving is not None):

@@ -108,7 +108,7 @@ def episodes(task_id: str, policy: str = "expert", **kwargs: Any) -> Episodes:
 
 
 def part(kwargs: dict[str, Any]) -> int:
-    """What the numbers of steps and episodes are divided by."""
+    """Divisor of the numbers of steps and episodes."""
     return OF_A_PRESET if "preset" in kwargs else 1
 
 

@@ -29,7 +29,7 @@ class Tile:
     stages: tuple[np.ndarray, ...] = ()
 
     def shares(self) -> list[Any]:
-        """What was applied in each step: a name, or names with the shares of the pixels that chose them."""
+        """Operators of each step: a name, or names with the shares of the pixels that chose them."""
         if self.chosen is None:
             return list(self.operators)
         found = [np.bincount(step.ravel(), minlength=len(self.operators)) / step.size for step in self.chosen]

@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Caption:
-    """What an image shows, in words.
+    """A sentence about what an image shows.
 
     Attributes:
         caption: the sentence; empty where the agent said nothing.

@@ -1,4 +1,4 @@
-"""What is said about the embedded scenes: the facts of a scene, and captions, questions and answers that follow."""
+"""Facts of the embedded scenes, and the captions, questions and answers that follow from them."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def _column(header: Sequence[str], titles: tuple[str, ...]) -> int | None:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Where the images of a data set lie.
+    """The folders in which the images of a data set lie.
 
     Attributes:
         root: its folder.

@@ -1,4 +1,4 @@
-"""How the agent of restoration acts: one tool for the whole patch, or a tool for each pixel."""
+"""Controls of restoration: one tool for the whole patch, or a tool for each pixel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from visionrl.rendering import hues
 
 
 class Control(Protocol):
-    """What a control owns.
+    """A way to choose tools; the base of those below.
 
     Attributes:
         names: of the tools.
@@ -82,7 +82,7 @@ class ImageControl:
         return try_tools(now)
 
     def follow_plan(self, tried: Array, steps: Array) -> Array:
-        """The same: nothing goes on."""
+        """Returns what was tried, for nothing follows."""
         return tried
 
     def seen(self, tools: Array, steps: Array) -> dict[str, Array]:

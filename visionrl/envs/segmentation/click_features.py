@@ -1,4 +1,4 @@
-"""What regions of a mask that is refined know of a user's clicks."""
+"""Features of regions of a mask that is refined: nearness and similarity to a user's clicks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ ALIKE = 0.1  # difference of mean intensities at which two regions are hardly al
 
 
 def resemblance(places: Array, signs: Array, labels: Array, grey: Array) -> tuple[Array, Array]:
-    """Which regions were clicked on, and how alike each is to one that was: (B, 2, K) each, object and rest.
+    """Regions that were clicked on, and the similarity of each to one that was: (B, 2, K) each, object and rest.
 
     Args:
         places: (B, R) int64, pixels that were clicked on, -1 for none.

@@ -46,11 +46,11 @@ class MaskEdit(Edit[StateT], Generic[StateT]):
         raise NotImplementedError(f"{type(self).__name__} must define mask()")
 
     def marks(self, state: StateT) -> Iterable[tuple[int, int]]:
-        """Of one episode: the numbers of the pixels of clicks or seeds, and 1 on the object or -1 beside it."""
+        """Marks of one episode: the numbers of the pixels of clicks or seeds, and 1 on the object or -1 beside it."""
         raise NotImplementedError(f"{type(self).__name__} must define marks()")
 
     def caption(self, state: StateT) -> str:
-        """What is written above one episode, behind the name of the object."""
+        """The text above one episode, behind the name of the object."""
         raise NotImplementedError(f"{type(self).__name__} must define caption()")
 
     @property

@@ -1,4 +1,4 @@
-"""What captioners, question answerers and the dual encoder have in common: words, and an image to go with them."""
+"""Common base of captioners, question answerers and the dual encoder: words, and an image to go with them."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ class Answerer(LanguageModel):
 
     @abstractmethod
     def fuse(self, places: Any, questions: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What is known of each question, (M, width), and where the model looked, (M, K, h, w) or None.
+        """Vectors of image and question, (M, width), and where the model looked, (M, K, h, w) or None.
 
         Args:
             places: of ``see``, one row a question.
@@ -107,11 +107,11 @@ class Answerer(LanguageModel):
         """
 
     def see(self, places: Tensor) -> Tensor:
-        """What is known of the maps of images (B, width, h, w) before the question is asked."""
+        """Encodes the maps of images (B, width, h, w) before the question is asked."""
         return places
 
     def look(self, images: Tensor) -> Tensor:
-        """What is known of images (B, C, S, S) before the question is asked."""
+        """Encodes images (B, C, S, S) before the question is asked."""
         return self.see(self.map_of({"images": images}))
 
     def steps(self, question: Tensor, count: int) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ HOWS = ("greedy", "beam", "nucleus")
 
 
 class Sentences(NamedTuple):
-    """What a captioner says of B images.
+    """Sentences of a captioner about B images.
 
     Attributes:
         words: (B, L) int64, numbers of words, ``EOS``, padding.
