@@ -86,14 +86,14 @@ class PixelPolicy(BasePolicy):
         self.critic_head = nn.Sequential(
             nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, 1, 3, padding=1)
         )
-        self.init_weights()
+        self.init_layers()
         self.optimizer = self.optimizer_class(
             self.parameters(),
             lr=lr_schedule(1),  # type: ignore[call-arg]
             **self.optimizer_kwargs,
         )
 
-    def init_weights(self) -> None:
+    def init_layers(self) -> None:
         """Give all layers their first weights: the first policy is nearly uniform."""
         for layer in (self.first, *self.trunk, self.critic_head[0]):
             if isinstance(layer, nn.Conv2d):  # torch's own start makes a signal fade in so many layers
@@ -103,7 +103,7 @@ class PixelPolicy(BasePolicy):
             nn.init.normal_(self.context.weight[self.width :], std=0.001)
             nn.init.zeros_(self.context.bias[self.width :])
         for layer in (self.actor_head, self.critic_head[2]):
-            nn.init.normal_(layer.weight, std=0.001)
+            nn.init.normal_(layer.weight, std=0.001)  # type: ignore[arg-type]
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
