@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
@@ -131,10 +132,12 @@ def test_what_a_team_cannot_begin_as_is_refused() -> None:
 
 
 def test_a_batch_holds_as_many_decisions_for_a_team() -> None:
-    assert batch_size(spaces.Discrete(6)) == 128
-    assert (
-        batch_size(spaces.MultiDiscrete([6] * 4)) == 32 and batch_size(spaces.MultiDiscrete([6] * 99)) == 16
-    )
+    for space, size in (
+        (spaces.Discrete(6), 128),
+        (spaces.MultiDiscrete([6] * 4), 32),
+        (spaces.MultiDiscrete([6] * 99), 16),
+    ):
+        assert batch_size(SimpleNamespace(action_space=space, policy=None)) == size
 
 
 @pytest.mark.slow
