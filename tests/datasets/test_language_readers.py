@@ -166,6 +166,13 @@ def test_coco_captions_are_read(tmp_path: Path) -> None:
     assert [sample.name for sample in captions(tmp_path, "val", "coco-captions")] == ["val/03"]
 
 
+def test_images_of_coco_captions_may_state_their_splits(tmp_path: Path) -> None:
+    pictures(tmp_path, "01.jpg", "02.jpg")
+    images = [{"id": k, "file_name": f"0{k}.jpg", "split": ("train", "val")[k - 1]} for k in (1, 2)]
+    coco(tmp_path, images, [{"image_id": k, "caption": "a dog"} for k in (1, 2)])
+    assert [sample.name for sample in captions(tmp_path, "val", "coco-captions")] == ["val/02"]
+
+
 @pytest.mark.parametrize(
     ("images", "rows", "message"),
     [
@@ -175,6 +182,12 @@ def test_coco_captions_are_read(tmp_path: Path) -> None:
             [{"image_id": 4, "caption": "x"}],
             r"annotations\[0\]: image_id must be",
         ),
+        (
+            [{"id": 1, "file_name": "01.jpg"}],
+            [{"image_id": [1], "caption": "x"}],
+            r"annotations\[0\]: image_id must be among those of the file \(1\), got \[1\]",
+        ),
+        ([{"id": [1], "file_name": "01.jpg"}], [], r"images\[0\]: must have an id and a file_name"),
         (
             [{"id": 1, "file_name": "01.jpg"}],
             [{"image_id": 1, "caption": " "}],
@@ -189,7 +202,7 @@ def test_coco_captions_are_read(tmp_path: Path) -> None:
         (
             [{"id": 1, "file_name": "a"}, {"id": 1, "file_name": "b"}],
             [],
-            r"images\[1\]: id must be unique, got 1",
+            r"images\[1\]: id must be unique and file_name a string, got 1, 'b'",
         ),
         ({}, [], "must be a JSON object with the lists 'images' and 'annotations'"),
     ],

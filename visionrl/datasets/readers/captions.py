@@ -24,7 +24,14 @@ from pathlib import Path
 from typing import Any
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
-from visionrl.datasets.readers.coco import File, coco_parts, find_picture
+from visionrl.datasets.readers.coco import (
+    File,
+    check_image_id,
+    coco_parts,
+    find_picture,
+    named,
+    stated_split,
+)
 from visionrl.datasets.readers.files import (
     check_folder,
     files_below,
@@ -149,29 +156,20 @@ def _coco_entries(part: File) -> list[Entry]:
         isinstance(content.get(k), list) for k in ("images", "annotations")
     ):
         raise ValueError(f"{part.file} must be a JSON object with the lists 'images' and 'annotations'")
-    images: dict[Any, dict] = {}
-    for number, image in enumerate(content["images"]):
-        if not isinstance(image, dict) or "id" not in image or not isinstance(image.get("file_name"), str):
-            raise ValueError(
-                f"{part.file}, images[{number}]: must have an id and a file_name, got {image!r:.200}"
-            )
-        if images.setdefault(image["id"], image) is not image:
-            raise ValueError(
-                f"{part.file}, images[{number}]: id must be unique, got {image['id']!r:.50} again"
-            )
-    captions: dict[Any, list[tuple[str, Any]]] = {key: [] for key in images}
+    names = named(content, part.file, "images", "file_name")
+    captions: dict[Any, list[tuple[str, Any]]] = {key: [] for key in names}
     for number, row in enumerate(content["annotations"]):
         where = f"{part.file}, annotations[{number}]"
-        if not isinstance(row, dict) or row.get("image_id") not in images:
-            raise ValueError(f"{where}: image_id must be among those of the file, got {row!r:.200}")
+        check_image_id(row, where, names)
         captions[row["image_id"]].append((where, row.get("caption")))
-    described = [key for key in images if captions[key]]
-    names = plain_names([Path(stated_path(images[key]["file_name"])) for key in described])
-    titles = [f"{part.split}/{name}" if part.split else name for name in names]
-    return [
-        Entry(title, title, partial(_coco_read, part, images[key], captions[key]), part.split)
-        for key, title in zip(described, titles, strict=True)
-    ]
+    described = [image for image in content["images"] if captions[image["id"]]]
+    stems = plain_names([Path(stated_path(image["file_name"])) for image in described])
+    entries = []
+    for image, stem in zip(described, stems, strict=True):
+        split = part.split or stated_split(image)
+        name = f"{split}/{stem}" if split else stem
+        entries.append(Entry(name, name, partial(_coco_read, part, image, captions[image["id"]]), split))
+    return entries
 
 
 def _coco_read(part: File, image: dict, captions: Sequence[tuple[str, Any]]) -> CaptionSample:

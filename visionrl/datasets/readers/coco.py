@@ -130,13 +130,13 @@ def _part(file: Path, root: Path, split: str) -> File:
 def _entries(part: File) -> list[Entry]:
     """One entry an image."""
     content = _content(part.file)
-    classes = _named(content, part.file, "categories", "name")
-    names = _named(content, part.file, "images", "file_name")
+    classes = named(content, part.file, "categories", "name")
+    names = named(content, part.file, "images", "file_name")
     rows: dict[Any, Rows] = {image: [] for image in names}
     bad: dict[Any, ValueError] = {}
     for number, row in enumerate(content["annotations"]):
         where = f"{part.file}, annotations[{number}]"
-        _check_image(row, where, names)
+        check_image_id(row, where, names)
         try:
             _check(row, where, classes)
         except ValueError as error:
@@ -148,7 +148,7 @@ def _entries(part: File) -> list[Entry]:
     entries = []
     stems = plain_names([Path(stated_path(image["file_name"])) for image in content["images"]])
     for number, (image, stem) in enumerate(zip(content["images"], stems, strict=True)):
-        split = part.split or _stated(image)
+        split = part.split or stated_split(image)
         name = f"{split}/{stem}" if split else stem
         read: Any = partial(_read, part, f"{part.file}, images[{number}]", image, rows[image["id"]])
         if image["id"] in bad:
@@ -157,7 +157,7 @@ def _entries(part: File) -> list[Entry]:
     return entries
 
 
-def _stated(image: dict[str, Any]) -> str:
+def stated_split(image: dict[str, Any]) -> str:
     """The split that an entry of an image states, or nothing."""
     return split_of(image["split"]) if isinstance(image.get("split"), str) else ""
 
@@ -179,8 +179,12 @@ def _content(file: Path) -> dict[str, Any]:
     return content
 
 
-def _named(content: dict[str, Any], file: Path, key: str, title: str) -> dict[Any, str]:
-    """Number -> name of the images or of the categories."""
+def named(content: dict[str, Any], file: Path, key: str, title: str) -> dict[Any, str]:
+    """Number -> name of the images or of the categories.
+
+    Raises:
+        ValueError: one has no id or no name, or the id of another.
+    """
     found: dict[Any, str] = {}
     for number, row in enumerate(content[key]):
         where = f"{file}, {key}[{number}]"
@@ -201,8 +205,12 @@ def _check_key(row: dict[str, Any], key: str, known: Mapping[Any, str], where: s
         raise ValueError(f"{where}: {key} must be among those of the file ({few}), got {row.get(key)!r:.100}")
 
 
-def _check_image(row: Any, where: str, images: Mapping[Any, str]) -> None:
-    """Refuses an annotation without an image."""
+def check_image_id(row: Any, where: str, images: Mapping[Any, str]) -> None:
+    """Refuse an annotation without an image.
+
+    Raises:
+        ValueError: it is no object, or states no image of the file; ``where`` begins the message.
+    """
     if not isinstance(row, dict):
         raise ValueError(f"{where}: must be an object, got {row!r:.200}")
     _check_key(row, "image_id", images, where)
