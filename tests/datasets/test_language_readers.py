@@ -125,6 +125,17 @@ def test_flickr8k_is_read_as_it_is_distributed(tmp_path: Path, token: bool) -> N
     assert len(captions(tmp_path, "all", "flickr8k")) == 3
 
 
+@pytest.mark.parametrize(
+    ("token", "other"),
+    [("Flickr8k.token.txt", "Flickr8k.lemma.token.txt"), ("results_20130124.token", "readme.txt")],
+)
+def test_flickr_tokens_are_the_sentences_that_people_wrote(tmp_path: Path, token: str, other: str) -> None:
+    pictures(tmp_path, "1.jpg")
+    (tmp_path / other).write_text("1.jpg#0\ta dog run\n")
+    (tmp_path / token).write_text("1.jpg#0\ta dog runs\n")
+    assert captions(tmp_path, name="flickr8k")[0].captions == ("a dog runs",)
+
+
 def test_bad_files_of_flickr8k_are_named(tmp_path: Path) -> None:
     pictures(tmp_path, "1.jpg")
     with pytest.raises(ValueError, match=r"must hold captions.txt or \*.token.txt, found neither"):

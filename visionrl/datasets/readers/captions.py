@@ -6,9 +6,10 @@ column ``caption`` (or ``text``, ``sentence``, ...); a column ``split`` may be t
 ``images``, or in a folder of the table's or the split's name; the suffix may be left out.
 
 ``flickr8k:``, as Flickr8k and Flickr30k are distributed (Hodosh et al., 2013): ``captions.txt`` (``image,caption``) or
-``*.token.txt`` (``NAME.jpg#0<TAB>caption``), images in ``Images``, ``Flicker8k_Dataset``, ... or beside; the lists
-``Flickr_8k.trainImages.txt``, ``...devImages.txt``, ``...testImages.txt``, if they are there, are the splits, and what
-they do not name is left out. Folders in the folder are searched for all these files.
+``*.token.txt`` or ``*.token`` (``NAME.jpg#0<TAB>caption``), but not ``*.lemma.token.txt``, images in ``Images``,
+``Flicker8k_Dataset``, ... or beside; the lists ``Flickr_8k.trainImages.txt``, ``...devImages.txt``,
+``...testImages.txt``, if they are there, are the splits, and what they do not name is left out. Folders in the folder
+are searched for all these files.
 
 ``coco-captions:``, the JSON files ``captions_*.json`` of COCO (Chen et al., 2015); images and splits as for ``coco:``.
 
@@ -36,6 +37,7 @@ from visionrl.datasets.readers.files import (
     check_folder,
     files_below,
     folders_below,
+    has_suffix,
     plain_names,
     read_image,
     stated_path,
@@ -47,6 +49,8 @@ from visionrl.datasets.text import read_json, read_lines
 from visionrl.datasets.validate_language import check_sentence
 
 TITLES = ("caption", "captions", "text", "sentence", "description", "comment")
+LEMMAS = (".lemma.token.txt", ".lemma.token")  # their words are without their endings
+TOKENS = (".token.txt", ".token")
 
 
 @register_format("captions", kind=CaptionSample, own_splits=True)
@@ -56,7 +60,7 @@ def read_captions(path: Path, options: ReadOptions) -> list[Entry]:
     Raises:
         ValueError: there is no table, or a line breaks a rule; the message names file and line.
     """
-    tables = read_tables(path, "captions.csv", [TITLES], 1)
+    tables = read_tables(path, "captions.csv", [TITLES])
     placed = [(Pictures.beside(file), some) for file, some in tables]
     named = {row.image for _, some in placed for row in some}
     for pictures, some in placed:
@@ -92,12 +96,12 @@ def read_flickr8k(path: Path, options: ReadOptions) -> list[Entry]:
         ValueError: there is no such file, or a line breaks a rule; the message names file and line.
     """
     files = files_below(check_folder(path))
-    token = next((file for file in files if file.name.lower().endswith(".token.txt")), None)
-    table = next((file for file in files if file.name.lower() in ("captions.txt", "results.csv")), None)
-    if token is None and table is None:
+    tokens = [file for file in files if has_suffix(file, TOKENS) and not has_suffix(file, LEMMAS)]
+    tables = [file for file in files if file.name.lower() == "captions.txt"]
+    if not tokens and not tables:
         raise ValueError(f"{path} must hold captions.txt or *.token.txt, found neither")
     pictures = Pictures(path, (path, *folders_below(path)))
-    rows = _tokens(token) if token else read_tables(table, "", [TITLES], 1)[0][1]  # type: ignore[arg-type]
+    rows = _tokens(tokens[0]) if tokens else read_tables(tables[0], "captions.txt", [TITLES])[0][1]
     lists = {
         split_of(file.stem.split(".")[-1].removesuffix("Images")): file for file in files if _is_list(file)
     }

@@ -47,7 +47,7 @@ def read_questions(path: Path, options: ReadOptions) -> list[Entry]:
     Raises:
         ValueError: there is no table, or a line breaks a rule; the message names file and line.
     """
-    tables = read_tables(path, "questions.csv", TITLES, 1)
+    tables = read_tables(path, "questions.csv", TITLES)
     groups: dict[tuple[str, str, str], list[tuple[Pictures, Row]]] = {}
     for file, rows in tables:
         pictures = Pictures.beside(file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -49,23 +49,20 @@ class Row:
     cells: tuple[str | None, ...]
 
 
-def read_tables(
-    path: Path, default: str, titles: Sequence[tuple[str, ...]], needed: int
-) -> list[tuple[Path, list[Row]]]:
+def read_tables(path: Path, default: str, titles: Sequence[tuple[str, ...]]) -> list[tuple[Path, list[Row]]]:
     """The tables of a path with their rows: one, or one a split.
 
     Args:
         path: a CSV file, or a folder with ``default``, or with ``train.csv``, ``val.csv``, ..., or with one CSV file.
         default: name of the table.
-        titles: of each column the titles that it may have, in small letters.
-        needed: so many of the columns, the first ones, must be there.
+        titles: of each column the titles that it may have, in small letters; the first column must be there.
 
     Raises:
-        ValueError: there is no table, or one has no image column, lacks a needed one, or has a line with more or fewer
-            cells than titles.
+        ValueError: there is no table, or one has no image column, lacks the first of the columns, or has a line with
+            more or fewer cells than titles.
     """
     tables = {"": path} if path.is_file() else _tables_of(path, default)
-    return [(file, _rows(file, split, titles, needed)) for split, file in tables.items()]
+    return [(file, _rows(file, split, titles)) for split, file in tables.items()]
 
 
 def _tables_of(folder: Path, default: str) -> dict[str, Path]:
@@ -83,19 +80,17 @@ def _tables_of(folder: Path, default: str) -> dict[str, Path]:
     return {"": tables[0]}
 
 
-def _rows(file: Path, split: str, titles: Sequence[tuple[str, ...]], needed: int) -> list[Row]:
+def _rows(file: Path, split: str, titles: Sequence[tuple[str, ...]]) -> list[Row]:
     """The rows of one table."""
     lines = read_rows(file)
     if len(lines) < 2:
         raise ValueError(f"{file} must have a header and one row or more, got {len(lines)} lines")
     header = [title.lower() for title in lines[0][1]]
-    image = _column(header, tuple(IMAGE_TITLES))
+    image, stated = _column(header, IMAGE_TITLES), _column(header, ("split",))
     places = [_column(header, one) for one in titles]
-    missing = [one[0] for one, place in zip(titles[:needed], places, strict=False) if place is None]
-    if image is None or missing:
-        wanted = ", ".join(["image"] * (image is None) + missing)
+    if image is None or places[0] is None:
+        wanted = ", ".join(["image"] * (image is None) + [titles[0][0]] * (places[0] is None))
         raise ValueError(f"{file} must have a column {wanted}, got {', '.join(lines[0][1]):.200}")
-    stated = next((j for j, title in enumerate(header) if title == "split"), None)
     known = {image, stated, *places}
     lost = [title for j, title in enumerate(header) if j not in known and title not in INDEX]
     if lost:
@@ -115,7 +110,7 @@ def _rows(file: Path, split: str, titles: Sequence[tuple[str, ...]], needed: int
     return found
 
 
-def _column(header: Sequence[str], titles: tuple[str, ...]) -> int | None:
+def _column(header: Sequence[str], titles: Collection[str]) -> int | None:
     """The first column with one of some titles."""
     return next((j for j, title in enumerate(header) if title in titles), None)
 
@@ -169,11 +164,7 @@ class Pictures:
 
 
 def titled(images: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """The name of each image, of (split, stated path): the path without its suffix, with the split in front.
-
-    Raises:
-        ValueError: one image is in two splits.
-    """
+    """The name of each image, of (split, stated path): the path without its suffix, with the split in front."""
     distinct = list(dict.fromkeys(images))
     names = plain_names([Path(stated) for _, stated in distinct])
     return {key: f"{key[0]}/{name}" if key[0] else name for key, name in zip(distinct, names, strict=True)}
