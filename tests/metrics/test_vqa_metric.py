@@ -18,6 +18,10 @@ from visionrl.metrics.vqa import AnswerScores, normalise_answer, vqa_accuracy
         ("an apple, a pear", "apple pear"),
         ("dont know", "don't know"),
         ("black/white", "black white"),
+        ("x-ray", "x ray"),
+        ("x-ray - hand", "xray hand"),
+        ("1,2,3", "123"),
+        ("10,000-ton", "10000ton"),
     ],
 )
 def test_answers_are_brought_to_one_form(answer: str, plain: str) -> None:

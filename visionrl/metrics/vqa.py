@@ -20,9 +20,9 @@ AGREED = 3
 ARTICLES = ("a", "an", "the")
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _NUMBERS = {"none": "0", **{word: str(number) for number, word in enumerate(DIGITS)}}
-_PUNCTUATION = re.compile(r"[;/\[\]\"{}()=+\\_\-<>@`?!]")
+PUNCTUATION = ';/[]"{}()=+\\_-<>@`,?!'
 _PERIOD = re.compile(r"\.(?!\d)")
-_COMMA = re.compile(r"(\d),(\d)")
+_COMMA = re.compile(r"\d,\d")
 _APOSTROPHES = {
     "cant": "can't",
     "dont": "don't",
@@ -41,10 +41,15 @@ _APOSTROPHES = {
 def normalise_answer(answer: str) -> str:
     """An answer in lower case, without articles and punctuation, number words as digits.
 
-    These are the rules of the challenge's own tool; of its list of contractions the common ones.
+    These are the rules of the challenge's own tool; of its list of contractions the common ones. A mark parts words,
+    but is taken out where the answer has it beside a space, or has a comma between digits.
     """
-    text = _COMMA.sub(r"\1\2", answer.lower().replace("\n", " ").replace("\t", " ").strip())
-    text = _PERIOD.sub("", _PUNCTUATION.sub(" ", text)).replace(",", " ")
+    given = answer.lower().replace("\n", " ").replace("\t", " ").strip()
+    text, joined = given, _COMMA.search(given) is not None
+    for mark in PUNCTUATION:
+        beside = f"{mark} " in given or f" {mark}" in given
+        text = text.replace(mark, "" if joined or beside else " ")
+    text = _PERIOD.sub("", text)
     words = [_NUMBERS.get(word, word) for word in text.split() if word not in ARTICLES]
     return " ".join(_APOSTROPHES.get(word, word) for word in words)
 
