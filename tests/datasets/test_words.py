@@ -47,7 +47,8 @@ def test_vocabularies_of_the_same_words_in_the_same_order_are_equal() -> None:
     ("words", "message"),
     [
         ([], "1 to 32763 words, got 0"),
-        (["Red"], "lower-case letters"),
+        (["Red"], "lower-case letters, digits and apostrophes, got 'Red'"),
+        (["red", ""], "lower-case letters, digits and apostrophes, got ''"),
         (["red", "red"], "must differ, got 'red' twice"),
         (["two words"], "lower-case letters"),
         ("red", "must be a sequence of words"),

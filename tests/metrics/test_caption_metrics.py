@@ -78,6 +78,14 @@ def test_the_order_of_references_does_not_matter(order: list[int]) -> None:
         np.testing.assert_allclose(found, getattr(HELD, metric)(words, IMAGES), atol=1e-12)
 
 
+def test_the_closest_reference_is_found_however_far_it_is() -> None:
+    held = References([["a bag", "a bag " * 1500]], WORDS)
+    assert held.bleu_statistics(WORDS.encode("a bag " * 400, 801)[None], np.zeros(1, int))[
+        0, 8:
+    ].tolist() == [800, 2]
+    assert held.bleu_statistics(WORDS.encode("a bag " * 900, 1801)[None], np.zeros(1, int))[0, 9] == 3000
+
+
 def test_an_empty_caption_scores_nothing() -> None:
     words = encoded([""])
     for metric in ("cider_d", "bleu", "rouge_l", "exact"):

@@ -44,10 +44,8 @@ class Vocabulary:
         if isinstance(words, str):
             raise ValueError(f"words must be a sequence of words, got the text {words!r:.80}")
         own = [str(word) for word in words]
-        if bad := next((word for word in own if tokenize(word) != [word]), None):
-            raise ValueError(f"words must be lower-case letters, digits and apostrophes, got {bad!r:.80}")
-        if "" in own:
-            raise ValueError("words must be lower-case letters, digits and apostrophes, got an empty word")
+        if bad := [word for word in own if tokenize(word) != [word]]:
+            raise ValueError(f"words must be lower-case letters, digits and apostrophes, got {bad[0]!r:.80}")
         if not own or len(own) + len(SPECIAL) > LARGEST:
             raise ValueError(f"a vocabulary must have 1 to {LARGEST - len(SPECIAL)} words, got {len(own)}")
         self.words = (*SPECIAL, *own)

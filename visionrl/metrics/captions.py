@@ -161,9 +161,8 @@ class References(Recalled):
             matches.append(xp.sum(xp.minimum(self._found(codes, image, n), most), axis=1))
             totals.append(xp.sum(xp.astype(codes > 0, xp.int64), axis=1))
         theirs = self.lengths.rows(image)
-        far = xp.full_like(theirs, 1 << 20)
-        cost = xp.where(theirs >= 0, 2 * xp.abs(theirs - length[:, None]) * (1 << 10) + theirs, far)
-        closest = xp.min(cost, axis=1) % (1 << 11)
+        cost = xp.abs(theirs - length[:, None]) * (1 << 20) + theirs
+        closest = xp.min(xp.where(theirs >= 0, cost, xp.full_like(cost, 1 << 60)), axis=1) % (1 << 20)
         return xp.stack([*matches, *totals, length, closest], axis=1)
 
     def bleu(self, words: Array, image: Array) -> Array:
