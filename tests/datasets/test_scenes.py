@@ -133,6 +133,7 @@ def test_questions_about_one_scene_share_its_pixels(tmp_path, monkeypatch: pytes
 
 IMAGE = np.zeros((3, 8, 9), np.uint8)
 WRONG: Any = 3
+BAG = ("bag", "red", "large", (0, 3))
 
 
 @pytest.mark.parametrize(
@@ -143,6 +144,10 @@ WRONG: Any = 3
         (CaptionSample(IMAGE, ["?!"]), r"caption 0 must have a word"),
         (CaptionSample(IMAGE, [WRONG]), "captions must be texts, got 3 of type int"),
         (CaptionSample(IMAGE.astype(float), ["a dog"]), "images are uint8"),
+        (CaptionSample(IMAGE, ["a dog"], ("left", BAG)), "facts must be a relation and two or more of"),
+        (CaptionSample(IMAGE, ["a dog"], ("near", BAG, BAG)), "facts must be .*got .'near'"),
+        (CaptionSample(IMAGE, ["a dog"], ("left", BAG, ("dog", *BAG[1:]))), "facts must be .*'dog'"),
+        (CaptionSample(IMAGE, ["a dog"], ("left", BAG, "dog")), "facts must be .*'dog'"),
         (QuestionSample(IMAGE, ""), "question must have a word"),
         (QuestionSample(IMAGE, WRONG), "question must be a text, got int"),
         (QuestionSample(IMAGE, "what", ["yes", WRONG]), "answers must be texts, got 3 of type int"),

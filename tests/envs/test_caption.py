@@ -150,6 +150,7 @@ def test_images_need_no_captions_when_an_agent_is_used() -> None:
         ({"metric": {"spice": 1.0}}, "metric must be of cider_d, bleu_4, rouge_l, tuple_f1, got spice"),
         ({"metric": {}}, "metric must be of .*, got none"),
         ({"labelled": False}, "vocabulary must be given where data has no captions"),
+        ({"data": [], "labelled": False, "vocabulary": ["a", "b", "c", "d"]}, "got an empty list"),
         ({"data": "captions:nowhere"}, "the path of 'captions' must exist"),
         ({"data": "coins"}, "yields ImageSample, but CaptionSample is needed"),
         ({"max_words": 1}, "max_words must be a whole number in"),

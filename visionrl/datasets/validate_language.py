@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from visionrl.datasets.arrays import as_floats, check_image
+from visionrl.datasets.embedded.scene_words import Facts
 from visionrl.datasets.samples import CaptionSample, QuestionSample
 from visionrl.datasets.words import tokenize
 
@@ -19,7 +20,7 @@ def check_captions(sample: CaptionSample, where: str) -> CaptionSample:
     captions = _texts(sample.captions, "captions", where)
     for number, caption in enumerate(captions):
         check_sentence(caption, f"{where}: caption {number}")
-    return replace(sample, image=image, captions=captions, facts=_tuples(sample.facts))
+    return replace(sample, image=image, captions=captions, facts=_facts(sample.facts, where))
 
 
 def check_question(sample: QuestionSample, where: str) -> QuestionSample:
@@ -69,6 +70,15 @@ def _places(value: Any, image: np.ndarray, where: str) -> np.ndarray:
             f"got {places[~inside][0].tolist()}"
         )
     return places
+
+
+def _facts(value: Any, where: str) -> tuple:
+    """The facts of an embedded scene as plain tuples; none where they are unknown."""
+    facts = _tuples(value)
+    try:
+        return Facts.of(facts).to_tuple() if facts != () else ()
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
 
 
 def _tuples(value: Any) -> Any:

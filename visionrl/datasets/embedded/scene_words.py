@@ -57,6 +57,12 @@ class Group:
         return PLURALS[self.noun] if len(self.cells) > 1 else self.noun
 
     @property
+    def is_known(self) -> bool:
+        """True for words and a number of objects that scenes have."""
+        words = self.noun in NOUNS and self.colour in COLOURS and self.size in SIZES
+        return words and 0 < len(self.cells) <= len(NUMBERS)
+
+    @property
     def be(self) -> str:
         """``is`` or ``are``."""
         return "are" if len(self.cells) > 1 else "is"
@@ -85,9 +91,20 @@ class Facts:
 
     @classmethod
     def of(cls, facts: Sequence) -> Facts:
-        """The facts of a sample's tuples."""
-        groups = (Group(noun, colour, size, tuple(cells)) for noun, colour, size, cells in facts[1:])
-        return cls(facts[0], tuple(groups))
+        """The facts of a sample's tuples.
+
+        Raises:
+            ValueError: they are no relation and two groups or more, or have a word that no scene has.
+        """
+        try:
+            groups = tuple(Group(noun, colour, size, tuple(cells)) for noun, colour, size, cells in facts[1:])
+            known = facts[0] in RELATIONS and len(groups) > 1 and all(group.is_known for group in groups)
+        except (TypeError, ValueError):
+            known = False
+        if not known:
+            rule = "a relation and two or more of (noun, colour, size, cells) of embedded scenes"
+            raise ValueError(f"facts must be {rule}, got {facts!r:.200}")
+        return cls(facts[0], groups)
 
 
 def captions_of(facts: Facts) -> tuple[str, ...]:

@@ -103,10 +103,9 @@ class CaptionGeneration(Select[State]):
 
     def setup(self) -> None:
         self.words = self.own_vocabulary()
-        plain = not (self.labelled or isinstance(self.data, str | None)) and isinstance(
-            self.data[0], ImageSample
-        )
-        self.samples = self.load(kind=ImageSample) if plain else self.load()
+        named = self.labelled or isinstance(self.data, str | None)
+        plain = not named and len(self.data) and isinstance(self.data[0], ImageSample)
+        self.samples = self.load(kind=ImageSample if plain else CaptionSample)
         self.items, size = len(self.samples), len(self.words)
         self.bank = square_bank(self.samples, self.side, self.channels)
         if self.labelled:
