@@ -84,10 +84,10 @@ def report(config: ModelConfig, work: ModelTrainer, console: Console) -> None:
     """Test the best weights, once, and write ``metrics.json``."""
     samples = samples_of(config, "test")
     work.model.load_state_dict(work.best)
-    found = work.net.evaluate(samples, work.net.encode(samples))
+    found = work.model.evaluate(samples, work.model.encode(samples))
     best = max(row[work.score_name] for row in work.curve)
     about = {"samples": len(samples), "seconds": round(work.seconds, 1), "epochs": work.epoch}
-    about |= {"parameters": work.net.parameter_count, f"val_{work.score_name}": best}
+    about |= {"parameters": work.model.parameter_count, f"val_{work.score_name}": best}
     write_json(config.folder / "metrics.json", {"test": found, **about, "curve": work.curve})
     words = ", ".join(f"{name} {value:.3f}" for name, value in found.items())
     console.print(f"test: {words}; {work.seconds:.0f} s of training; saved in {config.folder}")
@@ -172,35 +172,35 @@ class ModelTrainer(Trainer):
     """
 
     most_gradient = 5.0  # recurrent layers can blow gradients up
+    model: Model
 
     def __init__(self, config: ModelConfig) -> None:
         self.samples = samples_of(config, "val")
         train = samples_of(config, "train")
-        net = model_class(config.model).for_samples(train, parse_args(config.options))
-        self.net: Model = net.to(config.device)
+        net = model_class(config.model).for_samples(train, parse_args(config.options)).to(config.device)
         if config.start is not None:
-            start_from(self.net, load_model(config.start))
+            start_from(net, load_model(config.start))
         self.train_split, self.val_split = net.cached(net.encode(train)), net.encode(self.samples)
         self.score_name = net.score_name
-        super().__init__(config, self.net, len(next(iter(self.train_split.values()))))
+        super().__init__(config, net, len(next(iter(self.train_split.values()))))
 
     def loss(self, rows: Tensor) -> Tensor:
         """The model's loss of some rows."""
         batch: Split = {name: part[rows].to(self.config.device) for name, part in self.train_split.items()}
         with self.autocast():
-            return self.net.loss(batch)
+            return self.model.loss(batch)
 
     def score(self) -> float:
         """The model's score on the validation split."""
-        return self.net.evaluate(self.samples, self.val_split)[self.score_name]
+        return self.model.evaluate(self.samples, self.val_split)[self.score_name]
 
     def write(self, run: Path, best: Mapping[str, Tensor]) -> None:
         """Write the best weights into a folder; nothing before the first epoch's end."""
         if best:
-            now = {key: value.clone() for key, value in self.net.state_dict().items()}
-            self.net.load_state_dict(dict(best))
-            save_model(self.net, run)
-            self.net.load_state_dict(now)
+            now = {key: value.clone() for key, value in self.model.state_dict().items()}
+            self.model.load_state_dict(dict(best))
+            save_model(self.model, run)
+            self.model.load_state_dict(now)
 
 
 def start_from(net: Model, other: Model) -> None:
