@@ -18,10 +18,12 @@ from visionrl.agents.training.pairs import parse_args
 from visionrl.agents.training.run_files import read_json, write_json, write_text
 from visionrl.datasets import QuestionSample, load
 from visionrl.models import Model, load_model, model_class, save_model
-from visionrl.models._files import CARD, HOME
+from visionrl.models._files import CARD, HOME, folder_of
 from visionrl.models._model import Split
 from visionrl.supervised import runs
 from visionrl.supervised.trainer import Trainer, TrainerConfig
+
+OF_TRAINING = ("pretrained", "frozen", "dropout")  # options that leave a network's form as it is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +64,15 @@ def train_model(config: ModelConfig) -> Path:
         The run's folder.
 
     Raises:
+        FileNotFoundError: there is no such model to start from.
         ValueError: the folder holds a run already and ``resume`` is off, another process has it, the config differs
             from that of the run to resume, or the data have nothing to learn from.
     """
     config = replace(config, device=found_device(config.device))
     console, run = Console(), config.folder
     model_class(config.model).check_options(parse_args(config.options))
+    if config.start is not None:
+        folder_of(config.start, "start")  # at once: the data may take a minute
     runs.check_run(config, run, read_run)
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
@@ -211,7 +216,8 @@ def start_from(net: Model, other: Model) -> None:
     Raises:
         ValueError: the model has no trunk, or the other one another.
     """
-    if other.name == net.name and {**other.options, "frozen": 0} == {**net.options, "frozen": 0}:
+    forms = [{key: x for key, x in model.options.items() if key not in OF_TRAINING} for model in (other, net)]
+    if other.name == net.name and forms[0] == forms[1]:
         net.load_state_dict(other.state_dict())
         return
     given, own = ({k: x for k, x in m.state_dict().items() if k.startswith("image.")} for m in (other, net))
