@@ -158,13 +158,14 @@ def test_towers_of_2012_do_not_see_each_other():
     ("small", 3, 32, 20_064),
     ("mlp", 1, 8, 8_320),
     ("unet", 3, 64, 112_764),
+    ("pyramid", 3, 64, 417_312),
 ])  # fmt: skip
 def test_small_networks(name, channels, size, parameters):
     backbone = make_backbone(name, channels)
     assert count(backbone) == parameters
     assert f"{parameters:,}" in _BUILDERS[name].__doc__
     side = backbone.forward_features(torch.rand(1, channels, size, size)).shape[-1]
-    assert side == {"nature": 7, "impala": 8, "small": 4, "mlp": 8, "unet": 32}[name]
+    assert side == {"nature": 7, "impala": 8, "small": 4, "mlp": 8, "unet": 32, "pyramid": 4}[name]
 
 
 def test_timm_is_asked_for_by_name(monkeypatch):

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from visionrl.datasets import CaptionSample, QuestionSample
-from visionrl.models import load_model
+from visionrl.models import load_model, shipped_models
 from visionrl.supervised import models
-from visionrl.supervised.models import ModelConfig, ModelTrainer, train_model
+from visionrl.supervised.models import ModelConfig, ModelTrainer, ship_model, train_model
 
 OPTIONS = ("side=32", "backbone=small", "width=16", "dropout=0.1")
 
@@ -102,12 +102,15 @@ def test_a_model_starts_from_the_trunk_of_another(config: ModelConfig) -> None:
     first = train_model(replace(config, epochs=1))
     work = ModelTrainer(replace(config, model="vqa_cnn_rnn", start=str(first)))
     given = load_model(first).state_dict()
-    own = work.net.state_dict()
+    own = work.model.state_dict()
     assert all(torch.equal(own[key], given[key]) for key in own if key.startswith("image."))
-    again = ModelTrainer(replace(config, start=str(first))).net.state_dict()
+    again = ModelTrainer(replace(config, start=str(first))).model.state_dict()
+    assert all(torch.equal(again[key], value) for key, value in given.items())
+    dry = tuple("dropout=0.3" if one == "dropout=0.1" else one for one in OPTIONS)
+    again = ModelTrainer(replace(config, options=dry, start=str(first))).model.state_dict()
     assert all(torch.equal(again[key], value) for key, value in given.items())
     wide = tuple("width=32" if one == "width=16" else one for one in OPTIONS)
-    own = ModelTrainer(replace(config, options=wide, start=str(first))).net.state_dict()
+    own = ModelTrainer(replace(config, options=wide, start=str(first))).model.state_dict()
     assert all(torch.equal(own[key], given[key]) for key in own if key.startswith("image.trunk."))
     deep = tuple("backbone=pyramid" if one == "backbone=small" else one for one in OPTIONS)
     with pytest.raises(ValueError, match="start must have the model's trunk"):
@@ -141,6 +144,21 @@ def test_wrong_data_and_starts_are_refused(tmp_path: Any) -> None:
     plain = ModelConfig(model="show_and_tell", out=str(tmp_path))
     with pytest.raises(ValueError, match="digits"):
         train_model(replace(plain, data="digits"))
+    with pytest.raises(FileNotFoundError, match=r"start must be a folder with model\.json .* got 'nowhere'"):
+        train_model(replace(plain, data="digits", start="nowhere"))
+
+
+def test_a_shipped_run_has_a_card_with_its_figures(config: ModelConfig, tmp_path: Any) -> None:
+    run, home, summary = train_model(replace(config, epochs=1)), tmp_path / "home", "Says which colour it is."
+    folder = ship_model(run, "colours", summary, ["It knows two."], 16, home)
+    (found,) = shipped_models(home)
+    assert (found.name, found.model, found.summary) == ("colours", "show_and_tell", summary)
+    model, test = load_model(folder), samples_of(config, "test")
+    card = (folder / "README.md").read_text()
+    for name, value in model.evaluate(test, model.encode(test)).items():
+        assert f"| {name} | {value:.3f} |" in card
+    assert "visionrl caption colours IMAGES" in card and "* It knows two." in card
+    assert f"--options {' '.join(OPTIONS)}" in card
 
 
 def test_a_run_does_not_go_on_with_other_words(config: ModelConfig, monkeypatch: Any) -> None:

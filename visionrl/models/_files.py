@@ -127,8 +127,12 @@ def unpacked(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def folder_of(source: str | Path) -> Path:
+def folder_of(source: str | Path, name: str = "model") -> Path:
     """The folder of a trained model, or of one that comes with the library.
+
+    Args:
+        source: the folder, or the name of one that comes with the library.
+        name: of the argument, for the message.
 
     Raises:
         FileNotFoundError: there is neither.
@@ -140,7 +144,7 @@ def folder_of(source: str | Path) -> Path:
     if str(source) in names:
         return HOME / str(source)
     known = f" or one of {', '.join(names)}" if names else ""
-    rule = f"model must be a folder with {DESCRIPTION}{known}, got {str(source)!r}"
+    rule = f"{name} must be a folder with {DESCRIPTION}{known}, got {str(source)!r}"
     raise FileNotFoundError(rule + did_you_mean(str(source), names))
 
 

@@ -18,10 +18,12 @@ from visionrl.agents.training.pairs import parse_args
 from visionrl.agents.training.run_files import read_json, write_json, write_text
 from visionrl.datasets import QuestionSample, load
 from visionrl.models import Model, load_model, model_class, save_model
-from visionrl.models._files import CARD, HOME
+from visionrl.models._files import CARD, HOME, folder_of
 from visionrl.models._model import Split
 from visionrl.supervised import runs
 from visionrl.supervised.trainer import Trainer, TrainerConfig
+
+OF_TRAINING = ("pretrained", "frozen", "dropout")  # options that leave a network's form as it is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +64,15 @@ def train_model(config: ModelConfig) -> Path:
         The run's folder.
 
     Raises:
+        FileNotFoundError: there is no such model to start from.
         ValueError: the folder holds a run already and ``resume`` is off, another process has it, the config differs
             from that of the run to resume, or the data have nothing to learn from.
     """
     config = replace(config, device=found_device(config.device))
     console, run = Console(), config.folder
     model_class(config.model).check_options(parse_args(config.options))
+    if config.start is not None:
+        folder_of(config.start, "start")  # at once: the data may take a minute
     runs.check_run(config, run, read_run)
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
@@ -84,10 +89,10 @@ def report(config: ModelConfig, work: ModelTrainer, console: Console) -> None:
     """Test the best weights, once, and write ``metrics.json``."""
     samples = samples_of(config, "test")
     work.model.load_state_dict(work.best)
-    found = work.net.evaluate(samples, work.net.encode(samples))
+    found = work.model.evaluate(samples, work.model.encode(samples))
     best = max(row[work.score_name] for row in work.curve)
     about = {"samples": len(samples), "seconds": round(work.seconds, 1), "epochs": work.epoch}
-    about |= {"parameters": work.net.parameter_count, f"val_{work.score_name}": best}
+    about |= {"parameters": work.model.parameter_count, f"val_{work.score_name}": best}
     write_json(config.folder / "metrics.json", {"test": found, **about, "curve": work.curve})
     words = ", ".join(f"{name} {value:.3f}" for name, value in found.items())
     console.print(f"test: {words}; {work.seconds:.0f} s of training; saved in {config.folder}")
@@ -172,35 +177,35 @@ class ModelTrainer(Trainer):
     """
 
     most_gradient = 5.0  # recurrent layers can blow gradients up
+    model: Model
 
     def __init__(self, config: ModelConfig) -> None:
         self.samples = samples_of(config, "val")
         train = samples_of(config, "train")
-        net = model_class(config.model).for_samples(train, parse_args(config.options))
-        self.net: Model = net.to(config.device)
+        net = model_class(config.model).for_samples(train, parse_args(config.options)).to(config.device)
         if config.start is not None:
-            start_from(self.net, load_model(config.start))
+            start_from(net, load_model(config.start))
         self.train_split, self.val_split = net.cached(net.encode(train)), net.encode(self.samples)
         self.score_name = net.score_name
-        super().__init__(config, self.net, len(next(iter(self.train_split.values()))))
+        super().__init__(config, net, len(next(iter(self.train_split.values()))))
 
     def loss(self, rows: Tensor) -> Tensor:
         """The model's loss of some rows."""
         batch: Split = {name: part[rows].to(self.config.device) for name, part in self.train_split.items()}
         with self.autocast():
-            return self.net.loss(batch)
+            return self.model.loss(batch)
 
     def score(self) -> float:
         """The model's score on the validation split."""
-        return self.net.evaluate(self.samples, self.val_split)[self.score_name]
+        return self.model.evaluate(self.samples, self.val_split)[self.score_name]
 
     def write(self, run: Path, best: Mapping[str, Tensor]) -> None:
         """Write the best weights into a folder; nothing before the first epoch's end."""
         if best:
-            now = {key: value.clone() for key, value in self.net.state_dict().items()}
-            self.net.load_state_dict(dict(best))
-            save_model(self.net, run)
-            self.net.load_state_dict(now)
+            now = {key: value.clone() for key, value in self.model.state_dict().items()}
+            self.model.load_state_dict(dict(best))
+            save_model(self.model, run)
+            self.model.load_state_dict(now)
 
 
 def start_from(net: Model, other: Model) -> None:
@@ -211,7 +216,8 @@ def start_from(net: Model, other: Model) -> None:
     Raises:
         ValueError: the model has no trunk, or the other one another.
     """
-    if other.name == net.name and {**other.options, "frozen": 0} == {**net.options, "frozen": 0}:
+    forms = [{key: x for key, x in model.options.items() if key not in OF_TRAINING} for model in (other, net)]
+    if other.name == net.name and forms[0] == forms[1]:
         net.load_state_dict(other.state_dict())
         return
     given, own = ({k: x for k, x in m.state_dict().items() if k.startswith("image.")} for m in (other, net))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,13 @@ MAY_CHANGE = ("epochs", "patience", "resume", "out", "name", "device", "threads"
 CHECKPOINT = "checkpoint.pt"
 
 
-def check_run(
-    config: TrainerConfig, run: Path, read: Callable[[Path], Any], may_change: Collection[str] = MAY_CHANGE
-) -> None:
+def check_run(config: TrainerConfig, run: Path, read: Callable[[Path], Any]) -> None:
     """Refuse to overwrite a run, or to go on with another one's config.
 
     Args:
         config: of the run that is wanted.
         run: its folder.
         read: gives the config of the run in a folder.
-        may_change: fields that may differ.
 
     Raises:
         ValueError: see above.
@@ -36,7 +33,7 @@ def check_run(
         return
     if not (run / CHECKPOINT).is_file():
         raise ValueError(f"resume needs a run to continue, and {run} holds none")
-    check_same(config, read(run), may_change)
+    check_same(config, read(run), MAY_CHANGE)
 
 
 def learn(

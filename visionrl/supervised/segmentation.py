@@ -77,6 +77,7 @@ class SegmentationTrainer(Trainer):
 
     score_name = "iou"
     config: SegmentationConfig
+    model: MaskNet
 
     def __init__(
         self,
@@ -141,7 +142,7 @@ def fit_segmentation(
         on_epoch(line)
     work.model.load_state_dict(work.best)
     if weights is not None:
-        write_tensors(weights, work.model.backbone.state_dict())  # type: ignore[union-attr]
+        write_tensors(weights, work.model.backbone.state_dict())
     return segmentation_policy(work.model.eval())
 
 

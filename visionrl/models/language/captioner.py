@@ -18,10 +18,7 @@ from visionrl.metrics.scene_tuples import SceneTuples
 from visionrl.models._images import CHUNK, device_of
 from visionrl.models._model import Model, Split
 from visionrl.models.language._base import LanguageModel
-from visionrl.models.language.decoding import How, Sentences, say
-
-State = tuple[Tensor, ...]
-"""What a decoder remembers, each part with one row a sentence."""
+from visionrl.models.language.decoding import How, Sentences, State, say
 
 LONGEST = 24  # words of a sentence at most, its end included, where nothing else is said
 REFERENCES = 2  # captions of an image that one step learns from

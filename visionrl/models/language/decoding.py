@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import torch
 from torch import Tensor
@@ -10,11 +10,29 @@ from torch import Tensor
 from visionrl.core import check_choice
 from visionrl.datasets.words import BOS, EOS, PAD, UNK
 
-if TYPE_CHECKING:
-    from visionrl.models.language.captioner import Captioner
-
 How = Literal["greedy", "beam", "nucleus"]
-HOWS = ("greedy", "beam", "nucleus")
+
+State = tuple[Tensor, ...]
+"""What a decoder remembers, each part with one row a sentence."""
+
+
+class Speaker(Protocol):
+    """What chooses a word after the words before, as a ``Captioner`` does.
+
+    Attributes:
+        length: most words of a sentence, its end included.
+    """
+
+    length: int
+
+    def eval(self) -> Any:
+        """Drop nothing from now on."""
+
+    def begin(self, images: Tensor) -> State:
+        """The state before the first word, of images (B, C, S, S)."""
+
+    def next(self, last: Tensor, state: State) -> tuple[Tensor, State, Tensor | None]:
+        """Logits (B, V) of the word after ``last`` (B,), the state, attention (B, h, w) or None."""
 
 
 class Sentences(NamedTuple):
@@ -33,7 +51,7 @@ class Sentences(NamedTuple):
 
 @torch.inference_mode()
 def say(
-    captioner: Captioner,
+    captioner: Speaker,
     images: Tensor,
     how: How = "greedy",
     beam: int = 5,
@@ -55,7 +73,7 @@ def say(
     Raises:
         ValueError: another way, ``beam`` below 1, or ``top_p`` out of (0, 1].
     """
-    check_choice("how", how, HOWS)
+    check_choice("how", how, get_args(How))
     if isinstance(beam, bool) or int(beam) != beam or beam < 1:
         raise ValueError(f"beam must be a whole number >= 1, got {beam}")
     if not 0 < top_p <= 1:
@@ -82,7 +100,7 @@ def allowed(logits: Tensor, last: Tensor, first: bool, final: bool) -> Tensor:
     return logits.float().masked_fill(bad, -torch.inf).log_softmax(1)
 
 
-def _draw(captioner: Captioner, state: Any, count: int, top_p: float | None, generator: Any) -> Sentences:
+def _draw(captioner: Speaker, state: State, count: int, top_p: float | None, generator: Any) -> Sentences:
     """Greedy sentences, or samples of the nucleus."""
     length = captioner.length
     device = state[0].device
@@ -110,7 +128,7 @@ def _sample(scores: Tensor, top_p: float, generator: Any) -> Tensor:
     return order.gather(1, torch.multinomial(kept, 1, generator=generator))[:, 0]
 
 
-def _search(captioner: Captioner, state: Any, count: int, beam: int) -> Sentences:
+def _search(captioner: Speaker, state: State, count: int, beam: int) -> Sentences:
     """The best sentences of a beam search, by log-probability a word."""
     length, device = captioner.length, state[0].device
     state = tuple(part.repeat_interleave(beam, 0) for part in state)
@@ -143,8 +161,9 @@ def _search(captioner: Captioner, state: Any, count: int, beam: int) -> Sentence
 
 def _stacked(maps: list[Tensor | None], length: int) -> Tensor | None:
     """(B, L, h, w) of maps (B, h, w), zeros behind the last; None where there are none."""
-    if not maps or maps[0] is None:
+    seen = [one for one in maps if one is not None]
+    if not seen:
         return None
-    found = torch.stack(maps, 1)  # type: ignore[arg-type]
+    found = torch.stack(seen, 1)
     blank = found.new_zeros(len(found), length - found.shape[1], *found.shape[2:])
     return torch.cat([found, blank], 1)

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from visionrl.layers.transformer import WordBlock, later
 from visionrl.models._registry import register_model
 from visionrl.models.language._base import Positive
-from visionrl.models.language.captioner import Captioner, State
+from visionrl.models.language.captioner import Captioner
+from visionrl.models.language.decoding import State
 
 
 @register_model("prefix_captioner")

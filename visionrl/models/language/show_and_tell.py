@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from visionrl.layers.recurrent import init_recurrent
 from visionrl.models._registry import register_model
-from visionrl.models.language.captioner import Captioner, State
+from visionrl.models.language.captioner import Captioner
+from visionrl.models.language.decoding import State
 
 
 @register_model("show_and_tell")

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from visionrl.layers.attention import HardAttention, SoftAttention
 from visionrl.layers.recurrent import init_recurrent
 from visionrl.models._registry import register_model
-from visionrl.models.language.captioner import Captioner, State
+from visionrl.models.language.captioner import Captioner
+from visionrl.models.language.decoding import State
 
 
 @register_model("show_attend_and_tell")
