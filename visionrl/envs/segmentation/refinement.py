@@ -15,10 +15,9 @@ from visionrl.banks.superpixels import superpixels
 from visionrl.core import arguments, batch, register
 from visionrl.core.observables import Image, Vector
 from visionrl.envs.edit import EditState
-from visionrl.envs.segmentation.click_features import as_bytes, resemblance
 from visionrl.envs.segmentation.mask_edit import LARGEST, NEAR, MaskEdit
+from visionrl.envs.segmentation.mask_features import as_bytes, likelihood, resemblance
 from visionrl.envs.segmentation.rough import roughened, signed_distances, soft, with_rough_mask
-from visionrl.envs.segmentation.spline_control import likelihood
 from visionrl.envs.segmentation.user import signed_points
 from visionrl.metrics.segmentation import OutlineScores, RoundScores
 from visionrl.ops import Array, DeviceTable, const, xp_of
