@@ -1,4 +1,4 @@
-"""What chains of tools can gain on pictures: the best for each patch, the best for all, the expert's; what tools cost.
+"""What chains of tools can gain on pictures: the best for each patch, the best for all, and the expert's.
 
 python benchmarks/restoration_chains.py --patches 16    # all chains of at most three tools, some two CPU minutes
 """
@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import argparse
 from itertools import product
-from time import process_time
 from typing import Any
 
 import numpy as np
 
 from visionrl.core import batch, make_task
 from visionrl.envs.enhancement.tools import NAMES
-
-REPEATS = 20  # of a tool on all patches, to time it
 
 
 def main() -> None:
@@ -40,11 +37,6 @@ def main() -> None:
         each, alike = np.max(list(some.values()), axis=0).mean(), gains[best].mean()
         tools = ", ".join(NAMES[k] for k in best)
         print(f"at most {length}: for each patch {each:.2f} dB, for all {alike:.2f} dB, by {tools}")
-    for number, name in enumerate(NAMES):
-        began = process_time()
-        for _ in range(REPEATS):
-            task.edit(start, np.full(count, number))
-        print(f"{name}: {1000 * (process_time() - began) / (REPEATS * count):.2f} CPU ms a patch")
     state = start
     for _ in range(3):
         state = task.step(state, np.where(state.finished, len(NAMES), task.expert(state)))

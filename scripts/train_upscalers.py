@@ -1,8 +1,8 @@
 """Trains the networks of ``SuperResolution-v0`` on the training photographs: a shallow and a deep one a scale.
 
-python scripts/train_upscalers.py espcn --scale 3 --seconds 60
-python scripts/train_upscalers.py deep --scale 3 --seconds 600
-python scripts/train_upscalers.py deep --scale 2 --seconds 240 --start 3
+python scripts/train_upscalers.py espcn --scale 3 --seconds 50               # and --scale 2, --scale 4
+python scripts/train_upscalers.py deep --scale 3 --seconds 580
+python scripts/train_upscalers.py deep --scale 2 --seconds 50 --start 3      # and --scale 4
 
 Both give sub-pixels of the small picture (Shi et al., 2016) that are added to its bicubic enlargement, as in Kim et
 al. (2016); one has 3 layers of 16 maps, the other 10 of 24.
@@ -23,8 +23,10 @@ import tyro
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from visionrl.banks.enlarged import as_bytes
 from visionrl.datasets.embedded.cutouts import backgrounds
 from visionrl.datasets.embedded.photographs import Photographs
+from visionrl.metrics.image_quality import psnr
 from visionrl.ops.pyramid import shrink
 from visionrl.ops.upscale import bicubic, luma, read_layers
 
@@ -54,7 +56,7 @@ def pair(truth: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray, np.ndar
     """The small picture, its bicubic enlargement and the true one."""
     high, wide = (length // scale for length in truth.shape)
     truth = truth[: high * scale, : wide * scale]
-    low = np.rint(bicubic(truth, high, wide).clip(0, 1) * 255).astype(np.float32) / 255
+    low = as_bytes(bicubic(truth, high, wide)).astype(np.float32) / 255
     return low, bicubic(low, *truth.shape).copy(), truth
 
 
@@ -84,16 +86,10 @@ def score(net: nn.Sequential, scale: int, far: int) -> tuple[float, float]:
         low, enlarged, truth = pair(truth, scale)
         padded = F.pad(torch.from_numpy(low)[None, None], (far,) * 4, mode="replicate")
         more = F.pixel_shuffle(net(padded), scale)[0, 0].numpy()
-        cut = slice(scale, -scale), slice(scale, -scale)
-        rows.append([psnr(some[cut], truth[cut]) for some in (enlarged + more, enlarged)])
+        planes = 255 * np.stack([enlarged + more, enlarged, truth])[:, None, scale:-scale, scale:-scale]
+        rows.append(psnr(planes[:2], planes[2:]))
     ours, theirs = np.mean(rows, axis=0)
     return float(ours), float(theirs)
-
-
-def psnr(found: np.ndarray, truth: np.ndarray) -> float:
-    """Decibels, on whole grey levels."""
-    levels = np.rint(found.clip(0, 1) * 255) - np.rint(truth * 255)
-    return float(10 * np.log10(255**2 / np.mean(levels**2)))
 
 
 def main(

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from visionrl.core import baseline, batch
-from visionrl.envs.segmentation.click_features import ALIKE
+from visionrl.envs.segmentation.mask_features import ALIKE
 from visionrl.envs.segmentation.refinement import DELTAS, Refinement, State
 from visionrl.ops.random_walk import laplacian
 from visionrl.ops.regions import region_means

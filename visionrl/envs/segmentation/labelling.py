@@ -10,7 +10,7 @@ import numpy as np
 from annotated_types import Ge
 
 from visionrl.banks.patches import shared
-from visionrl.banks.regions import PixelSample, RegionBank
+from visionrl.banks.regions import PixelSample, RegionBank, describe
 from visionrl.core import arguments, register
 from visionrl.core.observables import Vector
 from visionrl.core.results import Regions
@@ -18,13 +18,14 @@ from visionrl.datasets import ImageSample, ImageSet
 from visionrl.datasets.embedded.slices import GROUPS
 from visionrl.datasets.load import choose
 from visionrl.datasets.readers.masks import UNLABELLED
-from visionrl.envs.segmentation.labelling_picture import picture, sheet
+from visionrl.envs.segmentation.labelling_picture import painted, tiled, with_regions
 from visionrl.envs.segmentation.region_features import CONTEXT, NUMBERS, candidate_features, context
 from visionrl.envs.select import PoolSelection, SelectFromPool
 from visionrl.ops import Array, ridge, xp_of
 
 ORDERS = 36  # different episodes of a split
 REWARD = 100.0  # points of mean IoU
+MOST, COLUMNS = 12, 4  # images that are drawn of a pool without labels
 
 
 @dataclass(frozen=True)
@@ -225,8 +226,10 @@ class ActiveLabelling(SelectFromPool[State]):
         return gram, moment, xp_of(moment).maximum(moment[:, 0, :], 0 * moment[:, 0, :])
 
     def observe(self, state: State) -> dict[str, Array]:
+        learnt = state.weights, state.inverse, state.count, state.taken
         return self.seen(
-            candidates=candidate_features(self.bank, state, self.offered(state)), context=context(state)
+            candidates=candidate_features(self.bank, *learnt, self.offered(state)),
+            context=context(state.count, state.step, state.budget),
         )
 
     def reward(self, before: State, action: Array, after: State) -> Array:
@@ -263,7 +266,42 @@ class ActiveLabelling(SelectFromPool[State]):
         return f"order {number}"
 
     def draw(self, state: State) -> np.ndarray:
-        return picture(self, state) if self.labelled else sheet(self, state)
+        taken = state.taken[: int(state.step)]
+        if not self.labelled:
+            numbers = list(dict.fromkeys(self.bank.image.array[taken].tolist())) or [0]
+            pool = [self.panel(state, number) for number in numbers[:MOST]]
+            return tiled(pool, min(len(pool), COLUMNS), pool[0].shape[:2])
+        steps, shown = len(taken), self.examples[0]
+        last = int(taken[-1]) if steps else int(state.offers[0, 0])
+        before = self.weights_without(state, last) if steps else state.weights
+        made = [
+            (self.predicted(shown, before), f"{max(steps - 1, 0)} regions"),
+            (self.predicted(shown, state.weights), f"{steps}: mIoU {float(state.miou):.2f}"),
+            (describe(shown, self.table, self.max_side, self.coloured)[1], "truth"),
+        ]
+        panels = [painted(shown.image, classes, words) for classes, words in made]
+        where = self.panel(state, int(self.bank.image.array[last]))
+        return tiled([where, *panels], 2, panels[0].shape[:2])
+
+    def panel(self, state: State, number: int) -> np.ndarray:
+        """An image of the pool with its regions that one episode took."""
+        taken = state.taken[: int(state.step)]
+        orders = np.flatnonzero(self.bank.image.array[taken] == number)
+        words = f"{len(taken)} regions" if self.labelled else self.samples[number].name
+        boxes = self.bank.boxes[taken[orders]]
+        return with_regions(self.samples[number].image, boxes, (orders + 1).tolist(), words)
+
+    def weights_without(self, state: State, last: int) -> np.ndarray:
+        """The segmenter of one episode before its last region."""
+        if (state.taken[: int(state.step) - 1] == last).any():
+            return state.weights
+        gram, moment = state.gram - self.bank.gram.array[last], state.moment - self.bank.moment.array[last]
+        return ridge.solve_ridge(gram[None], moment[None])[0][0]
+
+    def predicted(self, sample: ImageSample, weights: np.ndarray) -> np.ndarray:
+        """(H, W) classes that a segmenter gives an image, as held."""
+        features, _ = describe(sample, self.table, self.max_side, self.coloured)
+        return (features @ weights).argmax(axis=-1)
 
 
 def classes_of(

@@ -16,6 +16,9 @@ from visionrl.envs.edit import Edit, StateT
 from visionrl.ops import Array, DeviceTable, to_numpy
 from visionrl.rendering import Canvas
 
+LARGEST = 0.9  # of an object, share of the image
+NEAR = 2 / 90.5  # of the diagonal, tolerance of boundary F: 2 pixels of 64 x 64
+
 
 @arguments
 class MaskEdit(Edit[StateT], Generic[StateT]):

@@ -15,21 +15,19 @@ from visionrl.banks.superpixels import superpixels
 from visionrl.core import arguments, batch, register
 from visionrl.core.observables import Image, Vector
 from visionrl.envs.edit import EditState
-from visionrl.envs.segmentation.click_features import as_bytes, resemblance
-from visionrl.envs.segmentation.mask_edit import MaskEdit
+from visionrl.envs.segmentation.mask_edit import LARGEST, NEAR, MaskEdit
+from visionrl.envs.segmentation.mask_features import as_bytes, likelihood, resemblance
 from visionrl.envs.segmentation.rough import roughened, signed_distances, soft, with_rough_mask
-from visionrl.envs.segmentation.spline_control import likelihood
+from visionrl.envs.segmentation.user import signed_points
 from visionrl.metrics.segmentation import OutlineScores, RoundScores
 from visionrl.ops import Array, DeviceTable, const, xp_of
 from visionrl.ops.masks import depth, iou
 from visionrl.ops.regions import region_means
 
 DELTAS = (0.0, -0.4, -0.2, -0.1, 0.1, 0.2, 0.4)  # of a probability, by each action
-LARGEST = 0.9  # of an object, share of the image
 NUMBERS = 19  # that describe a region
 REACH = 5.0  # pixels of 64, over which a click's hint falls to 1 / e
 SMALLEST = 0.01  # probability of the truth, in the cross-entropy
-NEAR = 2 / 90.5  # of the diagonal, tolerance of boundary F
 
 
 @dataclass(frozen=True)
@@ -153,11 +151,10 @@ class Refinement(MaskEdit[State]):
         """The pixels and signs of the clicks of a sample without labels, R at most."""
         sample, factor = self.samples[self.bank.items[item][0]], self.bank.factor(item)
         found = []
-        for name, at in sample.points.items():
-            if name[:1] in ("+", "-"):
-                x, y = np.clip(((np.asarray(at, float) + 0.5) / factor).astype(int), 0, self.size - 1)
-                found.append((int(y * self.size + x), 1 if name[0] == "+" else -1))
-        return found[: self.rounds]
+        for at, sign in signed_points(sample)[: self.rounds]:
+            x, y = np.clip((at / factor).astype(int), 0, self.size - 1)
+            found.append((int(y * self.size + x), sign))
+        return found
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
     def mask(self, state: State) -> Array:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from visionrl.banks.regions import RegionBank
 from visionrl.ops import Array, ridge, xp_of
-
-if TYPE_CHECKING:
-    from visionrl.envs.segmentation.labelling import State
 
 BINS = 6  # of the histogram of the entropy
 RANKS = 4  # classes whose predicted shares are shown, the one with most labelled pixels first
@@ -17,8 +12,10 @@ CONTEXT = 3
 CLOSE = 0.5  # distance between mean features that counts as near
 
 
-def candidate_features(bank: RegionBank, state: State, offered: Array) -> Array:
-    """(B, N, NUMBERS) float64 in about [-1, 1], of the candidates (B, N).
+def candidate_features(
+    bank: RegionBank, weights: Array, inverse: Array, count: Array, taken: Array, offered: Array
+) -> Array:
+    """(B, N, NUMBERS) float64 in about [-1, 1], of the candidates.
 
     In turn, where p are the class probabilities of the segmenter at pixels of the region:
 
@@ -29,22 +26,29 @@ def candidate_features(bank: RegionBank, state: State, offered: Array) -> Array:
     * leverage (how far the pixels' features are from the labelled ones); nearness of the region's mean
       features to the nearest taken region; share of the taken regions that are of the same image; whether it is taken;
     * intensity, contrast, gradient, how common such regions are, the place in the image (x, y).
+
+    Args:
+        bank: whose regions they are.
+        weights: (B, F, K) float64, the segmenter.
+        inverse: (B, F, F) float64, of the products of the features that it has learnt from.
+        count: (B, K) float64, labelled pixels by class.
+        taken: (B, T) int64, regions that are labelled, -1 for none.
+        offered: (B, N) int64, the candidates.
     """
-    xp = xp_of(state.weights)
-    rows, count = offered.shape
+    xp, shape = xp_of(weights), offered.shape
     flat = xp.reshape(offered, (-1,))
-    pixels = xp.reshape(bank.pixels.rows(flat), (rows, count, *bank.pixels.array.shape[1:]))
-    turned = xp.permute_dims(state.weights, (0, 2, 1))[:, None, :, :]
+    pixels = xp.reshape(bank.pixels.rows(flat), (*shape, *bank.pixels.array.shape[1:]))
+    turned = xp.permute_dims(weights, (0, 2, 1))[:, None, :, :]
     shares = ridge.class_probabilities(turned @ pixels, axis=2)  # (B, N, K, P)
-    products = xp.reshape(bank.gram.rows(flat), (rows, count, -1))
-    spread = ridge.mean_leverage(products, state.inverse, products[:, :, 0])
+    products = xp.reshape(bank.gram.rows(flat), (*shape, -1))
+    spread = ridge.mean_leverage(products, inverse, products[:, :, 0])
     return xp.concat(
         [
             uncertainty(shares),
-            rarity(xp.mean(shares, axis=3), state.count),
+            rarity(xp.mean(shares, axis=3), count),
             xp.log1p(spread)[:, :, None],
-            nearness(bank, state.taken, offered),
-            xp.reshape(bank.about.rows(flat), (rows, count, -1)),
+            nearness(bank, taken, offered),
+            xp.reshape(bank.about.rows(flat), (*shape, -1)),
         ],
         axis=-1,
     )
@@ -95,11 +99,17 @@ def nearness(bank: RegionBank, taken: Array, offered: Array) -> Array:
     return xp.stack([xp.max(near, axis=2), share, xp.astype(again, gap.dtype)], axis=-1)
 
 
-def context(state: State) -> Array:
-    """(B, CONTEXT): share of the budget that is spent, of the classes that are labelled, and how even the labels are."""
-    xp = xp_of(state.count)
-    total = xp.sum(state.count, axis=1)
-    shares = state.count / xp.where(total > 0, total, xp.ones_like(total))[:, None]
-    spent = xp.astype(state.step, xp.float64) / xp.astype(state.budget, xp.float64)
-    seen = xp.mean(xp.astype(state.count > 0, xp.float64), axis=1)
+def context(count: Array, step: Array, budget: Array) -> Array:
+    """(B, CONTEXT): share of the budget that is spent, of the classes that are labelled, and how even the labels are.
+
+    Args:
+        count: (B, K) float64, labelled pixels by class.
+        step: (B,) int64, regions labelled so far.
+        budget: (B,) int64, regions that may be labelled.
+    """
+    xp = xp_of(count)
+    total = xp.sum(count, axis=1)
+    shares = count / xp.where(total > 0, total, xp.ones_like(total))[:, None]
+    spent = xp.astype(step, xp.float64) / xp.astype(budget, xp.float64)
+    seen = xp.mean(xp.astype(count > 0, xp.float64), axis=1)
     return xp.stack([spent, seen, ridge.entropy(shares)], axis=-1)

@@ -14,17 +14,15 @@ from visionrl.banks.masks import mask_bank
 from visionrl.core import arguments, register
 from visionrl.core.observables import Image, Vector
 from visionrl.envs.edit import EditState
-from visionrl.envs.segmentation.mask_edit import MaskEdit
+from visionrl.envs.segmentation.mask_edit import LARGEST, NEAR, MaskEdit
 from visionrl.envs.segmentation.segmenters import SEGMENTERS, cell_pixels
 from visionrl.envs.segmentation.user import first_clicks, given_clicks
 from visionrl.metrics.segmentation import Clicks, OutlineScores
 from visionrl.ops import Array, DeviceTable, one_hot, xp_of
 from visionrl.ops.masks import depth, iou
 
-LARGEST = 0.9  # of an object, share of the image
 STEEPNESS = 5.0  # k of the exponential reward (Song et al., 2018)
 STRONG = 2  # cells from the object's edge: beyond, a label is known for certain
-NEAR = 2 / 90.5  # of the diagonal, tolerance of boundary F: 2 pixels of 64 x 64
 FAR = 0.7 * 255  # root mean square difference of two colours from which on they are not alike
 SHOWN_RADIUS = 1.6  # of a seed in the observation, in 64ths of the side
 

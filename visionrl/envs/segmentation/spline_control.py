@@ -11,18 +11,16 @@ from visionrl import ops
 from visionrl.banks.outlines import OutlineBank
 from visionrl.core.observables import Image, Observable, Vector
 from visionrl.envs.segmentation.contour_controls import Contour, ContourT, begun, spent
+from visionrl.envs.segmentation.mask_features import likelihood
 from visionrl.ops import Array, const, one_hot, xp_of
 from visionrl.ops.polygons import closed_spline, polygon_mask
 
 WAYS = ((1, 0), (-1, 0), (0, 1), (0, -1))  # right, left, down, up
 PIECES = 5  # straight ones from each point of a spline to the next
-SMALLEST_GAIN = (
-    0.25  # of the expert's moves: how much nearer to its place a point comes, pixels of a window of 56
-)
+# of the expert's moves: how much nearer to its place a point comes, pixels of a window of 56
+SMALLEST_GAIN = 0.25
 PROFILE = (-4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 6.0)  # places along a move, pixels of a window of 56
 NUMBERS = 2 * len(PROFILE) + 8
-FLOOR = 0.003  # of a variance of colours in [0, 1]
-LARGEST = 4.0  # of a logarithm of a ratio
 
 
 class SplineControl:
@@ -139,25 +137,6 @@ def describe_moves(windows: Array, mask: Array, vertices: Array, boxes: Array) -
     moves = xp.reshape(xp.concat(both, axis=2), (rows, -1, NUMBERS))
     stop = xp.concat([xp.zeros_like(moves[:, :1, :-1]), xp.ones_like(moves[:, :1, :1])], axis=-1)
     return xp.clip(xp.concat([moves, stop], axis=1), -1.0, 1.0)
-
-
-def likelihood(image: Array, mask: Array) -> Array:
-    """(B, S, S) float32 in [-1, 1], how much likelier a colour is inside than outside, as a logarithm.
-
-    Args:
-        image: (B, C, S, S) float32 in [0, 1].
-        mask: (B, S, S) bool.
-    """
-    xp = xp_of(image)
-    found = xp.zeros_like(image[:, 0, ...])
-    for sign, part in ((1.0, mask), (-1.0, ~mask)):
-        weight = xp.astype(part, xp.float32)[:, None, :, :]
-        total = xp.sum(weight, axis=(2, 3), keepdims=True) + 1.0
-        mean = xp.sum(image * weight, axis=(2, 3), keepdims=True) / total
-        spread = xp.sum((image - mean) ** 2 * weight, axis=(2, 3), keepdims=True) / total + FLOOR
-        fit = -0.5 * ((image - mean) ** 2 / spread + xp.log(spread))
-        found = found + sign * xp.mean(fit, axis=1)
-    return xp.clip(found, -LARGEST, LARGEST) / LARGEST
 
 
 def sample_maps(maps: Array, places: Array) -> Array:

@@ -50,13 +50,7 @@ def given_clicks(
         ValueError: two clicks of different kinds lie in one cell.
     """
     sample, factor = samples[bank.items[item][0]], bank.factor(item)
-    places = [
-        (np.asarray(at, float) + 0.5, 1 if name[0] == "+" else -1)
-        for name, at in sample.points.items()
-        if name[:1] in ("+", "-")
-    ]
-    if not places:
-        places = _guessed(sample)[:first]
+    places = signed_points(sample) or _guessed(sample)[:first]
     found: dict[int, int] = {}
     for at, sign in places:
         column, row = np.clip((at / factor * grid / bank.side).astype(int), 0, grid - 1)
@@ -66,6 +60,15 @@ def given_clicks(
                 f"beside it, got two in one near {np.round(at - 0.5, 1).tolist()}"
             )
     return list(found.items())
+
+
+def signed_points(sample: ImageSample) -> list[tuple[np.ndarray, int]]:
+    """The points of a sample whose names begin with "+" or "-": places (x, y) in pixels from the corner, and 1 or -1."""
+    return [
+        (np.asarray(at, float) + 0.5, 1 if name[0] == "+" else -1)
+        for name, at in sample.points.items()
+        if name[:1] in ("+", "-")
+    ]
 
 
 def _guessed(sample: ImageSample) -> list[tuple[np.ndarray, int]]:

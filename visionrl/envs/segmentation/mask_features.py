@@ -1,10 +1,31 @@
-"""Features of regions of a mask that is refined: nearness and similarity to a user's clicks."""
+"""What a mask and a user's clicks say of an image: how colours resemble the inside, and regions what was clicked on."""
 
 from __future__ import annotations
 
 from visionrl.ops import Array, one_hot, xp_of
 
 ALIKE = 0.1  # difference of mean intensities at which two regions are hardly alike
+FLOOR = 0.003  # of a variance of colours in [0, 1]
+LARGEST = 4.0  # of a logarithm of a ratio
+
+
+def likelihood(image: Array, mask: Array) -> Array:
+    """(B, S, S) float32 in [-1, 1], how much likelier a colour is inside than outside, as a logarithm.
+
+    Args:
+        image: (B, C, S, S) float32 in [0, 1].
+        mask: (B, S, S) bool.
+    """
+    xp = xp_of(image)
+    found = xp.zeros_like(image[:, 0, ...])
+    for sign, part in ((1.0, mask), (-1.0, ~mask)):
+        weight = xp.astype(part, xp.float32)[:, None, :, :]
+        total = xp.sum(weight, axis=(2, 3), keepdims=True) + 1.0
+        mean = xp.sum(image * weight, axis=(2, 3), keepdims=True) / total
+        spread = xp.sum((image - mean) ** 2 * weight, axis=(2, 3), keepdims=True) / total + FLOOR
+        fit = -0.5 * ((image - mean) ** 2 / spread + xp.log(spread))
+        found = found + sign * xp.mean(fit, axis=1)
+    return xp.clip(found, -LARGEST, LARGEST) / LARGEST
 
 
 def resemblance(places: Array, signs: Array, labels: Array, grey: Array) -> tuple[Array, Array]:
