@@ -14,6 +14,7 @@ import re
 from pathlib import Path
 
 from visionrl.core import BASELINES, TASKS, describe_arguments, make_task
+from visionrl.core.capabilities import name_of
 from visionrl.core.registry import Entry
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "environments"
@@ -34,7 +35,7 @@ def page(entry: Entry) -> str:
         "\n".join(
             ["| key | space |", "|---|---|"]
             + [f"| `{key}` | `{space}` |" for key, space in task.observation_space.items()]
-            + [f"| action | `{task.action_space}` |"]
+            + [f"| action | `{name_of(task.action_space)}` |"]
         ),
         f"Time limit: {entry.max_steps or 'none; the rules end every episode'}. "
         f"Backends: {', '.join(task.backends)}. Tags: {', '.join(entry.tags)}.",

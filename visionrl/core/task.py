@@ -68,7 +68,6 @@ class Task(ABC, Generic[StateT]):
         embedded: name of the embedded data set that ``data=None`` stands for.
         unlabelled_type: sample type of files without labels; None where it is ``sample_type``.
         box_prompt: True where a box that a user gives with an image says what is meant.
-        mask_prompt: True where a mask that comes with an image is what the agent begins with.
         click_prompt: True where clicks on the object and beside it, points named "+..." and "-...", do so.
         knows_truth: False where the samples' labels are too few for an expert; ``setup`` then sets
             ``primary_metric`` to one of the metrics that can still be computed.
@@ -88,7 +87,6 @@ class Task(ABC, Generic[StateT]):
     unlabelled_type: ClassVar[type | None] = None
     box_prompt: ClassVar[bool] = False
     click_prompt: ClassVar[bool] = False
-    mask_prompt: ClassVar[bool] = False
     knows_truth: bool = field(init=False)
 
     data: Any = None

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from visionrl.agents.imitation.targets import Fit
 from visionrl.agents.policies.pixelwise import SHARPNESS
 from visionrl.ops import to_numpy
 
@@ -38,12 +39,17 @@ def clone_pixels(
         on_step: called after each step with the number of states met, and the last loss.
     """
     env, rng, policy = model.get_env(), np.random.default_rng(model.seed), model.policy
-    venv, first = env.unwrapped.venv, model.lr_schedule(1.0) if rate is None else rate
-    optimizer = torch.optim.Adam(policy.parameters(), first)
-    obs, done, updates, loss, squares = env.reset(), 0, 0, float("nan"), 0.0
+    venv, fit = env.unwrapped.venv, Fit(model, steps, rate, BATCH, repeats=1)
+    obs, done, squares = env.reset(), 0, 0.0
     count, tools = -(-KEPT // env.num_envs) * env.num_envs, policy.actor_head.out_channels
     seen = {key: np.zeros((count, *part.shape[1:]), part.dtype) for key, part in obs.items()}
     gains = np.zeros((count, tools, *model.action_space.shape), np.float16)
+
+    def batch_loss() -> Tensor:
+        drawn = rng.integers(min(done, count), size=BATCH)
+        batch = {key: part[drawn] for key, part in seen.items()}
+        return gain_loss(policy, batch, gains[drawn].astype(np.float32), (squares / done) ** 0.5 or 1.0)
+
     while done < steps:
         rows = slice(done % count, done % count + env.num_envs)
         gains[rows] = found = to_numpy(venv.task.gain_maps(venv.state))
@@ -54,19 +60,8 @@ def clone_pixels(
         for row in np.flatnonzero(rng.random(env.num_envs) < CONSTANT):
             actions[row] = rng.integers(tools)
         obs, done = env.step(actions)[0], done + env.num_envs
-        policy.set_training_mode(True)
-        for group in optimizer.param_groups:
-            group["lr"] = first * max(1 - done / steps, 0.0)
-        while updates * BATCH < done:
-            drawn = rng.integers(min(done, count), size=BATCH)
-            batch = {key: part[drawn] for key, part in seen.items()}
-            error = gain_loss(policy, batch, gains[drawn].astype(np.float32), (squares / done) ** 0.5 or 1.0)
-            optimizer.zero_grad()
-            error.backward()
-            optimizer.step()
-            updates, loss = updates + 1, error.item()
-        policy.set_training_mode(False)
-        on_step(min(done, steps), loss)
+        fit.catch_up(done, batch_loss)
+        on_step(min(done, steps), fit.loss)
     model._last_obs = None  # learning begins with new episodes
 
 

@@ -38,28 +38,31 @@ def batch_size(model: Any) -> int:
 
 
 class Fit:
-    """The optimizer of a clone: its rate falls to 0, and each state that was met is learnt from eight times.
+    """The optimizer of a clone: its rate falls to 0, and each state that was met is learnt from some times.
 
     Args:
         model: whose policy learns; its own optimizers stay as they are.
         steps: states that will be met.
         rate: first learning rate; None for the algorithm's.
+        batch: states in a batch; None for ``batch_size``.
+        repeats: how often each state is learnt from.
 
     Attributes:
-        batch: states in a batch.
         loss: before the last update; NaN at first.
     """
 
-    def __init__(self, model: Any, steps: int, rate: float | None) -> None:
-        self.policy, self.steps = model.policy, steps
+    def __init__(
+        self, model: Any, steps: int, rate: float | None, batch: int | None = None, repeats: int = REPEATS
+    ) -> None:
+        self.policy, self.steps, self.repeats = model.policy, steps, repeats
         self.first = model.lr_schedule(1.0) if rate is None else rate
         self.optimizer = torch.optim.Adam(self.policy.parameters(), self.first)
-        self.batch, self.updates, self.loss = batch_size(model), 0, float("nan")
+        self.batch, self.updates, self.loss = batch or batch_size(model), 0, float("nan")
 
     def catch_up(self, done: int, batch_loss: Callable[[], Tensor]) -> None:
         """Make the updates that are due after ``done`` states; ``batch_loss`` gives the loss on a new batch."""
         self.optimizer.param_groups[0]["lr"] = self.first * max(1 - done / self.steps, 0.0)
-        while self.updates * self.batch < done * REPEATS:
+        while self.updates * self.batch < done * self.repeats:
             self.policy.set_training_mode(True)
             loss = batch_loss()
             self.optimizer.zero_grad()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import ceil
 from typing import Any
 
 import numpy as np
 import torch
 from stable_baselines3 import PPO
-from stable_baselines3.common.buffers import RolloutBuffer
-from stable_baselines3.common.utils import explained_variance, obs_as_tensor
+from stable_baselines3.common.buffers import DictRolloutBuffer
+from stable_baselines3.common.utils import obs_as_tensor
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,7 +21,7 @@ MAPS = ("rewards", "values", "log_probs", "advantages", "returns")
 
 
 class PixelPPO(PPO):
-    """PPO whose agents are the pixels, which share one ``PixelPolicy``.
+    """PPO whose agents are the pixels, which share one ``PixelPolicy``; the loss is a mean over all of them.
 
     The reward is the task's ``reward_map``, not its mean. What a pixel does changes its neighbours' next steps, so the
     value of the next step is spread by a Gaussian first (reward-map convolution; Furuta et al., 2019, learn it).
@@ -52,61 +51,8 @@ class PixelPPO(PPO):
         super()._setup_model()
         self.rollout_buffer.watch(self)
 
-    def train(self) -> None:
-        """Take ``n_epochs`` passes over the last rollout."""
-        self.policy.set_training_mode(True)
-        self._update_learning_rate(self.policy.optimizer)
-        clip = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
-        told: dict[str, list[float]] = {}
-        for _ in range(self.n_epochs):
-            for images in self.rollout_buffer.batches(self.batch_size):
-                loss, parts = self.loss(images, clip)
-                for name, value in parts.items():
-                    told.setdefault(name, []).append(value)
-                if self.target_kl is not None and parts["approx_kl"] > 1.5 * self.target_kl:
-                    break
-                self.policy.optimizer.zero_grad()
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
-                self.policy.optimizer.step()
-            else:
-                self._n_updates += 1
-                continue
-            break
-        kept = self.rollout_buffer
-        self.logger.record(
-            "train/explained_variance", explained_variance(kept.values.ravel(), kept.returns.ravel())
-        )
-        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        for name, values in told.items():
-            self.logger.record(f"train/{name}", float(np.mean(values)))
 
-    def loss(self, images: dict[str, Any], clip: float) -> tuple[Tensor, dict[str, float]]:
-        """The loss on some images of the buffer, a mean over their pixels, and its parts."""
-        policy: Any = self.policy
-        values, log_prob, entropy = policy.evaluate_actions(images["observations"], images["actions"])
-        advantages = images["advantages"]
-        if self.normalize_advantage:
-            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-        shift = log_prob - images["log_probs"]
-        ratio = shift.exp()
-        gain = torch.min(advantages * ratio, advantages * ratio.clamp(1 - clip, 1 + clip)).mean()
-        error = F.mse_loss(values, images["returns"])
-        loss = -gain - self.ent_coef * entropy.mean() + self.vf_coef * error
-        parts = {
-            "policy_gradient_loss": -gain,
-            "value_loss": error,
-            "entropy_loss": -entropy.mean(),
-            "loss": loss,
-        }
-        parts |= {
-            "approx_kl": (ratio - 1 - shift).mean(),
-            "clip_fraction": ((ratio - 1).abs() > clip).float().mean(),
-        }
-        return loss, {name: value.item() for name, value in parts.items()}
-
-
-class PixelBuffer(RolloutBuffer):
+class PixelBuffer(DictRolloutBuffer):
     """A rollout of maps, (steps, B, H, W) each; what pixels earn comes from the environment behind the model.
 
     Where an episode runs into a time limit, Stable-Baselines3 adds the value of its last state to the reward; here all
@@ -119,14 +65,11 @@ class PixelBuffer(RolloutBuffer):
 
     def reset(self) -> None:
         """Make room for a rollout."""
+        super().reset()
         shape = (self.buffer_size, self.n_envs, *(self.action_space.shape or ()))
-        boxes = self.observation_space.spaces  # type: ignore[attr-defined]
-        self.seen = {key: np.zeros((*shape[:2], *box.shape), box.dtype) for key, box in boxes.items()}
         self.actions = np.zeros(shape, np.uint8)
         for name in MAPS:
             setattr(self, name, np.zeros(shape, np.float32))
-        self.episode_starts = np.zeros(shape[:2], np.float32)
-        self.pos, self.full, self.generator_ready = 0, False, False
 
     def add(
         self, obs: Any, action: Any, reward: Any, episode_start: Any, value: Tensor, log_prob: Tensor
@@ -135,7 +78,7 @@ class PixelBuffer(RolloutBuffer):
         env: Any = self.model.get_env()
         earned = to_numpy(env.unwrapped.venv.reward_map).astype(np.float32)
         beyond = reward - earned.mean(axis=(1, 2))
-        for key, part in self.seen.items():
+        for key, part in self.observations.items():
             part[self.pos] = obs[key]
         self.actions[self.pos], self.rewards[self.pos] = action, earned + beyond[:, None, None]
         self.values[self.pos], self.log_probs[self.pos] = value.cpu().numpy(), log_prob.cpu().numpy()
@@ -156,19 +99,6 @@ class PixelBuffer(RolloutBuffer):
             self.advantages[step], following = advantage, self.values[step]
             goes_on = 1.0 - self.episode_starts[step]
         self.returns = self.advantages + self.values
-
-    def batches(self, size: int) -> Iterator[dict[str, Any]]:
-        """All images of the rollout once, ``size`` at a time, in the order of NumPy's global generator."""
-        count = self.buffer_size * self.n_envs
-        order = np.random.permutation(count)  # noqa: NPY002  (as Stable-Baselines3 does)
-        flat = {
-            name: getattr(self, name).reshape(count, *self.actions.shape[2:]) for name in ("actions", *MAPS)
-        }
-        seen = {key: part.reshape(count, *part.shape[2:]) for key, part in self.seen.items()}
-        for first in range(0, count, size):
-            rows = order[first : first + size]
-            images: dict[str, Any] = {name: self.to_torch(part[rows]) for name, part in flat.items()}
-            yield {**images, "observations": {key: self.to_torch(part[rows]) for key, part in seen.items()}}
 
 
 def spread(maps: np.ndarray, influence: float) -> np.ndarray:

@@ -129,9 +129,10 @@ class PixelPolicy(BasePolicy):
         return actions, values, log_prob_of(logits, actions)[0]
 
     def evaluate_actions(self, obs: dict[str, Tensor], actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Values, logarithms of the actions' probabilities, and entropies, (B, H, W) each."""
+        """Values, logarithms of the actions' probabilities, and entropies of all pixels, (B * H * W,) each."""
         logits, values = self.maps(obs)
-        return values, *log_prob_of(logits, actions)
+        log_prob, entropy = log_prob_of(logits, actions)
+        return values.flatten(), log_prob.flatten(), entropy.flatten()
 
     def predict_values(self, obs: dict[str, Tensor]) -> Tensor:
         """(B, 1), the mean of the pixels' values."""

@@ -105,11 +105,11 @@ class TrainConfig:
     clone_rate: Annotated[float, Interval(ge=0, le=1)] | None = None
     """First learning rate of the cloning, which falls to 0; by default the recipe's or the algorithm's."""
     clone_action_values: bool | None = None
-    """Clone the returns of all actions, which are found by trying each, and not the expert's action alone, or its
-    weights of all actions where it has them; by default the recipe's choice or yes."""
+    """Clone the returns of all actions, which are found by trying each, and not the expert's action alone, or what the
+    task says of all actions (their weights, their gains at once); by default the recipe's choice or yes."""
     clone_kl: Annotated[float, Interval(ge=0, le=1000)] | None = None
     """Weight of the divergence of the policy from its clone in the loss of learning by reward; after cloning by default
-    the recipe's or 0.1; 0 for trpo and recurrentppo. Its gradient is not clipped with the algorithm's own."""
+    the recipe's or 0.1; 0 for trpo, recurrentppo and pixelppo. Its gradient is not clipped with the algorithm's own."""
     clone_kl_end: Annotated[float, Interval(ge=0, le=1)] | None = None
     """Share of that weight which is left at the end of the run, to which it falls linearly; by default the recipe's or
     1, a constant weight."""

@@ -102,7 +102,6 @@ class Refinement(MaskEdit[State]):
 
     stop: bool = field(init=False, default=False)
     primary_metric = ("dice", True)
-    mask_prompt = True
     success: ClassVar[float] = 0.8
 
     def setup(self) -> None:
