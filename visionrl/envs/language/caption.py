@@ -24,6 +24,7 @@ from visionrl.metrics.captions import References, corpus_bleu
 from visionrl.ops import Array, one_hot, xp_of
 from visionrl.rendering import Canvas
 
+LETTERS = 9  # of a word and the space behind it, at most, for most words
 Metric = Literal["cider_d", "bleu_4", "rouge_l", "tuple_f1"]
 
 
@@ -243,7 +244,8 @@ class CaptionGeneration(Select[State]):
         said = self.words.decode(state.taken) + ("." if state.finished else " ...")
         captions = self.samples[int(state.image)].captions if self.labelled else ()
         picture = Canvas(self.samples[int(state.image)].image).pixels
-        return with_lines(picture, [(said, "agent"), *((text, "truth") for text in captions)], 3)
+        lines = [(said, "agent"), *((text, "truth") for text in captions)]
+        return with_lines(picture, lines, LETTERS * self.longest)
 
 
 @dataclass(frozen=True)

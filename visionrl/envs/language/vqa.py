@@ -296,6 +296,5 @@ class VisualQuestionAnswering(Select[State]):
             canvas.box(edges, "look" if number + 1 == len(places) else "agent")
         said = self.answer_names[int(state.answer)] if state.answer >= 0 else "..."
         truth = [(" / ".join(dict.fromkeys(sample.answers)), "truth")] if sample.answers else []
-        return with_lines(
-            canvas.pixels, [(f"{sample.question.rstrip(' ?')}?", "text"), (said, "agent"), *truth]
-        )
+        lines = [(f"{sample.question.rstrip(' ?')}?", "text"), (said, "agent"), *truth]
+        return with_lines(canvas.pixels, lines, max(map(len, self.answer_names)))
