@@ -26,7 +26,7 @@ AnswerRun = Callable[[VisualQuestionAnswering, AnswerState], AnswerState]
 
 @baseline("CaptionGeneration-v0", "one caption for all")
 def one_caption(train: CaptionGeneration) -> CaptionRun:
-    """The training caption that scores best, on average, against the captions of the training images."""
+    """The training caption, of 60 drawn ones, that scores best, on average, against those of 400 training images."""
     rng, held = np.random.default_rng(0), train.references.metric
     texts = list(dict.fromkeys(text for sample in train.samples for text in sample.captions))
     chosen = [texts[k] for k in rng.permutation(len(texts))[:CANDIDATES]]
