@@ -91,6 +91,9 @@ def read_vqa(path: Path, options: ReadOptions) -> list[Entry]:
     found = files_ending(check_folder(path), ".json", below=True)
     questions = _by_split([file for file in found if file.stem.endswith("questions")], path, "questions")
     answers = _by_split([file for file in found if file.stem.endswith("annotations")], path, "annotations")
+    if answers and "" in {*questions, *answers} and questions.keys() != answers.keys():
+        names = ", ".join(file.name for file in (*questions.values(), *answers.values()))
+        raise ValueError(f"{path}: questions and annotations must name the same splits, or none, got {names}")
     asked = [options.split] if options.split in questions else list(questions)
     images = {_number(file): file for file in images_below(path) if _number(file) is not None}
     return [
