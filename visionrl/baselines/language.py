@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import cv2
 import numpy as np
 
+from visionrl.banks.patches import colored
+from visionrl.banks.squares import squeezed
 from visionrl.core import baseline
 from visionrl.datasets.words import tokenize
 from visionrl.envs.language.caption import CaptionGeneration
@@ -129,10 +130,6 @@ def thumbnails(samples: Sequence[Any]) -> np.ndarray:
 
 def thumbnail(image: np.ndarray) -> np.ndarray:
     """(12 * 12 * 3,) float32, an image (C, H, W) as a vector of length 1, brightness taken off."""
-    small = [
-        cv2.resize(plane, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-        for plane in np.broadcast_to(image, (3, *image.shape[1:]))
-    ]
-    flat = np.stack(small).astype(np.float32).ravel()
+    flat = squeezed(colored(image, 3), SIDE).astype(np.float32).ravel()
     flat -= flat.mean()
     return flat / max(float(np.linalg.norm(flat)), 1e-6)
