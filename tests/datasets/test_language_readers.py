@@ -240,6 +240,13 @@ def test_lines_with_one_question_are_answers_of_several_people(tmp_path: Path) -
     assert (third.subject, third.answers) == ("b", ("cat",))
 
 
+def test_images_without_questions_are_left_out_with_a_warning(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png", "b.png")
+    (tmp_path / "questions.csv").write_text("image,question\na.png,what is it\n")
+    with pytest.warns(UserWarning, match="1 images without a question are left out: b.png"):
+        assert len(questions(tmp_path)) == 1
+
+
 def test_questions_need_no_answers(tmp_path: Path) -> None:
     pictures(tmp_path, "a.png")
     (tmp_path / "questions.csv").write_text("image,question\na.png,what is it\n")
