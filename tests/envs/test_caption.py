@@ -157,6 +157,8 @@ def test_images_need_no_captions_when_an_agent_is_used() -> None:
         ({"min_count": 10_000}, "min_count must leave a word, got 10000"),
         ({"vocabulary": ["a", "b", "c"]}, "vocabulary must have 4 words or more"),
         ({"metric": {"spice": 1.0}}, "metric must be of cider_d, bleu_4, rouge_l, tuple_f1, got spice"),
+        ({"metric": {"cider_d": float("nan")}}, "metric must have finite numbers for weights, got .*nan"),
+        ({"metric": {"cider_d": "1"}}, "metric must have finite numbers for weights"),
         ({"metric": {}}, "metric must be of .*, got none"),
         ({"labelled": False}, "vocabulary must be given where data has no captions"),
         ({"data": [], "labelled": False, "vocabulary": ["a", "b", "c", "d"]}, "got an empty list"),

@@ -147,6 +147,8 @@ class CaptionGeneration(Select[State]):
         weights = {self.metric: 1.0} if isinstance(self.metric, str) else dict(self.metric)
         if not weights or not set(weights) <= set(SCORES):
             raise ValueError(f"metric must be of {', '.join(SCORES)}, got {', '.join(weights) or 'none'}")
+        if not all(isinstance(one, int | float) and np.isfinite(one) for one in weights.values()):
+            raise ValueError(f"metric must have finite numbers for weights, got {weights}")
         if "tuple_f1" in weights and self.references.tuples is None:
             raise ValueError("metric must not be tuple_f1 where the facts of the images are unknown")
         self.weights = weights
