@@ -240,6 +240,13 @@ def test_lines_with_one_question_are_answers_of_several_people(tmp_path: Path) -
     assert (third.subject, third.answers) == ("b", ("cat",))
 
 
+def test_images_without_questions_are_left_out_with_a_warning(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png", "b.png")
+    (tmp_path / "questions.csv").write_text("image,question\na.png,what is it\n")
+    with pytest.warns(UserWarning, match="1 images without a question are left out: b.png"):
+        assert len(questions(tmp_path)) == 1
+
+
 def test_questions_need_no_answers(tmp_path: Path) -> None:
     pictures(tmp_path, "a.png")
     (tmp_path / "questions.csv").write_text("image,question\na.png,what is it\n")
@@ -321,3 +328,13 @@ def test_bad_vqa_files_are_named(tmp_path: Path, asked: object, answered: object
     vqa(tmp_path, asked, answered)
     with pytest.raises(ValueError, match=message):
         questions(tmp_path, name="vqa")
+
+
+def test_answers_of_vqa_are_not_lost_where_only_their_file_names_a_split(tmp_path: Path) -> None:
+    pictures(tmp_path, "7.jpg")
+    vqa(tmp_path, ASKED, ANSWERED)
+    (tmp_path / "v2_OpenEnded_mscoco_train2014_questions.json").rename(tmp_path / "questions.json")
+    with pytest.raises(ValueError, match=r"must name the same splits, or none, got questions\.json, v2_"):
+        questions(tmp_path, name="vqa")
+    (tmp_path / "v2_mscoco_train2014_annotations.json").rename(tmp_path / "annotations.json")
+    assert len(questions(tmp_path, name="vqa")[0].answers) == 10

@@ -94,7 +94,7 @@ def test_masks_forbid_what_is_no_sentence() -> None:
     assert state.finished[0] and state.step[0] == 13
     late = task.step(task.step(starts(task, [0]), np.array([5])), np.array([UNK]))
     assert late.finished[0] and late.taken[0].tolist()[:3] == [5, EOS, PAD]
-    last = task.action_mask(batch.each(state, lambda x: x))[0]
+    last = task.action_mask(state)[0]
     assert last.sum() == 1 and last[EOS]
 
 
@@ -104,6 +104,15 @@ def test_a_finished_sentence_does_not_change() -> None:
     again = task.step(state, np.array([9]))
     np.testing.assert_array_equal(again.taken, state.taken)
     assert again.step == state.step and task.reward(state, np.array([9]), again) == 0
+
+
+def test_pictures_of_a_long_sentence_are_of_one_size() -> None:
+    task = made(max_words=40)
+    state, shapes = starts(task, [0]), set()
+    for word in ("large", "red", "bricks") * 13:
+        shapes.add(task.draw(batch.take(state, 0)).shape)
+        state = task.step(state, np.array([task.words.number(word)]))
+    assert {*shapes, task.draw(batch.take(state, 0)).shape} == shapes and len(shapes) == 1
 
 
 def test_words_come_from_training_and_travel_to_other_splits() -> None:
@@ -148,6 +157,8 @@ def test_images_need_no_captions_when_an_agent_is_used() -> None:
         ({"min_count": 10_000}, "min_count must leave a word, got 10000"),
         ({"vocabulary": ["a", "b", "c"]}, "vocabulary must have 4 words or more"),
         ({"metric": {"spice": 1.0}}, "metric must be of cider_d, bleu_4, rouge_l, tuple_f1, got spice"),
+        ({"metric": {"cider_d": float("nan")}}, "metric must have finite numbers for weights, got .*nan"),
+        ({"metric": {"cider_d": "1"}}, "metric must have finite numbers for weights"),
         ({"metric": {}}, "metric must be of .*, got none"),
         ({"labelled": False}, "vocabulary must be given where data has no captions"),
         ({"data": [], "labelled": False, "vocabulary": ["a", "b", "c", "d"]}, "got an empty list"),

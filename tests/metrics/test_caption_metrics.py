@@ -107,8 +107,11 @@ def test_exact_means_one_of_the_references() -> None:
 
 
 def test_an_image_without_captions_is_refused() -> None:
-    with pytest.raises(ValueError, match="each image must have a caption, got none for image 1"):
-        References([["a bag"], []], WORDS)
+    for texts in ([], ["?!"]):
+        with pytest.raises(
+            ValueError, match="each image must have a caption with a word, got none for image 1"
+        ):
+            References([["a bag"], texts], WORDS)
     with pytest.raises(ValueError, match="captions must be one an image, got 1 for 2 images"):
         score_captions(["a"], [["a"], ["b"]])
 

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import cv2
 import numpy as np
 
+from visionrl.banks.patches import colored
+from visionrl.banks.squares import squeezed
 from visionrl.core import baseline
 from visionrl.datasets.words import tokenize
 from visionrl.envs.language.caption import CaptionGeneration
@@ -26,7 +27,7 @@ AnswerRun = Callable[[VisualQuestionAnswering, AnswerState], AnswerState]
 
 @baseline("CaptionGeneration-v0", "one caption for all")
 def one_caption(train: CaptionGeneration) -> CaptionRun:
-    """The training caption that scores best, on average, against the captions of the training images."""
+    """The training caption, of 60 drawn ones, that scores best, on average, against those of 400 training images."""
     rng, held = np.random.default_rng(0), train.references.metric
     texts = list(dict.fromkeys(text for sample in train.samples for text in sample.captions))
     chosen = [texts[k] for k in rng.permutation(len(texts))[:CANDIDATES]]
@@ -129,10 +130,6 @@ def thumbnails(samples: Sequence[Any]) -> np.ndarray:
 
 def thumbnail(image: np.ndarray) -> np.ndarray:
     """(12 * 12 * 3,) float32, an image (C, H, W) as a vector of length 1, brightness taken off."""
-    small = [
-        cv2.resize(plane, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-        for plane in np.broadcast_to(image, (3, *image.shape[1:]))
-    ]
-    flat = np.stack(small).astype(np.float32).ravel()
+    flat = squeezed(colored(image, 3), SIDE).astype(np.float32).ravel()
     flat -= flat.mean()
     return flat / max(float(np.linalg.norm(flat)), 1e-6)

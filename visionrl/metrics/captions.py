@@ -38,13 +38,13 @@ class References(Recalled):
         most: the most references of an image, R.
 
     Raises:
-        ValueError: an image has no caption.
+        ValueError: an image has no caption with a word.
     """
 
     def __init__(self, captions: Sequence[Sequence[str]], vocabulary: Vocabulary, end: bool = False) -> None:
-        missing = next((number for number, texts in enumerate(captions) if not len(texts)), None)
+        missing = next((k for k, texts in enumerate(captions) if not any(map(tokenize, texts))), None)
         if missing is not None or not len(captions):
-            raise ValueError(f"each image must have a caption, got none for image {missing or 0}")
+            raise ValueError(f"each image must have a caption with a word, got none for image {missing or 0}")
         self.vocabulary, self.end, self.count = vocabulary, end, len(captions)
         self.most = max(map(len, captions))
         numbers = [[self._numbers(text) for text in texts] for texts in captions]
@@ -241,7 +241,7 @@ def score_captions(captions: Sequence[str], references: Sequence[Sequence[str]])
         references: of each image one or more.
 
     Raises:
-        ValueError: there are not as many captions as images, or none, or an image has no reference.
+        ValueError: there are not as many captions as images, or none, or an image has no reference with a word.
     """
     if len(captions) != len(references) or not len(captions):
         raise ValueError(f"captions must be one an image, got {len(captions)} for {len(references)} images")

@@ -42,7 +42,14 @@ from visionrl.datasets.readers.files import (
     read_image,
     stated_path,
 )
-from visionrl.datasets.readers.sentences import Pictures, Row, read_tables, refuse_two_splits, titled
+from visionrl.datasets.readers.sentences import (
+    Pictures,
+    Row,
+    placed_rows,
+    read_tables,
+    refuse_two_splits,
+    titled,
+)
 from visionrl.datasets.samples import CaptionSample
 from visionrl.datasets.splits import split_of
 from visionrl.datasets.text import read_json, read_lines
@@ -60,13 +67,7 @@ def read_captions(path: Path, options: ReadOptions) -> list[Entry]:
     Raises:
         ValueError: there is no table, or a line breaks a rule; the message names file and line.
     """
-    tables = read_tables(path, "captions.csv", [TITLES])
-    placed = [(Pictures.beside(file), some) for file, some in tables]
-    named = {row.image for _, some in placed for row in some}
-    for pictures, some in placed:
-        for split in {row.split for row in some}:
-            pictures.warn_unnamed(named, split, "a caption")
-    return _entries([(pictures, row) for pictures, some in placed for row in some])
+    return _entries(placed_rows(path, "captions.csv", [TITLES], "a caption"))
 
 
 def _entries(rows: Sequence[tuple[Pictures, Row]]) -> list[Entry]:

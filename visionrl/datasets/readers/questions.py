@@ -27,7 +27,7 @@ from visionrl.datasets.readers.files import check_folder, files_ending, images_b
 from visionrl.datasets.readers.sentences import (
     Pictures,
     Row,
-    read_tables,
+    placed_rows,
     refuse_two_splits,
     shared_image,
     titled,
@@ -47,14 +47,9 @@ def read_questions(path: Path, options: ReadOptions) -> list[Entry]:
     Raises:
         ValueError: there is no table, or a line breaks a rule; the message names file and line.
     """
-    tables = read_tables(path, "questions.csv", TITLES)
     groups: dict[tuple[str, str, str], list[tuple[Pictures, Row]]] = {}
-    for file, rows in tables:
-        pictures = Pictures.beside(file)
-        for row in rows:
-            groups.setdefault((row.split, row.image, str(row.cells[0])), []).append((pictures, row))
-        for split in {row.split for row in rows}:
-            pictures.warn_unnamed({row.image for _, some in tables for row in some}, split, "a question")
+    for pictures, row in placed_rows(path, "questions.csv", TITLES, "a question"):
+        groups.setdefault((row.split, row.image, str(row.cells[0])), []).append((pictures, row))
     refuse_two_splits([some[0] for some in groups.values()])
     names = titled([key[:2] for key in groups])
     asked: dict[str, int] = {}
@@ -91,6 +86,9 @@ def read_vqa(path: Path, options: ReadOptions) -> list[Entry]:
     found = files_ending(check_folder(path), ".json", below=True)
     questions = _by_split([file for file in found if file.stem.endswith("questions")], path, "questions")
     answers = _by_split([file for file in found if file.stem.endswith("annotations")], path, "annotations")
+    if answers and "" in {*questions, *answers} and questions.keys() != answers.keys():
+        names = ", ".join(file.name for file in (*questions.values(), *answers.values()))
+        raise ValueError(f"{path}: questions and annotations must name the same splits, or none, got {names}")
     asked = [options.split] if options.split in questions else list(questions)
     images = {_number(file): file for file in images_below(path) if _number(file) is not None}
     return [

@@ -163,6 +163,31 @@ class Pictures:
             )
 
 
+def placed_rows(
+    path: Path, default: str, titles: Sequence[tuple[str, ...]], what: str
+) -> list[tuple[Pictures, Row]]:
+    """The rows of the tables of a path, each with where its image may lie; warns of images that no row names.
+
+    Args:
+        path: a table or a folder, as in ``read_tables``.
+        default: name of the table.
+        titles: of each column the titles that it may have, in small letters; the first column must be there.
+        what: a row gives to an image, for the warning, such as "a caption".
+
+    Raises:
+        ValueError: as ``read_tables``.
+    """
+    tables = read_tables(path, default, titles)
+    named = {row.image for _, rows in tables for row in rows}
+    placed = []
+    for file, rows in tables:
+        pictures = Pictures.beside(file)
+        placed += [(pictures, row) for row in rows]
+        for split in {row.split for row in rows}:
+            pictures.warn_unnamed(named, split, what)
+    return placed
+
+
 def titled(images: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """The name of each image, of (split, stated path): the path without its suffix, with the split in front."""
     distinct = list(dict.fromkeys(images))

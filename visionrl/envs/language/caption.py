@@ -24,6 +24,7 @@ from visionrl.metrics.captions import References, corpus_bleu
 from visionrl.ops import Array, one_hot, xp_of
 from visionrl.rendering import Canvas
 
+LETTERS = 9  # of a word and the space behind it, at most, for most words
 Metric = Literal["cider_d", "bleu_4", "rouge_l", "tuple_f1"]
 
 
@@ -146,6 +147,8 @@ class CaptionGeneration(Select[State]):
         weights = {self.metric: 1.0} if isinstance(self.metric, str) else dict(self.metric)
         if not weights or not set(weights) <= set(SCORES):
             raise ValueError(f"metric must be of {', '.join(SCORES)}, got {', '.join(weights) or 'none'}")
+        if not all(isinstance(one, int | float) and np.isfinite(one) for one in weights.values()):
+            raise ValueError(f"metric must have finite numbers for weights, got {weights}")
         if "tuple_f1" in weights and self.references.tuples is None:
             raise ValueError("metric must not be tuple_f1 where the facts of the images are unknown")
         self.weights = weights
@@ -243,7 +246,8 @@ class CaptionGeneration(Select[State]):
         said = self.words.decode(state.taken) + ("." if state.finished else " ...")
         captions = self.samples[int(state.image)].captions if self.labelled else ()
         picture = Canvas(self.samples[int(state.image)].image).pixels
-        return with_lines(picture, [(said, "agent"), *((text, "truth") for text in captions)], 3)
+        lines = [(said, "agent"), *((text, "truth") for text in captions)]
+        return with_lines(picture, lines, LETTERS * self.longest)
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,14 @@ SIZE, LINE = 0.42, 18  # of letters in those of OpenCV, and from line to line in
 LETTER = 8  # pixels of a letter, about
 
 
-def with_lines(picture: np.ndarray, lines: Sequence[tuple[str, str]], reserved: int = 1) -> np.ndarray:
+def with_lines(picture: np.ndarray, lines: Sequence[tuple[str, str]], reserved: int) -> np.ndarray:
     """A picture with lines of words below it, on black.
 
     Args:
         picture: (H, W, 3) uint8.
         lines: each with what its colour means, see ``PALETTE``; a long one goes on in the next line.
-        reserved: rows that what the agent says takes at least, so that pictures of an episode are of one size.
+        reserved: letters that the agent may say; their rows are there from the start, so that pictures of an episode are
+            of one size.
 
     Returns:
         (H', W, 3) uint8; H' depends on the words.
@@ -28,7 +29,7 @@ def with_lines(picture: np.ndarray, lines: Sequence[tuple[str, str]], reserved: 
     rows = []
     for text, meaning in lines:
         parts = _wrapped(text, room)
-        blank = (reserved - len(parts)) * [""] if meaning == "agent" else []
+        blank = (-(-reserved // room) - len(parts)) * [""] if meaning == "agent" else []
         rows += [(part, meaning) for part in (*parts, *blank)]
     below = np.zeros((LINE * len(rows) + 8, picture.shape[1], 3), np.uint8)
     for number, (text, meaning) in enumerate(rows, 1):

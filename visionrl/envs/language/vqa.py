@@ -114,7 +114,7 @@ class VisualQuestionAnswering(Select[State]):
         self.load_questions()
         cells = self.places**2 if self.looks else 0
         self.answers = range(cells, cells + len(self.answer_names))
-        self.action_space = spaces.Discrete(cells + len(self.answer_names))
+        self.action_space = spaces.Discrete(self.answers.stop)
         self.show(question=Words(len(self.words), self.max_words), **self.load_pixels())
 
     def known_words(self) -> tuple[Vocabulary, tuple[str, ...]]:
@@ -255,7 +255,7 @@ class VisualQuestionAnswering(Select[State]):
 
     def action_mask(self, state: State) -> Array:
         xp = xp_of(state.taken)
-        number = xp.arange(int(self.action_space.n), device=state.taken.device)[None, :]  # type: ignore[attr-defined]
+        number = xp.arange(self.answers.stop, device=state.taken.device)[None, :]
         return (number >= self.answers.start) | (state.step[:, None] < self.looks)
 
     def metrics(self, state: State) -> dict[str, Array]:
@@ -296,6 +296,5 @@ class VisualQuestionAnswering(Select[State]):
             canvas.box(edges, "look" if number + 1 == len(places) else "agent")
         said = self.answer_names[int(state.answer)] if state.answer >= 0 else "..."
         truth = [(" / ".join(dict.fromkeys(sample.answers)), "truth")] if sample.answers else []
-        return with_lines(
-            canvas.pixels, [(f"{sample.question.rstrip(' ?')}?", "text"), (said, "agent"), *truth]
-        )
+        lines = [(f"{sample.question.rstrip(' ?')}?", "text"), (said, "agent"), *truth]
+        return with_lines(canvas.pixels, lines, max(map(len, self.answer_names)))
