@@ -3,6 +3,9 @@
     python benchmarks/language.py runs/many-scenes-show_and_tell-s0 ...
     python benchmarks/language.py --data scene-questions runs/many-scene-questions-vqa_film-s0 ...
 
+The rows that learn nothing are chosen from samples alone; those of the tasks, which choose a little differently, are in
+`visionrl/baselines/language.py`.
+
 Prints Markdown. Intervals are 95 % percentile bootstrap over images; milliseconds an image are greedy, 64 at a time, on
 one thread.
 """

@@ -116,6 +116,7 @@ WRONG = {
     "ask {home}/vqa_cnn_rnn {home}/a.png red --out x.gif": "out must end in .png, got x.gif",
     "ask {home}/vqa_cnn_rnn {home}/a.png red --out {home}/x.png": "out must be left out for vqa_cnn_rnn",
     "train-model --model show_and_tel": "did you mean 'show_and_tell'",
+    "train-model --start nowhere": "start must be a folder with model.json",
     "train-model --options width": "arguments must look like name=value, got 'width'",
     "train-model --data captions:{home}/nowhere": "nowhere",
     "predict captioner-scenes {home}/a.png": "captioner-scenes has none, it is a model: visionrl caption",

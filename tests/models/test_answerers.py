@@ -92,6 +92,13 @@ def test_a_question_without_a_known_word_is_refused() -> None:
         net.answer([np.zeros((3, SIDE, SIDE), np.uint8)], ["quo vadis"])
 
 
+def test_no_question_has_no_answer_and_each_image_needs_one() -> None:
+    net: Any = model_class("vqa_stacked_attention").for_samples(questions(4), SMALL)
+    assert net.answer([], []) == []
+    with pytest.raises(ValueError, match="questions must be one an image, got 1 for 2 images"):
+        net.answer([np.zeros((3, SIDE, SIDE), np.uint8)] * 2, ["is it left"])
+
+
 def test_samples_without_answers_teach_nothing() -> None:
     blank = [QuestionSample(np.zeros((3, SIDE, SIDE), np.uint8), "is it left")]
     with pytest.raises(ValueError, match="samples must have answers to learn from, got none"):

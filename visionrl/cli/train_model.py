@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import tyro
 
-from visionrl.supervised.models import ModelConfig
+from visionrl.supervised.models import ModelConfig, train_model
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,4 @@ class TrainModel:
 
     def run(self) -> None:
         """Train, test, save."""
-        from visionrl.supervised.models import train_model
-
         train_model(self.config)

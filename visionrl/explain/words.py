@@ -34,9 +34,8 @@ def attention_sheet(image: np.ndarray, maps: np.ndarray, words: Sequence[str]) -
     size = [max(round(side * scale), 1) for side in image.shape[1:]]
     shown = F.interpolate(torch.from_numpy(np.array(image))[None].float() / 255, size, mode="bilinear")
     shown = shown.clamp(0, 1)
-    heat = F.interpolate(torch.from_numpy(np.array(maps, np.float32))[:, None], size, mode="bicubic")[
-        :, 0
-    ].clamp_min(0)
+    heat = F.interpolate(torch.from_numpy(np.array(maps, np.float32))[:, None], size, mode="bicubic")
+    heat = heat[:, 0].clamp_min(0)
     heat = heat / heat.amax((1, 2), keepdim=True).clamp_min(1e-12)
     laid = [overlay(shown, torch.zeros(1, *size)), *(overlay(shown, one[None], 0.65) for one in heat)]
     panels = [

@@ -1,1 +1,1 @@
-"""Layers of networks: attention, spatial transformers; recurrent ones are those of ``torch.nn``."""
+"""Layers of networks: attention, transformer blocks, spatial transformers; recurrent ones are those of ``torch.nn``."""

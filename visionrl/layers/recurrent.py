@@ -1,9 +1,9 @@
-"""First weights of recurrent layers of torch."""
+"""Recurrent layers of torch: their first weights, and what they make of sentences of unequal length."""
 
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 @torch.no_grad()
@@ -23,3 +23,16 @@ def init_recurrent(layer: nn.RNNBase | nn.RNNCellBase) -> None:
         init = nn.init.orthogonal_ if "weight_hh" in name else nn.init.xavier_uniform_
         for part in weights.split(size):
             init(part)
+
+
+def last_output(layer: nn.RNNBase, vectors: Tensor, words: Tensor) -> Tensor:
+    """(B, hidden), the output of a recurrent layer at the last word of each sentence.
+
+    Args:
+        layer: with ``batch_first``.
+        vectors: (B, L, C) of the words.
+        words: (B, L) int64, 0 behind the last.
+    """
+    found, _ = layer(vectors)
+    last = ((words > 0).sum(1) - 1).clamp_min(0)
+    return found[torch.arange(len(words), device=words.device), last]

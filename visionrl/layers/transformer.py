@@ -52,6 +52,10 @@ class WordBlock(nn.Module):
             words = words + self.drop(found)
         return words + self.drop(self.wide(self.norms[1](words))), weights
 
+    def over_map(self, places: Tensor) -> Tensor:
+        """The map (B, width, h, w) after its places have attended to one another; for a block without a memory."""
+        return self(places.flatten(2).mT)[0].mT.reshape_as(places)
+
 
 def later(size: int, device: torch.device, free: int = 0) -> Tensor:
     """(T, T) bool, True where a word would see a later one; the first ``free`` ones see each other."""

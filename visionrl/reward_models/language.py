@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -48,7 +48,7 @@ class CaptionReward(ScoreOfImages):
         batch: int = 256,
     ) -> None:
         super().__init__(captioner, key, channels, batch)
-        check_choice("metric", metric, ("bleu", "rouge_l"))
+        check_choice("metric", metric, get_args(Metric))
         if isinstance(references, str) or not len(references):
             raise ValueError(f"references must be one or more sentences, got {references!r:.80}")
         for text in references:

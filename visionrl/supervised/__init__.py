@@ -1,4 +1,4 @@
-"""Supervised training of classifiers and regressors: rows to compare agents with, and trunks for them."""
+"""Supervised training of classifiers, regressors, masks and models: rows to compare agents with, trunks for them."""
 
 from __future__ import annotations
 

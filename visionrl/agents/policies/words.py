@@ -58,7 +58,7 @@ class WordsExtractor(BaseFeaturesExtractor):
             raise ValueError(f"image must name an image of the observation, got {self.seen!r}")
         text: Any = observation_space[self.key]
         size, length = int(text.high.max()) + 1, text.shape[0]
-        net = made(model, self.key, size, length, observation_space[self.seen].shape, options)  # type: ignore[arg-type]
+        net = made(model, self.key, size, length, observation_space[self.seen].shape or (), options)
         others = {
             key: box for key, box in observation_space.items() if key not in (self.key, self.seen, "count")
         }

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from visionrl.banks.questions import same_images
 from visionrl.datasets import QuestionSample
-from visionrl.datasets.words import PAD, SPECIAL, Vocabulary, tokenize
-from visionrl.layers.recurrent import init_recurrent
+from visionrl.datasets.words import SPECIAL, Vocabulary, tokenize
+from visionrl.layers.recurrent import init_recurrent, last_output
 from visionrl.metrics.vqa import AnswerScores
 from visionrl.models._images import device_of
 from visionrl.models._model import Model, Split
@@ -120,9 +120,7 @@ class Answerer(LanguageModel):
 
     def hear(self, questions: Tensor) -> Tensor:
         """(M, width), the state of the recurrent layer after the last word of questions (M, L)."""
-        found, _ = self.read(self.drop(self.embed(questions)))
-        last = ((questions > PAD).sum(1) - 1).clamp_min(0)
-        return found[torch.arange(len(questions), device=found.device), last]
+        return last_output(self.read, self.drop(self.embed(questions)), questions)
 
     def ask(self, seen: Tensor, questions: Tensor) -> tuple[Tensor, Tensor | None]:
         """Logits (M, A) of the answers, and the maps of ``fuse``."""
@@ -177,17 +175,19 @@ class Answerer(LanguageModel):
         """Answers to one question about each image, (C, H, W) uint8 of any size.
 
         Raises:
-            ValueError: a question has no word that the model knows.
+            ValueError: a question has no word that the model knows, or there is not one for each image.
         """
         self.eval()
         fitted = self.prepare(images)
-        words = torch.from_numpy(np.stack([self.known_words(question) for question in questions]))
+        if len(fitted) != len(questions):
+            raise ValueError(f"questions must be one an image, got {len(questions)} for {len(fitted)} images")
+        words = [torch.from_numpy(self.known_words(question)) for question in questions]
         home, found = device_of(self), []
-        for one, asked in zip(fitted.split(1), words.split(1), strict=True):
-            logits, maps = self.ask(self.look(one.to(home)), asked.to(home))
+        for one, asked in zip(fitted, words, strict=True):
+            logits, maps = self.ask(self.look(one[None].to(home)), asked[None].to(home))
             likely, number = logits.softmax(1)[0].max(0)
             seen = None if maps is None else maps[0].cpu().numpy()
-            steps = () if seen is None else self.steps(asked[0], len(seen))
+            steps = () if seen is None else self.steps(asked, len(seen))
             found.append(Answer(self.answers[int(number)], float(likely), seen, steps))
         return found
 

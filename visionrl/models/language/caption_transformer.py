@@ -38,10 +38,8 @@ class CaptionTransformer(Captioner):
 
     def start(self, places: Tensor) -> State:
         """The map (B, C, h, w), and the words so far, (B, 0) int64."""
-        places = self.image.placed(places)
-        memory, _ = self.encoder(places.flatten(2).mT)
-        words = torch.zeros(len(places), 0, dtype=torch.int64, device=places.device)
-        return memory.mT.reshape_as(places), words
+        places = self.encoder.over_map(self.image.placed(places))
+        return places, torch.zeros(len(places), 0, dtype=torch.int64, device=places.device)
 
     def step(self, last: Tensor, state: State) -> tuple[Tensor, State, Tensor | None]:
         """See the base."""

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from visionrl.datasets import CaptionSample
-from visionrl.datasets.words import PAD
-from visionrl.layers.recurrent import init_recurrent
+from visionrl.layers.recurrent import init_recurrent, last_output
 from visionrl.models._images import CHUNK, device_of
 from visionrl.models._model import Model, Split
 from visionrl.models._registry import register_model
@@ -68,9 +67,8 @@ class DualEncoder(LanguageModel):
 
     def understand(self, words: Tensor) -> Tensor:
         """(B, width) of length 1 of sentences (B, L) int64."""
-        found, _ = self.read(self.drop(self.embed(words)))
-        last = ((words > PAD).sum(1) - 1).clamp_min(0)
-        return F.normalize(self.of_text(found[torch.arange(len(words)), last]), dim=1)
+        found = last_output(self.read, self.drop(self.embed(words)), words)
+        return F.normalize(self.of_text(found), dim=1)
 
     def loss(self, batch: Split) -> Tensor:
         """InfoNCE over the images and one caption of each, both ways."""

@@ -37,8 +37,7 @@ class StackedAttention(Answerer):
 
     def see(self, places: Tensor) -> Tensor:
         """(B, width + hops * 64, h, w): the places, and the keys of each hop, once for all questions."""
-        places = self.image.placed(places)
-        places = self.relate(places.flatten(2).mT)[0].mT.reshape_as(places)
+        places = self.relate.over_map(self.image.placed(places))
         return torch.cat([places, *(hop.key(places) for hop in self.hops)], 1)
 
     def fuse(self, places: Any, questions: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -40,8 +40,7 @@ class VqaTransformer(Answerer):
 
     def see(self, places: Tensor) -> Tensor:
         """(B, width, h, w)."""
-        places = self.image.placed(places)
-        return self.relate(places.flatten(2).mT)[0].mT.reshape_as(places)
+        return self.relate.over_map(self.image.placed(places))
 
     def steps(self, question: Tensor, count: int) -> tuple[str, ...]:
         """The words of the question, behind them the answer."""
