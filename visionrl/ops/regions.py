@@ -15,20 +15,26 @@ def region_means(values: Array, labels: Array, count: int) -> Array:
         labels: the region of each pixel.
         count: K.
     """
-    xp, (rows, maps, _) = xp_of(values), values.shape
     if is_torch(values) and values.device.type != "cpu":
-        values = xp.astype(values, xp.float64)
-        index = xp.broadcast_to(labels[:, None, :], values.shape)
-        total = xp.zeros((rows, maps, count), dtype=xp.float64, device=values.device)
-        size = xp.zeros((rows, 1, count), dtype=xp.float64, device=values.device)
-        total = total.scatter_add(2, index, values)
-        size = size.scatter_add(2, labels[:, None, :], xp.ones_like(values[:, :1, :]))
-        return total / xp.where(size > 0, size, xp.ones_like(size))
+        return region_means_by_scatter(values, labels, count)
+    rows, maps, _ = values.shape
     numbers, amounts = to_numpy(labels), to_numpy(values)
     index = (numbers + count * np.arange(rows)[:, None]).ravel()
     size = np.maximum(np.bincount(index, minlength=rows * count), 1)
     sums = [np.bincount(index, amounts[:, k].ravel(), rows * count) / size for k in range(maps)]
     return like(np.stack(sums, axis=1).reshape(rows, count, maps).transpose(0, 2, 1).copy(), values)
+
+
+def region_means_by_scatter(values: Array, labels: Array, count: int) -> Array:
+    """``region_means`` of torch tensors, for accelerators."""
+    xp, (rows, maps, _) = xp_of(values), values.shape
+    values = xp.astype(values, xp.float64)
+    index = xp.broadcast_to(labels[:, None, :], values.shape)
+    total = xp.zeros((rows, maps, count), dtype=xp.float64, device=values.device)
+    size = xp.zeros((rows, 1, count), dtype=xp.float64, device=values.device)
+    total = total.scatter_add(2, index, values)
+    size = size.scatter_add(2, labels[:, None, :], xp.ones_like(values[:, :1, :]))
+    return total / xp.where(size > 0, size, xp.ones_like(size))
 
 
 def region_means_by_product(values: Array, labels: Array, count: int) -> Array:
