@@ -94,11 +94,17 @@ def test_the_value_of_the_next_step_is_spread_over_neighbours():
 
 
 def test_a_time_limit_adds_the_mean_value_of_the_last_state():
-    env = make_env(max_episode_steps=2)
-    model = PixelPPO(PixelPolicy, env, n_steps=4, batch_size=4, policy_kwargs={"width": 8}, device="cpu")
-    model.learn(16)
-    assert np.isfinite(model.rollout_buffer.returns).all()
-    np.testing.assert_array_equal(model.rollout_buffer.episode_starts[:, 0], [1, 0, 1, 0])
+    kept = []
+    for gamma in (0.0, 0.5):
+        env, given = make_env(max_episode_steps=2), {"n_steps": 4, "batch_size": 4, "device": "cpu"}
+        model = PixelPPO(PixelPolicy, env, gamma=gamma, seed=0, policy_kwargs={"width": 8}, **given)
+        model.policy.critic_head[2].weight.data.zero_()
+        model.policy.critic_head[2].bias.data.fill_(6.0)  # the value of every pixel
+        model.learn(16)
+        kept.append(model.rollout_buffer)
+    np.testing.assert_array_equal(kept[1].episode_starts[:, 0], [1, 0, 1, 0])
+    added = kept[1].rewards - kept[0].rewards
+    np.testing.assert_allclose(added, np.ones_like(added) * [[[[0]]], [[[3]]], [[[0]]], [[[3]]]], atol=1e-4)
 
 
 @pytest.mark.slow

@@ -106,10 +106,13 @@ def inputs_of(
     if kind not in (ImageSample, VolumeSample) and alone:
         names = ", ".join(sorted(formats))
         raise ValueError(f"files must be FORMAT:PATH with one of {names}, got {str(alone[0])!r}")
-    for place in alone:
-        files = files_in(place, kind) if place.is_dir() else [place]
-        found += [Input(str(file), partial(read_unlabelled, file, kind), (file,)) for file in files]
-    return found
+    return found + each_file(alone, kind, partial(read_unlabelled, kind=kind))
+
+
+def each_file(paths: Sequence[Path], kind: type, read: Callable[[Path], Any]) -> list[Input]:
+    """Each of some files, and each file of that kind in some folders."""
+    files = [file for place in paths for file in (files_in(place, kind) if place.is_dir() else [place])]
+    return [Input(str(file), partial(read, file), (file,)) for file in files]
 
 
 def questions_about(paths: Sequence[Path], question: str | None) -> list[Input]:
@@ -121,10 +124,7 @@ def questions_about(paths: Sequence[Path], question: str | None) -> list[Input]:
     if (question is None) != (not paths):
         rule = "question must be given for files" if paths else "question must not be given for FORMAT:PATH"
         raise ValueError(f"{rule}, got {str(paths[0]) if paths else question!r}")
-    files = [
-        file for place in paths for file in (files_in(place, ImageSample) if place.is_dir() else [place])
-    ]
-    return [Input(str(file), partial(asked_about, file, question), (file,)) for file in files]
+    return each_file(paths, ImageSample, partial(asked_about, question=question))
 
 
 def check_exist(paths: Sequence[Path], kind: type) -> None:

@@ -29,12 +29,8 @@ FREE_OF_CLONES: Mapping[str, str] = {
     "recurrentppo": "whose policy reads sequences",
     "pixelppo": "whose warm start is of gains and not of actions",
 }
-SELF_CRITICAL = (
-    "ppo",
-    "a2c",
-    "maskableppo",
-    "recurrentppo",
-)  # which learn from whole episodes of their policy
+# which learn from whole episodes of their policy
+SELF_CRITICAL = ("ppo", "a2c", "maskableppo", "recurrentppo")
 # options about networks that a policy of pixels, whose network is its own, has no use for
 NOT_FOR_PIXELS = (
     "memory",

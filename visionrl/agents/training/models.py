@@ -81,6 +81,7 @@ NOT_FOR_CANDIDATES = (
     *("backbone", "fusion", "communication", "cache", "memory", "stn", "attention"),
     *("frozen", "pretrained", "weights", "net_arch", "action_maps"),
 )
+# which recipes decide; those that users alone decide are refused before the data are loaded, see ``check_tools``
 NOT_FOR_PIXELS = ("backbone", "features_dim", "fusion", "communication", "clone_action_values")
 
 

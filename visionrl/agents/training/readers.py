@@ -75,10 +75,7 @@ def read_with(config: TrainConfig, policy_kwargs: dict[str, Any], net: Model | N
     given: dict[str, Any] = {"model": net or reader}
     if net is None and reader in list_models():
         given |= {"backbone": config.backbone, "width": config.features_dim, "pretrained": config.pretrained}
-    policy_kwargs["features_extractor_class"], policy_kwargs["features_extractor_kwargs"] = (
-        WordsExtractor,
-        given,
-    )
+    policy_kwargs |= {"features_extractor_class": WordsExtractor, "features_extractor_kwargs": given}
     policy_kwargs.setdefault("net_arch", [])
 
 

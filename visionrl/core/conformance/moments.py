@@ -74,7 +74,7 @@ def remembered(make: Callable[..., MadeT]) -> Callable[..., MadeT]:
 @remembered
 def moments(task_id: str, **kwargs: Any) -> list[Recorded]:
     """Moments on the way through episodes, half by the expert and half by chance, and some just before an end."""
-    played = enumerate(roll_out(task_id, "mixed", STEPS // part(kwargs), seed=5, rows=ROWS, **kwargs))
+    played = enumerate(roll_out(task_id, "mixed", STEPS // divisor(kwargs), seed=5, rows=ROWS, **kwargs))
     kept = [(moment.task, moment.state, moment.action) for t, moment in played if t % EVERY == 0]
     return kept + list(episodes(task_id, policy="expert", **kwargs).last[:2])
 
@@ -84,7 +84,7 @@ def episodes(task_id: str, policy: str = "expert", **kwargs: Any) -> Episodes:
     """Play ``EPISODES`` episodes to their ends, a row each; nothing is observed, and rows leave when they are over."""
     task: Any = make_task(task_id, **kwargs)
     choose = acting(task, policy)  # type: ignore[arg-type]
-    count = EPISODES // part(kwargs)
+    count = EPISODES // divisor(kwargs)
     state, rows = start(task, rows=count), np.arange(count)
     earned = np.zeros(count)
     success, terminated = np.zeros((2, count), bool)
@@ -107,7 +107,7 @@ def episodes(task_id: str, policy: str = "expert", **kwargs: Any) -> Episodes:
     return Episodes(earned, success, terminated, tuple(last))
 
 
-def part(kwargs: dict[str, Any]) -> int:
+def divisor(kwargs: dict[str, Any]) -> int:
     """Divisor of the numbers of steps and episodes."""
     return OF_A_PRESET if "preset" in kwargs else 1
 
