@@ -91,8 +91,9 @@ def denoised(images: np.ndarray, strength: float) -> np.ndarray:
     found = []
     for image in as_levels(images).astype(np.uint8):
         pixels = np.ascontiguousarray(image.transpose(1, 2, 0))
-        if len(image) == 3:
-            smooth = cv2.fastNlMeansDenoisingColored(pixels, None, strength, strength, 5, 15)
+        if len(image) == 3:  # OpenCV takes blue, green, red
+            blue_first = np.ascontiguousarray(pixels[..., ::-1])
+            smooth = cv2.fastNlMeansDenoisingColored(blue_first, None, strength, strength, 5, 15)[..., ::-1]
         else:
             smooth = cv2.fastNlMeansDenoising(pixels, None, strength, 5, 15)
         found.append(smooth.reshape(pixels.shape).transpose(2, 0, 1))
