@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import visionrl  # noqa: F401
-from visionrl.datasets import ImageSample, VideoSample
+from visionrl.datasets import CaptionSample, ImageSample, QuestionSample, VideoSample
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 RNG = np.random.default_rng(5)
@@ -125,3 +125,19 @@ def test_images_to_label_and_to_score_are_found_by_name(monkeypatch, tmp_path):
         labelling.images_of(data, ["7"], ["1"])
     with pytest.raises(SystemExit, match="got 2 and 1"):
         labelling.images_of(data, ["0", "3"], ["1"])
+
+
+def test_the_nearest_image_knows_two_toys_and_one_caption_or_answer_for_all_knows_half(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    language = importlib.import_module("language")
+    images = {"red": np.zeros((3, 20, 20), np.uint8), "green": np.full((3, 20, 20), 200, np.uint8)}
+    said = [CaptionSample(images[name], (f"all of it is {name}",)) for name in ("red", "green") * 3]
+    asked = [QuestionSample(one.image, "what is it", one.captions[0].split()[-1:], "what") for one in said]
+    monkeypatch.setattr(language, "load", lambda data, kind, split: said if kind is CaptionSample else asked)
+    monkeypatch.setattr(language, "SOME", len(said))
+    for rows, column in ((language.CaptionRows, 6), (language.AnswerRows, 1)):
+        table = [row.split(" | ") for row in rows("toys").plain()]
+        nearest = next(row for row in table if "nearest" in row[0])
+        assert float(nearest[column].split()[0]) == 1
+        assert float(table[1][column].split()[0]) == 0.5
+    assert language.interval(np.array([0.0, 1.0]), np.array([0, 0])) == "0.500 [0.500, 0.500]"
