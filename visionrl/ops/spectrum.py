@@ -1,6 +1,6 @@
 """Statistics of an image's spectrum that tell how blurred, noisy and compressed it is, whatever it shows.
 
-Noise shows in the smoothest places, blur in the richest ones: hence quantiles over the image, one frequency band at a time.
+Noise shows in the smoothest places, blur in the richest ones: hence quantiles over the image, band by band of frequency.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def band_weights() -> np.ndarray:
 
 
 def step_sizes(grey: Array, axis: int) -> Array:
-    """Size of steps along an axis of (B, H, W): by how much those of one phase of 8 pixels stand out, and their size."""
+    """Steps along an axis of (B, H, W): by how much those of one phase of 8 pixels stand out, and their size."""
     xp = xp_of(grey)
     lines = grey if axis == 1 else xp.permute_dims(grey, (0, 2, 1))
     sizes = xp.mean(xp.abs(lines[:, 1:, :] - lines[:, :-1, :]), axis=2)  # (B, H - 1)
