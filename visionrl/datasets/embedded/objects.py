@@ -100,7 +100,7 @@ def members(split: str) -> dict[str, tuple[Cutout, ...]]:
     """The cut-outs of each class that belong to a split."""
     found: dict[str, tuple[Cutout, ...]] = {}
     for kind, cutouts_of_kind in _all_members().items():
-        names = [_subject(cutout) for cutout in cutouts_of_kind]
+        names = [subject_of(cutout) for cutout in cutouts_of_kind]
         splits = split_subjects(names, _RATIOS, seed=_SEED)
         pairs = zip(names, cutouts_of_kind, strict=True)
         found[kind] = tuple(cutout for name, cutout in pairs if splits[name] == split)
@@ -120,7 +120,7 @@ def _all_members() -> dict[str, list[Cutout]]:
     return found
 
 
-def _subject(cutout: Cutout) -> str:
+def subject_of(cutout: Cutout) -> str:
     """Subject of a cut-out, which lies in one split: the text of a word, the name of anything else."""
     return cutout.name.split()[0] if cutout.photograph == "page.png" else cutout.name
 
