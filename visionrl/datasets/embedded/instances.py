@@ -17,7 +17,7 @@ import numpy as np
 from visionrl.datasets.embedded.compose import layer, paste, poses
 from visionrl.datasets.embedded.cutouts import Cutout
 from visionrl.datasets.embedded.generated import GeneratedDataset
-from visionrl.datasets.embedded.objects import background_part, subject_of
+from visionrl.datasets.embedded.objects import places_of, subject_of
 from visionrl.datasets.embedded.scenes import stock
 from visionrl.datasets.samples import ImageSample
 from visionrl.datasets.splits import SPLITS, check_split
@@ -57,7 +57,8 @@ class Instances(GeneratedDataset[ImageSample]):
     def _make(self, number: int) -> ImageSample:
         which, turn = divmod(number, self.views)
         name = self.names[which]
-        return ImageSample(view(self.split, which, turn)[None], labels=(name,), name=f"{name} view {turn}")
+        image = view(self.split, which, turn)[None]
+        return ImageSample(image, labels=(name,), name=f"{name} view {turn}", subject=name)
 
 
 @lru_cache
@@ -74,8 +75,7 @@ def view(split: str, which: int, number: int) -> np.ndarray:
     """(28, 28) uint8, view ``number`` of class ``which`` of a split."""
     rng = np.random.default_rng((_SEED, SPLITS.index(split), which, number))
     cutout = tuple(objects_of(split).values())[which]
-    canvas = cv2.cvtColor(background_part(rng, split, SIDE, SIDE), cv2.COLOR_RGB2GRAY)
-    canvas = cv2.merge([cv2.convertScaleAbs(canvas, alpha=0.6, beta=rng.uniform(0, 60))] * 3)
+    canvas = cv2.merge([_background(rng, split)] * 3)
     if rng.random() < 0.5 and cutout.photograph != "page.png":  # words are not mirrored
         alpha = np.ascontiguousarray(cutout.alpha[:, ::-1])
         cutout = replace(cutout, image=cutout.image[..., ::-1], alpha=alpha)
@@ -88,6 +88,27 @@ def view(split: str, which: int, number: int) -> np.ndarray:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.8))
     grain = rng.normal(0, rng.uniform(1, 5), image.shape)
     return np.clip(np.rint(image + grain), 0, 255).astype(np.uint8)
+
+
+def _background(rng: np.random.Generator, split: str) -> np.ndarray:
+    """(28, 28) uint8 part of a photograph of a split, turned by quarters, mirrored, with less contrast."""
+    image = _places(split)[rng.integers(len(_places(split)))]
+    side = int(rng.integers(SIDE, min(image.shape) + 1))
+    y, x = (int(rng.integers(room - side + 1)) for room in image.shape)
+    part = np.rot90(image[y : y + side, x : x + side], int(rng.integers(4)))[:: rng.choice((1, -1))]
+    small = cv2.resize(np.ascontiguousarray(part), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    return cv2.convertScaleAbs(small, alpha=rng.uniform(0.4, 0.8), beta=rng.uniform(0, 60))
+
+
+@lru_cache
+def _places(split: str) -> tuple[np.ndarray, ...]:
+    """The backgrounds of a split, grey, the shorter side brought down to 120 pixels."""
+    grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in places_of(split)]
+    scales = [min(120 / min(image.shape), 1) for image in grey]
+    return tuple(
+        cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        for image, scale in zip(grey, scales, strict=True)
+    )
 
 
 def _tone(rng: np.random.Generator) -> np.ndarray:

@@ -145,7 +145,7 @@ def _faces() -> list[Cutout]:
 
 
 @lru_cache
-def _places(split: str) -> tuple[np.ndarray, ...]:
+def places_of(split: str) -> tuple[np.ndarray, ...]:
     """The (H, W, 3) backgrounds of a split, the shorter side brought down to 300 pixels."""
     found = []
     for place in backgrounds(split):
@@ -232,7 +232,7 @@ def _backdrop(rng: np.random.Generator, split: str, width: int, height: int) -> 
 
 def background_part(rng: np.random.Generator, split: str, width: int, height: int) -> np.ndarray:
     """(height, width, 3) part of a photograph, turned, in other colours, now and then out of focus."""
-    image = np.rot90(_places(split)[rng.integers(len(_places(split)))], int(rng.integers(4)))
+    image = np.rot90(places_of(split)[rng.integers(len(places_of(split)))], int(rng.integers(4)))
     scale = rng.uniform(0.2, 1) * min(image.shape[1] / width, image.shape[0] / height)
     wide, high = max(int(width * scale), 8), max(int(height * scale), 8)
     x, y = (rng.integers(0, room + 1) for room in (image.shape[1] - wide, image.shape[0] - high))
