@@ -84,6 +84,10 @@ class Model(nn.Module, ABC):
     def encode(self, samples: Sequence[Any]) -> Split:
         """Samples as tensors on the CPU, images as "images" (N, C, S, S) uint8."""
 
+    def augmented(self, split: Split) -> Split:
+        """A split to learn from, with what is made of its rows; not of a split to be tested on."""
+        return split
+
     def cached(self, split: Split) -> Split:
         """A split to learn from, in which what does not learn is worked out once."""
         return split

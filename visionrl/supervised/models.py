@@ -155,7 +155,7 @@ def ship_model(
 def samples_of(config: ModelConfig, split: str) -> tuple[Any, ...]:
     """The samples of a split that the model can learn from."""
     model = model_class(config.model)
-    given = {"split_file": config.split_file, "skip_bad": config.skip_bad}
+    given: dict[str, Any] = {"split_file": config.split_file, "skip_bad": config.skip_bad}
     return load(config.data, kind=model.kind, default=model.data, split=split, **given)
 
 
@@ -199,7 +199,8 @@ class ModelTrainer(Trainer):
             start_from(net, load_model(config.start))
         if config.weights is not None:
             read_trunk(net, config.weights)
-        self.train_split, self.val_split = (net.cached(net.encode(some)) for some in (train, self.samples))
+        self.train_split = net.cached(net.augmented(net.encode(train)))
+        self.val_split = net.cached(net.encode(self.samples))
         self.score_name = net.score_name
         super().__init__(config, net, len(next(iter(self.train_split.values()))))
         self.steps = net.steps_per_epoch(self.count, config.batch_size) * config.epochs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from visionrl.models.fewshot.episodes import EpisodeSampler, episode_accuracies
 
 Positive = Annotated[int, Ge(1)]
 
-WAY, SHOTS, QUERY, EPISODES = 5, (1, 5), 15, 200  # of an evaluation
+WAY, SHOTS, QUERY = 5, (1, 5), 15  # of an evaluation
 SEED = 20260
 
 
@@ -78,6 +78,7 @@ class FewShotModel(Model):
     kind = ImageSample
     data = "instances"
     score_name = "accuracy_1"
+    evaluated: ClassVar[int] = 200  # episodes
 
     def __init__(
         self,
@@ -128,7 +129,7 @@ class FewShotModel(Model):
         labels = torch.from_numpy(np.unique(names, return_inverse=True)[1])
         return {"images": self.prepare(sample.image for sample in samples), "labels": labels}
 
-    def cached(self, split: Split) -> Split:
+    def augmented(self, split: Split) -> Split:
         """The split with the turned and mirrored images as further classes, if ``turns`` wants them."""
         images, labels = split["images"], split["labels"]
         count = int(labels.max()) + 1
@@ -202,19 +203,25 @@ class FewShotModel(Model):
         return found.double().softmax(1).cpu().numpy()
 
     def accuracies(
-        self, split: Split, way: int, shot: int, query: int = QUERY, count: int = EPISODES, seed: int = SEED
+        self,
+        split: Split,
+        way: int,
+        shot: int,
+        query: int = QUERY,
+        count: int | None = None,
+        seed: int = SEED,
     ) -> np.ndarray:
-        """(count,) the accuracy in each of some episodes of a split, see ``EpisodeSampler``."""
+        """(count,) the accuracy in each of some episodes of a split, see ``EpisodeSampler``; None is ``evaluated``."""
         sampler = EpisodeSampler(split["labels"].numpy(), way, shot, query, np.random.default_rng(seed))
         kept, home = self.remember(split["images"]), device_of(self)
 
         def logits(support: Tensor, labels: Tensor, asked: Tensor) -> Tensor:
             return self.logits(kept[support.to(home)], labels.to(home), kept[asked.to(home)]).detach()
 
-        return episode_accuracies(sampler, logits, count)
+        return episode_accuracies(sampler, logits, count or self.evaluated)
 
     def evaluate(self, samples: Sequence[Any], split: Split) -> dict[str, float]:
-        """Mean accuracy of 200 episodes of five classes with one image of each, and with five where there are enough.
+        """Mean accuracy of episodes of five classes with one image of each, and with five where there are enough.
 
         Raises:
             ValueError: there are fewer than two classes, or one has a single image.

@@ -45,7 +45,7 @@ class EpisodeSampler:
     """
 
     def __init__(
-        self, labels: Sequence[Any], way: int, shot: int, query: int, rng: np.random.Generator
+        self, labels: Sequence[Any] | np.ndarray, way: int, shot: int, query: int, rng: np.random.Generator
     ) -> None:
         for name, value, least in (("way", way, 2), ("shot", shot, 1), ("query", query, 1)):
             if value < least:

@@ -33,22 +33,23 @@ class Maml(FewShotModel):
         inner_rate: of gradient descent.
         first_order: take the gradient at the end of the descent for that of the start.
         tasks: episodes of a step of training.
-        args: see ``FewShotModel``.
-        options: likewise.
+        options: see ``FewShotModel``.
     """
+
+    evaluated = 40
 
     def __init__(
         self,
-        *args: Any,
+        *,
         way: Annotated[int, Ge(2)] = 5,
-        inner_steps: Positive = 2,
+        inner_steps: Positive = 3,
         test_steps: Positive = 5,
-        inner_rate: Annotated[float, Gt(0)] = 0.4,
+        inner_rate: Annotated[float, Gt(0)] = 0.1,
         first_order: bool = True,
         tasks: Positive = 4,
         **options: Any,
     ) -> None:
-        super().__init__(*args, way=way, **options)
+        super().__init__(way=way, **options)
         self.inner_steps, self.test_steps, self.inner_rate = inner_steps, test_steps, inner_rate
         self.first_order, self.tasks = first_order, tasks
         self.row = nn.Parameter(torch.zeros(1, self.features))
