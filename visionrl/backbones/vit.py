@@ -42,7 +42,7 @@ def vit_tiny8(in_channels: int = 3, width: int = 128, depth: int = 4) -> Parts:
     """A small vision transformer (Dosovitskiy et al., 2021) for images of 16-128 px: patches of 8, no class token.
 
     Pre-norm blocks of 4 heads with a hidden layer of twice the width; positions are sines and cosines, so that one set
-    of weights serves all sizes; the map is pooled to 2x2. 512 features; 555,264 parameters for a colour image.
+    of weights serves all sizes; the map is pooled to 2x2. 512 features; 554,880 parameters for a colour image.
     """
     return Parts(
         named(

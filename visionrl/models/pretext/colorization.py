@@ -38,6 +38,9 @@ class Colorization(Pretext):
         options: see ``Pretext``.
     """
 
+    centres: Tensor
+    rarity: Tensor
+
     def __init__(
         self,
         bins: Annotated[Sequence[Annotated[int, Interval(ge=0, lt=BINS**2)]], MinLen(2)],
@@ -45,7 +48,7 @@ class Colorization(Pretext):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        check_colours(self.channels)
+        check_colours(self.channels, self.colour)
         if len(bins) != len(counts):
             raise ValueError(f"counts must be as many as bins, {len(bins)}, got {len(counts)}")
         number = torch.tensor(list(bins))
@@ -104,14 +107,15 @@ class Colorization(Pretext):
         return sheet([[Cell(a, "image"), Cell(b, "seen"), Cell(c, "coloured")] for a, b, c in found])
 
 
-def check_colours(channels: int) -> None:
+def check_colours(channels: int, colour: bool = True) -> None:
     """Refuse images that are not red, green and blue.
 
     Raises:
-        ValueError: there are not three channels.
+        ValueError: there are not three channels, or they are no colours.
     """
-    if channels != 3:
-        raise ValueError(f"colorization must have images of 3 channels, red, green and blue, got {channels}")
+    if channels != 3 or not colour:
+        got = f"{channels}" if channels != 3 else "3 of something else (colour=false)"
+        raise ValueError(f"colorization must have images of 3 channels, red, green and blue, got {got}")
 
 
 def bin_of(colours: Tensor) -> Tensor:

@@ -31,6 +31,8 @@ class Context(Pretext):
         options: see ``Pretext``.
     """
 
+    places: Tensor
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.patch = self.side // 4
@@ -48,7 +50,7 @@ class Context(Pretext):
         free = self.side - patch - reach.abs() - 2 * shift
         first = shift + (-reach).clamp_min(0) + (uniform(generator, images, (count, 2)) * (free + 1)).long()
         second = first + reach + whole(generator, images, (count, 2), 2 * shift + 1) - shift
-        found = [crop_at(unit(images), *corner.T, patch) for corner in (first, second)]
+        found = [crop_at(unit(images), y_x[:, 0], y_x[:, 1], patch) for y_x in (first, second)]
         return torch.stack(found, 1), labels
 
     def plain(self, patches: Tensor, generator: torch.Generator) -> Tensor:
@@ -74,12 +76,21 @@ class Context(Pretext):
 
     @torch.no_grad()
     def picture(self, images: Tensor, generator: torch.Generator) -> np.ndarray:
-        """Each image, its two patches, and the place that is predicted."""
+        """Each image, its two patches as they lay, and as they lay by the prediction."""
         patches, labels = self.pairs(images, generator)
         said = self.answer(patches, generator).argmax(1)
         rows = []
         for image, pair, true, guessed in zip(images, patches, labels.tolist(), said.tolist(), strict=True):
-            words = f"{NAMES[guessed]}" if true == guessed else f"{NAMES[guessed]}?"
-            rows.append([Cell(image, "image"), Cell(pair[0], "first")])
-            rows[-1] += [Cell(pair[1], f"is {NAMES[true]}"), Cell(image * 0 + 255, words, true == guessed)]
+            cells = [Cell(laid(pair, place), NAMES[place]) for place in (true, guessed)]
+            rows.append([Cell(image, "image"), cells[0], cells[1]._replace(right=true == guessed)])
         return sheet(rows)
+
+
+def laid(pair: Tensor, place: int) -> Tensor:
+    """(C, 4 p, 4 p) white, with patches (2, C, p, p) on it: one in the middle, the other at its place."""
+    size = pair.shape[-1]
+    canvas = pair.new_ones(pair.shape[1], 4 * size, 4 * size)
+    for patch, (y, x) in zip(pair, ((0, 0), PLACES[place]), strict=True):
+        top, left = (round((1.5 + 1.25 * step) * size) for step in (y, x))
+        canvas[:, top : top + size, left : left + size] = patch
+    return canvas

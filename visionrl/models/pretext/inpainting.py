@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ class Inpainting(Pretext):
         self.hole = self.side // 2
         sizes = [self.backbone.num_channels, 64, 32, self.channels]
         layers: list[nn.Module] = []
-        for before, after in zip(sizes[:-1], sizes[1:], strict=True):
+        for before, after in pairwise(sizes):
             layers += [nn.ConvTranspose2d(before, after, 4, 2, 1), nn.ReLU()]
         self.paint = nn.Sequential(*layers[:-1])
 

@@ -35,6 +35,7 @@ class Jigsaw(Pretext):
     """
 
     least = 24
+    orders: Tensor
 
     def __init__(self, grid: Annotated[int, Interval(ge=2, le=4)] = 3, **options: Any) -> None:
         super().__init__(**options)

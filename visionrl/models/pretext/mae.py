@@ -43,11 +43,11 @@ class MAE(Pretext):
         **options: Any,
     ) -> None:
         super().__init__(backbone=backbone, **options)
-        stages = dict(self.backbone.stages.named_children())
+        stages: Any = dict(self.backbone.stages.named_children())
         if not isinstance(stages.get("blocks"), TransformerBlocks):
             raise ValueError(f"backbone must be a transformer such as vit_tiny8 for mae, got {backbone!r}")
-        self.patches, self.blocks = self.backbone.stages[0], self.backbone.stages[1]
-        self.patch = int(self.patches.kernel_size[0])  # type: ignore[index, arg-type, union-attr]
+        self.patches, self.blocks = stages["patches"], stages["blocks"]
+        self.patch = self.patches.kernel_size[0]
         self.grid = self.side // self.patch
         self.kept = max(1, round((1 - masked) * self.grid**2))
         width = self.backbone.num_channels

@@ -34,6 +34,9 @@ class MoCo(Pretext):
         options: see ``Pretext``.
     """
 
+    queue: Tensor
+    place: Tensor
+
     def __init__(
         self,
         queue: Annotated[int, Interval(ge=2, le=65536)] = 2048,

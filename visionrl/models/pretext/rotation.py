@@ -40,13 +40,11 @@ class Rotation(Pretext):
         """Each image in its four turns, with the turn that is predicted."""
         turned = turns(unit(images))
         found = self.head(self.backbone(turned)).argmax(1).view(4, -1).T.tolist()
-        rows = zip(turned.unflatten(0, (4, -1)).transpose(0, 1), found, strict=True)
-        return sheet(
-            [
-                [Cell(x, f"{90 * k}: says {90 * said}", k == said) for k, (x, said) in enumerate(zip(*row))]
-                for row in rows
-            ]
-        )
+        rows = []
+        for views, said in zip(turned.unflatten(0, (4, -1)).transpose(0, 1), found, strict=True):
+            words = [f"{90 * k}: says {90 * one}" for k, one in enumerate(said)]
+            rows.append([Cell(views[k], words[k], k == one) for k, one in enumerate(said)])
+        return sheet(rows)
 
 
 def turns(images: Tensor) -> Tensor:
