@@ -32,6 +32,7 @@ SETS: dict[str, tuple[type[Sample], str, str]] = {
     "cutout-crowds": (MotSample, "crowds", "CutoutCrowds"),
     "scenes": (CaptionSample, "scenes", "Scenes"),
     "scene-questions": (QuestionSample, "scenes", "SceneQuestions"),
+    "instances": (ImageSample, "instances", "Instances"),
 }
 """Name -> kind, module of ``datasets.embedded`` and class in it, which is made of a split alone."""
 
