@@ -2,6 +2,7 @@
 
 from visionrl.reward_models.confidence import ClassifierConfidence
 from visionrl.reward_models.language import AnswerReward, CaptionReward, TextMatch
+from visionrl.reward_models.perceptual import PerceptualDistance
 from visionrl.reward_models.self_critical import SelfCritical
 from visionrl.reward_models.single import LearnedReward
 from visionrl.reward_models.vector import VecLearnedReward
@@ -11,6 +12,7 @@ __all__ = [
     "CaptionReward",
     "ClassifierConfidence",
     "LearnedReward",
+    "PerceptualDistance",
     "SelfCritical",
     "TextMatch",
     "VecLearnedReward",
