@@ -63,16 +63,25 @@ def images_of(source: Source, side: int | None = None) -> tuple[Tensor, Tensor, 
     """
     if source.env is not None:
         return images_of_env(source, side)
-    found = []
-    for split, most in (("train", source.images), ("val", HELD_OUT)):
-        samples: Any = load(source.data, kind=ImageSample, split=split)
-        chosen = np.random.default_rng(source.seed).permutation(len(samples))[:most]
-        found.append([samples[i].image for i in sorted(chosen)])
+    found = [images_of_split(source, "train", source.images)]
     if len(found[0]) < 2:
         raise ValueError(f"data must have 2 training images or more, {source.data} has {len(found[0])}")
+    found.append(images_of_split(source, "val", HELD_OUT))
     channels = max(len(image) for image in found[0])
     train, val = (fit_images(images, channels, side or SIDE) for images in found)
     return train, val, {}
+
+
+def images_of_split(source: Source, split: str, most: int) -> list[np.ndarray]:
+    """At most so many images (C, H, W) of a split of the data; none where few images leave the split empty."""
+    try:
+        samples: Any = load(source.data, kind=ImageSample, split=split)
+    except ValueError as error:
+        if split == "train" or "split of" not in str(error) or "is empty" not in str(error):
+            raise
+        return []
+    chosen = np.random.default_rng(source.seed).permutation(len(samples))[:most]
+    return [samples[i].image for i in sorted(chosen)]
 
 
 def images_of_env(source: Source, side: int | None) -> tuple[Tensor, Tensor, dict[str, Any]]:
