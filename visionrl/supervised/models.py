@@ -16,10 +16,11 @@ from visionrl.agents.networks.device import found_device
 from visionrl.agents.training.lock import locked
 from visionrl.agents.training.pairs import parse_args
 from visionrl.agents.training.run_files import read_json, write_json, write_text
+from visionrl.backbones import make_backbone
 from visionrl.datasets import QuestionSample, load
 from visionrl.models import Model, load_model, model_class, save_model
 from visionrl.models._files import CARD, HOME, folder_of
-from visionrl.models._model import Split
+from visionrl.models._model import Split, options_of
 from visionrl.supervised import runs
 from visionrl.supervised.trainer import Trainer, TrainerConfig
 
@@ -34,11 +35,17 @@ class ModelConfig(TrainerConfig):
     """Name of the model, see ``visionrl list --models``."""
     data: str | None = None
     """"scenes", "many-scenes", "captions:FOLDER", "questions:FOLDER", ...; by default the model's embedded set."""
+    skip_bad: bool = False
+    """Leave out samples that cannot be read, with a warning that counts and names them."""
+    split_file: str | None = None
+    """File that says which samples are for training, validation and test."""
     options: tuple[str, ...] = ()
     """Options of the model, each "name=value" with a JSON value or a word: width=128."""
     start: str | None = None
     """Folder or name of a trained model whose trunk this one starts from, or, if it is of the same kind, all weights;
     --options frozen=true keeps the trunk."""
+    weights: str | None = None
+    """File with weights of the trunk's backbone, such as published ones; --options frozen=true keeps them."""
     epochs: Annotated[int, Ge(1)] = 20
     """At most so many passes over the training split."""
     batch_size: Annotated[int, Ge(2)] = 64
@@ -148,7 +155,8 @@ def ship_model(
 def samples_of(config: ModelConfig, split: str) -> tuple[Any, ...]:
     """The samples of a split that the model can learn from."""
     model = model_class(config.model)
-    return load(config.data, kind=model.kind, default=model.data, split=split)
+    given = {"split_file": config.split_file, "skip_bad": config.skip_bad}
+    return load(config.data, kind=model.kind, default=model.data, split=split, **given)
 
 
 def read_run(run: Path) -> ModelConfig:
@@ -185,7 +193,9 @@ class ModelTrainer(Trainer):
         net = model_class(config.model).for_samples(train, parse_args(config.options)).to(config.device)
         if config.start is not None:
             start_from(net, load_model(config.start))
-        self.train_split, self.val_split = net.cached(net.encode(train)), net.encode(self.samples)
+        if config.weights is not None:
+            read_trunk(net, config.weights)
+        self.train_split, self.val_split = (net.cached(net.encode(some)) for some in (train, self.samples))
         self.score_name = net.score_name
         super().__init__(config, net, len(next(iter(self.train_split.values()))))
 
@@ -206,6 +216,23 @@ class ModelTrainer(Trainer):
             self.model.load_state_dict(dict(best))
             save_model(self.model, run)
             self.model.load_state_dict(now)
+
+
+def read_trunk(net: Model, weights: str) -> None:
+    """Give a model's trunk the weights of its backbone in a file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the model has no trunk, options ask for other weights, or those of the file do not fit.
+    """
+    image = getattr(net, "image", None)
+    if image is None:
+        raise ValueError(f"weights must be left out for {net.name}, which sees no image")
+    if net.options.get("pretrained"):
+        raise ValueError("weights must be left out with pretrained=true, which has its own")
+    name = net.options.get("backbone", options_of(type(net))["backbone"].default)
+    trunk = make_backbone(name, image.channels, weights=weights, image_size=image.side)
+    image.trunk.load_state_dict(trunk.state_dict())
 
 
 def start_from(net: Model, other: Model) -> None:
