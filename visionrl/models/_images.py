@@ -76,8 +76,12 @@ class ImageEncoder(nn.Module):
             self.trunk.freeze()
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, width, h, w) of images (B, C, S, S), uint8 or in [0, 1]; a place does not know where it is."""
-        return self.look(self.trunk_map(images)).relu()
+        """(B, width, h, w) of images (B, C, S, S), uint8 or in [0, 1]; a place does not know where it is.
+
+        In their place their ``trunk_map`` in 16 bits may be given.
+        """
+        maps = images.float() if images.dtype == torch.float16 else self.trunk_map(images)
+        return self.look(maps).relu()
 
     def trunk_map(self, images: Tensor) -> Tensor:
         """(B, C', h, w), what the trunk makes of images (B, C, S, S)."""
@@ -108,20 +112,18 @@ class ImageModel(Model):
 
     def map_of(self, batch: Split) -> Tensor:
         """The map of a batch's images, (B, width, h, w); (B, 0) without an encoder."""
-        if "maps" in batch:
-            return self.image.look(batch["maps"].float()).relu()
         images = batch["images"]
         return torch.zeros(len(images), 0, device=images.device) if self.image is None else self.image(images)
 
     @torch.no_grad()
     def cached(self, split: Split) -> Split:
-        """The split with "maps" (N, C', h, w) of the trunk, in 16 bits, in place of the images, if it is frozen."""
+        """The split with the maps (N, C', h, w) of the trunk, in 16 bits, as its "images", if the trunk is frozen."""
         if self.image is None or not self.image.frozen:
             return split
         self.eval()
         home, images = device_of(self), split["images"]
         maps = torch.cat([self.image.trunk_map(some.to(home)).half().cpu() for some in images.split(CHUNK)])
-        return {**{key: part for key, part in split.items() if key != "images"}, "maps": maps}
+        return {**split, "images": maps}
 
 
 def device_of(module: nn.Module) -> Any:
