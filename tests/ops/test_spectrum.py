@@ -56,7 +56,10 @@ def test_only_jpeg_makes_steps_at_multiples_of_eight_stand_out(picture):
     _, file = cv2.imencode(".jpg", levels, [cv2.IMWRITE_JPEG_QUALITY, 10])
     read = cv2.imdecode(file, cv2.IMREAD_COLOR).transpose(2, 0, 1).astype(np.float32)
     first = spectrum_size(3) - 6
-    assert spectrum_statistics(read[None])[0, first] > 2 * spectrum_statistics(noisy(picture, 10)[None])[0, first]
+    assert (
+        spectrum_statistics(read[None])[0, first]
+        > 2 * spectrum_statistics(noisy(picture, 10)[None])[0, first]
+    )
 
 
 def test_black_white_and_a_chessboard_stay_finite_and_in_bounds():

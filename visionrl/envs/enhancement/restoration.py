@@ -57,8 +57,21 @@ class State(EditState):
     "Restoration-v0",
     max_steps=None,
     tags=("enhancement", "2d", "discrete"),
-    presets={"mild": MILD, "severe": SEVERE, "yu2018": YU, "furuta2019": FURUTA, "statistics": {"statistics": True}},
-    expert_success_rate={None: 0.7, "statistics": 0.7, "mild": 0.5, "severe": 0.85, "yu2018": 0.8, "furuta2019": 0.95},
+    presets={
+        "mild": MILD,
+        "severe": SEVERE,
+        "yu2018": YU,
+        "furuta2019": FURUTA,
+        "statistics": {"observation": "statistics"},
+    },
+    expert_success_rate={
+        None: 0.7,
+        "statistics": 0.6,
+        "mild": 0.5,
+        "severe": 0.85,
+        "yu2018": 0.8,
+        "furuta2019": 0.95,
+    },
 )
 @arguments
 class Restoration(Edit[State]):
@@ -66,7 +79,7 @@ class Restoration(Edit[State]):
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``window`` (C, S, S) uint8: the patch as it is now; ``history``: the tools used, one-hot; with control "pixel" ``step``: the steps taken, one-hot, instead; with ``statistics`` also ``statistics``: quantiles of the energy of bands of frequency, of 96 numbers in RGB and 51 of grey patches |
+    | Observation | ``window`` (C, S, S) uint8: the patch as it is now; ``history``: the tools used, one-hot; with control "pixel" ``step``: the steps taken, one-hot, instead. With observation "statistics" not the window but (96,) float32, quantiles of the energy of its bands of frequency; (51,) of grey patches |
     | Action      | "image": Discrete(13), "pixel": MultiDiscrete, one of 9 for each of S x S pixels; see below |
     | Reward      | "image": gain of PSNR by this step, decibels; 0 for stopping. "pixel": 255 times the fall of the squared error by this step, of intensities in [0, 1]; a map, whose mean is the reward |
     | Ends        | after ``steps`` tools, or when the agent stops; with ``stop_when_worse`` also when the patch is worse than at the start |
@@ -124,8 +137,8 @@ class Restoration(Edit[State]):
     channels: Literal[1, 3] = 3
     """1 restores grey pictures, and makes all others grey; 3 restores pictures in RGB."""
 
-    statistics: bool = False
-    """Adds statistics of the patch's spectrum, which tell damage from content (``visionrl.ops.spectrum``)."""
+    observation: Literal["window", "statistics"] = "window"
+    """What is seen of the patch: its pixels, or statistics of its spectrum, which tell damage from content."""
 
     sample_type, embedded = ImageSample, "photographs"
     primary_metric = ("gain_db", True)
@@ -137,8 +150,8 @@ class Restoration(Edit[State]):
         by_pixels = self.control == "pixel"
         if by_pixels and (self.stop or self.stop_when_worse):
             raise ValueError("stop and stop_when_worse must be False for control 'pixel', got True")
-        if by_pixels and self.statistics:
-            raise ValueError("statistics must be False for control 'pixel', got True")
+        if by_pixels and self.observation != "window":
+            raise ValueError(f"observation must be 'window' for control 'pixel', got {self.observation!r}")
         self.samples = self.load()
         self.bank = patch_bank(self.samples, self.patch_side, (1,), None, self.channels)
         if (shortest := self.bank.sizes.min()) < self.patch_side:
@@ -161,10 +174,11 @@ class Restoration(Edit[State]):
         if by_pixels:
             self.pixels = (self.patch_side, self.patch_side)
         self.dataset_metrics = (ImageQuality(self.last_pictures),)
-        shown: dict[str, Observable] = {"window": Image(self.channels, self.patch_side), **self.controller.shown}
-        if self.statistics:
-            shown["statistics"] = Vector(spectrum_size(self.channels), -3.0, 8.0)
-        self.show(**shown)
+        views: dict[str, Observable] = {
+            "window": Image(self.channels, self.patch_side),
+            "statistics": Vector(spectrum_size(self.channels), -3.0, 8.0),
+        }
+        self.show(**{self.observation: views[self.observation]}, **self.controller.shown)
 
     def corners(self, item: int) -> list[tuple[int, int]]:
         """Top left pixels (x, y) of tiles that cover an image and overlap by a quarter at least."""
@@ -206,10 +220,9 @@ class Restoration(Edit[State]):
     def observe(self, state: State) -> dict[str, Array]:
         xp = xp_of(state.now)
         levels = as_levels(state.now)
-        parts = {"window": xp.astype(levels, xp.uint8), **self.controller.seen(state.tools, state.steps)}
-        if self.statistics:
-            parts["statistics"] = spectrum_statistics(levels)
-        return self.seen(**parts)
+        by_pixel = self.observation == "window"
+        seen = xp.astype(levels, xp.uint8) if by_pixel else spectrum_statistics(levels)
+        return self.seen(**{self.observation: seen}, **self.controller.seen(state.tools, state.steps))
 
     def metrics(self, state: State) -> dict[str, Array]:
         quality = self.latest(state)
