@@ -83,7 +83,7 @@ class Context(Pretext):
         for image, pair, true, guessed in zip(images, patches, labels.tolist(), said.tolist(), strict=True):
             cells = [Cell(laid(pair, place), NAMES[place]) for place in (true, guessed)]
             rows.append([Cell(image, "image"), cells[0], cells[1]._replace(right=true == guessed)])
-        return sheet(rows)
+        return sheet(rows, self.colour)
 
 
 def laid(pair: Tensor, place: int) -> Tensor:

@@ -78,4 +78,4 @@ class Exemplar(Pretext):
             right = retrieval(self.backbone(views), plain)
             for row, x, ok in zip(rows, views, right.tolist(), strict=True):
                 row.append(Cell(x, "found" if ok else "taken for another", ok))
-        return sheet(rows)
+        return sheet(rows, self.colour)

@@ -72,4 +72,5 @@ class Inpainting(Pretext):
         filled = images.clone()
         filled[:, :, rows, columns] = painted.clamp(0, 1)
         found = zip(images, masked, filled, strict=True)
-        return sheet([[Cell(a, "image"), Cell(b, "seen"), Cell(c, "painted")] for a, b, c in found])
+        rows = [[Cell(a, "image"), Cell(b, "seen"), Cell(c, "painted")] for a, b, c in found]
+        return sheet(rows, self.colour)

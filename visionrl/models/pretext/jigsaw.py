@@ -74,7 +74,7 @@ class Jigsaw(Pretext):
             words = f"order {int(guessed)} of {int(true)}"
             rows.append([Cell(image, "image"), Cell(joined(shuffled), "puzzle")])
             rows[-1].append(Cell(joined(laid), words, bool(true == guessed)))
-        return sheet(rows)
+        return sheet(rows, self.colour)
 
 
 @lru_cache

@@ -99,9 +99,6 @@ class MAE(Pretext):
         seen = pixels.masked_fill(masked[:, :, None], 0.5)
         side = self.grid * self.patch
         whole = [F.fold(x.mT, (side, side), self.patch, stride=self.patch) for x in (pixels, seen, filled)]
-        return sheet(
-            [
-                [Cell(a, "image"), Cell(b, "seen"), Cell(c, "predicted")]
-                for a, b, c in zip(*whole, strict=True)
-            ]
-        )
+        found = zip(*whole, strict=True)
+        rows = [[Cell(a, "image"), Cell(b, "seen"), Cell(c, "predicted")] for a, b, c in found]
+        return sheet(rows, self.colour)

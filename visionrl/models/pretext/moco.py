@@ -85,4 +85,4 @@ class MoCo(Pretext):
     def picture(self, images: Tensor, generator: torch.Generator) -> np.ndarray:
         """Pairs of views, and of the keys the one that is nearest to the first view."""
         first, second = (view(unit(images), generator, self.colour) for _ in range(2))
-        return pairs(first, second, self.project(self.backbone(first)), self.slow(second))
+        return pairs(self.colour, first, second, self.project(self.backbone(first)), self.slow(second))

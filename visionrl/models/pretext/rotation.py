@@ -44,7 +44,7 @@ class Rotation(Pretext):
         for views, said in zip(turned.unflatten(0, (4, -1)).transpose(0, 1), found, strict=True):
             words = [f"{90 * k}: says {90 * one}" for k, one in enumerate(said)]
             rows.append([Cell(views[k], words[k], k == one) for k, one in enumerate(said)])
-        return sheet(rows)
+        return sheet(rows, self.colour)
 
 
 def turns(images: Tensor) -> Tensor:
