@@ -68,9 +68,8 @@ class Inpainting(Pretext):
         """Each image, what is seen of it, and the hole painted."""
         images = unit(images)
         masked, painted = self(images)
-        rows, columns = self.middle
         filled = images.clone()
-        filled[:, :, rows, columns] = painted.clamp(0, 1)
+        filled[:, :, *self.middle] = painted.clamp(0, 1)
         found = zip(images, masked, filled, strict=True)
         rows = [[Cell(a, "image"), Cell(b, "seen"), Cell(c, "painted")] for a, b, c in found]
         return sheet(rows, self.colour)
