@@ -21,6 +21,7 @@ COMMANDS = {
     "train-model": "Train a model, such as a captioner, on captions or questions, test it, save it.",
     "caption": "Say what images show; with --out write the sentences, and where the model looked at each word.",
     "ask": "Answer a question about an image; with --out draw where the model looked.",
+    "classify": "Tell images apart by a few examples of each class; with --out write the classes and probabilities.",
     "export": "Write a trained agent as ONNX, to be used without this library.",
     "explain": "Write a picture of where an agent, a classifier or a backbone looks.",
     "completion": "Complete a command line in bash: names of tasks, presets, options, arguments.",

@@ -137,10 +137,12 @@ class Trainer(ABC):
     def train_epoch(self) -> float:
         """One pass over the training split; its mean loss."""
         self.model.train()
-        order = torch.randperm(self.count, generator=self.chance)
-        batches = order.split(self.config.batch_size)
         # BatchNorm has no statistics of a single sample
-        return float(np.mean([self.update(rows) for rows in batches if len(rows) > 1]))
+        return float(np.mean([self.update(rows) for rows in self.batches() if len(rows) > 1]))
+
+    def batches(self) -> Iterator[Tensor]:
+        """The rows of each step of an epoch."""
+        return iter(torch.randperm(self.count, generator=self.chance).split(self.config.batch_size))
 
     def update(self, rows: Tensor) -> float:
         """One step of the optimizer on some samples; its loss."""
