@@ -21,7 +21,7 @@ STEPS = 3  # transposed convolutions, each of which doubles the side
 
 @register_model("inpainting")
 class Inpainting(Pretext):
-    """The middle quarter of an image from the rest of it, by the squared error.
+    """The network paints the middle quarter of an image from the rest of it, by the squared error.
 
     "Context encoders: feature learning by inpainting" (Pathak et al., 2016), without its adversarial loss, so what is
     painted is blurred. Three transposed convolutions make the picture of the backbone's map.

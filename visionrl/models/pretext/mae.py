@@ -23,10 +23,11 @@ LEAST = 1e-6  # variance of a patch that is divided by
 
 @register_model("mae")
 class MAE(Pretext):
-    """Masked patches of an image from the few that are seen, each with its own mean and spread taken off.
+    """The network fills in the masked patches of an image from the few that it sees.
 
     "Masked autoencoders are scalable vision learners" (He et al., 2022): the encoder, a vision transformer, sees the
-    rest only; a small decoder, left away afterwards, gets a token for each masked patch. Its figure "explained" is the
+    rest only; a small decoder, left away afterwards, gets a token for each masked patch, and the
+    target is the patch with its own mean and spread taken off. Its figure "explained" is the
     share of the masked pixels' variance within patches that is explained.
 
     Args:

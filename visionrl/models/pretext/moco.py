@@ -21,7 +21,7 @@ from visionrl.models.pretext.simclr import Temperature, pairs
 
 @register_model("moco")
 class MoCo(Pretext):
-    """One view of each image against a queue of earlier images' keys, which a slow copy of the network makes.
+    """The network finds the key of each view among a queue of earlier images' keys, which its slow copy makes.
 
     "Momentum contrast for unsupervised visual representation learning" (He et al., 2020), with the projector of its
     second version (Chen, Fan, Girshick & He, 2020). There is one device, so BatchNorm is not shuffled: prefer

@@ -21,7 +21,7 @@ Temperature = Annotated[float, Interval(gt=0, le=10)]
 
 @register_model("simclr")
 class SimCLR(Pretext):
-    """Two views of each image of a batch against the views of all others, NT-Xent.
+    """The network finds the other view of each image among the views of a whole batch, by NT-Xent.
 
     "A simple framework for contrastive learning of visual representations" (Chen et al., 2020). The paper's
     temperature is 0.5 for batches of thousands; 0.1 suits small sets.
