@@ -91,6 +91,14 @@ def test_gains_telescope_and_the_expert_needs_as_few_swaps_as_cycles_want() -> N
         assert total == pytest.approx(1 - first - 0.01 * (9 - cycles))
 
 
+def test_a_swap_is_not_undone() -> None:
+    task = small()
+    state = start(task)
+    assert task.action_mask(state).all()
+    mask = task.action_mask(act(task, state, 7).state)
+    assert np.flatnonzero(~mask[0]).tolist() == [7]
+
+
 def test_an_episode_ends_after_its_last_swap() -> None:
     task = small(swaps=2)
     ends = [moment.after.step[0] for moment in roll_out(task, "chance", 60, rows=1) if moment.terminated[0]]
