@@ -3,10 +3,9 @@
     python benchmarks/few_shot.py omniglot prototypical --seed 0 --folder FOLDER --out few_shot.json
     python benchmarks/few_shot.py table --out few_shot.json
 
-Omniglot: drawings of 28 x 28; training on 136 characters (the small background set 1, all five alphabets of it),
-test on the 106 characters of those alphabets of the small background set 2 that are not in set 1, neither turned nor mirrored.
-600 episodes with 15 queries a class (MAML: 100), the same in all rows. Nothing is chosen by the test: weights are
-the last ones.
+Omniglot: drawings of 28 x 28; training on 136 characters (the small background set 1, all five alphabets of it), test
+on the 106 characters of the small background set 2 whose alphabets are not in set 1, neither turned nor mirrored. 600
+episodes with 15 queries a class (MAML: 100), the same in all rows. Weights are the last ones: the test chooses nothing.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from visionrl.agents.training.lock import locked
 from visionrl.agents.training.pairs import parse_args
 from visionrl.agents.training.run_files import read_json, write_json, write_text
 from visionrl.backbones import make_backbone
+from visionrl.backbones._weights import read_weights
 from visionrl.datasets import QuestionSample, load
 from visionrl.models import Model, load_model, model_class, save_model
 from visionrl.models._files import CARD, HOME, folder_of
@@ -71,7 +72,7 @@ def train_model(config: ModelConfig) -> Path:
         The run's folder.
 
     Raises:
-        FileNotFoundError: there is no such model to start from.
+        FileNotFoundError: there is no such model to start from, or no such weights.
         ValueError: the folder holds a run already and ``resume`` is off, another process has it, the config differs
             from that of the run to resume, or the data have nothing to learn from.
     """
@@ -80,9 +81,11 @@ def train_model(config: ModelConfig) -> Path:
     model_class(config.model).check_options(parse_args(config.options))
     if config.start is not None:
         folder_of(config.start, "start")  # at once: the data may take a minute
+    read_weights(config.weights)
     runs.check_run(config, run, read_run)
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
+    samples_of(config, "test")  # a split that is not there is refused before the training
     work = ModelTrainer(config)
     run.mkdir(parents=True, exist_ok=True)
     with locked(run):
