@@ -32,6 +32,7 @@ DEFAULTS: Mapping[str, Any] = {
     "backbone": BACKBONE,
     "features_dim": 256,
     "fusion": "concat",
+    "tiles": 1,
     "model": "none",
     "clone_steps": 0,
     "clone_action_values": True,
@@ -90,6 +91,8 @@ class TrainConfig:
     fusion: Literal["concat", "film"] | None = None
     """Fusion of numbers: "concat" beside their features, or "film", which scales and shifts them, by default
     the recipe's or "concat"."""
+    tiles: Annotated[int, Interval(ge=1, le=16)] | None = None
+    """Cut images into tiles x tiles parts that go through the backbone one by one, by default the recipe's or 1."""
     communication: Literal["none", "mean", "attention"] | None = None
     """In tasks of several agents: one network for all, and the messages between them; by default the recipe's."""
     teacher: str | None = None

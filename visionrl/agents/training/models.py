@@ -80,11 +80,11 @@ REPLAY_BYTES = 1_000_000_000
 # options about images, about several observations, and about layers that the policy has itself
 NOT_FOR_CANDIDATES = (
     *("backbone", "fusion", "communication", "cache", "memory", "stn", "attention"),
-    *("frozen", "pretrained", "weights", "net_arch", "action_maps"),
+    *("frozen", "pretrained", "weights", "net_arch", "action_maps", "tiles"),
 )
 FOR_IMAGES = ("backbone", "fusion", "pretrained", "frozen", "weights", "stn", "attention")
 # which recipes decide; those that users alone decide are refused before the data are loaded, see ``check_tools``
-NOT_FOR_PIXELS = ("backbone", "features_dim", "fusion", "communication", "clone_action_values")
+NOT_FOR_PIXELS = ("backbone", "features_dim", "fusion", "tiles", "communication", "clone_action_values")
 
 
 def check_before_loading(config: TrainConfig) -> None:
@@ -100,6 +100,8 @@ def check_before_loading(config: TrainConfig) -> None:
     read_weights(config.weights)
     if config.pretrained and config.weights:
         raise ValueError("pretrained must be off with weights, a file of one's own")
+    if config.cache and (config.tiles or 1) > 1:
+        raise ValueError(f"tiles must be 1 with cache, which encodes whole images, got {config.tiles}")
     if config.teacher:
         read_config(folder_of(config.teacher))
 
@@ -266,7 +268,7 @@ def model_kwargs(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     policy["features_extractor_class"] = SequenceExtractor if remembers else sees
     if config.communication:
         policy["communication"] = config.communication
-    trunk = {} if config.cache else {**extractor_kwargs(config), **fields_given(config, "fusion")}
+    trunk = {} if config.cache else {**extractor_kwargs(config), **fields_given(config, "fusion", "tiles")}
     if config.algo == "recurrentppo":
         policy["cell"] = "lstm" if config.memory == "none" else config.memory
     if remembers:

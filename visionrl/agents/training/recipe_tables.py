@@ -16,6 +16,7 @@ DECIDED = (
     "features_dim",
     "model",
     "fusion",
+    "tiles",
     "communication",
     "clone_steps",
     "clone_rate",
