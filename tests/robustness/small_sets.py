@@ -336,3 +336,29 @@ def vqa(root: Path) -> str:
     for what, key, content in (("OpenEnded_", "questions", asked), ("", "annotations", rows)):
         text(root / f"v2_{what}mscoco_train2014_{key}.json", json.dumps({key: content}, indent=1))
     return ""
+
+
+@small_set
+def clips(root: Path) -> str:
+    for k, name in enumerate(("run/1", "run/2", "sit/1")):
+        for t in range(3):
+            picture(root / name / f"{t:03d}.png", np.roll(NOISE, k + t, 1))
+    return ""
+
+
+@small_set
+def activitynet(root: Path) -> str:
+    for k in range(3):
+        for t in range(4):
+            picture(root / "frames" / f"v{k}" / f"{t:03d}.png", np.roll(NOISE, k + t, 1))
+    about = {"duration": 2.0, "annotations": [{"segment": [0.5, 1.5], "label": "jump"}]}
+    text(root / "list.json", json.dumps({"database": {f"v{k}": about for k in range(3)}}, indent=1))
+    return "list.json"
+
+
+@small_set
+def skeletons(root: Path) -> str:
+    arrays = {"poses": RNG.normal(size=(9, 3, 2)).astype(np.float32), "offsets": [0, 3, 6, 9]}
+    arrays |= {"labels": [0, 1, 0], "class_names": ["run", "sit"]}
+    np.savez(root / "poses.npz", **arrays, joint_names=["neck", "right_hip", "left_hip"])
+    return "poses.npz"

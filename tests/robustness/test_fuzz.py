@@ -22,6 +22,7 @@ from small_sets import SETS
 
 from visionrl.datasets import (
     CaptionSample,
+    ClipSample,
     ImageSample,
     MotSample,
     PairSample,
@@ -89,6 +90,7 @@ def check(sample: Any) -> None:
         ImageSample: ("boxes",),
         VideoSample: (),
         MotSample: (),
+        ClipSample: ("segments", "features", "scores"),
         VolumeSample: ("spacing_mm",),
         CaptionSample: (),
         QuestionSample: ("places",),

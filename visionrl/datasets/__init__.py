@@ -10,6 +10,7 @@ from visionrl.datasets.formats import Entry, Format, ReadOptions, list_formats, 
 from visionrl.datasets.load import choose, clear_cache, load
 from visionrl.datasets.samples import (
     CaptionSample,
+    ClipSample,
     Dataset,
     ImageSample,
     ImageSet,
@@ -31,6 +32,7 @@ __all__ = [
     "SPLITS",
     "CaptionSample",
     "ChestXray",
+    "ClipSample",
     "CutoutVideos",
     "Dataset",
     "Entry",

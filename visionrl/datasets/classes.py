@@ -9,6 +9,7 @@ from typing import Any
 
 from visionrl.datasets.load import choose, load
 from visionrl.datasets.samples import ImageSample
+from visionrl.datasets.splits import DEFAULT_RATIOS, DEFAULT_SEED, SPLITS, split_subjects
 
 
 def image_class(sample: ImageSample, index: int = 0) -> str:
@@ -63,6 +64,50 @@ def class_names(
     if len(set(names)) < 2 or len(set(names)) != len(names):
         raise ValueError(f"there must be two classes or more, of different names, got {list(names)}")
     return names
+
+
+def load_by_class(task: Any) -> tuple[ImageSample, ...]:
+    """The images of the classes of a task's split; no class is in two splits.
+
+    Splits that data state are kept where they part the classes, as those of the embedded sets and of Omniglot do. Data
+    without splits are cut by class, by ``split_ratios`` and ``split_seed``. A sequence is used whole.
+
+    Args:
+        task: with ``load`` and the arguments about splits of ``visionrl.core.Task``.
+
+    Raises:
+        ValueError: stated splits share a class, the split has none, or an image has not one class.
+    """
+    own = task.load(classes=None)
+    if isinstance(task.data, str) and task.data != task.embedded and task.split != "all":
+        own = _parted(task, own)
+    own = of_classes(own, task.classes) if task.classes else own
+    task.sample_names = tuple(sample.name for sample in own)
+    task.subjects = tuple(dict.fromkeys(image_class(sample, index) for index, sample in enumerate(own)))
+    return own
+
+
+def _parted(task: Any, own: tuple[ImageSample, ...]) -> tuple[ImageSample, ...]:
+    """The images of a split, whose images are ``own`` as they were loaded, once no class is in two splits."""
+    plain = {"split_file": None, "split_ratios": DEFAULT_RATIOS, "split_seed": DEFAULT_SEED}
+    every = task.load(classes=None, split="all", **plain)
+    names, labels = {sample.name for sample in own}, [image_class(one, k) for k, one in enumerate(every)]
+    rest = {label for sample, label in zip(every, labels, strict=True) if sample.name not in names}
+    shared = sorted({image_class(sample) for sample in own} & rest)
+    if not shared:
+        return own
+    if task.split_file or all(sample.name.split("/")[0] in SPLITS for sample in every):
+        raise ValueError(
+            f"no class may be in two splits of {task.data}, {shared[0]!r} is in {task.split} and another"
+        )
+    splits = split_subjects(labels, task.split_ratios, task.split_seed)
+    chosen = [number for number, label in enumerate(labels) if splits[label] == task.split]
+    if not chosen:
+        raise ValueError(
+            f"the {task.split} split of {task.data} has no class: {len(splits)} classes, split by split_ratios "
+            f"{task.split_ratios}"
+        )
+    return choose(every, chosen)
 
 
 def of_classes(samples: tuple[ImageSample, ...], classes: Sequence[str]) -> tuple[ImageSample, ...]:

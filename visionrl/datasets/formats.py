@@ -16,6 +16,7 @@ from typing import Any, TypeVar, get_args
 
 from visionrl.datasets.samples import (
     CaptionSample,
+    ClipSample,
     ImageSample,
     MotSample,
     PairSample,
@@ -24,7 +25,16 @@ from visionrl.datasets.samples import (
     VolumeSample,
 )
 
-Sample = ImageSample | VideoSample | MotSample | VolumeSample | PairSample | CaptionSample | QuestionSample
+Sample = (
+    ImageSample
+    | VideoSample
+    | MotSample
+    | ClipSample
+    | VolumeSample
+    | PairSample
+    | CaptionSample
+    | QuestionSample
+)
 ReaderT = TypeVar("ReaderT", bound=Callable[..., Sequence[Any]])
 
 

@@ -22,6 +22,7 @@ from visionrl.datasets.readers.files import list_images, read_image
 
 MEMORY_LIMIT = 1 << 30  # bytes
 EXACT = (".avi", ".mp4", ".mov", ".m4v")  # containers whose header counts the frames; others estimate
+VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 SLACK = 2  # frames that a whole file may lack
 PLAYLISTS = (b"#extm3u", b"ffconcat", b"<?xml", b"<mpd", b"v=0", b"[playlist]")
 NEAR = 64  # frames that are passed one by one rather than by a jump to a key frame
@@ -133,6 +134,19 @@ class VideoFrames(Sequence[np.ndarray]):
             )
         frame.flags.writeable = False
         return (frame,)
+
+
+def open_frames(path: Path) -> tuple[VideoFrames, float | None]:
+    """The frames of a video file or a folder of pictures, and frames per second; None where nothing says how many.
+
+    Raises:
+        ValueError: see ``VideoFrames``.
+    """
+    frames = VideoFrames(path, memory=1)  # the newest frame alone is kept: banks hold what is looked at
+    if path.is_dir():
+        return frames, None
+    fps = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG).get(cv2.CAP_PROP_FPS)
+    return frames, float(fps) if 0 < fps <= 1000 else None
 
 
 class _Pictures:

@@ -157,6 +157,38 @@ class MotSample:
 
 
 @dataclass(frozen=True, eq=False)
+class ClipSample:
+    """One video and what is known about the whole of it: its class, the times of events, how important people find it.
+
+    Attributes:
+        frames: T frames, as in ``VideoSample``; None: features alone are known.
+        features: (T, D) float32, what another model says of each frame; None: the frames are described by their
+            colours and a small picture, see ``banks.clips``.
+        label: the class of the whole clip; empty where unknown.
+        segments: (n, 2) float, first frame of each event and the one after its last; None: unknown.
+        segment_labels: n class names, one a segment, or none.
+        scores: (U, T) float, how important each of U people finds each frame, more is better; None: unknown.
+        fps: frames per second; None: unknown.
+        name: what errors and tables call it.
+        subject: who or what it shows; samples of one subject never part over splits. Empty: ``name``.
+    """
+
+    frames: Sequence[np.ndarray] | np.ndarray | None = None
+    features: Any = None
+    label: str = ""
+    segments: Any = None
+    segment_labels: Sequence[str] = ()
+    scores: Any = None
+    fps: float | None = None
+    name: str = ""
+    subject: str = ""
+
+    def __len__(self) -> int:
+        """The number of frames, T."""
+        return len(self.features if self.frames is None else self.frames)
+
+
+@dataclass(frozen=True, eq=False)
 class VolumeSample:
     """One volume, such as a CT or MR scan, and what is known about it.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from visionrl.datasets.frames import VideoFrames
+from visionrl.datasets.frames import VideoFrames, open_frames
 from visionrl.datasets.readers.files import IMAGE_SUFFIXES, has_suffix, list_images, read_image
 from visionrl.datasets.readers.itk import SUFFIXES as ITK_SUFFIXES
 from visionrl.datasets.readers.itk import open_itk, open_series
@@ -16,7 +16,14 @@ from visionrl.datasets.readers.nifti import SUFFIXES as NIFTI_SUFFIXES
 from visionrl.datasets.readers.nifti import open_nifti
 from visionrl.datasets.readers.scan_grid import Grid, to_grey, to_volume, volume_affine, volume_spacing
 from visionrl.datasets.readers.scans import LABEL_ENDS, stem
-from visionrl.datasets.samples import ImageSample, PairSample, VideoSample, VolumeSample, XraySample
+from visionrl.datasets.samples import (
+    ClipSample,
+    ImageSample,
+    PairSample,
+    VideoSample,
+    VolumeSample,
+    XraySample,
+)
 
 VOLUME_SUFFIXES = (*NIFTI_SUFFIXES, *(suffix for some in ITK_SUFFIXES.values() for suffix in some))
 
@@ -108,6 +115,23 @@ def unlabelled_video(video: str | Path | Sequence[np.ndarray], box: Any, name: s
     boxes = np.full((len(frames), 4), np.nan)
     boxes[0] = edges_within(box, frames[0])
     return VideoSample(frames, boxes, name=name)
+
+
+def unlabelled_clip(video: str | Path | Sequence[np.ndarray], name: str = "") -> ClipSample:
+    """A video of which nothing is known.
+
+    Args:
+        video: a file, a folder of pictures in order of their numbers, or frames (C, H, W) uint8 of one size.
+        name: of the sample; empty: the file's, without its suffix.
+
+    Raises:
+        ValueError: there is no such video.
+    """
+    if isinstance(video, str | Path):
+        path = Path(video).expanduser()
+        frames, fps = open_frames(path)
+        return ClipSample(frames, fps=fps, name=name or path.resolve().stem)
+    return ClipSample(video, name=name)
 
 
 def edges_within(box: Any, frame: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +20,7 @@ from visionrl.datasets.arrays import (
 )
 from visionrl.datasets.samples import (
     CaptionSample,
+    ClipSample,
     ImageSample,
     ImageSet,
     MotSample,
@@ -30,6 +30,7 @@ from visionrl.datasets.samples import (
     VolumeSample,
     XraySample,
 )
+from visionrl.datasets.validate_clips import check_clip, check_frames, frame_shape
 from visionrl.datasets.validate_language import check_captions, check_question
 
 LARGEST_BOX = 10  # sides of the frame
@@ -48,6 +49,8 @@ def validate(sample: Any, index: int, kind: type[Any] | None = None) -> Any:
         box: finite, ``x0 < x1`` and ``y0 < y1``. In an image it lies within ``[0, W] x [0, H]``; in a video
             it may reach out of the frame but must overlap it, and a row of NaN says that the object is not seen.
         ids, boxes, visibility, detections of many objects: one array a frame; no identity twice in a frame.
+        clip: frames or features, one at least, as many of both; segments within the clip, start before end; scores
+            finite, one row a person, one number a frame, not all of a row equal.
         point: two finite numbers on the image's area, ``-0.5 <= x <= W - 0.5`` and ``-0.5 <= y <= H - 0.5``;
             in a volume three, likewise.
         labels: one a box, or none at all. mask: (H, W) integers >= 0, and ``names`` of those > 0, words.
@@ -116,7 +119,7 @@ def _image_set(sample: ImageSet, where: str) -> ImageSet:
 
 def _video_sample(sample: VideoSample, where: str) -> VideoSample:
     """The checked video with its boxes."""
-    frames = _frames(sample.frames, where)
+    frames = check_frames(sample.frames, where)
     boxes = check_boxes(sample.boxes, where, row="frame", gaps=True)
     if len(boxes) != len(frames):
         raise ValueError(
@@ -124,7 +127,7 @@ def _video_sample(sample: VideoSample, where: str) -> VideoSample:
         )
     if np.isnan(boxes[0]).any():
         raise ValueError(f"{where}, frame 0: the first frame must show the object, got no box")
-    _, height, width = _frame_shape(frames, where)
+    _, height, width = frame_shape(frames, where)
     huge = (boxes[:, 2:] - boxes[:, :2] > [LARGEST_BOX * width, LARGEST_BOX * height]).any(axis=1)
     if huge.any():
         j = int(np.argmax(huge))
@@ -144,7 +147,7 @@ def _video_sample(sample: VideoSample, where: str) -> VideoSample:
 
 def _mot_sample(sample: MotSample, where: str) -> MotSample:
     """The checked video of many objects."""
-    frames = _frames(sample.frames, where)
+    frames = check_frames(sample.frames, where)
     given = {key: getattr(sample, key) for key in ("ids", "boxes", "visibility", "detections")}
     if (given["ids"] is None) != (given["boxes"] is None):
         raise ValueError(f"{where}: ids and boxes must be given together, or neither")
@@ -156,7 +159,7 @@ def _mot_sample(sample: MotSample, where: str) -> MotSample:
             raise ValueError(
                 f"{where}: {name} must have one array a frame, got {len(value)} for {len(frames)} frames"
             )
-    _, height, width = _frame_shape(frames, where)
+    _, height, width = frame_shape(frames, where)
     plain = [
         _mot_frame({key: value[j] for key, value in rows.items()}, (width, height), f"{where}, frame {j}")
         for j in range(len(frames))
@@ -190,37 +193,6 @@ def _mot_objects(rows: dict[str, Any], sides: tuple[int, int], where: str) -> di
         if len(part) != len(boxes) or not ((part >= 0) & (part <= 1)).all():
             raise ValueError(f"{where}: visibility must be in [0, 1], one a box, got {part.tolist()}")
     return plain
-
-
-def _frames(frames: Any, where: str) -> Any:
-    """Frames with a length and items, one or more."""
-    if not (hasattr(frames, "__len__") and hasattr(frames, "__getitem__")):
-        raise ValueError(f"{where}: frames must have a length and items, got {type(frames).__name__}")
-    if len(frames) == 0:
-        raise ValueError(f"{where}: a video must have one frame or more, got 0")
-    return as_array(frames) if hasattr(frames, "__array__") else frames
-
-
-def _frame_shape(frames: Sequence[Any], where: str) -> tuple[int, ...]:
-    """The shape that all frames share; reads each once."""
-    shape: tuple[int, ...] = ()
-    for j in range(len(frames)):
-        frame = check_image(_read_frame(frames, j, where), f"{where}, frame {j}")
-        shape = shape or frame.shape
-        if frame.shape != shape:
-            file = f" ({frames.paths[j]})" if hasattr(frames, "paths") else ""
-            raise ValueError(
-                f"{where}, frame {j}{file}: all frames must have the shape of the first, {shape}, got {frame.shape}"
-            )
-    return shape
-
-
-def _read_frame(frames: Sequence[Any], index: int, where: str) -> Any:
-    """One frame; an error while it is read gets the sample's name."""
-    try:
-        return frames[index]
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{where}, frame {index}: must be readable, got: {error}") from error
 
 
 def _volume_sample(sample: VolumeSample, where: str) -> VolumeSample:
@@ -392,6 +364,7 @@ _CHECKS: dict[type, Any] = {
     ImageSet: _image_set,
     VideoSample: _video_sample,
     MotSample: _mot_sample,
+    ClipSample: check_clip,
     XraySample: _xray_sample,
     VolumeSample: _volume_sample,
     PairSample: _pair_sample,

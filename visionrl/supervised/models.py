@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -158,14 +158,8 @@ def ship_model(
 def samples_of(config: ModelConfig, split: str) -> tuple[Any, ...]:
     """The samples of a split that the model can learn from."""
     model = model_class(config.model)
-    return load(
-        config.data,
-        kind=model.kind,
-        default=model.data,
-        split=split,
-        split_file=config.split_file,
-        skip_bad=config.skip_bad,
-    )
+    given: dict[str, Any] = {"split_file": config.split_file, "skip_bad": config.skip_bad}
+    return load(config.data, kind=model.kind, default=model.data, split=split, **given)
 
 
 def read_run(run: Path) -> ModelConfig:
@@ -190,23 +184,33 @@ class ModelTrainer(Trainer):
     """The training of a model; the best weights are those of the highest score on the validation split.
 
     Args:
-        config: of the run; its data are loaded.
+        config: of the run.
+        train: samples to learn from; by default those of the config's data.
+        val: samples to choose weights by; likewise.
     """
 
     most_gradient = 5.0  # recurrent layers can blow gradients up
     model: Model
 
-    def __init__(self, config: ModelConfig) -> None:
-        self.samples = samples_of(config, "val")
-        train = samples_of(config, "train")
+    def __init__(
+        self, config: ModelConfig, train: Sequence[Any] | None = None, val: Sequence[Any] | None = None
+    ) -> None:
+        self.samples = samples_of(config, "val") if val is None else val
+        train = samples_of(config, "train") if train is None else train
         net = model_class(config.model).for_samples(train, parse_args(config.options)).to(config.device)
         if config.start is not None:
             start_from(net, load_model(config.start))
         if config.weights is not None:
             read_trunk(net, config.weights)
-        self.train_split, self.val_split = (net.cached(net.encode(some)) for some in (train, self.samples))
+        self.train_split = net.cached(net.augmented(net.encode(train)))
+        self.val_split = net.cached(net.encode(self.samples))
         self.score_name = net.score_name
         super().__init__(config, net, len(next(iter(self.train_split.values()))))
+        self.steps = net.steps_per_epoch(self.count, config.batch_size) * config.epochs
+
+    def batches(self) -> Iterator[Tensor]:
+        """The rows of each step of an epoch, as the model wants them."""
+        return self.model.batches(self.train_split, self.config.batch_size, self.chance)
 
     def loss(self, rows: Tensor) -> Tensor:
         """The model's loss of some rows."""

@@ -25,6 +25,7 @@ from visionrl.core.results import (
     Plane,
     Points,
     Regions,
+    StreamClasses,
     Tracks,
     corner_and_sides,
 )
@@ -206,6 +207,14 @@ def regions_files(prediction: Prediction) -> Contents:
     head = ["order", "image", "x0", "y0", "x1", "y1", "score"]
     rows = [[row[key] for key in head] for row in found]
     return {".json": json.dumps({"regions": found}, indent=1) + "\n", ".csv": table([head, *rows])}
+
+
+@writes(StreamClasses)
+def stream_files(prediction: Prediction) -> Contents:
+    """Classes of a stream of images as a table: the image, its class, whether the agent asked for it instead."""
+    rows = prediction.result.to_json()["stream"]
+    table_rows = [[row["image"], row["label"] or "", int(row["asked"])] for row in rows]
+    return {".csv": table([["image", "label", "asked"], *table_rows])}
 
 
 @writes(Plane)

@@ -1,4 +1,4 @@
-"""Sentences that were said about an image: a caption, an answer."""
+"""What was said about an image: a caption, an answer, the classes of a stream of images."""
 
 from __future__ import annotations
 
@@ -53,3 +53,25 @@ class Answer:
         """Plain values."""
         found = {"question": self.question, "answer": self.answer, "confidence": self.confidence}
         return {**found, "glimpses": self.glimpses.tolist()}
+
+
+@dataclass(frozen=True)
+class StreamClasses:
+    """The classes of a stream of images, in the order of showing.
+
+    Attributes:
+        images: name of each image.
+        labels: name of the class that the agent gave it; None where it asked for the label instead.
+    """
+
+    images: tuple[str, ...]
+    labels: tuple[str | None, ...]
+
+    def joined(self, others: Sequence[StreamClasses]) -> StreamClasses:
+        """This result: a set of images is one stream."""
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        rows = zip(self.images, self.labels, strict=True)
+        return {"stream": [{"image": image, "label": label, "asked": label is None} for image, label in rows]}

@@ -100,7 +100,7 @@ def members(split: str) -> dict[str, tuple[Cutout, ...]]:
     """The cut-outs of each class that belong to a split."""
     found: dict[str, tuple[Cutout, ...]] = {}
     for kind, cutouts_of_kind in _all_members().items():
-        names = [_subject(cutout) for cutout in cutouts_of_kind]
+        names = [subject_of(cutout) for cutout in cutouts_of_kind]
         splits = split_subjects(names, _RATIOS, seed=_SEED)
         pairs = zip(names, cutouts_of_kind, strict=True)
         found[kind] = tuple(cutout for name, cutout in pairs if splits[name] == split)
@@ -120,7 +120,7 @@ def _all_members() -> dict[str, list[Cutout]]:
     return found
 
 
-def _subject(cutout: Cutout) -> str:
+def subject_of(cutout: Cutout) -> str:
     """Subject of a cut-out, which lies in one split: the text of a word, the name of anything else."""
     return cutout.name.split()[0] if cutout.photograph == "page.png" else cutout.name
 
@@ -145,7 +145,7 @@ def _faces() -> list[Cutout]:
 
 
 @lru_cache
-def _places(split: str) -> tuple[np.ndarray, ...]:
+def places_of(split: str) -> tuple[np.ndarray, ...]:
     """The (H, W, 3) backgrounds of a split, the shorter side brought down to 300 pixels."""
     found = []
     for place in backgrounds(split):
@@ -232,7 +232,7 @@ def _backdrop(rng: np.random.Generator, split: str, width: int, height: int) -> 
 
 def background_part(rng: np.random.Generator, split: str, width: int, height: int) -> np.ndarray:
     """(height, width, 3) part of a photograph, turned, in other colours, now and then out of focus."""
-    image = np.rot90(_places(split)[rng.integers(len(_places(split)))], int(rng.integers(4)))
+    image = np.rot90(places_of(split)[rng.integers(len(places_of(split)))], int(rng.integers(4)))
     scale = rng.uniform(0.2, 1) * min(image.shape[1] / width, image.shape[0] / height)
     wide, high = max(int(width * scale), 8), max(int(height * scale), 8)
     x, y = (rng.integers(0, room + 1) for room in (image.shape[1] - wide, image.shape[0] - high))

@@ -12,6 +12,7 @@ from typing import Any
 from visionrl.datasets.formats import ReadOptions, Sample, register_format
 from visionrl.datasets.samples import (
     CaptionSample,
+    ClipSample,
     ImageSample,
     MotSample,
     QuestionSample,
@@ -30,8 +31,11 @@ SETS: dict[str, tuple[type[Sample], str, str]] = {
     "composites": (ImageSample, "composites", "Composites"),
     "cutout-videos": (VideoSample, "videos", "CutoutVideos"),
     "cutout-crowds": (MotSample, "crowds", "CutoutCrowds"),
+    "event-films": (ClipSample, "clips", "EventFilms"),
+    "motions": (ClipSample, "clips", "Motions"),
     "scenes": (CaptionSample, "scenes", "Scenes"),
     "scene-questions": (QuestionSample, "scenes", "SceneQuestions"),
+    "instances": (ImageSample, "instances", "Instances"),
 }
 """Name -> kind, module of ``datasets.embedded`` and class in it, which is made of a split alone."""
 

@@ -70,12 +70,27 @@ def read_image(path: Path) -> np.ndarray:
     if not path.is_file():
         raise ValueError(f"image file {path} must exist")
     check_file_size(path)
-    content = path.read_bytes()
+    return image_of_bytes(path.read_bytes(), path)
+
+
+def image_of_bytes(content: bytes, path: Path, form: str = "") -> np.ndarray:
+    """The image in the content of a file, as ``read_image`` gives it.
+
+    Args:
+        content: of the file.
+        path: for messages.
+        form: the one format that it may have, as Pillow calls it; "" is any that is read.
+
+    Raises:
+        ValueError: it is no such image.
+    """
     with decoding_image(path):
         try:
             picture = _decoded(content, path)
         except OSError:
             picture = _without_end(content, path)
+        if form and picture.format != form:
+            raise ValueError(f"it must be {form}, got {picture.format}")
         if picture.format == "PNG" and PNG_END not in content:
             raise ValueError("the end of the PNG file is missing")
         picture = upright(picture)
