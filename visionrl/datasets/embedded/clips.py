@@ -30,7 +30,7 @@ SIDE, LENGTH = 40, 32
 REACH = 13.0  # of a motion, pixels
 _FILM_SEED, _MOTION_SEED = 4127, 5981
 _EDGE = 6  # pixels by which a backdrop is larger than the frame, so that the camera can move
-_NOISE = 1.0  # standard deviation of a user's opinion of a piece; people then agree with tau .2, as in TVSum
+_NOISE = 0.9  # standard deviation of a user's opinion of a piece; people then agree with tau .2, as in TVSum
 _TASTE = 0.35  # standard deviation of a user's liking of a shot
 
 
