@@ -44,7 +44,11 @@ class ClipBank(Recalled):
     """
 
     def __init__(
-        self, samples: Sequence[ClipSample], side: int | None, channels: int | None = None, own_features: bool = True
+        self,
+        samples: Sequence[ClipSample],
+        side: int | None,
+        channels: int | None = None,
+        own_features: bool = True,
     ) -> None:
         counts = np.array([len(sample) for sample in samples])
         self.side, self.longest = side, int(counts.max())

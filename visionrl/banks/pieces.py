@@ -1,4 +1,4 @@
-"""The clips of one split cut into pieces of equal length, with what people think of each; held once for all episodes."""
+"""The clips of one split in pieces of equal length, with what people think of each; held once for all episodes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class PieceBank(Recalled):
         change: (V * P, 3) float32, mean over a piece of the change from frame to frame: its length, its largest and its
             mean absolute entry.
         alike: (V * P, P) float32, cosine with each piece of the clip.
-        repeats: (V * P, 5) float32, largest cosine with the pieces that are 1, 2, 4, 8, 16 or more pieces back; -1: none.
+        repeats: (V * P, 5) float32, largest cosine with the pieces at least 1, 2, 4, 8 or 16 pieces back; -1: none.
         worth: (V, P) float64, mean score of all people, each between 0 and 1.
         level: (V,) float64, the worth from which on the pieces fill the budget.
         best: (V,) float64, worth over the level, of all pieces over it; 1 where that is 0.
@@ -66,7 +66,11 @@ class PieceBank(Recalled):
             change[place] = piece_means(changes(frames), self.starts[clip])
             alike[place, : counts[clip]] = features[place] @ features[place].T
             repeats[place] = nearest_before(alike[place, : counts[clip]])
-        self.counts, self.features, self.change = DeviceTable(counts), DeviceTable(features), DeviceTable(change)
+        self.counts, self.features, self.change = (
+            DeviceTable(counts),
+            DeviceTable(features),
+            DeviceTable(change),
+        )
         self.alike, self.repeats = DeviceTable(alike), DeviceTable(repeats)
         if labelled:
             users = [piece_means(s.scores.T, b).T for s, b in zip(samples, self.starts, strict=True)]
@@ -97,7 +101,9 @@ class PieceBank(Recalled):
                 both = flat @ flat.T / 2
                 human[clip] = (both.sum() - np.trace(both)) / (len(users) * (len(users) - 1))
             own = centred_ranks(users)
-            ranks[clip, :n] = (own / np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-9)).mean(axis=0)
+            ranks[clip, :n] = (own / np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-9)).mean(
+                axis=0
+            )
         self.worth, self.level, self.best = DeviceTable(worth), DeviceTable(level), DeviceTable(best)
         self.order, self.ranks, self.human = DeviceTable(order), DeviceTable(ranks), DeviceTable(human)
 

@@ -36,7 +36,9 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     return np.where(below > 0, above / np.where(below > 0, below, 1), 0.0)
 
 
-def knapsack(values: Sequence[float] | np.ndarray, sizes: Sequence[int] | np.ndarray, room: int) -> np.ndarray:
+def knapsack(
+    values: Sequence[float] | np.ndarray, sizes: Sequence[int] | np.ndarray, room: int
+) -> np.ndarray:
     """(N,) bool, the items of largest total value whose sizes fit into a room; exact.
 
     Args:

@@ -61,8 +61,8 @@ class EventFilms(GeneratedDataset[ClipSample]):
     the repeated ones. Their frames have an importance of 0.8 to 1, those of a repeated event 0.2, all others 0.1.
 
     ``scores`` are those of 20 simulated people, 1 to 5 and one every two seconds: the importance, a liking of each
-    shot, and noise, so that two of them agree as little as in TVSum (Kendall's tau about 0.2). Item ``i`` depends on the
-    split and ``i`` alone.
+    shot, and noise, so that two of them agree as little as in TVSum (Kendall's tau about 0.2). Item ``i`` depends on
+    the split and ``i`` alone.
 
     Args:
         split: "train", "val" or "test".

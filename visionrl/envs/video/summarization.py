@@ -137,7 +137,10 @@ class VideoSummarization(ClipTask[State]):
 
     def here(self, state: State) -> Array:
         """(B, P) bool, the piece now."""
-        return xp_of(state.time).arange(self.pieces.most, device=state.time.device)[None, :] == state.time[:, None]
+        return (
+            xp_of(state.time).arange(self.pieces.most, device=state.time.device)[None, :]
+            == state.time[:, None]
+        )
 
     def alike(self, state: State) -> Array:
         """(B, P) float64, cosine of the piece now with all of the clip."""
@@ -162,18 +165,24 @@ class VideoSummarization(ClipTask[State]):
         row = self.pieces.row(state.clip, state.time)
         around = const(tuple(range(-1, 1 + self.lookahead)), state.time)
         near = self.pieces.row(state.clip, state.time[:, None] + around[None, :])
-        motion = xp.reshape(xp.take(self.pieces.change.on(near), xp.reshape(near, (-1,)), axis=0), (near.shape[0], -1))
+        motion = xp.reshape(
+            xp.take(self.pieces.change.on(near), xp.reshape(near, (-1,)), axis=0), (near.shape[0], -1)
+        )
         alike, kept = self.alike(state), self.kept_share(state)
         count = xp.sum(xp.astype(state.kept, xp.float64), axis=1)
         both = xp.sum(xp.where(state.kept, alike, xp.zeros_like(alike)), axis=1)
         mean = both / xp.where(count > 0, count, xp.ones_like(count))
         most = xp.max(xp.where(self.here(state), state.nearest, xp.full_like(alike, -1.0)), axis=1)
-        left = 1 - xp.astype(state.time, xp.float64) / xp.astype(self.pieces.counts.rows(state.clip), xp.float64)
+        left = 1 - xp.astype(state.time, xp.float64) / xp.astype(
+            self.pieces.counts.rows(state.clip), xp.float64
+        )
         context = [mean, most, left, kept, xp.clip(self.budget - kept, -1.0, 1.0)]
         return self.seen(
             features=xp.clip(self.pieces.features.rows(row), -1, 1),
             motion=xp.clip(motion * 10, -10, 10),
-            ahead=xp.clip(xp.take_along_axis(alike, near[:, 1:] - state.clip[:, None] * self.pieces.most, axis=1), -1, 1),
+            ahead=xp.clip(
+                xp.take_along_axis(alike, near[:, 1:] - state.clip[:, None] * self.pieces.most, axis=1), -1, 1
+            ),
             repeats=xp.clip(self.pieces.repeats.rows(row), -1, 1),
             context=xp.clip(xp.stack(context, axis=1), -1, 1),
         )
@@ -255,7 +264,9 @@ class VideoSummarization(ClipTask[State]):
         starts = self.pieces.starts[clip]
         frames = np.flatnonzero(np.repeat(chosen, np.diff(starts)))
         edges = np.stack([starts[:-1], starts[1:]], axis=1)
-        return Summary(frames, int(starts[-1]), edges, state.scores[: len(chosen)].copy(), self.samples[clip].fps)
+        return Summary(
+            frames, int(starts[-1]), edges, state.scores[: len(chosen)].copy(), self.samples[clip].fps
+        )
 
     def draw(self, state: State) -> np.ndarray:
         clip, (count, sizes) = int(state.clip), self.sizes(int(state.clip))
@@ -268,7 +279,9 @@ class VideoSummarization(ClipTask[State]):
             curves["truth"] = (worth - worth.min()) / max(float(np.ptp(worth)), 1e-9)
         pictures = [self.picture(clip, int(middles[piece])) for piece in np.flatnonzero(kept)]
         words = f"piece {now + 1} of {count}, {int(kept.sum())} kept"
-        return timeline(self.picture(clip, int(middles[now])), pictures, curves, kept, int(state.time) / count, words)
+        return timeline(
+            self.picture(clip, int(middles[now])), pictures, curves, kept, int(state.time) / count, words
+        )
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,9 @@ def timeline(
         wide = WIDTH // MOST
         for place, number in enumerate(chosen.tolist()):
             small = np.broadcast_to(kept[number], (3, *kept[number].shape[1:])).transpose(1, 2, 0)
-            small = cv2.resize(np.ascontiguousarray(small), (wide - 4, STRIP - 8), interpolation=cv2.INTER_AREA)
+            small = cv2.resize(
+                np.ascontiguousarray(small), (wide - 4, STRIP - 8), interpolation=cv2.INTER_AREA
+            )
             strip[4:-4, place * wide + 2 : (place + 1) * wide - 2] = small
     return np.concatenate([canvas.pixels, strip, plot(curves, marks, now)])
 
