@@ -160,7 +160,13 @@ def shown(task: VideoSummarization, clip: int) -> np.ndarray:
 @baseline(SUMMARY, "mean of the people", learns=False)
 def mean_user(train: None) -> SummaryRun:
     """The mean of what people said, which nobody else knows: the upper reference."""
-    return scored(lambda task, clip: task.pieces.worth.array[clip, : task.sizes(clip)[0]])
+
+    def score(task: VideoSummarization, clip: int) -> np.ndarray:
+        if not task.labelled:
+            raise ValueError("mean of the people must be given samples with scores, got one without labels")
+        return task.pieces.worth.array[clip, : task.sizes(clip)[0]]
+
+    return scored(score)
 
 
 def looked(task: FastForward, state: fast_forward.State, frames: np.ndarray) -> fast_forward.State:
@@ -194,19 +200,13 @@ def motion_jumps(train: FastForward) -> ForwardRun:
 
     Both jumps and the threshold are those that do best on the training films at 15 % of their frames or less.
     """
-    steps = np.concatenate(
-        [np.linalg.norm(np.diff(frames(train, clip), axis=0), axis=1) for clip in range(train.items)]
-    )
+    held = [frames(train, clip) for clip in range(train.items)]
+    steps = np.concatenate([np.linalg.norm(np.diff(rows, axis=0), axis=1) for rows in held])
     best, chosen = -1.0, (1, FAST[-1], 0.0)
     for slow, fast, level in product(SLOW, FAST, np.quantile(steps, LEVELS).tolist()):
-        ends = [
-            looked(
-                train,
-                stack([train.sample(np.random.default_rng(0), k)]),
-                jumps(frames(train, k), slow, fast, level),
-            )
-            for k in range(train.items)
-        ]
+        starts = [stack([train.sample(np.random.default_rng(0), clip)]) for clip in range(train.items)]
+        seen = [jumps(rows, slow, fast, level) for rows in held]
+        ends = [looked(train, *one) for one in zip(starts, seen, strict=True)]
         found = [train.metrics(end) for end in ends]
         value = float(np.mean([one["above_uniform"] for one in found]))
         if np.mean([one["processed"] for one in found]) <= fast_forward.GOAL_SEEN and value > best:

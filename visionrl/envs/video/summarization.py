@@ -47,6 +47,7 @@ class State(ClipState):
     max_steps=None,
     tags=("video", "discrete", "selection"),
     presets={"zhou2018": {"reward_type": "diversity", "budget": 0.5, "excess_cost": 1.0, "far": 20}},
+    expert_success_rate={"zhou2018": 0.2},  # what is diverse is not what people find important
 )
 @arguments
 class VideoSummarization(ClipTask[State]):
