@@ -72,7 +72,9 @@ def test_the_expert_covers_all_at_the_fewest_frames() -> None:
     while not task.terminated(state).all():
         state = task.step(state, task.expert(state))
     found = task.metrics(state)
-    assert found["coverage"][0] == 1 and state.seen.sum() == 6, "the first, four in the event, and one on the way to the end"
+    assert found["coverage"][0] == 1 and state.seen.sum() == 6, (
+        "the first, four in the event, and one on the way to the end"
+    )
 
 
 def test_without_important_frames_the_coverage_is_one() -> None:

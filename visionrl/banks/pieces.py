@@ -154,6 +154,34 @@ def nearest_before(alike: np.ndarray) -> np.ndarray:
     return found
 
 
+def diverse_set(alike: np.ndarray, far: int, budget: float, excess_cost: float) -> np.ndarray:
+    """(n,) bool, a set of pieces that is diverse and representative, put together one by one while it gets better.
+
+    Args:
+        alike: (n, n) cosines of the pieces.
+        far: pieces from beyond which on two count as wholly unlike.
+        budget: share of the pieces beyond which each costs.
+        excess_cost: of the squared share beyond.
+    """
+    count = len(alike)
+    place = np.arange(count)
+    apart = np.where(np.abs(place[:, None] - place) > far, 1.0, 1.0 - alike)
+    kept, nearest, unlike, value = np.zeros(count, bool), np.full(count, -1.0), 0.0, 0.0
+    while not kept.all():
+        size = int(kept.sum()) + 1
+        sums = unlike + apart[:, kept].sum(axis=1)
+        spread = sums / max(size * (size - 1) / 2, 1)
+        close = np.exp(-(2 - 2 * np.maximum(nearest, alike)).mean(axis=1))
+        total = (spread + close) / 2 - excess_cost * max(size / count - budget, 0) ** 2
+        total[kept] = -np.inf
+        best = int(total.argmax())
+        if total[best] <= value:
+            break
+        kept[best], value, unlike = True, float(total[best]), float(sums[best])
+        nearest = np.maximum(nearest, alike[best])
+    return kept
+
+
 def piece_bank(samples: Sequence[ClipSample], seconds: float, budget: float, labelled: bool) -> PieceBank:
     """The pieces of some clips; environments over the same ones share them."""
     pixels = [sample.features if sample.frames is None else sample.frames for sample in samples]

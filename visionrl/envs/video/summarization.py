@@ -10,14 +10,14 @@ import numpy as np
 from annotated_types import Ge, Interval
 from gymnasium import spaces
 
-from visionrl.banks.pieces import CHANGES, LAGS, piece_bank
+from visionrl.banks.pieces import CHANGES, LAGS, diverse_set, piece_bank
 from visionrl.core import arguments, register
 from visionrl.core.observables import Vector
 from visionrl.core.results import Summary
 from visionrl.envs.video.clip import ClipState, ClipTask
 from visionrl.envs.video.timeline import timeline
 from visionrl.metrics.summary import keyshot_f, keyshots
-from visionrl.ops import Array, const, xp_of
+from visionrl.ops import Array, DeviceTable, const, xp_of
 
 GOOD = 0.6  # share of people's agreement with one another from which on a summary is a success
 CONTEXT = 5
@@ -47,7 +47,7 @@ class State(ClipState):
     max_steps=None,
     tags=("video", "discrete", "selection"),
     presets={"zhou2018": {"reward_type": "diversity", "budget": 0.5, "excess_cost": 1.0, "far": 20}},
-    expert_success_rate={"zhou2018": 0.2},  # what is diverse is not what people find important
+    expert_success_rate={"zhou2018": 0.0},  # what is diverse is not what people find important
 )
 @arguments
 class VideoSummarization(ClipTask[State]):
@@ -100,6 +100,7 @@ class VideoSummarization(ClipTask[State]):
         self.load_clips()
         self.need("scores")
         self.pieces = piece_bank(self.samples, self.seconds, self.budget, self.labelled)
+        self.goal = DeviceTable(self.good_pieces())
         self.action_space = spaces.Discrete(2)
         self.show(
             features=Vector(self.bank.width),
@@ -109,6 +110,17 @@ class VideoSummarization(ClipTask[State]):
             context=Vector(CONTEXT),
         )
         self.dataset_metrics = [KeyshotMetrics(self)]
+
+    def good_pieces(self) -> np.ndarray:
+        """(V, P) bool, the pieces of a good summary by what is rewarded; the expert's."""
+        bank = self.pieces
+        if self.reward_type == "importance":
+            return bank.worth.array > bank.level.array[:, None]
+        goal = np.zeros((len(self.samples), bank.most), bool)
+        for clip, count in enumerate(bank.counts.array.tolist() if self.labelled else ()):
+            alike = bank.alike.array[clip * bank.most :][:count, :count].astype(float)
+            goal[clip, :count] = diverse_set(alike, self.far, self.budget, self.excess_cost)
+        return goal
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
@@ -237,9 +249,9 @@ class VideoSummarization(ClipTask[State]):
         return xp.stack([xp.zeros_like(gain), gain], axis=1)
 
     def expert(self, state: State) -> Array:
-        """(B,) int64: keep what gains; with importance these are the pieces above the price."""
+        """(B,) int64: keep the pieces of a good summary; with importance these are the pieces above the price."""
         xp = xp_of(state.kept)
-        return xp.astype(self.action_gains(state)[:, 1] > 0, xp.int64)
+        return xp.astype(xp.any(self.here(state) & self.goal.rows(state.clip), axis=1), xp.int64)
 
     def detection_quality(self, state: State) -> Array:
         """(B,) in [0, 1], the importance of the piece now."""
