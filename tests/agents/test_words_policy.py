@@ -202,3 +202,26 @@ def test_an_exported_graph_reads_any_number_of_rows() -> None:
     words[0], words[1, 2:] = 0, 0
     with torch.no_grad():
         torch.testing.assert_close(program.module()(words, images), extractor.said(words, images))
+
+
+def test_a_frozen_trunk_sees_each_image_once_and_does_not_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = captioner().eval()
+    extractor = WordsExtractor(space_of(len(net.vocabulary), 7), model=net, frozen=True)
+    plain = WordsExtractor(space_of(len(net.vocabulary), 7), model=net)
+    seen: list[int] = []
+    look = extractor.model.image.trunk_map
+    monkeypatch.setattr(
+        extractor.model.image, "trunk_map", lambda images: seen.append(len(images)) or look(images)
+    )
+    image = torch.rand(2, 3, 32, 32)[[0, 1, 1, 0]]
+    words = torch.zeros(4, 7)
+    words[2:, 0] = 4
+    observation = {"image": image, "words": words, "count": torch.zeros(4, 7)}
+    for mode in (True, False):
+        found = extractor.train(mode)(observation)
+        torch.testing.assert_close(found, plain.train(mode)(observation), atol=2e-3, rtol=2e-3)
+    found.sum().backward()
+    extractor({**observation, "image": torch.rand(4, 3, 32, 32)})
+    assert seen == [2, 4]
+    learnt = {name for name, x in extractor.model.named_parameters() if x.grad is not None}
+    assert "image.look.weight" in learnt and not any("trunk" in name for name in learnt)

@@ -133,7 +133,9 @@ def test_the_nearest_image_knows_two_toys_and_one_caption_or_answer_for_all_know
     images = {"red": np.zeros((3, 20, 20), np.uint8), "green": np.full((3, 20, 20), 200, np.uint8)}
     said = [CaptionSample(images[name], (f"all of it is {name}",)) for name in ("red", "green") * 3]
     asked = [QuestionSample(one.image, "what is it", one.captions[0].split()[-1:], "what") for one in said]
-    monkeypatch.setattr(language, "load", lambda data, kind, split: said if kind is CaptionSample else asked)
+    monkeypatch.setattr(
+        language, "load", lambda data, kind, **given: said if kind is CaptionSample else asked
+    )
     monkeypatch.setattr(language, "SOME", len(said))
     for rows, column in ((language.CaptionRows, 6), (language.AnswerRows, 1)):
         table = [row.split(" | ") for row in rows("toys").plain()]

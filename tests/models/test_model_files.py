@@ -23,6 +23,8 @@ from visionrl.models import (
 )
 from visionrl.models.language.show_and_tell import ShowAndTell
 
+LANGUAGE = [*CAPTIONERS, *ANSWERERS, "dual_encoder"]
+
 
 def any_model(name: str, **options: Any) -> Any:
     samples = questions(4) if name.startswith("vqa") else captions(4)
@@ -30,7 +32,7 @@ def any_model(name: str, **options: Any) -> Any:
 
 
 def test_the_registry_has_all_models_once() -> None:
-    assert set(list_models()) >= {*CAPTIONERS, *ANSWERERS, "dual_encoder"}
+    assert set(list_models()) >= set(LANGUAGE)
     assert list_models("vqa") == sorted(ANSWERERS)
     with pytest.raises(ValueError, match="a model's name must be new, got 'show_and_tell'"):
         register_model("show_and_tell")(ShowAndTell)
@@ -47,7 +49,7 @@ def test_every_model_cites_its_source(name: str) -> None:
     assert any(str(year) in text for year in range(2014, 2025)), name
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", LANGUAGE)
 @pytest.mark.parametrize("bits", [32, 16, 8])
 def test_a_saved_model_is_the_model(name: str, bits: Any, tmp_path: Path) -> None:
     model = any_model(name).eval()
@@ -143,7 +145,7 @@ def test_each_shipped_model_is_small_and_has_a_card(one: Any) -> None:
     load_model(one.name)
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", LANGUAGE)
 def test_maps_of_a_frozen_trunk_are_worked_out_once(name: str) -> None:
     net: Any = any_model(name, **({} if name == "vqa_question_only" else {"frozen": True})).eval()
     split = net.encode(questions(6) if name.startswith("vqa") else captions(6))

@@ -72,20 +72,23 @@ def test_a_policy_that_is_its_own_baseline_earns_nothing(reward_at: str, backend
     assert ends >= 9
 
 
-def test_the_baseline_starts_where_the_episode_does_however_it_goes_on() -> None:
+def test_the_baseline_starts_where_the_episode_does_and_all_is_paid_at_the_end() -> None:
     venv, plain = SelfCritical(environment()), environment()
     venv.policy = Expert(venv.get_attr("task")[0])
     obs = venv.reset(), plain.reset()
-    coin, earned, shaped = np.random.default_rng(0), np.zeros(3), np.zeros(3)
+    coin, earned, shaped, early = np.random.default_rng(0), np.zeros(3), np.zeros(3), 0.0
     for _ in range(30):
         actions = coin.integers(2, 30, 3)
         (_, own, dones, _), (_, less, _, infos) = plain.step(actions), venv.step(actions)
         earned, shaped = earned + own, shaped + less
+        assert not less[~dones].any()
+        early += np.abs(own[~dones]).sum()
         for row in np.flatnonzero(dones):
             assert infos[row]["baseline_return"] > 0.1
             assert shaped[row] == pytest.approx(earned[row] - infos[row]["baseline_return"], abs=1e-5)
             earned[row] = shaped[row] = 0
     assert obs[0].keys() == obs[1].keys()
+    assert early > 0  # the task itself pays word by word
 
 
 @pytest.mark.parametrize("baseline", ["greedy", "mean"])

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from visionrl.datasets import CaptionSample, QuestionSample
+from visionrl.backbones import make_backbone
+from visionrl.datasets import CaptionSample, QuestionSample, clear_cache
 from visionrl.models import load_model, shipped_models
 from visionrl.supervised import models
 from visionrl.supervised.models import ModelConfig, ModelTrainer, ship_model, train_model
@@ -117,6 +119,64 @@ def test_a_model_starts_from_the_trunk_of_another(config: ModelConfig) -> None:
         ModelTrainer(replace(config, options=deep, start=str(first)))
     with pytest.raises(ValueError, match="start must be left out for vqa_question_only"):
         ModelTrainer(replace(config, model="vqa_question_only", start=str(first)))
+
+
+def test_a_trunk_takes_the_weights_of_a_file_and_keeps_them_where_it_is_frozen(
+    config: ModelConfig, tmp_path: Any
+) -> None:
+    torch.manual_seed(7)
+    trunk = make_backbone("small", 3, image_size=32)
+    file = tmp_path / "trunk.pt"
+    torch.save(trunk.state_dict(), file)
+    given = replace(config, weights=str(file), epochs=1, options=(*OPTIONS, "frozen=true"))
+    kept = load_model(train_model(given)).image.trunk.state_dict()
+    assert all(torch.equal(kept[key], value) for key, value in trunk.state_dict().items())
+    with pytest.raises(ValueError, match="weights must be left out for vqa_question_only, which sees no"):
+        ModelTrainer(replace(config, model="vqa_question_only", weights=str(file)))
+    with pytest.raises(FileNotFoundError, match="weights must be a file, got nowhere"):
+        train_model(replace(config, weights="nowhere", name="other"))
+    deep = tuple("backbone=pyramid" if one == "backbone=small" else one for one in OPTIONS)
+    with pytest.raises(ValueError, match="weights must fit"):
+        ModelTrainer(replace(config, options=deep, weights=str(file)))
+
+
+def test_a_folder_is_split_by_a_file_and_bad_images_are_left_out(tmp_path: Any) -> None:
+    rng, lines = np.random.default_rng(0), ["image,caption"]
+    for number in range(8):
+        Image.fromarray(rng.integers(0, 255, (20, 20, 3), np.uint8)).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png,picture number {number}")
+    (tmp_path / "captions.csv").write_text("\n".join(lines))
+    names = {"train": ["0", "1", "2", "3"], "val": ["4", "5"], "test": ["6", "7"]}
+    (tmp_path / "splits.json").write_text(json.dumps(names))
+    config = ModelConfig(
+        model="show_and_tell",
+        data=f"captions:{tmp_path}",
+        options=OPTIONS,
+        epochs=1,
+        batch_size=4,
+        split_file=str(tmp_path / "splits.json"),
+        out=str(tmp_path / "runs"),
+    )
+    assert [one.name for one in models.samples_of(config, "test")] == ["6", "7"]
+    assert json.loads((train_model(config) / "metrics.json").read_text())["samples"] == 2
+    (tmp_path / "3.png").write_bytes(b"no image")
+    clear_cache()
+    with pytest.raises(ValueError, match=r"3\.png.*skip_bad=True leaves them out"):
+        models.samples_of(config, "train")
+    with pytest.warns(UserWarning, match=r"3\.png"):
+        left = models.samples_of(replace(config, skip_bad=True), "train")
+    assert [one.name for one in left] == ["0", "1", "2"]
+
+
+def test_a_folder_without_a_test_split_is_refused_before_the_training(tmp_path: Any) -> None:
+    for split in ("train", "val"):
+        (tmp_path / split).mkdir()
+        Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(tmp_path / split / f"{split}.png")
+        (tmp_path / f"{split}.csv").write_text(f"image,caption\n{split}.png,a black picture\n")
+    config = ModelConfig(model="show_and_tell", data=f"captions:{tmp_path}", out=str(tmp_path / "runs"))
+    with pytest.raises(ValueError, match="must have a split 'test', it has train, val; a split_file"):
+        train_model(config)
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(

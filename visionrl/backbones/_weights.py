@@ -140,8 +140,10 @@ def load_into(parts: Parts, state: Mapping[str, Tensor], in_channels: int) -> No
     state = _without_counters(state)
     conv = first_conv(parts.stages)
     filters = next((value for value in state.values() if value.ndim == 4), None)
-    if conv is not None and filters is not None and filters.shape[1] == in_channels:
-        adapt_channels(parts.stages, in_channels, keep=False)
+    if conv is not None and filters is not None:
+        size = (conv.out_channels, *conv.kernel_size)
+        if filters.shape[1] == in_channels or (filters.shape[0], *filters.shape[2:]) == size:
+            adapt_channels(parts.stages, filters.shape[1], keep=False)
     with torch.no_grad():
         for target, source in _match(parts, state):
             target.copy_(source)

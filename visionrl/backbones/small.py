@@ -1,4 +1,7 @@
-"""Small networks for the windows of an agent; trained from scratch, all but ``pyramid`` without BatchNorm."""
+"""Small networks for the windows of an agent; trained from scratch.
+
+All but ``pyramid`` and ``conv4`` are without BatchNorm.
+"""
 
 from __future__ import annotations
 
@@ -104,6 +107,27 @@ def pyramid(in_channels: int = 3, width: int = 32) -> Parts:
         conv = nn.Conv2d(before, size, 3, 1 + number % 2, 1, bias=False)
         stages[f"conv{number + 1}"] = nn.Sequential(conv, nn.BatchNorm2d(size), nn.ReLU())
     return Parts(named(**stages), channels=sizes[-1], pool=3, min_size=32, small_stem=False)
+
+
+@register_backbone
+def conv4(in_channels: int = 3, width: int = 64) -> Parts:
+    """The trunk of few-shot learning: four blocks of a 3x3 convolution, BatchNorm, ReLU and 2x2 max-pooling.
+
+    "Matching Networks for One Shot Learning" (Vinyals et al., 2016). 64 features; 112,832 parameters in
+    colour.
+    """
+    widths = [in_channels, width, width, width, width]
+    blocks = {
+        f"block{i}": nn.Sequential(
+            nn.Conv2d(widths[i - 1], width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        )
+        for i in (1, 2, 3, 4)
+    }
+    half = (0.5,) * 3
+    return Parts(named(**blocks), channels=width, min_size=16, small_stem=False, mean=half, std=half)
 
 
 @register_backbone

@@ -62,7 +62,11 @@ def models() -> Any:
 
     from visionrl.models import list_models, model_class, shipped_models
 
-    table = Table("model", "MB", caption="visionrl caption MODEL IMAGES, visionrl ask MODEL IMAGE QUESTION")
+    table = Table(
+        "model",
+        "MB",
+        caption="visionrl caption MODEL IMAGES, ask MODEL IMAGE QUESTION, classify MODEL FILES",
+    )
     for one in shipped_models():
         about = f"[bold]{escape(one.name)}[/bold]  trained {escape(one.model)}\n{escape(one.summary)}"
         table.add_row(about, f"{one.size / 1e6:.1f}", end_section=True)

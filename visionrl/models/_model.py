@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, get_type_hints
 
+import torch
 from torch import Tensor, nn
 
 from visionrl.core.arguments import checked, did_you_mean
@@ -83,9 +84,27 @@ class Model(nn.Module, ABC):
     def encode(self, samples: Sequence[Any]) -> Split:
         """Samples as tensors on the CPU, images as "images" (N, C, S, S) uint8."""
 
+    def augmented(self, split: Split) -> Split:
+        """A split to learn from, with what is made of its rows; not of a split to be tested on."""
+        return split
+
     def cached(self, split: Split) -> Split:
         """A split to learn from, in which what does not learn is worked out once."""
         return split
+
+    def batches(self, split: Split, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+        """The rows of each step of an epoch: all of the split in an order at random, ``size`` of them a step.
+
+        Args:
+            split: what ``cached`` gave.
+            size: of a step.
+            generator: what is drawn comes from it.
+        """
+        return iter(torch.randperm(len(next(iter(split.values()))), generator=generator).split(size))
+
+    def steps_per_epoch(self, count: int, size: int) -> int:
+        """The number of ``batches`` of a split of so many rows."""
+        return -(-count // size)
 
     @abstractmethod
     def loss(self, batch: Split) -> Tensor:

@@ -11,7 +11,7 @@ from visionrl.models._model import Model
 
 ModelT = TypeVar("ModelT", bound=type[Model])
 
-ROOMS = ("language",)  # whose modules register models when they are imported
+ROOMS = ("fewshot", "language", "pretext")  # whose modules register models when they are imported
 
 _MODELS: dict[str, type[Model]] = {}
 
@@ -57,7 +57,7 @@ def make_model(name: str, **options: Any) -> Model:
 
     Args:
         name: one of ``list_models()``.
-        options: of its class; those of language must be given ``words``.
+        options: of its class; those of language must be given ``words``, "attributes" its ``classes``.
 
     Raises:
         ValueError: there is no such model or option, or an option is out of range.

@@ -53,7 +53,7 @@ class ScoreOfImages(ABC):
 
 
 def fitted(images: torch.Tensor, model: Any) -> torch.Tensor:
-    """(B, C, S, S) uint8 on the CPU of images (B, C', H, W) uint8 of any size, as a model of language wants them.
+    """(B, C, S, S) uint8 on the CPU of images (B, C', H, W) uint8 of any size, as a model wants them.
 
     Raises:
         ValueError: the images have neither one channel nor three, nor C.

@@ -13,16 +13,20 @@ from visionrl import ops
 from visionrl.core import batch, check_choice
 from visionrl.core.capabilities import MaskedActions, action_masks, rewards_of
 
-COUNTS = ("alive", "fresh", "earned", "steps")
+COUNTS = ("alive", "fresh", "earned", "steps", "own")
 
 
 class SelfCritical(VecEnvWrapper):
-    """A batched environment whose last reward is less by what a baseline of the policy earns from the same start.
+    """A batched environment that pays at an episode's end what it earned beyond a baseline of the policy.
 
     The baseline is played beside the episode, from the same first state, so that PPO, A2C, MaskablePPO and RecurrentPPO
     stay as they are: "greedy" is one episode of the likeliest actions (Rennie et al., 2017), "mean" the mean of
     ``samples`` episodes of drawn actions (Luo, 2020, "A better variant of self-critical sequence training"). A policy
     that acts as its baseline earns 0, so a value function has little to do: give it a small weight.
+
+    All comes with the last step, whenever the task pays: with a discount of 1 each action is then judged by how much
+    better the whole episode was. Were the task's rewards left where they are, late actions would be judged by what is
+    still to come, less all that the baseline earns.
 
         venv = SelfCritical(make_vec_env("visionrl/CaptionGeneration-v0", 16, seed=0))
         venv.policy = model = MaskablePPO("MultiInputPolicy", venv, ..., vf_coef=0.1)
@@ -58,7 +62,7 @@ class SelfCritical(VecEnvWrapper):
         self.limit = float(limit)
         rows = self.num_envs * self.copies
         self.alive, self.fresh = np.zeros(rows, bool), np.ones(rows, bool)
-        self.earned, self.steps = np.zeros(rows), np.zeros(rows)
+        self.earned, self.steps, self.own = np.zeros(rows), np.zeros(rows), np.zeros(self.num_envs)
         self.memory: tuple[np.ndarray, ...] | None = None
         self.state: Any = None
 
@@ -82,14 +86,14 @@ class SelfCritical(VecEnvWrapper):
         if self.paused:
             return step
         self._advance(np.flatnonzero(self.alive))
-        ended = np.flatnonzero(dones)
+        self.own += rewards
+        rewards, ended = np.zeros_like(rewards), np.flatnonzero(dones)
         if len(ended):
             played = self._copies_of(ended)
             while self.alive[played].any():  # the others go ahead, which they have to anyway
                 self._advance(np.flatnonzero(self.alive))
             returns = self.earned.reshape(self.num_envs, self.copies).mean(axis=1)
-            rewards = rewards.copy()
-            rewards[ended] -= returns[ended].astype(rewards.dtype)
+            rewards[ended] = (self.own - returns)[ended]
             for row in ended.tolist():
                 infos[row]["baseline_return"] = float(returns[row])
             self._begin(ended)
@@ -126,7 +130,7 @@ class SelfCritical(VecEnvWrapper):
         else:
             batch.put(self.state, ops.like(played, index), start)
         self.alive[played], self.fresh[played] = True, True
-        self.earned[played], self.steps[played] = 0, 0
+        self.earned[played], self.steps[played], self.own[rows] = 0, 0, 0
 
     def _advance(self, played: np.ndarray) -> None:
         """Take one step in some of the baseline's episodes."""

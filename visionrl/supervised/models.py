@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +17,7 @@ from visionrl.agents.training.lock import locked
 from visionrl.agents.training.pairs import parse_args
 from visionrl.agents.training.run_files import read_json, write_json, write_text
 from visionrl.backbones import make_backbone
+from visionrl.backbones._weights import read_weights
 from visionrl.datasets import QuestionSample, load
 from visionrl.models import Model, load_model, model_class, save_model
 from visionrl.models._files import CARD, HOME, folder_of
@@ -71,7 +72,7 @@ def train_model(config: ModelConfig) -> Path:
         The run's folder.
 
     Raises:
-        FileNotFoundError: there is no such model to start from.
+        FileNotFoundError: there is no such model to start from, or no such weights.
         ValueError: the folder holds a run already and ``resume`` is off, another process has it, the config differs
             from that of the run to resume, or the data have nothing to learn from.
     """
@@ -80,9 +81,11 @@ def train_model(config: ModelConfig) -> Path:
     model_class(config.model).check_options(parse_args(config.options))
     if config.start is not None:
         folder_of(config.start, "start")  # at once: the data may take a minute
+    read_weights(config.weights)
     runs.check_run(config, run, read_run)
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
+    samples_of(config, "test")  # a split that is not there is refused before the training
     work = ModelTrainer(config)
     run.mkdir(parents=True, exist_ok=True)
     with locked(run):
@@ -155,7 +158,7 @@ def ship_model(
 def samples_of(config: ModelConfig, split: str) -> tuple[Any, ...]:
     """The samples of a split that the model can learn from."""
     model = model_class(config.model)
-    given = {"split_file": config.split_file, "skip_bad": config.skip_bad}
+    given: dict[str, Any] = {"split_file": config.split_file, "skip_bad": config.skip_bad}
     return load(config.data, kind=model.kind, default=model.data, split=split, **given)
 
 
@@ -181,23 +184,33 @@ class ModelTrainer(Trainer):
     """The training of a model; the best weights are those of the highest score on the validation split.
 
     Args:
-        config: of the run; its data are loaded.
+        config: of the run.
+        train: samples to learn from; by default those of the config's data.
+        val: samples to choose weights by; likewise.
     """
 
     most_gradient = 5.0  # recurrent layers can blow gradients up
     model: Model
 
-    def __init__(self, config: ModelConfig) -> None:
-        self.samples = samples_of(config, "val")
-        train = samples_of(config, "train")
+    def __init__(
+        self, config: ModelConfig, train: Sequence[Any] | None = None, val: Sequence[Any] | None = None
+    ) -> None:
+        self.samples = samples_of(config, "val") if val is None else val
+        train = samples_of(config, "train") if train is None else train
         net = model_class(config.model).for_samples(train, parse_args(config.options)).to(config.device)
         if config.start is not None:
             start_from(net, load_model(config.start))
         if config.weights is not None:
             read_trunk(net, config.weights)
-        self.train_split, self.val_split = (net.cached(net.encode(some)) for some in (train, self.samples))
+        self.train_split = net.cached(net.augmented(net.encode(train)))
+        self.val_split = net.cached(net.encode(self.samples))
         self.score_name = net.score_name
         super().__init__(config, net, len(next(iter(self.train_split.values()))))
+        self.steps = net.steps_per_epoch(self.count, config.batch_size) * config.epochs
+
+    def batches(self) -> Iterator[Tensor]:
+        """The rows of each step of an epoch, as the model wants them."""
+        return self.model.batches(self.train_split, self.config.batch_size, self.chance)
 
     def loss(self, rows: Tensor) -> Tensor:
         """The model's loss of some rows."""

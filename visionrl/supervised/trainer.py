@@ -78,6 +78,7 @@ class Trainer(ABC):
     """
 
     score_name = "score"
+    unit = "epoch"  # what a line of ``run`` counts
     most_gradient: float | None = None  # norm that the gradients are clipped to
 
     def __init__(self, config: TrainerConfig, model: nn.Module, count: int) -> None:
@@ -114,7 +115,7 @@ class Trainer(ABC):
                 self.keep(loss, score)
                 self.seconds += time.perf_counter() - began
                 bar.update(task, completed=self.epoch)
-                yield f"epoch {self.epoch}: loss {loss:.4f}, validation {self.score_name} {score:.4f}"
+                yield f"{self.unit} {self.epoch}: loss {loss:.4f}, validation {self.score_name} {score:.4f}"
 
     def keep(self, loss: float, score: float) -> None:
         """Record an epoch, and its weights if none were better; among equals the later ones."""
@@ -122,6 +123,11 @@ class Trainer(ABC):
         if score >= max((row[self.score_name] for row in self.curve), default=-math.inf):
             self.best = {key: x.detach().cpu().clone() for key, x in self.model.state_dict().items()}
         self.curve.append({"epoch": self.epoch, "loss": loss, self.score_name: score})
+
+    @property
+    def done(self) -> float:
+        """Share of the training that is done, by which the learning rate goes."""
+        return self.step / self.steps
 
     def stale(self) -> bool:
         """Tell if the validation score has not improved for ``patience`` epochs."""
@@ -131,10 +137,12 @@ class Trainer(ABC):
     def train_epoch(self) -> float:
         """One pass over the training split; its mean loss."""
         self.model.train()
-        order = torch.randperm(self.count, generator=self.chance)
-        batches = order.split(self.config.batch_size)
         # BatchNorm has no statistics of a single sample
-        return float(np.mean([self.update(rows) for rows in batches if len(rows) > 1]))
+        return float(np.mean([self.update(rows) for rows in self.batches() if len(rows) > 1]))
+
+    def batches(self) -> Iterator[Tensor]:
+        """The rows of each step of an epoch."""
+        return iter(torch.randperm(self.count, generator=self.chance).split(self.config.batch_size))
 
     def update(self, rows: Tensor) -> float:
         """One step of the optimizer on some samples; its loss."""
@@ -145,7 +153,7 @@ class Trainer(ABC):
             nn.utils.clip_grad_norm_(self.model.parameters(), self.most_gradient)
         self.step += 1
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.lr * warmup_cosine(self.step / self.steps)
+            group["lr"] = self.config.lr * warmup_cosine(self.done)
         self.optimizer.step()
         return loss.item()
 

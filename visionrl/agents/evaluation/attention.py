@@ -13,6 +13,7 @@ import torch
 from visionrl.agents.evaluation.policies import AgentPolicy
 from visionrl.agents.evaluation.record import episode, write_film
 from visionrl.agents.networks.extractor import VisionExtractor
+from visionrl.agents.policies.matching import MatchingMemory
 from visionrl.agents.policies.sequence import AttentionMemory
 from visionrl.core import batch
 from visionrl.explain.saliency import overlay
@@ -53,10 +54,10 @@ class AttentivePolicy:
         self.policy = AgentPolicy(model)
         parts = list(model.policy.modules())
         self.vision = next((m for m in parts if isinstance(m, VisionExtractor) and m.attentions), None)
-        self.memory = next((m for m in parts if isinstance(m, AttentionMemory)), None)
+        self.memory = next((m for m in parts if isinstance(m, AttentionMemory | MatchingMemory)), None)
         if self.vision is None and self.memory is None:
             raise ValueError(
-                "agent must attend to be filmed, got one trained without --attention and --memory attention"
+                "agent must attend to be filmed, got one trained without --attention and --memory attention or matching"
             )
         self.notes: list[AttentionStep] = []
 

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from visionrl.agents.networks.extractor import VisionExtractor, is_volume_space
 from visionrl.agents.networks.frozen_features import FeatureHead
+from visionrl.agents.policies.matching import LABEL, MatchingMemory, label_slots
 from visionrl.agents.sb3.recall import RECALLED, recalled_steps
 from visionrl.core import check_choice
 from visionrl.layers.recurrent import init_recurrent
 
-Kind = Literal["rnn", "lstm", "gru", "attention"]
+Kind = Literal["rnn", "lstm", "gru", "attention", "matching"]
 LAYERS: dict[str, Any] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 HEADS = 4
 GATE_BIAS = 2.0  # of Parisotto et al. (2020): at first a gate lets the past through
@@ -28,20 +29,22 @@ class SequenceExtractor(BaseFeaturesExtractor):
     The environment shows them: ``make_vec_env(id, n, recall=T)``. Each goes through one ``VisionExtractor``, or, where
     it is features already (``CachedFeatures``), through one ``FeatureHead``; the feature vector is the last output of
     a recurrent layer, which begins at zero, or of a pre-norm transformer block with learned positions. What was
-    before the episode is masked: it is neither encoded nor attended to. With DQN this is DRQN with bootstrapped random
-    updates (Hausknecht & Stone, 2015).
+    before the episode is masked: it is neither encoded nor attended to. "matching" compares the image now with those
+    whose labels were told (``MatchingMemory``), in tasks that show a ``label``. With DQN this is DRQN with bootstrapped
+    random updates (Hausknecht & Stone, 2015).
 
     Args:
         observation_space: a Dict of windows, (T, ...) each, with the padding mask "recalled".
-        kind: "rnn", "lstm", "gru", or "attention".
+        kind: "rnn", "lstm", "gru", "attention", or "matching".
         recall: T, if it is to be checked against the observations.
-        features_dim: length of the feature vector, and of what is remembered of each observation.
+        features_dim: length of the feature vector, and of what is remembered of each observation; with "matching" of
+            the latter alone.
         gated: gates in place of the transformer's sums (Parisotto et al., 2020).
         options: of ``VisionExtractor``.
 
     Raises:
-        ValueError: the observations are no windows, of another length, or ``features_dim`` is no multiple of the four
-            heads of the attention.
+        ValueError: the observations are no windows, of another length, or without a ``label`` to match; or
+            ``features_dim`` is no multiple of the four heads of the attention.
     """
 
     def __init__(
@@ -63,32 +66,40 @@ class SequenceExtractor(BaseFeaturesExtractor):
         if gated and kind != "attention":
             raise ValueError(f"gated must be off for {kind!r}; it is for 'attention'")
         single = spaces.Dict({k: first_of(box) for k, box in observation_space.items() if k != RECALLED})
+        slots = label_slots(single) if kind == "matching" else 0
+        self.told = {LABEL} if slots else set()
+        single = spaces.Dict({key: box for key, box in single.items() if key not in self.told})
         self.images = [key for key, space in single.items() if is_image_space(space)]
         sees = self.images or any(map(is_volume_space, single.values()))
         self.vision = (VisionExtractor if sees else FeatureHead)(single, features_dim=features_dim, **options)
-        self.memory: Any = (
-            AttentionMemory(self.steps, features_dim, gated)
-            if kind == "attention"
-            else RecurrentMemory(LAYERS[kind](features_dim, features_dim, batch_first=True))
-        )
+        self.memory: Any
+        if slots:
+            self.memory = MatchingMemory(slots)
+            self._features_dim = self.memory.num_features
+        elif kind == "attention":
+            self.memory = AttentionMemory(self.steps, features_dim, gated)
+        else:
+            self.memory = RecurrentMemory(LAYERS[kind](features_dim, features_dim, batch_first=True))
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
         """(B, features_dim) from windows (B, T, ...), images in [0, 255]."""
         real = observations[RECALLED] > 0.5
         real = torch.cat([real[:, :-1], torch.ones_like(real[:, -1:])], dim=1)
+        told = [observations[key] for key in self.told]
         if torch.compiler.is_exporting():  # where the number of real observations may not decide the shapes
-            return self.memory(self.encode_all(observations, real), real)
-        seen = {key: value[real] for key, value in observations.items() if key != RECALLED}
+            return self.memory(self.encode_all(observations, real), real, *told)
+        seen = {key: value[real] for key, value in observations.items() if key not in {RECALLED, *self.told}}
         for key in self.images:
             seen[key] = seen[key] / 255  # Stable-Baselines3 divides only what it takes for an image
         vectors = self.vision(seen)
         features = vectors.new_zeros(*real.shape, vectors.shape[1])
         features[real] = vectors
-        return self.memory(features, real)
+        return self.memory(features, real, *told)
 
     def encode_all(self, observations: dict[str, Tensor], real: Tensor) -> Tensor:
         """(B, T, n), all observations encoded, zeros in the place of those that are not real, (B, T)."""
-        seen = {key: value.flatten(0, 1) for key, value in observations.items() if key != RECALLED}
+        keys = [key for key in observations if key not in {RECALLED, *self.told}]
+        seen = {key: observations[key].flatten(0, 1) for key in keys}
         for key in self.images:
             seen[key] = seen[key] / 255
         return self.vision(seen).view(*real.shape, -1) * real[..., None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from visionrl.models import Model, list_models, load_model, model_class
 from visionrl.models.language.answerer import Answerer
 from visionrl.models.language.captioner import Captioner
 
-HELD = 512  # images whose states are kept
+HELD = 512  # images of which something is kept, about
 WORDS, QUESTION = "words", "question"  # entries of an observation that hold numbers of words
 
 
@@ -37,6 +37,7 @@ class WordsExtractor(BaseFeaturesExtractor):
         observation_space: a Dict with "words" or "question", whole numbers (L,), and an image (C, H, W).
         model: a model's name, or a trained model or its folder, which is copied; its words must be the task's.
         image: the entry that the model sees; None is "image" or, without one, "seen".
+        frozen: the trunk of the model does not learn; its maps of the last images are kept.
         options: of the model, where it is given by name; "width" and "backbone" among them.
 
     Raises:
@@ -48,6 +49,7 @@ class WordsExtractor(BaseFeaturesExtractor):
         observation_space: spaces.Dict,
         model: str | Path | Model = "show_attend_and_tell",
         image: str | None = None,
+        frozen: bool = False,
         **options: Any,
     ) -> None:
         self.key = next((key for key in (WORDS, QUESTION) if key in observation_space.spaces), "")
@@ -68,10 +70,12 @@ class WordsExtractor(BaseFeaturesExtractor):
         rest = VisionExtractor(spaces.Dict(pictures), features_dim=net.width) if pictures else None
         super().__init__(observation_space, net.width * (1 + bool(pictures)) + joined)
         self.model, self.rest, self.pictures = net, rest, [*pictures]
-        self.held: dict[float, tuple[Tensor, ...]] = {}
+        self.held, self.maps = Held(), Held()
         self.version: tuple = ()
-        self.trained = model not in list_models()
-        if self.trained and net.image is not None:
+        self.trained, self.frozen = model not in list_models(), frozen and net.image is not None
+        if self.frozen:
+            net.image.trunk.freeze()
+        elif self.trained and net.image is not None:
             net.image.trunk.unfreeze_last(len(net.image.trunk.stages))
 
     def apply(self, fn: Callable[[nn.Module], None]) -> Any:
@@ -107,28 +111,43 @@ class WordsExtractor(BaseFeaturesExtractor):
         A batch holds many moments of one sentence. While nothing learns, states are kept for the moments that follow.
         """
         first, which, sums = distinct(images)
-        seen = images[first]
+        seen, keys = images[first], sums.tolist()
+        if self.frozen:
+            (seen,) = self.maps.of(keys, seen, lambda new: (self.model.image.trunk_map(new).half(),))
         if torch.is_grad_enabled() or self.training:
             return self.model.begin(seen), which
-        held = [*self.model.parameters()]  # a copy has others, whose changes are counted anew
-        version = sum(tensor._version for tensor in held), held[0].data_ptr(), images.device
-        if version != self.version or len(self.held) > HELD:
-            self.held, self.version = {}, version
-        keys = sums.tolist()
-        new = [
-            k
-            for k, key in enumerate(keys)
-            if key not in self.held or not torch.equal(self.held[key][0], seen[k])
-        ]
-        if new:
-            parts = self.model.begin(seen[new])
-            self.held |= {keys[k]: (seen[k], *(part[row] for part in parts)) for row, k in enumerate(new)}
-        rows = zip(*(self.held[key][1:] for key in keys), strict=True)
-        return tuple(torch.stack(row) for row in rows), which
+        known = [*self.model.parameters()]  # a copy has others, whose changes are counted anew
+        version = sum(tensor._version for tensor in known), known[0].data_ptr(), images.device
+        if version != self.version:
+            self.version = version
+            self.held.clear()
+        return self.held.of(keys, seen, self.model.begin), which
 
     def asked(self, question: Tensor, images: Tensor) -> Tensor:
         """(B, width) of questions (B, L)."""
         return self.model.fuse(self.model.look(images), question)[0]
+
+
+class Held(dict[float, tuple[Tensor, ...]]):
+    """What was made of images, by a number of each, behind the image itself."""
+
+    def of(
+        self, keys: Sequence[float], images: Tensor, make: Callable[[Tensor], Iterable[Tensor]]
+    ) -> tuple[Tensor, ...]:
+        """What is made of images (B, ...), each part with one row an image; those that are known are not made again.
+
+        Args:
+            keys: B numbers, one an image, which another image may have had.
+            images: in question.
+            make: makes it, of some of them.
+        """
+        if len(self) > HELD:
+            self.clear()
+        new = [k for k, key in enumerate(keys) if key not in self or not torch.equal(self[key][0], images[k])]
+        if new:
+            parts = tuple(make(images[new]))
+            self.update({keys[k]: (images[k], *(part[row] for part in parts)) for row, k in enumerate(new)})
+        return tuple(torch.stack(row) for row in zip(*(self[key][1:] for key in keys), strict=True))
 
 
 def distinct(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -44,6 +44,7 @@ NOT_FOR_PIXELS = (
     "attention",
 )
 RECALL = 4
+RECURRENT = ("rnn", "lstm", "gru")
 RELATIVES: Mapping[str, str] = {
     "ddqn": "dqn",
     "trpo": "ppo",
@@ -102,12 +103,12 @@ def check_memory(config: Any) -> None:
             raise ValueError(f"recall must be left out without memory, got {config.recall}")
         return
     if config.algo == "recurrentppo":
-        if config.memory == "attention":
-            raise ValueError("memory must be lstm, gru or rnn for recurrentppo, got 'attention'")
+        if config.memory not in RECURRENT:
+            raise ValueError(f"memory must be lstm, gru or rnn for recurrentppo, got {config.memory!r}")
         if config.recall is not None:
             rule = "recall must be left out for recurrentppo, which carries its memory along"
             raise ValueError(f"{rule}, got {config.recall}")
-    if config.algo == "trpo" and config.memory != "attention" and config.device != "cpu":
+    if config.algo == "trpo" and config.memory in RECURRENT and config.device != "cpu":
         rule = "memory must be attention for trpo unless device is cpu: recurrent layers lack a second derivative"
         raise ValueError(f"{rule} on a GPU, got {config.memory!r}")
     for name in ("scorer_steps", "communication"):

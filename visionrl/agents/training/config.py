@@ -79,9 +79,10 @@ class TrainConfig:
     """Put a spatial transformer in front of the backbone."""
     attention: Literal["none", "soft", "self", "multihead", "hard"] = "none"
     """Attention that pools the backbone's map instead of the backbone's own pooling."""
-    memory: Literal["none", "rnn", "lstm", "gru", "attention"] = "none"
-    """Memory of the policy: a recurrent layer, or attention, over the last observations, see recall; of recurrentppo
-    the layer that it carries along, by default an LSTM."""
+    memory: Literal["none", "rnn", "lstm", "gru", "attention", "matching"] = "none"
+    """Memory of the policy: a recurrent layer, or attention, over the last observations, see recall; or, in tasks that
+    tell labels, a match of the image now with those that were labelled; of recurrentppo the layer that it carries
+    along, by default an LSTM."""
     recall: Annotated[int, Interval(ge=2, le=64)] | None = None
     """Observations that a policy with memory reads at a time; 4 by default."""
     features_dim: Annotated[int, Interval(ge=1, le=65_536)] | None = None

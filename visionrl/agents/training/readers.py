@@ -72,7 +72,7 @@ def read_with(config: TrainConfig, policy_kwargs: dict[str, Any], net: Model | N
     reader = reader_of(config)
     if reader is None:
         return
-    given: dict[str, Any] = {"model": net or reader}
+    given: dict[str, Any] = {"model": net or reader, "frozen": config.frozen}
     if net is None and reader in list_models():
         given |= {"backbone": config.backbone, "width": config.features_dim, "pretrained": config.pretrained}
     policy_kwargs |= {"features_extractor_class": WordsExtractor, "features_extractor_kwargs": given}

@@ -73,6 +73,9 @@ class ActiveOneShot(Select[State]):
     requests at the first, second, fifth and tenth showing of a class. An episode is a success if it has half of the
     points of the expert, which pays once for each class and knows the truth.
 
+    Used on a folder of new images, the agent sees those in sub-folders first, whose names are the classes and are told
+    when it asks for them, then the others by name.
+
     Source: Woodward & Finn (2017), "Active one-shot learning", on Omniglot, with streams of 30 images of 3 classes.
     """
 
@@ -129,17 +132,17 @@ class ActiveOneShot(Select[State]):
         self.dataset_metrics = [ShowingMetrics(self.ways, [n for n in TOLD if n <= self.showings])]
 
     def load_set(self) -> None:
-        """Take the images of one set as they come, with the labels that some have.
+        """Take the images of one set, first those with a label, which is told when it is asked for.
 
         Raises:
-            ValueError: there are several sets, no image, more images than a stream may have, or more classes than slots.
+            ValueError: there are several sets, or more classes than slots.
         """
         sets = self.load(kind=ImageSet, classes=None)
         if len(sets) != 1:
             raise ValueError(f"data must be one ImageSet where there are no labels, got {len(sets)}")
-        labels = {label for one in sets[0].images for label in one.labels}
-        first = [one for one in sets[0].images if one.labels]
-        self.samples = (*first, *(one for one in sets[0].images if not one.labels))
+        images = [one if one.labels else replace(one, labels=folder_of(one.name)) for one in sets[0].images]
+        labels = {label for one in images for label in one.labels}
+        self.samples = tuple(sorted(images, key=lambda one: not one.labels))
         self.names = tuple(self.classes or sorted(labels))
         if len(self.names) > self.ways:
             listed = ", ".join(map(repr, self.names))
@@ -267,6 +270,11 @@ class ActiveOneShot(Select[State]):
     def draw(self, state: State) -> np.ndarray:
         images = [self.samples[number].image for number in state.stream[: int(state.length)].tolist()]
         return stream_picture(images, state.taken, state.slot, int(state.step), self.ways)
+
+
+def folder_of(name: str) -> tuple[str, ...]:
+    """The class that the folder in an image's name states: ("cat",) of "cat/1"; none without a folder."""
+    return tuple(name.split("/")[:-1][:1])
 
 
 @dataclass(frozen=True)

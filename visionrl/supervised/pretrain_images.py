@@ -1,0 +1,129 @@
+"""Images to pretrain on: what an environment shows under random actions, or those of a data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from annotated_types import Ge, Interval
+from torch import Tensor
+
+from visionrl.agents.training.pairs import parse_args
+from visionrl.core import TaskVectorEnv
+from visionrl.datasets import ImageSample, load
+from visionrl.models._images import fit_images
+from visionrl.models.pretext._base import SIDE
+
+ROWS = 32  # episodes at a time
+APART = 4  # steps between two images of an episode that are taken
+HELD_OUT = 512  # most images of validation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where the images come from."""
+
+    env: str | None = None
+    """Take what this environment shows under random actions on its training split."""
+    data: str | None = None
+    """Take the images of a data set, "FORMAT:PATH" or an embedded one; with --env, the data of the environment."""
+    preset: str | None = None
+    """Name of a set of arguments of the environment."""
+    env_args: tuple[str, ...] = ()
+    """Further arguments of the environment, each "name=value" with a JSON value or a word."""
+    key: str = "window"
+    """Name of the image in the environment's observation."""
+    images: Annotated[int, Interval(ge=2, le=1_000_000)] = 5000
+    """Take at most so many."""
+    seed: Annotated[int, Ge(0)] = 0
+    """Seed of everything."""
+
+    def check_source(self) -> None:
+        """Refuse a source that is none.
+
+        Raises:
+            ValueError: neither an environment nor data are given, or options of an environment without one.
+        """
+        if self.env is None and self.data is None:
+            raise ValueError("env or data must be given, got neither")
+        if self.env is None and (self.preset is not None or self.env_args):
+            raise ValueError("env must be given with preset and env_args, got none")
+
+
+def images_of(source: Source, side: int | None = None) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    """Images (N, C, S, S) uint8 of training and of validation, perhaps none, and options of pretexts that they decide.
+
+    Args:
+        source: of the images.
+        side: S; None is that of the environment's image, or 64.
+
+    Raises:
+        ValueError: there is no such environment or data set, or it shows no image.
+    """
+    if source.env is not None:
+        return images_of_env(source, side)
+    found = [images_of_split(source, "train", source.images)]
+    if len(found[0]) < 2:
+        raise ValueError(f"data must have 2 training images or more, {source.data} has {len(found[0])}")
+    found.append(images_of_split(source, "val", HELD_OUT))
+    channels = max(len(image) for image in found[0])
+    train, val = (fit_images(images, channels, side or SIDE) for images in found)
+    return train, val, {}
+
+
+def images_of_split(source: Source, split: str, most: int) -> list[np.ndarray]:
+    """At most so many images (C, H, W) of a split of the data; none where few images leave the split empty."""
+    try:
+        samples: Any = load(source.data, kind=ImageSample, split=split)
+    except ValueError as error:
+        if split == "train" or "split of" not in str(error) or "is empty" not in str(error):
+            raise
+        return []
+    chosen = np.random.default_rng(source.seed).permutation(len(samples))[:most]
+    return [samples[i].image for i in sorted(chosen)]
+
+
+def images_of_env(source: Source, side: int | None) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    """As ``images_of``, of an environment; several scales side by side as channels are no colours."""
+    kwargs: dict[str, Any] = {"preset": source.preset, **parse_args(source.env_args)}
+    kwargs |= {} if source.data is None else {"data": source.data}
+    parts = []
+    traits: dict[str, Any] = {}
+    for split, most in (("train", source.images), ("val", HELD_OUT)):
+        env = TaskVectorEnv(min(ROWS, most), source.env, split=split, **kwargs)  # type: ignore[arg-type]
+        check_key(env, source.key)
+        parts.append(walk(env, source.key, most, source.seed))
+        if len(getattr(env.task, "scales", (1,))) > 1:
+            traits = {"colour": False}
+    wanted = side or min(parts[0].shape[2:])
+    train, val = (fit_images([*part], part.shape[1], wanted) for part in parts)
+    return train, val, traits
+
+
+def check_key(env: TaskVectorEnv, key: str) -> None:
+    """Refuse a key that names no image.
+
+    Raises:
+        ValueError: names the images that there are.
+    """
+    spaces: Any = env.single_observation_space
+    images = [name for name, space in spaces.items() if space.dtype == np.uint8 and len(space.shape) == 3]
+    if key not in images:
+        known = (
+            f"one of {', '.join(images)}" if images else "that of an image, and the environment shows none"
+        )
+        raise ValueError(f"key must be {known}, got {key!r}")
+
+
+def walk(env: TaskVectorEnv, key: str, count: int, seed: int) -> np.ndarray:
+    """(count, C, H, W) uint8, what episodes show under random actions, every few steps."""
+    env.action_space.seed(seed)
+    shown = env.reset(seed=seed)[0][key]
+    found, held = [np.array(shown)], len(shown)
+    while held < count:
+        for _ in range(APART):
+            shown = env.step(env.action_space.sample())[0][key]
+        found.append(np.array(shown))
+        held += len(shown)
+    return np.concatenate(found)[:count]
