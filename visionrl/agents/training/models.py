@@ -222,8 +222,8 @@ def policy_of(
 ) -> Any:
     """The class of a policy: for agents that communicate, for actions that are places, for pixels that act, or SB3's.
 
-    For candidates it is one that scores each, and ``policy_kwargs`` gets its extractor in the place of a backbone's; for
-    observations without images one of numbers.
+    For candidates it is one that scores each, and ``policy_kwargs`` gets its extractor in the place of a backbone's;
+    for observations without images one of numbers.
 
     Raises:
         ValueError: the algorithm has no policy for candidates.
