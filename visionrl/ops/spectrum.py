@@ -1,6 +1,6 @@
 """Statistics of an image's spectrum that tell how blurred, noisy and compressed it is, whatever it shows.
 
-Noise shows in the smoothest places, blur in the richest ones: hence quantiles over the image, of each band of frequency.
+Noise shows in the smoothest places, blur in the richest ones: hence quantiles over the image, of each frequency band.
 """
 
 from __future__ import annotations
