@@ -369,3 +369,12 @@ def skeletons(root: Path) -> str:
     arrays |= {"labels": [0, 1, 0], "class_names": ["run", "sit"]}
     np.savez(root / "poses.npz", **arrays, joint_names=["neck", "right_hip", "left_hip"])
     return "poses.npz"
+
+
+@small_set
+def tvsum(root: Path) -> str:
+    for k in range(3):
+        summaries = (RNG.random((4, 90)) > 0.5).astype(np.float32)
+        arrays = {"features": RNG.random((6, 8)), "user_summary": summaries, "picks": np.arange(0, 90, 15)}
+        np.savez(root / f"video_{k}.npz", **arrays)
+    return ""

@@ -26,6 +26,7 @@ from visionrl.core.results import (
     Points,
     Regions,
     StreamClasses,
+    Summary,
     Tracks,
     corner_and_sides,
 )
@@ -217,6 +218,20 @@ def stream_files(prediction: Prediction) -> Contents:
     return {".csv": table([["image", "label", "asked"], *table_rows])}
 
 
+@writes(Summary)
+def summary_files(prediction: Prediction) -> Contents:
+    """A summary of a video as JSON, and as a table: its scored pieces, or the frames that were seen, from 0."""
+    result: Summary = prediction.result  # type: ignore[assignment]
+    found = result.to_json()
+    if len(result.pieces):
+        head = ["start", "end", "seconds", "score", "kept"]
+        rows = [[int(row[key]) if key == "kept" else row[key] for key in head] for row in found["pieces"]]
+    else:
+        head, fps = ["frame", "seconds"], result.fps
+        rows = [[frame, None if fps is None else round(frame / fps, 3)] for frame in result.frames.tolist()]
+    return {".json": json.dumps(found, indent=1) + "\n", ".csv": table([head, *rows])}
+
+
 @writes(Plane)
 def plane_files(prediction: Prediction) -> Contents:
     """A view: its 4x4 matrix as text, the slice as a picture and, where millimetres are known, as MetaImage."""
@@ -351,12 +366,14 @@ def mot_line(frame: int, identity: int, sides: np.ndarray, score: float) -> str:
 
 @writes(Picture)
 def picture_files(prediction: Prediction) -> Contents:
-    """A restored or enlarged picture, a film of the steps, and a map of the operators, a panel a step."""
+    """A restored, enlarged or solved picture, a film of the steps, and a map of the operators, a panel a step.
+
+    A solved puzzle has no such map: a swap is of two tiles, and the film shows it.
+    """
     result: Picture = prediction.result  # type: ignore[assignment]
-    found: Contents = {
-        f"-{result.kind}.png": png(result.image.transpose(1, 2, 0)),
-        "-operators.png": png(operators_map(result)),
-    }
+    found: Contents = {f"-{result.kind}.png": png(result.image.transpose(1, 2, 0))}
+    if result.kind != "solved":
+        found["-operators.png"] = png(operators_map(result))
     if film := result.film():
         found["-steps.gif"] = gif_bytes([Canvas(image, 1).pixels for image in film], fps=1.0)
     return found
