@@ -20,6 +20,7 @@ from visionrl.agents.prediction.predict import LINES, predict_files
 from visionrl.core import TASKS, make_task
 from visionrl.datasets import (
     CaptionSample,
+    ClipSample,
     ImageSample,
     MotSample,
     PairSample,
@@ -69,7 +70,7 @@ def files_of(sample: Any, folder: Path) -> tuple[list[str], list[str]]:
         scans = zip(("fixed", "moving"), sample.spacing_mm, strict=True)
         pair = [str(write_volume(folder / f"{name}.nii.gz", getattr(sample, name), mm)) for name, mm in scans]
         return pair, pair * 2
-    if isinstance(sample, VideoSample):
+    if isinstance(sample, VideoSample | ClipSample):
         video = str(write_frames(folder / "video", sample.frames))
         return [video], [video]
     if isinstance(sample, MotSample):
@@ -144,6 +145,7 @@ def test_labels_are_not_looked_at(env_id: str) -> None:
         ),
         CaptionSample: lambda s: CaptionSample(s.image, name=s.name),
         QuestionSample: lambda s: QuestionSample(s.image, s.question, name=s.name),
+        ClipSample: lambda s: ClipSample(s.frames, s.features, fps=s.fps, name=s.name),
         MotSample: lambda s: MotSample(s.frames, None, None, detections=s.detections, name=s.name),
     }
     (agent, task), (again, _) = short_agent(env_id), short_agent(env_id)

@@ -202,9 +202,7 @@ def test_skeletons_that_do_not_fit_are_refused(tmp_path: Path, changes: dict, me
 
 def test_scores_without_features_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "tvsum.npz", scores=np.zeros((20, 5)))
-    with pytest.raises(
-        ValueError, match="must be an HDF5 file with features; scores alone show an agent nothing"
-    ):
+    with pytest.raises(ValueError, match="must have features; scores alone show an agent nothing"):
         load(f"tvsum:{tmp_path / 'tvsum.npz'}", kind=ClipSample, split="all")
 
 

@@ -88,6 +88,13 @@ def imagefolder(root: Path) -> str:
 
 
 @small_set
+def omniglot(root: Path) -> str:
+    for k, name in enumerate(("Greek/character01/1", "Greek/character02/2", "Korean/character01/3")):
+        picture(root / f"{name}.png", np.roll(NOISE, k) // 2 + 128)
+    return ""
+
+
+@small_set
 def images(root: Path) -> str:
     for k, name in enumerate(("train/1.png", "train/more/2.jpg", "val/1.bmp", "test/1.tif")):
         picture(root / name, np.roll(NOISE, k))
@@ -362,3 +369,12 @@ def skeletons(root: Path) -> str:
     arrays |= {"labels": [0, 1, 0], "class_names": ["run", "sit"]}
     np.savez(root / "poses.npz", **arrays, joint_names=["neck", "right_hip", "left_hip"])
     return "poses.npz"
+
+
+@small_set
+def tvsum(root: Path) -> str:
+    for k in range(3):
+        summaries = (RNG.random((4, 90)) > 0.5).astype(np.float32)
+        arrays = {"features": RNG.random((6, 8)), "user_summary": summaries, "picks": np.arange(0, 90, 15)}
+        np.savez(root / f"video_{k}.npz", **arrays)
+    return ""

@@ -26,7 +26,7 @@ class ClipBank(Recalled):
 
     Args:
         samples: with frames or features.
-        side: of the thumbnails, pixels; frames are squeezed to squares.
+        side: of the thumbnails, pixels; frames are squeezed to squares. None keeps none.
         channels: 1 holds all grey, 3 all in RGB; None is RGB if a clip is.
         own_features: use the features that samples bring; else frames are described here.
 
@@ -44,7 +44,11 @@ class ClipBank(Recalled):
     """
 
     def __init__(
-        self, samples: Sequence[ClipSample], side: int, channels: int | None = None, own_features: bool = True
+        self,
+        samples: Sequence[ClipSample],
+        side: int | None,
+        channels: int | None = None,
+        own_features: bool = True,
     ) -> None:
         counts = np.array([len(sample) for sample in samples])
         self.side, self.longest = side, int(counts.max())
@@ -64,16 +68,18 @@ class ClipBank(Recalled):
             raise ValueError(f"features must be equally many in all samples, got {sorted(widths)}")
         self.width = widths.pop()
         rows = np.empty((int(counts.sum()), self.width), np.float32)
-        small = np.empty((len(rows) if pictured else 0, self.channels, side, side), np.uint8)
+        shape = (len(rows) if pictured and side else 0, self.channels, side or 1, side or 1)
+        small = np.empty(shape, np.uint8)
         for sample, start in zip(samples, self.first.array.tolist(), strict=True):
             if described:
                 rows[start : start + len(sample)] = sample.features
-            for time, frame in enumerate(sample.frames if pictured else ()):  # type: ignore[arg-type]
-                small[start + time] = squeezed(colored(np.asarray(frame), self.channels), side)
+            for time, frame in enumerate(sample.frames if len(small) or not described else ()):  # type: ignore[arg-type]
+                if side and pictured:
+                    small[start + time] = squeezed(colored(np.asarray(frame), self.channels), side)
                 if not described:
                     rows[start + time] = describe(np.asarray(frame))
         self.features = DeviceTable(rows)
-        self.thumbnails = DeviceTable(small) if pictured else None
+        self.thumbnails = DeviceTable(small) if len(small) else None
         self.sums = DeviceTable(running_sums(rows, counts))
 
     def number(self, clip: Array, time: Array) -> Array:
@@ -169,7 +175,7 @@ def describe(frame: np.ndarray) -> np.ndarray:
 
 
 def clip_bank(
-    samples: Sequence[ClipSample], side: int, channels: int | None = None, own_features: bool = True
+    samples: Sequence[ClipSample], side: int | None, channels: int | None = None, own_features: bool = True
 ) -> ClipBank:
     """The bank of some clips; environments over the same ones share it."""
     pixels = [sample.features if sample.frames is None else sample.frames for sample in samples]

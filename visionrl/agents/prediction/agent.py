@@ -21,6 +21,7 @@ from visionrl.core import BASELINES, Task, batch, did_you_mean, entry_of, make_t
 from visionrl.core.results import Answer, Boxes, ImageClass, Mask, Picture, Result
 from visionrl.datasets import (
     CaptionSample,
+    ClipSample,
     ImageSample,
     ImageSet,
     MotSample,
@@ -35,6 +36,7 @@ from visionrl.datasets.readers.files import image_of, read_image
 from visionrl.datasets.unlabelled import (
     read_unlabelled,
     read_unlabelled_pair,
+    unlabelled_clip,
     unlabelled_video,
     volume_of,
     with_xrays,
@@ -208,6 +210,8 @@ class Agent:
             return xray_sample(data, moving, **more)
         if kind is ImageSet:
             return image_set(data, **more)
+        if kind is ClipSample:
+            return replace(unlabelled_clip(frames_first(data)), **more)
         if isinstance(data, str | Path) and kind is PairSample:
             return replace(read_unlabelled_pair(Path(data), Path(moving)), **more)
         if isinstance(data, str | Path) and kind is MotSample:

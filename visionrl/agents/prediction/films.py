@@ -13,8 +13,8 @@ import numpy as np
 
 from visionrl.agents.prediction.agent import Prediction
 from visionrl.agents.prediction.track_view import draw_tracks
-from visionrl.core.results import Tracks
-from visionrl.rendering import replacing, usual_zoom, write_gif
+from visionrl.core.results import Summary, Tracks
+from visionrl.rendering import Canvas, replacing, usual_zoom, write_gif
 
 KINDS = ("gif", "webp", "mp4")
 MAX_PICTURES = 150  # of a GIF or WebP, which is held in memory until it is written
@@ -89,6 +89,16 @@ def tracks_film(path: Path, prediction: Prediction, options: FilmOptions) -> Pat
         for number in sorted(film.numbers):
             here, frame = found.frames == number, bank.image(number)
             film.add(draw_tracks(frame, found.ids[here], found.boxes[here], film.zoom(frame.shape[:2])))
+    return path
+
+
+def summary_film(path: Path, prediction: Prediction, options: FilmOptions) -> Path:
+    """The skimmed film: the frames of a video that were kept, in order."""
+    found: Summary = prediction.result  # type: ignore[assignment]
+    with film_file(path, len(found.frames), options.fps) as film:
+        for number in sorted(film.numbers):
+            frame = np.asarray(prediction.sample.frames[int(found.frames[number])])
+            film.add(Canvas(frame, film.zoom(frame.shape[1:])).pixels)
     return path
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from visionrl.agents.prediction.prompts import Click, asked_about, with_prompts
 from visionrl.datasets import (
+    ClipSample,
     ImageSample,
     ImageSet,
     MotSample,
@@ -22,6 +23,8 @@ from visionrl.datasets import (
 )
 from visionrl.datasets.formats import parse
 from visionrl.datasets.load import load_lazily
+from visionrl.datasets.readers.clips import clips_in
+from visionrl.datasets.readers.files import list_images
 from visionrl.datasets.readers.masks import read_partly_masked
 from visionrl.datasets.unlabelled import (
     files_in,
@@ -29,6 +32,7 @@ from visionrl.datasets.unlabelled import (
     read_unlabelled,
     read_unlabelled_pair,
     read_unlabelled_xrays,
+    unlabelled_clip,
     unlabelled_video,
 )
 
@@ -99,6 +103,8 @@ def inputs_of(
         return [Input(str(alone[0]), lambda: video, (alone[0],))]
     if kind is VideoSample and alone:
         raise ValueError(f"box must be given for {alone[0]}: x,y,w,h of the object in the first frame")
+    if kind is ClipSample:
+        return found + [one for path in alone for one in clips_at(path)]
     if kind is MotSample:
         return found + [one for path in alone for one in from_format(f"mot:{path}", kind)]
     if kind is XraySample:
@@ -107,6 +113,19 @@ def inputs_of(
         names = ", ".join(sorted(formats))
         raise ValueError(f"files must be FORMAT:PATH with one of {names}, got {str(alone[0])!r}")
     return found + each_file(alone, kind, partial(read_unlabelled, kind=kind))
+
+
+def clips_at(path: Path) -> list[Input]:
+    """The video at a path: a file or a folder of pictures; of another folder, all videos in it.
+
+    Raises:
+        ValueError: the folder holds none.
+    """
+    alone = path.is_file() or bool(list_images(path))
+    clips = [path] if alone else clips_in(path)
+    if not clips:
+        raise ValueError(f"{path} must hold videos or folders of pictures, found none")
+    return [Input(str(clip), partial(unlabelled_clip, clip), (clip,)) for clip in clips]
 
 
 def each_file(paths: Sequence[Path], kind: type, read: Callable[[Path], Any]) -> list[Input]:

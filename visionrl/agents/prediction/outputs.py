@@ -26,6 +26,7 @@ from visionrl.core.results import (
     Points,
     Regions,
     StreamClasses,
+    Summary,
     Tracks,
     corner_and_sides,
 )
@@ -215,6 +216,20 @@ def stream_files(prediction: Prediction) -> Contents:
     rows = prediction.result.to_json()["stream"]
     table_rows = [[row["image"], row["label"] or "", int(row["asked"])] for row in rows]
     return {".csv": table([["image", "label", "asked"], *table_rows])}
+
+
+@writes(Summary)
+def summary_files(prediction: Prediction) -> Contents:
+    """A summary of a video as JSON, and as a table: its scored pieces, or the frames that were seen, from 0."""
+    result: Summary = prediction.result  # type: ignore[assignment]
+    found = result.to_json()
+    if len(result.pieces):
+        head = ["start", "end", "seconds", "score", "kept"]
+        rows = [[int(row[key]) if key == "kept" else row[key] for key in head] for row in found["pieces"]]
+    else:
+        head, fps = ["frame", "seconds"], result.fps
+        rows = [[frame, None if fps is None else round(frame / fps, 3)] for frame in result.frames.tolist()]
+    return {".json": json.dumps(found, indent=1) + "\n", ".csv": table([head, *rows])}
 
 
 @writes(Plane)

@@ -16,7 +16,7 @@ import numpy as np
 from visionrl.agents.prediction import mask_files as mask_files  # registers its writers
 from visionrl.agents.prediction import registration_files as registration_files  # registers its writers
 from visionrl.agents.prediction.agent import Agent, Prediction
-from visionrl.agents.prediction.films import FilmOptions, tracks_film
+from visionrl.agents.prediction.films import FilmOptions, summary_film, tracks_film
 from visionrl.agents.prediction.inputs import Input
 from visionrl.agents.prediction.outputs import (
     Done,
@@ -27,8 +27,8 @@ from visionrl.agents.prediction.outputs import (
     write_in,
 )
 from visionrl.agents.prediction.track import predict_track
-from visionrl.core.results import BoxTrack, Tracks
-from visionrl.datasets import MotSample, VideoSample
+from visionrl.core.results import BoxTrack, Summary, Tracks
+from visionrl.datasets import ClipSample, MotSample, VideoSample
 from visionrl.rendering import write_png
 
 LINES = "predictions.jsonl"
@@ -142,6 +142,9 @@ def predict_one(
     written = write_all(stem, contents_of(prediction))
     if shown and isinstance(prediction.result, Tracks):
         written.append(tracks_film(shown, prediction, films))
+    elif shown and isinstance(prediction.result, Summary):
+        if sample.frames is not None and len(prediction.result.frames):
+            written.append(summary_film(shown, prediction, films))
     elif shown:
         written.append(write_png(shown, beside(prediction.pictures()[:MAX_PICTURES])))
     return prediction, written
@@ -149,7 +152,7 @@ def predict_one(
 
 def shown_as(stem: Path, kind: type, film: str) -> Path:
     """The picture of a sample, or the film of a video."""
-    return stem.with_name(f"{stem.name}.{film if kind in (VideoSample, MotSample) else 'png'}")
+    return stem.with_name(f"{stem.name}.{film if kind in (VideoSample, MotSample, ClipSample) else 'png'}")
 
 
 def check_folder(out: Path, inputs: Sequence[Input], overwrite: bool) -> None:

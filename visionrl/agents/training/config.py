@@ -108,6 +108,9 @@ class TrainConfig:
     the recipe's number, but no more than the ``timesteps`` that are given."""
     clone_rate: Annotated[float, Interval(ge=0, le=1)] | None = None
     """First learning rate of the cloning, which falls to 0; by default the recipe's or the algorithm's."""
+    clone_repeats: Annotated[int, Interval(ge=1, le=1000)] | None = None
+    """How often the cloning learns from each state that it meets, on average; by default the recipe's or 8, and 1 for
+    pixelppo, each of whose states says something of thousands of pixels."""
     clone_action_values: bool | None = None
     """Clone the returns of all actions, which are found by trying each, and not the expert's action alone, or what the
     task says of all actions (their weights, their gains at once); by default the recipe's choice or yes."""

@@ -20,6 +20,7 @@ DECIDED = (
     "communication",
     "clone_steps",
     "clone_rate",
+    "clone_repeats",
     "clone_action_values",
     "clone_kl",
     "clone_kl_end",

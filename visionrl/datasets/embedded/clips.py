@@ -30,7 +30,7 @@ SIDE, LENGTH = 40, 32
 REACH = 13.0  # of a motion, pixels
 _FILM_SEED, _MOTION_SEED = 4127, 5981
 _EDGE = 6  # pixels by which a backdrop is larger than the frame, so that the camera can move
-_NOISE = 1.0  # standard deviation of a user's opinion of a piece; people then agree with tau .2, as in TVSum
+_NOISE = 0.9  # standard deviation of a user's opinion of a piece; people then agree with tau .2, as in TVSum
 _TASTE = 0.35  # standard deviation of a user's liking of a shot
 
 
@@ -61,8 +61,8 @@ class EventFilms(GeneratedDataset[ClipSample]):
     the repeated ones. Their frames have an importance of 0.8 to 1, those of a repeated event 0.2, all others 0.1.
 
     ``scores`` are those of 20 simulated people, 1 to 5 and one every two seconds: the importance, a liking of each
-    shot, and noise, so that two of them agree as little as in TVSum (Kendall's tau about 0.2). Item ``i`` depends on the
-    split and ``i`` alone.
+    shot, and noise, so that two of them agree as little as in TVSum (Kendall's tau about 0.2). Item ``i`` depends on
+    the split and ``i`` alone.
 
     Args:
         split: "train", "val" or "test".

@@ -1,4 +1,4 @@
-"""Times of actions in videos, as ActivityNet and THUMOS list them: ``"activitynet:FILE.json"``.
+"""Times of actions in videos, as ActivityNet and THUMOS list them: ``"activitynet:FILE.json"``, or its folder.
 
 The file has ``database``, a mapping of names to videos: ``subset`` ("training", "validation", "testing"), ``duration``
 in seconds, and ``annotations``, each with ``segment`` [start, end] in seconds and ``label``. The frames of video NAME
@@ -31,8 +31,11 @@ def read_activitynet(path: Path, options: ReadOptions) -> list[Entry]:
     Raises:
         ValueError: the file is no such list, or none of its videos has frames.
     """
-    if not path.is_file():
-        raise ValueError(f"the path must be a JSON file of annotations, got the folder {path}")
+    if path.is_dir():
+        files = sorted(path.glob("*.json"))
+        if len(files) != 1:
+            raise ValueError(f"{path} must hold one JSON file of annotations, found {len(files)}")
+        path = files[0]
     content = read_json(path)
     database = content.get("database") if isinstance(content, Mapping) else None
     if not isinstance(database, Mapping) or not database:

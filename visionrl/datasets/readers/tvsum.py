@@ -5,7 +5,8 @@ frame, ``user_summary`` (U, n_frames) of 0 and 1, ``picks`` (T,) the frames that
 ``gtscore`` (T,), the mean importance. The scores of people are ``user_scores`` (U, n_frames or T) where a file has
 them, else their summaries, 0 or 1 at each pick; without either, ``gtscore`` as one person. HDF5 is read by h5py.
 
-``"tvsum:FILE.npz"`` would be scores without frames and features, of which no agent can learn: it is refused.
+``"tvsum:FOLDER"`` is the same without HDF5: a file ``NAME.npz`` a video, with these arrays. Scores without features, of
+which no agent could learn, are refused.
 """
 
 from __future__ import annotations
@@ -26,16 +27,17 @@ FPS = 2.0  # of the picks: every 15th of some 30 frames a second
 
 @register_format("tvsum", kind=ClipSample)
 def read_tvsum(path: Path, options: ReadOptions) -> list[Entry]:
-    """The videos of a file by name.
+    """The videos of a file, or of the files of a folder, by name.
 
     Raises:
         ImportError: h5py is not installed.
         ValueError: it is no such file.
     """
-    if path.suffix.lower() == ".npz":
-        raise ValueError(f"{path} must be an HDF5 file with features; scores alone show an agent nothing")
-    if not path.is_file():
-        raise ValueError(f"the path must be an HDF5 file, got {path}")
+    if path.is_dir() or path.suffix.lower() == ".npz":
+        files = sorted(path.glob("*.npz")) if path.is_dir() else [path]
+        if not files:
+            raise ValueError(f"{path} must hold files of videos (*.npz), found none")
+        return [Entry(file.stem, file.stem, partial(_read_npz, file)) for file in files]
     if find_spec("h5py") is None:
         raise ImportError(f'{path} needs h5py: pip install "visionrl[video]"')
     import h5py
@@ -59,7 +61,21 @@ def _read(path: Path, name: str) -> ClipSample:
     with decoding(path, "must be an HDF5 file"), h5py.File(path, "r") as file:
         group = file[name]
         found = {key: np.asarray(group[key]) for key in group if isinstance(group[key], h5py.Dataset)}
-    return ClipSample(features=found["features"], scores=_scores(found, f"{path}: {name}"), fps=FPS)
+    return _sample(found, f"{path}: {name}")
+
+
+def _read_npz(file: Path) -> ClipSample:
+    """One video of a folder."""
+    with decoding(file, "must be an .npz file of one video"), np.load(file, allow_pickle=False) as archive:
+        found = {key: archive[key] for key in archive.files}
+    return _sample(found, str(file))
+
+
+def _sample(found: dict[str, Any], where: str) -> ClipSample:
+    """The sample of a video's arrays."""
+    if "features" not in found:
+        raise ValueError(f"{where} must have features; scores alone show an agent nothing")
+    return ClipSample(features=found["features"], scores=_scores(found, where), fps=FPS)
 
 
 def _scores(found: dict[str, Any], where: str) -> np.ndarray | None:

@@ -1,0 +1,79 @@
+"""Summaries and skimmed films of a user's own videos."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from visionrl.cli.main import main
+
+SUMMARY, FORWARD = "VideoSummarization-v0", "FastForward-v0"
+
+
+def write_film(path: Path, count: int = 60) -> Path:
+    """Write a video of 4 frames a second in which something moves."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 4, (64, 48))
+    for number in range(count):
+        frame = np.full((48, 64, 3), 60, np.uint8)
+        cv2.circle(frame, (10 + (number * 3 if 20 < number < 36 else 0) % 50, 24), 8, (30, 200, 220), -1)
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+def test_a_film_gets_a_summary_a_table_and_a_skimmed_film(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "mine.avi")
+    main(["predict", "motion energy", str(film), "--env", SUMMARY, "--out", str(tmp_path / "out")])
+    found = json.loads((tmp_path / "out" / "mine.json").read_text())
+    assert found["frames"] == 60 and found["fps"] == 4 and len(found["kept"]) == 8
+    assert min(found["kept"]) >= 16 and max(found["kept"]) < 40, "where something moves"
+    rows = list(csv.DictReader((tmp_path / "out" / "mine.csv").read_text().splitlines()))
+    assert len(rows) == 8 and sum(int(row["kept"]) for row in rows) == 1
+    assert (tmp_path / "out" / "mine.gif").stat().st_size > 100
+
+
+def test_a_folder_of_pictures_is_fast_forwarded(tmp_path: Path) -> None:
+    (tmp_path / "shots").mkdir()
+    for number in range(15):
+        cv2.imwrite(str(tmp_path / "shots" / f"{number}.png"), np.full((9, 12, 3), 10 * number, np.uint8))
+    words = ["predict", "uniform, 1 in 7", str(tmp_path / "shots"), "--env", FORWARD]
+    main([*words, "--out", str(tmp_path / "out")])
+    assert (tmp_path / "out" / "shots.csv").read_text() == "frame,seconds\n0,\n7,\n14,\n"
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("none.mp4", "files must exist"),
+        ("empty", "must hold videos or folders of pictures, found none"),
+    ],
+)
+def test_what_is_no_video_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture, word: str, message: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SystemExit) as stop:
+        main(["predict", "uniform", str(tmp_path / word), "--env", SUMMARY, "--out", str(tmp_path / "out")])
+    assert stop.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_a_damaged_video_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "bad.mp4").write_bytes(b"nothing")
+    with pytest.raises(SystemExit) as stop:
+        main(
+            [
+                "predict",
+                "uniform",
+                str(tmp_path / "bad.mp4"),
+                "--env",
+                SUMMARY,
+                "--out",
+                str(tmp_path / "out"),
+            ]
+        )
+    assert stop.value.code == 1 and "failed" in capsys.readouterr().err

@@ -1,0 +1,51 @@
+"""What was kept of a video."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The frames of a video that an agent kept or looked at, and how it scored the pieces of the video.
+
+    Attributes:
+        frames: (K,) int64, from 0, in order.
+        count: frames of the video.
+        pieces: (P, 2) int64, first frame of each piece and the one after its last; none where frames were not scored.
+        scores: (P,) float64, more is more important; on no scale.
+        fps: frames per second; None: unknown.
+    """
+
+    frames: np.ndarray
+    count: int
+    pieces: np.ndarray
+    scores: np.ndarray
+    fps: float | None = None
+
+    def joined(self, others: Sequence[Summary]) -> Summary:
+        """This result: a video has one summary."""
+        return self
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The pieces; seconds are None where the frame rate is unknown."""
+        kept = set(self.frames.tolist())
+        return [
+            {
+                "start": start,
+                "end": end,
+                "seconds": None if self.fps is None else round(start / self.fps, 3),
+                "score": round(score, 6),
+                "kept": start in kept,
+            }
+            for (start, end), score in zip(self.pieces.tolist(), self.scores.tolist(), strict=True)
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; frames from 0."""
+        found = {"frames": self.count, "fps": self.fps, "kept": self.frames.tolist()}
+        return {**found, "pieces": self.rows()} if len(self.pieces) else found

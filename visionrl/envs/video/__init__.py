@@ -1,0 +1,1 @@
+"""Tasks about videos as a whole: which parts to keep, to skip, to look at."""

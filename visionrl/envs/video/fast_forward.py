@@ -1,0 +1,232 @@
+"""Fast-forward through videos: an agent sees a few frames of a clip and jumps over the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+import numpy as np
+from annotated_types import Ge, Interval
+
+from visionrl.banks.events import event_bank
+from visionrl.banks.pieces import CHANGES
+from visionrl.core import arguments, register
+from visionrl.core.observables import Vector, push
+from visionrl.core.results import Summary
+from visionrl.envs.video.clip import ClipState, ClipTask
+from visionrl.envs.video.controls import JumpControl, SkipControl, SpeedControl, entry
+from visionrl.envs.video.timeline import timeline
+from visionrl.ops import Array, xp_of
+
+LAST = 4  # jumps that are shown
+MISSED = 0.8  # beta of Lan et al. (2018): weight of unimportant frames that are jumped over
+GOAL_COVERED, GOAL_SEEN = 0.8, 0.15
+
+
+@dataclass(frozen=True)
+class State(ClipState):
+    """Frames seen so far; ``time`` is the frame now, the clip's length where it is over. B episodes of T frames.
+
+    Attributes:
+        seen: (B, T) bool.
+        past: (B,) int64, the frame seen before this one.
+        jumps: (B, 4) int64, the last jumps in frames, newest last; 0 before the first.
+        speed: (B,) int64, number of the control's speed.
+    """
+
+    seen: Array
+    past: Array
+    jumps: Array
+    speed: Array
+
+
+@register(
+    "FastForward-v0",
+    max_steps=None,
+    tags=("video", "discrete"),
+    presets={
+        "lan2018": {"reward_type": "skips", "longest": 25},
+        "ramos2020": {"reward_type": "skips", "control": "speed"},
+    },
+    expert_success_rate={"ramos2020": 0.5},  # it cannot slow down and speed up again at once
+)
+@arguments
+class FastForward(ClipTask[State]):
+    """The agent sees one frame of a video at a time and says how far to jump: it must not miss what is important.
+
+    | Item        | Value |
+    |-------------|-------|
+    | Observation | ``features`` (D,): of the frame now; ``difference`` (D,): from the frame seen before; ``motion`` (3,): how large that difference is; ``jumps`` (5,): the last four jumps, and the acceleration; ``left`` (1,): share of the video that is left |
+    | Action      | control "skip": Discrete(longest), "speed": Discrete(3); see below |
+    | Reward      | coverage: 1 / (2 * tolerance + 1) for each important frame that is covered now, less ``frame_cost``; skips: nearness to important frames, less what the jump missed, plus what it rightly skipped (Lan et al., 2018) |
+    | Ends        | when a jump leads beyond the last frame |
+
+    | Action | Meaning |
+    |--------|---------|
+    | control "skip": k | go k + 1 frames on |
+    | control "speed": 0, 1, 2 | slower, as fast, faster, by the acceleration (Ramos et al., 2020), then jump |
+
+    Important are the frames in ``segments``, else the best 15 % by people's scores; one is covered if a frame at most
+    ``tolerance`` away was seen. There is no way back. ``info`` has ``coverage``, 1 by rule where no frame is important;
+    ``processed``, the share of the frames that were seen; and ``above_uniform``, the coverage above that of as many
+    frames at equal distances. An episode is a success with a coverage of 0.8 at 15 % of the frames or less.
+
+    Source: Lan, Panda, Zhu & Roy-Chowdhury (2018), "FFNet: video fast-forwarding via reinforcement learning", with 25
+    jumps; Ramos et al. (2020), "Straight to the point: fast-forwarding videos via reinforcement learning using textual
+    data", here without the text.
+    """
+
+    control: Literal["skip", "speed"] = "skip"
+    """Say the jump, or change the speed."""
+    longest: Annotated[int, Interval(ge=2, le=100)] = 25
+    """Frames of the longest jump, for control "skip"; with "speed" it is 20."""
+    tolerance: Annotated[int, Interval(ge=0, le=8)] = 1
+    """Frames from a seen one up to which an important one is covered."""
+    reward_type: Literal["coverage", "skips"] = "coverage"
+    """What is rewarded: important frames that are covered, or each jump by what it misses and where it lands."""
+    frame_cost: Annotated[float, Ge(0.0)] = 0.25
+    """Cost of seeing a frame, for ``reward_type`` "coverage"."""
+
+    embedded = "event-films"
+    primary_metric = ("above_uniform", True)
+
+    def setup(self) -> None:
+        self.load_clips()
+        if self.labelled:
+            lost = [s.name for s in self.samples if s.segments is None and s.scores is None]
+            if lost:
+                raise ValueError(f"samples must have segments or scores, {lost[0]!r} has neither")
+        self.controller: JumpControl = SkipControl(self.longest) if self.control == "skip" else SpeedControl()
+        cost = self.frame_cost * (2 * self.tolerance + 1)
+        tables = (
+            tuple(map(tuple, table.array.tolist()))
+            for table in (self.controller.jumps, self.controller.next_speeds)
+        )
+        self.events = event_bank(self.samples, self.tolerance, *tables, cost, self.labelled)
+        self.action_space = self.controller.space
+        width = self.bank.width
+        self.show(
+            features=Vector(width, -10, 10),
+            difference=Vector(width, -10, 10),
+            motion=Vector(CHANGES, 0, 10),
+            jumps=Vector(LAST + 1, 0),
+            left=Vector(1, 0),
+        )
+
+    # -- edge: one episode -----------------------------------------------------------------------------------------
+    def sample(self, rng: np.random.Generator, item: int) -> State:
+        return State(
+            clip=np.int64(item),
+            time=np.int64(0),
+            seen=np.arange(self.events.most) == 0,
+            past=np.int64(0),
+            jumps=np.zeros(LAST, np.int64),
+            speed=np.int64(0),
+        )
+
+    # -- middle: B episodes, array API -----------------------------------------------------------------------------
+    def step(self, state: State, action: Array) -> State:
+        xp, over = xp_of(state.time), self.terminated(state)
+        jump = entry(self.controller.jumps, state.speed, action)
+        length = self.events.lengths.rows(state.clip)
+        time = xp.where(over, state.time, xp.minimum(state.time + jump, length))
+        places = xp.arange(self.events.most, device=state.time.device)[None, :]
+        landed = (places == time[:, None]) & (time < length)[:, None]
+        return replace(
+            state,
+            time=time,
+            seen=state.seen | landed,
+            past=xp.where(over, state.past, state.time),
+            jumps=push(state.jumps, jump),
+            speed=entry(self.controller.next_speeds, state.speed, action),
+        )
+
+    def observe(self, state: State) -> dict[str, Array]:
+        xp = xp_of(state.time)
+        now, past = self.bank.rows(state.clip, state.time), self.bank.rows(state.clip, state.past)
+        steps = xp.abs(now - past)
+        long = xp.sqrt(xp.sum(steps * steps, axis=1))
+        motion = xp.stack([long, xp.max(steps, axis=1), xp.mean(steps, axis=1)], axis=1)
+        jumps = xp.astype(state.jumps, xp.float64) / self.controller.longest
+        length = xp.astype(self.events.lengths.rows(state.clip), xp.float64)
+        return self.seen(
+            features=xp.clip(5 * now, -10, 10),
+            difference=xp.clip(5 * (now - past), -10, 10),
+            motion=xp.clip(5 * motion, 0, 10),
+            jumps=xp.concat([jumps, self.controller.acceleration.rows(state.speed)[:, None]], axis=1),
+            left=1 - xp.astype(state.time, xp.float64) / length,
+        )
+
+    def newly_covered(self, before: State, after: State) -> Array:
+        """(B,) float64, important frames covered by where a jump landed and not by the frame before."""
+        xp, reach = xp_of(before.time), self.tolerance
+        length = self.events.lengths.rows(after.clip)
+        low = xp.maximum(after.time - reach, before.time + reach + 1)
+        high = xp.minimum(after.time + reach + 1, length)
+        found = self.events.count_before(after.clip, high) - self.events.count_before(after.clip, low)
+        moved = (after.time > before.time) & (after.time < length) & (high > low)
+        return xp.astype(xp.where(moved, found, xp.zeros_like(found)), xp.float64)
+
+    def reward(self, before: State, action: Array, after: State) -> Array:
+        xp, events = xp_of(before.time), self.events
+        length = events.lengths.rows(after.clip)
+        moved, landed = after.time > before.time, (after.time > before.time) & (after.time < length)
+        if self.reward_type == "coverage":
+            gain = self.newly_covered(before, after) / (2 * self.tolerance + 1)
+            return gain - self.frame_cost * xp.astype(landed, xp.float64)
+        first = before.time + 1
+        missed = events.count_before(after.clip, after.time) - events.count_before(after.clip, first)
+        rest = after.time - first - missed
+        skipped = (
+            MISSED * xp.astype(rest, xp.float64) - xp.astype(missed, xp.float64)
+        ) / self.controller.longest
+        near = events.at(events.hit, after.clip, xp.clip(after.time, None, self.events.most - 1))
+        return xp.where(moved, skipped, xp.zeros_like(skipped)) + xp.where(landed, near, xp.zeros_like(near))
+
+    def terminated(self, state: State) -> Array:
+        return state.time >= self.events.lengths.rows(state.clip)
+
+    def metrics(self, state: State) -> dict[str, Array]:
+        xp, reach = xp_of(state.time), self.tolerance
+        near, count = state.seen, self.events.most
+        for shift in range(1, reach + 1):
+            rim = xp.zeros_like(state.seen[:, : min(shift, count)])
+            near = near | xp.concat([state.seen[:, shift:], rim], axis=1)
+            near = near | xp.concat([rim, state.seen[:, : max(count - shift, 0)]], axis=1)
+        important = self.events.important.rows(state.clip)
+        total = xp.sum(xp.astype(important, xp.float64), axis=1)
+        covered = xp.sum(xp.astype(important & near, xp.float64), axis=1)
+        coverage = xp.where(
+            total > 0, covered / xp.where(total > 0, total, xp.ones_like(total)), xp.ones_like(total)
+        )
+        length = xp.astype(self.events.lengths.rows(state.clip), xp.float64)
+        processed = xp.sum(xp.astype(state.seen, xp.float64), axis=1) / length
+        uniform = xp.minimum(processed * (2 * reach + 1), xp.ones_like(processed))
+        return {
+            "coverage": coverage,
+            "processed": processed,
+            "above_uniform": coverage - uniform,
+            "is_success": (coverage >= GOAL_COVERED) & (processed <= GOAL_SEEN),
+        }
+
+    def expert(self, state: State) -> Array:
+        """(B,) int64, the action that gains most coverage in the end, by dynamic programming over the clip."""
+        last = xp_of(state.time).clip(state.time, None, self.events.most - 1)
+        speeds = len(self.controller.jumps.array)
+        return self.events.at(self.events.best, state.clip, last * speeds + state.speed)
+
+    # -- edge ------------------------------------------------------------------------------------------------------
+    def result(self, state: State) -> Summary:
+        clip = int(state.clip)
+        frames = np.flatnonzero(state.seen)
+        return Summary(
+            frames, len(self.samples[clip]), np.zeros((0, 2), int), np.zeros(0), self.samples[clip].fps
+        )
+
+    def draw(self, state: State) -> np.ndarray:
+        clip, length = int(state.clip), len(self.samples[int(state.clip)])
+        now, seen = min(int(state.time), length - 1), np.flatnonzero(state.seen)
+        curves = {"truth": self.events.important.array[clip, :length] * 0.9} if self.labelled else {}
+        words = f"frame {now} of {length}, {len(seen)} seen"
+        kept = [self.picture(clip, int(frame)) for frame in seen[-8:]]
+        return timeline(self.picture(clip, now), kept, curves, state.seen[:length], now / length, words)
