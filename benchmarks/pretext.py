@@ -174,8 +174,10 @@ def supervised(sets: Sets, seed: int, seconds: float) -> nn.Module:
     return net
 
 
-def trunk_of(row: str, sets: Sets, seed: int, seconds: float) -> tuple[Any, dict[str, float]]:
-    """What encodes images for a row, and its own figures."""
+def trunk_of(
+    row: str, sets: Sets, seed: int, seconds: float, imagenet: str | None
+) -> tuple[Any, dict[str, float]]:
+    """What encodes images for a row, and its own figures; the row of ImageNet sees them at twice the size."""
     torch.manual_seed(seed)
     if row == "pixels":
         return pixels, {}
@@ -185,7 +187,8 @@ def trunk_of(row: str, sets: Sets, seed: int, seconds: float) -> tuple[Any, dict
     elif row == "supervised":
         net, figures = supervised(sets, seed, seconds), {}
     elif row == "imagenet":
-        net, figures = make_backbone("mobilenet_v2", pretrained=True, image_size=SIDE), {}
+        net, figures = make_backbone("mobilenet_v2", weights=imagenet, pretrained=imagenet is None), {}
+        return lambda images: features(nn.Sequential(nn.Upsample(scale_factor=2), net), images / 255), figures
     else:
         net, figures = make_backbone({"random": "small", "random vit": "vit_tiny8"}[row], image_size=SIDE), {}
     return lambda images: features(net, images), figures
@@ -200,7 +203,7 @@ def train(args: argparse.Namespace) -> None:
         path = args.out / f"{row.replace(' ', '-')}-{args.seed}.json"
         if path.is_file():
             continue
-        encode, figures = trunk_of(row, sets, args.seed, args.seconds)
+        encode, figures = trunk_of(row, sets, args.seed, args.seconds, args.imagenet)
         found = {"row": row, "seed": args.seed, "seconds": args.seconds, "figures": figures}
         path.write_text(json.dumps({**found, "right": probe(encode, sets)}))
         used = resource.getrusage(resource.RUSAGE_SELF)
@@ -253,11 +256,12 @@ def main() -> None:
     )
     parser.add_argument("part", choices=("train", "table"))
     parser.add_argument(
-        "--rows", nargs="+", default=[], help="pretexts, random, random vit, pixels, supervised"
+        "--rows", nargs="+", default=[], help="pretexts, random, random vit, pixels, supervised, imagenet"
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=60, help="of CPU time, a row")
     parser.add_argument("--flowers", type=Path, help="folder of flowers, a folder a class")
+    parser.add_argument("--imagenet", help="file of weights of mobilenet_v2; without one, torch's own")
     parser.add_argument("--out", type=Path, default=Path("runs/pretext"))
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()

@@ -295,6 +295,7 @@ def test_the_name_of_a_run_says_its_memory(tmp_path: Path) -> None:
         ({"memory": "gru", "scorer_steps": 9}, "memory must be none with scorer_steps"),
         ({"memory": "gru", "communication": "mean"}, "memory must be none with communication"),
         ({"memory": "gru", "algo": "trpo"}, "memory must be attention for trpo unless device is cpu"),
+        ({"memory": "matching", "algo": "recurrentppo"}, "memory must be lstm, gru or rnn for recurrentppo"),
         ({"memory": "attention", "algo": "recurrentppo"}, "memory must be lstm, gru or rnn for recurrentppo"),
         ({"memory": "gru", "recall": 4, "algo": "recurrentppo"}, "recall must be left out for recurrentppo"),
         ({"memory": "mamba"}, "memory must be one of"),

@@ -14,7 +14,7 @@ from visionrl.cli.main import COMMANDS, command_of
     ("line", "some"),
     [
         ("visionrl tr", ["train ", "train-model "]),
-        ("visionrl p", ["play ", "predict "]),
+        ("visionrl p", ["play ", "predict ", "pretrain "]),
         ("visionrl show Track", ["Tracking-v0 "]),
         ("visionrl evaluate --env LandmarkLocalization3", ["LandmarkLocalization3D-v0 "]),
         ("visionrl evaluate --env Tracking-v0 --preset y", ["yun2017 "]),

@@ -16,7 +16,7 @@ from visionrl.core import TASKS
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "policies.md").read_text(encoding="utf-8")
 KINDS = {"discrete": spaces.Discrete, "several discrete": spaces.MultiDiscrete, "continuous": spaces.Box}
-MEMORIES = ("rnn", "lstm", "gru", "attention")
+MEMORIES = ("rnn", "lstm", "gru", "attention", "matching")
 TOOLS: tuple[dict[str, Any], ...] = (
     {"rerender": True, "clone_steps": 0},
     {"guided": True},

@@ -88,6 +88,13 @@ def imagefolder(root: Path) -> str:
 
 
 @small_set
+def omniglot(root: Path) -> str:
+    for k, name in enumerate(("Greek/character01/1", "Greek/character02/2", "Korean/character01/3")):
+        picture(root / f"{name}.png", np.roll(NOISE, k) // 2 + 128)
+    return ""
+
+
+@small_set
 def images(root: Path) -> str:
     for k, name in enumerate(("train/1.png", "train/more/2.jpg", "val/1.bmp", "test/1.tif")):
         picture(root / name, np.roll(NOISE, k))

@@ -37,6 +37,8 @@ from visionrl.core.capabilities import name_of
 from visionrl.datasets.readers.files import read_image as read_image_file
 from visionrl.explain.deconv import deconvolve
 from visionrl.explain.saliency import grad_cam, occlusion_map, overlay
+from visionrl.models import shipped_models
+from visionrl.models._files import DESCRIPTION
 from visionrl.rendering import write_png
 
 SHOWN_SIDE = 224  # shorter side at which backbones see an image; small pictures are enlarged to about this
@@ -127,6 +129,7 @@ def explain(options: Explain) -> tuple[Path, str]:
         ValueError: an option does not fit the subject.
         FileNotFoundError: there is no such image, or no such weights.
     """
+    refuse_model(options.subject)
     suffix = ".gif" if options.method == "attention" else ".png"
     if options.out is not None and options.out.suffix.lower() != suffix:
         raise ValueError(f"out must end in {suffix}, got {options.out}")
@@ -142,6 +145,21 @@ def explain(options: Explain) -> tuple[Path, str]:
     path = options.out or Path(f"{subject.home}{options.method}.png")
     write_panels(path, panels)
     return path, words + subject.remark
+
+
+def refuse_model(subject: str) -> None:
+    """Refuse a captioner or a question answerer, whose own command draws where it looks.
+
+    Raises:
+        ValueError: it is one; names the commands.
+    """
+    folder = Path(subject)
+    own = (folder / DESCRIPTION).is_file() and not (folder / "policy.pt").is_file()
+    if own or subject in {one.name for one in shipped_models()}:
+        raise ValueError(
+            f"subject must be an agent, a classifier or a backbone, {subject} is a model: visionrl caption and "
+            "visionrl ask draw where it looks, with --out"
+        )
 
 
 def film(options: Explain) -> tuple[Path, str]:

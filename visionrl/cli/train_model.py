@@ -11,7 +11,7 @@ from visionrl.supervised.models import ModelConfig, train_model
 
 @dataclass(frozen=True)
 class TrainModel:
-    """Train a model, such as a captioner, on captions or questions, test it, save it."""
+    """Train a model, such as a captioner or a few-shot network, on your data, test it, save it."""
 
     config: tyro.conf.OmitArgPrefixes[ModelConfig]
 

@@ -32,7 +32,10 @@ SelectionT = TypeVar("SelectionT", bound=Selection)
 
 @arguments
 class Select(Task[SelectionT]):
-    """A task whose action is the number of an item, which the state remembers; ``action_mask`` says which are allowed."""
+    """A task whose action is the number of an item, which the state remembers.
+
+    Where not all may be taken at all times, a leaf has ``action_mask``, see ``visionrl.core.capabilities``.
+    """
 
     @property
     @abstractmethod
@@ -45,10 +48,6 @@ class Select(Task[SelectionT]):
         xp = xp_of(state.taken)
         place = xp.arange(self.longest, device=state.taken.device)[None, :] == state.step[:, None]
         return xp.where(place, item[:, None], state.taken)
-
-    @abstractmethod
-    def action_mask(self, state: SelectionT) -> Array:
-        """(B, N) bool, items that may be taken; one at least."""
 
 
 @dataclass(frozen=True)

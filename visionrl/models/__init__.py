@@ -1,4 +1,4 @@
-"""Trained networks beside agents: captioners, question answerers, dual encoders of images and text.
+"""Trained networks beside agents: captioners, question answerers, dual encoders of images and text, few-shot models.
 
 Each is one file: network, loss, metrics, citation. ``list_models()`` names them, ``make_model(name)`` makes one,
 ``load_model(folder)`` reads a trained one. A model enters reinforcement learning by two doors only: as a backbone

@@ -18,7 +18,7 @@ from visionrl.agents.training.pairs import parse_args
 from visionrl.agents.training.run_files import read_json, write_json, write_text
 from visionrl.backbones import make_backbone
 from visionrl.backbones._weights import read_weights
-from visionrl.datasets import QuestionSample, load
+from visionrl.datasets import ImageSample, QuestionSample, load
 from visionrl.models import Model, load_model, model_class, save_model
 from visionrl.models._files import CARD, HOME, folder_of
 from visionrl.models._model import Split, options_of
@@ -133,7 +133,8 @@ def ship_model(
     model, samples = load_model(home / name), samples_of(config, "test")
     found = model.evaluate(samples, model.encode(samples))
     data = config.data or model.data
-    command = f'ask {name} IMAGE "QUESTION"' if model.kind is QuestionSample else f"caption {name} IMAGES"
+    commands = {QuestionSample: 'ask {} IMAGE "QUESTION"', ImageSample: "classify {} FILES --support FOLDER"}
+    command = commands.get(model.kind, "caption {} IMAGES").format(name)
     lines = [f"visionrl train-model --model {config.model} --data {data} --epochs {config.epochs}"]
     lines.append(f"--batch-size {config.batch_size} --lr {config.lr} --seed {config.seed}")
     lines += [f"--start {Path(config.start).name}"] if config.start else []

@@ -23,7 +23,7 @@ from visionrl.rendering import replacing
 from visionrl.supervised.pretrain_images import Source, images_of
 from visionrl.supervised.trainer import Trainer, TrainerConfig, save
 
-ROUNDS = 20  # validations in a training
+ROUNDS = 10  # validations in a training
 SHOWN = 6  # images of the picture
 STEPS = 2000  # unless it is said how long
 

@@ -17,7 +17,7 @@ from visionrl.models.pretext._base import SIDE
 
 ROWS = 32  # episodes at a time
 APART = 4  # steps between two images of an episode that are taken
-HELD_OUT = 512  # most images of validation
+HELD_OUT = 256  # most images of validation
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,7 @@ def clone(
     steps: int,
     chance: float = 0.1,
     rate: float | None = None,
+    repeats: int | None = None,
     on_step: Callable[[int, float], None] = lambda done, loss: None,
     rerender: bool = False,
     try_actions: bool = True,
@@ -49,6 +50,7 @@ def clone(
         steps: states to learn from, all rows together.
         chance: share of actions by chance.
         rate: first learning rate; default the algorithm's.
+        repeats: how often each state is learnt from, on average; default 8, and 1 for policies of pixels.
         on_step: called after each step with the number of states met, and the last loss.
         rerender: whether states are kept in the place of observations, which takes less memory.
         try_actions: whether every action is tried, to learn its return; False clones the expert's action alone, for
@@ -59,12 +61,14 @@ def clone(
     """
     if steps < 1 or not 0 <= chance <= 1:
         raise ValueError(f"steps must be >= 1 and chance in [0, 1], got {steps} and {chance}")
+    if repeats is not None and repeats < 1:
+        raise ValueError(f"repeats must be >= 1, got {repeats}")
     if isinstance(model.policy, PixelPolicy):
-        return clone_pixels(model, steps, rate, on_step)
+        return clone_pixels(model, steps, rate, repeats, on_step)
     if hasattr(model.policy, "lstm_actor"):
-        return clone_sequences(model, steps, chance, rate, on_step, rerender, try_actions)
+        return clone_sequences(model, steps, chance, rate, repeats, on_step, rerender, try_actions)
     env, rng = model.get_env(), np.random.default_rng(model.seed)
-    memory, fit = Memory(env, steps, rerender), Fit(model, steps, rate)
+    memory, fit = Memory(env, steps, rerender), Fit(model, steps, rate, repeats=repeats)
     obs, done = env.reset(), 0
     while done < steps:
         weights = expert_weights(model, try_actions)

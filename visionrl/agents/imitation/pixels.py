@@ -25,6 +25,7 @@ def clone_pixels(
     model: Any,
     steps: int,
     rate: float | None,
+    repeats: int | None = None,
     on_step: Callable[[int, float], None] = lambda done, loss: None,
 ) -> None:
     """Teach a ``PixelPolicy`` the task's ``gain_maps``, in the states that it visits itself.
@@ -34,12 +35,13 @@ def clone_pixels(
 
     Args:
         model: ``PixelPPO`` in an ``SB3VecEnv``; the episodes in it are left behind.
-        steps: states to learn from, all rows together; each is learnt from about once.
+        steps: states to learn from, all rows together.
         rate: first learning rate; default the algorithm's.
+        repeats: how often each state is learnt from, on average; default once.
         on_step: called after each step with the number of states met, and the last loss.
     """
     env, rng, policy = model.get_env(), np.random.default_rng(model.seed), model.policy
-    venv, fit = env.unwrapped.venv, Fit(model, steps, rate, BATCH, repeats=1)
+    venv, fit = env.unwrapped.venv, Fit(model, steps, rate, BATCH, repeats or 1)
     obs, done, squares = env.reset(), 0, 0.0
     count, tools = -(-KEPT // env.num_envs) * env.num_envs, policy.actor_head.out_channels
     seen = {key: np.zeros((count, *part.shape[1:]), part.dtype) for key, part in obs.items()}

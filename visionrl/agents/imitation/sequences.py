@@ -30,6 +30,7 @@ def clone_sequences(
     steps: int,
     chance: float,
     rate: float | None,
+    repeats: int | None,
     on_step: Callable[[int, float], None],
     rerender: bool,
     try_actions: bool,
@@ -44,12 +45,13 @@ def clone_sequences(
         steps: as in ``clone``, like all below.
         chance: share of actions by chance.
         rate: first learning rate, or None.
+        repeats: how often each state is learnt from, or None.
         on_step: called with how many states were met, and the last loss.
         rerender: whether states are kept in the place of observations.
         try_actions: whether the critic learns too.
     """
     env, rng = model.get_env(), np.random.default_rng(model.seed)
-    memory, fit = SequenceMemory(env, steps, rerender), Fit(model, steps, rate)
+    memory, fit = SequenceMemory(env, steps, rerender), Fit(model, steps, rate, repeats=repeats)
     obs, done, count = env.reset(), 0, max(fit.batch // LENGTH, 1)
     starts, states = np.ones(env.num_envs, bool), zero_states(model.policy, env.num_envs)
     while done < steps:

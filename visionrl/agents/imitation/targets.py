@@ -45,16 +45,16 @@ class Fit:
         steps: states that will be met.
         rate: first learning rate; None for the algorithm's.
         batch: states in a batch; None for ``batch_size``.
-        repeats: how often each state is learnt from.
+        repeats: how often each state is learnt from, on average; None for 8.
 
     Attributes:
         loss: before the last update; NaN at first.
     """
 
     def __init__(
-        self, model: Any, steps: int, rate: float | None, batch: int | None = None, repeats: int = REPEATS
+        self, model: Any, steps: int, rate: float | None, batch: int | None = None, repeats: int | None = None
     ) -> None:
-        self.policy, self.steps, self.repeats = model.policy, steps, repeats
+        self.policy, self.steps, self.repeats = model.policy, steps, repeats or REPEATS
         self.first = model.lr_schedule(1.0) if rate is None else rate
         self.optimizer = torch.optim.Adam(self.policy.parameters(), self.first)
         self.batch, self.updates, self.loss = batch or batch_size(model), 0, float("nan")

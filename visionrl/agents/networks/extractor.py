@@ -23,6 +23,7 @@ from visionrl.layers.attention import (
     sine_positions,
 )
 from visionrl.layers.stn import SpatialTransformer
+from visionrl.layers.tiles import TileExtractor
 
 Attention = Literal["none", "soft", "self", "multihead", "hard"]
 HEADS = 4
@@ -52,6 +53,8 @@ class VisionExtractor(BaseFeaturesExtractor):
         stn: a spatial transformer in front of each backbone, which warps a stack as one; images only.
         attention: what pools the backbones' maps instead of the backbone's own pooling, see ``MapAttention``.
         fusion: "concat", or "film" (Perez et al., 2018), how numbers join the images.
+        tiles: more than 1 cuts each image into tiles x tiles parts, which go through one backbone one by one
+            (``TileExtractor``); their vectors are joined. Images only.
         options: further arguments of ``visionrl.backbones.make_backbone``.
 
     Attributes:
@@ -72,6 +75,7 @@ class VisionExtractor(BaseFeaturesExtractor):
         stn: bool = False,
         attention: Attention = "none",
         fusion: Literal["concat", "film"] = "concat",
+        tiles: int = 1,
         **options: Any,
     ) -> None:
         super().__init__(observation_space, features_dim)
@@ -88,8 +92,12 @@ class VisionExtractor(BaseFeaturesExtractor):
         self.stacks = same_size(shapes)
         stacked = {key: [shapes[k] for k in keys] for key, keys in self.stacks.items()}
         self.backbones = nn.ModuleDict(
-            {key: build_backbone(backbone, sizes, options) for key, sizes in stacked.items()}
+            {key: build_backbone(backbone, in_tiles(sizes, tiles), options) for key, sizes in stacked.items()}
         )
+        if tiles > 1:
+            check_tiled(stacked, stn, attention)
+            cut = {key: TileExtractor(net, tiles) for key, net in self.backbones.items()}
+            self.backbones = nn.ModuleDict(cut)
         self.volumes = {key for key in stacked if len(shapes[key]) == 4}
         self.transformers = _transformers(stacked) if stn else nn.ModuleDict()
         self.attentions = _attentions(attention, self.backbones, stacked)
@@ -206,6 +214,29 @@ _KINDS: dict[str, Any] = {
     "multihead": _Question,
     "hard": lambda channels: HardAttention(channels, estimator="gumbel"),
 }
+
+
+def in_tiles(shapes: list[Any], tiles: int) -> list[Any]:
+    """Shapes (C, H, W) of the parts of images that are cut into tiles x tiles.
+
+    Raises:
+        ValueError: ``tiles`` is below 1, or there are fewer pixels than tiles.
+    """
+    if tiles < 1 or (tiles > 1 and min(shapes[0][1:]) < tiles):
+        raise ValueError(f"tiles must be in [1, {min(shapes[0][1:])}], got {tiles}")
+    return [(shape[0], *(side // tiles for side in shape[1:])) for shape in shapes] if tiles > 1 else shapes
+
+
+def check_tiled(stacked: Mapping[str, list[Any]], stn: bool, attention: str) -> None:
+    """Refuse what does not go with tiles.
+
+    Raises:
+        ValueError: there are volumes, a spatial transformer, or attention.
+    """
+    if any(len(shapes[0]) != 3 for shapes in stacked.values()):
+        raise ValueError("tiles must be 1 where the observation holds volumes")
+    if stn or attention != "none":
+        raise ValueError(f"tiles must be 1 with {'stn' if stn else 'attention'}, which sees the whole image")
 
 
 def is_volume_space(space: Space) -> bool:

@@ -366,12 +366,14 @@ def mot_line(frame: int, identity: int, sides: np.ndarray, score: float) -> str:
 
 @writes(Picture)
 def picture_files(prediction: Prediction) -> Contents:
-    """A restored or enlarged picture, a film of the steps, and a map of the operators, a panel a step."""
+    """A restored, enlarged or solved picture, a film of the steps, and a map of the operators, a panel a step.
+
+    A solved puzzle has no such map: a swap is of two tiles, and the film shows it.
+    """
     result: Picture = prediction.result  # type: ignore[assignment]
-    found: Contents = {
-        f"-{result.kind}.png": png(result.image.transpose(1, 2, 0)),
-        "-operators.png": png(operators_map(result)),
-    }
+    found: Contents = {f"-{result.kind}.png": png(result.image.transpose(1, 2, 0))}
+    if result.kind != "solved":
+        found["-operators.png"] = png(operators_map(result))
     if film := result.film():
         found["-steps.gif"] = gif_bytes([Canvas(image, 1).pixels for image in film], fps=1.0)
     return found

@@ -32,6 +32,7 @@ DEFAULTS: Mapping[str, Any] = {
     "backbone": BACKBONE,
     "features_dim": 256,
     "fusion": "concat",
+    "tiles": 1,
     "model": "none",
     "clone_steps": 0,
     "clone_action_values": True,
@@ -90,6 +91,8 @@ class TrainConfig:
     fusion: Literal["concat", "film"] | None = None
     """Fusion of numbers: "concat" beside their features, or "film", which scales and shifts them, by default
     the recipe's or "concat"."""
+    tiles: Annotated[int, Interval(ge=1, le=16)] | None = None
+    """Cut images into tiles x tiles parts that go through the backbone one by one, by default the recipe's or 1."""
     communication: Literal["none", "mean", "attention"] | None = None
     """In tasks of several agents: one network for all, and the messages between them; by default the recipe's."""
     teacher: str | None = None
@@ -105,6 +108,9 @@ class TrainConfig:
     the recipe's number, but no more than the ``timesteps`` that are given."""
     clone_rate: Annotated[float, Interval(ge=0, le=1)] | None = None
     """First learning rate of the cloning, which falls to 0; by default the recipe's or the algorithm's."""
+    clone_repeats: Annotated[int, Interval(ge=1, le=1000)] | None = None
+    """How often the cloning learns from each state that it meets, on average; by default the recipe's or 8, and 1 for
+    pixelppo, each of whose states says something of thousands of pixels."""
     clone_action_values: bool | None = None
     """Clone the returns of all actions, which are found by trying each, and not the expert's action alone, or what the
     task says of all actions (their weights, their gains at once); by default the recipe's choice or yes."""

@@ -18,6 +18,7 @@ from visionrl.agents.imitation.guided import guided
 from visionrl.agents.networks.device import check_device
 from visionrl.agents.networks.extractor import VisionExtractor
 from visionrl.agents.networks.frozen_features import CachedFeatures, FeatureEncoder, FeatureHead
+from visionrl.agents.networks.numbers import NumbersExtractor, shows_images
 from visionrl.agents.networks.team import TeamPolicy
 from visionrl.agents.policies.action_map import MapPolicy, MaskableMapPolicy
 from visionrl.agents.policies.candidates import (
@@ -79,10 +80,11 @@ REPLAY_BYTES = 1_000_000_000
 # options about images, about several observations, and about layers that the policy has itself
 NOT_FOR_CANDIDATES = (
     *("backbone", "fusion", "communication", "cache", "memory", "stn", "attention"),
-    *("frozen", "pretrained", "weights", "net_arch", "action_maps"),
+    *("frozen", "pretrained", "weights", "net_arch", "action_maps", "tiles"),
 )
+FOR_IMAGES = ("backbone", "fusion", "pretrained", "frozen", "weights", "stn", "attention", "tiles")
 # which recipes decide; those that users alone decide are refused before the data are loaded, see ``check_tools``
-NOT_FOR_PIXELS = ("backbone", "features_dim", "fusion", "communication", "clone_action_values")
+NOT_FOR_PIXELS = ("backbone", "features_dim", "fusion", "tiles", "communication", "clone_action_values")
 
 
 def check_before_loading(config: TrainConfig) -> None:
@@ -98,6 +100,8 @@ def check_before_loading(config: TrainConfig) -> None:
     read_weights(config.weights)
     if config.pretrained and config.weights:
         raise ValueError("pretrained must be off with weights, a file of one's own")
+    if config.cache and (config.tiles or 1) > 1:
+        raise ValueError(f"tiles must be 1 with cache, which encodes whole images, got {config.tiles}")
     if config.teacher:
         read_config(folder_of(config.teacher))
 
@@ -135,6 +139,8 @@ def make_training_env(config: TrainConfig) -> VecEnv:
         raise ValueError(f"scorer_steps must be 0 for {config.env}, whose agents report nothing")
     if offers_candidates(task.observation_space, env.action_space):
         check_unused(config, NOT_FOR_CANDIDATES, "a task of candidates")
+    elif not shows_images(task.observation_space):
+        check_unused(config, (*FOR_IMAGES, "cache"), "a task that shows no images")
     if config.algo == "pixelppo":
         check_unused(config, NOT_FOR_PIXELS, "pixelppo, whose network is its own")
     check_reader(config, task.observation_space)
@@ -216,7 +222,8 @@ def policy_of(
 ) -> Any:
     """The class of a policy: for agents that communicate, for actions that are places, for pixels that act, or SB3's.
 
-    For candidates it is one that scores each, and ``policy_kwargs`` gets its extractor in the place of a backbone's.
+    For candidates it is one that scores each, and ``policy_kwargs`` gets its extractor in the place of a backbone's;
+    for observations without images one of numbers.
 
     Raises:
         ValueError: the algorithm has no policy for candidates.
@@ -227,11 +234,21 @@ def policy_of(
         return candidate_policy(str(config.algo))
     if config.algo == "pixelppo":
         return PixelPolicy
+    if not shows_images(observations) and not config.cache:
+        read_numbers(policy_kwargs)
     if config.algo == "recurrentppo":
         return RecurrentPolicy
     if "action_maps" in policy_kwargs:
         return MaskableMapPolicy if config.algo == "maskableppo" else MapPolicy
     return TeamPolicy if "communication" in policy_kwargs else "MultiInputPolicy"
+
+
+def read_numbers(policy_kwargs: dict[str, Any]) -> None:
+    """Leave out of a policy's arguments what is for images."""
+    if policy_kwargs["features_extractor_class"] is VisionExtractor:
+        policy_kwargs["features_extractor_class"] = NumbersExtractor
+    given = policy_kwargs["features_extractor_kwargs"]
+    policy_kwargs["features_extractor_kwargs"] = {k: v for k, v in given.items() if k not in FOR_IMAGES}
 
 
 def model_kwargs(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -251,7 +268,7 @@ def model_kwargs(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     policy["features_extractor_class"] = SequenceExtractor if remembers else sees
     if config.communication:
         policy["communication"] = config.communication
-    trunk = {} if config.cache else {**extractor_kwargs(config), **fields_given(config, "fusion")}
+    trunk = {} if config.cache else {**extractor_kwargs(config), **fields_given(config, "fusion", "tiles")}
     if config.algo == "recurrentppo":
         policy["cell"] = "lstm" if config.memory == "none" else config.memory
     if remembers:

@@ -271,6 +271,7 @@ def clone_first(model: Any, config: TrainConfig, callback: RunCallback) -> None:
         model,
         steps,
         rate=config.clone_rate,
+        repeats=config.clone_repeats,
         on_step=show,
         rerender=config.rerender,
         try_actions=config.clone_action_values is not False,

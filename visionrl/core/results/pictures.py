@@ -41,12 +41,12 @@ class Tile:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that was restored or enlarged.
+    """A picture that was restored or enlarged, or put together from shuffled tiles.
 
     Attributes:
         size: (width, height), pixels.
         tiles: what it is put together from; together they cover it.
-        kind: "restored" or "enlarged".
+        kind: "restored", "enlarged" or "solved".
     """
 
     size: tuple[int, int]

@@ -10,7 +10,7 @@ from annotated_types import Ge, Interval
 
 from visionrl.banks.patches import patch_bank
 from visionrl.core import arguments, register
-from visionrl.core.observables import Image
+from visionrl.core.observables import Image, Observable, Vector
 from visionrl.core.results import Picture, Tile
 from visionrl.datasets import ImageSample
 from visionrl.envs.edit import Edit, EditState
@@ -18,6 +18,7 @@ from visionrl.envs.enhancement.controls import Control, ImageControl, PixelContr
 from visionrl.envs.enhancement.damage import Damage, Range
 from visionrl.metrics.image_quality import ImageQuality, as_levels, psnr
 from visionrl.ops import Array, xp_of
+from visionrl.ops.spectrum import spectrum_size, spectrum_statistics
 from visionrl.rendering import Canvas
 
 MILD = {"blur": (0.0, 1.2), "noise": (0.0, 15.0), "quality": (60.0, 100.0)}
@@ -56,8 +57,21 @@ class State(EditState):
     "Restoration-v0",
     max_steps=None,
     tags=("enhancement", "2d", "discrete"),
-    presets={"mild": MILD, "severe": SEVERE, "yu2018": YU, "furuta2019": FURUTA},
-    expert_success_rate={None: 0.7, "mild": 0.5, "severe": 0.85, "yu2018": 0.8, "furuta2019": 0.95},
+    presets={
+        "mild": MILD,
+        "severe": SEVERE,
+        "yu2018": YU,
+        "furuta2019": FURUTA,
+        "statistics": {"observation": "statistics"},
+    },
+    expert_success_rate={
+        None: 0.7,
+        "statistics": 0.6,
+        "mild": 0.5,
+        "severe": 0.85,
+        "yu2018": 0.8,
+        "furuta2019": 0.95,
+    },
 )
 @arguments
 class Restoration(Edit[State]):
@@ -65,7 +79,7 @@ class Restoration(Edit[State]):
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``window`` (C, S, S) uint8: the patch as it is now; ``history``: the tools used, one-hot; with control "pixel" ``step``: the steps taken, one-hot, instead |
+    | Observation | ``window`` (C, S, S) uint8: the patch as it is now; ``history``: the tools used, one-hot; with control "pixel" ``step``: the steps taken, one-hot, instead. With observation "statistics" not the window but (96,) float32, quantiles of the energy of its bands of frequency; (51,) of grey patches |
     | Action      | "image": Discrete(13), "pixel": MultiDiscrete, one of 9 for each of S x S pixels; see below |
     | Reward      | "image": gain of PSNR by this step, decibels; 0 for stopping. "pixel": 255 times the fall of the squared error by this step, of intensities in [0, 1]; a map, whose mean is the reward |
     | Ends        | after ``steps`` tools, or when the agent stops; with ``stop_when_worse`` also when the patch is worse than at the start |
@@ -123,6 +137,9 @@ class Restoration(Edit[State]):
     channels: Literal[1, 3] = 3
     """1 restores grey pictures, and makes all others grey; 3 restores pictures in RGB."""
 
+    observation: Literal["window", "statistics"] = "window"
+    """What is seen of the patch: its pixels, or statistics of its spectrum, which tell damage from content."""
+
     sample_type, embedded = ImageSample, "photographs"
     primary_metric = ("gain_db", True)
 
@@ -133,6 +150,8 @@ class Restoration(Edit[State]):
         by_pixels = self.control == "pixel"
         if by_pixels and (self.stop or self.stop_when_worse):
             raise ValueError("stop and stop_when_worse must be False for control 'pixel', got True")
+        if by_pixels and self.observation != "window":
+            raise ValueError(f"observation must be 'window' for control 'pixel', got {self.observation!r}")
         self.samples = self.load()
         self.bank = patch_bank(self.samples, self.patch_side, (1,), None, self.channels)
         if (shortest := self.bank.sizes.min()) < self.patch_side:
@@ -155,7 +174,11 @@ class Restoration(Edit[State]):
         if by_pixels:
             self.pixels = (self.patch_side, self.patch_side)
         self.dataset_metrics = (ImageQuality(self.last_pictures),)
-        self.show(window=Image(self.channels, self.patch_side), **self.controller.shown)
+        views: dict[str, Observable] = {
+            "window": Image(self.channels, self.patch_side),
+            "statistics": Vector(spectrum_size(self.channels), -3.0, 8.0),
+        }
+        self.show(**{self.observation: views[self.observation]}, **self.controller.shown)
 
     def corners(self, item: int) -> list[tuple[int, int]]:
         """Top left pixels (x, y) of tiles that cover an image and overlap by a quarter at least."""
@@ -196,8 +219,10 @@ class Restoration(Edit[State]):
 
     def observe(self, state: State) -> dict[str, Array]:
         xp = xp_of(state.now)
-        window = xp.astype(as_levels(state.now), xp.uint8)
-        return self.seen(window=window, **self.controller.seen(state.tools, state.steps))
+        levels = as_levels(state.now)
+        by_pixel = self.observation == "window"
+        seen = xp.astype(levels, xp.uint8) if by_pixel else spectrum_statistics(levels)
+        return self.seen(**{self.observation: seen}, **self.controller.seen(state.tools, state.steps))
 
     def metrics(self, state: State) -> dict[str, Array]:
         quality = self.latest(state)

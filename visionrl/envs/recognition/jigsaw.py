@@ -60,7 +60,7 @@ class JigsawPuzzle(Select[State]):
 
     | Action | Meaning |
     |--------|---------|
-    | all but the last | swap the tiles of two places: (0, 1), (0, 2), ..., (1, 2), ...; 36 pairs of 9 |
+    | all but the last | swap the tiles of two places: (0, 1), (0, 2), ..., (1, 2), ...; 36 pairs of 9; masked is the swap before |
     | the last | done |
 
     Between tiles there is a gap, as in the pretext of Noroozi & Favaro (2016, "Unsupervised learning of visual
@@ -206,10 +206,11 @@ class JigsawPuzzle(Select[State]):
         return state.finished
 
     def action_mask(self, state: State) -> Array:
-        """(B, pairs + 1) bool, all: any two tiles may be swapped."""
+        """(B, pairs + 1) bool, False for the last swap, which would be undone."""
         xp = xp_of(state.order)
-        shape = (state.step.shape[0], len(self.pairs) + 1)
-        return xp.ones(shape, dtype=xp.bool, device=state.order.device)
+        before = xp.clip(state.step - 1, 0, None)[:, None]
+        last = xp.take_along_axis(state.taken, before, axis=1)
+        return xp.arange(len(self.pairs) + 1, device=state.order.device)[None, :] != last
 
     def metrics(self, state: State) -> dict[str, Array]:
         share = self.share(state)

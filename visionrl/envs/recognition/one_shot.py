@@ -228,11 +228,6 @@ class ActiveOneShot(Select[State]):
     def terminated(self, state: State) -> Array:
         return state.step >= state.length
 
-    def action_mask(self, state: State) -> Array:
-        """(B, ways + 1) bool, all: any slot may be said at any time."""
-        xp = xp_of(state.taken)
-        return xp.ones((state.step.shape[0], self.ways + 1), dtype=xp.bool, device=state.taken.device)
-
     def metrics(self, state: State) -> dict[str, Array]:
         xp, points = xp_of(state.taken), self.points(state)
         asked, answered = state.taken == self.ways, (state.taken >= 0) & (state.taken < self.ways)

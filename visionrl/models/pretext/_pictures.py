@@ -29,15 +29,20 @@ class Cell(NamedTuple):
     right: bool | None = None
 
 
-def sheet(rows: Sequence[Sequence[Cell]]) -> np.ndarray:
-    """(H, W, 3) uint8, the cells of some rows side by side on white."""
+def sheet(rows: Sequence[Sequence[Cell]], colour: bool = True) -> np.ndarray:
+    """(H, W, 3) uint8, the cells of some rows side by side on white.
+
+    Args:
+        rows: of cells.
+        colour: whether three channels are red, green and blue; if not, the first is shown.
+    """
     columns = max(map(len, rows))
     height, width = len(rows) * (CELL + STRIP + GAP) + GAP, columns * (CELL + GAP) + GAP
     canvas = np.full((height, width, 3), 255, np.uint8)
     for i, row in enumerate(rows):
         for j, cell in enumerate(row):
             top, left = GAP + i * (CELL + STRIP + GAP), GAP + j * (CELL + GAP)
-            canvas[top : top + CELL, left : left + CELL] = shown(cell.image)
+            canvas[top : top + CELL, left : left + CELL] = shown(cell.image if colour else cell.image[:1])
             color = PLAIN if cell.right is None else RIGHT if cell.right else WRONG
             place = left + 2, top + CELL + STRIP - 5
             cv2.putText(canvas, cell.words, place, cv2.FONT_HERSHEY_SIMPLEX, 0.38, color, 1, cv2.LINE_AA)

@@ -26,7 +26,7 @@ PLAIN = 4.0  # least mean chroma of images that have colours
 
 @register_model("colorization")
 class Colorization(Pretext):
-    """The colours of a grey image, as classes: bins of a and b of width 10, rare ones weighing more.
+    """The network colours a grey image: bins of a and b of width 10 are the classes, and rare ones weigh more.
 
     "Colorful image colorization" (Zhang, Isola & Efros, 2016): only bins that occur in the training images; a place's
     class is the bin of its mean colour, where the paper spreads it over five bins. The backbone has three channels,

@@ -21,7 +21,7 @@ NOISE = 0.02  # standard deviation of what takes the place of dropped colours
 
 @register_model("context")
 class Context(Pretext):
-    """At which of eight places around one patch a second one lay.
+    """The network tells at which of eight places around one patch a second one lay.
 
     "Unsupervised visual representation learning by context prediction" (Doersch, Gupta & Efros, 2015): patches of a
     quarter of the side, half a patch apart, shifted a little; of colours one of three is kept, for the lens's errors
@@ -83,7 +83,7 @@ class Context(Pretext):
         for image, pair, true, guessed in zip(images, patches, labels.tolist(), said.tolist(), strict=True):
             cells = [Cell(laid(pair, place), NAMES[place]) for place in (true, guessed)]
             rows.append([Cell(image, "image"), cells[0], cells[1]._replace(right=true == guessed)])
-        return sheet(rows)
+        return sheet(rows, self.colour)
 
 
 def laid(pair: Tensor, place: int) -> Tensor:

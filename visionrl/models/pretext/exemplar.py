@@ -22,7 +22,7 @@ MOST = 2000  # classes
 
 @register_model("exemplar")
 class Exemplar(Pretext):
-    """Which training image a cropped, turned, recolored view shows: each image is a class of its own.
+    """The network tells which training image a cropped, turned, recolored view shows: each is a class.
 
     "Discriminative unsupervised feature learning with exemplar convolutional neural networks" (Dosovitskiy et al.,
     2014); of more than 2,000 images the first 2,000. Images that are not classes, such as those of validation, are
@@ -78,4 +78,4 @@ class Exemplar(Pretext):
             right = retrieval(self.backbone(views), plain)
             for row, x, ok in zip(rows, views, right.tolist(), strict=True):
                 row.append(Cell(x, "found" if ok else "taken for another", ok))
-        return sheet(rows)
+        return sheet(rows, self.colour)

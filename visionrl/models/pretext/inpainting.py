@@ -21,7 +21,7 @@ STEPS = 3  # transposed convolutions, each of which doubles the side
 
 @register_model("inpainting")
 class Inpainting(Pretext):
-    """The middle quarter of an image from the rest of it, by the squared error.
+    """The network paints the middle quarter of an image from the rest of it, by the squared error.
 
     "Context encoders: feature learning by inpainting" (Pathak et al., 2016), without its adversarial loss, so what is
     painted is blurred. Three transposed convolutions make the picture of the backbone's map.
@@ -68,8 +68,8 @@ class Inpainting(Pretext):
         """Each image, what is seen of it, and the hole painted."""
         images = unit(images)
         masked, painted = self(images)
-        rows, columns = self.middle
         filled = images.clone()
-        filled[:, :, rows, columns] = painted.clamp(0, 1)
+        filled[:, :, *self.middle] = painted.clamp(0, 1)
         found = zip(images, masked, filled, strict=True)
-        return sheet([[Cell(a, "image"), Cell(b, "seen"), Cell(c, "painted")] for a, b, c in found])
+        rows = [[Cell(a, "image"), Cell(b, "seen"), Cell(c, "painted")] for a, b, c in found]
+        return sheet(rows, self.colour)

@@ -23,7 +23,7 @@ WIDTH = 64  # of a tile's vector
 
 @register_model("jigsaw")
 class Jigsaw(Pretext):
-    """Which of 64 orders the tiles of an image lie in; each tile is seen alone, by one encoder for all.
+    """The network tells which of 64 orders the tiles of an image lie in; one encoder sees each tile alone.
 
     "Unsupervised learning of visual representations by solving jigsaw puzzles" (Noroozi & Favaro, 2016): tiles of 3/4
     of a cell at a random place in it, so that edges do not meet; each with one mean and one spread; the orders lie
@@ -74,7 +74,7 @@ class Jigsaw(Pretext):
             words = f"order {int(guessed)} of {int(true)}"
             rows.append([Cell(image, "image"), Cell(joined(shuffled), "puzzle")])
             rows[-1].append(Cell(joined(laid), words, bool(true == guessed)))
-        return sheet(rows)
+        return sheet(rows, self.colour)
 
 
 @lru_cache

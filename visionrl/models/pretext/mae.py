@@ -23,10 +23,11 @@ LEAST = 1e-6  # variance of a patch that is divided by
 
 @register_model("mae")
 class MAE(Pretext):
-    """Masked patches of an image from the few that are seen, each with its own mean and spread taken off.
+    """The network fills in the masked patches of an image from the few that it sees.
 
     "Masked autoencoders are scalable vision learners" (He et al., 2022): the encoder, a vision transformer, sees the
-    rest only; a small decoder, left away afterwards, gets a token for each masked patch. Its figure "explained" is the
+    rest only; a small decoder, left away afterwards, gets a token for each masked patch, and the
+    target is the patch with its own mean and spread taken off. Its figure "explained" is the
     share of the masked pixels' variance within patches that is explained.
 
     Args:
@@ -99,9 +100,6 @@ class MAE(Pretext):
         seen = pixels.masked_fill(masked[:, :, None], 0.5)
         side = self.grid * self.patch
         whole = [F.fold(x.mT, (side, side), self.patch, stride=self.patch) for x in (pixels, seen, filled)]
-        return sheet(
-            [
-                [Cell(a, "image"), Cell(b, "seen"), Cell(c, "predicted")]
-                for a, b, c in zip(*whole, strict=True)
-            ]
-        )
+        found = zip(*whole, strict=True)
+        rows = [[Cell(a, "image"), Cell(b, "seen"), Cell(c, "predicted")] for a, b, c in found]
+        return sheet(rows, self.colour)

@@ -21,7 +21,7 @@ from visionrl.models.pretext.simclr import Temperature, pairs
 
 @register_model("moco")
 class MoCo(Pretext):
-    """One view of each image against a queue of earlier images' keys, which a slow copy of the network makes.
+    """The network finds the key of each view among a queue of earlier images' keys, which its slow copy makes.
 
     "Momentum contrast for unsupervised visual representation learning" (He et al., 2020), with the projector of its
     second version (Chen, Fan, Girshick & He, 2020). There is one device, so BatchNorm is not shuffled: prefer
@@ -85,4 +85,4 @@ class MoCo(Pretext):
     def picture(self, images: Tensor, generator: torch.Generator) -> np.ndarray:
         """Pairs of views, and of the keys the one that is nearest to the first view."""
         first, second = (view(unit(images), generator, self.colour) for _ in range(2))
-        return pairs(first, second, self.project(self.backbone(first)), self.slow(second))
+        return pairs(self.colour, first, second, self.project(self.backbone(first)), self.slow(second))

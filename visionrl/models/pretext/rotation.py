@@ -16,7 +16,7 @@ from visionrl.models.pretext._pictures import Cell, sheet
 
 @register_model("rotation")
 class Rotation(Pretext):
-    """Which quarter turn an image has made: 4 classes, all four turns of each image in a batch.
+    """The network tells which quarter turn an image has made: 4 classes, all four turns of each image in a batch.
 
     "Unsupervised representation learning by predicting image rotations" (Gidaris, Singh & Komodakis, 2018). Where
     light always comes from above, shading alone solves it; where nothing has an upright side, nothing does: look at its
@@ -44,7 +44,7 @@ class Rotation(Pretext):
         for views, said in zip(turned.unflatten(0, (4, -1)).transpose(0, 1), found, strict=True):
             words = [f"{90 * k}: says {90 * one}" for k, one in enumerate(said)]
             rows.append([Cell(views[k], words[k], k == one) for k, one in enumerate(said)])
-        return sheet(rows)
+        return sheet(rows, self.colour)
 
 
 def turns(images: Tensor) -> Tensor:

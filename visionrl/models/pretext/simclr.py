@@ -21,7 +21,7 @@ Temperature = Annotated[float, Interval(gt=0, le=10)]
 
 @register_model("simclr")
 class SimCLR(Pretext):
-    """Two views of each image of a batch against the views of all others, NT-Xent.
+    """The network finds the other view of each image among the views of a whole batch, by NT-Xent.
 
     "A simple framework for contrastive learning of visual representations" (Chen et al., 2020). The paper's
     temperature is 0.5 for batches of thousands; 0.1 suits small sets.
@@ -52,14 +52,16 @@ class SimCLR(Pretext):
     def picture(self, images: Tensor, generator: torch.Generator) -> np.ndarray:
         """Pairs of views, and of the second views the one that is nearest to the first."""
         views = [view(unit(images), generator, self.colour) for _ in range(2)]
-        return pairs(*views, *(self.project(self.backbone(x)) for x in views))
+        return pairs(self.colour, *views, *(self.project(self.backbone(x)) for x in views))
 
 
-def pairs(first: Tensor, second: Tensor, first_vectors: Tensor, second_vectors: Tensor) -> np.ndarray:
+def pairs(
+    colour: bool, first: Tensor, second: Tensor, first_vectors: Tensor, second_vectors: Tensor
+) -> np.ndarray:
     """(H, W, 3) uint8: two views of each image, with their cosine, and the view found for the first by its vector."""
     near = torch.nn.functional.normalize(first_vectors) @ torch.nn.functional.normalize(second_vectors).T
     rows = []
     for i, found in enumerate(near.argmax(1).tolist()):
         row = [Cell(first[i], "first view"), Cell(second[i], f"second: {float(near[i, i]):.2f}")]
         rows.append([*row, Cell(second[found], f"found: {float(near[i, found]):.2f}", found == i)])
-    return sheet(rows)
+    return sheet(rows, colour)
