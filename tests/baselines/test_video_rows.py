@@ -56,7 +56,7 @@ def test_movement_and_regression_find_what_people_like() -> None:
     task = make_task(SUMMARY, data=[shots()], budget=0.2, seconds=2.0)
     for name in ("motion energy", "ridge regression", "mean of the people"):
         kept = np.flatnonzero(run(task, name).kept[0])
-        assert ((kept >= 10) & (kept < 20)).sum() >= 7, f"{name}; a cut moves, too"
+        assert ((kept >= 10) & (kept < 20)).sum() >= 6, f"{name}; a cut moves, too"
     assert abs(task.metrics(run(task, "constant"))["tau"][0]) == 0
 
 
