@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from visionrl.agents.prediction import anatomy_files as anatomy_files  # registers its writers
 from visionrl.agents.prediction import mask_files as mask_files  # registers its writers
 from visionrl.agents.prediction import registration_files as registration_files  # registers its writers
 from visionrl.agents.prediction.agent import Agent, Prediction
