@@ -11,7 +11,7 @@ from visionrl.datasets import MotSample, VideoSample, load, validate
 from visionrl.datasets.embedded.crowds import CutoutCrowds, crowd, seen
 from visionrl.datasets.embedded.cutouts import PHOTOGRAPHS
 from visionrl.envs.tracking.decisions import predict_box, window_correlation
-from visionrl.envs.tracking.detections import Detector, match_objects, simulate_detections
+from visionrl.banks.detections import Detector, match_objects, simulate_detections
 
 ID = "visionrl/MultiObjectTracking-v0"
 ACCEPT, NEXT, LOSE, END = range(4)

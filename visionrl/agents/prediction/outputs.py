@@ -27,6 +27,7 @@ from visionrl.core.results import (
     StreamClasses,
     Summary,
     Tracks,
+    VideoBoxes,
     corner_and_sides,
 )
 from visionrl.rendering import Canvas, gif_bytes, hues, replacing
@@ -276,6 +277,21 @@ def tracks_files(prediction: Prediction) -> Contents:
         strict=True,
     )
     return {".mot.txt": "".join(mot_line(*row) for row in rows)}
+
+
+@writes(VideoBoxes)
+def video_boxes_files(prediction: Prediction) -> Contents:
+    """Boxes of a video's frames as the MOTChallenge has detections, with -1 for an identity, and as a table, from 0."""
+    result: VideoBoxes = prediction.result  # type: ignore[assignment]
+    found = [
+        (row["frame"], np.array(row["bbox"]), row["score"], int(row["frame"] in result.detected))
+        for row in result.to_json()["boxes"]
+    ]
+    rows = [[time, *box.tolist(), score, ran] for time, box, score, ran in found]
+    return {
+        ".mot.txt": "".join(mot_line(time, -1, box, score) for time, box, score, _ in found),
+        ".csv": table([["frame", "x", "y", "w", "h", "score", "detected"], *rows]),
+    }
 
 
 def boxes_line(frame: int, edges: np.ndarray) -> str:
