@@ -20,6 +20,7 @@ from visionrl.core.results import (
     Boxes,
     BoxTrack,
     Caption,
+    ClipClass,
     ImageClass,
     Picture,
     Regions,
@@ -126,6 +127,27 @@ def class_table(done: Sequence[Done]) -> Contents:
         for one in done
     )
     return {"classes.csv": table([["file", "label", "confidence"], *rows])}
+
+
+@writes_folder(ClipClass)
+def clip_table(done: Sequence[Done]) -> Contents:
+    """Classes of all clips as one table, with the frames looked at, from 0 and in that order."""
+    rows = [
+        [
+            one.file,
+            one.result.label or "",
+            "" if (sure := one.result.confidence) is None else round(sure, 6),
+            " ".join(map(str, one.result.frames.tolist())),
+        ]
+        for one in done
+    ]
+    return {"classes.csv": table([["file", "label", "confidence", "frames"], *rows])}
+
+
+@writes(ClipClass)
+def clip_file(prediction: Prediction) -> Contents:
+    """The class of a clip and the frames looked at, as JSON."""
+    return {".json": json.dumps(prediction.result.to_json(), indent=1) + "\n"}
 
 
 @writes_folder(Caption)
