@@ -43,6 +43,7 @@ SIZES |= {
     "small": 64,
     "correlation": 64,
     "hourglass": 64,
+    "conv4": 28,
     "nature": 84,
     "impala": 64,
 }  # all others 224

@@ -4,6 +4,7 @@
     python benchmarks/few_shot.py instances prototypical-instances --out few_shot.json
     python benchmarks/few_shot.py instances mobilenet_v2 --weights FILE --out few_shot.json
     python benchmarks/few_shot.py zero-shot hog --out few_shot.json
+    python benchmarks/few_shot.py rewards conv4 --out few_shot.json
     python benchmarks/few_shot.py table --out few_shot.json
 
 Omniglot: drawings of 28 x 28; training on 136 characters (the small background set 1, all five alphabets of it), test
@@ -13,6 +14,9 @@ test chooses nothing.
 
 Instances: the test split of the embedded set. Zero-shot: the 12 nouns of that set by 12 attributes, 20 random splits
 into 8 seen and 4 unseen nouns; the weights of ESZSL are chosen on two of the seen nouns that are held out.
+
+Rewards: Spearman's correlation of `PrototypeSimilarity` (5 windows at a landmark, without and with 50 others) and of
+the negative distance, over 500 states of walks in the validation split of which 60 % of the moves are the expert's.
 """
 
 from __future__ import annotations
@@ -29,25 +33,29 @@ import cv2
 import numpy as np
 import torch
 from rich.console import Console
+from scipy.stats import spearmanr
 from skimage.feature import hog
 from torch import Tensor
 
-from visionrl.backbones import make_backbone
+from visionrl.agents import make_vec_env
+from visionrl.agents.imitation.targets import expert_actions
+from visionrl.backbones import list_backbones, make_backbone
 from visionrl.datasets import ImageSample, load
 from visionrl.models import load_model, make_model
 from visionrl.models._images import fit_images
 from visionrl.models.fewshot._base import QUERY, SEED, FewShotModel
 from visionrl.models.fewshot.attributes import dap, eszsl, signatures_of
 from visionrl.models.fewshot.episodes import EpisodeSampler, episode_accuracies
+from visionrl.reward_models import PrototypeSimilarity
 from visionrl.supervised.models import ModelConfig, ModelTrainer
 
 SETTINGS = {"5w1s": (5, 1), "5w5s": (5, 5), "20w1s": (20, 1), "20w5s": (20, 5)}
 EPISODES = 600
 COMMON = ("side=28", "turns=8", "distort=0.7")
 TRAININGS: dict[str, dict[str, Any]] = {
-    "prototypical": {"epochs": 17, "options": ("way=20", "query=4")},
+    "prototypical": {"epochs": 14, "options": ("way=20", "query=4")},
     "matching": {"epochs": 5, "options": ("way=20", "query=4")},
-    "siamese": {"epochs": 5, "options": ("way=20", "query=4")},
+    "siamese": {"epochs": 3, "options": ("way=20", "query=4")},
     "maml": {"epochs": 4, "options": ("way=5", "query=5", "tasks=2")},
 }
 
@@ -266,10 +274,55 @@ def _eszsl(
     return lambda new: new @ matrix @ signs.T
 
 
+TASK, ROWS = "visionrl/LandmarkLocalization-v0", 16
+
+
+def states(
+    split: str, target: str, count: int, seed: int, share: float, every: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Windows (count, C, H, W) and distances (count,) in pixels, of walks of which a share are the expert's moves."""
+    env, rng = make_vec_env(TASK, ROWS, seed=seed, split=split, target=target), np.random.default_rng(seed)
+    env.reset()
+    inner: Any = env.unwrapped
+    windows: list[np.ndarray] = []
+    distances: list[float] = []
+    while len(windows) < count:
+        for _ in range(every):
+            moves = np.where(rng.random(ROWS) < share, expert_actions(env), rng.integers(0, 4, ROWS))
+            obs, _, dones, _ = env.step(moves)
+        assert isinstance(obs, dict)
+        now = np.asarray(inner.venv.task.distance(inner.venv.state))
+        windows += [obs["window"][row] for row in range(ROWS) if not dones[row]]
+        distances += [float(now[row]) for row in range(ROWS) if not dones[row]]
+    return np.stack(windows[:count]), np.array(distances[:count])
+
+
+def rewards(row: str, seed: int, folder: Path, weights: Path | None) -> dict[str, list[float]]:
+    """Landmark -> the correlation without negatives, and with; a row is "pixels", a backbone or a model."""
+    torch.manual_seed(seed)
+    if row == "pixels":
+        encoder: torch.nn.Module = torch.nn.Sequential(torch.nn.AvgPool2d(4), torch.nn.Flatten())
+    elif row in list_backbones():
+        encoder = make_backbone(row, 3, pool=4, weights=weights)
+    else:
+        encoder = load_model(row)
+    found = {}
+    for target in ("heart", "trachea", "liver"):
+        ends, distances = states("train", target, 64, seed + 1, 1.0, 25)
+        support = ends[np.argsort(distances)[:5]]
+        others, _ = states("train", target, 50, seed + 2, 0.0, 12)
+        windows, true = states("val", target, 500, seed + 3, 0.6, 5)
+        for name, some in (("", None), (" +", others)):
+            score = PrototypeSimilarity(encoder, support, some, distance="cosine")
+            found[target + name] = [float(spearmanr(score({"window": windows}), -true)[0])]
+    return found
+
+
 PARTS: dict[str, Callable[[str, int, Path, Path | None], dict[str, list[float]]]] = {
     "omniglot": omniglot,
     "instances": instances,
     "zero-shot": zero_shot,
+    "rewards": rewards,
 }
 
 
@@ -295,7 +348,11 @@ def tables(out: Path) -> str:
             for name in names:
                 means = 100 * np.array([one["scores"][name][0] for one in seeds.values()])
                 half = 100 * max(one["scores"][name][1] for one in seeds.values())
-                spread = f" ({means.min():.1f} to {means.max():.1f})" if len(means) > 1 else f" ± {half:.1f}"
+                spread = (
+                    f" ({means.min():.1f} to {means.max():.1f})"
+                    if len(means) > 1
+                    else f" ± {half:.1f}" * (half > 0)
+                )
                 cells[row].append(f"{means.mean():.1f}{spread}")
             spent = np.mean([one["cpu_s"] for one in seeds.values()])
             lines.append(f"| {row} | {' | '.join(cells[row])} | {len(seeds)} | {spent:.0f} |")

@@ -50,9 +50,9 @@ def row(task: Any, name: str, taken: np.ndarray, firsts: Any, **more: Any) -> di
     return {"row": name, **rounded, "interval": [round(one, 3) for one in interval], **more}
 
 
-def acted(model: Any, encoder: FeatureEncoder, firsts: Any, split: str, recall: int) -> np.ndarray:
+def acted(model: Any, encoder: FeatureEncoder, firsts: Any, recall: int) -> np.ndarray:
     """(B, T) the likeliest actions of a policy from some first states."""
-    env: Any = CachedFeatures(make_vec_env(ID, len(firsts.step), split=split), encoder, recall)
+    env: Any = CachedFeatures(make_vec_env(ID, len(firsts.step), split="test"), encoder, recall)
     env.reset()
     inner = env.venv.venv
     inner.state = batch.each(firsts, np.copy)
@@ -67,14 +67,14 @@ def acted(model: Any, encoder: FeatureEncoder, firsts: Any, split: str, recall: 
     return np.stack(taken, axis=1)
 
 
-def agent(memory: str, seed: int, weights: str, clone_steps: int, timesteps: int) -> None:
+def agent(memory: str, algo: Any, seed: int, weights: str, clone_steps: int, timesteps: int) -> None:
     """Clone and train one policy; print a row for the clone and one for the agent."""
     torch.set_num_threads(1)
     carried = memory in CARRIED
     extra: dict[str, Any] = {} if memory == "none" else {"memory": memory}
     if memory != "none" and not carried:
         extra["recall"] = 30
-    algo: Any = "recurrentppo" if carried else "ppo"
+    algo = "recurrentppo" if carried else algo
     given: dict[str, Any] = {"clone_steps": clone_steps, "timesteps": timesteps, "seed": seed, **extra}
     if carried:
         given["algo_args"] = ("lstm_hidden_size=128",)
@@ -83,23 +83,26 @@ def agent(memory: str, seed: int, weights: str, clone_steps: int, timesteps: int
     env: Any = make_training_env(config)
     model: Any = build_model(config, env)
     loaded = time.process_time() - began
-    clone(model, clone_steps, rate=config.clone_rate, try_actions=config.clone_action_values is not False)
-    report(model, env, f"{memory}, clone", seed, time.process_time() - began - loaded)
+    clone(model, clone_steps, rate=config.clone_rate, try_actions=bool(config.clone_action_values))
+    spent = time.process_time() - began - loaded
+    report(model, env, f"{memory}, clone ({algo})", seed, spent)
+    began = time.process_time()
     if timesteps:
-        warm = [] if carried else [AfterCloning(model.policy.state_dict, 0.0, 0.0, config.value_warmup or 0)]
+        warm = (
+            []
+            if algo != "ppo"
+            else [AfterCloning(model.policy.state_dict, 0.0, 0.0, config.value_warmup or 0)]
+        )
         model.learn(timesteps, callback=warm)
-        report(model, env, f"{memory}, PPO", seed, time.process_time() - began - loaded)
+        report(model, env, f"{memory}, {algo}", seed, spent + time.process_time() - began)
 
 
 def report(model: Any, env: Any, name: str, seed: int, seconds: float) -> None:
-    """Print the rows of a policy on the validation and the test split."""
-    recall = env.recall.steps if env.recall else 1
-    for split in ("val", "test"):
-        task: Any = make_task(ID, split=split)
-        firsts = batch.stack(starts(task))
-        taken = acted(model, env.encoder, firsts, split, recall)
-        shown = row(task, name, taken, firsts, split=split, seed=seed, cpu_s=round(seconds))
-        print(json.dumps(shown), flush=True)
+    """Print the row of a policy; it is the last one of its run, not chosen among several."""
+    task: Any = make_task(ID, split="test")
+    firsts = batch.stack(starts(task))
+    taken = acted(model, env.encoder, firsts, env.recall.steps if env.recall else 1)
+    print(json.dumps(row(task, name, taken, firsts, seed=seed, cpu_s=round(seconds))), flush=True)
 
 
 def rules(weights: str) -> None:
@@ -121,15 +124,14 @@ def rules(weights: str) -> None:
         "prototypes, pixels": prototype_rule(train, blurred),
         "prototypes, trunk": prototype_rule(train, trunk),
     }
-    for split in ("val", "test"):
-        task: Any = make_task(ID, split=split)
-        singles = starts(task)
-        firsts, rng = batch.stack(singles), np.random.default_rng(0)
-        taken = {"random": rng.integers(0, task.ways + 1, firsts.taken.shape), "expert": expert(task, firsts)}
-        for name, run in known.items():
-            taken[name] = np.concatenate([run(task, batch.stack([one])).taken for one in singles])
-        for name, actions in taken.items():
-            print(json.dumps(row(task, name, actions, firsts, split=split)), flush=True)
+    task: Any = make_task(ID, split="test")
+    singles = starts(task)
+    firsts, rng = batch.stack(singles), np.random.default_rng(0)
+    taken = {"random": rng.integers(0, task.ways + 1, firsts.taken.shape), "expert": expert(task, firsts)}
+    for name, run in known.items():
+        taken[name] = np.concatenate([run(task, batch.stack([one])).taken for one in singles])
+    for name, actions in taken.items():
+        print(json.dumps(row(task, name, actions, firsts)), flush=True)
 
 
 def expert(task: Any, state: Any) -> np.ndarray:
@@ -144,7 +146,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("parts", nargs="+", help='"rules", or MEMORY:SEED')
+    parser.add_argument("parts", nargs="+", help='"rules", or MEMORY/ALGO:SEED, such as matching/dqn:0')
     parser.add_argument("--weights", required=True, help="file of the trunk's weights, conv4")
     parser.add_argument("--clone-steps", type=int, default=9_600)
     parser.add_argument("--timesteps", type=int, default=38_400)
@@ -153,8 +155,9 @@ def main() -> None:
         if part == "rules":
             rules(args.weights)
         else:
-            memory, _, seed = part.partition(":")
-            agent(memory, int(seed or 0), args.weights, args.clone_steps, args.timesteps)
+            policy, _, seed = part.partition(":")
+            memory, _, algo = policy.partition("/")
+            agent(memory, algo or "ppo", int(seed or 0), args.weights, args.clone_steps, args.timesteps)
 
 
 if __name__ == "__main__":

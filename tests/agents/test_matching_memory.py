@@ -30,16 +30,18 @@ def test_a_slot_has_the_cosine_to_its_images_and_one_without_has_none() -> None:
     a, b = torch.tensor([1.0, -1, 0, 0]), torch.tensor([0.0, 0, 1, -1])
     features = torch.stack([a, b, a, a])[None]
     found = memory(features, torch.ones(1, 4, dtype=torch.bool), told(None, 2, 0, None))[0].detach().numpy()
-    means, nearest, votes, known, filled = found[:3], found[3:6], found[6:9], found[9:12], found[12]
+    means, nearest, votes, known = found[:3], found[3:6], found[6:9], found[9:12]
+    likely, filled = found[12:15], found[15]
     np.testing.assert_allclose(means, [0, 0, 1], atol=1e-6)  # image 0 is of slot 2, image 1 of slot 0
     np.testing.assert_allclose(nearest, [0, 0, 1], atol=1e-6)
     assert votes[2] > 0.99 and votes.sum() == pytest.approx(1) and known.tolist() == [1, 0, 1] and filled == 1
+    assert likely[2] > 0.99 and likely[1] == 0
     assert memory.weights[0].argmax() == 0
 
 
 def test_nothing_told_is_nothing_attended_to() -> None:
     found = MatchingMemory(2)(torch.randn(2, 5, 8), torch.ones(2, 5, dtype=torch.bool), torch.zeros(2, 5, 2))
-    assert torch.equal(found[:, :8], torch.zeros(2, 8))
+    assert torch.equal(found[:, :10], torch.zeros(2, 10))
 
 
 def test_slots_are_exchangeable() -> None:
@@ -47,7 +49,7 @@ def test_slots_are_exchangeable() -> None:
     real = torch.ones(1, 6, dtype=torch.bool)
     order = [2, 0, 1]
     first, other = memory(features, real, labels), memory(features, real, labels[..., order])
-    for block in range(4):
+    for block in range(5):
         part = slice(3 * block, 3 * block + 3)
         torch.testing.assert_close(other[:, part], first[:, part][:, order])
 
@@ -64,7 +66,7 @@ def test_what_was_before_the_episode_does_not_count() -> None:
     seen["image"] = seen["image"].clone()
     seen["image"][0, :2] = 0
     torch.testing.assert_close(net(seen), found)
-    assert found.shape == (1, net.features_dim) == (1, 13)
+    assert found.shape == (1, net.features_dim) == (1, 16)
     found.sum().backward()
     assert net.vision.head.weight.grad is not None
 

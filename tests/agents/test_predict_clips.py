@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from visionrl.agents.prediction.agent import classical
 from visionrl.cli.main import main
 
 SUMMARY, FORWARD = "VideoSummarization-v0", "FastForward-v0"
@@ -77,3 +78,10 @@ def test_a_damaged_video_is_reported(tmp_path: Path, capsys: pytest.CaptureFixtu
             ]
         )
     assert stop.value.code == 1 and "failed" in capsys.readouterr().err
+
+
+def test_an_array_of_frames_is_summarized() -> None:
+    frames = np.zeros((100, 12, 16, 3), np.uint8)
+    frames[50:] = np.random.default_rng(0).integers(0, 255, (50, 12, 16, 3))
+    found = classical(SUMMARY, "motion energy").predict(frames, fps=5.0)
+    assert len(found.pieces) == 10 and len(found.frames) == 10 and found.frames.min() >= 50

@@ -159,13 +159,15 @@ def test_towers_of_2012_do_not_see_each_other():
     ("mlp", 1, 8, 8_320),
     ("unet", 3, 64, 112_764),
     ("pyramid", 3, 64, 417_312),
+    ("conv4", 3, 64, 112_832),
 ])  # fmt: skip
 def test_small_networks(name, channels, size, parameters):
     backbone = make_backbone(name, channels)
     assert count(backbone) == parameters
     assert f"{parameters:,}" in _BUILDERS[name].__doc__
     side = backbone.forward_features(torch.rand(1, channels, size, size)).shape[-1]
-    assert side == {"nature": 7, "impala": 8, "small": 4, "mlp": 8, "unet": 32, "pyramid": 4}[name]
+    sides = {"nature": 7, "impala": 8, "small": 4, "mlp": 8, "unet": 32, "pyramid": 4, "conv4": 4}
+    assert side == sides[name]
 
 
 def test_timm_is_asked_for_by_name(monkeypatch):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from visionrl.datasets import (
+    ClipSample,
     ImageSample,
     MotSample,
     PairSample,
@@ -29,6 +30,7 @@ SETS = {
     "chest-xray": ImageSample,
     "cutout-videos": VideoSample,
     "cutout-crowds": MotSample,
+    "event-films": ClipSample,
     "mni": VolumeSample,
     "scan-pairs": PairSample,
 }

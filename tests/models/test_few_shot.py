@@ -12,6 +12,7 @@ import torch
 import visionrl  # noqa: F401
 from visionrl.agents import VisionExtractor
 from visionrl.datasets import ImageSample
+from visionrl.datasets.embedded.instances import Instances
 from visionrl.models import load_model, model_class, save_model
 from visionrl.models.fewshot.attributes import dap, eszsl, signatures_of
 from visionrl.models.fewshot.episodes import EpisodeSampler
@@ -143,6 +144,13 @@ def test_the_trunk_is_a_backbone_of_agents_and_weights_of_its_file_fit(tmp_path:
     wanted = model.embed(images).detach()
     for extractor in (whole, read):
         np.testing.assert_allclose(extractor.encode("window", images).detach(), wanted, atol=1e-5)
+
+
+def test_the_shipped_network_tells_new_objects_apart() -> None:
+    model: Any = load_model("few-shot-instances")
+    samples = [Instances("test")[which * 20 + view] for which in range(0, 240, 12) for view in range(6)]
+    found = model.accuracies(model.encode(samples), 5, 1, 4, count=60)
+    assert found.mean() > 0.6  # pixels: 0.29
 
 
 def test_prototypical_logits_are_those_of_easyfsl() -> None:

@@ -349,7 +349,7 @@ def vqa(root: Path) -> str:
 def clips(root: Path) -> str:
     for k, name in enumerate(("run/1", "run/2", "sit/1")):
         for t in range(3):
-            picture(root / name / f"{t:03d}.png", np.roll(NOISE, k + t, 1))
+            picture(root / name / f"{t:03d}.jpg", np.roll(NOISE, k + t, 1))
     return ""
 
 

@@ -17,7 +17,7 @@ COMMANDS = {
     "train": "Train an agent, compare it with the baselines on the test split, save it.",
     "evaluate": "Compare a trained agent with random, classical methods and the expert.",
     "predict": "Apply a trained agent, or a classical method, to new files without labels; write what it finds.",
-    "pretrain": "Let a backbone learn from images without labels, by a pretext, for train --weights.",
+    "pretrain": "Let a backbone learn from images without labels, by a pretext.",
     "train-model": "Train a model, such as a captioner or a few-shot network, on your data, test it, save it.",
     "caption": "Say what images show; with --out write the sentences, and where the model looked at each word.",
     "ask": "Answer a question about an image; with --out draw where the model looked.",

@@ -12,7 +12,10 @@ from visionrl.supervised.pretrain import PretrainConfig, pretrain
 
 @dataclass(frozen=True)
 class Pretrain:
-    """Let a backbone learn from images without labels, by a pretext; write its weights for train --weights."""
+    """Let a backbone learn from images without labels, by a pretext.
+
+    It writes the weights for train --weights.
+    """
 
     config: tyro.conf.OmitArgPrefixes[PretrainConfig]
 

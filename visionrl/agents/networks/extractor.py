@@ -55,6 +55,7 @@ class VisionExtractor(BaseFeaturesExtractor):
         fusion: "concat", or "film" (Perez et al., 2018), how numbers join the images.
         tiles: more than 1 cuts each image into tiles x tiles parts, which go through one backbone one by one
             (``TileExtractor``); their vectors are joined. Images only.
+        activated: False leaves the last ReLU out, for vectors that are to be compared.
         options: further arguments of ``visionrl.backbones.make_backbone``.
 
     Attributes:
@@ -76,6 +77,7 @@ class VisionExtractor(BaseFeaturesExtractor):
         attention: Attention = "none",
         fusion: Literal["concat", "film"] = "concat",
         tiles: int = 1,
+        activated: bool = True,
         **options: Any,
     ) -> None:
         super().__init__(observation_space, features_dim)
@@ -106,6 +108,7 @@ class VisionExtractor(BaseFeaturesExtractor):
         seen = sum(net.num_features for net in (self.attentions or self.backbones).values())  # type: ignore[misc]
         vector_dim = sum(get_flattened_obs_dim(observation_space[key]) for key in self.others)
         self.film = nn.Linear(vector_dim, 2 * features_dim) if fusion == "film" and vector_dim else None
+        self.last = nn.ReLU() if activated else nn.Identity()
         self.head = nn.Linear(seen if self.film else seen + vector_dim, features_dim)
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
@@ -116,9 +119,9 @@ class VisionExtractor(BaseFeaturesExtractor):
         ]
         numbers = [observations[key].flatten(1) for key in self.others]
         if self.film is None:
-            return self.head(torch.cat([*parts, *numbers], dim=1)).relu()
+            return self.last(self.head(torch.cat([*parts, *numbers], dim=1)))
         scale, shift = self.film(torch.cat(numbers, dim=1)).chunk(2, dim=1)
-        return (self.head(torch.cat(parts, dim=1)) * (1 + scale) + shift).relu()
+        return self.last(self.head(torch.cat(parts, dim=1)) * (1 + scale) + shift)
 
     def encode(self, first: str, images: Tensor) -> Tensor:
         """(B, n) of a stack of images (B, C, H, W) or volumes (B, C, D, H, W), named by its first."""

@@ -156,13 +156,16 @@ class FeatureHead(BaseFeaturesExtractor):
     Args:
         observation_space: a Dict of features and numbers.
         features_dim: length of the feature vector.
+        activated: False leaves the ReLU out, for vectors that are to be compared.
     """
 
-    def __init__(self, observation_space: spaces.Dict, features_dim: int = 256) -> None:
+    def __init__(
+        self, observation_space: spaces.Dict, features_dim: int = 256, activated: bool = True
+    ) -> None:
         super().__init__(observation_space, features_dim)
         joined = sum(get_flattened_obs_dim(space) for space in observation_space.values())
         self.keys = list(observation_space)
-        self.head = nn.Sequential(nn.Linear(joined, features_dim), nn.ReLU())
+        self.head = nn.Sequential(nn.Linear(joined, features_dim), nn.ReLU() if activated else nn.Identity())
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
         """(B, features_dim) from (B, ...) each."""

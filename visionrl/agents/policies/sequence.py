@@ -71,6 +71,7 @@ class SequenceExtractor(BaseFeaturesExtractor):
         single = spaces.Dict({key: box for key, box in single.items() if key not in self.told})
         self.images = [key for key, space in single.items() if is_image_space(space)]
         sees = self.images or any(map(is_volume_space, single.values()))
+        options = {**options, "activated": not slots}
         self.vision = (VisionExtractor if sees else FeatureHead)(single, features_dim=features_dim, **options)
         self.memory: Any
         if slots:

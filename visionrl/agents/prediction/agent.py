@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -16,31 +16,12 @@ from gymnasium.utils.seeding import np_random
 from visionrl.agents.evaluation.compare import plain
 from visionrl.agents.evaluation.episodes import Episodes, Plan, rollout, run_each, task_kwargs
 from visionrl.agents.evaluation.policies import AgentPolicy
-from visionrl.agents.prediction.prompts import asked_about, check_prompts, with_prompts
+from visionrl.agents.prediction.prompts import check_prompts, with_prompts
+from visionrl.agents.prediction.unlabelled_samples import MAKERS, PAIRED
 from visionrl.core import BASELINES, Task, batch, did_you_mean, entry_of, make_task
-from visionrl.core.results import Answer, Boxes, ImageClass, Mask, Picture, Result
-from visionrl.datasets import (
-    CaptionSample,
-    ClipSample,
-    ImageSample,
-    ImageSet,
-    MotSample,
-    PairSample,
-    QuestionSample,
-    VideoSample,
-    VolumeSample,
-    XraySample,
-    load,
-)
-from visionrl.datasets.readers.files import image_of, read_image
-from visionrl.datasets.unlabelled import (
-    read_unlabelled,
-    read_unlabelled_pair,
-    unlabelled_clip,
-    unlabelled_video,
-    volume_of,
-    with_xrays,
-)
+from visionrl.core.results import Answer, Boxes, ClipClass, ImageClass, Mask, Picture, Result
+from visionrl.datasets import ImageSample, VideoSample
+from visionrl.datasets.unlabelled import unlabelled_video
 from visionrl.rendering import Canvas
 
 # arguments of a run that concern the data it learnt from
@@ -166,8 +147,8 @@ class Agent:
         spent = 1000 * (perf_counter() - began)
         first, *others = [task.result(batch.take(ends, row)) for row in range(len(states))]
         sure = getattr(self.policy, "answer_probability", None)
-        said = first.label if isinstance(first, ImageClass) else getattr(first, "answer", None)
-        if isinstance(first, ImageClass | Answer) and said is not None and sure is not None:
+        said = first.label if isinstance(first, ImageClass | ClipClass) else getattr(first, "answer", None)
+        if isinstance(first, ImageClass | ClipClass | Answer) and said is not None and sure is not None:
             first = replace(first, confidence=float(sure[-1]))
         return Prediction(sample.name, first.joined(others), steps, spent, task, ends, sample)
 
@@ -201,42 +182,17 @@ class Agent:
             return with_prompts(self.sample_of(data, **more), box, clicks)
         if isinstance(data, kind):
             return replace(data if box is None else unlabelled_video(data.frames, box, data.name), **more)
-        if kind is ImageSample and isinstance(data, CaptionSample):
-            return ImageSample(data.image, name=data.name, **more)
-        if (kind in (PairSample, XraySample)) != (moving is not None):
+        if (kind in PAIRED) != (moving is not None):
             rule = "must not be given for" if moving is not None else "must be given for"
             raise ValueError(f"moving {rule} {self.entry.id}")
-        if kind is XraySample:
-            return xray_sample(data, moving, **more)
-        if kind is ImageSet:
-            return image_set(data, **more)
-        if kind is ClipSample:
-            return replace(unlabelled_clip(frames_first(data)), **more)
-        if isinstance(data, str | Path) and kind is PairSample:
-            return replace(read_unlabelled_pair(Path(data), Path(moving)), **more)
-        if isinstance(data, str | Path) and kind is MotSample:
-            return replace(only_one(load(f"mot:{data}", kind=kind, split="all"), data), **more)
-        if kind is MotSample:
-            return MotSample(frames_first(data), **more)
-        if isinstance(data, str | Path) and kind in (ImageSample, VolumeSample):
-            return replace(read_unlabelled(Path(data), kind), **more)
-        if kind is ImageSample:
-            return ImageSample(image_of(data), **more)
-        if kind is QuestionSample:
-            return asked_about(data, **more)
-        if kind is VolumeSample:
-            if "spacing_mm" not in more:
-                raise ValueError("spacing_mm must be given with an array of voxels, (x, y, z) in millimetres")
-            return VolumeSample(volume_of(data), **more)
-        if kind is PairSample:
-            return PairSample(of_a_pair(data), of_a_pair(moving), **more)
         if kind is VideoSample and box is None:
-            raise ValueError(
-                f"box must be given for {self.entry.id}: (x, y, width, height) in the first frame"
-            )
-        if kind is VideoSample:
-            return replace(unlabelled_video(frames_first(data), box), **more)
-        raise ValueError(f"data must be a {kind.__name__} for {self.entry.id}, got {type(data).__name__}")
+            rule = "(x, y, width, height) in the first frame"
+            raise ValueError(f"box must be given for {self.entry.id}: {rule}")
+        if kind not in MAKERS:
+            got = type(data).__name__
+            raise ValueError(f"data must be a {kind.__name__} for {self.entry.id}, got {got}")
+        beside = moving if kind in PAIRED else box if kind is VideoSample else None
+        return MAKERS[kind](data, *([] if beside is None else [beside]), **more)
 
 
 def boxes_picture(image: np.ndarray, found: Boxes) -> np.ndarray:
@@ -258,62 +214,6 @@ def masks_picture(image: np.ndarray, found: Mask) -> np.ndarray:
         if label and mask.any():
             canvas.text(label, np.argwhere(mask)[0][::-1])
     return canvas.pixels
-
-
-def image_set(data: Any, **more: Any) -> ImageSet:
-    """The set of the images of a folder, of "FORMAT:PATH", or of a list of files, arrays or samples."""
-    if isinstance(data, str | Path):
-        from visionrl.agents.prediction.inputs import set_of
-
-        return replace(set_of([str(data)]).read(), **more)
-    images = [
-        one
-        if isinstance(one, ImageSample)
-        else read_unlabelled(Path(one), ImageSample)
-        if isinstance(one, str | Path)
-        else ImageSample(image_of(one), name=str(number))
-        for number, one in enumerate(data)
-    ]
-    return ImageSet(images, **more)
-
-
-def xray_sample(xrays: Any, scan: Any, **more: Any) -> XraySample:
-    """The sample of X-rays, one or a list of files or arrays, and of a CT, a file, an array or a sample."""
-    several = xrays if isinstance(xrays, list | tuple) else [xrays]
-    films = [read_image(Path(x)) if isinstance(x, str | Path) else image_of(x) for x in several]
-    if isinstance(scan, str | Path):
-        scan = read_unlabelled(Path(scan), VolumeSample)
-    elif not isinstance(scan, VolumeSample):
-        scan = VolumeSample(volume_of(scan), more.pop("spacing_mm", None))
-    return replace(with_xrays(scan, films), **more)
-
-
-def of_a_pair(array: Any) -> np.ndarray:
-    """One side of a pair: an image (C, H, W), or a volume (1, D, H, W) where there are too many channels or axes."""
-    shape = np.shape(array)
-    flat = len(shape) == 2 or (len(shape) == 3 and (shape[0] in (1, 3) or shape[2] in (1, 3)))
-    return image_of(array) if flat else volume_of(array)
-
-
-def only_one(samples: Sequence[Any], data: Any) -> Any:
-    """The one sample of a data set.
-
-    Raises:
-        ValueError: there are more.
-    """
-    if len(samples) != 1:
-        raise ValueError(f"data must be one sequence, {data} holds {len(samples)}")
-    return samples[0]
-
-
-def frames_first(video: Any) -> Any:
-    """A video as T frames (C, H, W): grey ones get their axis, the last axis is C where it is 3 long; paths stay."""
-    if not hasattr(video, "__array__"):
-        return video
-    frames = np.asarray(video)
-    if frames.ndim == 3:
-        return frames[:, None]
-    return frames.transpose(0, 3, 1, 2) if frames.ndim == 4 and frames.shape[3] in (1, 3) else frames
 
 
 def load_agent(run: str | Path, device: str = "auto") -> Agent:

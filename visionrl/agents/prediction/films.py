@@ -13,7 +13,7 @@ import numpy as np
 
 from visionrl.agents.prediction.agent import Prediction
 from visionrl.agents.prediction.track_view import draw_tracks
-from visionrl.core.results import Summary, Tracks
+from visionrl.core.results import Summary, Tracks, VideoBoxes
 from visionrl.rendering import Canvas, replacing, usual_zoom, write_gif
 
 KINDS = ("gif", "webp", "mp4")
@@ -81,14 +81,15 @@ def film_file(path: Path, count: int, fps: float) -> Iterator[Film]:
 
 
 def tracks_film(path: Path, prediction: Prediction, options: FilmOptions) -> Path:
-    """The film of a video with the tracks that were found in it."""
-    found: Tracks = prediction.result  # type: ignore[assignment]
+    """The film of a video with the tracks that were found in it, or the boxes of each frame."""
+    found: Tracks | VideoBoxes = prediction.result  # type: ignore[assignment]
     bank = prediction.task.bank  # type: ignore[attr-defined]
     count = int(bank.lengths[0])
     with film_file(path, count, options.fps) as film:
         for number in sorted(film.numbers):
             here, frame = found.frames == number, bank.image(number)
-            film.add(draw_tracks(frame, found.ids[here], found.boxes[here], film.zoom(frame.shape[:2])))
+            names = found.ids[here].tolist() if isinstance(found, Tracks) else [""] * int(here.sum())
+            film.add(draw_tracks(frame, names, found.boxes[here], film.zoom(frame.shape[:2])))
     return path
 
 

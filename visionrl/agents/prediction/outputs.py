@@ -20,14 +20,14 @@ from visionrl.core.results import (
     Boxes,
     BoxTrack,
     Caption,
+    ClipClass,
     ImageClass,
     Picture,
-    Plane,
-    Points,
     Regions,
     StreamClasses,
     Summary,
     Tracks,
+    VideoBoxes,
     corner_and_sides,
 )
 from visionrl.rendering import Canvas, gif_bytes, hues, replacing
@@ -119,55 +119,6 @@ def table(rows: list[list[Any]]) -> str:
     return text.getvalue()
 
 
-@writes(Points)
-def points_files(prediction: Prediction) -> Contents:
-    """Landmarks: CSV in pixels or voxels; where millimetres are known, CSV in LPS and 3D Slicer's two formats.
-
-    A CSV in voxels counts along (x, y, z) of the volume as the library holds it, towards left, back and head.
-    """
-    result: Points = prediction.result  # type: ignore[assignment]
-    shown = [at for at in result.points.values() if at is not None]
-    axes = ("x", "y", "z")[: len(shown[0]) if shown else 2]
-    if not result.points_mm:
-        rows = [[name, *(at or [""] * len(axes))] for name, at in result.points.items()]
-        return {".csv": table([["name", *axes], *rows])}
-    points = {name: result.points_mm.get(name) for name in result.points}
-    rows = [[name, *(at or ["", "", ""])] for name, at in points.items()]
-    there = {name: at for name, at in points.items() if at is not None}
-    return {
-        ".csv": "# LPS\n" + table([["name", *axes], *rows]),
-        ".fcsv": fcsv(there),
-        ".mrk.json": json.dumps(markups(there), indent=2) + "\n",
-    }
-
-
-def fcsv(points: dict[str, tuple[float, float, float]]) -> str:
-    """3D Slicer's fiducial list, millimetres in LPS."""
-    head = [
-        "# Markups fiducial file version = 4.11",
-        "# CoordinateSystem = LPS",
-        "# columns = id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID",
-    ]
-    rows = [
-        [f"vtkMRMLMarkupsFiducialNode_{k}", *at, 0, 0, 0, 1, 1, 1, 0, name, "", ""]
-        for k, (name, at) in enumerate(points.items())
-    ]
-    return "\n".join(head) + "\n" + table(rows)
-
-
-def markups(points: dict[str, tuple[float, float, float]]) -> dict[str, Any]:
-    """3D Slicer's markups, millimetres in LPS."""
-    schema = (
-        "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"
-    )
-    controls = [
-        {"id": str(k + 1), "label": name, "position": list(at), "positionStatus": "defined"}
-        for k, (name, at) in enumerate(points.items())
-    ]
-    one = {"type": "Fiducial", "coordinateSystem": "LPS", "coordinateUnits": "mm", "controlPoints": controls}
-    return {"@schema": f"{schema}markups-schema-v1.0.3.json#", "markups": [one]}
-
-
 @writes_folder(ImageClass)
 def class_table(done: Sequence[Done]) -> Contents:
     """Classes of all images as one table; cells are empty where the agent gave no answer, or has no probabilities."""
@@ -176,6 +127,27 @@ def class_table(done: Sequence[Done]) -> Contents:
         for one in done
     )
     return {"classes.csv": table([["file", "label", "confidence"], *rows])}
+
+
+@writes_folder(ClipClass)
+def clip_table(done: Sequence[Done]) -> Contents:
+    """Classes of all clips as one table, with the frames looked at, from 0 and in that order."""
+    rows = [
+        [
+            one.file,
+            one.result.label or "",
+            "" if (sure := one.result.confidence) is None else round(sure, 6),
+            " ".join(map(str, one.result.frames.tolist())),
+        ]
+        for one in done
+    ]
+    return {"classes.csv": table([["file", "label", "confidence", "frames"], *rows])}
+
+
+@writes(ClipClass)
+def clip_file(prediction: Prediction) -> Contents:
+    """The class of a clip and the frames looked at, as JSON."""
+    return {".json": json.dumps(prediction.result.to_json(), indent=1) + "\n"}
 
 
 @writes_folder(Caption)
@@ -230,44 +202,6 @@ def summary_files(prediction: Prediction) -> Contents:
         head, fps = ["frame", "seconds"], result.fps
         rows = [[frame, None if fps is None else round(frame / fps, 3)] for frame in result.frames.tolist()]
     return {".json": json.dumps(found, indent=1) + "\n", ".csv": table([head, *rows])}
-
-
-@writes(Plane)
-def plane_files(prediction: Prediction) -> Contents:
-    """A view: its 4x4 matrix as text, the slice as a picture and, where millimetres are known, as MetaImage."""
-    result: Plane = prediction.result  # type: ignore[assignment]
-    known = result.matrix_mm is not None
-    matrix = result.matrix if result.matrix_mm is None else result.matrix_mm
-    head = (
-        f"# (column, row, depth, 1) of the slice to {'millimetres in LPS' if known else 'voxels (x, y, z)'}"
-    )
-    lines = [" ".join(f"{value:.9g}" for value in row) for row in matrix.tolist()]
-    found: Contents = {
-        ".matrix.txt": "\n".join([head, *lines]) + "\n",
-        ".slice.png": png(result.image[..., None]),
-    }
-    return {**found, ".slice.mha": meta_image(result.image, matrix)} if known else found
-
-
-def meta_image(image: np.ndarray, matrix: np.ndarray) -> bytes:
-    """A slice as MetaImage, a volume of one plane where it lies in the patient.
-
-    Args:
-        image: (H, W) uint8.
-        matrix: (4, 4), from (column, row, depth, 1) to millimetres in LPS, axes at right angles.
-    """
-    sides = np.linalg.norm(matrix[:3, :3], axis=0)
-    numbers = {
-        "TransformMatrix": (matrix[:3, :3] / sides).T.ravel(),
-        "Offset": matrix[:3, 3],
-        "ElementSpacing": sides,
-    }
-    text = "".join(f"{key} = {' '.join(f'{x:.12g}' for x in row)}\n" for key, row in numbers.items())
-    head = "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n"
-    size = (
-        f"DimSize = {image.shape[1]} {image.shape[0]} 1\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n"
-    )
-    return (head + text + size).encode() + image.tobytes()
 
 
 def voc_xml(file: str, prediction: Prediction) -> str:
@@ -343,6 +277,21 @@ def tracks_files(prediction: Prediction) -> Contents:
         strict=True,
     )
     return {".mot.txt": "".join(mot_line(*row) for row in rows)}
+
+
+@writes(VideoBoxes)
+def video_boxes_files(prediction: Prediction) -> Contents:
+    """Boxes of a video's frames as the MOTChallenge has detections, with -1 for an identity, and as a table, from 0."""
+    result: VideoBoxes = prediction.result  # type: ignore[assignment]
+    found = [
+        (row["frame"], np.array(row["bbox"]), row["score"], int(row["frame"] in result.detected))
+        for row in result.to_json()["boxes"]
+    ]
+    rows = [[time, *box.tolist(), score, ran] for time, box, score, ran in found]
+    return {
+        ".mot.txt": "".join(mot_line(time, -1, box, score) for time, box, score, _ in found),
+        ".csv": table([["frame", "x", "y", "w", "h", "score", "detected"], *rows]),
+    }
 
 
 def boxes_line(frame: int, edges: np.ndarray) -> str:

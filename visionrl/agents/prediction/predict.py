@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from visionrl.agents.prediction import anatomy_files as anatomy_files  # registers its writers
 from visionrl.agents.prediction import mask_files as mask_files  # registers its writers
 from visionrl.agents.prediction import registration_files as registration_files  # registers its writers
 from visionrl.agents.prediction.agent import Agent, Prediction
@@ -27,7 +28,7 @@ from visionrl.agents.prediction.outputs import (
     write_in,
 )
 from visionrl.agents.prediction.track import predict_track
-from visionrl.core.results import BoxTrack, Summary, Tracks
+from visionrl.core.results import BoxTrack, Summary, Tracks, VideoBoxes
 from visionrl.datasets import ClipSample, MotSample, VideoSample
 from visionrl.rendering import write_png
 
@@ -140,7 +141,7 @@ def predict_one(
         return prediction, list(dict.fromkeys([*written, *write_all(stem, contents_of(prediction))]))
     prediction = agent.predict_sample(sample, seed)
     written = write_all(stem, contents_of(prediction))
-    if shown and isinstance(prediction.result, Tracks):
+    if shown and isinstance(prediction.result, Tracks | VideoBoxes):
         written.append(tracks_film(shown, prediction, films))
     elif shown and isinstance(prediction.result, Summary):
         if sample.frames is not None and len(prediction.result.frames):

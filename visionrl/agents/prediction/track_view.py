@@ -103,11 +103,11 @@ def draw_view(image: np.ndarray, view: FrameView, zoom: float | None = None) -> 
 
 
 def draw_tracks(
-    image: np.ndarray, ids: np.ndarray, boxes: np.ndarray, zoom: float | None = None
+    image: np.ndarray, ids: Sequence[int | str], boxes: np.ndarray, zoom: float | None = None
 ) -> np.ndarray:
-    """A frame, (H, W, C) uint8, with boxes (N, 4) and the numbers (N,) of their tracks: (H', W', 3) uint8."""
+    """A frame, (H, W, C) uint8, with boxes (N, 4) and the N numbers of their tracks: (H', W', 3) uint8."""
     canvas = Canvas(image.transpose(2, 0, 1), zoom)
-    for identity, box in zip(ids.tolist(), boxes, strict=True):
+    for identity, box in zip(ids, boxes, strict=True):
         canvas.box(box, "agent")
         canvas.text(str(identity), box[:2])
     return canvas.pixels

@@ -82,7 +82,7 @@ NOT_FOR_CANDIDATES = (
     *("backbone", "fusion", "communication", "cache", "memory", "stn", "attention"),
     *("frozen", "pretrained", "weights", "net_arch", "action_maps", "tiles"),
 )
-FOR_IMAGES = ("backbone", "fusion", "pretrained", "frozen", "weights", "stn", "attention")
+FOR_IMAGES = ("backbone", "fusion", "pretrained", "frozen", "weights", "stn", "attention", "tiles")
 # which recipes decide; those that users alone decide are refused before the data are loaded, see ``check_tools``
 NOT_FOR_PIXELS = ("backbone", "features_dim", "fusion", "tiles", "communication", "clone_action_values")
 

@@ -1,4 +1,4 @@
-"""What was kept of a video."""
+"""What was kept of a video, and what it shows."""
 
 from __future__ import annotations
 
@@ -49,3 +49,31 @@ class Summary:
         """Plain values; frames from 0."""
         found = {"frames": self.count, "fps": self.fps, "kept": self.frames.tolist()}
         return {**found, "pieces": self.rows()} if len(self.pieces) else found
+
+
+@dataclass(frozen=True)
+class ClipClass:
+    """The class of a clip, and the frames that the agent looked at.
+
+    Attributes:
+        label: name of the class; None where the agent gave no answer.
+        frames: (K,) int64, from 0, in the order in which they were looked at.
+        count: frames of the clip.
+        fps: frames per second; None: unknown.
+        confidence: as of ``ImageClass``.
+    """
+
+    label: str | None
+    frames: np.ndarray
+    count: int
+    fps: float | None = None
+    confidence: float | None = None
+
+    def joined(self, others: Sequence[ClipClass]) -> ClipClass:
+        """This result: a clip has one class."""
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; frames from 0."""
+        found = {"label": self.label, "confidence": self.confidence, "looked_at": self.frames.tolist()}
+        return {**found, "frames": self.count, "fps": self.fps}

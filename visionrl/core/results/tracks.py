@@ -60,6 +60,36 @@ class Tracks:
         return {"tracks": [{"frame": t, "id": k, "bbox": box, "score": score} for t, k, box, score in rows]}
 
 
+@dataclass(frozen=True)
+class VideoBoxes:
+    """Boxes in the frames of a video, N in all, without identities.
+
+    Attributes:
+        frames: (N,) int64, from 0.
+        boxes: (N, 4) float64, (x0, y0, x1, y1) edges in pixels of the file.
+        scores: (N,) float64, of the detections; less where they were moved on since.
+        detected: (K,) int64, frames on which the detector ran.
+    """
+
+    frames: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+    detected: np.ndarray
+
+    def joined(self, others: Sequence[VideoBoxes]) -> VideoBoxes:
+        """This result: a video has one set of boxes."""
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; frames from 0, boxes are (x, y, width, height), three decimals, scores four."""
+        sides = np.round(corner_and_sides(self.boxes), 3).tolist()
+        rows = zip(self.frames.tolist(), sides, np.round(self.scores, 4).tolist(), strict=True)
+        return {
+            "detected": self.detected.tolist(),
+            "boxes": [{"frame": time, "bbox": box, "score": score} for time, box, score in rows],
+        }
+
+
 def corner_and_sides(boxes: np.ndarray) -> np.ndarray:
     """(N, 4) x, y, width, height of edges (x0, y0, x1, y1)."""
     return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
-from visionrl.datasets.guard import decoding
+from visionrl.datasets.npz import read_npz
 from visionrl.datasets.samples import ClipSample
 from visionrl.datasets.stated_splits import split_of
 
@@ -54,8 +54,7 @@ def read_skeletons(path: Path, options: ReadOptions) -> list[Entry]:
 
 def _entries(file: Path, split: str) -> list[Entry]:
     """The clips of one file."""
-    with decoding(file, "must be an .npz file of poses"), np.load(file, allow_pickle=False) as archive:
-        found = {key: archive[key] for key in archive.files if key in (*NEEDED, "source_group")}
+    found = read_npz(file, "an .npz file of poses")
     if lost := [key for key in NEEDED if key not in found]:
         raise ValueError(f"{file} must have the arrays {', '.join(NEEDED)}, {', '.join(lost)} is missing")
     poses, offsets = np.asarray(found["poses"], np.float32), found["offsets"].astype(int)

@@ -20,6 +20,7 @@ import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
 from visionrl.datasets.guard import decoding
+from visionrl.datasets.npz import read_npz
 from visionrl.datasets.samples import ClipSample
 
 FPS = 2.0  # of the picks: every 15th of some 30 frames a second
@@ -66,8 +67,7 @@ def _read(path: Path, name: str) -> ClipSample:
 
 def _read_npz(file: Path) -> ClipSample:
     """One video of a folder."""
-    with decoding(file, "must be an .npz file of one video"), np.load(file, allow_pickle=False) as archive:
-        found = {key: archive[key] for key in archive.files}
+    found = read_npz(file, "an .npz file of one video")
     return _sample(found, str(file))
 
 

@@ -10,12 +10,12 @@ from annotated_types import Ge, Interval
 from gymnasium import spaces
 
 from visionrl import ops
+from visionrl.banks.detections import CLIP_METRICS, Detector, VideoDetections, check_labels
 from visionrl.banks.videos import frame_bank
 from visionrl.core import Task, arguments, batch, register, results
 from visionrl.core.observables import Image, Vector
 from visionrl.datasets import MotSample
 from visionrl.envs.tracking.decisions import ACTIONS, FEATURES, Clip, Detections, Episode, Tracks, Turn
-from visionrl.envs.tracking.detections import CLIP_METRICS, Detector, VideoDetections, check_labels
 from visionrl.metrics.mot import MATCH, boxes_per_frame
 from visionrl.ops import Array
 from visionrl.rendering import Canvas

@@ -1,0 +1,348 @@
+"""Detection in videos under a cost: run the detector on this frame, or carry the boxes over from the last one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from annotated_types import Ge, Interval
+from gymnasium import spaces
+
+from visionrl import ops
+from visionrl.banks.detections import MIN_VISIBILITY, Detector, VideoDetections, check_labels
+from visionrl.banks.motion import GRID, mean_in, motion_bank
+from visionrl.banks.videos import frame_bank
+from visionrl.core import Task, arguments, register, results
+from visionrl.core.observables import Vector
+from visionrl.datasets import MotSample
+from visionrl.envs.video.boxes import Carried, boxes_inside, detect, moved
+from visionrl.metrics.detection import average_precision, match_detections
+from visionrl.metrics.matching import frame_quality, pairwise_overlap
+from visionrl.ops import Array, DeviceTable, const, xp_of
+from visionrl.rendering import Canvas
+
+DETECT, PREDICT, FOLLOW = range(3)
+CELLS, BOXES, PER_BOX = (
+    8,
+    8,
+    10,
+)  # of the difference along a side; boxes that are shown, and numbers about each
+FADE = 0.97  # per frame since the detector ran, of the scores
+AHEAD = 3  # frames that the expert looks ahead
+GOAL_QUALITY, GOAL_COST = 0.7, 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class State(Carried):
+    """What is known in frame ``time`` of a clip, and what happened before; B episodes of T frames, M boxes.
+
+    Attributes:
+        item: (B,) int64, the video.
+        start: (B,) int64, its frame with which the clip begins.
+        length: (B,) int64, frames of the clip.
+        time: (B,) int64, the last frame that is done.
+        detections: (B, T, M, 5) float64, what the detector finds where it runs: edges in pixels and score, NaN for none.
+        actions: (B, T) int64, for each frame; -1 for those to come.
+        found: (B, T, M, 5) float64, the result: edges and score, NaN for none and in frames to come.
+        quality: (B,) float64, sum over the frames done.
+    """
+
+    item: Array
+    start: Array
+    length: Array
+    time: Array
+    detections: Array
+    actions: Array
+    found: Array
+    quality: Array
+
+
+class FrameAP:
+    """Average precision at an IoU of 0.5 of the boxes of all frames of all videos together.
+
+    Args:
+        task: knows the objects.
+    """
+
+    def __init__(self, task: VideoDetection) -> None:
+        self.task = task
+
+    def record(self, ends: State) -> dict[str, np.ndarray]:
+        """Scores and hits of every box, (N, T, M), and how many objects there are, (N,)."""
+        scores, total = ends.found[..., 4], np.zeros(len(ends.time))
+        hits = np.full(scores.shape, np.nan)
+        for row, (item, start, length) in enumerate(zip(ends.item, ends.start, ends.length, strict=True)):
+            first = int(self.task.bank.first[item] + start)
+            for time in range(int(length)):
+                truth = self.task.truth.array[first + time]
+                truth = truth[~np.isnan(truth[:, 0])]
+                there = ~np.isnan(scores[row, time])
+                boxes = ends.found[row, time, there]
+                hits[row, time, there] = match_detections(boxes[:, :4], boxes[:, 4], truth)
+                total[row] += len(truth)
+        return {"box_score": scores, "box_hit": hits, "objects": total}
+
+    def compute(self, records: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """``ap_50``, NaN where there is no object."""
+        there = ~np.isnan(records["box_hit"])
+        scores, hits = records["box_score"][there], records["box_hit"][there] == 1
+        return {"ap_50": average_precision(scores, hits, int(records["objects"].sum()))}
+
+
+@register(
+    "VideoDetection-v0", max_steps=None, tags=("video", "detection", "discrete"), expert_success_rate=0.5
+)
+@arguments
+class VideoDetection(Task[State]):
+    """The agent decides for every frame of a video whether a costly detector runs or the boxes it has are moved on.
+
+    | Item        | Value |
+    |-------------|-------|
+    | Observation | ``difference`` (64,): of this frame from the last one on which the detector ran, on a grid of 8 x 8; ``boxes`` (80,): of the 8 boxes of highest score, centre, sides, velocity, score, detections in a row, difference in the box, overlap with other boxes; ``summary`` (10,): frames since the detector ran, boxes, and which of them were continued, lost and new then, their mean speed and score, mean difference, cost so far, frames left |
+    | Action      | Discrete(3), see below |
+    | Reward      | quality of the frame's boxes, less ``cost_weight`` times the cost of the action |
+    | Ends        | with the clip's last frame |
+
+    | Action | Meaning | Cost |
+    |--------|---------|------|
+    | 0 | detect: run the detector on this frame; its boxes replace all others | 1 |
+    | 1 | predict: move every box on with its velocity | ``predict_cost`` |
+    | 2 | follow: move every box on with the optical flow in it, which becomes its velocity | ``follow_cost`` |
+
+    The detector runs on the first frame. The velocity of a box is that of its centre since the last detection, if one
+    of the boxes there continues in it; else the mean velocity of the others. Quality is the sum of the IoUs from 0.5 on
+    of boxes with objects, over half the number of both; objects of which less than 40 % is seen do not count. ``info``
+    has the means over the frames of ``quality`` and ``cost``, ``value``, the quality less ``cost_weight`` times the cost, and
+    ``detector_share``; a whole split has ``ap_50``, the average precision of all frames' boxes together. An episode is
+    a success with a quality of 0.7 at a cost of 0.5 a frame, or better.
+
+    Detections of a data set are taken as they are; without them a detector is simulated, see the arguments.
+    """
+
+    clip: Annotated[int, Ge(2)] | None = 20
+    """Frames of an episode, from a random one on; None for whole videos from their first frame on."""
+    cost_weight: Annotated[float, Ge(0.0)] = 0.5
+    """What a run of the detector costs, in quality of one frame."""
+    predict_cost: Annotated[float, Interval(ge=0.0, le=1.0)] = 0.05
+    """Cost of moving the boxes on with their velocities, in runs of the detector."""
+    follow_cost: Annotated[float, Interval(ge=0.0, le=1.0)] = 0.1
+    """Cost of moving them on with the optical flow, in runs of the detector."""
+    miss_rate: Annotated[float, Interval(ge=0.0, le=1.0)] = 0.1
+    """Share of the objects in sight that the simulated detector overlooks."""
+    false_positives: Annotated[float, Ge(0.0)] = 0.5
+    """False detections of the simulated detector in a frame, on average."""
+    jitter: Annotated[float, Interval(ge=0.0, le=1.0)] = 0.04
+    """Standard deviation of the edges that the simulated detector finds, in sides of the box."""
+    channels: Literal[1, 3] | None = None
+    """1 shows all frames grey, 3 in RGB; None is RGB if a video of the split is."""
+
+    sample_type, embedded = MotSample, "cutout-crowds"
+    primary_metric = ("value", True)
+    hidden = ("detections", "quality")
+    evaluation: ClassVar[dict[str, Any]] = {"clip": None}
+
+    def setup(self) -> None:
+        samples = self.load()
+        known = check_labels(samples, self.labelled)
+        self.bank, self.motion = frame_bank(samples, GRID, self.channels), motion_bank(samples)
+        self.items, longest = len(samples), int(self.bank.lengths.max())
+        if (shortest := int(self.bank.lengths.min())) < 2:
+            raise ValueError(f"videos must have 2 frames or more, {self.short_name()!r} has {shortest}")
+        detector = Detector(self.miss_rate, self.false_positives, self.jitter)
+        sides = self.bank.sizes.array[self.bank.first]
+        self.videos = [VideoDetections(*given, detector) for given in zip(known, sides, strict=True)]
+        self.first = DeviceTable(self.bank.first)
+        self.truth = DeviceTable(visible_objects(self.videos))
+        self.length = min((self.clip if self.labelled else None) or longest, longest)
+        self.room = max(BOXES, *(video.max_detections for video in self.videos))
+        self.costs = 1.0, self.predict_cost, self.follow_cost
+        self.dataset_metrics: Sequence[FrameAP] = (FrameAP(self),) if self.labelled else ()
+        self.show(difference=Vector(CELLS * CELLS, 0), boxes=Vector(BOXES * PER_BOX), summary=Vector(10, 0))
+        self.action_space = spaces.Discrete(3)
+
+    @property
+    def resolved_arguments(self) -> dict[str, Any]:
+        return {"channels": self.bank.channels}
+
+    def short_name(self) -> str:
+        """The name of the shortest video."""
+        return self.sample_names[int(self.bank.lengths.argmin())]
+
+    # -- edge: one episode -----------------------------------------------------------------------------------------
+    def sample(self, rng: np.random.Generator, item: int) -> State:
+        whole = int(self.bank.lengths[item])
+        length = min(self.length, whole)
+        start = int(rng.integers(whole - length + 1))
+        found, _ = self.videos[item].draw_clip(rng, start, length, (self.length, self.room))
+        state = State(
+            item=np.int64(item),
+            start=np.int64(start),
+            length=np.int64(length),
+            time=np.int64(0),
+            detections=found,
+            actions=np.where(np.arange(self.length) == 0, DETECT, -1),
+            found=np.full_like(found, np.nan),
+            quality=np.float64(0),
+            **vars(Carried.begin(found[0])),
+        )
+        state.found[0] = boxes_inside(state.boxes, state.scores, self.bank.sizes.array[self.bank.first[item]])
+        if self.labelled:
+            truth = self.truth.array[self.bank.first[item] + start]
+            return replace(state, quality=frame_quality(state.found[None, 0, :, :4], truth[None])[0])
+        return state
+
+    # -- middle: B episodes, array API -----------------------------------------------------------------------------
+    def frame(self, state: State, time: Array) -> Array:
+        """(B,) int64, numbers of frames in the bank."""
+        return self.first.rows(state.item) + state.start + time
+
+    def step(self, state: State, action: Array) -> State:
+        xp, over = xp_of(state.time), self.terminated(state)
+        action = xp.astype(action, xp.int64)
+        time = xp.where(over, state.time, state.time + 1)
+        frame, count = self.frame(state, time), state.detections.shape[1]
+        sides = self.bank.sizes.rows(frame)[:, None, :]
+        boxes = state.boxes / xp.concat([sides, sides], axis=-1)
+        flow = self.motion.flow_in(frame, boxes) * sides
+        follows = (action == FOLLOW)[:, None, None]
+        carried = moved(state, xp.where(follows, flow, state.velocity), sides)
+        row = xp.arange(time.shape[0], device=time.device) * count + time
+        seen = xp.take(xp.reshape(state.detections, (-1, *state.detections.shape[2:])), row, axis=0)
+        carried = detect(carried, seen, (action == DETECT) & ~over)
+        shown = boxes_inside(
+            carried.boxes, carried.scores * FADE ** xp.astype(carried.since, xp.float64)[:, None], sides
+        )
+        now = (xp.arange(count, device=time.device)[None, :] == time[:, None]) & ~over[:, None]
+        quality = state.quality
+        if self.labelled:
+            gain = frame_quality(shown[..., :4], self.truth.rows(frame))
+            quality = quality + xp.where(over, xp.zeros_like(gain), gain)
+        return replace(
+            state,
+            time=time,
+            actions=xp.where(now, action[:, None], state.actions),
+            found=xp.where(now[:, :, None, None], shown[:, None, ...], state.found),
+            quality=quality,
+            **vars(carried),
+        )
+
+    def observe(self, state: State) -> dict[str, Array]:
+        xp = xp_of(state.time)
+        next_time = xp.minimum(state.time + 1, state.length - 1)
+        frame, last = self.frame(state, next_time), self.frame(state, state.time - state.since)
+        sides = self.bank.sizes.rows(frame)[:, None, :]
+        change = xp.astype(self.motion.difference(frame, last), xp.float64)
+        cell = GRID // CELLS
+        coarse = xp.mean(xp.reshape(change, (-1, CELLS, cell, CELLS, cell)), axis=(2, 4))
+        boxes, summary = self.about_boxes(state, change, sides)
+        summary = [*summary, self.spent(state) / xp.astype(state.time + 1, xp.float64)]
+        left = xp.astype(state.length - 1 - state.time, xp.float64) / xp.astype(state.length, xp.float64)
+        return self.seen(
+            difference=xp.clip(4 * coarse, 0, 1),
+            boxes=boxes[:, :BOXES, :],
+            summary=xp.clip(xp.stack([*summary, left], axis=1), 0, 1),
+        )
+
+    def about_boxes(self, state: State, change: Array, sides: Array) -> tuple[Array, list[Array]]:
+        """Numbers about each box, (B, M, 10), and about all of them, eight of (B,)."""
+        xp, there = xp_of(state.time), ~xp_of(state.time).isnan(state.scores)
+        size = ops.size(state.boxes)
+        share = state.boxes / xp.concat([sides, sides], axis=-1)
+        speed = state.velocity / size
+        inside = mean_in(change[..., None], share)
+        pairs = pairwise_overlap(state.boxes, state.boxes)
+        same = xp.eye(self.room, dtype=pairs.dtype, device=pairs.device)
+        crowd = xp.max(pairs * (1 - same), axis=2)
+        one = xp.concat(
+            [
+                2 * ops.center(share) - 1,
+                ops.size(share),
+                4 * speed,
+                xp.stack([state.scores, state.hits / 5, 4 * inside[..., 0], crowd], axis=-1),
+            ],
+            axis=-1,
+        )
+        one = xp.clip(xp.where(there[..., None], one, xp.zeros_like(one)), -1, 1)
+        count = xp.sum(xp.astype(there, xp.float64), axis=1)
+        full = xp.where(count > 0, count, xp.ones_like(count))
+        fast = xp.where(there, ops.norm(speed), xp.zeros_like(count)[:, None])
+        sure = xp.where(there, state.scores, xp.zeros_like(count)[:, None])
+        tally = state.tally / (full + 1)[:, None]
+        means = [
+            4 * xp.sum(fast, axis=1) / full,
+            xp.sum(sure, axis=1) / full,
+            4 * xp.mean(change, axis=(1, 2)),
+        ]
+        old = xp.astype(state.since, xp.float64) / 10
+        return one, [old, count / 20, tally[:, 0], tally[:, 1], tally[:, 2], *means]
+
+    def reward(self, before: State, action: Array, after: State) -> Array:
+        return after.quality - before.quality - self.cost_weight * (self.spent(after) - self.spent(before))
+
+    def spent(self, state: State) -> Array:
+        """(B,) float64, cost so far, in runs of the detector."""
+        xp = xp_of(state.time)
+        table = const((0.0, *self.costs), state.quality)
+        flat = xp.take(table, xp.reshape(state.actions + 1, (-1,)), axis=0)
+        return xp.sum(xp.reshape(flat, state.actions.shape), axis=1)
+
+    def terminated(self, state: State) -> Array:
+        return state.time >= state.length - 1
+
+    def metrics(self, state: State) -> dict[str, Array]:
+        xp = xp_of(state.time)
+        done = xp.astype(state.time + 1, xp.float64)
+        quality, cost = state.quality / done, self.spent(state) / done
+        ran = xp.sum(xp.astype(state.actions == DETECT, xp.float64), axis=1)
+        return {
+            "quality": quality,
+            "cost": cost,
+            "value": quality - self.cost_weight * cost,
+            "detector_share": ran / done,
+            "is_success": (quality >= GOAL_QUALITY) & (cost <= GOAL_COST),
+        }
+
+    def expert(self, state: State) -> Array:
+        xp = xp_of(state.time)
+        values = [self.outlook(state, xp.full_like(state.time, action)) for action in range(3)]
+        return xp.argmax(xp.stack(values, axis=1), axis=1)
+
+    def outlook(self, state: State, action: Array) -> Array:
+        """(B,) what an action and following the boxes for the frames after it earn, in ``AHEAD`` frames."""
+        xp, total = xp_of(state.time), 0.0
+        for number in range(AHEAD):
+            after = self.step(state, action if number == 0 else xp.full_like(action, FOLLOW))
+            total, state = total + self.reward(state, action, after), after
+        return total
+
+    # -- edge ------------------------------------------------------------------------------------------------------
+    def result(self, state: State) -> results.VideoBoxes:
+        frames, rows = np.nonzero(~np.isnan(state.found[..., 4]))
+        found = state.found[frames, rows]
+        return results.VideoBoxes(frames, found[:, :4], found[:, 4], np.flatnonzero(state.actions == DETECT))
+
+    def draw(self, state: State) -> np.ndarray:
+        number = int(self.bank.first[state.item] + state.start + state.time)
+        canvas = Canvas(self.bank.image(number).transpose(2, 0, 1))
+        for box in self.truth.array[number] if self.labelled else ():
+            canvas.box(box, "truth")
+        ran = state.actions[state.time] == DETECT
+        for box in state.found[state.time, :, :4]:
+            canvas.box(box, "look" if ran else "agent")
+        canvas.text(("detect", "predict", "follow")[int(state.actions[state.time])], (2, 2))
+        return canvas.pixels
+
+
+def visible_objects(videos: Sequence[VideoDetections]) -> np.ndarray:
+    """(F, N, 4) boxes of the objects of all frames that count, inside the frame; NaN for none."""
+    rows = []
+    for video in videos:
+        counts = video.parts >= MIN_VISIBILITY
+        inside = ops.clip_boxes(video.truth, np.append([0.0, 0.0], video.sides))
+        rows += [boxes[there] for boxes, there in zip(inside, counts, strict=True)]
+    found = np.full((len(rows), max(1, *map(len, rows)), 4), np.nan)
+    for row, boxes in zip(found, rows, strict=True):
+        row[: len(boxes)] = boxes
+    return found

@@ -1,0 +1,38 @@
+"""One-to-one pairs of boxes of B episodes at once, and how well the boxes of a frame fit its objects; array API."""
+
+from __future__ import annotations
+
+from visionrl import ops
+from visionrl.ops import Array, xp_of
+
+
+def pairwise_overlap(first: Array, second: Array) -> Array:
+    """IoU of every box with every box: (B, M, 4), (B, N, 4) -> (B, M, N); 0 where one is NaN."""
+    overlap = ops.iou(first[:, :, None, :], second[:, None, :, :])
+    return xp_of(overlap).where(overlap > 0, overlap, xp_of(overlap).zeros_like(overlap))
+
+
+def mutual_pairs(overlap: Array, least: float) -> Array:
+    """Pairs of which each is the other's best, with an overlap of at least ``least`` > 0: (B, M, N) -> (B, M, N) bool.
+
+    No row and no column has two; of equal overlaps the first counts.
+    """
+    xp, device = xp_of(overlap), overlap.device
+    rows, columns = (xp.arange(n, device=device) for n in overlap.shape[1:])
+    best_column = xp.argmax(overlap, axis=2)[:, :, None] == columns
+    best_row = xp.argmax(overlap, axis=1)[:, None, :] == rows[:, None]
+    return best_column & best_row & (overlap >= least)
+
+
+def frame_quality(boxes: Array, truth: Array, least: float = 0.5) -> Array:
+    """How well boxes (B, M, 4) fit objects (B, N, 4), rows of NaN for none: (B,) in [0, 1].
+
+    The IoUs of the pairs from ``least`` on, over half the number of boxes and objects: missed objects and false boxes
+    cost half an object each (the panoptic quality of one class, Kirillov et al., 2019). 1 where there is neither.
+    """
+    xp = xp_of(boxes)
+    overlap = pairwise_overlap(boxes, truth)
+    fit = xp.sum(xp.where(mutual_pairs(overlap, least), overlap, xp.zeros_like(overlap)), axis=(1, 2))
+    there = [xp.sum(xp.astype(~xp.isnan(rows[..., 0]), boxes.dtype), axis=1) for rows in (boxes, truth)]
+    count = (there[0] + there[1]) / 2
+    return xp.where(count > 0, fit / xp.where(count > 0, count, xp.ones_like(count)), xp.ones_like(count))
