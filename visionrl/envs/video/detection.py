@@ -30,8 +30,8 @@ CELLS, BOXES, PER_BOX = (
     10,
 )  # of the difference along a side; boxes that are shown, and numbers about each
 FADE = 0.97  # per frame since the detector ran, of the scores
-AHEAD = 4  # frames that the expert looks ahead
-GOAL_QUALITY, GOAL_COST = 0.6, 0.4
+AHEAD = 3  # frames that the expert looks ahead
+GOAL_QUALITY, GOAL_COST = 0.7, 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,14 +116,14 @@ class VideoDetection(Task[State]):
     of boxes with objects, over half the number of both; objects of which less than 40 % is seen do not count. ``info``
     has the means over the frames of ``quality`` and ``cost``, ``value``, the quality less ``cost_weight`` times the cost, and
     ``detector_share``; a whole split has ``ap_50``, the average precision of all frames' boxes together. An episode is
-    a success with a quality of 0.6 at a cost of 0.4 a frame, or better.
+    a success with a quality of 0.7 at a cost of 0.5 a frame, or better.
 
     Detections of a data set are taken as they are; without them a detector is simulated, see the arguments.
     """
 
     clip: Annotated[int, Ge(2)] | None = 20
     """Frames of an episode, from a random one on; None for whole videos from their first frame on."""
-    cost_weight: Annotated[float, Ge(0.0)] = 0.25
+    cost_weight: Annotated[float, Ge(0.0)] = 0.5
     """What a run of the detector costs, in quality of one frame."""
     predict_cost: Annotated[float, Interval(ge=0.0, le=1.0)] = 0.05
     """Cost of moving the boxes on with their velocities, in runs of the detector."""
@@ -223,7 +223,7 @@ class VideoDetection(Task[State]):
             state,
             time=time,
             actions=xp.where(now, action[:, None], state.actions),
-            found=xp.where(now[:, :, None, None], shown[:, None], state.found),
+            found=xp.where(now[:, :, None, None], shown[:, None, ...], state.found),
             quality=quality,
             **vars(carried),
         )

@@ -305,7 +305,8 @@ class FrameSelection(ClipTask[State], Select[State]):
 
     def expert(self, state: State) -> Array:
         """(B,) int64: look at the two ends of the event, then say the class; or, where the classifier answers, at the
-        frame that makes it surest of the right class, until none does."""
+        frame that makes it surest of the right class, until none does.
+        """
         xp = xp_of(state.clip)
         if self.answer == "classifier":
             leads = xp.stack([self.lead_with(state, place) for place in range(self.positions)], axis=1)
@@ -341,8 +342,15 @@ class FrameSelection(ClipTask[State], Select[State]):
         seen = np.zeros(self.positions, bool)
         seen[looks] = True
         kept = [self.picture(clip, int(times[place])) for place in looks]
-        words = f"{len(looks)} frames: {said}{truth}"
-        return timeline(self.picture(clip, int(times[now])), kept, {}, seen, now / self.positions, words)
+        events = self.samples[clip].segments if self.labelled else None
+        curves = {} if events is None else {"truth": 0.9 * inside(times, np.asarray(events))}
+        words = f"{len(looks)} frame{'s' * (len(looks) != 1)}: {said}{truth}"
+        return timeline(self.picture(clip, int(times[now])), kept, curves, seen, now / self.positions, words)
+
+
+def inside(times: np.ndarray, segments: np.ndarray) -> np.ndarray:
+    """(N,) bool, which times (N,) are within one of some segments (n, 2)."""
+    return ((times[:, None] >= segments[:, 0]) & (times[:, None] < segments[:, 1])).any(axis=1)
 
 
 def taught_classifier(

@@ -1,0 +1,94 @@
+"""Fixed schedules of a detector on a video, and a rule on how much the picture changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from visionrl.core import baseline
+from visionrl.core.batch import stack
+from visionrl.envs.video.detection import DETECT, FOLLOW, PREDICT, State, VideoDetection
+
+ID = "VideoDetection-v0"
+LEVELS = (0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2)  # mean differences that the rule tries
+
+Run = Callable[[VideoDetection, State], State]
+Choice = Callable[[VideoDetection, State], int]
+
+
+def played(choice: Choice) -> Run:
+    """Return a method that chooses the action of each frame."""
+
+    def run(task: VideoDetection, state: State) -> State:
+        while not task.terminated(state)[0]:
+            state = task.step(state, np.array([choice(task, state)]))
+        return state
+
+    return run
+
+
+def every(count: int, between: int) -> Run:
+    """Return the detector on every ``count``-th frame, and another action on those between."""
+    return played(lambda task, state: DETECT if (int(state.time[0]) + 1) % count == 0 else between)
+
+
+@baseline(ID, "every frame", learns=False)
+def every_frame(train: None) -> Run:
+    """The detector on every frame: the best boxes that it can give, at the highest cost."""
+    return every(1, PREDICT)
+
+
+@baseline(ID, "every 2nd frame", learns=False)
+def every_second(train: None) -> Run:
+    """The detector on every second frame, constant velocity on the others."""
+    return every(2, PREDICT)
+
+
+@baseline(ID, "every 4th frame", learns=False)
+def every_fourth(train: None) -> Run:
+    """The detector on every fourth frame, constant velocity on the others."""
+    return every(4, PREDICT)
+
+
+@baseline(ID, "every 8th frame", learns=False)
+def every_eighth(train: None) -> Run:
+    """The detector on every eighth frame, constant velocity on the others."""
+    return every(8, PREDICT)
+
+
+@baseline(ID, "every 4th frame, flow", learns=False)
+def every_fourth_flow(train: None) -> Run:
+    """The detector on every fourth frame, optical flow on the others."""
+    return every(4, FOLLOW)
+
+
+@baseline(ID, "every 5th frame, flow", learns=False)
+def every_fifth_flow(train: None) -> Run:
+    """The detector on every fifth frame, optical flow on the others: the cost of every fourth with velocities."""
+    return every(5, FOLLOW)
+
+
+@baseline(ID, "scene change")
+def scene_change(train: VideoDetection) -> Run:
+    """The detector where the picture differs from the last one that it saw by more than a threshold, else optical flow.
+
+    The threshold has the highest value on the training videos.
+    """
+    rng = np.random.default_rng(0)
+    starts = stack([train.sample(rng, item) for item in range(train.items)])
+
+    def value(level: float) -> float:
+        state = starts
+        while not train.terminated(state).all():
+            state = train.step(state, np.where(changes(train, state) > level, DETECT, FOLLOW))
+        return float(train.metrics(state)["value"].mean())
+
+    best = max(LEVELS, key=value)
+    return played(lambda task, state: DETECT if changes(task, state)[0] > best else FOLLOW)
+
+
+def changes(task: VideoDetection, state: State) -> np.ndarray:
+    """(B,) mean difference of the next frame from the last one on which the detector ran, in [0, 1]."""
+    following = task.frame(state, np.minimum(state.time + 1, state.length - 1))
+    return task.motion.difference(following, task.frame(state, state.time - state.since)).mean(axis=(1, 2))
