@@ -75,7 +75,9 @@ class FrameSetClassifier(Recalled):
     def __init__(self, bank: ClipBank, labels: Sequence[int], positions: int, classes: int) -> None:
         rng, count = np.random.default_rng(0), len(labels)
         self.folds, self.classes = min(FOLDS, count), classes
-        order = np.argsort(np.array(labels) + rng.random(count), kind="stable")  # class by class, by chance within
+        order = np.argsort(
+            np.array(labels) + rng.random(count), kind="stable"
+        )  # class by class, by chance within
         self.fold = np.argsort(order) % self.folds
         clips = np.arange(count)
         features = bank.rows(clips, frame_times(bank.lengths.array, positions)).astype(float)
