@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
+from visionrl.banks.detections import Detector, match_objects, simulate_detections
 from visionrl.core import BASELINES, batch, make_task
 from visionrl.datasets import MotSample, VideoSample, load, validate
 from visionrl.datasets.embedded.crowds import CutoutCrowds, crowd, seen
 from visionrl.datasets.embedded.cutouts import PHOTOGRAPHS
 from visionrl.envs.tracking.decisions import predict_box, window_correlation
-from visionrl.banks.detections import Detector, match_objects, simulate_detections
 
 ID = "visionrl/MultiObjectTracking-v0"
 ACCEPT, NEXT, LOSE, END = range(4)

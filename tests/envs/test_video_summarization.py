@@ -92,7 +92,9 @@ def test_a_clip_of_one_frame_and_one_of_features_alone_are_clips() -> None:
     one = make_task(ID, data=[ClipSample(clip().frames[:1], scores=[[1.0]])])
     state, _ = ends(one, one.expert)
     assert one.metrics(state)["tau"][0] == 0 and one.draw(batch.take(state, 0)).ndim == 3
-    bare = make_task(ID, data=[clip(frames=None, features=np.random.default_rng(0).random((40, 7)))])
+    bare = make_task(
+        ID, data=[clip(frames=None, features=np.random.default_rng(0).random((40, 7)))], appearance=True
+    )
     assert bare.observation_space["features"].shape == (7,)
     assert bare.draw(batch.take(start(bare), 0)).ndim == 3
 

@@ -152,9 +152,7 @@ def shown(task: VideoSummarization, clip: int) -> np.ndarray:
     count = task.sizes(clip)[0]
     start = stack([task.sample(np.random.default_rng(0), clip)] * count)
     seen = task.observe(replace(start, time=np.arange(count)))
-    return np.concatenate([seen[key] for key in ("features", "motion", "ahead", "repeats")], axis=1).astype(
-        float
-    )
+    return np.concatenate([seen[key] for key in ("motion", "ahead", "repeats")], axis=1).astype(float)
 
 
 @baseline(SUMMARY, "mean of the people", learns=False)

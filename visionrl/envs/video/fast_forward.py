@@ -29,7 +29,7 @@ class State(ClipState):
 
     Attributes:
         seen: (B, T) bool.
-        past: (B,) int64, the frame seen before this one.
+        past: (B, 4) int64, the frames seen before this one, oldest first; the first frame where there are fewer.
         jumps: (B, 4) int64, the last jumps in frames, newest last; 0 before the first.
         speed: (B,) int64, number of the control's speed.
     """
@@ -56,7 +56,7 @@ class FastForward(ClipTask[State]):
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``features`` (D,): of the frame now; ``difference`` (D,): from the frame seen before; ``motion`` (3,): how large that difference is; ``jumps`` (5,): the last four jumps, and the acceleration; ``left`` (1,): share of the video that is left |
+    | Observation | ``motion`` (12,): how much each of the last four frames that were seen differs from the one before, oldest first; ``jumps`` (5,): the last four jumps, and the acceleration; ``left`` (1,): share of the video that is left; with ``appearance``, ``features`` (D,): of the frame now, and ``difference`` (D,): from the frame seen before |
     | Action      | control "skip": Discrete(longest), "speed": Discrete(3); see below |
     | Reward      | coverage: 1 / (2 * tolerance + 1) for each important frame that is covered now, less ``frame_cost``; skips: nearness to important frames, less what the jump missed, plus what it rightly skipped (Lan et al., 2018) |
     | Ends        | when a jump leads beyond the last frame |
@@ -84,6 +84,8 @@ class FastForward(ClipTask[State]):
     """Frames from a seen one up to which an important one is covered."""
     reward_type: Literal["coverage", "skips"] = "coverage"
     """What is rewarded: important frames that are covered, or each jump by what it misses and where it lands."""
+    appearance: bool = False
+    """Show the features of the frame itself; agents then remember places, which does not carry over to other videos."""
     frame_cost: Annotated[float, Ge(0.0)] = 0.25
     """Cost of seeing a frame, for ``reward_type`` "coverage"."""
 
@@ -106,9 +108,9 @@ class FastForward(ClipTask[State]):
         self.action_space = self.controller.space
         width = self.bank.width
         self.show(
-            features=Vector(width, -10, 10),
-            difference=Vector(width, -10, 10),
-            motion=Vector(CHANGES, 0, 10),
+            features=Vector(width, -10, 10) if self.appearance else None,
+            difference=Vector(width, -10, 10) if self.appearance else None,
+            motion=Vector(CHANGES * LAST, 0, 10),
             jumps=Vector(LAST + 1, 0),
             left=Vector(1, 0),
         )
@@ -119,7 +121,7 @@ class FastForward(ClipTask[State]):
             clip=np.int64(item),
             time=np.int64(0),
             seen=np.arange(self.events.most) == 0,
-            past=np.int64(0),
+            past=np.zeros(LAST, np.int64),
             jumps=np.zeros(LAST, np.int64),
             speed=np.int64(0),
         )
@@ -136,26 +138,33 @@ class FastForward(ClipTask[State]):
             state,
             time=time,
             seen=state.seen | landed,
-            past=xp.where(over, state.past, state.time),
+            past=xp.where(over[:, None], state.past, push(state.past, state.time)),
             jumps=push(state.jumps, jump),
             speed=entry(self.controller.next_speeds, state.speed, action),
         )
 
     def observe(self, state: State) -> dict[str, Array]:
         xp = xp_of(state.time)
-        now, past = self.bank.rows(state.clip, state.time), self.bank.rows(state.clip, state.past)
-        steps = xp.abs(now - past)
-        long = xp.sqrt(xp.sum(steps * steps, axis=1))
-        motion = xp.stack([long, xp.max(steps, axis=1), xp.mean(steps, axis=1)], axis=1)
+        before = self.bank.rows(state.clip, state.past)
+        now = push(before, self.bank.rows(state.clip, state.time))
+        steps = xp.abs(now - before)
+        long = xp.sqrt(xp.sum(steps * steps, axis=2))
+        motion = xp.stack([long, xp.max(steps, axis=2), xp.mean(steps, axis=2)], axis=2)
         jumps = xp.astype(state.jumps, xp.float64) / self.controller.longest
         length = xp.astype(self.events.lengths.rows(state.clip), xp.float64)
         return self.seen(
-            features=xp.clip(5 * now, -10, 10),
-            difference=xp.clip(5 * (now - past), -10, 10),
-            motion=xp.clip(5 * motion, 0, 10),
+            **self.looks(now[:, -1, :], before[:, -1, :]),
+            motion=xp.clip(5 * xp.reshape(motion, (motion.shape[0], CHANGES * LAST)), 0, 10),
             jumps=xp.concat([jumps, self.controller.acceleration.rows(state.speed)[:, None]], axis=1),
             left=1 - xp.astype(state.time, xp.float64) / length,
         )
+
+    def looks(self, now: Array, before: Array) -> dict[str, Array]:
+        """Features (B, D) of the frame now and their difference from the one before, where they are shown."""
+        if not self.appearance:
+            return {}
+        xp = xp_of(now)
+        return {"features": xp.clip(5 * now, -10, 10), "difference": xp.clip(5 * (now - before), -10, 10)}
 
     def newly_covered(self, before: State, after: State) -> Array:
         """(B,) float64, important frames covered by where a jump landed and not by the frame before."""

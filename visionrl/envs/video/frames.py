@@ -28,12 +28,12 @@ GLANCES = 4  # frames of a glance
 
 @dataclass(frozen=True)
 class State(ClipState, Selection):
-    """Frames looked at; ``taken`` has their positions, ``time`` the last one, -1 before the first. B episodes.
+    """Frames looked at; ``taken`` has their positions, ``time`` the last one. B episodes.
 
     Attributes:
         summary: (B, 3 * D) float64, of the frames seen, see ``banks.frame_sets``.
-        scores: (B, C) float64, the classifier's; 0 before the first frame.
-        margin: (B,) float64, largest so far of the score of the right class less the best other; 0 at first.
+        scores: (B, C) float64, the classifier's.
+        margin: (B,) float64, largest so far of the score of the right class less the best other.
         said: (B,) int64, number of the class that was said; -1: none.
         finished: (B,) bool, whether a class was said, or one frame more was wanted than may be seen.
     """
@@ -53,7 +53,7 @@ WU = {"reward_type": "margin", "answer": "classifier", "frame_cost": 0.0}
     max_steps=None,
     tags=("video", "recognition", "discrete", "selection"),
     presets={"wu2019": WU},
-    expert_success_rate={"wu2019": 0.2},  # it knows where to look; the classifier may still be wrong
+    expert_success_rate={"wu2019": 0.2},  # it shows the best frames; the classifier may still be wrong
 )
 @arguments
 class FrameSelection(ClipTask[State], Select[State]):
@@ -61,7 +61,7 @@ class FrameSelection(ClipTask[State], Select[State]):
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``features`` (3 * D,): mean, range and last less first of the features of the frames seen, scaled; ``scores`` (C,): of a classifier of such frames, about the probability of each class; ``seen`` (N,): which positions; ``last`` one-hot: the position seen last; with ``window`` the frame seen last, (C, S, S) uint8; with ``glance`` the features of four frames, free of cost |
+    | Observation | ``features`` (3 * D,): mean, range and last less first of the features of the frames seen, scaled; ``scores`` (C,): of a classifier of such frames, the probability of each class; ``seen`` (N,): which positions; ``last`` one-hot: the position seen last; with ``window`` the frame seen last, (C, S, S) uint8; with ``glance`` the features of four frames, free of cost |
     | Action      | Discrete(positions + classes), with ``answer`` "classifier" Discrete(positions + 1); see below |
     | Reward      | answer: 1 for the right class, less ``frame_cost`` for each frame; margin: what a frame adds to the largest margin of the right class's score over the others' so far, less the same cost (Wu et al., 2019) |
     | Ends        | when a class is said, or a frame is wanted beyond the ``budget`` |
@@ -71,7 +71,7 @@ class FrameSelection(ClipTask[State], Select[State]):
     | 0 to positions - 1 | look at the frame there; positions are at equal distances, short clips repeat frames |
     | the other numbers | say this class; with ``answer`` "classifier" the one with the highest score |
 
-    The classifier learns from sets of frames of the training clips in closed form, in about a second. Training clips
+    The first frame, in the middle, is seen from the start; it counts and costs nothing. The classifier learns from sets of frames of the training clips in closed form, in about a second. Training clips
     are scored by one that has not learnt from them. ``info`` has ``accuracy`` (1 or 0) and ``frames``, how many were
     looked at, one seen twice counts twice.
 
@@ -82,7 +82,7 @@ class FrameSelection(ClipTask[State], Select[State]):
     positions: Annotated[int, Interval(ge=2, le=64)] = 16
     """Number of frames of a clip, at equal distances, that the agent may choose from."""
     budget: Annotated[int, Interval(ge=1, le=64)] = 16
-    """Most frames that it may look at."""
+    """Most frames that it may look at, the first among them."""
     answer: Literal["class", "classifier"] = "class"
     """Whether the agent says a class itself, or ends and leaves that to the classifier."""
     reward_type: Literal["answer", "margin"] = "answer"
@@ -121,7 +121,7 @@ class FrameSelection(ClipTask[State], Select[State]):
         wide = self.bank.width
         self.show(
             features=Vector(PARTS * wide, -5, 5),
-            scores=Vector(len(self.names), -1, 2),
+            scores=Vector(len(self.names), 0),
             seen=Vector(self.positions, 0),
             last=OneHot(self.positions),
             window=Image(self.bank.channels, self.window) if self.window else None,
@@ -196,14 +196,17 @@ class FrameSelection(ClipTask[State], Select[State]):
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
+        clip, middle, taken = np.array([item]), self.positions // 2, np.full((1, self.longest), -1)
+        taken[0, 0] = middle
+        summary, scores = self.known(clip, taken)
         return State(
             clip=np.int64(item),
-            time=np.int64(-1),
-            taken=np.full(self.longest, -1),
-            step=np.int64(0),
-            summary=np.zeros(PARTS * self.bank.width),
-            scores=np.zeros(len(self.names)),
-            margin=np.float64(0),
+            time=np.int64(middle),
+            taken=taken[0],
+            step=np.int64(1),
+            summary=summary[0],
+            scores=scores[0],
+            margin=self.lead(clip, scores)[0],
             said=np.int64(-1),
             finished=np.False_,
         )
@@ -211,7 +214,7 @@ class FrameSelection(ClipTask[State], Select[State]):
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
     @property
     def longest(self) -> int:
-        """Most looks of an episode, and answers once more."""
+        """Most looks of an episode."""
         return self.budget
 
     def looked(self, taken: Array) -> Array:
@@ -220,19 +223,28 @@ class FrameSelection(ClipTask[State], Select[State]):
         places = xp.arange(self.positions, dtype=xp.int64, device=taken.device)
         return xp.any(taken[:, :, None] == places[None, None, :], axis=1)
 
-    def step(self, state: State, action: Array) -> State:
-        xp, action = xp_of(state.clip), xp_of(state.clip).astype(action, xp_of(state.clip).int64)
-        looks = ~state.finished & (action < self.positions) & (state.step < self.budget)
-        taken = xp.where(looks[:, None], self.take(state, action), state.taken)
-        features = self.bank.rows(state.clip, frame_times(self.bank.lengths.rows(state.clip), self.positions))
+    def known(self, clip: Array, taken: Array) -> tuple[Array, Array]:
+        """(B, 3 * D) and (B, C), summary and scores of the frames at some positions."""
+        xp = xp_of(clip)
+        features = self.bank.rows(clip, frame_times(self.bank.lengths.rows(clip), self.positions))
         summary = summarised(xp.astype(features, xp.float64), self.looked(taken))
-        scores = self.classifier.scores(summary, self.fold.rows(state.clip))
-        scores = xp.where(looks[:, None], scores, state.scores)
+        return summary, self.classifier.scores(summary, self.fold.rows(clip))
+
+    def lead(self, clip: Array, scores: Array) -> Array:
+        """(B,), the score of the right class less that of the best other."""
+        xp = xp_of(clip)
+        right = one_hot(self.labels.rows(clip), len(self.names)) > 0.5
+        own = xp.sum(xp.where(right, scores, xp.zeros_like(scores)), axis=1)
+        return own - xp.max(xp.where(right, xp.zeros_like(scores), scores), axis=1)
+
+    def step(self, state: State, action: Array) -> State:
+        xp = xp_of(state.clip)
+        action, wants = xp.astype(action, xp.int64), xp.astype(action, xp.int64) < self.positions
+        looks = ~state.finished & wants & (state.step < self.budget)
+        taken = xp.where(looks[:, None], self.take(state, action), state.taken)
+        summary, scores = self.known(state.clip, taken)
+        margin = xp.maximum(state.margin, self.lead(state.clip, scores))
         said = action - self.positions if self.answer == "class" else xp.argmax(state.scores, axis=1)
-        ends = ~state.finished & (action >= self.positions)
-        right = one_hot(self.labels.rows(state.clip), len(self.names)) > 0.5
-        other = xp.max(xp.where(right, -1.0 + 0 * scores, scores), axis=1)
-        margin = xp.sum(xp.where(right, scores, 0 * scores), axis=1) - other
         return replace(
             state,
             time=xp.where(looks, action, state.time),
@@ -240,29 +252,23 @@ class FrameSelection(ClipTask[State], Select[State]):
             step=state.step + xp.astype(looks, xp.int64),
             summary=summary,
             scores=scores,
-            margin=xp.where(looks, xp.maximum(margin, state.margin), state.margin),
-            said=xp.where(ends, said, state.said),
+            margin=xp.where(looks, margin, state.margin),
+            said=xp.where(state.finished | wants, state.said, said),
             finished=state.finished | ~looks,
         )
 
     def observe(self, state: State) -> dict[str, Array]:
-        xp, known = xp_of(state.clip), (state.step > 0)[:, None]
-        scaled = (state.summary - self.classifier.centre.on(state.summary)) / self.classifier.scale.on(
-            state.summary
-        )
-        times = frame_times(self.bank.lengths.rows(state.clip), self.positions)
-        shown = {}
+        xp, centre, scale = xp_of(state.clip), self.classifier.centre, self.classifier.scale
+        scaled = (state.summary - centre.on(state.summary)) / scale.on(state.summary)
+        lengths, shown = self.bank.lengths.rows(state.clip), {}
         if self.window:
-            here = xp.take_along_axis(times, xp.maximum(state.time, 0 * state.time)[:, None], axis=1)[:, 0]
-            shown["window"] = self.bank.pictures(state.clip, here) * xp.astype(
-                known[:, :, None, None], xp.uint8
-            )
+            here = xp.take_along_axis(frame_times(lengths, self.positions), state.time[:, None], axis=1)
+            shown["window"] = self.bank.pictures(state.clip, here[:, 0])
         if self.glance:
-            some = frame_times(self.bank.lengths.rows(state.clip), GLANCES)
-            shown["glance"] = xp.clip(5 * self.bank.rows(state.clip, some), -10, 10)
+            shown["glance"] = xp.clip(5 * self.bank.rows(state.clip, frame_times(lengths, GLANCES)), -10, 10)
         return self.seen(
-            features=xp.where(known, xp.clip(scaled, -5, 5), 0 * scaled),
-            scores=xp.clip(state.scores, -1, 2),
+            features=xp.clip(scaled, -5, 5),
+            scores=state.scores,
             seen=self.looked(state.taken),
             last=state.time,
             **shown,
@@ -298,12 +304,23 @@ class FrameSelection(ClipTask[State], Select[State]):
         return {"accuracy": accuracy, "is_success": accuracy > 0, "frames": state.step + 0}
 
     def expert(self, state: State) -> Array:
-        """(B,) int64: look at the two ends of the event, then say the class, or leave it to the classifier."""
-        xp, ends = xp_of(state.clip), self.ends.rows(state.clip)
+        """(B,) int64: look at the two ends of the event, then say the class; or, where the classifier answers, at the
+        frame that makes it surest of the right class, until none does."""
+        xp = xp_of(state.clip)
+        if self.answer == "classifier":
+            leads = xp.stack([self.lead_with(state, place) for place in range(self.positions)], axis=1)
+            wanted = (xp.max(leads, axis=1) > state.margin + 1e-6) & (state.step < self.budget)
+            return xp.where(wanted, xp.argmax(leads, axis=1), xp.full_like(state.clip, self.positions))
+        ends = self.ends.rows(state.clip)
         seen = xp.take_along_axis(self.looked(state.taken), ends, axis=1)
         done = (seen[:, 0] & seen[:, 1]) | (state.step >= self.budget)
-        label = self.labels.rows(state.clip) if self.answer == "class" else 0 * state.clip
-        return xp.where(done, self.positions + label, xp.where(seen[:, 0], ends[:, 1], ends[:, 0]))
+        label = self.positions + self.labels.rows(state.clip)
+        return xp.where(done, label, xp.where(seen[:, 0], ends[:, 1], ends[:, 0]))
+
+    def lead_with(self, state: State, place: int) -> Array:
+        """(B,), the lead of the right class once a position more is seen."""
+        taken = self.take(state, xp_of(state.clip).full_like(state.clip, place))
+        return self.lead(state.clip, self.known(state.clip, taken)[1])
 
     # -- edge ------------------------------------------------------------------------------------------------------
     def result(self, state: State) -> ClipClass:
@@ -317,17 +334,15 @@ class FrameSelection(ClipTask[State], Select[State]):
     def draw(self, state: State) -> np.ndarray:
         clip = int(state.clip)
         times = frame_times(self.bank.lengths.array[clip][None], self.positions)[0]
-        looks = state.taken[state.taken >= 0]
-        now = int(looks[-1]) if len(looks) else 0
-        best = self.names[int(state.scores.argmax())] if len(looks) else "?"
+        looks, now = state.taken[state.taken >= 0], int(state.time)
+        best = self.names[int(state.scores.argmax())]
         said = f"says {self.names[int(state.said)]}" if state.said >= 0 else f"thinks {best}"
         truth = f", is {self.names[int(self.labels.array[clip])]}" if self.labelled else ""
         seen = np.zeros(self.positions, bool)
         seen[looks] = True
         kept = [self.picture(clip, int(times[place])) for place in looks]
-        shown = self.picture(clip, int(times[now]))
         words = f"{len(looks)} frames: {said}{truth}"
-        return timeline(shown if len(looks) else shown // 4, kept, {}, seen, now / self.positions, words)
+        return timeline(self.picture(clip, int(times[now])), kept, {}, seen, now / self.positions, words)
 
 
 def taught_classifier(

@@ -55,7 +55,7 @@ class VideoSummarization(ClipTask[State]):
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``features`` (D,): the mean of the piece's frames; ``motion`` (3 * (2 + lookahead),): how much the picture changes within the piece before, this one and those that come; ``ahead`` (1 + lookahead,): how like this one those are; ``repeats`` (5,): the likest piece among those 1, 2, 4, 8 and 16 or more pieces back; ``context`` (5,): mean and largest likeness to what is kept, time left, share kept, budget left |
+    | Observation | ``motion`` (3 * (2 + lookahead),): how much the picture changes within the piece before, this one and those that come; ``ahead`` (1 + lookahead,): how like this one those are; ``repeats`` (5,): the likest piece among those 1, 2, 4, 8 and 16 or more pieces back; ``context`` (5,): mean and largest likeness to what is kept, time left, share kept, budget left; with ``appearance``, ``features`` (D,): the mean of the piece's frames |
     | Action      | Discrete(2), see below |
     | Reward      | importance: what people think of the piece above the price of the budget, 1 in all for the best summary; diversity: the gain of (diversity + representativeness) / 2, less a cost beyond the budget |
     | Ends        | with the video |
@@ -87,6 +87,8 @@ class VideoSummarization(ClipTask[State]):
     """What is rewarded: what people find important, or a summary that is diverse and representative."""
     lookahead: Annotated[int, Interval(ge=0, le=16)] = 4
     """Number of the next pieces whose motion and likeness are shown."""
+    appearance: bool = False
+    """Show the features of the piece itself; agents then remember places, which does not carry over to other videos."""
     far: Annotated[int, Ge(1)] = 20
     """Pieces from which on two count as wholly unlike, whatever they show."""
     excess_cost: Annotated[float, Ge(0.0)] = 20.0
@@ -103,7 +105,7 @@ class VideoSummarization(ClipTask[State]):
         self.goal = DeviceTable(self.good_pieces())
         self.action_space = spaces.Discrete(2)
         self.show(
-            features=Vector(self.bank.width),
+            features=Vector(self.bank.width) if self.appearance else None,
             motion=Vector(CHANGES * (2 + self.lookahead), -10, 10),
             ahead=Vector(1 + self.lookahead),
             repeats=Vector(len(LAGS)),
@@ -191,7 +193,7 @@ class VideoSummarization(ClipTask[State]):
         )
         context = [mean, most, left, kept, xp.clip(self.budget - kept, -1.0, 1.0)]
         return self.seen(
-            features=xp.clip(self.pieces.features.rows(row), -1, 1),
+            **self.looks(row),
             motion=xp.clip(motion * 10, -10, 10),
             ahead=xp.clip(
                 xp.take_along_axis(alike, near[:, 1:] - state.clip[:, None] * self.pieces.most, axis=1), -1, 1
@@ -199,6 +201,12 @@ class VideoSummarization(ClipTask[State]):
             repeats=xp.clip(self.pieces.repeats.rows(row), -1, 1),
             context=xp.clip(xp.stack(context, axis=1), -1, 1),
         )
+
+    def looks(self, row: Array) -> dict[str, Array]:
+        """The features of pieces by their numbers, (B,), where they are shown."""
+        if not self.appearance:
+            return {}
+        return {"features": xp_of(row).clip(self.pieces.features.rows(row), -1, 1)}
 
     def kept_share(self, state: State) -> Array:
         """(B,) float64, share of the pieces that are kept."""

@@ -1,0 +1,126 @@
+"""Ways to choose frames of a clip without learning to: all with the task's own classifier of what they saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from visionrl.core import baseline, batch
+from visionrl.envs.video.frames import FrameSelection, State
+
+TASK = "FrameSelection-v0"
+LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of the two early stops, chosen on the training clips
+
+Run = Callable[[FrameSelection, State], State]
+Places = Callable[[FrameSelection, int], list[int]]
+
+
+def uniform_places(positions: int, count: int) -> list[int]:
+    """Positions at equal distances, or all."""
+    return ((np.arange(min(count, positions)) + 0.5) * positions / min(count, positions)).astype(int).tolist()
+
+
+def unseen(state: State) -> State:
+    """A state before the first look."""
+    return replace(state, taken=np.full_like(state.taken, -1), step=np.zeros_like(state.step))
+
+
+def shown(task: FrameSelection, state: State, places: list[int]) -> State:
+    """The state of some episodes after looks at the same positions of all, and at no others."""
+    state = unseen(state)
+    for place in places[: task.budget]:
+        state = task.step(state, np.full(len(state.clip), place))
+    return state
+
+
+def answered(state: State) -> State:
+    """The classifier's answer to what was seen."""
+    return replace(state, said=state.scores.argmax(axis=1), finished=np.ones(len(state.clip), bool))
+
+
+def chosen(places: Places) -> Run:
+    """A method that looks at positions of its own choice, then answers."""
+    return lambda task, state: answered(shown(task, state, places(task, int(state.clip[0]))))
+
+
+def uniform(count: int, train: None) -> Run:
+    """Frames at equal distances."""
+    return chosen(lambda task, clip: uniform_places(task.positions, count))
+
+
+for _count in (1, 2, 3, 5):
+    baseline(TASK, f"uniform {_count}", learns=False)(partial(uniform, _count))
+baseline(TASK, "all frames", learns=False)(partial(uniform, 64))
+
+
+@baseline(TASK, "random 3", learns=False)
+def random_frames(train: None) -> Run:
+    """Three frames by chance, of a seed of each clip."""
+    return chosen(lambda task, clip: np.random.default_rng(clip).permutation(task.positions)[:3].tolist())
+
+
+@baseline(TASK, "first 3", learns=False)
+def first_frames(train: None) -> Run:
+    """The first three frames."""
+    return chosen(lambda task, clip: [*range(min(3, task.positions))])
+
+
+@baseline(TASK, "most motion", learns=False)
+def most_motion(train: None) -> Run:
+    """The frames before and after the largest change, which is known only once all frames were looked at."""
+
+    def places(task: FrameSelection, clip: int) -> list[int]:
+        count = task.bank.lengths.array[clip]
+        times = (2 * np.arange(task.positions) + 1) * count // (2 * task.positions)
+        features = task.bank.rows(np.array([clip]), times[None])[0]
+        largest = int(np.linalg.norm(np.diff(features, axis=0), axis=1).argmax())
+        return [largest, largest + 1]
+
+    return chosen(places)
+
+
+def halving(positions: int) -> list[int]:
+    """All positions in an order in which the first few of any number lie at about equal distances."""
+    order: list[int] = []
+    for step in range(positions.bit_length() + 1):
+        for place in ((np.arange(2**step) + 0.5) * positions / 2**step).astype(int).tolist():
+            order += [place] if place not in order else []
+    return order + [place for place in range(positions) if place not in order]
+
+
+def stopped(task: FrameSelection, state: State, level: float, gap: bool) -> State:
+    """The state once the classifier is sure enough of some episodes, looking in the order of ``halving``.
+
+    Args:
+        task: of the state.
+        state: of some episodes, whose looks are forgotten.
+        level: the least score, or gap.
+        gap: measure the lead over the second class, not the score alone.
+    """
+    state = unseen(state)
+    for place in halving(task.positions)[: task.budget]:
+        top = np.sort(state.scores, axis=1)
+        sure = ((top[:, -1] - top[:, -2] if gap else top[:, -1]) >= level) & (state.step > 0)
+        after = task.step(state, np.full(len(state.clip), place))
+        batch.put(after, sure, batch.take(state, sure))
+        state = after
+    return answered(state)
+
+
+def early_stop(gap: bool, train: FrameSelection) -> Run:
+    """Frames at ever finer equal distances until the classifier is sure; as sure as pays most on the training clips."""
+    first = batch.stack([train.sample(np.random.default_rng(0), item) for item in range(train.items)])
+
+    def worth(level: float) -> float:
+        found = train.metrics(stopped(train, first, level, gap))
+        return float((found["accuracy"] - train.frame_cost * found["frames"]).mean())
+
+    level = max(LEVELS, key=worth)
+    return lambda task, state: stopped(task, state, level, gap)
+
+
+baseline(TASK, "early stop by score")(partial(early_stop, False))
+baseline(TASK, "early stop by lead")(partial(early_stop, True))
