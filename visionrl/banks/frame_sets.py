@@ -8,10 +8,12 @@ that learn from these scores must not see ones that are too good.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from visionrl.banks.clips import ClipBank
+from visionrl.banks.clips import ClipBank, clip_bank
+from visionrl.datasets.samples import ClipSample
 from visionrl.ops import Array, DeviceTable, Recalled, xp_of
 
 PARTS = 3  # of a summary, each as wide as a frame's features
@@ -154,3 +156,33 @@ def _surprise(raw: np.ndarray, labels: np.ndarray) -> float:
     top = raw.max(axis=1)
     total = top + np.log(np.exp(raw - top[:, None]).sum(axis=1))
     return float((total - raw[np.arange(len(raw)), labels]).mean())
+
+
+def taught_classifier(
+    taught: Sequence[ClipSample], names: Sequence[str], positions: int
+) -> FrameSetClassifier:
+    """The classifier of some training clips; environments over the same ones share it."""
+    labels = [names.index(sample.label) for sample in taught]
+    return FrameSetClassifier(clip_bank(taught, None), labels, positions, len(names))
+
+
+def event_ends(lengths: np.ndarray, events: Sequence[Any], positions: int) -> np.ndarray:
+    """(V, 2) int64, positions just before and after the first event of each clip; the quarters where none is known.
+
+    Args:
+        lengths: (V,) frames of the clips.
+        events: of each clip, (n, 2) segments, or None.
+        positions: frames of a clip that may be seen.
+    """
+    found = np.tile([positions // 4, (3 * positions) // 4], (len(lengths), 1))
+    for row, (times, own) in enumerate(zip(frame_times(lengths, positions), events, strict=True)):
+        if own is not None and len(own):
+            before, after = np.flatnonzero(times < own[0][0]), np.flatnonzero(times >= own[0][1])
+            found[row] = before[-1] if len(before) else 0, after[0] if len(after) else positions - 1
+    return found
+
+
+def inside(times: np.ndarray, segments: np.ndarray) -> np.ndarray:
+    """(N,) bool, which times (N,) are within one of some segments (n, 2)."""
+    within = (times[:, None] >= segments[:, 0]) & (times[:, None] < segments[:, 1])
+    return np.asarray(within.any(axis=1))

@@ -46,30 +46,30 @@ def chosen(places: Places) -> Run:
     return lambda task, state: answered(shown(task, state, places(task, int(state.clip[0]))))
 
 
-def uniform(count: int, train: None) -> Run:
+def uniform(count: int, train: FrameSelection) -> Run:
     """Frames at equal distances."""
     return chosen(lambda task, clip: uniform_places(task.positions, count))
 
 
 for _count in (1, 2, 3, 5):
-    baseline(TASK, f"uniform {_count}", learns=False)(partial(uniform, _count))
-baseline(TASK, "all frames", learns=False)(partial(uniform, 64))
+    baseline(TASK, f"uniform {_count}")(partial(uniform, _count))
+baseline(TASK, "all frames")(partial(uniform, 64))
 
 
-@baseline(TASK, "random 3", learns=False)
-def random_frames(train: None) -> Run:
+@baseline(TASK, "random 3")
+def random_frames(train: FrameSelection) -> Run:
     """Three frames by chance, of a seed of each clip."""
     return chosen(lambda task, clip: np.random.default_rng(clip).permutation(task.positions)[:3].tolist())
 
 
-@baseline(TASK, "first 3", learns=False)
-def first_frames(train: None) -> Run:
+@baseline(TASK, "first 3")
+def first_frames(train: FrameSelection) -> Run:
     """The first three frames."""
     return chosen(lambda task, clip: [*range(min(3, task.positions))])
 
 
-@baseline(TASK, "most motion", learns=False)
-def most_motion(train: None) -> Run:
+@baseline(TASK, "most motion")
+def most_motion(train: FrameSelection) -> Run:
     """The frames before and after the largest change, which is known only once all frames were looked at."""
 
     def places(task: FrameSelection, clip: int) -> list[int]:

@@ -11,7 +11,7 @@ from visionrl.models._model import Model
 
 ModelT = TypeVar("ModelT", bound=type[Model])
 
-ROOMS = ("fewshot", "language", "pretext")  # whose modules register models when they are imported
+ROOMS = ("fewshot", "language", "pretext", "video")  # whose modules register models when they are imported
 
 _MODELS: dict[str, type[Model]] = {}
 

@@ -11,7 +11,7 @@ from annotated_types import Ge, Interval
 from gymnasium import spaces
 
 from visionrl.banks.clips import clip_bank
-from visionrl.banks.frame_sets import PARTS, FrameSetClassifier, frame_times, summarised
+from visionrl.banks.frame_sets import PARTS, event_ends, frame_times, inside, summarised, taught_classifier
 from visionrl.banks.patches import shared
 from visionrl.core import arguments, register
 from visionrl.core.observables import Image, OneHot, Vector
@@ -112,7 +112,9 @@ class FrameSelection(ClipTask[State], Select[State]):
         self.need("label")
         self.learn(taught)
         numbers = [self.number_of(sample) for sample in self.samples]
-        self.labels, self.ends = DeviceTable(np.array(numbers)), DeviceTable(self.segment_ends())
+        events = [sample.segments if self.labelled else None for sample in self.samples]
+        self.labels = DeviceTable(np.array(numbers))
+        self.ends = DeviceTable(event_ends(self.bank.lengths.array, events, self.positions))
         if self.window and self.bank.thumbnails is None:
             raise ValueError("window must be None where clips have features alone, got a side")
         said = len(self.names) if self.answer == "class" else 1
@@ -177,17 +179,6 @@ class FrameSelection(ClipTask[State], Select[State]):
                 f"label of {sample.name!r} must be of a training clip, {listed}, got {sample.label!r}"
             )
         return self.names.index(sample.label)
-
-    def segment_ends(self) -> np.ndarray:
-        """(V, 2) int64, positions just before and after the event of each clip; the quarters where none is known."""
-        found = np.tile([self.positions // 4, (3 * self.positions) // 4], (len(self.samples), 1))
-        times = frame_times(self.bank.lengths.array, self.positions)
-        for row, sample in enumerate(self.samples):
-            if self.labelled and sample.segments is not None and len(sample.segments):
-                start, end = sample.segments[0]
-                before, after = np.flatnonzero(times[row] < start), np.flatnonzero(times[row] >= end)
-                found[row] = before[-1] if len(before) else 0, after[0] if len(after) else self.positions - 1
-        return found
 
     @property
     def resolved_arguments(self) -> dict[str, Any]:
@@ -304,8 +295,7 @@ class FrameSelection(ClipTask[State], Select[State]):
         return {"accuracy": accuracy, "is_success": accuracy > 0, "frames": state.step + 0}
 
     def expert(self, state: State) -> Array:
-        """(B,) int64: look at the two ends of the event, then say the class; or, where the classifier answers, at the
-        frame that makes it surest of the right class, until none does."""
+        """(B,) int64: the two ends of the event, then the class; or the frame that helps the classifier most."""
         xp = xp_of(state.clip)
         if self.answer == "classifier":
             leads = xp.stack([self.lead_with(state, place) for place in range(self.positions)], axis=1)
@@ -341,13 +331,7 @@ class FrameSelection(ClipTask[State], Select[State]):
         seen = np.zeros(self.positions, bool)
         seen[looks] = True
         kept = [self.picture(clip, int(times[place])) for place in looks]
-        words = f"{len(looks)} frames: {said}{truth}"
-        return timeline(self.picture(clip, int(times[now])), kept, {}, seen, now / self.positions, words)
-
-
-def taught_classifier(
-    taught: Sequence[ClipSample], names: Sequence[str], positions: int
-) -> FrameSetClassifier:
-    """The classifier of some training clips; environments over the same ones share it."""
-    labels = [names.index(sample.label) for sample in taught]
-    return FrameSetClassifier(clip_bank(taught, None), labels, positions, len(names))
+        events = self.samples[clip].segments if self.labelled else None
+        curves = {} if events is None else {"truth": 0.9 * inside(times, np.asarray(events))}
+        words = f"{len(looks)} frame{'s' * (len(looks) != 1)}: {said}{truth}"
+        return timeline(self.picture(clip, int(times[now])), kept, curves, seen, now / self.positions, words)
