@@ -71,9 +71,10 @@ class FrameSelection(ClipTask[State], Select[State]):
     | 0 to positions - 1 | look at the frame there; positions are at equal distances, short clips repeat frames |
     | the other numbers | say this class; with ``answer`` "classifier" the one with the highest score |
 
-    The first frame, in the middle, is seen from the start; it counts and costs nothing. The classifier learns from sets of frames of the training clips in closed form, in about a second. Training clips
-    are scored by one that has not learnt from them. ``info`` has ``accuracy`` (1 or 0) and ``frames``, how many were
-    looked at, one seen twice counts twice.
+    The first frame, in the middle, is seen from the start; it counts and costs nothing. The classifier learns from sets
+    of frames of the training clips in closed form, in about a second. Training clips are scored by one that has not
+    learnt from them. ``info`` has ``accuracy`` (1 or 0) and ``frames``, how many were looked at; one seen twice counts
+    twice.
 
     Source: Wu et al. (2019), "AdaFrame: adaptive frame selection for fast video recognition", with a recurrent network
     in the place of the classifier, and a predicted gain in that of the answer.
