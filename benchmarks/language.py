@@ -376,7 +376,7 @@ def main() -> None:
     parser.add_argument("--split-file", help="file that says which samples are for training and testing")
     parser.add_argument("--weights", help="file of MobileNetV2's weights, by which images are compared")
     parser.add_argument("--no-plain", action="store_true", help="only the rows of the runs")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     torch.set_num_threads(1)
     made, data = TABLES[args.table]
     rows: Any = made(args.data or data, args.split_file, args.weights)

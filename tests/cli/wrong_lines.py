@@ -352,7 +352,7 @@ EXPLAIN = {
     "explain {home}/half_run --pretrained": "weights and pretrained are for a backbone",
     "explain labelling-regions": "explain needs an agent that sees through a backbone",
     "explain small": "image must be given",
-    "explain captioner-scenes": "captioner-scenes is a model: visionrl caption and visionrl ask draw where it looks",
+    "explain captioner-scenes": "captioner-scenes is a model; where captioners",
     "explain small --image {home}/nowhere.png": "nowhere.png",
     "explain small --image {home}/text.txt": "text.txt",
     "explain small --image {home}/empty": "empty",

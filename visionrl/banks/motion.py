@@ -12,10 +12,7 @@ from visionrl.datasets.samples import MotSample
 from visionrl.ops import Array, DeviceTable, Recalled, xp_of
 
 GRID = 24  # cells along each side of a frame
-SIDE, LEAST = (
-    104,
-    32,
-)  # longer side, and least side, of the pictures between which the flow is computed, pixels
+SIDE, LEAST = 208, 32  # longer and least side of the pictures between which the flow is computed, pixels
 INNER = 0.4  # sides of the part of a box whose flow counts, in sides of the box: less of it is background
 
 

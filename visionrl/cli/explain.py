@@ -148,17 +148,17 @@ def explain(options: Explain) -> tuple[Path, str]:
 
 
 def refuse_model(subject: str) -> None:
-    """Refuse a captioner or a question answerer, whose own command draws where it looks.
+    """Refuse a model; captioners and question answerers have commands of their own that draw where they look.
 
     Raises:
-        ValueError: it is one; names the commands.
+        ValueError: it is one; names these commands.
     """
     folder = Path(subject)
     own = (folder / DESCRIPTION).is_file() and not (folder / "policy.pt").is_file()
     if own or subject in {one.name for one in shipped_models()}:
         raise ValueError(
-            f"subject must be an agent, a classifier or a backbone, {subject} is a model: visionrl caption and "
-            "visionrl ask draw where it looks, with --out"
+            f"subject must be an agent, a classifier or a backbone, {subject} is a model; where captioners and "
+            "question answerers look is drawn by visionrl caption and visionrl ask, with --out"
         )
 
 

@@ -241,7 +241,7 @@ def read_trunk(net: Model, weights: str) -> None:
     """
     image = getattr(net, "image", None)
     if image is None:
-        raise ValueError(f"weights must be left out for {net.name}, which sees no image")
+        raise ValueError(f"weights must be left out for {net.name}, which has no trunk for them")
     if net.options.get("pretrained"):
         raise ValueError("weights must be left out with pretrained=true, which has its own")
     name = net.options.get("backbone", options_of(type(net))["backbone"].default)

@@ -84,8 +84,8 @@ class FastForward(ClipTask[State]):
     """Frames from a seen one up to which an important one is covered."""
     reward_type: Literal["coverage", "skips"] = "coverage"
     """What is rewarded: important frames that are covered, or each jump by what it misses and where it lands."""
-    appearance: bool = False
-    """Show the features of the frame itself; agents then remember places, which does not carry over to other videos."""
+    appearance: bool = True
+    """Show the features of the frame itself, and not only how much it differs from those before."""
     frame_cost: Annotated[float, Ge(0.0)] = 0.25
     """Cost of seeing a frame, for ``reward_type`` "coverage"."""
 
