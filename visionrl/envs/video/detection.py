@@ -11,7 +11,7 @@ from annotated_types import Ge, Interval
 from gymnasium import spaces
 
 from visionrl import ops
-from visionrl.banks.detections import MIN_VISIBILITY, Detector, VideoDetections, check_labels
+from visionrl.banks.detections import Detector, VideoDetections, check_labels, visible_objects
 from visionrl.banks.motion import GRID, mean_in, motion_bank
 from visionrl.banks.videos import frame_bank
 from visionrl.core import Task, arguments, register, results
@@ -321,16 +321,3 @@ class VideoDetection(Task[State]):
             canvas.box(box, "look" if ran else "agent")
         canvas.text(("detect", "predict", "follow")[int(state.actions[state.time])], (2, 2))
         return canvas.pixels
-
-
-def visible_objects(videos: Sequence[VideoDetections]) -> np.ndarray:
-    """(F, N, 4) boxes of the objects of all frames that count, inside the frame; NaN for none."""
-    rows = []
-    for video in videos:
-        counts = video.parts >= MIN_VISIBILITY
-        inside = ops.clip_boxes(video.truth, np.append([0.0, 0.0], video.sides))
-        rows += [boxes[there] for boxes, there in zip(inside, counts, strict=True)]
-    found = np.full((len(rows), max(1, *map(len, rows)), 4), np.nan)
-    for row, boxes in zip(found, rows, strict=True):
-        row[: len(boxes)] = boxes
-    return found
