@@ -162,7 +162,7 @@ def main() -> None:
             memory, _, algo = policy.partition("/")
             agent(
                 memory,
-                algo or "ppo",
+                algo or "dqn",
                 int(seed or 0),
                 args.weights,
                 args.clone_steps,
