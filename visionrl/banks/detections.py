@@ -127,6 +127,19 @@ def match_objects(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return shown
 
 
+def visible_objects(videos: Sequence[VideoDetections]) -> np.ndarray:
+    """(F, N, 4) boxes of the objects of all frames that count, inside the frame; NaN for none."""
+    rows = []
+    for video in videos:
+        counts = video.parts >= MIN_VISIBILITY
+        inside = ops.clip_boxes(video.truth, np.append([0.0, 0.0], video.sides))
+        rows += [boxes[there] for boxes, there in zip(inside, counts, strict=True)]
+    found = np.full((len(rows), max(1, *map(len, rows)), 4), np.nan)
+    for row, boxes in zip(found, rows, strict=True):
+        row[: len(boxes)] = boxes
+    return found
+
+
 def check_labels(samples: Sequence[MotSample], labelled: bool) -> list[MotSample]:
     """The samples as a task takes them: with identities; or with detections, and without the truth.
 

@@ -69,6 +69,19 @@ def every_fifth_flow(train: None) -> Run:
     return every(5, FOLLOW)
 
 
+@baseline(ID, "random frames, 1 in 4, flow", learns=False)
+def random_frames(train: None) -> Run:
+    """The detector on a quarter of the frames by chance, of a seed of each video, optical flow on the others."""
+
+    def run(task: VideoDetection, state: State) -> State:
+        chance = np.random.default_rng(int(state.item[0])).random(state.actions.shape[1])
+        return played(lambda task, now: DETECT if chance[int(now.time[0]) + 1] < 0.25 else FOLLOW)(
+            task, state
+        )
+
+    return run
+
+
 @baseline(ID, "scene change")
 def scene_change(train: VideoDetection) -> Run:
     """The detector where the picture differs from the last one that it saw by more than a threshold, else optical flow.

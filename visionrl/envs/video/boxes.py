@@ -11,6 +11,7 @@ from visionrl.metrics.matching import mutual_pairs, pairwise_overlap
 from visionrl.ops import Array, xp_of
 
 CONTINUED = 0.1  # least IoU of a detection with the predicted box that it continues
+PER_BOX, SUMMARY = 12, 8  # numbers about each box, and about all of them
 INSIDE = 0.25  # least part of a box that lies in the frame; others are dropped
 
 
@@ -103,6 +104,38 @@ def detect(state: Carried, found: Array, runs: Array) -> Carried:
         return xp.where(xp.reshape(runs, (-1,) + (1,) * (one.ndim - 1)), one, other)
 
     return Carried(**{name: chosen(name) for name in Carried.__dataclass_fields__})
+
+
+def describe(
+    state: Carried, share: Array, sides: Array, inside: Array, now: Array, ahead: Array
+) -> tuple[Array, list[Array]]:
+    """Numbers about each box, (B, M, 12) in [-1, 1], 0 for none, and about all of them, eight of (B,).
+
+    Args:
+        state: the boxes.
+        share: (B, M, 4) the same in sides of the frame.
+        sides: (B, 1, 2) of the frame, pixels.
+        inside: (B, M) change of the picture in each.
+        now: (B, M) drift of each.
+        ahead: (B, M) drift if it goes on with its velocity.
+    """
+    xp, there = xp_of(inside), ~xp_of(inside).isnan(state.scores)
+    speed = state.velocity / ops.size(state.boxes)
+    pairs = pairwise_overlap(state.boxes, state.boxes)
+    same = xp.eye(pairs.shape[1], dtype=pairs.dtype, device=pairs.device)
+    crowd = xp.max(pairs * (1 - same), axis=2)
+    rest = xp.stack([state.scores, state.hits / 5, 4 * inside, crowd, now, ahead], axis=-1)
+    each = xp.concat([2 * ops.center(share) - 1, ops.size(share), 4 * speed, rest], axis=-1)
+    each = xp.clip(xp.where(there[..., None], each, xp.zeros_like(each)), -1, 1)
+    count = xp.sum(xp.astype(there, inside.dtype), axis=1)
+    full = xp.where(count > 0, count, xp.ones_like(count))
+
+    def mean(values: Array) -> Array:
+        return xp.sum(xp.where(there, values, xp.zeros_like(values)), axis=1) / full
+
+    tally = state.tally / (full + 1)[:, None]
+    means = [mean(values) for values in (4 * ops.norm(speed), state.scores, now, ahead)]
+    return each, [count / 20, *(tally[:, k] for k in range(3)), *means]
 
 
 def clipped(boxes: Array, sides: Array) -> Array:

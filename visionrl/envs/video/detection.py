@@ -11,24 +11,20 @@ from annotated_types import Ge, Interval
 from gymnasium import spaces
 
 from visionrl import ops
-from visionrl.banks.detections import MIN_VISIBILITY, Detector, VideoDetections, check_labels
+from visionrl.banks.detections import Detector, VideoDetections, check_labels, visible_objects
 from visionrl.banks.motion import GRID, mean_in, motion_bank
 from visionrl.banks.videos import frame_bank
 from visionrl.core import Task, arguments, register, results
 from visionrl.core.observables import Vector
 from visionrl.datasets import MotSample
-from visionrl.envs.video.boxes import Carried, boxes_inside, detect, moved
+from visionrl.envs.video.boxes import PER_BOX, SUMMARY, Carried, boxes_inside, describe, detect, moved
 from visionrl.metrics.detection import average_precision, match_detections
-from visionrl.metrics.matching import frame_quality, pairwise_overlap
+from visionrl.metrics.matching import frame_quality
 from visionrl.ops import Array, DeviceTable, const, xp_of
 from visionrl.rendering import Canvas
 
 DETECT, PREDICT, FOLLOW = range(3)
-CELLS, BOXES, PER_BOX = (
-    8,
-    8,
-    10,
-)  # of the difference along a side; boxes that are shown, and numbers about each
+CELLS, BOXES = 8, 8  # of the difference along a side; boxes that are shown
 FADE = 0.97  # per frame since the detector ran, of the scores
 AHEAD = 3  # frames that the expert looks ahead
 GOAL_QUALITY, GOAL_COST = 0.7, 0.5
@@ -100,7 +96,7 @@ class VideoDetection(Task[State]):
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``difference`` (64,): of this frame from the last one on which the detector ran, on a grid of 8 x 8; ``boxes`` (80,): of the 8 boxes of highest score, centre, sides, velocity, score, detections in a row, difference in the box, overlap with other boxes; ``summary`` (10,): frames since the detector ran, boxes, and which of them were continued, lost and new then, their mean speed and score, mean difference, cost so far, frames left |
+    | Observation | ``difference`` (64,): of this frame from the last one on which the detector ran, on a grid of 8 x 8; ``boxes`` (96,): of the 8 boxes of highest score, centre, sides, velocity, score, detections in a row, difference in the box, overlap with other boxes, drift of the mean intensity in the box since the detector ran, and the same in this frame if the box goes on with its velocity; ``summary`` (12,): how many boxes, and which were continued, lost and new when the detector ran, their mean speed, score and drifts, frames since then, mean difference, cost so far, frames left |
     | Action      | Discrete(3), see below |
     | Reward      | quality of the frame's boxes, less ``cost_weight`` times the cost of the action |
     | Ends        | with the clip's last frame |
@@ -159,7 +155,9 @@ class VideoDetection(Task[State]):
         self.room = max(BOXES, *(video.max_detections for video in self.videos))
         self.costs = 1.0, self.predict_cost, self.follow_cost
         self.dataset_metrics: Sequence[FrameAP] = (FrameAP(self),) if self.labelled else ()
-        self.show(difference=Vector(CELLS * CELLS, 0), boxes=Vector(BOXES * PER_BOX), summary=Vector(10, 0))
+        self.show(
+            difference=Vector(CELLS * CELLS, 0), boxes=Vector(BOXES * PER_BOX), summary=Vector(SUMMARY + 4, 0)
+        )
         self.action_space = spaces.Discrete(3)
 
     @property
@@ -236,47 +234,37 @@ class VideoDetection(Task[State]):
         change = xp.astype(self.motion.difference(frame, last), xp.float64)
         cell = GRID // CELLS
         coarse = xp.mean(xp.reshape(change, (-1, CELLS, cell, CELLS, cell)), axis=(2, 4))
-        boxes, summary = self.about_boxes(state, change, sides)
-        summary = [*summary, self.spent(state) / xp.astype(state.time + 1, xp.float64)]
+        share = state.boxes / xp.concat([sides, sides], axis=-1)
+        inside = mean_in(change[..., None], share)[..., 0]
+        boxes, summary = describe(state, share, sides, inside, *self.drift(state, frame, last, sides))
+        old, spent = xp.astype(state.since, xp.float64) / 10, self.spent(state)
         left = xp.astype(state.length - 1 - state.time, xp.float64) / xp.astype(state.length, xp.float64)
+        cost = spent / xp.astype(state.time + 1, xp.float64)
+        summary = [*summary, old, 4 * xp.mean(change, axis=(1, 2)), cost, left]
         return self.seen(
             difference=xp.clip(4 * coarse, 0, 1),
             boxes=boxes[:, :BOXES, :],
-            summary=xp.clip(xp.stack([*summary, left], axis=1), 0, 1),
+            summary=xp.clip(xp.stack(summary, axis=1), 0, 1),
         )
 
-    def about_boxes(self, state: State, change: Array, sides: Array) -> tuple[Array, list[Array]]:
-        """Numbers about each box, (B, M, 10), and about all of them, eight of (B,)."""
-        xp, there = xp_of(state.time), ~xp_of(state.time).isnan(state.scores)
-        size = ops.size(state.boxes)
-        share = state.boxes / xp.concat([sides, sides], axis=-1)
-        speed = state.velocity / size
-        inside = mean_in(change[..., None], share)
-        pairs = pairwise_overlap(state.boxes, state.boxes)
-        same = xp.eye(self.room, dtype=pairs.dtype, device=pairs.device)
-        crowd = xp.max(pairs * (1 - same), axis=2)
-        one = xp.concat(
-            [
-                2 * ops.center(share) - 1,
-                ops.size(share),
-                4 * speed,
-                xp.stack([state.scores, state.hits / 5, 4 * inside[..., 0], crowd], axis=-1),
-            ],
-            axis=-1,
+    def drift(self, state: State, frame: Array, last: Array, sides: Array) -> list[Array]:
+        """Two of (B, M): how far the mean intensities in the boxes are from those where the detector ran.
+
+        The first is that of the boxes now, the second of the boxes moved on with their velocities in the next frame.
+        """
+        xp, size = xp_of(frame), ops.size(state.boxes)
+        ahead = state.boxes + xp.concat([state.velocity, state.velocity], axis=-1)
+        views = (
+            (last, ops.box_around(state.anchor, size)),
+            (self.frame(state, state.time), state.boxes),
+            (frame, ahead),
         )
-        one = xp.clip(xp.where(there[..., None], one, xp.zeros_like(one)), -1, 1)
-        count = xp.sum(xp.astype(there, xp.float64), axis=1)
-        full = xp.where(count > 0, count, xp.ones_like(count))
-        fast = xp.where(there, ops.norm(speed), xp.zeros_like(count)[:, None])
-        sure = xp.where(there, state.scores, xp.zeros_like(count)[:, None])
-        tally = state.tally / (full + 1)[:, None]
-        means = [
-            4 * xp.sum(fast, axis=1) / full,
-            xp.sum(sure, axis=1) / full,
-            4 * xp.mean(change, axis=(1, 2)),
-        ]
-        old = xp.astype(state.since, xp.float64) / 10
-        return one, [old, count / 20, tally[:, 0], tally[:, 1], tally[:, 2], *means]
+        edges = xp.concat([sides, sides], axis=-1)
+        first, *others = (
+            mean_in(self.motion.small.rows(number)[..., None], boxes / edges)[..., 0]
+            for number, boxes in views
+        )
+        return [4 * xp.abs(other - first) for other in others]
 
     def reward(self, before: State, action: Array, after: State) -> Array:
         return after.quality - before.quality - self.cost_weight * (self.spent(after) - self.spent(before))
@@ -333,16 +321,3 @@ class VideoDetection(Task[State]):
             canvas.box(box, "look" if ran else "agent")
         canvas.text(("detect", "predict", "follow")[int(state.actions[state.time])], (2, 2))
         return canvas.pixels
-
-
-def visible_objects(videos: Sequence[VideoDetections]) -> np.ndarray:
-    """(F, N, 4) boxes of the objects of all frames that count, inside the frame; NaN for none."""
-    rows = []
-    for video in videos:
-        counts = video.parts >= MIN_VISIBILITY
-        inside = ops.clip_boxes(video.truth, np.append([0.0, 0.0], video.sides))
-        rows += [boxes[there] for boxes, there in zip(inside, counts, strict=True)]
-    found = np.full((len(rows), max(1, *map(len, rows)), 4), np.nan)
-    for row, boxes in zip(found, rows, strict=True):
-        row[: len(boxes)] = boxes
-    return found
