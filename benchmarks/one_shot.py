@@ -50,9 +50,9 @@ def row(task: Any, name: str, taken: np.ndarray, firsts: Any, **more: Any) -> di
     return {"row": name, **rounded, "interval": [round(one, 3) for one in interval], **more}
 
 
-def acted(model: Any, encoder: FeatureEncoder, firsts: Any, recall: int) -> np.ndarray:
+def acted(model: Any, encoder: FeatureEncoder, firsts: Any, recall: int, split: str) -> np.ndarray:
     """(B, T) the likeliest actions of a policy from some first states."""
-    env: Any = CachedFeatures(make_vec_env(ID, len(firsts.step), split="test"), encoder, recall)
+    env: Any = CachedFeatures(make_vec_env(ID, len(firsts.step), split=split), encoder, recall)
     env.reset()
     inner = env.venv.venv
     inner.state = batch.each(firsts, np.copy)
@@ -67,7 +67,9 @@ def acted(model: Any, encoder: FeatureEncoder, firsts: Any, recall: int) -> np.n
     return np.stack(taken, axis=1)
 
 
-def agent(memory: str, algo: Any, seed: int, weights: str, clone_steps: int, timesteps: int) -> None:
+def agent(
+    memory: str, algo: Any, seed: int, weights: str, clone_steps: int, timesteps: int, split: str
+) -> None:
     """Clone and train one policy; print a row for the clone and one for the agent."""
     torch.set_num_threads(1)
     carried = memory in CARRIED
@@ -85,7 +87,7 @@ def agent(memory: str, algo: Any, seed: int, weights: str, clone_steps: int, tim
     loaded = time.process_time() - began
     clone(model, clone_steps, rate=config.clone_rate, try_actions=bool(config.clone_action_values))
     spent = time.process_time() - began - loaded
-    report(model, env, f"{memory}, clone ({algo})", seed, spent)
+    report(model, env, f"{memory}, clone ({algo})", seed, spent, split)
     began = time.process_time()
     if timesteps:
         warm = (
@@ -94,18 +96,18 @@ def agent(memory: str, algo: Any, seed: int, weights: str, clone_steps: int, tim
             else [AfterCloning(model.policy.state_dict, 0.0, 0.0, config.value_warmup or 0)]
         )
         model.learn(timesteps, callback=warm)
-        report(model, env, f"{memory}, {algo}", seed, spent + time.process_time() - began)
+        report(model, env, f"{memory}, {algo}", seed, spent + time.process_time() - began, split)
 
 
-def report(model: Any, env: Any, name: str, seed: int, seconds: float) -> None:
+def report(model: Any, env: Any, name: str, seed: int, seconds: float, split: str) -> None:
     """Print the row of a policy; it is the last one of its run, not chosen among several."""
-    task: Any = make_task(ID, split="test")
+    task: Any = make_task(ID, split=split)
     firsts = batch.stack(starts(task))
-    taken = acted(model, env.encoder, firsts, env.recall.steps if env.recall else 1)
+    taken = acted(model, env.encoder, firsts, env.recall.steps if env.recall else 1, split)
     print(json.dumps(row(task, name, taken, firsts, seed=seed, cpu_s=round(seconds))), flush=True)
 
 
-def rules(weights: str) -> None:
+def rules(weights: str, split: str) -> None:
     """Print the rows of chance, of the rules and of the expert."""
     train: Any = make_task(ID)
     encoder = FeatureEncoder(train.observation_space, "conv4", weights=weights)
@@ -124,7 +126,7 @@ def rules(weights: str) -> None:
         "prototypes, pixels": prototype_rule(train, blurred),
         "prototypes, trunk": prototype_rule(train, trunk),
     }
-    task: Any = make_task(ID, split="test")
+    task: Any = make_task(ID, split=split)
     singles = starts(task)
     firsts, rng = batch.stack(singles), np.random.default_rng(0)
     taken = {"random": rng.integers(0, task.ways + 1, firsts.taken.shape), "expert": expert(task, firsts)}
@@ -150,14 +152,23 @@ def main() -> None:
     parser.add_argument("--weights", required=True, help="file of the trunk's weights, conv4")
     parser.add_argument("--clone-steps", type=int, default=9_600)
     parser.add_argument("--timesteps", type=int, default=38_400)
+    parser.add_argument("--split", default="test", help="whose streams are played")
     args = parser.parse_args()
     for part in args.parts:
         if part == "rules":
-            rules(args.weights)
+            rules(args.weights, args.split)
         else:
             policy, _, seed = part.partition(":")
             memory, _, algo = policy.partition("/")
-            agent(memory, algo or "ppo", int(seed or 0), args.weights, args.clone_steps, args.timesteps)
+            agent(
+                memory,
+                algo or "ppo",
+                int(seed or 0),
+                args.weights,
+                args.clone_steps,
+                args.timesteps,
+                args.split,
+            )
 
 
 if __name__ == "__main__":

@@ -47,6 +47,18 @@ def test_a_folder_of_pictures_is_fast_forwarded(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "shots.csv").read_text() == "frame,seconds\n0,\n7,\n14,\n"
 
 
+def test_a_folder_of_films_gets_a_table_of_classes_with_the_frames_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "films").mkdir()
+    for name in ("a", "b"):
+        write_film(tmp_path / "films" / f"{name}.avi", 32)
+    words = ["predict", "uniform 3", str(tmp_path / "films"), "--env", "FrameSelection-v0"]
+    main([*words, "--out", str(tmp_path / "out")])
+    rows = list(csv.DictReader((tmp_path / "out" / "classes.csv").read_text().splitlines()))
+    assert [row["frames"] for row in rows] == ["5 17 27"] * 2 and all(row["label"] for row in rows)
+    found = json.loads(next((tmp_path / "out").rglob("a.json")).read_text())
+    assert found["label"] == rows[0]["label"] and found["looked_at"] == [5, 17, 27] and found["frames"] == 32
+
+
 @pytest.mark.parametrize(
     ("word", "message"),
     [

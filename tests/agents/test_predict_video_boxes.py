@@ -17,7 +17,7 @@ LENGTH = 5
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A sequence in MOT's layout with one detection a frame that moves by 3 pixels in ever lighter frames, and no truth."""
+    """A sequence in MOT's layout, without truth: one detection a frame, 3 pixels further each; ever lighter frames."""
     place = tmp_path / "seq"
     (place / "img1").mkdir(parents=True)
     (place / "det").mkdir()

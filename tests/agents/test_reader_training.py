@@ -14,7 +14,7 @@ from visionrl.agents.policies.words import WordsExtractor
 from visionrl.agents.prediction.agent import load_agent
 from visionrl.agents.training.config import TrainConfig, resolve
 from visionrl.agents.training.models import build_model, make_training_env
-from visionrl.agents.training.readers import with_words
+from visionrl.agents.training.readers import starts_trained, with_words
 from visionrl.agents.training.saving import load_model
 from visionrl.agents.training.train import train
 from visionrl.datasets.embedded.scenes import Scenes
@@ -71,6 +71,20 @@ def test_a_policy_starts_as_the_trained_captioner_and_takes_its_words(tmp_path: 
     assert isinstance(extractor, WordsExtractor)
     assert torch.equal(model.policy.action_net.weight, extractor.model.out.weight)
     assert not model.policy.value_net.weight.any()
+
+
+def test_a_frozen_trunk_of_a_trained_captioner_stays_as_it_is(tmp_path: Path) -> None:
+    folder = captioner(tmp_path / "captioner")
+    given = {**GIVEN, "model": str(folder), "clone_steps": 0, "env_args": ()}
+    for frozen in (True, False):
+        config = with_words(resolve(TrainConfig(**given, frozen=frozen)))
+        assert starts_trained(config)
+        with pytest.warns(UserWarning, match="captions have more than 8 words"):
+            env = make_training_env(config)
+        model: Any = build_model(config, env)
+        trunk = model.policy.features_extractor.model.image.trunk
+        assert [x.requires_grad for x in trunk.stages.parameters()].count(frozen) == 0
+    assert not starts_trained(resolve(TrainConfig(env="CaptionGeneration-v0")))
 
 
 @pytest.mark.slow

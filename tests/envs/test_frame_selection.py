@@ -131,9 +131,10 @@ def test_frames_of_any_size_can_be_shown_and_glanced_at() -> None:
         ClipSample(rng.integers(0, 256, shape).astype(np.uint8), label="ab"[k % 2], name=str(k))
         for k, shape in enumerate(shapes)
     ]
-    task = make_task(ID, data=mixed, window=8, glance=True)
+    task = make_task(ID, data=mixed, window=8, glance=True, features=True)
     seen = task.observe(start(task, item=1))
     assert seen["window"].shape == (1, 3, 8, 8) and seen["glance"].shape == (1, 4 * 96)
+    assert seen["features"].shape == (1, 3 * 96) and np.abs(seen["features"]).max() <= 5
     assert task.observation_space.contains({key: value[0] for key, value in seen.items()})
 
 

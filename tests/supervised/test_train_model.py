@@ -131,7 +131,9 @@ def test_a_trunk_takes_the_weights_of_a_file_and_keeps_them_where_it_is_frozen(
     given = replace(config, weights=str(file), epochs=1, options=(*OPTIONS, "frozen=true"))
     kept = load_model(train_model(given)).image.trunk.state_dict()
     assert all(torch.equal(kept[key], value) for key, value in trunk.state_dict().items())
-    with pytest.raises(ValueError, match="weights must be left out for vqa_question_only, which has no trunk"):
+    with pytest.raises(
+        ValueError, match="weights must be left out for vqa_question_only, which has no trunk"
+    ):
         ModelTrainer(replace(config, model="vqa_question_only", weights=str(file)))
     with pytest.raises(FileNotFoundError, match="weights must be a file, got nowhere"):
         train_model(replace(config, weights="nowhere", name="other"))

@@ -126,10 +126,14 @@ class FrameSetClassifier(Recalled):
         ]
         return np.concatenate(found, axis=1)
 
+    def scaled(self, summaries: Array) -> Array:
+        """Summaries (B, 3 * D), each of their numbers with mean 0 and deviation 1 over the training clips."""
+        return (summaries - self.centre.on(summaries)) / self.scale.on(summaries)
+
     def waved(self, summaries: Array) -> Array:
         """(B, W + 1) Fourier features of summaries (B, 3 * D), and a 1."""
         xp = xp_of(summaries)
-        scaled = (summaries - self.centre.on(summaries)) / self.scale.on(summaries)
+        scaled = self.scaled(summaries)
         found = xp.cos(scaled @ self.waves.on(summaries) + self.phase.on(summaries)) * (2 / WAVES) ** 0.5
         return xp.concat([found, xp.ones_like(found[:, :1])], axis=1)
 

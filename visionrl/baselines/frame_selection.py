@@ -12,7 +12,7 @@ from visionrl.core import baseline, batch
 from visionrl.envs.video.frames import FrameSelection, State
 
 TASK = "FrameSelection-v0"
-LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of the two early stops, chosen on the training clips
+LEVELS = tuple(0.025 * k for k in range(1, 40))  # of the early stops; one is chosen on the training clips
 
 Run = Callable[[FrameSelection, State], State]
 Places = Callable[[FrameSelection, int], list[int]]
@@ -51,7 +51,7 @@ def uniform(count: int, train: FrameSelection) -> Run:
     return chosen(lambda task, clip: uniform_places(task.positions, count))
 
 
-for _count in (1, 2, 3, 5):
+for _count in (1, 2, 3, 4, 5):
     baseline(TASK, f"uniform {_count}")(partial(uniform, _count))
 baseline(TASK, "all frames")(partial(uniform, 64))
 
@@ -91,6 +91,12 @@ def halving(positions: int) -> list[int]:
     return order + [place for place in range(positions) if place not in order]
 
 
+def sureness(state: State, gap: bool) -> np.ndarray:
+    """(B,), the highest score, or how far it leads."""
+    top = np.sort(state.scores, axis=1)
+    return np.asarray(top[:, -1] - gap * top[:, -2])
+
+
 def stopped(task: FrameSelection, state: State, level: float, gap: bool) -> State:
     """The state once the classifier is sure enough of some episodes, looking in the order of ``halving``.
 
@@ -102,25 +108,45 @@ def stopped(task: FrameSelection, state: State, level: float, gap: bool) -> Stat
     """
     state = unseen(state)
     for place in halving(task.positions)[: task.budget]:
-        top = np.sort(state.scores, axis=1)
-        sure = ((top[:, -1] - top[:, -2] if gap else top[:, -1]) >= level) & (state.step > 0)
+        sure = (sureness(state, gap) >= level) & (state.step > 0)
+        if sure.all():
+            break
         after = task.step(state, np.full(len(state.clip), place))
         batch.put(after, sure, batch.take(state, sure))
         state = after
     return answered(state)
 
 
-def early_stop(gap: bool, train: FrameSelection) -> Run:
-    """Frames at ever finer equal distances until the classifier is sure; as sure as pays most on the training clips."""
-    first = batch.stack([train.sample(np.random.default_rng(0), item) for item in range(train.items)])
+def early_stop(gap: bool, most: float | None, train: FrameSelection) -> Run:
+    """Frames at ever finer equal distances until the classifier is sure, as sure as is best on the training clips.
 
-    def worth(level: float) -> float:
-        found = train.metrics(stopped(train, first, level, gap))
-        return float((found["accuracy"] - train.frame_cost * found["frames"]).mean())
+    Args:
+        gap: as of ``stopped``.
+        most: frames that a training clip may take on average, then the surest level; None: the level that pays most.
+        train: the task on the training clips, whose scores are of classifiers that have not learnt from them.
+    """
+    state = unseen(batch.stack([train.sample(np.random.default_rng(0), item) for item in range(train.items)]))
+    sure, right = [], []
+    for place in halving(train.positions)[: train.budget]:
+        state = train.step(state, np.full(train.items, place))
+        sure.append(sureness(state, gap))
+        right.append(state.scores.argmax(axis=1) == train.labels.array)
+    worth = {}
+    for level in LEVELS:
+        enough = np.stack([*sure[:-1], np.full(train.items, np.inf)]) >= level
+        last = enough.argmax(axis=0)
+        frames, accuracy = (last + 1).mean(), np.stack(right)[last, np.arange(train.items)].mean()
+        pays = accuracy - train.frame_cost * frames
+        worth[level] = pays if most is None else level if frames <= most else -level
+    best = max(worth, key=lambda level: worth[level])
+    return lambda task, state: stopped(task, state, best, gap)
 
-    level = max(LEVELS, key=worth)
-    return lambda task, state: stopped(task, state, level, gap)
 
-
-baseline(TASK, "early stop by score")(partial(early_stop, False))
-baseline(TASK, "early stop by lead")(partial(early_stop, True))
+for _name, _gap, _most in (
+    ("early stop by score", False, None),
+    ("early stop by lead", True, None),
+    ("early stop by score, 2 frames", False, 2.0),
+    ("early stop by lead, 2 frames", True, 2.0),
+    ("early stop by lead, 3 frames", True, 3.0),
+):
+    baseline(TASK, _name)(partial(early_stop, _gap, _most))

@@ -22,7 +22,7 @@ HELD_OUT = 256  # most images of validation
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where the images come from."""
+    """A source of images."""
 
     env: str | None = None
     """Take what this environment shows under random actions on its training split."""

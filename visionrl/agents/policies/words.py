@@ -129,12 +129,12 @@ class WordsExtractor(BaseFeaturesExtractor):
 
 
 class Held(dict[float, tuple[Tensor, ...]]):
-    """What was made of images, by a number of each, behind the image itself."""
+    """Encodings of images, by a number of each, behind the image itself."""
 
     def of(
         self, keys: Sequence[float], images: Tensor, make: Callable[[Tensor], Iterable[Tensor]]
     ) -> tuple[Tensor, ...]:
-        """What is made of images (B, ...), each part with one row an image; those that are known are not made again.
+        """Encodings of images (B, ...), each part with one row an image; known images are not encoded again.
 
         Args:
             keys: B numbers, one an image, which another image may have had.

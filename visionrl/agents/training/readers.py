@@ -27,6 +27,11 @@ def reader_of(config: TrainConfig) -> str | None:
     return None if config.model in (None, "none") else config.model
 
 
+def starts_trained(config: TrainConfig) -> bool:
+    """Tell if a config's network has weights of its own: published ones, those of a file, or of a trained model."""
+    return bool(config.pretrained or config.weights or reader_of(config) not in (None, *list_models()))
+
+
 def check_reader(config: TrainConfig, space: spaces.Dict) -> None:
     """Refuse a model for a task without words, or beside options about another network.
 

@@ -40,7 +40,7 @@ from visionrl.agents.training.models import (
     make_training_env,
 )
 from visionrl.agents.training.pairs import format_args, parse_args
-from visionrl.agents.training.readers import with_words
+from visionrl.agents.training.readers import starts_trained, with_words
 from visionrl.agents.training.run_files import (
     check_folder,
     check_new,
@@ -104,7 +104,7 @@ def train(config: TrainConfig, callbacks: Sequence[BaseCallback] = ()) -> Path:
             return run
         check_before_loading(wanted)
         console.print(describe_task(wanted), markup=False, highlight=False, soft_wrap=True)
-        if wanted.frozen and not (wanted.pretrained or wanted.weights):
+        if wanted.frozen and not starts_trained(wanted):
             console.print(
                 "the backbone is frozen with random weights: --pretrained or --weights gives it others"
             )

@@ -1,4 +1,4 @@
-"""What was kept of a video, and what it shows."""
+"""Summaries of a video: the frames kept, and its class."""
 
 from __future__ import annotations
 

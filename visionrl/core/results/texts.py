@@ -1,4 +1,4 @@
-"""What was said about an image: a caption, an answer, the classes of a stream of images."""
+"""Words about images: a caption, an answer, the classes of a stream."""
 
 from __future__ import annotations
 

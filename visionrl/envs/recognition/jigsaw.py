@@ -26,7 +26,7 @@ SMALLEST = 4  # side of a tile of a user's picture, pixels
 
 @dataclass(frozen=True)
 class State(Selection):
-    """Where each tile lies; B puzzles of n places, numbered in reading order. ``taken`` are the swaps, -1 beyond.
+    """Places of the tiles; B puzzles of n places, numbered in reading order. ``taken`` are the swaps, -1 beyond.
 
     Attributes:
         image: (B,) int64, index into the bank.

@@ -250,6 +250,13 @@ class ActiveOneShot(Select[State]):
         known = xp.any((state.taken == self.ways) & (state.slot == now[:, None]), axis=1)
         return xp.where(known, now, xp.full_like(now, self.ways))
 
+    def action_gains(self, state: State) -> Array:
+        """(B, ways + 1) float64, what each action earns at once; a class is right only after its label was paid for."""
+        xp, best = xp_of(state.taken), self.expert(state)
+        right = one_hot(best, self.ways + 1)[:, : self.ways]
+        named = xp.astype(right, xp.float64) * (1 + self.wrong_cost) - self.wrong_cost
+        return xp.concat([named, xp.full_like(named[:, :1], -self.label_cost)], axis=1)
+
     def good_actions(self, state: State) -> Array:
         """(B, ways + 1) bool, the expert's action: what nobody told the agent it can say by chance alone."""
         return one_hot(self.expert(state), self.ways + 1) > 0

@@ -1,4 +1,4 @@
-"""What a mask and a user's clicks say of an image: how colours resemble the inside, and regions what was clicked on."""
+"""Features of an image given a mask or a user's clicks: likeness of colours to the inside, of regions to the clicked places."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ FASTEST, HARDEST = 20, 5  # frames per step, and most change of them per step, o
 
 
 class JumpControl(Protocol):
-    """How actions become jumps, by tables over the S speeds that an agent may have; it starts with speed 0.
+    """Jumps of actions, in tables over the S speeds that an agent may have; it starts with speed 0.
 
     Attributes:
         space: of the actions.

@@ -61,7 +61,7 @@ class FrameSelection(ClipTask[State], Select[State]):
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``features`` (3 * D,): mean, range and last less first of the features of the frames seen, scaled; ``scores`` (C,): of a classifier of such frames, the probability of each class; ``seen`` (N,): which positions; ``last`` one-hot: the position seen last; with ``window`` the frame seen last, (C, S, S) uint8; with ``glance`` the features of four frames, free of cost |
+    | Observation | ``scores`` (C,): of a classifier of the frames seen, the probability of each class; ``seen`` (N,): which positions; ``last`` one-hot: the position seen last; with ``features`` (3 * D,) the mean, the range and the last less the first of the features of the frames seen, scaled; with ``window`` the frame seen last, (C, S, S) uint8; with ``glance`` the features of four frames, free of cost |
     | Action      | Discrete(positions + classes), with ``answer`` "classifier" Discrete(positions + 1); see below |
     | Reward      | answer: 1 for the right class, less ``frame_cost`` for each frame; margin: what a frame adds to the largest margin of the right class's score over the others' so far, less the same cost (Wu et al., 2019) |
     | Ends        | when a class is said, or a frame is wanted beyond the ``budget`` |
@@ -71,9 +71,10 @@ class FrameSelection(ClipTask[State], Select[State]):
     | 0 to positions - 1 | look at the frame there; positions are at equal distances, short clips repeat frames |
     | the other numbers | say this class; with ``answer`` "classifier" the one with the highest score |
 
-    The first frame, in the middle, is seen from the start; it counts and costs nothing. The classifier learns from sets of frames of the training clips in closed form, in about a second. Training clips
-    are scored by one that has not learnt from them. ``info`` has ``accuracy`` (1 or 0) and ``frames``, how many were
-    looked at, one seen twice counts twice.
+    The first frame, in the middle, is seen from the start; it counts and costs nothing. The classifier learns from sets
+    of frames of the training clips in closed form, in about a second. Training clips are scored by one that has not
+    learnt from them. ``info`` has ``accuracy`` (1 or 0) and ``frames``, how many were looked at; one seen twice counts
+    twice.
 
     Source: Wu et al. (2019), "AdaFrame: adaptive frame selection for fast video recognition", with a recurrent network
     in the place of the classifier, and a predicted gain in that of the answer.
@@ -91,6 +92,8 @@ class FrameSelection(ClipTask[State], Select[State]):
     """Cost of a look."""
     window: Annotated[int, Interval(ge=8, le=96)] | None = None
     """Side of the picture of the last frame, pixels; None shows none."""
+    features: bool = False
+    """Show what the frames seen look like. From few clips an agent learns these by heart, and then answers too soon."""
     glance: bool = False
     """Show the features of four frames of the clip from the start."""
     train_data: Any = None
@@ -122,7 +125,7 @@ class FrameSelection(ClipTask[State], Select[State]):
         self.answers = range(self.positions, self.positions + said) if self.answer == "class" else None
         wide = self.bank.width
         self.show(
-            features=Vector(PARTS * wide, -5, 5),
+            features=Vector(PARTS * wide, -5, 5) if self.features else None,
             scores=Vector(len(self.names), 0),
             seen=Vector(self.positions, 0),
             last=OneHot(self.positions),
@@ -249,16 +252,16 @@ class FrameSelection(ClipTask[State], Select[State]):
         )
 
     def observe(self, state: State) -> dict[str, Array]:
-        xp, centre, scale = xp_of(state.clip), self.classifier.centre, self.classifier.scale
-        scaled = (state.summary - centre.on(state.summary)) / scale.on(state.summary)
-        lengths, shown = self.bank.lengths.rows(state.clip), {}
+        xp, lengths = xp_of(state.clip), self.bank.lengths.rows(state.clip)
+        shown: dict[str, Array] = {}
+        if self.features:
+            shown["features"] = xp.clip(self.classifier.scaled(state.summary), -5, 5)
         if self.window:
             here = xp.take_along_axis(frame_times(lengths, self.positions), state.time[:, None], axis=1)
             shown["window"] = self.bank.pictures(state.clip, here[:, 0])
         if self.glance:
             shown["glance"] = xp.clip(5 * self.bank.rows(state.clip, frame_times(lengths, GLANCES)), -10, 10)
         return self.seen(
-            features=xp.clip(scaled, -5, 5),
             scores=state.scores,
             seen=self.looked(state.taken),
             last=state.time,

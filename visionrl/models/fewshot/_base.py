@@ -172,7 +172,7 @@ class FewShotModel(Model):
 
     @torch.no_grad()
     def remember(self, images: Tensor) -> Tensor:
-        """What ``logits`` wants of images (N, C, S, S) uint8: their features."""
+        """Features of images (N, C, S, S) uint8, as ``logits`` takes them."""
         self.eval()
         home = device_of(self)
         return torch.cat([self.embed(part.to(home)) for part in images.split(CHUNK)])

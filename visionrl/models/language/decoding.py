@@ -17,7 +17,7 @@ State = tuple[Tensor, ...]
 
 
 class Speaker(Protocol):
-    """What chooses a word after the words before, as a ``Captioner`` does.
+    """A source of words, each after those before, such as a ``Captioner``.
 
     Attributes:
         length: most words of a sentence, its end included.

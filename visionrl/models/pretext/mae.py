@@ -63,7 +63,7 @@ class MAE(Pretext):
         return F.unfold(images[:, :, :side, :side], self.patch, stride=self.patch).mT
 
     def forward(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """What is predicted of all patches, (B, N, C * p * p), and which are masked, (B, N) bool."""
+        """Predictions of all patches, (B, N, C * p * p), and the mask, (B, N) bool."""
         side = self.grid * self.patch
         found = self.patches(self.backbone.normalize(images[:, :, :side, :side]))
         count, places = len(images), self.grid**2

@@ -190,6 +190,9 @@ class FrameRecogniser(ClipRecogniser):
 class SkeletonRecogniser(ClipRecogniser):
     """A recurrent layer over the joints of a body, or over whatever features clips bring, with how they change.
 
+    Source: "Hierarchical recurrent neural network for skeleton based action recognition", Du, Wang & Wang, CVPR 2015,
+    without their parts of the body.
+
     Args:
         inputs: numbers of a frame.
         noise: standard deviation of what is added to them in training, in their own.
