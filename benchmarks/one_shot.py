@@ -148,10 +148,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("parts", nargs="+", help='"rules", or MEMORY/ALGO:SEED, such as matching/dqn:0')
+    parser.add_argument("parts", nargs="+", help='"rules", or MEMORY/ALGO:SEED, such as matching/ppo:0')
     parser.add_argument("--weights", required=True, help="file of the trunk's weights, conv4")
-    parser.add_argument("--clone-steps", type=int, default=9_600)
-    parser.add_argument("--timesteps", type=int, default=38_400)
+    parser.add_argument("--clone-steps", type=int, default=30_000)
+    parser.add_argument("--timesteps", type=int, default=40_000)
     parser.add_argument("--split", default="test", help="whose streams are played")
     args = parser.parse_args()
     for part in args.parts:
@@ -162,7 +162,7 @@ def main() -> None:
             memory, _, algo = policy.partition("/")
             agent(
                 memory,
-                algo or "ppo",
+                algo or "dqn",
                 int(seed or 0),
                 args.weights,
                 args.clone_steps,
