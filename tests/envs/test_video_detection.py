@@ -10,7 +10,7 @@ import pytest
 
 from visionrl import ops
 from visionrl.banks.motion import mean_in, share_of_cells
-from visionrl.core import batch, make_task
+from visionrl.core import BASELINES, batch, make_task
 from visionrl.core.capabilities import compute_all, record_all
 from visionrl.core.testing import act, start
 from visionrl.datasets import MotSample
@@ -140,3 +140,14 @@ def test_a_video_without_labels_gives_the_boxes_of_every_frame() -> None:
     assert found.detected.tolist() == [0, 1, 3, 5] and found.frames.tolist() == list(range(LENGTH))
     np.testing.assert_allclose(found.boxes, np.concatenate(video().boxes))
     assert task.draw(batch.take(start(task), 0)).ndim == 3
+
+
+def test_schedules_run_the_detector_when_they_say_and_the_rule_where_the_picture_changes() -> None:
+    task = make_task(ID, data=[video()], clip=None)
+    fixed = BASELINES[ID]["every 4th frame, flow"].fit(None)(task, start(task))
+    assert fixed.actions[0].tolist() == [0, 2, 2, 2, 0, 2, 2, 2]
+    jump = video(speed=0)
+    jump.frames[4:] = 255 - jump.frames[4:]  # type: ignore[index]
+    task = make_task(ID, data=[jump], clip=None)
+    rule = BASELINES[ID]["scene change"].fit(task)(task, start(task))
+    assert np.flatnonzero(rule.actions[0] == 0).tolist() == [0, 4]
