@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from PIL import Image
 
 from visionrl.backbones import make_backbone
+from visionrl.cli import classify
 from visionrl.cli.main import main
 from visionrl.datasets import CaptionSample
 from visionrl.models import make_model, model_class, save_model
@@ -30,7 +32,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pixels = rng.integers(level, level + 60, (40, 30 + number), np.uint8)
             Image.fromarray(pixels).save(place / f"{name}{number}.png")
     (folder / "bad.png").write_text("no picture")
-    (folder / "one" / "bright").mkdir(parents=True)
+    shutil.copytree(folder / "support" / "bright", folder / "one" / "bright")
     (folder / "hollow" / "a").mkdir(parents=True)
     (folder / "hollow" / "b").mkdir()
     torch.manual_seed(0)
@@ -76,6 +78,17 @@ def test_a_broken_file_is_reported_and_the_others_go_on(home: Path, tmp_path: Pa
     assert len(json.loads((tmp_path / "o" / "classes.json").read_text())) == 1
 
 
+def test_files_in_parts_and_twice_are_classified_as_at_once(
+    home: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    line = ["classify", str(home / "prototypical"), str(home / "files"), "--support", str(home / "support")]
+    main([*line, "--out", str(tmp_path / "whole")])
+    monkeypatch.setattr(classify, "AT_ONCE", 1)
+    main([*line[:3], str(home / "files" / "dark2.png"), *line[3:], "--out", str(tmp_path / "parts")])
+    whole, parts = (json.loads((tmp_path / name / "classes.json").read_text()) for name in ("whole", "parts"))
+    assert whole == parts and len(whole) == 2
+
+
 WRONG = {
     "classify": "model must be given",
     "classify {home}/prototypical": "support must be given",
@@ -85,7 +98,7 @@ WRONG = {
     "classify {home}/says {home}/files --support {home}/support": "must know classes by example, .* is a show_and",
     "classify {home}/prototypical {home}/files --support {home}/none": "support must be a folder with a folder for",
     "classify {home}/prototypical {home}/files --support {home}/one": "support must hold two folders of classes",
-    "classify {home}/prototypical {home}/files --support {home}/hollow": "each class of support must have an image",
+    "classify {home}/prototypical {home}/files --support {home}/hollow": "class folder .*/hollow/a must hold",
     "classify {home}/prototypical {home}/files --support {home}/support --weights x.pt": "weights must be left out",
     "classify small {home}/files --support {home}/support": "pretrained must be False for small",
     "classify conv4 {home}/files --support {home}/support --weights {home}/x.pt": "weights must be a file, got",
