@@ -124,6 +124,15 @@ def test_support_without_its_classes_is_refused(labels: list[int], message: str)
         model.classify(images, labels, images)
 
 
+def test_classes_of_a_single_image_are_left_out_of_the_evaluation() -> None:
+    model = learnt("prototypical")
+    samples, lone = patterns(3, 4, seed=8), ImageSample(np.zeros((1, 28, 28), np.uint8), labels=("b",))
+    found = model.evaluate((), model.encode([lone, *samples]))
+    assert found == model.evaluate((), model.encode(samples)) and list(found) == ["accuracy_1"]
+    with pytest.raises(ValueError, match="two classes or more of two images or more, got 1"):
+        model.evaluate((), model.encode([lone, *samples[:4]]))
+
+
 def test_turned_and_mirrored_images_are_further_classes() -> None:
     samples = patterns(3, 2)
     model: Any = model_class("prototypical").of({"channels": 1, "turns": 8})

@@ -195,6 +195,19 @@ def test_a_folder_without_a_test_split_is_refused_before_the_training(tmp_path: 
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_class_that_only_the_test_split_has_is_refused_before_the_training(tmp_path: Path) -> None:
+    for split, name in (("train", "a"), ("train", "b"), ("val", "a"), ("test", "c")):
+        (tmp_path / split / name).mkdir(parents=True)
+        Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(tmp_path / split / name / "0.png")
+    classes = 'classes=["a=x", "b=y"]'
+    config = ModelConfig(
+        model="attributes", data=f"imagefolder:{tmp_path}", options=(classes,), out=str(tmp_path / "runs")
+    )
+    with pytest.raises(ValueError, match="the class of sample 0 must be one of a, b, got 'c'"):
+        train_model(config)
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -85,8 +85,9 @@ def train_model(config: ModelConfig) -> Path:
     runs.check_run(config, run, read_run)
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    samples_of(config, "test")  # a split that is not there is refused before the training
+    tests = samples_of(config, "test")  # a split that is not there is refused before the training
     work = ModelTrainer(config)
+    work.model.encode(tests)  # and so are samples of classes that the model does not know
     run.mkdir(parents=True, exist_ok=True)
     with locked(run):
         runs.check_run(config, run, read_run)  # another process may have begun it in the meantime

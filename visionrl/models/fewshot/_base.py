@@ -224,10 +224,18 @@ class FewShotModel(Model):
     def evaluate(self, samples: Sequence[Any], split: Split) -> dict[str, float]:
         """Mean accuracy of episodes of five classes with one image of each, and with five where there are enough.
 
+        Classes of a single image are left out.
+
         Raises:
-            ValueError: there are fewer than two classes, or one has a single image.
+            ValueError: there are fewer than two others.
         """
         counts = torch.bincount(split["labels"])
+        split = {name: part[counts[split["labels"]] > 1] for name, part in split.items()}
+        counts = counts[counts > 1]
+        if len(counts) < 2:
+            raise ValueError(
+                f"samples must have two classes or more of two images or more, got {len(counts)}"
+            )
         way, most = min(WAY, len(counts)), int(counts.min())
         shots = [shot for shot in SHOTS if shot == 1 or shot < most]
         return {
