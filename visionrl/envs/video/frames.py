@@ -108,7 +108,8 @@ class FrameSelection(ClipTask[State], Select[State]):
             raise ValueError(
                 "train_data must be given where data has no labels: the classifier learns from it, got None"
             )
-        taught = self.teaching_clips()
+        train: dict[str, Any] = {"kind": ClipSample, "split": "train"}
+        taught = self.load(**train) if self.own_data() else load(self.train_data, **train)
         self.load_clips("label", side=self.window)
         self.learn(taught)
         numbers = [self.number_of(sample) for sample in self.samples]
@@ -130,12 +131,6 @@ class FrameSelection(ClipTask[State], Select[State]):
             window=Image(self.bank.channels, self.window) if self.window else None,
             glance=Vector(GLANCES * wide, -10, 10) if self.glance else None,
         )
-
-    def teaching_clips(self) -> tuple[ClipSample, ...]:
-        """The clips that the classifier learns from."""
-        if self.own_data():
-            return self.load(split="train")
-        return load(self.train_data, kind=ClipSample, split="train")
 
     def own_data(self) -> bool:
         """Whether the classifier learns from the task's own data."""
@@ -159,8 +154,8 @@ class FrameSelection(ClipTask[State], Select[State]):
                 f"features of clips must be as many as the training clips', {wide}, got {self.bank.width}"
             )
         self.classifier = frame_set_classifier(taught, self.names, self.positions)
-        own = self.own_data() and (self.split in ("train", "all") or not isinstance(self.data, str | None))
-        fold = dict(zip((s.name for s in taught), self.classifier.fold.tolist(), strict=True)) if own else {}
+        own = [sample.name for sample in taught] if self.own_data() else []
+        fold = dict(zip(own, self.classifier.fold.tolist(), strict=False))
         self.fold = DeviceTable(np.array([fold.get(s.name, self.classifier.folds) for s in self.samples]))
 
     def number_of(self, sample: ClipSample) -> int:
