@@ -6,7 +6,9 @@ human's, while the rank correlation of its scores with those of people is 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -98,6 +100,34 @@ def keyshot_f(
         found[turn] = [f_score(chosen, keyshots(user, sizes, budget, rng), sizes) for user in users]
     each = found.mean(axis=0)
     return float(each.mean()), float(each.max())
+
+
+@dataclass(frozen=True)
+class KeyshotF:
+    """Keyshot F of the summaries of a data set, see ``keyshot_f``, averaged over its clips.
+
+    Args:
+        users: of each clip, (U, n) scores of people of each piece.
+        sizes: of each clip, (n,) frames of each piece.
+        budget: share of the frames that a summary may have.
+    """
+
+    users: Sequence[np.ndarray]
+    sizes: Sequence[np.ndarray]
+    budget: float
+
+    def record(self, ends: Any) -> dict[str, np.ndarray]:
+        """F of each last state with ``clip`` and ``scores``: the mean over people, and the largest."""
+        found = []
+        for clip, scores in zip(np.asarray(ends.clip).tolist(), np.asarray(ends.scores), strict=True):
+            users, sizes = self.users[clip], self.sizes[clip]
+            found.append(keyshot_f(scores[: len(sizes)], users, sizes, self.budget, repeats=5))
+        mean, most = np.array(found).reshape(-1, 2).T
+        return {"keyshot_f_mean": mean, "keyshot_f_max": most}
+
+    def compute(self, records: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """``f_mean`` and ``f_max``, in [0, 1]."""
+        return {name: float(records[f"keyshot_{name}"].mean()) for name in ("f_mean", "f_max")}
 
 
 def coverage(seen: np.ndarray, important: np.ndarray, tolerance: int = 0) -> float:

@@ -72,6 +72,10 @@ def _entries(file: Path, split: str) -> list[Entry]:
     if (np.diff(offsets) < 1).any() or not ((labels >= 0) & (labels < len(classes))).all():
         raise ValueError(f"{file}: each clip must have a frame or more and a label among class_names")
     groups = found.get("source_group", np.arange(len(labels)))
+    if groups.shape != labels.shape:
+        raise ValueError(
+            f"{file}: source_group must be one number a clip ({len(labels)}), got shape {groups.shape}"
+        )
     return [
         Entry(
             f"{file.stem}/{number}",

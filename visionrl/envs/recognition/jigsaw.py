@@ -13,7 +13,7 @@ from gymnasium import spaces
 
 from visionrl.banks.patches import patch_bank
 from visionrl.banks.squares import squeezed
-from visionrl.core import arguments, register
+from visionrl.core import arguments, batch, register
 from visionrl.core.observables import Image
 from visionrl.core.results import Picture, Tile
 from visionrl.datasets import ImageSample
@@ -250,8 +250,8 @@ class JigsawPuzzle(Select[State]):
         return Picture(last.shape[:0:-1], (whole,), "solved")
 
     def draw(self, state: State) -> np.ndarray:
-        row = {name: np.asarray(value)[None] for name, value in vars(state).items()}
-        tiles = self.observe(State(**row))["image"][0]
+        row = batch.stack([state])
+        tiles = self.observe(row)["image"][0]
         swapped = self.pairs[int(state.taken[int(state.step) - 1])] if state.step else ()
-        right = self.in_place(State(**row))[0] if self.labelled else np.zeros(self.places, bool)
+        right = self.in_place(row)[0] if self.labelled else np.zeros(self.places, bool)
         return puzzle_picture(tiles, self.grid, right, swapped)
