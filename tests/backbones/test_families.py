@@ -160,13 +160,23 @@ def test_towers_of_2012_do_not_see_each_other():
     ("unet", 3, 64, 112_764),
     ("pyramid", 3, 64, 417_312),
     ("conv4", 3, 64, 112_832),
+    ("vit_tiny8", 3, 64, 554_880),
 ])  # fmt: skip
 def test_small_networks(name, channels, size, parameters):
     backbone = make_backbone(name, channels)
     assert count(backbone) == parameters
     assert f"{parameters:,}" in _BUILDERS[name].__doc__
     side = backbone.forward_features(torch.rand(1, channels, size, size)).shape[-1]
-    sides = {"nature": 7, "impala": 8, "small": 4, "mlp": 8, "unet": 32, "pyramid": 4, "conv4": 4}
+    sides = {
+        "nature": 7,
+        "impala": 8,
+        "small": 4,
+        "mlp": 8,
+        "unet": 32,
+        "pyramid": 4,
+        "conv4": 4,
+        "vit_tiny8": 8,
+    }
     assert side == sides[name]
 
 

@@ -9,6 +9,8 @@ import pytest
 from visionrl.cli.completion import candidates
 from visionrl.cli.main import COMMANDS, command_of
 
+CLASSIFY = ("support", "weights", "side", "out", "overwrite", "device")  # neither MODEL nor FILES
+
 
 @pytest.mark.parametrize(
     ("line", "some"),
@@ -24,6 +26,11 @@ from visionrl.cli.main import COMMANDS, command_of
         ("visionrl train --env Tracking-v0 --env-args split=v", ["val "]),
         ("visionrl train --tim", ["--timesteps "]),
         ("visionrl evaluate --num", ["--num-envs "]),
+        ("visionrl cl", ["classify "]),
+        ("visionrl classify few-shot-instances --", [f"--{name} " for name in CLASSIFY]),
+        ("visionrl pretrain --pre", ["--preset ", "--pretext "]),
+        ("visionrl pretrain --env Tracking-v0 --preset y", ["yun2017 "]),
+        ("visionrl pretrain --env Tracking-v0 --env-args split_s", ["split_seed="]),
         ("visionrl nothing --x", []),
         ("visionrl train --env Chess-v0 --env-args ", []),
     ],

@@ -156,13 +156,18 @@ def test_what_cannot_be_played_is_one_line(
     assert rule in said and not (images.parent / "predictions").exists()
 
 
-def test_an_object_is_segmented_by_clicks_and_its_mask_is_written(tmp_path: Path, press: Press) -> None:
+def test_an_object_is_segmented_by_clicks_and_its_mask_is_written(
+    tmp_path: Path, press: Press, capsys: Any
+) -> None:
     """Left on the object, right beside it; a photograph of 60 x 40 is shown eight times as large."""
     photo = np.zeros((40, 60, 3), np.uint8)
     photo[10:30, 10:30] = 230
     Image.fromarray(photo).save(tmp_path / "photo.png")
     shown = press((160, 160, 1), (400, 60, 3), "x", ENTER)
     play("Segmentation-v0", tmp_path / "photo.png", tmp_path / "out")
+    assert capsys.readouterr().out.startswith(
+        "left click on the object, right click beside it; Enter is done"
+    )
     (one,) = told(tmp_path / "out")
     assert one["steps"] == 2 and one["agent"] == "person"
     mask = np.asarray(Image.open(tmp_path / "out" / "photo-mask.png"))

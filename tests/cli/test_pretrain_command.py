@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,7 +29,7 @@ SHORT = ["--steps", "20", "--batch-size", "8", "--images", "24"]
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of colour pictures, one of grey ones, one with a single picture, and a text."""
+    """A folder of colour pictures, one of grey ones, and one with a single picture."""
     folder, rng = tmp_path_factory.mktemp("pretrain"), np.random.default_rng(0)
     for name, count, shape in (("colour", 16, (30, 40, 3)), ("grey", 6, (30, 40)), ("one", 1, (30, 40, 3))):
         (folder / name).mkdir()
@@ -37,7 +38,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 rng.integers(0, 255, shape[2:] or (1,)) + rng.integers(-20, 20, shape[:2])[..., None], 0, 255
             )
             Image.fromarray(image.astype(np.uint8).squeeze()).save(folder / name / f"{k:02d}.png")
-    (folder / "text.txt").write_text("text")
+    shutil.copytree(folder / "colour", folder / "val_alone" / "val")
     return folder
 
 
@@ -67,6 +68,20 @@ def test_equal_seeds_give_equal_weights_and_others_others(home: Path, tmp_path: 
         states.append(torch.load(tmp_path / f"{name}.pt", weights_only=True))
     assert all((states[0][key] == states[1][key]).all() for key in states[0])
     assert any((states[0][key] != states[2][key]).any() for key in states[0])
+
+
+def test_data_without_validation_are_learned_and_said_to_be_so(
+    home: Path, tmp_path: Path, capsys: Any
+) -> None:
+    shutil.copytree(home / "colour", tmp_path / "data" / "train")
+    (tmp_path / "data" / "train" / "bad.png").write_text("no picture")
+    line = ["pretrain", "--pretext", "rotation", "--data", f"images:{tmp_path / 'data'}", *SHORT]
+    with pytest.warns(UserWarning, match=r"1 of 17 samples .* are left out"):
+        main([*line, "--skip-bad", "--steps", "2", "--out", str(tmp_path / "w.pt")])
+    said = capsys.readouterr().out
+    assert "16 images of 3 x 64 x 64, none for validation" in said
+    about = json.loads((tmp_path / "w.json").read_text())
+    assert (about["images"], about["validation"]) == (16, 0) and len(about["curve"]) == 2
 
 
 @pytest.fixture(scope="module")
@@ -139,51 +154,27 @@ def test_a_time_ends_the_training(home: Path, tmp_path: Path, capsys: Any) -> No
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("--pretext rotatoin --data digits --out {new}.pt", "did you mean 'rotation'?"),
-        ("--pretext vqa_film --data digits --out {new}.pt", "pretext must be one of colorization, context"),
-        ("--pretext rotation --out {new}.pt", "env or data must be given, got neither"),
-        ("--pretext rotation --data digits", "out must be given"),
-        ("--pretext rotation --data digits --out {new}.png", "out must be a file that ends in .pt"),
-        ("--pretext rotation --data digits --out {home}/text.txt/w.pt", "text.txt is a file"),
-        ("--pretext rotation --data digits --out {there}", "is there; --overwrite replaces it"),
-        ("--pretext rotation --data images:{home}/nowhere --out {new}.pt", "nowhere"),
-        (
-            "--pretext rotation --data images:{home}/one --out {new}.pt",
-            "data must have 2 training images or more",
-        ),
-        ("--pretext colorization --data images:{home}/grey --out {new}.pt", "images of 3 channels"),
-        (
-            "--pretext colorization --env LandmarkLocalization-v0 --images 8 --out {new}.pt",
-            "colorization must have",
-        ),
-        (
-            "--pretext rotation --env LandmarkLocalization-v0 --key widow --out {new}.pt",
-            "key must be one of window",
-        ),
-        ("--pretext rotation --env Landmark-v0 --out {new}.pt", "env must be one of"),
-        ("--pretext rotation --data digits --preset cpu --out {new}.pt", "env must be given with preset"),
-        ("--pretext rotation --data digits --steps 5 --minutes 1 --out {new}.pt", "minutes must be left out"),
-        ("--pretext rotation --data digits --steps 0 --out {new}.pt", "steps must be"),
-        ("--pretext rotation --data digits --batch-size 1 --out {new}.pt", "batch_size must be"),
-        ("--pretext rotation --data digits --images 1 --out {new}.pt", "images must be"),
-        ("--pretext rotation --data digits --device gpu --out {new}.pt", "device must be"),
-        ("--pretext rotation --data digits --backbone smal --out {new}.pt", "name must be one of"),
-        ("--pretext mae --data digits --backbone small --out {new}.pt", "backbone must be a transformer"),
-        ("--pretext jigsaw --data digits --options side=20 --out {new}.pt", "side must be >= 24 for jigsaw"),
-        ("--pretext jigsaw --data digits --options gird=2 --out {new}.pt", "did you mean 'grid'?"),
-        ("--pretext jigsaw --data digits --options grid --out {new}.pt", "must look like name=value"),
+        ("rotation --data digits --out {there}", "there.pt is there; --overwrite replaces it"),
+        ("rotation --data digits --out {tmp}/photo.pt", "photo.png is there; --overwrite replaces it"),
+        ("rotation --data digits --overwrite --out {tmp}/folder.pt", "out must be a file, "),
+        ("rotation --data images:{home}/val_alone --out {new}.pt", "must have a split 'train', it has val"),
+        ("rotation --data images:{home}/one --out {new}.pt", "data must have 2 training images or more"),
+        ("colorization --data images:{home}/grey --out {new}.pt", "images of 3 channels"),
     ],
 )
 def test_a_wrong_line_is_one_sentence(
     home: Path, tmp_path: Path, line: str, message: str, capsys: Any
 ) -> None:
-    (tmp_path / "there.pt").write_text("")
-    words = line.format(home=home, new=tmp_path / "new", there=tmp_path / "there.pt").split()
+    for name in ("there.pt", "photo.png"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "folder.pt").mkdir()
+    before = sorted(tmp_path.iterdir())
+    words = line.format(home=home, tmp=tmp_path, new=tmp_path / "new", there=tmp_path / "there.pt").split()
     with pytest.raises(SystemExit) as stop:
-        main(["pretrain", *words])
+        main(["pretrain", "--pretext", *words])
     said = capsys.readouterr().err
     assert stop.value.code == 2 and said.count("\n") == 1 and message in said
-    assert {path.name for path in tmp_path.iterdir()} == {"there.pt"}
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_weights_of_another_network_are_refused(home: Path, tmp_path: Path, capsys: Any) -> None:

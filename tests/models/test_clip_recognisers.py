@@ -59,11 +59,16 @@ def test_clips_without_what_a_model_needs_are_refused() -> None:
     plain = clips()
     with pytest.raises(ValueError, match="must have label, '0' has none"):
         model_class("skeleton-gru").for_samples([ClipSample(None, plain[0].features, name="0")], {})
-    with pytest.raises(ValueError, match="must have frames for frame-gru, 'a' has features alone"):
+    with pytest.raises(ValueError, match="must have frames for frame-gru, 'a' has none"):
         model_class("frame-gru").for_samples([ClipSample(None, plain[0].features, "x", name="a")], {})
     with pytest.raises(ValueError, match="must have features for skeleton-gru, 'a' has none"):
         model_class("skeleton-gru").for_samples([ClipSample(plain[0].frames, label="x", name="a")], {})
     with pytest.raises(ValueError, match="classes must be two or more"):
         model_class("skeleton-gru").for_samples(plain[:1], {})
+    with pytest.raises(ValueError, match="must have features for skeleton-gru, 'b' has none"):
+        made("skeleton-gru").encode([ClipSample(plain[0].frames, label="dawns", name="b")])
+    wide = ClipSample(None, np.zeros((9, 4), np.float32), "dawns", name="b")
+    with pytest.raises(ValueError, match="features of 'b' must be 3 a frame, got 4"):
+        made("skeleton-gru").encode([wide])
     with pytest.raises(ValueError, match="label of 'b' must be one of dawns, fades, got 'rains'"):
         made("skeleton-gru").encode([ClipSample(None, plain[0].features, "rains", name="b")])

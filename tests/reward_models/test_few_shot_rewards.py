@@ -160,6 +160,10 @@ class Broken(torch.nn.Module):
             "attributes must be one or more of coarse, fine",
         ),
         (lambda s: AttributeMatch(s["attributes"].network, {"red": True}), "got red"),
+        (
+            lambda s: AttributeMatch(s["siamese"].network, {"red": True}),
+            "network must know attributes, got Sia",
+        ),
     ],
 )
 def test_wrong_goals_are_refused(scores: Any, make: Any, message: str) -> None:

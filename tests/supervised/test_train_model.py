@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,9 @@ from PIL import Image
 
 from visionrl.backbones import make_backbone
 from visionrl.datasets import CaptionSample, QuestionSample, clear_cache
-from visionrl.models import load_model, shipped_models
+from visionrl.models import load_model, model_class, shipped_models
 from visionrl.supervised import models
-from visionrl.supervised.models import ModelConfig, ModelTrainer, ship_model, train_model
+from visionrl.supervised.models import ModelConfig, ModelTrainer, read_trunk, ship_model, train_model
 
 OPTIONS = ("side=32", "backbone=small", "width=16", "dropout=0.1")
 
@@ -140,6 +141,19 @@ def test_a_trunk_takes_the_weights_of_a_file_and_keeps_them_where_it_is_frozen(
     deep = tuple("backbone=pyramid" if one == "backbone=small" else one for one in OPTIONS)
     with pytest.raises(ValueError, match="weights must fit"):
         ModelTrainer(replace(config, options=deep, weights=str(file)))
+
+
+@pytest.mark.parametrize(
+    ("name", "more"), [("prototypical", {}), ("attributes", {"classes": ["a=x", "b=y"]})]
+)
+def test_a_few_shot_trunk_takes_the_weights_of_a_file(name: str, more: dict, tmp_path: Path) -> None:
+    state = make_backbone("conv4", 1, image_size=28).state_dict()
+    torch.save(state, tmp_path / "trunk.pt")
+    net: Any = model_class(name).of({"channels": 1, "side": 28, "frozen": True, **more})
+    read_trunk(net, str(tmp_path / "trunk.pt"))
+    kept = net.image.trunk.state_dict()
+    assert all(torch.equal(kept[key], value) for key, value in state.items())
+    assert not any(x.requires_grad for x in net.image.trunk.parameters())
 
 
 def test_a_folder_is_split_by_a_file_and_bad_images_are_left_out(tmp_path: Any) -> None:

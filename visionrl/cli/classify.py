@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +14,8 @@ from annotated_types import Interval
 
 from visionrl.cli.common import check_out
 from visionrl.core.arguments import check_arguments
+
+AT_ONCE = 64  # files whose images are held in memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +58,10 @@ class Classify:
         """
         from visionrl.agents.networks.device import found_device
         from visionrl.agents.prediction.predict import check_folder
-        from visionrl.datasets.readers.files import images_below, read_image
+        from visionrl.datasets.readers.files import images_below
 
-        files = [one for path in self.files for one in (images_below(path) if path.is_dir() else [path])]
+        listed = (one for path in self.files for one in (images_below(path) if path.is_dir() else [path]))
+        files = [*dict.fromkeys(listed)]
         if not files:
             raise ValueError("files must be one image or more, got none")
         if self.out is not None:
@@ -66,25 +69,20 @@ class Classify:
             check_folder(self.out, (), self.overwrite)
         model = self.network(found_device(self.device))
         names, examples, labels = support_of(self.support)
-        images, read, failed = [], [], 0
-        for path in files:
-            try:
-                images.append(read_image(path))
-                read.append(path)
-            except ValueError as error:
-                failed += 1
-                print(f"failed: {path}: {error}", file=sys.stderr)
-        found = model.classify(examples, labels, images) if images else []
-        rows = [
-            {"file": str(path), "class": names[int(row.argmax())], "probability": round(float(row.max()), 4)}
-            | {"probabilities": {name: round(float(p), 4) for name, p in zip(names, row, strict=True)}}
-            for path, row in zip(read, found, strict=True)
-        ]
-        for row in rows:
-            print(f"{row['file']}: {row['class']} ({row['probability']:.2f})")
+        rows: list[dict[str, Any]] = []
+        for start in range(0, len(files), AT_ONCE):
+            images = readable(files[start : start + AT_ONCE])
+            found = model.classify(examples, labels, [*images.values()]) if images else []
+            for path, shares in zip(images, found, strict=True):
+                each = {name: round(float(share), 4) for name, share in zip(names, shares, strict=True)}
+                best = names[int(shares.argmax())]
+                rows.append(
+                    {"file": str(path), "class": best, "probability": each[best], "probabilities": each}
+                )
+                print(f"{path}: {best} ({each[best]:.2f})")
         if self.out is not None:
             write(self.out, names, rows)
-        if failed:
+        if len(rows) < len(files):
             raise SystemExit(1)
 
     def network(self, device: str) -> Any:
@@ -93,17 +91,16 @@ class Classify:
         Raises:
             ValueError: it is another model, or the name of nothing.
         """
-        from visionrl.backbones import is_library_name, list_backbones, make_backbone
+        from visionrl.backbones import is_library_name, list_backbones
         from visionrl.models import load_model, make_model
         from visionrl.models.fewshot._base import FewShotModel
+        from visionrl.supervised.models import read_trunk
 
         if self.model in list_backbones() or is_library_name(self.model):
-            model: Any = make_model("matching")
-            weights: dict[str, Any] = (
-                {"pretrained": True} if self.weights is None else {"weights": self.weights}
-            )
-            model.image.trunk = make_backbone(self.model, 3, image_size=self.side, frozen=True, **weights)
-            model.side = self.side
+            options = {"backbone": self.model, "side": self.side, "pretrained": self.weights is None}
+            model = make_model("matching", **options, frozen=True)
+            if self.weights is not None:
+                read_trunk(model, str(self.weights))
             return model.to(device).eval()
         if self.weights is not None:
             raise ValueError(f"weights must be left out for {self.model}, which is no backbone")
@@ -119,33 +116,37 @@ def support_of(folder: Path) -> tuple[list[str], list[Any], list[int]]:
     Raises:
         ValueError: there are fewer than two folders of classes, one is empty, or an image cannot be read.
     """
-    from visionrl.datasets.readers.files import images_below, list_folders, read_image
+    from visionrl.datasets import ImageSample, load
+    from visionrl.datasets.classes import class_numbers, image_class
 
     if not folder.is_dir():
         raise ValueError(f"support must be a folder with a folder for each class, got {folder}")
-    folders = list_folders(folder)
-    if len(folders) < 2:
-        raise ValueError(f"support must hold two folders of classes or more, {folder} has {len(folders)}")
-    examples, labels = [], []
-    for number, place in enumerate(folders):
-        found = images_below(place)
-        if not found:
-            raise ValueError(f"each class of support must have an image or more, {place} has none")
-        examples += [read_image(path) for path in found]
-        labels += [number] * len(found)
-    return [place.name for place in folders], examples, labels
+    samples = load(f"imagefolder:{folder}", kind=ImageSample, split="all")
+    names = sorted({image_class(sample) for sample in samples})
+    if len(names) < 2:
+        raise ValueError(f"support must hold two folders of classes or more, {folder} has {len(names)}")
+    return names, [sample.image for sample in samples], class_numbers(samples, names)
+
+
+def readable(files: Sequence[Path]) -> dict[Path, Any]:
+    """The images (C, H, W) uint8 of files, without those that cannot be read, which it reports."""
+    from visionrl.datasets.readers.files import read_image
+
+    found = {}
+    for path in files:
+        try:
+            found[path] = read_image(path)
+        except ValueError as error:
+            print(f"failed: {path}: {error}", file=sys.stderr)
+    return found
 
 
 def write(out: Path, names: list[str], rows: list[dict[str, Any]]) -> None:
     """Write the classes as a table and as JSON."""
-    from visionrl.rendering import replacing
+    from visionrl.agents.prediction.outputs import table, write_in
 
+    lines = [[*list(row.values())[:3], *row["probabilities"].values()] for row in rows]
+    head = ["file", "class", "probability", *names]
     out.mkdir(parents=True, exist_ok=True)
-    with replacing(out / "classes.json") as part:
-        part.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    with replacing(out / "classes.csv") as part, part.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["file", "class", "probability", *names])
-        for row in rows:
-            table.writerow([row["file"], row["class"], row["probability"], *row["probabilities"].values()])
+    write_in(out, {"classes.json": json.dumps(rows, indent=1) + "\n", "classes.csv": table([head, *lines])})
     print(f"wrote {out}")

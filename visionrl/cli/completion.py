@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
-from typing import Annotated, Literal, get_args, get_origin
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Annotated, Literal, get_args, get_origin, get_type_hints
+
+import tyro
 
 from visionrl.core import TASKS, describe_arguments, entry_of
 from visionrl.core.arguments import hints_of
@@ -61,12 +63,14 @@ def _known(words: Sequence[str], last: str) -> Iterable[str]:
 
 
 def options_of(command: type) -> list[str]:
-    """The options of a command, those of a nested configuration among them."""
+    """The options of a command, those of a nested configuration among them; what has a place is none."""
     found = []
+    hints = get_type_hints(command, include_extras=True)
     for field in fields(command):
-        nested = _configuration(command, field.name)
-        names = [one.name for one in fields(nested)] if nested else [field.name]
-        found += [f"--{name.replace('_', '-')}" for name in names]
+        hint = hints[field.name]
+        kind, *marks = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+        names = [one.name for one in fields(kind)] if is_dataclass(kind) else [field.name]
+        found += [f"--{name.replace('_', '-')}" for name in names if tyro.conf.Positional not in marks]
     return found
 
 
@@ -88,14 +92,6 @@ def _few_values(hint: object) -> list[str]:
     if get_origin(hint) is Annotated:
         return _few_values(get_args(hint)[0])
     return [value for part in get_args(hint) for value in _few_values(part)]
-
-
-def _configuration(command: type, name: str) -> type | None:
-    """The dataclass behind a field that is one."""
-    from typing import get_type_hints
-
-    hint = get_type_hints(command).get(name)
-    return hint if isinstance(hint, type) and hasattr(hint, "__dataclass_fields__") else None
 
 
 def _task_of(words: Sequence[str]) -> Entry | None:

@@ -106,7 +106,10 @@ class Play(Data):
             ]
             how = "arrow keys where an action is up, down, left or right"
             if hasattr(task, "click_action"):
-                names, how = [], getattr(task, "clicks", "left click on the object, right click beside it")
+                names, how = (
+                    [],
+                    getattr(task, "click_help", "left click on the object, right click beside it"),
+                )
             print(*([", ".join(names)] if names else []), f"{how}; Enter is done, Escape ends", sep="\n")
             try:
                 person = Person(env_id, self.env_kwargs, ask, keys)

@@ -93,7 +93,7 @@ class Clickable(Protocol):
 
     Attributes:
         by_hand: constructor arguments when a person acts, where they differ.
-        clicks: what clicks do, for people; without it they are on an object or beside it.
+        click_help: what clicks do, for people; without it they are on an object or beside it.
     """
 
     by_hand: Mapping[str, Any]

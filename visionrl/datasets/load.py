@@ -21,6 +21,10 @@ from visionrl.datasets.validate import validate
 NAMED, LONGEST = 10, 600  # bad samples that a message names, and characters about each
 
 
+class NoSplitError(ValueError):
+    """Raised where data have other splits than the one that is asked for, or nothing is left for it."""
+
+
 def load(
     data: Any,
     *,
@@ -245,7 +249,7 @@ def _from_path(form: Format, path: Path, rule: SplitRule) -> list[Entry]:
     if not chosen:
         by = rule.file or f"split_ratios {rule.ratios}"
         subjects = len({entry.subject for entry in entries})
-        raise ValueError(
+        raise NoSplitError(
             f"the {rule.split} split of {form.name}:{path} is empty: "
             f"{len(entries)} sample(s) of {subjects} subject(s), "
             f'split by subject by {by}; give split="all", other split_ratios or a split_file'
@@ -258,7 +262,7 @@ def _from_split_folders(form: Format, path: Path, folders: dict[str, Path], rule
     listed = ", ".join(folder.name for folder in folders.values())
     rule.refuse_cut(f"{path} has split folders of its own ({listed})")
     if rule.split not in (*folders, "all"):
-        raise ValueError(f"{path} must have a folder {rule.split!r} for that split, it has {listed}")
+        raise NoSplitError(f"{path} must have a folder {rule.split!r} for that split, it has {listed}")
     _warn_beside(form, path, folders)
     asked = list(folders) if rule.split == "all" else [rule.split]
     return [
@@ -289,7 +293,7 @@ def _of_own_split(path: Path, entries: list[Entry], rule: SplitRule) -> list[Ent
         lost = next(entry.name for entry in entries if not entry.split)
         raise ValueError(f"{path} must have all its samples in splits, or none; {lost!r} is in none")
     if rule.split not in (*found, "all"):
-        raise ValueError(
+        raise NoSplitError(
             f"{path} must have a split {rule.split!r}, it has {', '.join(found)}; "
             "a split_file, or split_ratios other than the default, cut it anew"
         )

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from visionrl.core import check_choice
+from visionrl.models._images import device_of
 from visionrl.models.fewshot._base import FewShotModel
 from visionrl.models.fewshot.attributes import Attributes
 from visionrl.models.fewshot.siamese import Siamese
@@ -71,8 +72,7 @@ class PrototypeSimilarity(ScoreOfImages):
             ValueError: they are of another shape than the examples, or the encoder gives no finite vectors.
         """
         if isinstance(self.network, FewShotModel):
-            home = next(self.network.parameters()).device
-            found = self.network.embed(fitted(images, self.network).to(home))
+            found = self.network.embed(fitted(images, self.network).to(device_of(self.network)))
         else:
             if tuple(images.shape[1:]) != self.shape:
                 raise ValueError(
@@ -145,7 +145,7 @@ class AttributeMatch(ScoreOfImages):
         batch: images per call of the network.
 
     Raises:
-        ValueError: there is no attribute, or one that the network does not know.
+        ValueError: the network knows no attributes, or no such one, or none is given.
     """
 
     network: Attributes
@@ -159,6 +159,8 @@ class AttributeMatch(ScoreOfImages):
         batch: int = 256,
     ) -> None:
         super().__init__(network, key, channels, batch)
+        if not isinstance(network, Attributes):
+            raise ValueError(f"network must know attributes, got {type(network).__name__}")
         unknown = [name for name in attributes if name not in network.attributes]
         if unknown or not attributes:
             known = ", ".join(network.attributes)

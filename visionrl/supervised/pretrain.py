@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import torch
 from annotated_types import Ge, Gt
-from PIL import Image
 from rich.console import Console
 from torch import Tensor
 
@@ -18,13 +17,15 @@ from visionrl.agents.training.pairs import parse_args
 from visionrl.agents.training.run_files import write_json
 from visionrl.core.arguments import check_arguments, did_you_mean
 from visionrl.models import list_models, model_class, save_model
+from visionrl.models._images import device_of
 from visionrl.models.pretext import Pretext
-from visionrl.rendering import replacing
+from visionrl.rendering import write_png
 from visionrl.supervised.pretrain_images import Source, images_of
 from visionrl.supervised.trainer import Trainer, TrainerConfig, save
 
 ROUNDS = 10  # validations in a training
 SHOWN = 6  # images of the picture
+FOLDER = "-pretext"  # end of the name of the folder with the whole pretext
 STEPS = 2000  # unless it is said how long
 
 
@@ -89,25 +90,25 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
     Ctrl-C ends the training early; what was learned so far is written.
 
     Returns:
-        The loss and the figures on validation images.
+        The loss and the figures on validation images; on those of training where there are fewer than two.
 
     Raises:
-        FileExistsError: the weights are there already, and ``overwrite`` is off.
+        FileExistsError: one of the files is there already, and ``overwrite`` is off.
+        IsADirectoryError: a folder has the name of the weights.
         ValueError: an option is wrong, or the images have nothing to learn from.
         SystemExit: Ctrl-C ended it, with code 130.
     """
     device, console = found_device(config.device), Console(soft_wrap=True)
-    if config.out.exists() and not config.overwrite:
-        raise FileExistsError(f"out must be a new file, {config.out} is there; --overwrite replaces it")
+    check_files(config)
     kind: Any = model_class(config.pretext)
     kind.check_options(config.model_options)
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     train, val, traits = images_of(config, config.model_options.get("side"))
     about = f"{len(train)} images of {train.shape[1]} x {train.shape[2]} x {train.shape[3]}"
-    console.print(f"{config.pretext}: {about}, {'validation' if len(val) > 1 else 'no validation'}")
     net = kind.for_images(train, {**traits, **config.model_options}).to(device)
-    work = PretextTrainer(config, net, train, val if len(val) > 1 else train, device)
+    work = PretextTrainer(config, net, train, val, device)
+    console.print(f"{config.pretext}: {about}, {work.held_out or 'none'} for validation")
     config.out.parent.mkdir(parents=True, exist_ok=True)
     code = 0
     try:
@@ -124,19 +125,29 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
     return figures
 
 
+def check_files(config: PretrainConfig) -> None:
+    """Refuse to write where something is, see ``pretrain``."""
+    out = config.out
+    if out.is_dir():
+        raise IsADirectoryError(f"out must be a file, {out} is a folder")
+    places = [out, out.with_suffix(".png"), out.with_suffix(".json"), out.with_name(f"{out.stem}{FOLDER}")]
+    there = [place for place in places if place.exists()]
+    if there and not config.overwrite:
+        raise FileExistsError(f"out must be new, {there[0]} is there; --overwrite replaces it")
+
+
 def write(config: PretrainConfig, work: PretextTrainer) -> dict[str, float]:
-    """Write weights, picture, figures and the whole pretext; returns the figures on validation images."""
+    """Write weights, picture, figures and the whole pretext; returns the figures, see ``pretrain``."""
     net, out = work.model, config.out
     figures = net.evaluate((), {"images": work.val})
     save(out, {key: value.detach().cpu() for key, value in net.backbone.state_dict().items()})
     chosen = torch.randperm(len(work.val), generator=torch.Generator().manual_seed(1))[:SHOWN]
-    picture = net.picture(work.val[chosen].to(work.home), torch.Generator().manual_seed(1))
-    with replacing(out.with_suffix(".png")) as part:
-        Image.fromarray(picture).save(part, format="png")
-    save_model(net, out.with_name(f"{out.stem}-pretext"))
+    picture = net.picture(work.val[chosen].to(device_of(net)), torch.Generator().manual_seed(1))
+    write_png(out.with_suffix(".png"), picture)
+    save_model(net, out.with_name(f"{out.stem}{FOLDER}"))
     plain = {name: str(x) if isinstance(x, Path) else x for name, x in asdict(config).items()}
     found = {"figures": figures, "steps": work.step, "seconds": round(work.spent, 1), "curve": work.curve}
-    about = {"images": work.count, "validation": len(work.val), "channels": net.channels, "side": net.side}
+    about = {"images": work.count, "validation": work.held_out, "channels": net.channels, "side": net.side}
     write_json(out.with_suffix(".json"), {"config": plain, **about, **found})
     return figures
 
@@ -148,10 +159,12 @@ class PretextTrainer(Trainer):
         config: of the run.
         net: the pretext.
         train: (N, C, S, S) uint8, on the CPU.
-        val: likewise.
+        val: likewise; where there are fewer than two, images of training are scored.
         home: device of the network.
 
     Attributes:
+        held_out: images of validation.
+        val: images that are scored.
         spent: seconds spent learning, by ``clock``.
     """
 
@@ -162,7 +175,8 @@ class PretextTrainer(Trainer):
     def __init__(
         self, config: PretrainConfig, net: Pretext, train: Tensor, val: Tensor, home: str = "cpu"
     ) -> None:
-        self.rows, self.val, self.home = net.split(train), val, home
+        self.held_out = len(val) if len(val) > 1 else 0
+        self.rows, self.val = net.split(train), val if self.held_out else train
         size = min(config.batch_size, len(self.rows["images"]))
         plain = TrainerConfig(
             epochs=ROUNDS,
@@ -171,7 +185,6 @@ class PretextTrainer(Trainer):
             weight_decay=config.weight_decay,
             seed=config.seed,
             device=home,
-            patience=ROUNDS,
         )
         self.score_name = net.score_name
         super().__init__(plain, net, len(self.rows["images"]))
@@ -195,7 +208,7 @@ class PretextTrainer(Trainer):
         return sum(losses) / len(losses)
 
     def next_rows(self) -> Tensor:
-        """The next images of a pass over all of them, (B,) int64; what does not fill a batch is left to the next."""
+        """The next images of a pass over all of them, (B,) int64; what fills no batch is left out."""
         size = self.config.batch_size
         if len(self.order) < size:
             self.order = torch.randperm(self.count, generator=self.chance)
@@ -204,7 +217,7 @@ class PretextTrainer(Trainer):
 
     def loss(self, rows: Tensor) -> Tensor:
         """The pretext's loss of some images."""
-        batch = {name: part[rows].to(self.home) for name, part in self.rows.items()}
+        batch = {name: part[rows].to(self.config.device) for name, part in self.rows.items()}
         return self.model.objective(batch, self.chance)[0]
 
     def score(self) -> float:

@@ -12,6 +12,7 @@ from torch import Tensor
 from visionrl.agents.training.pairs import parse_args
 from visionrl.core import TaskVectorEnv
 from visionrl.datasets import ImageSample, load
+from visionrl.datasets.load import NoSplitError
 from visionrl.models._images import fit_images
 from visionrl.models.pretext._base import SIDE
 
@@ -30,6 +31,8 @@ class Source:
     """Take the images of a data set, "FORMAT:PATH" or an embedded one; with --env, the data of the environment."""
     preset: str | None = None
     """Name of a set of arguments of the environment."""
+    skip_bad: bool = False
+    """Leave out samples that cannot be read, with a warning that counts and names them."""
     env_args: tuple[str, ...] = ()
     """Further arguments of the environment, each "name=value" with a JSON value or a word."""
     key: str = "window"
@@ -62,7 +65,7 @@ def images_of(source: Source, side: int | None = None) -> tuple[Tensor, Tensor, 
         ValueError: there is no such environment or data set, or it shows no image.
     """
     if source.env is not None:
-        return images_of_env(source, side)
+        return images_of_env(source, source.env, side)
     found = [images_of_split(source, "train", source.images)]
     if len(found[0]) < 2:
         raise ValueError(f"data must have 2 training images or more, {source.data} has {len(found[0])}")
@@ -73,25 +76,26 @@ def images_of(source: Source, side: int | None = None) -> tuple[Tensor, Tensor, 
 
 
 def images_of_split(source: Source, split: str, most: int) -> list[np.ndarray]:
-    """At most so many images (C, H, W) of a split of the data; none where few images leave the split empty."""
+    """At most so many images (C, H, W) of a split of the data; none of a validation split that the data do not have."""
     try:
-        samples: Any = load(source.data, kind=ImageSample, split=split)
-    except ValueError as error:
-        if split == "train" or "split of" not in str(error) or "is empty" not in str(error):
+        samples = load(source.data, kind=ImageSample, split=split, skip_bad=source.skip_bad)
+    except NoSplitError:
+        if split == "train":
             raise
         return []
     chosen = np.random.default_rng(source.seed).permutation(len(samples))[:most]
     return [samples[i].image for i in sorted(chosen)]
 
 
-def images_of_env(source: Source, side: int | None) -> tuple[Tensor, Tensor, dict[str, Any]]:
+def images_of_env(source: Source, env_id: str, side: int | None) -> tuple[Tensor, Tensor, dict[str, Any]]:
     """As ``images_of``, of an environment; several scales side by side as channels are no colours."""
     kwargs: dict[str, Any] = {"preset": source.preset, **parse_args(source.env_args)}
     kwargs |= {} if source.data is None else {"data": source.data}
+    kwargs |= {"skip_bad": True} if source.skip_bad else {}
     parts = []
     traits: dict[str, Any] = {}
     for split, most in (("train", source.images), ("val", HELD_OUT)):
-        env = TaskVectorEnv(min(ROWS, most), source.env, split=split, **kwargs)  # type: ignore[arg-type]
+        env = TaskVectorEnv(min(ROWS, most), env_id, split=split, **kwargs)
         check_key(env, source.key)
         parts.append(walk(env, source.key, most, source.seed))
         if len(getattr(env.task, "scales", (1,))) > 1:

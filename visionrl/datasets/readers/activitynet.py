@@ -18,7 +18,7 @@ import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
 from visionrl.datasets.frames import VIDEO_SUFFIXES, open_frames
-from visionrl.datasets.readers.files import list_images
+from visionrl.datasets.readers.files import files_ending, list_images
 from visionrl.datasets.samples import ClipSample
 from visionrl.datasets.stated_splits import split_of
 from visionrl.datasets.text import read_json
@@ -32,7 +32,7 @@ def read_activitynet(path: Path, options: ReadOptions) -> list[Entry]:
         ValueError: the file is no such list, or none of its videos has frames.
     """
     if path.is_dir():
-        files = sorted(path.glob("*.json"))
+        files = files_ending(path, ".json")
         if len(files) != 1:
             raise ValueError(f"{path} must hold one JSON file of annotations, found {len(files)}")
         path = files[0]

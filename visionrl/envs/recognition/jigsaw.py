@@ -90,7 +90,7 @@ class JigsawPuzzle(Select[State]):
     sample_type, embedded = ImageSample, "objects"
     primary_metric = ("tiles", True)
     by_hand: ClassVar[Mapping[str, Any]] = {"swaps": 62}
-    clicks: ClassVar[str] = (
+    click_help: ClassVar[str] = (
         "left click swaps a tile with the one to its right, right click with the one below"
     )
 

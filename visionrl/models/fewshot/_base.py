@@ -47,6 +47,7 @@ class Trunk(nn.Module):
         self.trunk = make_backbone(
             backbone, channels, pretrained, frozen=frozen or pretrained, image_size=side, pool=pool
         )
+        self.channels, self.side = channels, side
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, features) of images (B, C, S, S), uint8 or in [0, 1]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import torch
@@ -57,7 +58,7 @@ class Maml(FewShotModel):
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = 1.0  # the statistics are those of the last batch
 
-    def batches(self, split: Split, size: int, generator: torch.Generator) -> Any:
+    def batches(self, split: Split, size: int, generator: torch.Generator) -> Iterator[Tensor]:
         """The rows of ``tasks`` episodes a step."""
         several = [super(Maml, self).batches(split, size, generator) for _ in range(self.tasks)]
         return (torch.cat(rows) for rows in zip(*several, strict=True))

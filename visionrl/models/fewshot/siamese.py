@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from visionrl.models._model import Split
 from visionrl.models._registry import register_model
-from visionrl.models.fewshot._base import FewShotModel
+from visionrl.models.fewshot._base import FewShotModel, class_means
 
 MARGIN = 1.0
 
@@ -55,8 +55,7 @@ class Siamese(FewShotModel):
 
     def logits(self, support: Tensor, labels: Tensor, query: Tensor) -> Tensor:
         """The mean logit of the pairs with a class, see ``FewShotModel.logits``."""
-        member = F.one_hot(labels).to(support)
-        return self.pairs(query, support) @ (member / member.sum(0))
+        return class_means(self.pairs(support, query), labels).T
 
     def loss(self, batch: Split) -> Tensor:
         """The loss of all pairs of an episode, both kinds with the same weight."""

@@ -44,6 +44,7 @@ class ClipRecogniser(Model):
     data = "motions"
     score_name = "accuracy"
     key: ClassVar[str]  # of the split, what frames are given as
+    part: ClassVar[str]  # of a sample, what the model looks at
 
     def __init__(
         self,
@@ -74,24 +75,36 @@ class ClipRecogniser(Model):
         """A model for the classes of training clips, with some options given.
 
         Raises:
-            ValueError: a clip has no label.
+            ValueError: a clip has no label, or not what the model looks at.
         """
         cls.check_options(options)
+        cls.check_samples(samples)
         if bare := [sample.name for sample in samples if not sample.label]:
             raise ValueError(f"samples must have label, {bare[0]!r} has none")
         return cls.of({"classes": sorted({s.label for s in samples}), **cls.options_for(samples), **options})
 
     @classmethod
+    def check_samples(cls, samples: Sequence[ClipSample]) -> None:
+        """Refuse clips without what the model looks at.
+
+        Raises:
+            ValueError: names the first.
+        """
+        if bare := [sample.name for sample in samples if getattr(sample, cls.part) is None]:
+            raise ValueError(f"samples must have {cls.part} for {cls.name}, {bare[0]!r} has none")
+
+    @classmethod
+    @abstractmethod
     def options_for(cls, samples: Sequence[ClipSample]) -> dict[str, Any]:
         """Options that the training clips decide."""
-        return {}
 
     def encode(self, samples: Sequence[Any]) -> Split:
         """Frames of clips (N, frames, ...), and "labels" (N,) int64.
 
         Raises:
-            ValueError: a clip has a label that no class has.
+            ValueError: a clip has a label that no class has, or not what the model looks at.
         """
+        self.check_samples(samples)
         for sample in samples:
             if sample.label not in self.names:
                 listed = ", ".join(self.names)
@@ -148,7 +161,7 @@ class FrameRecogniser(ClipRecogniser):
         image: the encoder; ``image.trunk`` is a backbone for agents.
     """
 
-    key = "images"
+    key, part = "images", "frames"
 
     def __init__(
         self,
@@ -167,8 +180,6 @@ class FrameRecogniser(ClipRecogniser):
     @classmethod
     def options_for(cls, samples: Sequence[ClipSample]) -> dict[str, Any]:
         """The channels of the clips."""
-        if bare := [sample.name for sample in samples if sample.frames is None]:
-            raise ValueError(f"samples must have frames for {cls.name}, {bare[0]!r} has features alone")
         return {"channels": max(len(np.asarray(sample.frames[0])) for sample in samples)}  # type: ignore[index]
 
     def stacked(self, samples: Sequence[ClipSample], times: Sequence[np.ndarray]) -> Tensor:
@@ -199,7 +210,7 @@ class SkeletonRecogniser(ClipRecogniser):
         options: see ``ClipRecogniser``.
     """
 
-    key = "features"
+    key = part = "features"
 
     def __init__(
         self,
@@ -217,14 +228,19 @@ class SkeletonRecogniser(ClipRecogniser):
     @classmethod
     def options_for(cls, samples: Sequence[ClipSample]) -> dict[str, Any]:
         """The number of the clips' features."""
-        if bare := [sample.name for sample in samples if sample.features is None]:
-            raise ValueError(f"samples must have features for {cls.name}, {bare[0]!r} has none")
         return {"inputs": np.shape(samples[0].features)[1]}
 
     def stacked(self, samples: Sequence[ClipSample], times: Sequence[np.ndarray]) -> Tensor:
-        """(N, frames, inputs) float32, missing joints as 0."""
+        """(N, frames, inputs) float32.
+
+        Raises:
+            ValueError: the frames of a clip have another number of features.
+        """
+        for sample in samples:
+            if (count := np.shape(sample.features)[1]) != self.inputs:
+                raise ValueError(f"features of {sample.name!r} must be {self.inputs} a frame, got {count}")
         rows = [np.asarray(s.features, np.float32)[own] for s, own in zip(samples, times, strict=True)]
-        return torch.from_numpy(np.nan_to_num(np.stack(rows)))
+        return torch.from_numpy(np.stack(rows))
 
     def vectors(self, frames: Tensor) -> Tensor:
         """(B, K, size) of features (B, K, inputs)."""
