@@ -15,6 +15,7 @@ from visionrl.core.observables import Vector, push
 from visionrl.core.results import Summary
 from visionrl.envs.video.clip import ClipState, ClipTask
 from visionrl.envs.video.controls import JumpControl, SkipControl, SpeedControl, entry
+from visionrl.metrics.summary import coverage
 from visionrl.ops import Array, xp_of
 
 LAST = 4  # jumps that are shown
@@ -184,26 +185,16 @@ class FastForward(ClipTask[State]):
         return state.time >= self.bank.lengths.rows(state.clip)
 
     def metrics(self, state: State) -> dict[str, Array]:
-        xp, reach = xp_of(state.time), self.tolerance
-        near, count = state.seen, self.bank.longest
-        for shift in range(1, reach + 1):
-            rim = xp.zeros_like(state.seen[:, : min(shift, count)])
-            near = near | xp.concat([state.seen[:, shift:], rim], axis=1)
-            near = near | xp.concat([rim, state.seen[:, : max(count - shift, 0)]], axis=1)
-        important = self.events.important.rows(state.clip)
-        total = xp.sum(xp.astype(important, xp.float64), axis=1)
-        covered = xp.sum(xp.astype(important & near, xp.float64), axis=1)
-        coverage = xp.where(
-            total > 0, covered / xp.where(total > 0, total, xp.ones_like(total)), xp.ones_like(total)
-        )
+        xp = xp_of(state.time)
+        covered = coverage(state.seen, self.events.important.rows(state.clip), self.tolerance)
         length = xp.astype(self.bank.lengths.rows(state.clip), xp.float64)
         processed = xp.sum(xp.astype(state.seen, xp.float64), axis=1) / length
-        uniform = xp.minimum(processed * (2 * reach + 1), xp.ones_like(processed))
+        uniform = xp.minimum(processed * (2 * self.tolerance + 1), xp.ones_like(processed))
         return {
-            "coverage": coverage,
+            "coverage": covered,
             "processed": processed,
-            "above_uniform": coverage - uniform,
-            "is_success": (coverage >= GOAL_COVERED) & (processed <= GOAL_SEEN),
+            "above_uniform": covered - uniform,
+            "is_success": (covered >= GOAL_COVERED) & (processed <= GOAL_SEEN),
         }
 
     def expert(self, state: State) -> Array:

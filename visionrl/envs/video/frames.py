@@ -119,9 +119,10 @@ class FrameSelection(ClipTask[State], Select[State]):
         self.ends = DeviceTable(event_ends(self.bank.lengths.array, events, self.positions))
         if self.window and self.bank.thumbnails is None:
             raise ValueError("window must be None where clips have features alone, got a side")
-        said = len(self.names) if self.answer == "class" else 1
-        self.action_space = spaces.Discrete(self.positions + said)
-        self.answers = range(self.positions, self.positions + said) if self.answer == "class" else None
+        self.endings = len(self.names) if self.answer == "class" else 1  # actions that end an episode
+        count = self.positions + self.endings
+        self.action_space = spaces.Discrete(count)
+        self.answers = range(self.positions, count) if self.answer == "class" else None
         wide = self.bank.width
         self.show(
             features=Vector(PARTS * wide, -5, 5) if self.features else None,
@@ -252,29 +253,20 @@ class FrameSelection(ClipTask[State], Select[State]):
         if self.glance:
             times = frame_times(self.bank.lengths.rows(state.clip), GLANCES)
             shown["glance"] = xp.clip(5 * self.bank.rows(state.clip, times), -10, 10)
-        return self.seen(
-            scores=state.scores,
-            seen=self.looked(state.taken),
-            last=state.time,
-            **shown,
-        )
+        return self.seen(scores=state.scores, seen=self.looked(state.taken), last=state.time, **shown)
 
     def action_mask(self, state: State) -> Array:
         """(B, n) bool, all answers, and the positions not seen yet while the budget lasts."""
         xp = xp_of(state.clip)
         free = ~self.looked(state.taken) & (state.step < self.budget)[:, None]
-        said = int(self.action_space.n) - self.positions  # type: ignore[attr-defined]
-        return xp.concat([free, xp.concat([xp.ones_like(free[:, :1])] * said, axis=1)], axis=1)
+        return xp.concat([free, *[xp.ones_like(free[:, :1])] * self.endings], axis=1)
 
     def reward(self, before: State, action: Array, after: State) -> Array:
         xp = xp_of(after.clip)
         looked = xp.astype(after.step - before.step, xp.float64)
-        gain = (
-            after.margin - before.margin
-            if self.reward_type == "margin"
-            else self.right(after) - self.right(before)
-        )
-        return gain - self.frame_cost * looked
+        if self.reward_type == "margin":
+            return after.margin - before.margin - self.frame_cost * looked
+        return self.right(after) - self.right(before) - self.frame_cost * looked
 
     def right(self, state: State) -> Array:
         """(B,) float64, 1 where the right class was said."""

@@ -150,10 +150,8 @@ class VideoSummarization(ClipTask[State]):
 
     def here(self, state: State) -> Array:
         """(B, P) bool, the piece now."""
-        return (
-            xp_of(state.time).arange(self.pieces.most, device=state.time.device)[None, :]
-            == state.time[:, None]
-        )
+        places = xp_of(state.time).arange(self.pieces.most, device=state.time.device)
+        return places[None, :] == state.time[:, None]
 
     def alike(self, state: State) -> Array:
         """(B, P) float64, cosine of the piece now with all of the clip."""
