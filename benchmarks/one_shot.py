@@ -4,7 +4,8 @@
     python benchmarks/one_shot.py --weights trunk.pt rules matching:0 matching:1 gru:0 none:0
 
 Every policy sees the frozen trunk's features (``visionrl train --weights trunk.pt --frozen --cache``), is cloned (DQN
-from what each action earns at once, others from the expert), and then learns by reward. Two streams of every class of the test split; CPU seconds of one thread.
+from what each action earns at once, others from the expert), and then learns by reward. Two streams of every class of
+the test split; CPU seconds of one thread.
 """
 
 from __future__ import annotations
