@@ -1,7 +1,7 @@
 """Few-shot and zero-shot learning: one row and seed at a time into a JSON file, and the tables out of it.
 
     python benchmarks/few_shot.py omniglot prototypical --seed 0 --folder FOLDER --out few_shot.json
-    python benchmarks/few_shot.py instances prototypical-instances --out few_shot.json
+    python benchmarks/few_shot.py instances few-shot-instances --out few_shot.json
     python benchmarks/few_shot.py instances mobilenet_v2 --weights FILE --out few_shot.json
     python benchmarks/few_shot.py zero-shot hog --out few_shot.json
     python benchmarks/few_shot.py rewards conv4 --out few_shot.json

@@ -130,6 +130,9 @@ def test_the_recipe_trains_and_its_run_can_be_loaded(tmp_path: Path) -> None:
     [
         ({"algo_args": ("net_arch=[8]",)}, "net_arch must be left out with action_maps"),
         ({"memory": "gru"}, "memory must be left out with action_maps of the recipe"),
+        ({"tiles": 2}, "tiles must be left out with action_maps"),
+        ({"attention": "soft"}, "attention must be left out with action_maps"),
+        ({"stn": True}, "stn must be left out with action_maps"),
         (
             {"algo": "dqn", "recipe": "none", "algo_args": ("action_maps=2",)},
             "algo_args must be arguments of DQN",

@@ -15,6 +15,7 @@ from torch import nn
 
 from visionrl.agents import VisionExtractor, make_vec_env
 from visionrl.agents.networks.extractor import MapAttention
+from visionrl.agents.networks.numbers import NumbersExtractor, shows_images
 from visionrl.agents.policies.candidates import CandidateExtractor, candidate_policy, offers_candidates
 from visionrl.agents.policies.pixel_ppo import PixelPPO
 from visionrl.agents.policies.pixelwise import PixelPolicy
@@ -126,12 +127,13 @@ def test_every_preset_of_every_task_trains(env_id: str, preset: str | None) -> N
         assert not torch.equal(first, pixels.policy.first.weight)
         return
     bare = offers_candidates(env.observation_space, env.action_space)  # nothing to be seen by a backbone
-    policy = {"features_extractor_class": CandidateExtractor if bare else VisionExtractor}
+    sees = VisionExtractor if shows_images(env.observation_space) else NumbersExtractor
+    policy = {"features_extractor_class": CandidateExtractor if bare else sees}
     kind = candidate_policy("ppo") if bare else "MultiInputPolicy"
     model = PPO(kind, env, n_steps=4, batch_size=8, policy_kwargs=policy, device="cpu", seed=0)
 
     def weights() -> dict[str, torch.Tensor]:
-        if not bare:
+        if not bare and sees is VisionExtractor:
             return trunk_state(model)[0]
         return {key: value.clone() for key, value in model.policy.features_extractor.state_dict().items()}
 

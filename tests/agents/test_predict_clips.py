@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from visionrl.agents.prediction.agent import classical
 from visionrl.cli.main import main
@@ -57,6 +58,10 @@ def test_a_folder_of_films_gets_a_table_of_classes_with_the_frames_looked_at(tmp
     assert [row["frames"] for row in rows] == ["5 17 27"] * 2 and all(row["label"] for row in rows)
     found = json.loads(next((tmp_path / "out").rglob("a.json")).read_text())
     assert found["label"] == rows[0]["label"] and found["looked_at"] == [5, 17, 27] and found["frames"] == 32
+    for name in ("a", "b"):
+        with Image.open(tmp_path / "out" / f"{name}.png") as picture:
+            assert picture.format == "PNG"
+    assert not list((tmp_path / "out").glob("*.gif"))
 
 
 @pytest.mark.parametrize(

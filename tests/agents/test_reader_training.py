@@ -131,6 +131,8 @@ def test_an_answerer_by_name_learns_where_to_look(tmp_path: Path) -> None:
     [
         ({"env": "LandmarkLocalization-v0", "algo": "ppo", "env_args": ()}, "which shows no words"),
         ({"stn": True}, "stn must be left out with model 'show_and_tell'"),
+        ({"tiles": 2}, "tiles must be left out with model 'show_and_tell', got 2"),
+        ({"fusion": "film"}, "fusion must be left out with model 'show_and_tell', got 'film'"),
         ({"memory": "gru", "algo": "ppo"}, "memory must be left out with model"),
         ({"model": "vqa_film"}, "model must be a captioner where words are seen, got vqa_film"),
         ({"model": "nowhere"}, "nowhere"),

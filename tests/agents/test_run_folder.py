@@ -24,7 +24,7 @@ from visionrl.agents.training import train as training
 from visionrl.agents.training.checkpoint import last_checkpoint, load_checkpoint, save_checkpoint
 from visionrl.agents.training.config import TrainConfig
 from visionrl.agents.training.lock import locked
-from visionrl.agents.training.run_files import write_json
+from visionrl.agents.training.run_files import command_line, write_json
 from visionrl.cli import main as cli
 from visionrl.datasets import ImageSample, load
 from visionrl.datasets.load import clear_cache
@@ -276,3 +276,15 @@ def test_a_run_that_ran_out_of_disk_goes_on_exactly(photos: Path, tmp_path: Path
         torch.load(tmp_path / name / "r" / "policy.pt", weights_only=True) for name in ("whole", "cut")
     )
     assert all(torch.equal(whole[key], cut[key]) for key in whole)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["/home/me/.venv/bin/visionrl", "train", "--name", "a b"], "visionrl train --name 'a b'"),
+        (["/home/me/visionrl/__main__.py", "train"], "visionrl train"),
+        (["examples/mine.py", "--fast"], "examples/mine.py --fast"),
+    ],
+)
+def test_the_command_of_a_run_says_nothing_of_where_the_library_lies(words: list[str], line: str) -> None:
+    assert command_line(words) == line

@@ -354,7 +354,8 @@ def test_a_recipe_plays_what_gym_make_gives(env_id: str) -> None:
         plain = resolve(TrainConfig(env=env_id, algo=algo, preset="none"))
         assert plain.env_kwargs == {} and describe_task(plain).startswith(f"{env_id}, no preset")
         assert plain.train_args == config.train_args
-        own = load_recipe(env_id).get("presets", {}).get(config.preset, {})  # of the preset, on top of the algorithm's
+        # a preset's own table is on top of the algorithm's
+        own = load_recipe(env_id).get("presets", {}).get(config.preset, {})
         assert config.clone_steps == own.get("clone_steps", plain.clone_steps)
 
 

@@ -1,4 +1,4 @@
-"""The bank of clips: gathers, means, and its features."""
+"""The bank of clips: gathers, and its features."""
 
 from __future__ import annotations
 
@@ -19,21 +19,19 @@ def clips() -> list[ClipSample]:
 
 
 @pytest.mark.parametrize("backend", ["numpy", "torch"])
-def test_times_beyond_the_clip_are_its_ends_and_not_valid(backend: str) -> None:
+def test_times_beyond_the_clip_are_its_ends(backend: str) -> None:
     xp, bank = namespace(backend), ClipBank(clips(), 4)
     clip, time = xp.asarray([0, 1]), xp.asarray([[-2, 0, 4], [1, 2, 4]])
     assert to_numpy(bank.number(clip, time)).tolist() == [[0, 0, 4], [6, 7, 7]]
-    assert to_numpy(bank.valid(clip, time)).tolist() == [[False, True, True], [True, True, False]]
     assert to_numpy(bank.pictures(clip, time)).shape == (2, 3, 3, 4, 4)
     assert to_numpy(bank.rows(clip, time[:, 1])).shape == (2, FEATURES)
 
 
-def test_means_are_those_of_the_frames() -> None:
+def test_features_of_a_clip_are_those_of_its_frames() -> None:
     bank = ClipBank(clips(), 4)
-    rows = bank.features.array
-    found = bank.means(np.array([0, 1]), np.array([[1, 4], [0, 1]]), np.array([[4, 9], [3, 1]]))
-    assert np.allclose(found[0], [rows[1:4].mean(axis=0), rows[4]])
-    assert np.allclose(found[1], [rows[5:8].mean(axis=0), rows[6]])
+    frames = clips()[1].frames
+    assert frames is not None
+    np.testing.assert_array_equal(bank.features_of(1), [describe(frame) for frame in frames])
 
 
 def test_features_have_length_one_and_tell_frames_apart() -> None:

@@ -199,6 +199,16 @@ def test_an_agent_is_explained_by_the_action_it_chooses(
             assert float(found[3]) == pytest.approx(values[action].item(), rel=1e-3)
 
 
+def test_an_agent_of_tiles_is_explained_by_occlusion_alone(tmp_path: Path, capsys: Any) -> None:
+    run = run_folder(tmp_path / "run", "ppo", tiles=2)
+    explain(run, "--method", "occlusion")
+    assert len(np.unique(panels(run / "explain-occlusion.png")[1])) > 2
+    with pytest.raises(SystemExit) as stop:
+        explain(run)
+    assert stop.value.code == 2
+    assert "method must be occlusion for an agent that sees tiles one by one, got" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("stn", [False, True])
 def test_a_classifiers_run_is_explained_by_a_class_of_its_own(
     stn: bool, photo: Path, tmp_path: Path, capsys: Any

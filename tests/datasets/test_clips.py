@@ -159,6 +159,14 @@ def test_a_reversed_activitynet_segment_is_refused(tmp_path: Path) -> None:
         load(f"activitynet:{file}", kind=ClipSample, split="val")
 
 
+@pytest.mark.parametrize("video", [3, {"annotations": 3}, {"annotations": "jump"}])
+def test_an_activitynet_video_without_a_list_of_actions_is_refused(tmp_path: Path, video: object) -> None:
+    file = activitynet(tmp_path)
+    file.write_text(json.dumps({"database": {"abc": video}}))
+    with pytest.raises(ValueError, match="abc must be a mapping with a list of annotations, got"):
+        load(f"activitynet:{file}", kind=ClipSample, split="all")
+
+
 def test_an_activitynet_list_without_frames_says_where_they_are_sought(tmp_path: Path) -> None:
     file = tmp_path / "list.json"
     file.write_text(json.dumps({"database": {"abc": {"annotations": []}}}))
@@ -191,6 +199,7 @@ def test_skeletons_are_features_and_pictures(tmp_path: Path) -> None:
         ({"offsets": [0, 4]}, "offsets must go from 0 to 9"),
         ({"offsets": [0, 0, 9]}, "each clip must have a frame or more"),
         ({"labels": [1, 2]}, "a label among class_names"),
+        ({"source_group": [1]}, r"source_group must be one number a clip \(2\), got shape \(1,\)"),
         ({"poses": np.zeros((9, 2, 2))}, r"poses must be \(frames, 3 joints, 2 or 3\)"),
     ],
 )

@@ -12,6 +12,7 @@ _HOMES = {
     "SB3VecEnv": "sb3.vec_env",
     "make_vec_env": "sb3.vec_env",
     "VisionExtractor": "networks.extractor",
+    "NumbersExtractor": "networks.numbers",
     "CachedFeatures": "networks.frozen_features",
     "TrainConfig": "training.config",
     "train": "training.train",

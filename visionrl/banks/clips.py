@@ -7,7 +7,8 @@ of frames that look alike have a cosine near 1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,42 +28,34 @@ class ClipBank(Recalled):
     Args:
         samples: with frames or features.
         side: of the thumbnails, pixels; frames are squeezed to squares. None keeps none.
-        channels: 1 holds all grey, 3 all in RGB; None is RGB if a clip is.
-        own_features: use the features that samples bring; else frames are described here.
 
     Attributes:
         first: (V,) int64, number of each clip's first frame; lent to any array library, as all tables are.
         lengths: (V,) int64, frames of each clip.
         longest: most frames of a clip.
-        channels: of the thumbnails; 0 where a clip has no frames, and there are none.
+        channels: of the thumbnails, 3 if a clip is in RGB; 0 where a clip has no frames, and there are none.
         thumbnails: (F, C, side, side) uint8, or None.
-        features: (F, D) float32.
-        sums: (F + V, D) float64, running sums of each clip's features, a row of zeros before each.
+        features: (F, D) float32, those that samples bring where all do.
+        width: D.
 
     Raises:
         ValueError: samples have features of different lengths, or some have features alone and others frames alone.
     """
 
-    def __init__(
-        self,
-        samples: Sequence[ClipSample],
-        side: int | None,
-        channels: int | None = None,
-        own_features: bool = True,
-    ) -> None:
+    def __init__(self, samples: Sequence[ClipSample], side: int | None = None) -> None:
         counts = np.array([len(sample) for sample in samples])
         self.side, self.longest = side, int(counts.max())
         self.lengths, self.first = DeviceTable(counts), DeviceTable(np.cumsum(counts) - counts)
         pictured = all(sample.frames is not None for sample in samples)
-        described = own_features and all(sample.features is not None for sample in samples)
+        described = all(sample.features is not None for sample in samples)
         if not (pictured or described):
-            lost = next(s.name for s in samples if (s.features is None if own_features else s.frames is None))
+            lost = next(sample.name for sample in samples if sample.features is None)
             raise ValueError(
                 f"samples must all have frames, or all features, {lost!r} lacks what others have"
             )
         self.channels = 0
         if pictured:
-            self.channels = channels or max(np.asarray(s.frames[0]).shape[0] for s in samples)  # type: ignore[index]
+            self.channels = max(np.asarray(s.frames[0]).shape[0] for s in samples)  # type: ignore[index]
         widths = {np.shape(sample.features)[1] for sample in samples} if described else {FEATURES}
         if len(widths) > 1:
             raise ValueError(f"features must be equally many in all samples, got {sorted(widths)}")
@@ -80,7 +73,6 @@ class ClipBank(Recalled):
                     rows[start + time] = describe(np.asarray(frame))
         self.features = DeviceTable(rows)
         self.thumbnails = DeviceTable(small) if len(small) else None
-        self.sums = DeviceTable(running_sums(rows, counts))
 
     def number(self, clip: Array, time: Array) -> Array:
         """Numbers of frames in the tables; times before the first and after the last frame count as these.
@@ -89,17 +81,15 @@ class ClipBank(Recalled):
             clip: (B,) int64.
             time: (B,) or (B, K) int64, frames of the clip from 0.
         """
-        return self.within(clip, time) + self._along(self.first.rows(clip), time)
+        xp, last, first = xp_of(time), self.lengths.rows(clip) - 1, self.first.rows(clip)
+        if time.ndim == 2:
+            last, first = last[:, None], first[:, None]
+        return first + xp.maximum(xp.minimum(time, last), xp.zeros_like(time))
 
-    def within(self, clip: Array, time: Array) -> Array:
-        """Times, (B,) or (B, K), moved into the clip."""
-        xp = xp_of(time)
-        last = self._along(self.lengths.rows(clip), time) - 1
-        return xp.maximum(xp.minimum(time, last), xp.zeros_like(time))
-
-    def valid(self, clip: Array, time: Array) -> Array:
-        """(B,) or (B, K) bool, True for times that the clip has."""
-        return (time >= 0) & (time < self._along(self.lengths.rows(clip), time))
+    def features_of(self, clip: int) -> np.ndarray:
+        """(T, D) float32, features of all frames of one clip."""
+        first = int(self.first.array[clip])
+        return self.features.array[first : first + int(self.lengths.array[clip])]
 
     def rows(self, clip: Array, time: Array) -> Array:
         """Features at some times: (B, D), or (B, K, D) for (B, K)."""
@@ -115,26 +105,6 @@ class ClipBank(Recalled):
             raise ValueError("samples must have frames to be shown, these have features alone")
         return _picked(self.thumbnails, self.number(clip, time))
 
-    def means(self, clip: Array, start: Array, end: Array) -> Array:
-        """Mean features of frames start to end - 1, (B, K, D) float64; the frame at start where there are none.
-
-        Args:
-            clip: (B,) int64.
-            start: (B, K) int64, within the clip.
-            end: (B, K) int64, up to its length.
-        """
-        xp = xp_of(start)
-        begin = self.within(clip, start)
-        final = xp.maximum(xp.minimum(end, self._along(self.lengths.rows(clip), end)), begin + 1)
-        base = self._along(self.first.rows(clip) + clip, start)
-        total = _picked(self.sums, base + final) - _picked(self.sums, base + begin)
-        return total / xp.astype(final - begin, total.dtype)[..., None]
-
-    @staticmethod
-    def _along(of_clip: Array, time: Array) -> Array:
-        """A number of each clip, (B,), with as many axes as times have."""
-        return of_clip if time.ndim == 1 else of_clip[:, None]
-
 
 def _picked(table: DeviceTable, numbers: Array) -> Array:
     """Rows of a table by numbers of any shape."""
@@ -143,16 +113,6 @@ def _picked(table: DeviceTable, numbers: Array) -> Array:
     xp = xp_of(numbers)
     flat = table.rows(xp.reshape(numbers, (-1,)))
     return xp.reshape(flat, (*numbers.shape, *flat.shape[1:]))
-
-
-def running_sums(rows: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """(F + V, D) float64: the sums of each clip's rows up to each of its frames, from 0 before the first."""
-    found = np.zeros((len(rows) + len(counts), rows.shape[1]))
-    start = 0
-    for clip, count in enumerate(counts.tolist()):
-        np.cumsum(rows[start : start + count], axis=0, out=found[start + clip + 1 : start + clip + count + 1])
-        start += count
-    return found
 
 
 def describe(frame: np.ndarray) -> np.ndarray:
@@ -174,9 +134,12 @@ def describe(frame: np.ndarray) -> np.ndarray:
     return (np.concatenate([grey, np.sqrt(share)]) / np.sqrt(2)).astype(np.float32)
 
 
-def clip_bank(
-    samples: Sequence[ClipSample], side: int | None, channels: int | None = None, own_features: bool = True
-) -> ClipBank:
-    """The bank of some clips; environments over the same ones share it."""
+def shared_by_clips(build: Callable[..., Any], samples: Sequence[ClipSample], *args: Any) -> Any:
+    """A bank that ``build`` makes of clips, made once for the same frames or features, see ``shared``."""
     pixels = [sample.features if sample.frames is None else sample.frames for sample in samples]
-    return shared(ClipBank, pixels, samples, side, channels, own_features)
+    return shared(build, pixels, samples, *args)
+
+
+def clip_bank(samples: Sequence[ClipSample], side: int | None = None) -> ClipBank:
+    """The bank of some clips; environments over the same ones share it."""
+    return shared_by_clips(ClipBank, samples, side)

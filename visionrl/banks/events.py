@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from visionrl.banks.patches import shared
+from visionrl.banks.clips import shared_by_clips
 from visionrl.datasets.samples import ClipSample
 from visionrl.ops import Array, DeviceTable, Recalled, xp_of
 
@@ -28,9 +28,7 @@ class EventBank(Recalled):
         labelled: False makes no frame important.
 
     Attributes:
-        most: T, most frames of a clip.
-        lengths: (V,) int64; lent to any array library, as all tables are.
-        important: (V, T) bool.
+        important: (V, T) bool, T frames of the longest clip; lent to any array library, as all tables are.
         before: (V, T + 1) int64, important frames before each.
         hit: (V, T) float64, how near each frame is to important ones, 0 to 1.
         best: (V, T * S) int64, action at each frame and speed that gains most in the end.
@@ -45,9 +43,8 @@ class EventBank(Recalled):
         cost: float,
         labelled: bool,
     ) -> None:
-        counts = np.array([len(sample) for sample in samples])
-        self.most, self.lengths = int(counts.max()), DeviceTable(counts)
-        important = np.zeros((len(samples), self.most), bool)
+        counts = [len(sample) for sample in samples]
+        important = np.zeros((len(samples), max(counts)), bool)
         for row, sample in zip(important, samples, strict=True):
             row[: len(sample)] = important_frames(sample) if labelled else False
         before = np.concatenate([np.zeros((len(samples), 1), int), np.cumsum(important, axis=1)], axis=1)
@@ -55,14 +52,14 @@ class EventBank(Recalled):
         hit = np.stack([np.convolve(row, bell / bell.sum(), "same") for row in important.astype(float)])
         best = [
             best_actions(row, n, tolerance, np.array(jumps), np.array(next_speeds), cost).ravel()
-            for row, n in zip(before, counts.tolist(), strict=True)
+            for row, n in zip(before, counts, strict=True)
         ]
         self.important, self.before = DeviceTable(important), DeviceTable(before)
         self.hit, self.best = DeviceTable(hit), DeviceTable(np.stack(best))
 
     def count_before(self, clip: Array, time: Array) -> Array:
         """(B,) int64, important frames of clips before times (B,), which are moved into [0, T]."""
-        return self.at(self.before, clip, xp_of(time).clip(time, 0, self.most))
+        return self.at(self.before, clip, xp_of(time).clip(time, 0, self.important.array.shape[1]))
 
     def at(self, table: DeviceTable, clip: Array, time: Array) -> Array:
         """(B,) of a table (V, T), at clips and times (B,) within it."""
@@ -73,13 +70,18 @@ def important_frames(sample: ClipSample) -> np.ndarray:
     """(T,) bool, the frames in segments, else the best 15 % by people's mean score."""
     count = len(sample)
     if sample.segments is not None:
-        middles = np.arange(count) + 0.5
-        return ((middles >= sample.segments[:, :1]) & (middles < sample.segments[:, 1:])).any(axis=0)
+        return inside(np.arange(count) + 0.5, np.asarray(sample.segments))
     found = np.zeros(count, bool)
     if sample.scores is not None:
         order = np.argsort(-np.asarray(sample.scores).mean(axis=0), kind="stable")
         found[order[: max(1, round(SHARE * count))]] = True
     return found
+
+
+def inside(times: np.ndarray, segments: np.ndarray) -> np.ndarray:
+    """(N,) bool, which times (N,) are within one of some segments (n, 2), (start, end) each."""
+    within = (times[:, None] >= segments[:, 0]) & (times[:, None] < segments[:, 1])
+    return np.asarray(within.any(axis=1))
 
 
 def best_actions(
@@ -112,5 +114,4 @@ def best_actions(
 
 def event_bank(samples: Sequence[ClipSample], *args: Any) -> EventBank:
     """The important frames of some clips; environments over the same ones share them."""
-    pixels = [sample.features if sample.frames is None else sample.frames for sample in samples]
-    return shared(EventBank, pixels, samples, *args)
+    return shared_by_clips(EventBank, samples, *args)

@@ -12,31 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from visionrl.banks.clips import ClipBank, clip_bank
+from visionrl.banks.clips import ClipBank, clip_bank, shared_by_clips
 from visionrl.datasets.samples import ClipSample
 from visionrl.ops import Array, DeviceTable, Recalled, xp_of
 
 PARTS = 3  # of a summary, each as wide as a frame's features
 FOLDS, DRAWS, WAVES = 5, 20, 768  # parts of the training clips, sets of frames of each clip, Fourier features
-WIDTH, PENALTY = (
-    0.1,
-    0.3,
-)  # of kernel and ridge; chosen by the folds of JHMDB from .03, .1, .2 and .1, .3, 1
+WIDTH, PENALTY = 0.1, 0.3
+"""Of kernel and ridge; chosen by the folds of JHMDB from .03, .1, .2 and .1, .3, 1."""
+
 SIZES = (1, 2, 3, 4, 5, 8, 64)  # frames of a set, or all
-SHARPNESS = (
-    1,
-    2,
-    3,
-    4,
-    6,
-    8,
-    10,
-    12,
-    16,
-    20,
-    30,
-)  # of probabilities; what fits clips not learnt from best is taken
 SHARES = (0.2, 0.25, 0.2, 0.12, 0.08, 0.08, 0.07)  # how often each is drawn
+SHARPNESS = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 30)
+"""Of probabilities; what fits clips not learnt from best is taken."""
+
 FAR = 1e9
 
 
@@ -91,9 +80,7 @@ class FrameSetClassifier(Recalled):
     def __init__(self, bank: ClipBank, labels: Sequence[int], positions: int, classes: int) -> None:
         rng, count = np.random.default_rng(0), len(labels)
         self.folds, self.classes = min(FOLDS, count), classes
-        order = np.argsort(
-            np.array(labels) + rng.random(count), kind="stable"
-        )  # class by class, by chance within
+        order = np.argsort(np.array(labels) + rng.random(count), kind="stable")  # by class, by chance within
         self.fold = np.argsort(order) % self.folds
         clips = np.arange(count)
         features = bank.rows(clips, frame_times(bank.lengths.array, positions)).astype(float)
@@ -162,12 +149,17 @@ def _surprise(raw: np.ndarray, labels: np.ndarray) -> float:
     return float((total - raw[np.arange(len(raw)), labels]).mean())
 
 
-def taught_classifier(
-    taught: Sequence[ClipSample], names: Sequence[str], positions: int
+def frame_set_classifier(
+    samples: Sequence[ClipSample], names: tuple[str, ...], positions: int
 ) -> FrameSetClassifier:
-    """The classifier of some training clips; environments over the same ones share it."""
-    labels = [names.index(sample.label) for sample in taught]
-    return FrameSetClassifier(clip_bank(taught, None), labels, positions, len(names))
+    """The classifier of some training clips, whose classes are named; environments over the same ones share it."""
+    return shared_by_clips(_classifier, samples, names, positions)
+
+
+def _classifier(samples: Sequence[ClipSample], names: tuple[str, ...], positions: int) -> FrameSetClassifier:
+    """Make the classifier, on the bank of the frames."""
+    labels = [names.index(sample.label) for sample in samples]
+    return FrameSetClassifier(clip_bank(samples), labels, positions, len(names))
 
 
 def event_ends(lengths: np.ndarray, events: Sequence[Any], positions: int) -> np.ndarray:
@@ -184,9 +176,3 @@ def event_ends(lengths: np.ndarray, events: Sequence[Any], positions: int) -> np
             before, after = np.flatnonzero(times < own[0][0]), np.flatnonzero(times >= own[0][1])
             found[row] = before[-1] if len(before) else 0, after[0] if len(after) else positions - 1
     return found
-
-
-def inside(times: np.ndarray, segments: np.ndarray) -> np.ndarray:
-    """(N,) bool, which times (N,) are within one of some segments (n, 2)."""
-    within = (times[:, None] >= segments[:, 0]) & (times[:, None] < segments[:, 1])
-    return np.asarray(within.any(axis=1))

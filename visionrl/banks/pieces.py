@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from visionrl.banks.clips import ClipBank, clip_bank
-from visionrl.banks.patches import shared
+from visionrl.banks.clips import ClipBank, clip_bank, shared_by_clips
 from visionrl.datasets.samples import ClipSample
 from visionrl.metrics.summary import centred_ranks
 from visionrl.ops import Array, DeviceTable, Recalled, xp_of
@@ -58,19 +57,17 @@ class PieceBank(Recalled):
         rows, users = clips * self.most, [np.zeros((0, n)) for n in counts]
         features, change = np.zeros((rows, bank.width), np.float32), np.zeros((rows, CHANGES), np.float32)
         alike, repeats = np.zeros((rows, self.most), np.float32), np.full((rows, len(LAGS)), -1, np.float32)
-        for clip, first in enumerate(bank.first.array.tolist()):
+        for clip in range(clips):
             place = slice(clip * self.most, clip * self.most + counts[clip])
-            frames = bank.features.array[first : first + len(samples[clip])].astype(float)
+            frames = bank.features_of(clip).astype(float)
             means = piece_means(frames, self.starts[clip])
             features[place] = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
-            change[place] = piece_means(changes(frames), self.starts[clip])
+            steps = np.diff(frames, axis=0, prepend=frames[:1])
+            change[place] = piece_means(change_sizes(steps), self.starts[clip])
             alike[place, : counts[clip]] = features[place] @ features[place].T
             repeats[place] = nearest_before(alike[place, : counts[clip]])
-        self.counts, self.features, self.change = (
-            DeviceTable(counts),
-            DeviceTable(features),
-            DeviceTable(change),
-        )
+        self.counts, self.features = DeviceTable(counts), DeviceTable(features)
+        self.change = DeviceTable(change)
         self.alike, self.repeats = DeviceTable(alike), DeviceTable(repeats)
         if labelled:
             users = [piece_means(s.scores.T, b).T for s, b in zip(samples, self.starts, strict=True)]
@@ -101,11 +98,14 @@ class PieceBank(Recalled):
                 both = flat @ flat.T / 2
                 human[clip] = (both.sum() - np.trace(both)) / (len(users) * (len(users) - 1))
             own = centred_ranks(users)
-            ranks[clip, :n] = (own / np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-9)).mean(
-                axis=0
-            )
+            long = np.linalg.norm(own, axis=1, keepdims=True)
+            ranks[clip, :n] = (own / np.maximum(long, 1e-9)).mean(axis=0)
         self.worth, self.level, self.best = DeviceTable(worth), DeviceTable(level), DeviceTable(best)
         self.order, self.ranks, self.human = DeviceTable(order), DeviceTable(ranks), DeviceTable(human)
+
+    def sizes(self, clip: int) -> np.ndarray:
+        """(n,) int64, frames of each piece of one clip."""
+        return np.diff(self.starts[clip])
 
     def row(self, clip: Array, piece: Array) -> Array:
         """Numbers of pieces in the tables of V * P rows; pieces beyond the ends count as these. (B,) or (B, K)."""
@@ -139,10 +139,11 @@ def piece_means(rows: np.ndarray, starts: np.ndarray) -> np.ndarray:
     return np.add.reduceat(rows, starts[:-1], axis=0) / np.diff(starts)[:, None]
 
 
-def changes(frames: np.ndarray) -> np.ndarray:
-    """(T, 3) change of features (T, D) from the frame before: length, largest and mean absolute entry; 0 at first."""
-    steps = np.abs(np.diff(frames, axis=0, prepend=frames[:1]))
-    return np.stack([np.linalg.norm(steps, axis=1), steps.max(axis=1), steps.mean(axis=1)], axis=1)
+def change_sizes(steps: Array) -> Array:
+    """(..., 3), sizes of changes of features (..., D): length, largest and mean absolute entry."""
+    xp, sizes = xp_of(steps), xp_of(steps).abs(steps)
+    length = xp.sqrt(xp.sum(sizes * sizes, axis=-1))
+    return xp.stack([length, xp.max(sizes, axis=-1), xp.mean(sizes, axis=-1)], axis=-1)
 
 
 def nearest_before(alike: np.ndarray) -> np.ndarray:
@@ -184,10 +185,9 @@ def diverse_set(alike: np.ndarray, far: int, budget: float, excess_cost: float) 
 
 def piece_bank(samples: Sequence[ClipSample], seconds: float, budget: float, labelled: bool) -> PieceBank:
     """The pieces of some clips; environments over the same ones share them."""
-    pixels = [sample.features if sample.frames is None else sample.frames for sample in samples]
-    return shared(_pieces, pixels, samples, seconds, budget, labelled)
+    return shared_by_clips(_pieces, samples, seconds, budget, labelled)
 
 
 def _pieces(samples: Sequence[ClipSample], seconds: float, budget: float, labelled: bool) -> PieceBank:
     """Make the bank of pieces, on that of the frames."""
-    return PieceBank(clip_bank(samples, None), samples, seconds, budget, labelled)
+    return PieceBank(clip_bank(samples), samples, seconds, budget, labelled)

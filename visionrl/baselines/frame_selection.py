@@ -73,9 +73,7 @@ def most_motion(train: FrameSelection) -> Run:
     """The frames before and after the largest change, which is known only once all frames were looked at."""
 
     def places(task: FrameSelection, clip: int) -> list[int]:
-        count = task.bank.lengths.array[clip]
-        times = (2 * np.arange(task.positions) + 1) * count // (2 * task.positions)
-        features = task.bank.rows(np.array([clip]), times[None])[0]
+        features = task.bank.features_of(clip)[task.times.array[clip]]
         largest = int(np.linalg.norm(np.diff(features, axis=0), axis=1).argmax())
         return [largest, largest + 1]
 

@@ -14,6 +14,7 @@ from visionrl.envs.video import fast_forward, summarization
 from visionrl.envs.video.fast_forward import FastForward
 from visionrl.envs.video.summarization import VideoSummarization
 from visionrl.metrics.summary import keyshots
+from visionrl.ops import DeviceTable
 
 SUMMARY, FORWARD = "VideoSummarization-v0", "FastForward-v0"
 ROUNDS, PENALTY = 20, 3.0  # of k-means; of the ridge, chosen on the validation films from 0.3, 1, 3, 10
@@ -30,7 +31,8 @@ def scored(score: Score) -> SummaryRun:
 
     def run(task: VideoSummarization, state: summarization.State) -> summarization.State:
         clip = int(state.clip[0])
-        count, sizes = task.sizes(clip)
+        sizes = task.pieces.sizes(clip)
+        count = len(sizes)
         scores, kept = np.zeros_like(state.scores), np.zeros_like(state.kept)
         scores[0, :count] = score(task, clip)
         kept[0, :count] = keyshots(scores[0, :count], sizes, task.budget, np.random.default_rng(0))
@@ -39,32 +41,37 @@ def scored(score: Score) -> SummaryRun:
     return run
 
 
+def count_of(task: VideoSummarization, clip: int) -> int:
+    """The number of pieces of a clip."""
+    return int(task.pieces.counts.array[clip])
+
+
 def room(task: VideoSummarization, clip: int) -> int:
     """The number of pieces of a summary."""
-    return max(1, int(task.budget * task.sizes(clip)[0]))
+    return max(1, int(task.budget * count_of(task, clip)))
 
 
-def rows(task: VideoSummarization, clip: int) -> np.ndarray:
-    """(n, D) features of a clip's pieces."""
-    return task.pieces.features.array[clip * task.pieces.most :][: task.sizes(clip)[0]]
+def rows(table: DeviceTable, task: VideoSummarization, clip: int) -> np.ndarray:
+    """(n, ...) float64, the rows of a clip's pieces in a table of all."""
+    return table.array[clip * task.pieces.most :][: count_of(task, clip)].astype(float)
 
 
 @baseline(SUMMARY, "constant", learns=False)
 def constant(train: None) -> SummaryRun:
     """All pieces alike: tau is 0 by definition, F is chance's."""
-    return scored(lambda task, clip: np.zeros(task.sizes(clip)[0]))
+    return scored(lambda task, clip: np.zeros(count_of(task, clip)))
 
 
 @baseline(SUMMARY, "first pieces", learns=False)
 def first_pieces(train: None) -> SummaryRun:
     """The beginning of the video, as much as the budget allows."""
-    return scored(lambda task, clip: (np.arange(task.sizes(clip)[0]) < room(task, clip)).astype(float))
+    return scored(lambda task, clip: (np.arange(count_of(task, clip)) < room(task, clip)).astype(float))
 
 
 @baseline(SUMMARY, "random scores", learns=False)
 def random_scores(train: None) -> SummaryRun:
     """Scores by chance, of a seed of each clip."""
-    return scored(lambda task, clip: np.random.default_rng(clip).random(task.sizes(clip)[0]))
+    return scored(lambda task, clip: np.random.default_rng(clip).random(count_of(task, clip)))
 
 
 @baseline(SUMMARY, "uniform", learns=False)
@@ -72,7 +79,7 @@ def uniform(train: None) -> SummaryRun:
     """Pieces at equal distances."""
 
     def score(task: VideoSummarization, clip: int) -> np.ndarray:
-        found = np.zeros(task.sizes(clip)[0])
+        found = np.zeros(count_of(task, clip))
         found[((np.arange(room(task, clip)) + 0.5) * len(found) / room(task, clip)).astype(int)] = 1
         return found
 
@@ -84,7 +91,7 @@ def k_means(train: None) -> SummaryRun:
     """As many clusters as the budget has pieces: the nearer to its centre, the better; those nearest come first."""
 
     def score(task: VideoSummarization, clip: int) -> np.ndarray:
-        found = rows(task, clip).astype(float)
+        found = rows(task.pieces.features, task, clip)
         label, far = clusters(found, min(room(task, clip), len(found)))
         best = -far
         for number in np.unique(label):
@@ -112,7 +119,7 @@ def vsumm(train: None) -> SummaryRun:
     """As many clusters as the pieces have cuts; one piece of each that is not small (de Avila et al., 2011)."""
 
     def score(task: VideoSummarization, clip: int) -> np.ndarray:
-        found = rows(task, clip).astype(float)
+        found = rows(task.pieces.features, task, clip)
         cuts = int((np.linalg.norm(np.diff(found, axis=0), axis=1) > CUT).sum())
         label, far = clusters(found, min(1 + cuts, len(found)))
         best, sizes = np.zeros(len(found)), np.bincount(label)
@@ -126,11 +133,7 @@ def vsumm(train: None) -> SummaryRun:
 @baseline(SUMMARY, "motion energy", learns=False)
 def motion_energy(train: None) -> SummaryRun:
     """The more the picture changes from frame to frame, the better."""
-
-    def score(task: VideoSummarization, clip: int) -> np.ndarray:
-        return task.pieces.change.array[clip * task.pieces.most :][: task.sizes(clip)[0], 0].astype(float)
-
-    return scored(score)
+    return scored(lambda task, clip: rows(task.pieces.change, task, clip)[:, 0])
 
 
 @baseline(SUMMARY, "ridge regression")
@@ -149,7 +152,7 @@ def ridge(train: VideoSummarization) -> SummaryRun:
 
 def shown(task: VideoSummarization, clip: int) -> np.ndarray:
     """(n, N) all observations of a clip's pieces but the context, which depends on what is kept."""
-    count = task.sizes(clip)[0]
+    count = count_of(task, clip)
     start = stack([task.sample(np.random.default_rng(0), clip)] * count)
     seen = task.observe(replace(start, time=np.arange(count)))
     return np.concatenate([seen[key] for key in ("motion", "ahead", "repeats")], axis=1).astype(float)
@@ -162,7 +165,7 @@ def mean_user(train: None) -> SummaryRun:
     def score(task: VideoSummarization, clip: int) -> np.ndarray:
         if not task.labelled:
             raise ValueError("mean of the people must be given samples with scores, got one without labels")
-        return task.pieces.worth.array[clip, : task.sizes(clip)[0]]
+        return task.pieces.worth.array[clip, : count_of(task, clip)]
 
     return scored(score)
 
@@ -198,7 +201,7 @@ def motion_jumps(train: FastForward) -> ForwardRun:
 
     Both jumps and the threshold are those that do best on the training films at 15 % of their frames or less.
     """
-    held = [frames(train, clip) for clip in range(train.items)]
+    held = [train.bank.features_of(clip) for clip in range(train.items)]
     steps = np.concatenate([np.linalg.norm(np.diff(rows, axis=0), axis=1) for rows in held])
     best, chosen = -1.0, (1, FAST[-1], 0.0)
     for slow, fast, level in product(SLOW, FAST, np.quantile(steps, LEVELS).tolist()):
@@ -209,13 +212,11 @@ def motion_jumps(train: FastForward) -> ForwardRun:
         value = float(np.mean([one["above_uniform"] for one in found]))
         if np.mean([one["processed"] for one in found]) <= fast_forward.GOAL_SEEN and value > best:
             best, chosen = value, (slow, fast, level)
-    return lambda task, state: looked(task, state, jumps(frames(task, int(state.clip[0])), *chosen))
 
+    def run(task: FastForward, state: fast_forward.State) -> fast_forward.State:
+        return looked(task, state, jumps(task.bank.features_of(int(state.clip[0])), *chosen))
 
-def frames(task: FastForward, clip: int) -> np.ndarray:
-    """(T, D) features of a clip's frames."""
-    first = int(task.bank.first.array[clip])
-    return task.bank.features.array[first : first + len(task.samples[clip])]
+    return run
 
 
 def jumps(rows: np.ndarray, slow: int, fast: int, level: float) -> np.ndarray:

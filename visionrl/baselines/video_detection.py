@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -28,45 +29,20 @@ def played(choice: Choice) -> Run:
     return run
 
 
-def every(count: int, between: int) -> Run:
-    """Return the detector on every ``count``-th frame, and another action on those between."""
+def every(count: int, between: int, train: None) -> Run:
+    """The detector on every ``count``-th frame, and another action on those between."""
     return played(lambda task, state: DETECT if (int(state.time[0]) + 1) % count == 0 else between)
 
 
-@baseline(ID, "every frame", learns=False)
-def every_frame(train: None) -> Run:
-    """The detector on every frame: the best boxes that it can give, at the highest cost."""
-    return every(1, PREDICT)
-
-
-@baseline(ID, "every 2nd frame", learns=False)
-def every_second(train: None) -> Run:
-    """The detector on every second frame, constant velocity on the others."""
-    return every(2, PREDICT)
-
-
-@baseline(ID, "every 4th frame", learns=False)
-def every_fourth(train: None) -> Run:
-    """The detector on every fourth frame, constant velocity on the others."""
-    return every(4, PREDICT)
-
-
-@baseline(ID, "every 8th frame", learns=False)
-def every_eighth(train: None) -> Run:
-    """The detector on every eighth frame, constant velocity on the others."""
-    return every(8, PREDICT)
-
-
-@baseline(ID, "every 4th frame, flow", learns=False)
-def every_fourth_flow(train: None) -> Run:
-    """The detector on every fourth frame, optical flow on the others."""
-    return every(4, FOLLOW)
-
-
-@baseline(ID, "every 5th frame, flow", learns=False)
-def every_fifth_flow(train: None) -> Run:
-    """The detector on every fifth frame, optical flow on the others: the cost of every fourth with velocities."""
-    return every(5, FOLLOW)
+for _name, _count, _between in (
+    ("every frame", 1, PREDICT),
+    ("every 2nd frame", 2, PREDICT),
+    ("every 4th frame", 4, PREDICT),
+    ("every 8th frame", 8, PREDICT),
+    ("every 4th frame, flow", 4, FOLLOW),
+    ("every 5th frame, flow", 5, FOLLOW),  # costs what every fourth with velocities does
+):
+    baseline(ID, _name, learns=False)(partial(every, _count, _between))
 
 
 @baseline(ID, "random frames, 1 in 4, flow", learns=False)

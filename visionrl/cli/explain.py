@@ -37,6 +37,7 @@ from visionrl.core.capabilities import name_of
 from visionrl.datasets.readers.files import read_image as read_image_file
 from visionrl.explain.deconv import deconvolve
 from visionrl.explain.saliency import grad_cam, occlusion_map, overlay
+from visionrl.layers.tiles import TileExtractor
 from visionrl.models import shipped_models
 from visionrl.models._files import DESCRIPTION
 from visionrl.rendering import write_png
@@ -313,6 +314,12 @@ def _agent(folder: Path, options: Explain) -> Subject:
     key, keys = next(iter(extractor.stacks.items()))
     if key in extractor.volumes:
         raise ValueError(f"the agent must look at images to be explained, {key!r} is a volume")
+    net: Any = extractor.backbones[key]
+    if isinstance(net, TileExtractor):
+        if options.method != "occlusion":
+            rule = "method must be occlusion for an agent that sees tiles one by one"
+            raise ValueError(f"{rule}, got {options.method!r}")
+        net = net.encoder
     env = TaskVectorEnv(1, entry_of(config.env).id, **{**config.env_kwargs, "split": "test"})
     seen, memory = observe_after_steps(AgentPolicy(model), env, options)
     obs = {name: torch.as_tensor(value) for name, value in seen.items()}
@@ -335,7 +342,6 @@ def _agent(folder: Path, options: Explain) -> Subject:
         stack = torch.cat([images, *(now[k] for k in keys if k != key)], 1).float() / 255
         return extractor.transformers[key](stack) if extractor.transformers else stack
 
-    net: Any = extractor.backbones[key]
     names = action_names(entry_of(config.env).task)
     return Subject(net, now[key], scores, fed, "action", home_of(folder), names=names)
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from visionrl.metrics import detection
+
+THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)  # of temporal IoU
+
 
 def temporal_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """(N, M) intersection over union of segments (N, 2) and (M, 2), (start, end) each; 0 for empty ones."""
-    one, two = np.asarray(first, float).reshape(-1, 1, 2), np.asarray(second, float).reshape(1, -1, 2)
-    shared = np.minimum(one[..., 1], two[..., 1]) - np.maximum(one[..., 0], two[..., 0])
-    shared = np.maximum(shared, 0)
-    union = (one[..., 1] - one[..., 0]) + (two[..., 1] - two[..., 0]) - shared
-    return np.where(union > 0, shared / np.where(union > 0, union, 1), 0.0)
+    return detection.pairwise_iou(as_boxes(first), as_boxes(second))
 
 
 def average_precision(
@@ -32,28 +32,21 @@ def average_precision(
     Returns:
         In [0, 1]; NaN where no video has a segment.
     """
-    total = sum(len(rows) for rows in truth)
-    if not total:
-        return float("nan")
-    order = [(-float(s), v, k) for v, (_, scores) in enumerate(found) for k, s in enumerate(scores)]
-    used = [np.zeros(len(rows), bool) for rows in truth]
-    right = np.zeros(len(order))
-    for rank, (_, video, number) in enumerate(sorted(order)):
-        overlap = temporal_iou(found[video][0][number : number + 1], truth[video])[0]
-        overlap = np.where(used[video], -1.0, overlap)
-        if len(overlap) and overlap.max() >= threshold:
-            used[video][int(overlap.argmax())] = True
-            right[rank] = 1
-    hits = np.cumsum(right)
-    precision, recall = hits / np.arange(1, len(hits) + 1), hits / total
-    precision = np.maximum.accumulate(np.concatenate([precision, [0.0]])[::-1])[::-1][:-1]
-    return float((np.diff(recall, prepend=0.0) * precision).sum())
+    none = np.zeros(0)
+    hits = [
+        detection.match_detections(as_boxes(segments), scores, as_boxes(rows), threshold, "coco")
+        for (segments, scores), rows in zip(found, truth, strict=True)
+    ]
+    scores = [scores for _, scores in found]
+    return detection.average_precision(
+        np.concatenate([none, *scores]), np.concatenate([none, *hits]), sum(map(len, truth))
+    )
 
 
 def mean_average_precision(
     found: Sequence[Mapping[str, tuple[np.ndarray, np.ndarray]]],
     truth: Sequence[Mapping[str, np.ndarray]],
-    thresholds: Sequence[float] = (0.1, 0.2, 0.3, 0.4, 0.5),
+    thresholds: Sequence[float] = THRESHOLDS,
 ) -> dict[float, float]:
     """Mean over classes of the average precision at each threshold; classes that no video has are left out.
 
@@ -61,23 +54,23 @@ def mean_average_precision(
         found: of each video, class -> segments (N, 2) and scores (N,).
         truth: of each video, class -> segments (M, 2).
         thresholds: of temporal IoU.
+
+    Returns:
+        threshold -> value in [0, 1]; NaN where no video has a segment.
     """
-    classes = sorted({name for one in truth for name, rows in one.items() if len(rows)})
     none = np.zeros((0, 2)), np.zeros(0)
+    classes = sorted({name for one in truth for name, rows in one.items() if len(rows)})
+    pairs = [
+        ([one.get(name, none) for one in found], [one.get(name, none[0]) for one in truth])
+        for name in classes
+    ]
     return {
-        threshold: float(
-            np.mean(
-                [
-                    average_precision(
-                        [one.get(name, none) for one in found],
-                        [one.get(name, none[0]) for one in truth],
-                        threshold,
-                    )
-                    for name in classes
-                ]
-            )
-        )
-        if classes
-        else float("nan")
+        threshold: float(np.mean([average_precision(*pair, threshold) for pair in pairs] or [np.nan]))
         for threshold in thresholds
     }
+
+
+def as_boxes(segments: np.ndarray) -> np.ndarray:
+    """(N, 4) boxes of height 1 that overlap as segments (N, 2) do."""
+    start, end = np.asarray(segments, float).reshape(-1, 2).T
+    return np.stack([start, np.zeros_like(start), end, np.ones_like(start)], axis=1)

@@ -1,4 +1,4 @@
-"""Metrics of video summaries: rank correlation with people, keyshot F, coverage.
+"""Metrics of video summaries: ranks, keyshot F, coverage.
 
 Otani et al. (2019), "Rethinking the evaluation of video summaries": a random summary has nearly the keyshot F of a
 human's, while the rank correlation of its scores with those of people is 0.
@@ -6,34 +6,20 @@ human's, while the rank correlation of its scores with those of people is 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from visionrl.ops import Array, xp_of
+
 REPEATS = 20  # orders of pieces of equal score, over which F is averaged
-
-
-def kendall_tau(scores: np.ndarray, users: np.ndarray) -> np.ndarray:
-    """(U,) Kendall's tau-b of scores (N,) with those of each user (U, N); 0 where either is constant."""
-    one, others = np.sign(np.subtract.outer(scores, scores)), np.sign(users[:, :, None] - users[:, None, :])
-    sizes = np.sqrt((one**2).sum() * (others**2).sum(axis=(1, 2)))
-    return _ratio((one * others).sum(axis=(1, 2)), sizes)
-
-
-def spearman_rho(scores: np.ndarray, users: np.ndarray) -> np.ndarray:
-    """(U,) Spearman's rho of scores (N,) with those of each user (U, N); 0 where either is constant."""
-    one, others = centred_ranks(scores[None])[0], centred_ranks(users)
-    return _ratio(others @ one, np.linalg.norm(others, axis=1) * np.linalg.norm(one))
 
 
 def centred_ranks(rows: np.ndarray) -> np.ndarray:
     """(U, N) ranks of the values of each row less their mean; equal values share the mean of their ranks."""
     return np.sign(rows[:, :, None] - rows[:, None, :]).sum(axis=2) / 2
-
-
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """A ratio, 0 where nothing is below."""
-    return np.where(below > 0, above / np.where(below > 0, below, 1), 0.0)
 
 
 def knapsack(
@@ -100,13 +86,47 @@ def keyshot_f(
     return float(each.mean()), float(each.max())
 
 
-def coverage(seen: np.ndarray, important: np.ndarray, tolerance: int = 0) -> float:
-    """Share of the important frames within some frames of a seen one; 1 where none is important.
+@dataclass(frozen=True)
+class KeyshotF:
+    """Keyshot F of the summaries of a data set, see ``keyshot_f``, averaged over its clips.
 
     Args:
-        seen: (T,) bool.
-        important: (T,) bool.
+        users: of each clip, (U, n) scores of people of each piece.
+        sizes: of each clip, (n,) frames of each piece.
+        budget: share of the frames that a summary may have.
+    """
+
+    users: Sequence[np.ndarray]
+    sizes: Sequence[np.ndarray]
+    budget: float
+
+    def record(self, ends: Any) -> dict[str, np.ndarray]:
+        """F of each last state with ``clip`` and ``scores``: the mean over people, and the largest."""
+        found = []
+        for clip, scores in zip(np.asarray(ends.clip).tolist(), np.asarray(ends.scores), strict=True):
+            users, sizes = self.users[clip], self.sizes[clip]
+            found.append(keyshot_f(scores[: len(sizes)], users, sizes, self.budget, repeats=5))
+        mean, most = np.array(found).reshape(-1, 2).T
+        return {"keyshot_f_mean": mean, "keyshot_f_max": most}
+
+    def compute(self, records: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """``f_mean`` and ``f_max``, in [0, 1]."""
+        return {name: float(records[f"keyshot_{name}"].mean()) for name in ("f_mean", "f_max")}
+
+
+def coverage(seen: Array, important: Array, tolerance: int = 0) -> Array:
+    """(B,) float64, share of the important frames within some frames of a seen one; 1 where none is important.
+
+    Args:
+        seen: (B, T) bool.
+        important: (B, T) bool.
         tolerance: frames.
     """
-    near = np.convolve(seen, np.ones(2 * tolerance + 1), "full")[tolerance : tolerance + len(seen)] > 0.5
-    return float((near & important).sum() / important.sum()) if important.any() else 1.0
+    xp, near, count = xp_of(seen), seen, seen.shape[1]
+    for shift in range(1, tolerance + 1):
+        rim = xp.zeros_like(seen[:, : min(shift, count)])
+        near = near | xp.concat([seen[:, shift:], rim], axis=1)
+        near = near | xp.concat([rim, seen[:, : max(count - shift, 0)]], axis=1)
+    total = xp.sum(xp.astype(important, xp.float64), axis=1)
+    covered = xp.sum(xp.astype(important & near, xp.float64), axis=1)
+    return xp.where(total > 0, covered / xp.where(total > 0, total, xp.ones_like(total)), xp.ones_like(total))

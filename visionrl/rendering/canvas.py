@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from visionrl.ops.grabcut import rgb_last
+
 PALETTE = {
     "truth": (46, 204, 113),  # green: what is right
     "agent": (255, 159, 28),  # orange: what the agent did
@@ -33,9 +35,8 @@ class Canvas:
 
     def __init__(self, image: np.ndarray, zoom: float | None = None) -> None:
         self.zoom = usual_zoom(image.shape[1:]) if zoom is None else zoom
-        rgb = np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0)
         height, width = (max(round(side * self.zoom), 1) for side in image.shape[1:])
-        self.pixels = cv2.resize(np.ascontiguousarray(rgb), (width, height), interpolation=cv2.INTER_AREA)
+        self.pixels = cv2.resize(rgb_last(image), (width, height), interpolation=cv2.INTER_AREA)
 
     def box(self, edges: Sequence[float] | np.ndarray, meaning: str, width: int = 2) -> None:
         """The outline of (x0, y0, x1, y1), by lines of a width in the picture's pixels; nothing for NaN."""

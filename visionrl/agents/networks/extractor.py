@@ -89,7 +89,10 @@ class VisionExtractor(BaseFeaturesExtractor):
             if is_image_space(space) or is_volume_space(space)
         }
         if not shapes:
-            raise ValueError(f"observation_space must hold a (C, H, W) uint8 image, got {observation_space}")
+            raise ValueError(
+                f"observation_space must hold a (C, H, W) uint8 image, got {observation_space}; "
+                "for numbers alone there is NumbersExtractor"
+            )
         options = {**options, "pretrained": pretrained, "weights": weights, "frozen": frozen}
         self.stacks = same_size(shapes)
         stacked = {key: [shapes[k] for k in keys] for key, keys in self.stacks.items()}

@@ -129,17 +129,17 @@ class WordsExtractor(BaseFeaturesExtractor):
 
 
 class Held(dict[float, tuple[Tensor, ...]]):
-    """Encodings of images, by a number of each, behind the image itself."""
+    """By a number of each image: the image itself, and behind it the parts of its encoding."""
 
     def of(
         self, keys: Sequence[float], images: Tensor, make: Callable[[Tensor], Iterable[Tensor]]
     ) -> tuple[Tensor, ...]:
-        """Encodings of images (B, ...), each part with one row an image; known images are not encoded again.
+        """Encodings of images, each part with one row an image; known images are not encoded again.
 
         Args:
             keys: B numbers, one an image, which another image may have had.
-            images: in question.
-            make: makes it, of some of them.
+            images: (B, ...).
+            make: encodes some of them, (N, ...).
         """
         if len(self) > HELD:
             self.clear()

@@ -131,7 +131,8 @@ def predict_one(
         stem: the files' path without an ending.
         seed: of where episodes start.
         films: how a film is made.
-        shown: the picture or film; None makes none.
+        shown: the film of a video, or the picture; None makes none. A video whose result is no film gets a PNG of
+            that name.
 
     Raises:
         ValueError: the sample is not what the task is about, or a frame cannot be read.
@@ -147,12 +148,12 @@ def predict_one(
         if sample.frames is not None and len(prediction.result.frames):
             written.append(summary_film(shown, prediction, films))
     elif shown:
-        written.append(write_png(shown, beside(prediction.pictures()[:MAX_PICTURES])))
+        written.append(write_png(shown.with_suffix(".png"), beside(prediction.pictures()[:MAX_PICTURES])))
     return prediction, written
 
 
 def shown_as(stem: Path, kind: type, film: str) -> Path:
-    """The picture of a sample, or the film of a video."""
+    """The picture of a sample, or the film of a video, if there is one."""
     return stem.with_name(f"{stem.name}.{film if kind in (VideoSample, MotSample, ClipSample) else 'png'}")
 
 

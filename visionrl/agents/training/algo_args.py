@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 from annotated_types import Ge, Gt, Interval, Le
 
 from visionrl.agents.training.algorithms import ENTROPY_TUNED, Algo
-from visionrl.agents.training.config import TrainConfig
+from visionrl.agents.training.config import DEFAULTS, TrainConfig
 from visionrl.core import checked, did_you_mean
 
 # of ``algo_args``, those that shape the policy's networks, and the algorithms that have them
@@ -147,8 +147,8 @@ def check_action_maps(given: Mapping[str, Any]) -> None:
     Raises:
         ValueError: names the first.
     """
-    for name in ("net_arch", "communication", "memory", "cache"):
-        if (value := given.get(name)) not in (None, False, "none"):
+    for name in ("net_arch", "communication", "memory", "cache", "stn", "attention", "tiles"):
+        if (value := given.get(name)) not in (None, False, "none", DEFAULTS.get(name)):
             rule = f"{name} must be left out with action_maps of the recipe or of algo_args"
             raise ValueError(f"{rule}, got {value!r} and {given['action_maps']}")
 

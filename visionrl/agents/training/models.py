@@ -244,7 +244,7 @@ def policy_of(
 
 
 def read_numbers(policy_kwargs: dict[str, Any]) -> None:
-    """Leave out of a policy's arguments what is for images."""
+    """Give a policy's arguments the extractor of numbers, and leave out those for images."""
     if policy_kwargs["features_extractor_class"] is VisionExtractor:
         policy_kwargs["features_extractor_class"] = NumbersExtractor
     given = policy_kwargs["features_extractor_kwargs"]

@@ -9,7 +9,7 @@ from typing import Any
 from gymnasium import spaces
 
 from visionrl.agents.policies.words import QUESTION, WORDS, WordsExtractor, start_policy
-from visionrl.agents.training.config import TrainConfig
+from visionrl.agents.training.config import DEFAULTS, TrainConfig
 from visionrl.agents.training.pairs import format_args, parse_args
 from visionrl.agents.training.run_files import write_json
 from visionrl.core import entry_of
@@ -19,7 +19,7 @@ from visionrl.models import Model, list_models, load_model, model_class
 from visionrl.models._files import DESCRIPTION, read_description
 from visionrl.models.language.captioner import Captioner
 
-WITHOUT = ("memory", "cache", "stn", "attention", "weights", "communication")
+WITHOUT = ("memory", "cache", "stn", "attention", "weights", "communication", "fusion", "tiles")
 
 
 def reader_of(config: TrainConfig) -> str | None:
@@ -43,7 +43,7 @@ def check_reader(config: TrainConfig, space: spaces.Dict) -> None:
     if not {WORDS, QUESTION} & set(space.spaces):
         raise ValueError(f"model must be none for {config.env}, which shows no words, got {config.model!r}")
     for name in WITHOUT:
-        if (value := getattr(config, name)) not in (None, False, "none"):
+        if (value := getattr(config, name)) not in (None, False, "none", DEFAULTS.get(name)):
             raise ValueError(f"{name} must be left out with model {config.model!r}, got {value!r}")
 
 

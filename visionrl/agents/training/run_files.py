@@ -78,10 +78,16 @@ def write_config(run: Path, config: TrainConfig, observations: Space, actions: S
             "config": config.to_dict(),
             "observation_space": space_to_json(observations),
             "action_space": space_to_json(actions),
-            "command": shlex.join(sys.argv),
+            "command": command_line(sys.argv),
             "versions": {**found, **{name: version(name) for name in PACKAGES}},
         },
     )
+
+
+def command_line(words: Sequence[str]) -> str:
+    """A command as it is typed: the program of the library without the folder where it is installed."""
+    own = Path(words[0]).name in ("visionrl", "__main__.py")
+    return shlex.join(["visionrl", *words[1:]] if own else words)
 
 
 def folder_of(run: str | Path) -> Path:

@@ -18,7 +18,7 @@ import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
 from visionrl.datasets.frames import VIDEO_SUFFIXES, open_frames
-from visionrl.datasets.readers.files import list_images
+from visionrl.datasets.readers.files import files_ending, list_images
 from visionrl.datasets.samples import ClipSample
 from visionrl.datasets.stated_splits import split_of
 from visionrl.datasets.text import read_json
@@ -32,7 +32,7 @@ def read_activitynet(path: Path, options: ReadOptions) -> list[Entry]:
         ValueError: the file is no such list, or none of its videos has frames.
     """
     if path.is_dir():
-        files = sorted(path.glob("*.json"))
+        files = files_ending(path, ".json")
         if len(files) != 1:
             raise ValueError(f"{path} must hold one JSON file of annotations, found {len(files)}")
         path = files[0]
@@ -40,6 +40,12 @@ def read_activitynet(path: Path, options: ReadOptions) -> list[Entry]:
     database = content.get("database") if isinstance(content, Mapping) else None
     if not isinstance(database, Mapping) or not database:
         raise ValueError(f'{path} must have "database", a mapping of names to videos, got none')
+    for name, about in database.items():
+        actions = about.get("annotations") or [] if isinstance(about, Mapping) else None
+        if not isinstance(actions, list):
+            raise ValueError(
+                f"{path}: {name} must be a mapping with a list of annotations, got {about!r:.80}"
+            )
     places = {name: _frames_of(path.parent, name) for name in database}
     lost = [name for name, place in places.items() if place is None]
     looked = f"looked for NAME.mp4 or a folder NAME in {path.parent}, its frames and its videos"
@@ -55,7 +61,7 @@ def read_activitynet(path: Path, options: ReadOptions) -> list[Entry]:
             name, name, partial(_read, path, name, about, place), split_of(str(about.get("subset", ""))) or ""
         )
         for name, about in database.items()
-        if (place := places[name]) is not None and _is_video(about, f"{path}: {name}")
+        if (place := places[name]) is not None
     ]
 
 
@@ -69,13 +75,6 @@ def _frames_of(folder: Path, name: str) -> Path | None:
                 if (place / f"{stem}{suffix}").is_file():
                     return place / f"{stem}{suffix}"
     return None
-
-
-def _is_video(about: Any, where: str) -> bool:
-    """True; what is no mapping is refused."""
-    if not isinstance(about, Mapping):
-        raise ValueError(f"{where} must be a mapping with annotations, got {type(about).__name__}")
-    return True
 
 
 def _read(path: Path, name: str, about: Mapping[str, Any], place: Path) -> ClipSample:

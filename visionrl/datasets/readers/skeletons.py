@@ -20,6 +20,7 @@ import numpy as np
 
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
 from visionrl.datasets.npz import read_npz
+from visionrl.datasets.readers.files import files_ending
 from visionrl.datasets.samples import ClipSample
 from visionrl.datasets.stated_splits import split_of
 
@@ -44,7 +45,7 @@ def read_skeletons(path: Path, options: ReadOptions) -> list[Entry]:
     Raises:
         ValueError: there is no file, or one lacks an array or has arrays that do not fit.
     """
-    files = sorted(path.glob("*.npz")) if path.is_dir() else [path]
+    files = files_ending(path, ".npz") if path.is_dir() else [path]
     if not files:
         raise ValueError(f"{path} must hold files of poses (*.npz), found none")
     splits = [split_of(file.stem.rpartition("_")[2]) or "" for file in files]
@@ -71,6 +72,10 @@ def _entries(file: Path, split: str) -> list[Entry]:
     if (np.diff(offsets) < 1).any() or not ((labels >= 0) & (labels < len(classes))).all():
         raise ValueError(f"{file}: each clip must have a frame or more and a label among class_names")
     groups = found.get("source_group", np.arange(len(labels)))
+    if groups.shape != labels.shape:
+        raise ValueError(
+            f"{file}: source_group must be one number a clip ({len(labels)}), got shape {groups.shape}"
+        )
     return [
         Entry(
             f"{file.stem}/{number}",

@@ -21,6 +21,7 @@ import numpy as np
 from visionrl.datasets.formats import Entry, ReadOptions, register_format
 from visionrl.datasets.guard import decoding
 from visionrl.datasets.npz import read_npz
+from visionrl.datasets.readers.files import files_ending
 from visionrl.datasets.samples import ClipSample
 
 FPS = 2.0  # of the picks: every 15th of some 30 frames a second
@@ -35,7 +36,7 @@ def read_tvsum(path: Path, options: ReadOptions) -> list[Entry]:
         ValueError: it is no such file.
     """
     if path.is_dir() or path.suffix.lower() == ".npz":
-        files = sorted(path.glob("*.npz")) if path.is_dir() else [path]
+        files = files_ending(path, ".npz") if path.is_dir() else [path]
         if not files:
             raise ValueError(f"{path} must hold files of videos (*.npz), found none")
         return [Entry(file.stem, file.stem, partial(_read_npz, file)) for file in files]

@@ -13,13 +13,13 @@ from gymnasium import spaces
 
 from visionrl.banks.patches import patch_bank
 from visionrl.banks.squares import squeezed
-from visionrl.core import arguments, register
+from visionrl.core import arguments, batch, register
 from visionrl.core.observables import Image
 from visionrl.core.results import Picture, Tile
 from visionrl.datasets import ImageSample
 from visionrl.envs.recognition.puzzle_picture import cells_of, joined_cells, puzzle_picture
 from visionrl.envs.select import Select, Selection
-from visionrl.ops import Array, const, xp_of
+from visionrl.ops import Array, DeviceTable, xp_of
 
 SMALLEST = 4  # side of a tile of a user's picture, pixels
 
@@ -99,6 +99,7 @@ class JigsawPuzzle(Select[State]):
         self.pairs = np.array(list(combinations(range(self.places), 2)))
         self.number = np.zeros((self.places, self.places), np.int64)
         self.number[tuple(self.pairs.T)] = self.number[tuple(self.pairs.T[::-1])] = np.arange(len(self.pairs))
+        self.places_of, self.swap_of = DeviceTable(self.pairs), DeviceTable(self.number.ravel())
         self.originals = self.load(classes=None)
         whole = self.grid * self.tile
         self.samples = self.originals if self.labelled else tuple(map(self.as_puzzle, self.originals))
@@ -166,18 +167,10 @@ class JigsawPuzzle(Select[State]):
         xp = xp_of(state.order)
         action = xp.astype(action, xp.int64)
         done = (action >= len(self.pairs)) | state.finished
-        first, second = (
-            xp.take(
-                const(tuple(column.tolist()), like=state.order), xp.where(done, xp.zeros_like(action), action)
-            )
-            for column in self.pairs.T
-        )
+        pair = self.places_of.rows(xp.where(done, xp.zeros_like(action), action))
+        first, second = pair[:, :1], pair[:, 1:]
         place = xp.arange(self.places, device=state.order.device)[None, :]
-        source = xp.where(
-            place == first[:, None],
-            second[:, None],
-            xp.where(place == second[:, None], first[:, None], place),
-        )
+        source = xp.where(place == first, second, xp.where(place == second, first, place))
         order = xp.where(done[:, None], state.order, xp.take_along_axis(state.order, source, axis=1))
         count = state.step + xp.astype(~done, xp.int64)
         taken = xp.where(done[:, None], state.taken, self.take(state, action))
@@ -224,8 +217,7 @@ class JigsawPuzzle(Select[State]):
         wrong = ~self.in_place(state)
         first = xp.argmax(xp.astype(wrong, xp.int64), axis=1)
         where = xp.argmax(xp.astype(state.order == first[:, None], xp.int64), axis=1)
-        table = const(tuple(self.number.ravel().tolist()), like=state.order)
-        swap = xp.take(table, first * self.places + where)
+        swap = self.swap_of.rows(first * self.places + where)
         return xp.where(xp.any(wrong, axis=1), swap, xp.full_like(swap, len(self.pairs)))
 
     # -- edge ------------------------------------------------------------------------------------------------------
@@ -250,8 +242,8 @@ class JigsawPuzzle(Select[State]):
         return Picture(last.shape[:0:-1], (whole,), "solved")
 
     def draw(self, state: State) -> np.ndarray:
-        row = {name: np.asarray(value)[None] for name, value in vars(state).items()}
-        tiles = self.observe(State(**row))["image"][0]
+        row = batch.stack([state])
+        tiles = self.observe(row)["image"][0]
         swapped = self.pairs[int(state.taken[int(state.step) - 1])] if state.step else ()
-        right = self.in_place(State(**row))[0] if self.labelled else np.zeros(self.places, bool)
+        right = self.in_place(row)[0] if self.labelled else np.zeros(self.places, bool)
         return puzzle_picture(tiles, self.grid, right, swapped)

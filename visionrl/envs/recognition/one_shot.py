@@ -217,24 +217,26 @@ class ActiveOneShot(Select[State]):
     def reward(self, before: State, action: Array, after: State) -> Array:
         return self.points(after) - self.points(before)
 
-    def points(self, state: State) -> Array:
-        """(B,) float64, the sum of the rewards so far."""
+    def tally(self, state: State) -> tuple[Array, Array, Array]:
+        """(B,) float64 each: right answers, wrong answers and requests so far."""
         xp = xp_of(state.taken)
         right, asked = state.taken == state.slot, state.taken == self.ways
         wrong = (state.taken >= 0) & ~right & ~asked
-        counts = [xp.sum(xp.astype(kind, xp.float64), axis=1) for kind in (right, wrong, asked)]
-        return counts[0] - self.wrong_cost * counts[1] - self.label_cost * counts[2]
+        right, wrong, asked = (xp.sum(xp.astype(one, xp.float64), axis=1) for one in (right, wrong, asked))
+        return right, wrong, asked
+
+    def points(self, state: State) -> Array:
+        """(B,) float64, the sum of the rewards so far."""
+        right, wrong, requests = self.tally(state)
+        return right - self.wrong_cost * wrong - self.label_cost * requests
 
     def terminated(self, state: State) -> Array:
         return state.step >= state.length
 
     def metrics(self, state: State) -> dict[str, Array]:
         xp, points = xp_of(state.taken), self.points(state)
-        asked, answered = state.taken == self.ways, (state.taken >= 0) & (state.taken < self.ways)
-        right, answers, requests = (
-            xp.sum(xp.astype(one, xp.float64), axis=1)
-            for one in (answered & (state.taken == state.slot), answered, asked)
-        )
+        right, wrong, requests = self.tally(state)
+        answers = right + wrong
         steps = xp.astype(xp.maximum(state.step, xp.ones_like(state.step)), xp.float64)
         best = self.ways * (self.showings - 1 - self.label_cost)
         return {

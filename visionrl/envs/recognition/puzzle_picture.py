@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from visionrl.ops.grabcut import rgb_last
 from visionrl.rendering.canvas import PALETTE, SHORTEST
 
 LINE = 4  # pixels between tiles of the drawing
@@ -46,8 +47,7 @@ def puzzle_picture(
     picture = np.zeros((grid * (side + LINE) + LINE,) * 2 + (3,), np.uint8)
     for place, cell in enumerate(cells_of(image, grid)):
         top, left = (LINE + part * (side + LINE) for part in divmod(place, grid))
-        rgb = np.broadcast_to(cell, (3, *cell.shape[1:])).transpose(1, 2, 0)
-        large = cv2.resize(np.ascontiguousarray(rgb), (side, side), interpolation=cv2.INTER_CUBIC)
+        large = cv2.resize(rgb_last(cell), (side, side), interpolation=cv2.INTER_CUBIC)
         picture[top : top + side, left : left + side] = large
         meaning = "agent" if place in swapped else "truth" if right[place] else None
         if meaning:

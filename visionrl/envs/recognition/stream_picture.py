@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from visionrl.ops.grabcut import rgb_last
 from visionrl.rendering.canvas import PALETTE, hues
 
 CELL, BAR, COLUMNS = 56, 10, 10  # pixels of an image and of the bar below it; images in a row
@@ -37,8 +38,7 @@ def stream_picture(
     for number, image in enumerate(images):
         row, column = divmod(number, COLUMNS)
         top, left = 4 + row * high, 4 + column * (CELL + 4)
-        rgb = np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0)
-        cell = cv2.resize(np.ascontiguousarray(rgb), (CELL, CELL), interpolation=cv2.INTER_AREA)
+        cell = cv2.resize(rgb_last(image), (CELL, CELL), interpolation=cv2.INTER_AREA)
         cell = cell if number <= step else (cell * FUTURE).astype(np.uint8)
         picture[top : top + CELL, left : left + CELL] = cell
         said, truth = int(taken[number]), int(slot[number])

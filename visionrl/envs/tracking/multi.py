@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any
 
 import numpy as np
-from annotated_types import Ge, Interval
+from annotated_types import Ge
 from gymnasium import spaces
 
 from visionrl import ops
-from visionrl.banks.detections import CLIP_METRICS, Detector, VideoDetections, check_labels
-from visionrl.banks.videos import frame_bank
-from visionrl.core import Task, arguments, batch, register, results
+from visionrl.banks.detections import CLIP_METRICS
+from visionrl.core import arguments, batch, register, results
 from visionrl.core.observables import Image, Vector
-from visionrl.datasets import MotSample
+from visionrl.envs.detected_videos import DetectedVideos
 from visionrl.envs.tracking.decisions import ACTIONS, FEATURES, Clip, Detections, Episode, Tracks, Turn
 from visionrl.metrics.mot import MATCH, boxes_per_frame
 from visionrl.ops import Array
@@ -45,7 +44,7 @@ class State(Turn, Tracks, Detections):
 
 @register("MultiObjectTracking-v0", max_steps=None, tags=("tracking", "video", "discrete", "many"))
 @arguments
-class MultiObjectTracking(Task[State]):
+class MultiObjectTracking(DetectedVideos[State]):
     """The agent decides, track after track and frame after frame, how the objects found by a detector belong together.
 
     Each object is a Markov decision process of its own: a track is tracked, lost or ended. In every frame the tracked
@@ -79,50 +78,25 @@ class MultiObjectTracking(Task[State]):
     """Side of the windows, pixels."""
     context: Annotated[float, Ge(0.1)] = 1.2
     """Side of what a window shows, in sides of the box."""
-    miss_rate: Annotated[float, Interval(ge=0.0, le=1.0)] = 0.1
-    """Share of the objects in sight that the simulated detector overlooks; data with detections need no simulation."""
-    false_positives: Annotated[float, Ge(0.0)] = 0.5
-    """False detections of the simulated detector in a frame, on average."""
-    jitter: Annotated[float, Interval(ge=0.0, le=1.0)] = 0.04
-    """Standard deviation of the edges that the simulated detector finds, in sides of the box."""
     patience: Annotated[int, Ge(1)] = 15
     """Frames for which a lost track may be found again."""
     max_tracks: Annotated[int, Ge(1)] = 48
     """Most tracks of an episode; beyond, detections are rejected."""
-    channels: Literal[1, 3] | None = None
-    """1 shows all frames grey, 3 in RGB; None is RGB if a video of the split is."""
 
     backends = ("numpy",)
-    sample_type, embedded = MotSample, "cutout-crowds"
     primary_metric = ("hota", True)
     hidden = ("source", "owner", "action_labels")
-    evaluation: ClassVar[dict[str, Any]] = {"clip": None}
 
     def setup(self) -> None:
-        samples = self.load()
-        known = check_labels(samples, self.labelled)
-        self.bank = frame_bank(samples, self.window, self.channels)
-        detector = Detector(self.miss_rate, self.false_positives, self.jitter)
-        sides = self.bank.sizes.array[self.bank.first]
-        self.videos = [VideoDetections(*given, detector) for given in zip(known, sides, strict=True)]
-        self.items, longest = len(samples), int(self.bank.lengths.max())
-        self.length = min((self.clip if self.labelled else None) or longest, longest)
-        self.max_detections = max(video.max_detections for video in self.videos)
+        self.load_videos(self.window)
         self.room = self.max_tracks if self.labelled else max(self.max_tracks, ROOM * self.max_detections)
         image = Image(self.bank.channels, self.window)
         self.show(window=image, template=image, features=Vector(FEATURES))
         self.action_space = spaces.Discrete(ACTIONS)
 
-    @property
-    def resolved_arguments(self) -> dict[str, Any]:
-        return {"channels": self.bank.channels}
-
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
-        length = min(self.length, int(self.bank.lengths[item]))
-        start = int(rng.integers(int(self.bank.lengths[item]) - length + 1))
-        shape = (self.length, self.max_detections)
-        detections, source = self.videos[item].draw_clip(rng, start, length, shape)
+        start, length, detections, source = self.draw_clip(rng, item, self.max_detections)
         window, clip = (self.bank.channels, self.window, self.window), self.clip_of(item, start, length)
         episode = Episode.begin(clip, detections, source, window, self.room)
         return State(

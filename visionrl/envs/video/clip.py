@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -10,6 +11,7 @@ import numpy as np
 from visionrl.banks.clips import clip_bank
 from visionrl.core import Task, arguments
 from visionrl.datasets import ClipSample
+from visionrl.envs.video.timeline import timeline
 from visionrl.ops import Array
 
 
@@ -35,25 +37,23 @@ class ClipTask(Task[StateT]):
 
     sample_type = ClipSample
 
-    def load_clips(self, side: int | None = None, channels: int | None = None) -> None:
-        """Load the clips and hold their features; with a ``side``, small pictures of that side too."""
-        self.samples = self.load()
-        self.bank = clip_bank(self.samples, side, channels)
-        self.items = len(self.samples)
-
-    def need(self, what: str) -> None:
-        """Refuse clips without labels of a kind where labels are needed.
+    def load_clips(self, *labels: str, side: int | None = None) -> None:
+        """Load the clips and hold their features.
 
         Args:
-            what: field of ``ClipSample``.
+            labels: fields of ``ClipSample``, of which each clip must have one where labels are needed.
+            side: of small pictures that are held, too, pixels; None holds none.
 
         Raises:
-            ValueError: a sample has none.
+            ValueError: a clip has none of the labels.
         """
-        empty = (None, "", ())
-        lost = [s.name for s in self.samples if any(getattr(s, what) is none for none in empty)]
-        if self.labelled and lost:
-            raise ValueError(f"samples must have {what}, {lost[0]!r} has none")
+        self.samples = self.load()
+        for sample in self.samples if self.labelled else ():
+            if not any(has_label(sample, name) for name in labels):
+                none = "none" if len(labels) == 1 else "neither"
+                raise ValueError(f"samples must have {' or '.join(labels)}, {sample.name!r} has {none}")
+        self.bank = clip_bank(self.samples, side)
+        self.items = len(self.samples)
 
     def source_of(self, item: int, start: StateT) -> int:
         return int(start.clip)
@@ -63,6 +63,26 @@ class ClipTask(Task[StateT]):
         frames = self.samples[clip].frames
         if frames is not None:
             return np.asarray(frames[min(max(frame, 0), len(frames) - 1)])
-        row = self.bank.features.array[int(self.bank.first.array[clip]) + frame][:64]
+        row = self.bank.features_of(clip)[frame][:64]
         bars = np.clip(row / max(float(np.abs(row).max()), 1e-9) * 24 + 24, 0, 48).astype(int)
         return np.where(np.arange(48)[::-1, None] < bars, 200, 20).astype(np.uint8)[None]
+
+    def draw_timeline(
+        self,
+        clip: int,
+        frame: int,
+        kept: Iterable[int],
+        curves: Mapping[str, np.ndarray],
+        marks: np.ndarray,
+        now: float,
+        words: str,
+    ) -> np.ndarray:
+        """(H, 480, 3) uint8, the picture of ``timeline`` for a clip, whose frames are given by number."""
+        pictures = [self.picture(clip, int(one)) for one in kept]
+        return timeline(self.picture(clip, frame), pictures, curves, marks, now, words)
+
+
+def has_label(sample: ClipSample, field: str) -> bool:
+    """Whether a field of a clip says something; no segments at all are something, a class without a name is not."""
+    value = getattr(sample, field)
+    return bool(value) if isinstance(value, str) else value is not None

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge, Interval
 from gymnasium import spaces
 
 from visionrl import ops
-from visionrl.banks.detections import Detector, VideoDetections, check_labels, visible_objects
+from visionrl.banks.detections import visible_objects
 from visionrl.banks.motion import GRID, mean_in, motion_bank
-from visionrl.banks.videos import frame_bank
-from visionrl.core import Task, arguments, register, results
+from visionrl.core import arguments, register, results
 from visionrl.core.observables import Vector
-from visionrl.datasets import MotSample
+from visionrl.envs.detected_videos import DetectedVideos
 from visionrl.envs.video.boxes import PER_BOX, SUMMARY, Carried, boxes_inside, describe, detect, moved
-from visionrl.metrics.detection import average_precision, match_detections
-from visionrl.metrics.matching import frame_quality
+from visionrl.metrics.matching import FrameAP, frame_quality
 from visionrl.ops import Array, DeviceTable, const, xp_of
 from visionrl.rendering import Canvas
 
@@ -55,43 +53,11 @@ class State(Carried):
     quality: Array
 
 
-class FrameAP:
-    """Average precision at an IoU of 0.5 of the boxes of all frames of all videos together.
-
-    Args:
-        task: knows the objects.
-    """
-
-    def __init__(self, task: VideoDetection) -> None:
-        self.task = task
-
-    def record(self, ends: State) -> dict[str, np.ndarray]:
-        """Scores and hits of every box, (N, T, M), and how many objects there are, (N,)."""
-        scores, total = ends.found[..., 4], np.zeros(len(ends.time))
-        hits = np.full(scores.shape, np.nan)
-        for row, (item, start, length) in enumerate(zip(ends.item, ends.start, ends.length, strict=True)):
-            first = int(self.task.bank.first[item] + start)
-            for time in range(int(length)):
-                truth = self.task.truth.array[first + time]
-                truth = truth[~np.isnan(truth[:, 0])]
-                there = ~np.isnan(scores[row, time])
-                boxes = ends.found[row, time, there]
-                hits[row, time, there] = match_detections(boxes[:, :4], boxes[:, 4], truth)
-                total[row] += len(truth)
-        return {"box_score": scores, "box_hit": hits, "objects": total}
-
-    def compute(self, records: Mapping[str, np.ndarray]) -> dict[str, float]:
-        """``ap_50``, NaN where there is no object."""
-        there = ~np.isnan(records["box_hit"])
-        scores, hits = records["box_score"][there], records["box_hit"][there] == 1
-        return {"ap_50": average_precision(scores, hits, int(records["objects"].sum()))}
-
-
 @register(
     "VideoDetection-v0", max_steps=None, tags=("video", "detection", "discrete"), expert_success_rate=0.5
 )
 @arguments
-class VideoDetection(Task[State]):
+class VideoDetection(DetectedVideos[State]):
     """The agent decides for every frame of a video whether a costly detector runs or the boxes it has are moved on.
 
     | Item        | Value |
@@ -117,63 +83,34 @@ class VideoDetection(Task[State]):
     Detections of a data set are taken as they are; without them a detector is simulated, see the arguments.
     """
 
-    clip: Annotated[int, Ge(2)] | None = 20
-    """Frames of an episode, from a random one on; None for whole videos from their first frame on."""
     cost_weight: Annotated[float, Ge(0.0)] = 0.5
     """What a run of the detector costs, in quality of one frame."""
     predict_cost: Annotated[float, Interval(ge=0.0, le=1.0)] = 0.05
     """Cost of moving the boxes on with their velocities, in runs of the detector."""
     follow_cost: Annotated[float, Interval(ge=0.0, le=1.0)] = 0.1
     """Cost of moving them on with the optical flow, in runs of the detector."""
-    miss_rate: Annotated[float, Interval(ge=0.0, le=1.0)] = 0.1
-    """Share of the objects in sight that the simulated detector overlooks."""
-    false_positives: Annotated[float, Ge(0.0)] = 0.5
-    """False detections of the simulated detector in a frame, on average."""
-    jitter: Annotated[float, Interval(ge=0.0, le=1.0)] = 0.04
-    """Standard deviation of the edges that the simulated detector finds, in sides of the box."""
-    channels: Literal[1, 3] | None = None
-    """1 shows all frames grey, 3 in RGB; None is RGB if a video of the split is."""
 
-    sample_type, embedded = MotSample, "cutout-crowds"
     primary_metric = ("value", True)
     hidden = ("detections", "quality")
-    evaluation: ClassVar[dict[str, Any]] = {"clip": None}
 
     def setup(self) -> None:
-        samples = self.load()
-        known = check_labels(samples, self.labelled)
-        self.bank, self.motion = frame_bank(samples, GRID, self.channels), motion_bank(samples)
-        self.items, longest = len(samples), int(self.bank.lengths.max())
+        self.motion = motion_bank(samples := self.load_videos(GRID))
         if (shortest := int(self.bank.lengths.min())) < 2:
-            raise ValueError(f"videos must have 2 frames or more, {self.short_name()!r} has {shortest}")
-        detector = Detector(self.miss_rate, self.false_positives, self.jitter)
-        sides = self.bank.sizes.array[self.bank.first]
-        self.videos = [VideoDetections(*given, detector) for given in zip(known, sides, strict=True)]
+            name = self.sample_names[int(self.bank.lengths.argmin())]
+            raise ValueError(f"videos must have 2 frames or more, {name!r} has {shortest}")
         self.first = DeviceTable(self.bank.first)
-        self.truth = DeviceTable(visible_objects(self.videos))
-        self.length = min((self.clip if self.labelled else None) or longest, longest)
-        self.room = max(BOXES, *(video.max_detections for video in self.videos))
+        self.truth = visible_objects(samples, self.labelled).boxes
         self.costs = 1.0, self.predict_cost, self.follow_cost
-        self.dataset_metrics: Sequence[FrameAP] = (FrameAP(self),) if self.labelled else ()
+        metric = FrameAP(self.first, self.truth)
+        self.dataset_metrics: Sequence[FrameAP] = (metric,) if self.labelled else ()
         self.show(
             difference=Vector(CELLS * CELLS, 0), boxes=Vector(BOXES * PER_BOX), summary=Vector(SUMMARY + 4, 0)
         )
         self.action_space = spaces.Discrete(3)
 
-    @property
-    def resolved_arguments(self) -> dict[str, Any]:
-        return {"channels": self.bank.channels}
-
-    def short_name(self) -> str:
-        """The name of the shortest video."""
-        return self.sample_names[int(self.bank.lengths.argmin())]
-
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
-        whole = int(self.bank.lengths[item])
-        length = min(self.length, whole)
-        start = int(rng.integers(whole - length + 1))
-        found, _ = self.videos[item].draw_clip(rng, start, length, (self.length, self.room))
+        start, length, found, _ = self.draw_clip(rng, item, max(BOXES, self.max_detections))
         state = State(
             item=np.int64(item),
             start=np.int64(start),

@@ -9,13 +9,13 @@ import numpy as np
 from annotated_types import Ge, Interval
 
 from visionrl.banks.events import event_bank
-from visionrl.banks.pieces import CHANGES
+from visionrl.banks.pieces import CHANGES, change_sizes
 from visionrl.core import arguments, register
 from visionrl.core.observables import Vector, push
 from visionrl.core.results import Summary
 from visionrl.envs.video.clip import ClipState, ClipTask
 from visionrl.envs.video.controls import JumpControl, SkipControl, SpeedControl, entry
-from visionrl.envs.video.timeline import timeline
+from visionrl.metrics.summary import coverage
 from visionrl.ops import Array, xp_of
 
 LAST = 4  # jumps that are shown
@@ -93,11 +93,7 @@ class FastForward(ClipTask[State]):
     primary_metric = ("above_uniform", True)
 
     def setup(self) -> None:
-        self.load_clips()
-        if self.labelled:
-            lost = [s.name for s in self.samples if s.segments is None and s.scores is None]
-            if lost:
-                raise ValueError(f"samples must have segments or scores, {lost[0]!r} has neither")
+        self.load_clips("segments", "scores")
         self.controller: JumpControl = SkipControl(self.longest) if self.control == "skip" else SpeedControl()
         cost = self.frame_cost * (2 * self.tolerance + 1)
         tables = (
@@ -120,7 +116,7 @@ class FastForward(ClipTask[State]):
         return State(
             clip=np.int64(item),
             time=np.int64(0),
-            seen=np.arange(self.events.most) == 0,
+            seen=np.arange(self.bank.longest) == 0,
             past=np.zeros(LAST, np.int64),
             jumps=np.zeros(LAST, np.int64),
             speed=np.int64(0),
@@ -130,9 +126,9 @@ class FastForward(ClipTask[State]):
     def step(self, state: State, action: Array) -> State:
         xp, over = xp_of(state.time), self.terminated(state)
         jump = entry(self.controller.jumps, state.speed, action)
-        length = self.events.lengths.rows(state.clip)
+        length = self.bank.lengths.rows(state.clip)
         time = xp.where(over, state.time, xp.minimum(state.time + jump, length))
-        places = xp.arange(self.events.most, device=state.time.device)[None, :]
+        places = xp.arange(self.bank.longest, device=state.time.device)[None, :]
         landed = (places == time[:, None]) & (time < length)[:, None]
         return replace(
             state,
@@ -147,29 +143,22 @@ class FastForward(ClipTask[State]):
         xp = xp_of(state.time)
         before = self.bank.rows(state.clip, state.past)
         now = push(before, self.bank.rows(state.clip, state.time))
-        steps = xp.abs(now - before)
-        long = xp.sqrt(xp.sum(steps * steps, axis=2))
-        motion = xp.stack([long, xp.max(steps, axis=2), xp.mean(steps, axis=2)], axis=2)
+        change = now - before
+        motion = xp.reshape(change_sizes(change), (-1, CHANGES * LAST))
         jumps = xp.astype(state.jumps, xp.float64) / self.controller.longest
-        length = xp.astype(self.events.lengths.rows(state.clip), xp.float64)
+        length = xp.astype(self.bank.lengths.rows(state.clip), xp.float64)
         return self.seen(
-            **self.looks(now[:, -1, :], before[:, -1, :]),
-            motion=xp.clip(5 * xp.reshape(motion, (motion.shape[0], CHANGES * LAST)), 0, 10),
+            features=xp.clip(5 * now[:, -1, :], -10, 10),
+            difference=xp.clip(5 * change[:, -1, :], -10, 10),
+            motion=xp.clip(5 * motion, 0, 10),
             jumps=xp.concat([jumps, self.controller.acceleration.rows(state.speed)[:, None]], axis=1),
             left=1 - xp.astype(state.time, xp.float64) / length,
         )
 
-    def looks(self, now: Array, before: Array) -> dict[str, Array]:
-        """Features (B, D) of the frame now and their difference from the one before, where they are shown."""
-        if not self.appearance:
-            return {}
-        xp = xp_of(now)
-        return {"features": xp.clip(5 * now, -10, 10), "difference": xp.clip(5 * (now - before), -10, 10)}
-
     def newly_covered(self, before: State, after: State) -> Array:
         """(B,) float64, important frames covered by where a jump landed and not by the frame before."""
         xp, reach = xp_of(before.time), self.tolerance
-        length = self.events.lengths.rows(after.clip)
+        length = self.bank.lengths.rows(after.clip)
         low = xp.maximum(after.time - reach, before.time + reach + 1)
         high = xp.minimum(after.time + reach + 1, length)
         found = self.events.count_before(after.clip, high) - self.events.count_before(after.clip, low)
@@ -178,7 +167,7 @@ class FastForward(ClipTask[State]):
 
     def reward(self, before: State, action: Array, after: State) -> Array:
         xp, events = xp_of(before.time), self.events
-        length = events.lengths.rows(after.clip)
+        length = self.bank.lengths.rows(after.clip)
         moved, landed = after.time > before.time, (after.time > before.time) & (after.time < length)
         if self.reward_type == "coverage":
             gain = self.newly_covered(before, after) / (2 * self.tolerance + 1)
@@ -189,38 +178,28 @@ class FastForward(ClipTask[State]):
         skipped = (
             MISSED * xp.astype(rest, xp.float64) - xp.astype(missed, xp.float64)
         ) / self.controller.longest
-        near = events.at(events.hit, after.clip, xp.clip(after.time, None, self.events.most - 1))
+        near = events.at(events.hit, after.clip, xp.clip(after.time, None, self.bank.longest - 1))
         return xp.where(moved, skipped, xp.zeros_like(skipped)) + xp.where(landed, near, xp.zeros_like(near))
 
     def terminated(self, state: State) -> Array:
-        return state.time >= self.events.lengths.rows(state.clip)
+        return state.time >= self.bank.lengths.rows(state.clip)
 
     def metrics(self, state: State) -> dict[str, Array]:
-        xp, reach = xp_of(state.time), self.tolerance
-        near, count = state.seen, self.events.most
-        for shift in range(1, reach + 1):
-            rim = xp.zeros_like(state.seen[:, : min(shift, count)])
-            near = near | xp.concat([state.seen[:, shift:], rim], axis=1)
-            near = near | xp.concat([rim, state.seen[:, : max(count - shift, 0)]], axis=1)
-        important = self.events.important.rows(state.clip)
-        total = xp.sum(xp.astype(important, xp.float64), axis=1)
-        covered = xp.sum(xp.astype(important & near, xp.float64), axis=1)
-        coverage = xp.where(
-            total > 0, covered / xp.where(total > 0, total, xp.ones_like(total)), xp.ones_like(total)
-        )
-        length = xp.astype(self.events.lengths.rows(state.clip), xp.float64)
+        xp = xp_of(state.time)
+        covered = coverage(state.seen, self.events.important.rows(state.clip), self.tolerance)
+        length = xp.astype(self.bank.lengths.rows(state.clip), xp.float64)
         processed = xp.sum(xp.astype(state.seen, xp.float64), axis=1) / length
-        uniform = xp.minimum(processed * (2 * reach + 1), xp.ones_like(processed))
+        uniform = xp.minimum(processed * (2 * self.tolerance + 1), xp.ones_like(processed))
         return {
-            "coverage": coverage,
+            "coverage": covered,
             "processed": processed,
-            "above_uniform": coverage - uniform,
-            "is_success": (coverage >= GOAL_COVERED) & (processed <= GOAL_SEEN),
+            "above_uniform": covered - uniform,
+            "is_success": (covered >= GOAL_COVERED) & (processed <= GOAL_SEEN),
         }
 
     def expert(self, state: State) -> Array:
         """(B,) int64, the action that gains most coverage in the end, by dynamic programming over the clip."""
-        last = xp_of(state.time).clip(state.time, None, self.events.most - 1)
+        last = xp_of(state.time).clip(state.time, None, self.bank.longest - 1)
         speeds = len(self.controller.jumps.array)
         return self.events.at(self.events.best, state.clip, last * speeds + state.speed)
 
@@ -237,5 +216,4 @@ class FastForward(ClipTask[State]):
         now, seen = min(int(state.time), length - 1), np.flatnonzero(state.seen)
         curves = {"truth": self.events.important.array[clip, :length] * 0.9} if self.labelled else {}
         words = f"frame {now} of {length}, {len(seen)} seen"
-        kept = [self.picture(clip, int(frame)) for frame in seen[-8:]]
-        return timeline(self.picture(clip, now), kept, curves, state.seen[:length], now / length, words)
+        return self.draw_timeline(clip, now, seen[-8:], curves, state.seen[:length], now / length, words)

@@ -11,16 +11,14 @@ from annotated_types import Ge, Interval
 from gymnasium import spaces
 
 from visionrl.banks.clips import clip_bank
-from visionrl.banks.frame_sets import PARTS, event_ends, frame_times, inside, summarised, taught_classifier
-from visionrl.banks.patches import shared
+from visionrl.banks.events import inside
+from visionrl.banks.frame_sets import PARTS, event_ends, frame_set_classifier, frame_times, summarised
 from visionrl.core import arguments, register
 from visionrl.core.observables import Image, OneHot, Vector
 from visionrl.core.results import ClipClass
 from visionrl.datasets import ClipSample, load
-from visionrl.datasets.splits import DEFAULT_RATIOS, DEFAULT_SEED
 from visionrl.envs.select import Select, Selection
 from visionrl.envs.video.clip import ClipState, ClipTask
-from visionrl.envs.video.timeline import timeline
 from visionrl.ops import Array, DeviceTable, one_hot, xp_of
 
 GLANCES = 4  # frames of a glance
@@ -110,19 +108,21 @@ class FrameSelection(ClipTask[State], Select[State]):
             raise ValueError(
                 "train_data must be given where data has no labels: the classifier learns from it, got None"
             )
-        taught = self.teaching_clips()
-        self.load_clips(self.window)
-        self.need("label")
+        train: dict[str, Any] = {"kind": ClipSample, "split": "train"}
+        taught = self.load(**train) if self.own_data() else load(self.train_data, **train)
+        self.load_clips("label", side=self.window)
         self.learn(taught)
         numbers = [self.number_of(sample) for sample in self.samples]
         events = [sample.segments if self.labelled else None for sample in self.samples]
         self.labels = DeviceTable(np.array(numbers))
+        self.times = DeviceTable(frame_times(self.bank.lengths.array, self.positions))
         self.ends = DeviceTable(event_ends(self.bank.lengths.array, events, self.positions))
         if self.window and self.bank.thumbnails is None:
             raise ValueError("window must be None where clips have features alone, got a side")
-        said = len(self.names) if self.answer == "class" else 1
-        self.action_space = spaces.Discrete(self.positions + said)
-        self.answers = range(self.positions, self.positions + said) if self.answer == "class" else None
+        self.endings = len(self.names) if self.answer == "class" else 1  # actions that end an episode
+        count = self.positions + self.endings
+        self.action_space = spaces.Discrete(count)
+        self.answers = range(self.positions, count) if self.answer == "class" else None
         wide = self.bank.width
         self.show(
             features=Vector(PARTS * wide, -5, 5) if self.features else None,
@@ -132,13 +132,6 @@ class FrameSelection(ClipTask[State], Select[State]):
             window=Image(self.bank.channels, self.window) if self.window else None,
             glance=Vector(GLANCES * wide, -10, 10) if self.glance else None,
         )
-
-    def teaching_clips(self) -> tuple[ClipSample, ...]:
-        """The clips that the classifier learns from."""
-        if self.own_data():
-            return self.load(split="train")
-        whole: dict[str, Any] = {"split_ratios": DEFAULT_RATIOS, "split_seed": DEFAULT_SEED}
-        return load(self.train_data, kind=ClipSample, split="train", **whole)
 
     def own_data(self) -> bool:
         """Whether the classifier learns from the task's own data."""
@@ -157,15 +150,13 @@ class FrameSelection(ClipTask[State], Select[State]):
         self.names = tuple(sorted({sample.label for sample in taught}))
         if len(self.names) < 2:
             raise ValueError(f"training clips must have two classes or more, got {self.names[0]!r} alone")
-        bank = clip_bank(taught, None)
-        if bank.width != self.bank.width:
+        if (wide := clip_bank(taught).width) != self.bank.width:
             raise ValueError(
-                f"features of clips must be as many as the training clips', {bank.width}, got {self.bank.width}"
+                f"features of clips must be as many as the training clips', {wide}, got {self.bank.width}"
             )
-        pixels = [sample.features if sample.frames is None else sample.frames for sample in taught]
-        self.classifier = shared(taught_classifier, pixels, taught, self.names, self.positions)
-        own = self.own_data() and (self.split in ("train", "all") or not isinstance(self.data, str | None))
-        fold = dict(zip((s.name for s in taught), self.classifier.fold.tolist(), strict=True)) if own else {}
+        self.classifier = frame_set_classifier(taught, self.names, self.positions)
+        own = [sample.name for sample in taught] if self.own_data() else []
+        fold = dict(zip(own, self.classifier.fold.tolist(), strict=False))
         self.fold = DeviceTable(np.array([fold.get(s.name, self.classifier.folds) for s in self.samples]))
 
     def number_of(self, sample: ClipSample) -> int:
@@ -220,7 +211,7 @@ class FrameSelection(ClipTask[State], Select[State]):
     def known(self, clip: Array, taken: Array) -> tuple[Array, Array]:
         """(B, 3 * D) and (B, C), summary and scores of the frames at some positions."""
         xp = xp_of(clip)
-        features = self.bank.rows(clip, frame_times(self.bank.lengths.rows(clip), self.positions))
+        features = self.bank.rows(clip, self.times.rows(clip))
         summary = summarised(xp.astype(features, xp.float64), self.looked(taken))
         return summary, self.classifier.scores(summary, self.fold.rows(clip))
 
@@ -252,38 +243,30 @@ class FrameSelection(ClipTask[State], Select[State]):
         )
 
     def observe(self, state: State) -> dict[str, Array]:
-        xp, lengths = xp_of(state.clip), self.bank.lengths.rows(state.clip)
+        xp = xp_of(state.clip)
         shown: dict[str, Array] = {}
         if self.features:
             shown["features"] = xp.clip(self.classifier.scaled(state.summary), -5, 5)
         if self.window:
-            here = xp.take_along_axis(frame_times(lengths, self.positions), state.time[:, None], axis=1)
+            here = xp.take_along_axis(self.times.rows(state.clip), state.time[:, None], axis=1)
             shown["window"] = self.bank.pictures(state.clip, here[:, 0])
         if self.glance:
-            shown["glance"] = xp.clip(5 * self.bank.rows(state.clip, frame_times(lengths, GLANCES)), -10, 10)
-        return self.seen(
-            scores=state.scores,
-            seen=self.looked(state.taken),
-            last=state.time,
-            **shown,
-        )
+            times = frame_times(self.bank.lengths.rows(state.clip), GLANCES)
+            shown["glance"] = xp.clip(5 * self.bank.rows(state.clip, times), -10, 10)
+        return self.seen(scores=state.scores, seen=self.looked(state.taken), last=state.time, **shown)
 
     def action_mask(self, state: State) -> Array:
         """(B, n) bool, all answers, and the positions not seen yet while the budget lasts."""
         xp = xp_of(state.clip)
         free = ~self.looked(state.taken) & (state.step < self.budget)[:, None]
-        said = int(self.action_space.n) - self.positions  # type: ignore[attr-defined]
-        return xp.concat([free, xp.concat([xp.ones_like(free[:, :1])] * said, axis=1)], axis=1)
+        return xp.concat([free, *[xp.ones_like(free[:, :1])] * self.endings], axis=1)
 
     def reward(self, before: State, action: Array, after: State) -> Array:
         xp = xp_of(after.clip)
         looked = xp.astype(after.step - before.step, xp.float64)
-        gain = (
-            after.margin - before.margin
-            if self.reward_type == "margin"
-            else self.right(after) - self.right(before)
-        )
-        return gain - self.frame_cost * looked
+        if self.reward_type == "margin":
+            return after.margin - before.margin - self.frame_cost * looked
+        return self.right(after) - self.right(before) - self.frame_cost * looked
 
     def right(self, state: State) -> Array:
         """(B,) float64, 1 where the right class was said."""
@@ -317,24 +300,20 @@ class FrameSelection(ClipTask[State], Select[State]):
 
     # -- edge ------------------------------------------------------------------------------------------------------
     def result(self, state: State) -> ClipClass:
-        clip = int(state.clip)
-        times = frame_times(self.bank.lengths.array[clip][None], self.positions)[0]
+        sample, times = self.samples[int(state.clip)], self.times.array[int(state.clip)]
         said = self.names[int(state.said)] if state.said >= 0 else None
-        return ClipClass(
-            said, times[state.taken[state.taken >= 0]], len(self.samples[clip]), self.samples[clip].fps
-        )
+        return ClipClass(said, times[state.taken[state.taken >= 0]], len(sample), sample.fps)
 
     def draw(self, state: State) -> np.ndarray:
-        clip = int(state.clip)
-        times = frame_times(self.bank.lengths.array[clip][None], self.positions)[0]
+        clip, times = int(state.clip), self.times.array[int(state.clip)]
         looks, now = state.taken[state.taken >= 0], int(state.time)
         best = self.names[int(state.scores.argmax())]
         said = f"says {self.names[int(state.said)]}" if state.said >= 0 else f"thinks {best}"
         truth = f", is {self.names[int(self.labels.array[clip])]}" if self.labelled else ""
         seen = np.zeros(self.positions, bool)
         seen[looks] = True
-        kept = [self.picture(clip, int(times[place])) for place in looks]
         events = self.samples[clip].segments if self.labelled else None
         curves = {} if events is None else {"truth": 0.9 * inside(times, np.asarray(events))}
         words = f"{len(looks)} frame{'s' * (len(looks) != 1)}: {said}{truth}"
-        return timeline(self.picture(clip, int(times[now])), kept, curves, seen, now / self.positions, words)
+        share = now / self.positions
+        return self.draw_timeline(clip, int(times[now]), times[looks], curves, seen, share, words)

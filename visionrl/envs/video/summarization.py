@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Interval
@@ -15,8 +14,7 @@ from visionrl.core import arguments, register
 from visionrl.core.observables import Vector
 from visionrl.core.results import Summary
 from visionrl.envs.video.clip import ClipState, ClipTask
-from visionrl.envs.video.timeline import timeline
-from visionrl.metrics.summary import keyshot_f, keyshots
+from visionrl.metrics.summary import KeyshotF, keyshots
 from visionrl.ops import Array, DeviceTable, const, xp_of
 
 GOOD = 0.6  # share of people's agreement with one another from which on a summary is a success
@@ -99,8 +97,7 @@ class VideoSummarization(ClipTask[State]):
     report = 1
 
     def setup(self) -> None:
-        self.load_clips()
-        self.need("scores")
+        self.load_clips("scores")
         self.pieces = piece_bank(self.samples, self.seconds, self.budget, self.labelled)
         self.goal = DeviceTable(self.good_pieces())
         self.action_space = spaces.Discrete(2)
@@ -111,7 +108,8 @@ class VideoSummarization(ClipTask[State]):
             repeats=Vector(len(LAGS)),
             context=Vector(CONTEXT),
         )
-        self.dataset_metrics = [KeyshotMetrics(self)]
+        sizes = [self.pieces.sizes(clip) for clip in range(self.items)]
+        self.dataset_metrics = [KeyshotF(self.pieces.users, sizes, self.budget)]
 
     def good_pieces(self) -> np.ndarray:
         """(V, P) bool, the pieces of a good summary by what is rewarded; the expert's."""
@@ -152,10 +150,8 @@ class VideoSummarization(ClipTask[State]):
 
     def here(self, state: State) -> Array:
         """(B, P) bool, the piece now."""
-        return (
-            xp_of(state.time).arange(self.pieces.most, device=state.time.device)[None, :]
-            == state.time[:, None]
-        )
+        places = xp_of(state.time).arange(self.pieces.most, device=state.time.device)
+        return places[None, :] == state.time[:, None]
 
     def alike(self, state: State) -> Array:
         """(B, P) float64, cosine of the piece now with all of the clip."""
@@ -177,42 +173,34 @@ class VideoSummarization(ClipTask[State]):
 
     def observe(self, state: State) -> dict[str, Array]:
         xp = xp_of(state.kept)
-        row = self.pieces.row(state.clip, state.time)
         around = const(tuple(range(-1, 1 + self.lookahead)), state.time)
         near = self.pieces.row(state.clip, state.time[:, None] + around[None, :])
-        motion = xp.reshape(
-            xp.take(self.pieces.change.on(near), xp.reshape(near, (-1,)), axis=0), (near.shape[0], -1)
-        )
+        motion = xp.reshape(self.pieces.change.rows(xp.reshape(near, (-1,))), (near.shape[0], -1))
         alike, kept = self.alike(state), self.kept_share(state)
         count = xp.sum(xp.astype(state.kept, xp.float64), axis=1)
         both = xp.sum(xp.where(state.kept, alike, xp.zeros_like(alike)), axis=1)
         mean = both / xp.where(count > 0, count, xp.ones_like(count))
         most = xp.max(xp.where(self.here(state), state.nearest, xp.full_like(alike, -1.0)), axis=1)
-        left = 1 - xp.astype(state.time, xp.float64) / xp.astype(
-            self.pieces.counts.rows(state.clip), xp.float64
-        )
+        left = 1 - xp.astype(state.time, xp.float64) / self.count(state)
         context = [mean, most, left, kept, xp.clip(self.budget - kept, -1.0, 1.0)]
+        row = self.pieces.row(state.clip, state.time)
+        ahead = xp.take_along_axis(alike, near[:, 1:] - state.clip[:, None] * self.pieces.most, axis=1)
         return self.seen(
-            **self.looks(row),
+            features=xp.clip(self.pieces.features.rows(row), -1, 1),
             motion=xp.clip(motion * 10, -10, 10),
-            ahead=xp.clip(
-                xp.take_along_axis(alike, near[:, 1:] - state.clip[:, None] * self.pieces.most, axis=1), -1, 1
-            ),
+            ahead=xp.clip(ahead, -1, 1),
             repeats=xp.clip(self.pieces.repeats.rows(row), -1, 1),
             context=xp.clip(xp.stack(context, axis=1), -1, 1),
         )
 
-    def looks(self, row: Array) -> dict[str, Array]:
-        """The features of pieces by their numbers, (B,), where they are shown."""
-        if not self.appearance:
-            return {}
-        return {"features": xp_of(row).clip(self.pieces.features.rows(row), -1, 1)}
+    def count(self, state: State) -> Array:
+        """(B,) float64, number of pieces of the clip."""
+        return xp_of(state.clip).astype(self.pieces.counts.rows(state.clip), xp_of(state.clip).float64)
 
     def kept_share(self, state: State) -> Array:
         """(B,) float64, share of the pieces that are kept."""
         xp = xp_of(state.kept)
-        counts = xp.astype(self.pieces.counts.rows(state.clip), xp.float64)
-        return xp.sum(xp.astype(state.kept, xp.float64), axis=1) / counts
+        return xp.sum(xp.astype(state.kept, xp.float64), axis=1) / self.count(state)
 
     def potential(self, state: State) -> Array:
         """(B,) float64, how good what is kept is; rewards are its gains."""
@@ -232,7 +220,7 @@ class VideoSummarization(ClipTask[State]):
         pairs = count * (count - 1) / 2
         apart = state.unlike / xp.where(pairs > 0, pairs, xp.ones_like(pairs))
         far = xp.where(self.pieces.valid(state.clip), 2 - 2 * state.nearest, xp.zeros_like(state.nearest))
-        close = xp.exp(-xp.sum(far, axis=1) / xp.astype(self.pieces.counts.rows(state.clip), xp.float64))
+        close = xp.exp(-xp.sum(far, axis=1) / self.count(state))
         excess = xp.maximum(share - self.budget, xp.zeros_like(share))
         value = (apart + close) / 2 - self.excess_cost * excess * excess
         return xp.where(count > 0, value, xp.zeros_like(value))
@@ -273,12 +261,8 @@ class VideoSummarization(ClipTask[State]):
     # -- edge ------------------------------------------------------------------------------------------------------
     def chosen(self, state: State) -> np.ndarray:
         """(n,) bool, the pieces of the summary of one episode."""
-        count, sizes = self.sizes(int(state.clip))
-        return keyshots(state.scores[:count], sizes, self.budget, np.random.default_rng(0))
-
-    def sizes(self, clip: int) -> tuple[int, np.ndarray]:
-        """The number of pieces of a clip, and the frames of each, (n,)."""
-        return int(self.pieces.counts.array[clip]), np.diff(self.pieces.starts[clip])
+        sizes = self.pieces.sizes(int(state.clip))
+        return keyshots(state.scores[: len(sizes)], sizes, self.budget, np.random.default_rng(0))
 
     def result(self, state: State) -> Summary:
         clip, chosen = int(state.clip), self.chosen(state)
@@ -290,41 +274,14 @@ class VideoSummarization(ClipTask[State]):
         )
 
     def draw(self, state: State) -> np.ndarray:
-        clip, (count, sizes) = int(state.clip), self.sizes(int(state.clip))
-        middles = self.pieces.starts[clip][:-1] + sizes // 2
-        now, kept = min(int(state.time), count - 1), state.kept[:count]
-        scores = state.scores[:count]
+        clip = int(state.clip)
+        middles = self.pieces.starts[clip][:-1] + self.pieces.sizes(clip) // 2
+        count = len(middles)
+        now, kept, scores = min(int(state.time), count - 1), state.kept[:count], state.scores[:count]
         curves = {"agent": (scores - scores.min()) / max(float(np.ptp(scores)), 1e-9)}
         if self.labelled:
             worth = self.pieces.worth.array[clip, :count]
             curves["truth"] = (worth - worth.min()) / max(float(np.ptp(worth)), 1e-9)
-        pictures = [self.picture(clip, int(middles[piece])) for piece in np.flatnonzero(kept)]
         words = f"piece {now + 1} of {count}, {int(kept.sum())} kept"
-        return timeline(
-            self.picture(clip, int(middles[now])), pictures, curves, kept, int(state.time) / count, words
-        )
-
-
-@dataclass(frozen=True)
-class KeyshotMetrics:
-    """Keyshot F of the summaries within the budget, against each person's own, over a split.
-
-    Args:
-        task: gives the pieces.
-    """
-
-    task: VideoSummarization
-
-    def record(self, ends: Any) -> dict[str, np.ndarray]:
-        """F of each summary: the mean over people, and the largest."""
-        found = []
-        for clip, scores in zip(np.asarray(ends.clip).tolist(), np.asarray(ends.scores), strict=True):
-            count, sizes = self.task.sizes(clip)
-            users = self.task.pieces.users[clip]
-            found.append(keyshot_f(scores[:count], users, sizes, self.task.budget, repeats=5))
-        mean, most = np.array(found).reshape(-1, 2).T
-        return {"keyshot_f_mean": mean, "keyshot_f_max": most}
-
-    def compute(self, records: Mapping[str, np.ndarray]) -> dict[str, float]:
-        """``f_mean`` and ``f_max``, in [0, 1]."""
-        return {name: float(records[f"keyshot_{name}"].mean()) for name in ("f_mean", "f_max")}
+        share = int(state.time) / count
+        return self.draw_timeline(clip, int(middles[now]), middles[kept], curves, kept, share, words)

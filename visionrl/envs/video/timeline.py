@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
+from visionrl.ops.grabcut import rgb_last
 from visionrl.rendering.canvas import PALETTE, Canvas
 
 WIDTH, HIGH, STRIP = 480, 90, 60  # pixels of the picture, of the curves, of the small pictures
@@ -41,10 +42,8 @@ def timeline(
         chosen = np.unique(np.linspace(0, len(kept) - 1, min(len(kept), MOST)).round().astype(int))
         wide = WIDTH // MOST
         for place, number in enumerate(chosen.tolist()):
-            small = np.broadcast_to(kept[number], (3, *kept[number].shape[1:])).transpose(1, 2, 0)
-            small = cv2.resize(
-                np.ascontiguousarray(small), (wide - 4, STRIP - 8), interpolation=cv2.INTER_AREA
-            )
+            size = wide - 4, STRIP - 8
+            small = cv2.resize(rgb_last(kept[number]), size, interpolation=cv2.INTER_AREA)
             strip[4:-4, place * wide + 2 : (place + 1) * wide - 2] = small
     return np.concatenate([canvas.pixels, strip, plot(curves, marks, now)])
 

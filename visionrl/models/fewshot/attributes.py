@@ -89,7 +89,7 @@ def eszsl(
 class Attributes(Model):
     """The probability of each attribute of an image; classes follow from their attributes, seen in training or not.
 
-    Direct attribute prediction, see ``dap``. A trunk and one logistic regression for each attribute.
+    Direct attribute prediction (Lampert et al., 2009), see ``dap``: a trunk and a logistic regression an attribute.
 
     Args:
         classes: each "CLASS=ATTRIBUTE,ATTRIBUTE,..."; images of those in the training split are learnt from.
