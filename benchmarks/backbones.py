@@ -142,7 +142,7 @@ torchvision {result["versions"]["torchvision"]}, Python {result["versions"]["pyt
 
 Parameters and weights are the trunk's, without the published classifier; outputs are those of all layers for one
 image, about what training has to keep of it. Inception-v3 and later and AlexNet (2012) have their papers' input,
-`small`, `nature`, `impala` and `vit_tiny8` that of an agent's window, all others 224 px.
+small networks that of an agent's window or less, all others 224 px.
 {missing_note(result["missing"])}"""
 
 

@@ -1,10 +1,11 @@
 """Agents that name or ask for new classes, against rules, on the same streams: one JSON line a row.
 
     visionrl train-model --model prototypical --data instances --options shot=2 way=24 query=3
-    python benchmarks/one_shot.py --weights trunk.pt rules matching:0 matching:1 gru:0 none:0
+    python benchmarks/one_shot.py --weights runs/RUN/model.pt rules matching:0 matching:1 gru/ppo:0 none/ppo:0
 
-Every policy sees the frozen trunk's features (``visionrl train --weights trunk.pt --frozen --cache``), is cloned (DQN
-from what each action earns at once, others from the expert), and then learns by reward. Two streams of every class of the test split; CPU seconds of one thread.
+Every policy sees the frozen trunk's features (``visionrl train --weights FILE --frozen --cache``), is cloned (DQN from
+what each action earns at once, others from the expert), and then learns by reward. Two streams of every class of the
+test split; CPU seconds of one thread.
 """
 
 from __future__ import annotations

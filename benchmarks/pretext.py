@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from visionrl.backbones import make_backbone
 from visionrl.datasets import ImageSample, load
 from visionrl.datasets.embedded import objects
+from visionrl.datasets.readers.files import read_image
 from visionrl.models import model_class
 from visionrl.models._images import fit_images
 from visionrl.models.pretext._views import crops
@@ -71,8 +72,6 @@ def all_sets(flowers: Path | None) -> Sets:
 
 def flower_parts(folder: Path) -> dict[str, Part]:
     """Every fifth name of a class is reported on; of the others, every fifth chooses the probe's ridge."""
-    from visionrl.datasets.readers.files import read_image
-
     kinds = sorted(path.name for path in folder.iterdir())
     files: dict[str, list[Path]] = {"train": [], "val": [], "test": []}
     for kind in kinds:
@@ -137,18 +136,24 @@ def pixels(images: Tensor) -> np.ndarray:
     return F.avg_pool2d(images.float(), SIDE // 16).flatten(1).double().numpy()
 
 
+def trained(config: PretrainConfig, net: Any, train: Tensor, val: Tensor) -> PretextTrainer:
+    """The training of a pretext after its minutes, of CPU time."""
+    work = PretextTrainer(config, net, train, val)
+    work.clock = time.process_time  # type: ignore[assignment]
+    while work.done < 1:
+        work.train_epoch()
+        work.epoch += 1
+    return work
+
+
 def pretrained(row: str, images: Tensor, seed: int, seconds: float) -> tuple[nn.Module, dict[str, float]]:
     """A trunk after some CPU seconds of a pretext, and the pretext's figures on images held out."""
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
     val, train = images[order[:256]], images[order[256:]]
     net: Any = model_class(row).for_images(train, {})
     config = PretrainConfig(pretext=row, data="all", out=Path("x.pt"), minutes=seconds / 60, seed=seed)
-    work = PretextTrainer(config, net, train, val)
-    work.clock = time.process_time  # type: ignore[assignment]
-    while work.done < 1:
-        work.train_epoch()
-        work.epoch += 1
-    return net.backbone, {**net.evaluate((), {"images": val}), "steps": work.step}
+    steps = trained(config, net, train, val).step
+    return net.backbone, {**net.evaluate((), {"images": val}), "steps": steps}
 
 
 def supervised(sets: Sets, seed: int, seconds: float) -> nn.Module:

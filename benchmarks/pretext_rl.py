@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from pretext import trained
 from stable_baselines3 import DQN
 from stable_baselines3.common.callbacks import BaseCallback
 
 from visionrl.agents import VisionExtractor, make_vec_env
 from visionrl.models import model_class
-from visionrl.supervised.pretrain import PretextTrainer, PretrainConfig
+from visionrl.supervised.pretrain import PretrainConfig
 from visionrl.supervised.pretrain_images import images_of
 
 TASK, PRESET, ROWS, LIMIT = "visionrl/LandmarkLocalization-v0", "cpu", 128, 200
@@ -38,12 +39,8 @@ def pretrained(row: str, seed: int, seconds: float) -> dict[str, torch.Tensor]:
     )
     train, val, traits = images_of(config)
     net: Any = model_class(row).for_images(train, traits)
-    work = PretextTrainer(config, net, train, val)
-    work.clock = time.process_time  # type: ignore[assignment]
-    while work.done < 1:
-        work.train_epoch()
-        work.epoch += 1
-    print(row, net.evaluate((), {"images": val}), f"{work.step} steps", flush=True)
+    steps = trained(config, net, train, val).step
+    print(row, net.evaluate((), {"images": val}), f"{steps} steps", flush=True)
     return net.backbone.state_dict()
 
 
@@ -57,7 +54,8 @@ class Evaluation(BaseCallback):
 
     def __init__(self, every: int, seed: int) -> None:
         super().__init__()
-        self.every, self.seed, self.curve = every, seed, []  # type: ignore[var-annotated]
+        self.every, self.seed = every, seed
+        self.curve: list[list[float]] = []
         self.venv = make_vec_env(TASK, ROWS, preset=PRESET, split="val")
 
     def _on_step(self) -> bool:

@@ -76,10 +76,11 @@ def test_data_without_validation_are_learned_and_said_to_be_so(
     shutil.copytree(home / "colour", tmp_path / "data" / "train")
     (tmp_path / "data" / "train" / "bad.png").write_text("no picture")
     line = ["pretrain", "--pretext", "rotation", "--data", f"images:{tmp_path / 'data'}", *SHORT]
+    line += ["--options", "channels=1", "side=32"]
     with pytest.warns(UserWarning, match=r"1 of 17 samples .* are left out"):
         main([*line, "--skip-bad", "--steps", "2", "--out", str(tmp_path / "w.pt")])
     said = capsys.readouterr().out
-    assert "16 images of 3 x 64 x 64, none for validation" in said
+    assert "16 images of 1 x 32 x 32, none for validation" in said
     about = json.loads((tmp_path / "w.json").read_text())
     assert (about["images"], about["validation"]) == (16, 0) and len(about["curve"]) == 2
 

@@ -433,6 +433,7 @@ PRETRAIN = {
     f"{ROTATION} {LANDMARK} --key widow": "key must be one of window",
     f"{ROTATION} {LANDMARK} --preset nope": "preset must be one of",
     f"{ROTATION} {LANDMARK} --env-args windw=45": "did you mean 'window'?",
+    f"{ROTATION} {LANDMARK} --images 8 --options channels=2": "channels must be 1, 3 or those of the images, 3, got 2",
     f"{DIGITS} --preset cpu": "env must be given with preset",
     f"{DIGITS} --steps 5 --minutes 1": "minutes must be left out",
     f"{DIGITS} --steps 0": "steps must be",

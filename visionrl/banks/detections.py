@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from visionrl import ops
+from visionrl.banks.patches import shared
 from visionrl.datasets import MotSample
 from visionrl.metrics.mot import MATCH, Boxes, assign, mot_scores
 
@@ -127,17 +128,34 @@ def match_objects(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return shown
 
 
-def visible_objects(videos: Sequence[VideoDetections]) -> np.ndarray:
-    """(F, N, 4) boxes of the objects of all frames that count, inside the frame; NaN for none."""
-    rows = []
-    for video in videos:
-        counts = video.parts >= MIN_VISIBILITY
-        inside = ops.clip_boxes(video.truth, np.append([0.0, 0.0], video.sides))
-        rows += [boxes[there] for boxes, there in zip(inside, counts, strict=True)]
-    found = np.full((len(rows), max(1, *map(len, rows)), 4), np.nan)
-    for row, boxes in zip(found, rows, strict=True):
-        row[: len(boxes)] = boxes
-    return found
+class VisibleObjects(ops.Recalled):
+    """The objects in all F frames of some videos that count: those of which enough is seen.
+
+    Args:
+        samples: the videos; their frames lie one after the other.
+        labelled: whether their truth is looked at.
+
+    Attributes:
+        boxes: (F, N, 4) float64, inside the frame; NaN for none.
+    """
+
+    def __init__(self, samples: Sequence[MotSample], labelled: bool) -> None:
+        rows = []
+        for sample in check_labels(samples, labelled):
+            sides = np.array(np.shape(sample.frames[0])[:0:-1], float)
+            video = VideoDetections(sample, sides, Detector(0.0, 0.0, 0.0))
+            counts = video.parts >= MIN_VISIBILITY
+            inside = ops.clip_boxes(video.truth, np.append([0.0, 0.0], sides))
+            rows += [boxes[there] for boxes, there in zip(inside, counts, strict=True)]
+        boxes = np.full((len(rows), max(1, *map(len, rows)), 4), np.nan)
+        for row, there in zip(boxes, rows, strict=True):
+            row[: len(there)] = there
+        self.boxes = ops.DeviceTable(boxes)
+
+
+def visible_objects(samples: Sequence[MotSample], labelled: bool) -> VisibleObjects:
+    """The objects of some videos; environments over the same frames share them."""
+    return shared(VisibleObjects, [sample.frames for sample in samples], samples, labelled)
 
 
 def check_labels(samples: Sequence[MotSample], labelled: bool) -> list[MotSample]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from visionrl import ops
 from visionrl.metrics.detection import average_precision, match_detections
-from visionrl.ops import Array, xp_of
+from visionrl.ops import Array, DeviceTable, xp_of
 
 
 def pairwise_overlap(first: Array, second: Array) -> Array:
@@ -54,8 +54,8 @@ class FrameAP:
         truth: (F, N, 4) objects of all frames, rows of NaN for none.
     """
 
-    first: np.ndarray
-    truth: np.ndarray
+    first: DeviceTable
+    truth: DeviceTable
 
     def record(self, ends: Any) -> dict[str, np.ndarray]:
         """Scores and hits of every box, (N, T, M), and how many objects there are, (N,).
@@ -67,7 +67,7 @@ class FrameAP:
         hits = np.full(scores.shape, np.nan)
         for row, (item, start, length) in enumerate(zip(ends.item, ends.start, ends.length, strict=True)):
             for time in range(int(length)):
-                truth = self.truth[self.first[item] + start + time]
+                truth = self.truth.array[self.first.array[item] + start + time]
                 truth = truth[~np.isnan(truth[:, 0])]
                 there = ~np.isnan(scores[row, time])
                 boxes = ends.found[row, time, there]

@@ -57,8 +57,8 @@ def make_model(name: str, **options: Any) -> Model:
 
     Args:
         name: one of ``list_models()``.
-        options: of its class. What has no default must be given: ``words`` to models of language, ``classes`` to
-            "attributes" and to recognisers of clips; ``model_class(name).for_samples`` finds it in samples.
+        options: of its class. What has no default must be given: ``classes`` to "attributes"; to others what their
+            ``for_samples`` finds in samples, such as the ``words`` of models of language.
 
     Raises:
         ValueError: there is no such model or option, or an option is out of range.

@@ -138,6 +138,7 @@ def ship_model(
     lines = [f"visionrl train-model --model {config.model} --data {data} --epochs {config.epochs}"]
     lines.append(f"--batch-size {config.batch_size} --lr {config.lr} --seed {config.seed}")
     lines += [f"--start {Path(config.start).name}"] if config.start else []
+    lines += [f"--weights {Path(config.weights).name}"] if config.weights else []
     lines += [f"--options {' '.join(config.options)}"] if config.options else []
     blocks = [
         f"# {name}",

@@ -104,7 +104,8 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
     kind.check_options(config.model_options)
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    train, val, traits = images_of(config, config.model_options.get("side"))
+    form = (config.model_options.get(name) for name in ("side", "channels"))
+    train, val, traits = images_of(config, *form)
     about = f"{len(train)} images of {train.shape[1]} x {train.shape[2]} x {train.shape[3]}"
     net = kind.for_images(train, {**traits, **config.model_options}).to(device)
     work = PretextTrainer(config, net, train, val, device)

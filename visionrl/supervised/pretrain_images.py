@@ -54,24 +54,27 @@ class Source:
             raise ValueError("env must be given with preset and env_args, got none")
 
 
-def images_of(source: Source, side: int | None = None) -> tuple[Tensor, Tensor, dict[str, Any]]:
+def images_of(
+    source: Source, side: int | None = None, channels: int | None = None
+) -> tuple[Tensor, Tensor, dict[str, Any]]:
     """Images (N, C, S, S) uint8 of training and of validation, perhaps none, and options of pretexts that they decide.
 
     Args:
         source: of the images.
         side: S; None is that of the environment's image, or 64.
+        channels: C; None is that of the environment's image, or the most that an image of training has.
 
     Raises:
-        ValueError: there is no such environment or data set, or it shows no image.
+        ValueError: there is no such environment or data set, or it shows no image, or none of these channels.
     """
     if source.env is not None:
-        return images_of_env(source, source.env, side)
+        return images_of_env(source, source.env, side, channels)
     found = [images_of_split(source, "train", source.images)]
     if len(found[0]) < 2:
         raise ValueError(f"data must have 2 training images or more, {source.data} has {len(found[0])}")
     found.append(images_of_split(source, "val", HELD_OUT))
-    channels = max(len(image) for image in found[0])
-    train, val = (fit_images(images, channels, side or SIDE) for images in found)
+    most = channels or max(len(image) for image in found[0])
+    train, val = (fit_images(images, most, side or SIDE) for images in found)
     return train, val, {}
 
 
@@ -87,7 +90,9 @@ def images_of_split(source: Source, split: str, most: int) -> list[np.ndarray]:
     return [samples[i].image for i in sorted(chosen)]
 
 
-def images_of_env(source: Source, env_id: str, side: int | None) -> tuple[Tensor, Tensor, dict[str, Any]]:
+def images_of_env(
+    source: Source, env_id: str, side: int | None, channels: int | None
+) -> tuple[Tensor, Tensor, dict[str, Any]]:
     """As ``images_of``, of an environment; several scales side by side as channels are no colours."""
     kwargs: dict[str, Any] = {"preset": source.preset, **parse_args(source.env_args)}
     kwargs |= {} if source.data is None else {"data": source.data}
@@ -100,8 +105,8 @@ def images_of_env(source: Source, env_id: str, side: int | None) -> tuple[Tensor
         parts.append(walk(env, source.key, most, source.seed))
         if len(getattr(env.task, "scales", (1,))) > 1:
             traits = {"colour": False}
-    wanted = side or min(parts[0].shape[2:])
-    train, val = (fit_images([*part], part.shape[1], wanted) for part in parts)
+    form = channels or parts[0].shape[1], side or min(parts[0].shape[2:])
+    train, val = (fit_images([*part], *form) for part in parts)
     return train, val, traits
 
 

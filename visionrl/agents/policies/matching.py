@@ -59,6 +59,6 @@ def label_slots(space: spaces.Dict) -> int:
         ValueError: it shows none.
     """
     label = space.spaces.get(LABEL)
-    if label is None or len(label.shape or ()) != 1:
+    if not isinstance(label, spaces.Box) or len(label.shape) != 1:
         raise ValueError(f"memory must not be matching where no {LABEL!r} is shown, got {', '.join(space)}")
-    return int(label.shape[0])  # type: ignore[index]
+    return label.shape[0]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from visionrl.agents.prediction.inputs import set_of
 from visionrl.agents.prediction.prompts import asked_about
 from visionrl.datasets import (
     CaptionSample,
@@ -85,8 +86,6 @@ def mot_sample(data: Any, **more: Any) -> MotSample:
 def image_set(data: Any, **more: Any) -> ImageSet:
     """The set of the images of a folder, of "FORMAT:PATH", or of a list of files, arrays or samples."""
     if isinstance(data, str | Path):
-        from visionrl.agents.prediction.inputs import set_of
-
         return replace(set_of([str(data)]).read(), **more)
     images = [
         one

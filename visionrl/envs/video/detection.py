@@ -94,14 +94,14 @@ class VideoDetection(DetectedVideos[State]):
     hidden = ("detections", "quality")
 
     def setup(self) -> None:
-        self.motion = motion_bank(self.load_videos(GRID))
+        self.motion = motion_bank(samples := self.load_videos(GRID))
         if (shortest := int(self.bank.lengths.min())) < 2:
             name = self.sample_names[int(self.bank.lengths.argmin())]
             raise ValueError(f"videos must have 2 frames or more, {name!r} has {shortest}")
         self.first = DeviceTable(self.bank.first)
-        self.truth = DeviceTable(visible_objects(self.videos))
+        self.truth = visible_objects(samples, self.labelled).boxes
         self.costs = 1.0, self.predict_cost, self.follow_cost
-        metric = FrameAP(self.first.array, self.truth.array)
+        metric = FrameAP(self.first, self.truth)
         self.dataset_metrics: Sequence[FrameAP] = (metric,) if self.labelled else ()
         self.show(
             difference=Vector(CELLS * CELLS, 0), boxes=Vector(BOXES * PER_BOX), summary=Vector(SUMMARY + 4, 0)
