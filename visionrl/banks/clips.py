@@ -46,33 +46,32 @@ class ClipBank(Recalled):
         counts = np.array([len(sample) for sample in samples])
         self.side, self.longest = side, int(counts.max())
         self.lengths, self.first = DeviceTable(counts), DeviceTable(np.cumsum(counts) - counts)
-        pictured = all(sample.frames is not None for sample in samples)
+        clips: list[Any] = [sample.frames for sample in samples]
+        pictured = all(frames is not None for frames in clips)
         described = all(sample.features is not None for sample in samples)
         if not (pictured or described):
             lost = next(sample.name for sample in samples if sample.features is None)
             raise ValueError(
                 f"samples must all have frames, or all features, {lost!r} lacks what others have"
             )
-        self.channels = 0
-        if pictured:
-            self.channels = max(np.asarray(s.frames[0]).shape[0] for s in samples)  # type: ignore[index]
         widths = {np.shape(sample.features)[1] for sample in samples} if described else {FEATURES}
         if len(widths) > 1:
             raise ValueError(f"features must be equally many in all samples, got {sorted(widths)}")
         self.width = widths.pop()
-        rows = np.empty((int(counts.sum()), self.width), np.float32)
-        shape = (len(rows) if pictured and side else 0, self.channels, side or 1, side or 1)
-        small = np.empty(shape, np.uint8)
-        for sample, start in zip(samples, self.first.array.tolist(), strict=True):
+        self.channels = max(np.asarray(frames[0]).shape[0] for frames in clips) if pictured else 0
+        size = int(counts.sum())
+        features = np.empty((size, self.width), np.float32)
+        small = np.empty((size, self.channels, side, side), np.uint8) if pictured and side else None
+        for sample, frames, start in zip(samples, clips, self.first.array.tolist(), strict=True):
             if described:
-                rows[start : start + len(sample)] = sample.features
-            for time, frame in enumerate(sample.frames if len(small) or not described else ()):  # type: ignore[arg-type]
-                if side and pictured:
-                    small[start + time] = squeezed(colored(np.asarray(frame), self.channels), side)
+                features[start : start + len(sample)] = sample.features
+            for number, frame in enumerate(frames if small is not None or not described else (), start):
+                if small is not None:
+                    small[number] = squeezed(colored(np.asarray(frame), self.channels), small.shape[-1])
                 if not described:
-                    rows[start + time] = describe(np.asarray(frame))
-        self.features = DeviceTable(rows)
-        self.thumbnails = DeviceTable(small) if len(small) else None
+                    features[number] = describe(np.asarray(frame))
+        self.features = DeviceTable(features)
+        self.thumbnails = None if small is None else DeviceTable(small)
 
     def number(self, clip: Array, time: Array) -> Array:
         """Numbers of frames in the tables; times before the first and after the last frame count as these.

@@ -20,7 +20,7 @@ def check_clip(sample: ClipSample, where: str) -> ClipSample:
     if frames is not None:
         frame_shape(frames, where)
     features = None if sample.features is None else _features(sample.features, frames, where)
-    count = len(features) if frames is None else len(frames)  # type: ignore[arg-type]
+    count = len(sample)
     if not isinstance(sample.label, str):
         raise ValueError(f"{where}: label must be a string, got {sample.label!r:.80}")
     if sample.fps is not None and not 0 < sample.fps < np.inf:
