@@ -299,6 +299,19 @@ def _classifier(folder: Path, options: Explain) -> Subject:
     return Subject(net, images, reader, reader.front, "class", home_of(folder), names=known)
 
 
+def _trunk(net: Any, method: str) -> Any:
+    """The network behind the image; of tiles seen one by one the one that sees a tile.
+
+    Raises:
+        ValueError: the method needs the map of a whole image.
+    """
+    if not isinstance(net, TileExtractor):
+        return net
+    if method != "occlusion":
+        raise ValueError(f"method must be occlusion for an agent that sees tiles one by one, got {method!r}")
+    return net.encoder
+
+
 def _agent(folder: Path, options: Explain) -> Subject:
     """The agent of a run before the image, or in the first or a later state of an episode of the test split."""
     from visionrl.agents.training.saving import load_model
@@ -314,12 +327,7 @@ def _agent(folder: Path, options: Explain) -> Subject:
     key, keys = next(iter(extractor.stacks.items()))
     if key in extractor.volumes:
         raise ValueError(f"the agent must look at images to be explained, {key!r} is a volume")
-    net: Any = extractor.backbones[key]
-    if isinstance(net, TileExtractor):
-        if options.method != "occlusion":
-            rule = "method must be occlusion for an agent that sees tiles one by one"
-            raise ValueError(f"{rule}, got {options.method!r}")
-        net = net.encoder
+    net = _trunk(extractor.backbones[key], options.method)
     env = TaskVectorEnv(1, entry_of(config.env).id, **{**config.env_kwargs, "split": "test"})
     seen, memory = observe_after_steps(AgentPolicy(model), env, options)
     obs = {name: torch.as_tensor(value) for name, value in seen.items()}

@@ -101,16 +101,7 @@ class Play(Data):
 
         with key_window(f"visionrl play {self.id}: Enter is done, Escape ends") as ask:
             keys = {codes[0]: action for codes, action in keys_of(task, len(LETTERS)).items()}
-            names = [
-                f"{LETTERS[k]} {name}" for k, name in sorted(action_names(task).items()) if k < len(LETTERS)
-            ]
-            how = "arrow keys where an action is up, down, left or right"
-            if hasattr(task, "click_action"):
-                names, how = (
-                    [],
-                    getattr(task, "click_help", "left click on the object, right click beside it"),
-                )
-            print(*([", ".join(names)] if names else []), f"{how}; Enter is done, Escape ends", sep="\n")
+            print(f"{how_to_act(task)}; Enter is done, Escape ends")
             try:
                 person = Person(env_id, self.env_kwargs, ask, keys)
                 report = predict_files(
@@ -124,6 +115,15 @@ class Play(Data):
         print(f"{report.done} of {len(inputs)} files; results in {out}")
         if report.failed:
             raise SystemExit(1)
+
+
+def how_to_act(task: Any) -> str:
+    """What the keys, or the clicks, of a window mean in a task."""
+    if hasattr(task, "click_action"):
+        return getattr(task, "click_help", "left click on the object, right click beside it")
+    names = [f"{LETTERS[k]} {name}" for k, name in sorted(action_names(task).items()) if k < len(LETTERS)]
+    arrows = "arrow keys where an action is up, down, left or right"
+    return "\n".join([*([", ".join(names)] if names else []), arrows])
 
 
 def film(env_id: str, path: Path, kwargs: Mapping[str, Any], item: int, seed: int) -> Path:
