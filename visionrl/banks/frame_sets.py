@@ -1,4 +1,4 @@
-"""What a few frames of a clip say of its class: a summary of their features, and a classifier of such summaries.
+"""Sets of a few frames of a clip: a summary of their features, and a classifier of such summaries.
 
 The classifier is a ridge regression on random Fourier features (Rahimi & Recht, 2007), so it is learnt in a second and
 needs no library of networks. The training clips themselves are scored by one that has not learnt from them, as agents

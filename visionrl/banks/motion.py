@@ -1,4 +1,4 @@
-"""What changes between frames, on a coarse grid: small grey pictures and optical flow, held once for all episodes."""
+"""Motion between frames, on a coarse grid: small grey pictures and optical flow, held once for all episodes."""
 
 from __future__ import annotations
 

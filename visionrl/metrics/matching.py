@@ -32,7 +32,7 @@ def mutual_pairs(overlap: Array, least: float) -> Array:
 
 
 def frame_quality(boxes: Array, truth: Array, least: float = 0.5) -> Array:
-    """How well boxes (B, M, 4) fit objects (B, N, 4), rows of NaN for none: (B,) in [0, 1].
+    """Fit of boxes (B, M, 4) to objects (B, N, 4), rows of NaN for none: (B,) in [0, 1].
 
     The IoUs of the pairs from ``least`` on, over half the number of boxes and objects: missed objects and false boxes
     cost half an object each (the panoptic quality of one class, Kirillov et al., 2019). 1 where there is neither.

@@ -83,6 +83,6 @@ class ClipTask(Task[StateT]):
 
 
 def has_label(sample: ClipSample, field: str) -> bool:
-    """Whether a field of a clip says something; no segments at all are something, a class without a name is not."""
+    """Tell if a field of a clip says something; no segments at all are something, a class without a name is not."""
     value = getattr(sample, field)
     return bool(value) if isinstance(value, str) else value is not None

@@ -30,7 +30,7 @@ GOAL_QUALITY, GOAL_COST = 0.7, 0.5 + 1e-9  # sums of costs differ in their last 
 
 @dataclass(frozen=True, kw_only=True)
 class State(Carried):
-    """What is known in frame ``time`` of a clip, and what happened before; B episodes of T frames, M boxes.
+    """Boxes known in frame ``time`` of a clip, and what happened before; B episodes of T frames, M boxes.
 
     Attributes:
         item: (B,) int64, the video.

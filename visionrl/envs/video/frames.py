@@ -134,7 +134,7 @@ class FrameSelection(ClipTask[State], Select[State]):
         )
 
     def own_data(self) -> bool:
-        """Whether the classifier learns from the task's own data."""
+        """True if the classifier learns from the task's own data."""
         if self.train_data is None or self.train_data is self.data:
             return True
         return isinstance(self.train_data, str) and self.train_data == (self.data or self.embedded)
