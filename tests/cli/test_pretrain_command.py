@@ -178,6 +178,16 @@ def test_a_wrong_line_is_one_sentence(
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_weights_that_are_no_numbers_any_more_are_not_written(
+    home: Path, tmp_path: Path, capsys: Any
+) -> None:
+    line = ["pretrain", "--pretext", "rotation", "--data", f"images:{home / 'colour'}", "--lr", "1e30"]
+    with pytest.raises(SystemExit) as stop:
+        main([*line, *SHORT, "--out", str(tmp_path / "w.pt")])
+    assert stop.value.code == 2 and "loss must be finite, got nan after" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_weights_of_another_network_are_refused(home: Path, tmp_path: Path, capsys: Any) -> None:
     line = ["pretrain", "--pretext", "mae", "--data", f"images:{home / 'colour'}", "--steps", "2"]
     main([*line, "--options", "side=32", "--out", str(tmp_path / "w.pt")])

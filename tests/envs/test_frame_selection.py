@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from visionrl.banks.frame_sets import FOLDS, frame_times, summarised
-from visionrl.baselines.frame_selection import halving, stopped
+from visionrl.baselines.frame_selection import halving, until_sure
 from visionrl.core import BASELINES, batch, make_task
 from visionrl.core.testing import act, start
 from visionrl.datasets import ClipSample
@@ -108,7 +108,9 @@ def test_the_expert_looks_at_the_ends_of_the_event() -> None:
 def test_an_early_stop_takes_more_frames_where_it_must_be_surer() -> None:
     task = make_task(ID, data=clips())
     state = batch.stack([task.sample(np.random.default_rng(0), item) for item in range(task.items)])
-    found = [task.metrics(stopped(task, state, level, False))["frames"].mean() for level in (0.0, 0.9, 2.0)]
+    found = [
+        task.metrics(until_sure(task, state, level, False))["frames"].mean() for level in (0.0, 0.9, 2.0)
+    ]
     assert found[0] == 1 and found[0] < found[1] < found[2] == 16
     assert halving(16)[:3] == [8, 4, 12] and sorted(halving(16)) == list(range(16))
 

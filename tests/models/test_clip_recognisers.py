@@ -12,7 +12,7 @@ import torch
 from visionrl.datasets import ClipSample
 from visionrl.models import load_model, model_class, save_model
 
-OPTIONS = {"skeleton-gru": {"width": 16, "size": 16}, "frame-gru": {"width": 16, "size": 16, "side": 16}}
+OPTIONS = {"skeleton_rnn": {"width": 16, "size": 16}, "frame_rnn": {"width": 16, "size": 16, "side": 16}}
 
 
 def clips(count: int = 16) -> list[ClipSample]:
@@ -33,7 +33,7 @@ def made(name: str, **options: Any) -> Any:
     return model_class(name).for_samples(clips(), {"frames": 6, **OPTIONS[name], **options})
 
 
-@pytest.mark.parametrize(("name", "cell"), [("skeleton-gru", "gru"), ("frame-gru", "lstm")])
+@pytest.mark.parametrize(("name", "cell"), [("skeleton_rnn", "gru"), ("frame_rnn", "lstm")])
 def test_a_recogniser_learns_which_way_things_go(name: str, cell: str) -> None:
     model, samples = made(name, cell=cell, dropout=0.0), clips()
     split, optimizer = model.encode(samples), torch.optim.AdamW(model.parameters(), 1e-2)
@@ -58,17 +58,17 @@ def test_a_file_gives_the_same_answers(name: str, tmp_path: Path) -> None:
 def test_clips_without_what_a_model_needs_are_refused() -> None:
     plain = clips()
     with pytest.raises(ValueError, match="must have label, '0' has none"):
-        model_class("skeleton-gru").for_samples([ClipSample(None, plain[0].features, name="0")], {})
-    with pytest.raises(ValueError, match="must have frames for frame-gru, 'a' has none"):
-        model_class("frame-gru").for_samples([ClipSample(None, plain[0].features, "x", name="a")], {})
-    with pytest.raises(ValueError, match="must have features for skeleton-gru, 'a' has none"):
-        model_class("skeleton-gru").for_samples([ClipSample(plain[0].frames, label="x", name="a")], {})
+        model_class("skeleton_rnn").for_samples([ClipSample(None, plain[0].features, name="0")], {})
+    with pytest.raises(ValueError, match="must have frames for frame_rnn, 'a' has none"):
+        model_class("frame_rnn").for_samples([ClipSample(None, plain[0].features, "x", name="a")], {})
+    with pytest.raises(ValueError, match="must have features for skeleton_rnn, 'a' has none"):
+        model_class("skeleton_rnn").for_samples([ClipSample(plain[0].frames, label="x", name="a")], {})
     with pytest.raises(ValueError, match="classes must be two or more"):
-        model_class("skeleton-gru").for_samples(plain[:1], {})
-    with pytest.raises(ValueError, match="must have features for skeleton-gru, 'b' has none"):
-        made("skeleton-gru").encode([ClipSample(plain[0].frames, label="dawns", name="b")])
+        model_class("skeleton_rnn").for_samples(plain[:1], {})
+    with pytest.raises(ValueError, match="must have features for skeleton_rnn, 'b' has none"):
+        made("skeleton_rnn").encode([ClipSample(plain[0].frames, label="dawns", name="b")])
     wide = ClipSample(None, np.zeros((9, 4), np.float32), "dawns", name="b")
     with pytest.raises(ValueError, match="features of 'b' must be 3 a frame, got 4"):
-        made("skeleton-gru").encode([wide])
+        made("skeleton_rnn").encode([wide])
     with pytest.raises(ValueError, match="label of 'b' must be one of dawns, fades, got 'rains'"):
-        made("skeleton-gru").encode([ClipSample(None, plain[0].features, "rains", name="b")])
+        made("skeleton_rnn").encode([ClipSample(None, plain[0].features, "rains", name="b")])

@@ -49,19 +49,10 @@ class VideoDetections:
     """
 
     def __init__(self, sample: MotSample, sides: np.ndarray, detector: Detector) -> None:
-        self.sample, self.sides, self.detector = (
-            replace(sample, frames=()),
-            sides,
-            detector,
-        )  # the bank has the pixels
+        self.sample = replace(sample, frames=())  # the bank has the pixels
+        self.sides, self.detector = sides, detector
         self.objects = list(zip(sample.ids or (), sample.boxes or (), strict=True))
-        known = np.unique(np.concatenate([np.zeros(0, int), *(ids for ids, _ in self.objects)]))
-        self.truth = np.full((len(sample.frames), max(len(known), 1), 4), np.nan)
-        self.parts = np.full(self.truth.shape[:2], np.nan)
-        for time, (ids, boxes) in enumerate(self.objects):
-            places = np.searchsorted(known, ids)
-            self.truth[time, places] = boxes
-            self.parts[time, places] = 1 if sample.visibility is None else sample.visibility[time]
+        self.truth, self.parts = boxes_by_object(sample)
         simulated = max((len(ids) for ids, _ in self.objects), default=0) + MAX_FALSE
         given = sample.detections
         self.max_detections = simulated if given is None else max(1, *(len(found) for found in given))
@@ -92,6 +83,19 @@ class VideoDetections:
         """``CLIP_METRICS`` of the tracks of a clip, frame by frame (identities, boxes): (6,)."""
         scores = mot_scores(self.objects[start : start + length], tracks)
         return np.array([scores[name] for name in CLIP_METRICS])
+
+
+def boxes_by_object(sample: MotSample) -> tuple[np.ndarray, np.ndarray]:
+    """The ``truth`` (T, N, 4) and the ``parts`` (T, N) of a video, as ``VideoDetections`` has them."""
+    objects = list(zip(sample.ids or (), sample.boxes or (), strict=True))
+    known = np.unique(np.concatenate([np.zeros(0, int), *(ids for ids, _ in objects)]))
+    truth = np.full((len(sample.frames), max(len(known), 1), 4), np.nan)
+    parts = np.full(truth.shape[:2], np.nan)
+    for time, (ids, boxes) in enumerate(objects):
+        places = np.searchsorted(known, ids)
+        truth[time, places] = boxes
+        parts[time, places] = 1 if sample.visibility is None else sample.visibility[time]
+    return truth, parts
 
 
 def simulate_detections(
@@ -142,11 +146,9 @@ class VisibleObjects(ops.Recalled):
     def __init__(self, samples: Sequence[MotSample], labelled: bool) -> None:
         rows = []
         for sample in check_labels(samples, labelled):
-            sides = np.array(np.shape(sample.frames[0])[:0:-1], float)
-            video = VideoDetections(sample, sides, Detector(0.0, 0.0, 0.0))
-            counts = video.parts >= MIN_VISIBILITY
-            inside = ops.clip_boxes(video.truth, np.append([0.0, 0.0], sides))
-            rows += [boxes[there] for boxes, there in zip(inside, counts, strict=True)]
+            truth, parts = boxes_by_object(sample)
+            inside = ops.clip_boxes(truth, np.array([0.0, 0.0, *np.shape(sample.frames[0])[:0:-1]]))
+            rows += [boxes[there] for boxes, there in zip(inside, parts >= MIN_VISIBILITY, strict=True)]
         boxes = np.full((len(rows), max(1, *map(len, rows)), 4), np.nan)
         for row, there in zip(boxes, rows, strict=True):
             row[: len(there)] = there

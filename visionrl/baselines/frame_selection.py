@@ -23,32 +23,32 @@ def uniform_places(positions: int, count: int) -> list[int]:
     return ((np.arange(min(count, positions)) + 0.5) * positions / min(count, positions)).astype(int).tolist()
 
 
-def unseen(state: State) -> State:
+def without_looks(state: State) -> State:
     """A state before the first look."""
     return replace(state, taken=np.full_like(state.taken, -1), step=np.zeros_like(state.step))
 
 
-def shown(task: FrameSelection, state: State, places: list[int]) -> State:
+def with_looks(task: FrameSelection, state: State, places: list[int]) -> State:
     """The state of some episodes after looks at the same positions of all, and at no others."""
-    state = unseen(state)
+    state = without_looks(state)
     for place in places[: task.budget]:
         state = task.step(state, np.full(len(state.clip), place))
     return state
 
 
-def answered(state: State) -> State:
+def with_answer(state: State) -> State:
     """The classifier's answer to what was seen."""
     return replace(state, said=state.scores.argmax(axis=1), finished=np.ones(len(state.clip), bool))
 
 
-def chosen(places: Places) -> Run:
+def by_places(places: Places) -> Run:
     """A method that looks at positions of its own choice, then answers."""
-    return lambda task, state: answered(shown(task, state, places(task, int(state.clip[0]))))
+    return lambda task, state: with_answer(with_looks(task, state, places(task, int(state.clip[0]))))
 
 
 def uniform(count: int, train: FrameSelection) -> Run:
     """Frames at equal distances."""
-    return chosen(lambda task, clip: uniform_places(task.positions, count))
+    return by_places(lambda task, clip: uniform_places(task.positions, count))
 
 
 for _count in (1, 2, 3, 4, 5):
@@ -59,13 +59,13 @@ baseline(TASK, "all frames")(partial(uniform, 64))
 @baseline(TASK, "random 3")
 def random_frames(train: FrameSelection) -> Run:
     """Three frames by chance, of a seed of each clip."""
-    return chosen(lambda task, clip: np.random.default_rng(clip).permutation(task.positions)[:3].tolist())
+    return by_places(lambda task, clip: np.random.default_rng(clip).permutation(task.positions)[:3].tolist())
 
 
 @baseline(TASK, "first 3")
 def first_frames(train: FrameSelection) -> Run:
     """The first three frames."""
-    return chosen(lambda task, clip: [*range(min(3, task.positions))])
+    return by_places(lambda task, clip: [*range(min(3, task.positions))])
 
 
 @baseline(TASK, "most motion")
@@ -77,7 +77,7 @@ def most_motion(train: FrameSelection) -> Run:
         largest = int(np.linalg.norm(np.diff(features, axis=0), axis=1).argmax())
         return [largest, largest + 1]
 
-    return chosen(places)
+    return by_places(places)
 
 
 def halving(positions: int) -> list[int]:
@@ -95,7 +95,7 @@ def sureness(state: State, gap: bool) -> np.ndarray:
     return np.asarray(top[:, -1] - gap * top[:, -2])
 
 
-def stopped(task: FrameSelection, state: State, level: float, gap: bool) -> State:
+def until_sure(task: FrameSelection, state: State, level: float, gap: bool) -> State:
     """The state once the classifier is sure enough of some episodes, looking in the order of ``halving``.
 
     Args:
@@ -104,7 +104,7 @@ def stopped(task: FrameSelection, state: State, level: float, gap: bool) -> Stat
         level: the least score, or gap.
         gap: measure the lead over the second class, not the score alone.
     """
-    state = unseen(state)
+    state = without_looks(state)
     for place in halving(task.positions)[: task.budget]:
         sure = (sureness(state, gap) >= level) & (state.step > 0)
         if sure.all():
@@ -112,18 +112,20 @@ def stopped(task: FrameSelection, state: State, level: float, gap: bool) -> Stat
         after = task.step(state, np.full(len(state.clip), place))
         batch.put(after, sure, batch.take(state, sure))
         state = after
-    return answered(state)
+    return with_answer(state)
 
 
 def early_stop(gap: bool, most: float | None, train: FrameSelection) -> Run:
     """Frames at ever finer equal distances until the classifier is sure, as sure as is best on the training clips.
 
     Args:
-        gap: as of ``stopped``.
+        gap: as of ``until_sure``.
         most: frames that a training clip may take on average, then the surest level; None: the level that pays most.
         train: the task on the training clips, whose scores are of classifiers that have not learnt from them.
     """
-    state = unseen(batch.stack([train.sample(np.random.default_rng(0), item) for item in range(train.items)]))
+    state = without_looks(
+        batch.stack([train.sample(np.random.default_rng(0), item) for item in range(train.items)])
+    )
     sure, right = [], []
     for place in halving(train.positions)[: train.budget]:
         state = train.step(state, np.full(train.items, place))
@@ -137,7 +139,7 @@ def early_stop(gap: bool, most: float | None, train: FrameSelection) -> Run:
         pays = accuracy - train.frame_cost * frames
         worth[level] = pays if most is None else level if frames <= most else -level
     best = max(worth, key=lambda level: worth[level])
-    return lambda task, state: stopped(task, state, best, gap)
+    return lambda task, state: until_sure(task, state, best, gap)
 
 
 for _name, _gap, _most in (

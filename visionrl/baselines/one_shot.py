@@ -28,7 +28,7 @@ def always_ask(train: None) -> Run:
     """The label of each image is paid for."""
 
     def run(task: ActiveOneShot, state: State) -> State:
-        return said(state, np.full(task.longest, task.ways))
+        return with_actions(state, np.full(task.longest, task.ways))
 
     return run
 
@@ -55,13 +55,12 @@ def prototype_rule(train: ActiveOneShot, look: Look) -> Run:
     earned = np.zeros(len(choices))
     for one, gram in zip(starts, grams, strict=True):
         actions = follow(gram, one.slot[0], train.ways, *choices.T)
-        earned += [train.points(said(one, row))[0] for row in actions]
+        earned += [train.points(with_actions(one, row))[0] for row in actions]
     chosen = choices[earned.argmax()][:, None]
 
     def run(task: ActiveOneShot, state: State) -> State:
-        count = int(state.length[0])
-        gram = gram_of(look(task, state.stream[0, :count]))
-        return said(state, follow(gram, state.slot[0, :count], task.ways, *chosen)[0])
+        gram = gram_of(look(task, state.stream[0]))
+        return with_actions(state, follow(gram, state.slot[0], task.ways, *chosen)[0])
 
     return run
 
@@ -104,11 +103,9 @@ def follow(
     return actions
 
 
-def said(state: State, actions: np.ndarray) -> State:
+def with_actions(state: State, actions: np.ndarray) -> State:
     """The end of one episode, given all its actions (T,)."""
-    taken = np.full_like(state.taken, -1)
-    taken[0, : len(actions)] = actions
-    return replace(state, taken=taken, step=state.length.copy())
+    return replace(state, taken=actions[None], step=np.full_like(state.step, len(actions)))
 
 
 def blurred(task: ActiveOneShot, numbers: np.ndarray) -> np.ndarray:

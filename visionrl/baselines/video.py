@@ -26,7 +26,7 @@ SummaryRun = Callable[[VideoSummarization, summarization.State], summarization.S
 ForwardRun = Callable[[FastForward, fast_forward.State], fast_forward.State]
 
 
-def scored(score: Score) -> SummaryRun:
+def by_score(score: Score) -> SummaryRun:
     """Return a method that scores all pieces of a clip at once, and keeps the best within the budget."""
 
     def run(task: VideoSummarization, state: summarization.State) -> summarization.State:
@@ -59,19 +59,19 @@ def rows(table: DeviceTable, task: VideoSummarization, clip: int) -> np.ndarray:
 @baseline(SUMMARY, "constant", learns=False)
 def constant(train: None) -> SummaryRun:
     """All pieces alike: tau is 0 by definition, F is chance's."""
-    return scored(lambda task, clip: np.zeros(count_of(task, clip)))
+    return by_score(lambda task, clip: np.zeros(count_of(task, clip)))
 
 
 @baseline(SUMMARY, "first pieces", learns=False)
 def first_pieces(train: None) -> SummaryRun:
     """The beginning of the video, as much as the budget allows."""
-    return scored(lambda task, clip: (np.arange(count_of(task, clip)) < room(task, clip)).astype(float))
+    return by_score(lambda task, clip: (np.arange(count_of(task, clip)) < room(task, clip)).astype(float))
 
 
 @baseline(SUMMARY, "random scores", learns=False)
 def random_scores(train: None) -> SummaryRun:
     """Scores by chance, of a seed of each clip."""
-    return scored(lambda task, clip: np.random.default_rng(clip).random(count_of(task, clip)))
+    return by_score(lambda task, clip: np.random.default_rng(clip).random(count_of(task, clip)))
 
 
 @baseline(SUMMARY, "uniform", learns=False)
@@ -83,7 +83,7 @@ def uniform(train: None) -> SummaryRun:
         found[((np.arange(room(task, clip)) + 0.5) * len(found) / room(task, clip)).astype(int)] = 1
         return found
 
-    return scored(score)
+    return by_score(score)
 
 
 @baseline(SUMMARY, "k-means", learns=False)
@@ -98,7 +98,7 @@ def k_means(train: None) -> SummaryRun:
             best[np.flatnonzero(label == number)[far[label == number].argmin()]] += 10
         return best
 
-    return scored(score)
+    return by_score(score)
 
 
 def clusters(found: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -127,19 +127,19 @@ def vsumm(train: None) -> SummaryRun:
             best[np.flatnonzero(label == number)[far[label == number].argmin()]] = 1
         return best
 
-    return scored(score)
+    return by_score(score)
 
 
 @baseline(SUMMARY, "motion energy", learns=False)
 def motion_energy(train: None) -> SummaryRun:
     """The more the picture changes from frame to frame, the better."""
-    return scored(lambda task, clip: rows(task.pieces.change, task, clip)[:, 0])
+    return by_score(lambda task, clip: rows(task.pieces.change, task, clip)[:, 0])
 
 
 @baseline(SUMMARY, "ridge regression")
 def ridge(train: VideoSummarization) -> SummaryRun:
     """People's mean score as a linear function of what the agent sees of a piece; the supervised row."""
-    seen = [shown(train, clip) for clip in range(train.items)]
+    seen = [seen_of(train, clip) for clip in range(train.items)]
     worth = [train.pieces.worth.array[clip, : len(one)] for clip, one in enumerate(seen)]
     every, target = np.concatenate(seen), np.concatenate([one - one.mean() for one in worth])
     middle, spread = every.mean(axis=0), every.std(axis=0) + 1e-6
@@ -147,10 +147,10 @@ def ridge(train: VideoSummarization) -> SummaryRun:
     weights = np.linalg.solve(
         plain.T @ plain + PENALTY * len(plain) / 10 * np.eye(plain.shape[1]), plain.T @ target
     )
-    return scored(lambda task, clip: (shown(task, clip) - middle) / spread @ weights)
+    return by_score(lambda task, clip: (seen_of(task, clip) - middle) / spread @ weights)
 
 
-def shown(task: VideoSummarization, clip: int) -> np.ndarray:
+def seen_of(task: VideoSummarization, clip: int) -> np.ndarray:
     """(n, N) all observations of a clip's pieces but the context, which depends on what is kept."""
     count = count_of(task, clip)
     start = stack([task.sample(np.random.default_rng(0), clip)] * count)
@@ -167,10 +167,10 @@ def mean_user(train: None) -> SummaryRun:
             raise ValueError("mean of the people must be given samples with scores, got one without labels")
         return task.pieces.worth.array[clip, : count_of(task, clip)]
 
-    return scored(score)
+    return by_score(score)
 
 
-def looked(task: FastForward, state: fast_forward.State, frames: np.ndarray) -> fast_forward.State:
+def with_frames(task: FastForward, state: fast_forward.State, frames: np.ndarray) -> fast_forward.State:
     """The last state of an episode that has seen some frames."""
     seen = np.zeros_like(state.seen)
     seen[0, frames] = True
@@ -180,7 +180,9 @@ def looked(task: FastForward, state: fast_forward.State, frames: np.ndarray) -> 
 @baseline(FORWARD, "uniform, 1 in 7", learns=False)
 def uniform_jumps(train: None) -> ForwardRun:
     """Every seventh frame, 14.3 %: the row to beat."""
-    return lambda task, state: looked(task, state, np.arange(0, len(task.samples[int(state.clip[0])]), 7))
+    return lambda task, state: with_frames(
+        task, state, np.arange(0, len(task.samples[int(state.clip[0])]), 7)
+    )
 
 
 @baseline(FORWARD, "random frames, 1 in 7", learns=False)
@@ -190,7 +192,7 @@ def random_frames(train: None) -> ForwardRun:
     def run(task: FastForward, state: fast_forward.State) -> fast_forward.State:
         length = len(task.samples[int(state.clip[0])])
         order = np.random.default_rng(int(state.clip[0])).permutation(length)
-        return looked(task, state, order[: -(-length // 7)])
+        return with_frames(task, state, order[: -(-length // 7)])
 
     return run
 
@@ -207,14 +209,14 @@ def motion_jumps(train: FastForward) -> ForwardRun:
     for slow, fast, level in product(SLOW, FAST, np.quantile(steps, LEVELS).tolist()):
         starts = [stack([train.sample(np.random.default_rng(0), clip)]) for clip in range(train.items)]
         seen = [jumps(rows, slow, fast, level) for rows in held]
-        ends = [looked(train, *one) for one in zip(starts, seen, strict=True)]
+        ends = [with_frames(train, *one) for one in zip(starts, seen, strict=True)]
         found = [train.metrics(end) for end in ends]
         value = float(np.mean([one["above_uniform"] for one in found]))
         if np.mean([one["processed"] for one in found]) <= fast_forward.GOAL_SEEN and value > best:
             best, chosen = value, (slow, fast, level)
 
     def run(task: FastForward, state: fast_forward.State) -> fast_forward.State:
-        return looked(task, state, jumps(task.bank.features_of(int(state.clip[0])), *chosen))
+        return with_frames(task, state, jumps(task.bank.features_of(int(state.clip[0])), *chosen))
 
     return run
 

@@ -18,7 +18,7 @@ Run = Callable[[VideoDetection, State], State]
 Choice = Callable[[VideoDetection, State], int]
 
 
-def played(choice: Choice) -> Run:
+def by_choice(choice: Choice) -> Run:
     """Return a method that chooses the action of each frame."""
 
     def run(task: VideoDetection, state: State) -> State:
@@ -31,7 +31,7 @@ def played(choice: Choice) -> Run:
 
 def every(count: int, between: int, train: None) -> Run:
     """The detector on every ``count``-th frame, and another action on those between."""
-    return played(lambda task, state: DETECT if (int(state.time[0]) + 1) % count == 0 else between)
+    return by_choice(lambda task, state: DETECT if (int(state.time[0]) + 1) % count == 0 else between)
 
 
 for _name, _count, _between in (
@@ -51,7 +51,7 @@ def random_frames(train: None) -> Run:
 
     def run(task: VideoDetection, state: State) -> State:
         chance = np.random.default_rng(int(state.item[0])).random(state.actions.shape[1])
-        return played(lambda task, now: DETECT if chance[int(now.time[0]) + 1] < 0.25 else FOLLOW)(
+        return by_choice(lambda task, now: DETECT if chance[int(now.time[0]) + 1] < 0.25 else FOLLOW)(
             task, state
         )
 
@@ -74,7 +74,7 @@ def scene_change(train: VideoDetection) -> Run:
         return float(train.metrics(state)["value"].mean())
 
     best = max(LEVELS, key=value)
-    return played(lambda task, state: DETECT if changes(task, state)[0] > best else FOLLOW)
+    return by_choice(lambda task, state: DETECT if changes(task, state)[0] > best else FOLLOW)
 
 
 def changes(task: VideoDetection, state: State) -> np.ndarray:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,7 +12,6 @@ import tyro
 from annotated_types import Ge, Interval
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from visionrl.agents.evaluation.policies import AgentPolicy
 from visionrl.agents.networks.extractor import VisionExtractor
@@ -22,7 +20,6 @@ from visionrl.agents.sb3.recall import RECALLED
 from visionrl.agents.shipped import HOME, shipped_agents
 from visionrl.agents.training.run_files import folder_of
 from visionrl.backbones import (
-    Backbone,
     check_library_name,
     is_library_name,
     list_backbones,
@@ -35,8 +32,7 @@ from visionrl.core import TaskVectorEnv, did_you_mean, entry_of
 from visionrl.core.arguments import check_arguments
 from visionrl.core.capabilities import name_of
 from visionrl.datasets.readers.files import read_image as read_image_file
-from visionrl.explain.deconv import deconvolve
-from visionrl.explain.saliency import grad_cam, occlusion_map, overlay
+from visionrl.explain.panels import Subject, heat_panels, projected_panels, stage_of
 from visionrl.layers.tiles import TileExtractor
 from visionrl.models import shipped_models
 from visionrl.models._files import DESCRIPTION
@@ -95,31 +91,6 @@ class Explain:
         print(f"{words}\nwrote {path}")
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A network and the input that it is explained on.
-
-    Attributes:
-        backbone: the network whose stages are looked at.
-        images: (1, C, H, W) uint8.
-        scores: images (B, C, H, W) to scores (B, n).
-        fed: images to what the backbone is fed with, (B, C', H, W); the images are its first channels.
-        noun: what a score is of.
-        home: the default file, without the method and the suffix.
-        remark: what to know about the picture.
-        names: number -> name of a score.
-    """
-
-    backbone: Backbone
-    images: Tensor
-    scores: Callable[[Tensor], Tensor]
-    fed: Callable[[Tensor], Tensor]
-    noun: str
-    home: str
-    remark: str = ""
-    names: Mapping[int, str] = field(default_factory=dict)
-
-
 def explain(options: Explain) -> tuple[Path, str]:
     """Write the picture.
 
@@ -140,9 +111,9 @@ def explain(options: Explain) -> tuple[Path, str]:
     subject = find(options)
     layer = stage_of(subject.backbone, options.layer)
     if options.method == "deconv":
-        panels, words = _projected(subject, layer, options.target)
+        panels, words = projected_panels(subject, layer, options.target)
     else:
-        panels, words = _heated(subject, layer, options)
+        panels, words = heat_panels(subject, layer, options.method, options.target)
     path = options.out or Path(f"{subject.home}{options.method}.png")
     write_panels(path, panels)
     return path, words + subject.remark
@@ -213,58 +184,6 @@ def find(options: Explain) -> Subject:
 def home_of(folder: Path) -> str:
     """Beginning of a run's default files: in its folder, or here where the agent comes with the library."""
     return f"{folder.name}-explain-" if folder.parent == HOME else f"{folder}/explain-"
-
-
-def stage_of(backbone: Backbone, name: str | None) -> str:
-    """The name of a stage, by default of the last.
-
-    Raises:
-        ValueError: there is no such stage.
-    """
-    names = [stage for stage, _ in backbone.stages.named_children()]
-    if name is not None and name not in names:
-        raise ValueError(f"layer must be one of {', '.join(names)}, got {name!r}")
-    return name or names[-1]
-
-
-def _heated(subject: Subject, layer: str, options: Explain) -> tuple[list[Tensor], str]:
-    """The panels of Grad-CAM or occlusion, and what they show."""
-    with torch.no_grad():
-        scores = subject.scores(subject.images)[0]
-    chosen = int(scores.argmax()) if options.target is None else options.target
-    if not 0 <= chosen < len(scores):
-        raise ValueError(f"target must be in [0, {len(scores)}), got {chosen}")
-    if options.method == "grad-cam":
-        stage = subject.backbone.stages.get_submodule(layer)
-        heat = grad_cam(subject.scores, subject.images, stage, chosen)[-1:]  # of a window its newest image
-    else:
-        side = max(min(subject.images.shape[2:]) // 7, 2)
-        heat = occlusion_map(subject.scores, subject.images, chosen, side, side // 2).clamp_min(0)
-        heat = heat / heat.max().clamp_min(1e-12)
-    shown = (
-        subject.fed(subject.images)[:, : subject.images.shape[1]]
-        if options.method == "grad-cam"
-        else subject.images
-    )
-    black = torch.zeros(1, 3, *shown.shape[2:])
-    panels = [overlay(shown, 0 * heat), overlay(black, heat, 1.0), overlay(shown, heat)]
-    where = f" at {layer}" if options.method == "grad-cam" else ""
-    name = f" ({subject.names[chosen]})" if chosen in subject.names else ""
-    return panels, f"{options.method}{where} of {subject.noun} {chosen}{name}, score {scores[chosen]:.4g}"
-
-
-def _projected(subject: Subject, layer: str, channel: int | None) -> tuple[list[Tensor], str]:
-    """The panels of the deconvnet, and what they show."""
-    shown = subject.fed(subject.images)
-    found = deconvolve(subject.backbone, shown, layer, channel)
-    first = subject.images.shape[1]
-    pixels = F.interpolate(found.pixels[:, :first], shown.shape[2:], mode="bilinear")
-    strength = pixels.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-12)
-    heat, none = (pixels.abs() / strength).amax(1), torch.zeros(1, *pixels.shape[2:])
-    shown = shown[:, :first]
-    panels = [overlay(shown, none), overlay(0.5 + pixels / strength / 2, none), overlay(shown, heat)]
-    where = f"channel {int(found.channel)} of {layer}, activation {float(found.activation):.4g}"
-    return panels, f"deconv of {where} at row, column {tuple(found.position[0].tolist())}"
 
 
 def _backbone(options: Explain) -> Subject:

@@ -118,7 +118,7 @@ class Play(Data):
 
 
 def how_to_act(task: Any) -> str:
-    """What the keys, or the clicks, of a window mean in a task."""
+    """Say how a person acts in a task: its keys, or its clicks."""
     if hasattr(task, "click_action"):
         return getattr(task, "click_help", "left click on the object, right click beside it")
     names = [f"{LETTERS[k]} {name}" for k, name in sorted(action_names(task).items()) if k < len(LETTERS)]

@@ -5,10 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-
-def rgb_last(image: np.ndarray) -> np.ndarray:
-    """An image (C, H, W) uint8, grey or RGB, as OpenCV wants it: (H, W, 3), in one block."""
-    return np.ascontiguousarray(np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0))
+from visionrl.ops.channels import rgb_last
 
 
 def grabcut(image: np.ndarray, labels: np.ndarray, rounds: int) -> np.ndarray:

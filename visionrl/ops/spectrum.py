@@ -5,6 +5,8 @@ Noise shows in the smoothest places, blur in the richest ones: hence quantiles o
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from visionrl.ops.kernels import DCT_SIDE, dct_line
@@ -63,6 +65,7 @@ def blocks(x: Array) -> Array:
     return xp_of(x).stack([x[..., k : k + ends : STRIDE] for k in range(DCT_SIDE)], axis=-1)
 
 
+@lru_cache(maxsize=1)
 def band_weights() -> np.ndarray:
     """(64, 9) float32 whose columns average the coefficients of a band: those as far from the mean's, rounded."""
     down, right = np.mgrid[:DCT_SIDE, :DCT_SIDE]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -95,7 +96,7 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
     Raises:
         FileExistsError: one of the files is there already, and ``overwrite`` is off.
         IsADirectoryError: a folder has the name of the weights.
-        ValueError: an option is wrong, or the images have nothing to learn from.
+        ValueError: an option is wrong, the images have nothing to learn from, or the loss is not finite at the end.
         SystemExit: Ctrl-C ended it, with code 130.
     """
     device, console = found_device(config.device), Console(soft_wrap=True)
@@ -138,9 +139,17 @@ def check_files(config: PretrainConfig) -> None:
 
 
 def write(config: PretrainConfig, work: PretextTrainer) -> dict[str, float]:
-    """Write weights, picture, figures and the whole pretext; returns the figures, see ``pretrain``."""
+    """Write weights, picture, figures and the whole pretext; returns the figures, see ``pretrain``.
+
+    Raises:
+        ValueError: the loss is not finite; nothing is written.
+    """
     net, out = work.model, config.out
     figures = net.evaluate((), {"images": work.val})
+    if not math.isfinite(figures["loss"]):
+        raise ValueError(
+            f"loss must be finite, got {figures['loss']} after {work.step} steps; try a smaller lr than {config.lr}"
+        )
     save(out, {key: value.detach().cpu() for key, value in net.backbone.state_dict().items()})
     chosen = torch.randperm(len(work.val), generator=torch.Generator().manual_seed(1))[:SHOWN]
     picture = net.picture(work.val[chosen].to(device_of(net)), torch.Generator().manual_seed(1))

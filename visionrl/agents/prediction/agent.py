@@ -191,8 +191,8 @@ class Agent:
         if kind not in MAKERS:
             got = type(data).__name__
             raise ValueError(f"data must be a {kind.__name__} for {self.entry.id}, got {got}")
-        beside = moving if kind in PAIRED else box if kind is VideoSample else None
-        return MAKERS[kind](data, *([] if beside is None else [beside]), **more)
+        beside = (moving,) if kind in PAIRED else (box,) if kind is VideoSample else ()
+        return MAKERS[kind](data, *beside, **more)
 
 
 def boxes_picture(image: np.ndarray, found: Boxes) -> np.ndarray:

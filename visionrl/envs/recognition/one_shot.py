@@ -28,15 +28,13 @@ class State(Selection):
     """A stream and what was said of it; B episodes of T images. ``taken`` are the actions, -1 beyond the last.
 
     Attributes:
-        stream: (B, T) int64, indices into the bank, in the order of showing; the last again beyond ``length``.
+        stream: (B, T) int64, indices into the bank, in the order of showing.
         slot: (B, T) int64, the slot of each one's class; -1 where it is unknown.
-        length: (B,) int64, images of the stream.
         label: (B,) int64, the slot of the image before, where its label was paid for; else -1.
     """
 
     stream: Array
     slot: Array
-    length: Array
     label: Array
 
 
@@ -151,7 +149,7 @@ class ActiveOneShot(Select[State]):
 
     @property
     def longest(self) -> int:
-        """Most images of a stream, T."""
+        """Images of a stream, T."""
         return self.ways * self.showings if self.labelled else len(self.samples)
 
     @property
@@ -177,7 +175,6 @@ class ActiveOneShot(Select[State]):
             step=np.int64(0),
             stream=stream,
             slot=slot,
-            length=np.int64(self.longest),
             label=np.int64(-1),
         )
 
@@ -196,7 +193,7 @@ class ActiveOneShot(Select[State]):
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
     def step(self, state: State, action: Array) -> State:
         xp = xp_of(state.taken)
-        more, action = xp.astype(state.step < state.length, xp.int64), xp.astype(action, xp.int64)
+        more, action = xp.astype(~self.terminated(state), xp.int64), xp.astype(action, xp.int64)
         now = self.shown(state.slot, state.step)
         label = xp.where(action == self.ways, now, xp.full_like(now, -1))
         return replace(state, taken=self.take(state, action), step=state.step + more, label=label)
@@ -211,7 +208,7 @@ class ActiveOneShot(Select[State]):
         return self.seen(
             window=self.bank.rows(self.shown(state.stream, state.step)),
             label=state.label,
-            step=xp.astype(state.step, xp.float64) / xp.astype(state.length, xp.float64),
+            step=xp.astype(state.step, xp.float64) / self.longest,
         )
 
     def reward(self, before: State, action: Array, after: State) -> Array:
@@ -231,7 +228,7 @@ class ActiveOneShot(Select[State]):
         return right - self.wrong_cost * wrong - self.label_cost * requests
 
     def terminated(self, state: State) -> Array:
-        return state.step >= state.length
+        return state.step >= self.longest
 
     def metrics(self, state: State) -> dict[str, Array]:
         xp, points = xp_of(state.taken), self.points(state)
@@ -272,7 +269,7 @@ class ActiveOneShot(Select[State]):
         return StreamClasses(tuple(files), tuple(said))
 
     def draw(self, state: State) -> np.ndarray:
-        images = [self.samples[number].image for number in state.stream[: int(state.length)].tolist()]
+        images = [self.samples[number].image for number in state.stream.tolist()]
         return stream_picture(images, state.taken, state.slot, int(state.step), self.ways)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from visionrl.ops.grabcut import rgb_last
+from visionrl.ops.channels import rgb_last
 from visionrl.rendering.canvas import PALETTE, SHORTEST
 
 LINE = 4  # pixels between tiles of the drawing

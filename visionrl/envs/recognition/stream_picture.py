@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from visionrl.ops.grabcut import rgb_last
+from visionrl.ops.channels import rgb_last
 from visionrl.rendering.canvas import PALETTE, hues
 
 CELL, BAR, COLUMNS = 56, 10, 10  # pixels of an image and of the bar below it; images in a row

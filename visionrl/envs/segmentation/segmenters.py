@@ -11,7 +11,8 @@ import numpy as np
 from visionrl.banks.masks import MaskBank
 from visionrl.banks.patches import shared
 from visionrl.ops import Array, xp_of
-from visionrl.ops.grabcut import grabcut, rgb_last
+from visionrl.ops.channels import rgb_last
+from visionrl.ops.grabcut import grabcut
 from visionrl.ops.random_walk import GreenColumns
 
 ROUNDS = 1  # of GrabCut

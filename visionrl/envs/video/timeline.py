@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
-from visionrl.ops.grabcut import rgb_last
+from visionrl.ops.channels import rgb_last
 from visionrl.rendering.canvas import PALETTE, Canvas
 
 WIDTH, HIGH, STRIP = 480, 90, 60  # pixels of the picture, of the curves, of the small pictures

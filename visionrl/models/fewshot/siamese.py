@@ -13,6 +13,7 @@ from visionrl.models._registry import register_model
 from visionrl.models.fewshot._base import FewShotModel, class_means
 
 MARGIN = 1.0
+STEEPNESS = 8.0  # of the logistic function of a contrastive distance
 
 
 @register_model("siamese")
@@ -51,7 +52,7 @@ class Siamese(FewShotModel):
 
         Contrastive: a logistic function of the distance, 1/2 at half of the margin.
         """
-        return (self.pairs(first, second) * (8.0 if self.contrastive else 1.0)).sigmoid()
+        return (self.pairs(first, second) * (STEEPNESS if self.contrastive else 1.0)).sigmoid()
 
     def logits(self, support: Tensor, labels: Tensor, query: Tensor) -> Tensor:
         """The mean logit of the pairs with a class, see ``FewShotModel.logits``."""

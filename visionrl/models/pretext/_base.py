@@ -120,23 +120,25 @@ class Pretext(Model):
         return {name: value / sum(map(len, parts)) for name, value in total.items()}
 
 
-def unit(images: Tensor) -> Tensor:
+def to_unit(images: Tensor) -> Tensor:
     """Images in [0, 1], of uint8 or such already."""
     return images.float() / 255 if images.dtype == torch.uint8 else images
 
 
-def guess(logits: Tensor, labels: Tensor) -> tuple[Tensor, Figures]:
+def classification_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, Figures]:
     """Cross-entropy of logits (N, K) with labels (N,), and the accuracy."""
     right = (logits.argmax(1) == labels).float().mean().item()
     return F.cross_entropy(logits, labels), {"accuracy": right}
 
 
-def uniform(generator: torch.Generator, like: Tensor, size: Any, low: float = 0, high: float = 1) -> Tensor:
+def random_floats(
+    generator: torch.Generator, like: Tensor, size: Any, low: float = 0, high: float = 1
+) -> Tensor:
     """Uniform numbers in [low, high) of a size, on the device of another tensor."""
     return (low + (high - low) * torch.rand(size, generator=generator)).to(like.device)
 
 
-def whole(generator: torch.Generator, like: Tensor, size: Any, count: int) -> Tensor:
+def random_ints(generator: torch.Generator, like: Tensor, size: Any, count: int) -> Tensor:
     """Whole numbers below ``count``, (size) int64, on the device of another tensor."""
     return torch.randint(count, size, generator=generator).to(like.device)
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-from visionrl.models.pretext._base import unit
+from visionrl.models.pretext._base import to_unit
 
 CELL, STRIP, GAP = 112, 18, 6  # pixels: side of a cell, height of its words, space between cells
 RIGHT, WRONG, PLAIN = (20, 120, 40), (190, 30, 30), (40, 40, 40)
@@ -51,6 +51,6 @@ def sheet(rows: Sequence[Sequence[Cell]], colour: bool = True) -> np.ndarray:
 
 def shown(image: Tensor) -> np.ndarray:
     """(CELL, CELL, 3) uint8 of an image (C, H, W), uint8 or in [0, 1]."""
-    plain = (unit(image.detach().cpu()).clamp(0, 1) * 255).round().byte().numpy().transpose(1, 2, 0)
+    plain = (to_unit(image.detach().cpu()).clamp(0, 1) * 255).round().byte().numpy().transpose(1, 2, 0)
     plain = plain if plain.shape[2] == 3 else np.repeat(plain[:, :, :1], 3, axis=2)
     return cv2.resize(np.ascontiguousarray(plain), (CELL, CELL), interpolation=cv2.INTER_NEAREST)

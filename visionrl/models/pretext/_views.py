@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from visionrl.models.pretext._base import uniform
+from visionrl.models.pretext._base import random_floats
 
 GREY = (0.299, 0.587, 0.114)  # of red, green and blue, as in ITU-R BT.601
 RATIO = math.log(4 / 3)  # most of a crop's log aspect
@@ -27,11 +27,11 @@ def crops(
         flip: mirror half of them.
     """
     count = len(images)
-    area, log_ratio = (uniform(generator, images, count, *r) for r in ((least, 1), (-RATIO, RATIO)))
+    area, log_ratio = (random_floats(generator, images, count, *r) for r in ((least, 1), (-RATIO, RATIO)))
     wide, high = ((area * (sign * log_ratio).exp()).sqrt().clamp(max=1) for sign in (1, -1))
-    x, y = ((1 - side) * uniform(generator, images, count, -1, 1) for side in (wide, high))
-    angle = uniform(generator, images, count, -turn, turn) * math.pi / 180
-    mirror = torch.where(uniform(generator, images, count) < 0.5 * flip, -1.0, 1.0)
+    x, y = ((1 - side) * random_floats(generator, images, count, -1, 1) for side in (wide, high))
+    angle = random_floats(generator, images, count, -turn, turn) * math.pi / 180
+    mirror = torch.where(random_floats(generator, images, count) < 0.5 * flip, -1.0, 1.0)
     cos, sin = angle.cos(), angle.sin()
     rows = [torch.stack([wide * cos * mirror, -high * sin, x], 1)]
     rows += [torch.stack([wide * sin * mirror, high * cos, y], 1)]
@@ -50,15 +50,17 @@ def recolored(images: Tensor, generator: torch.Generator, colour: bool, strength
     """
     count = len(images)
     bright, contrast = (
-        uniform(generator, images, (count, 1, 1, 1), 1 - strength, 1 + strength) for _ in range(2)
+        random_floats(generator, images, (count, 1, 1, 1), 1 - strength, 1 + strength) for _ in range(2)
     )
     images = images * bright
     mean = images.mean((1, 2, 3), keepdim=True)
     images = mean + (images - mean) * contrast
     if colour:
-        images = images * uniform(generator, images, (count, 3, 1, 1), 1 - strength / 2, 1 + strength / 2)
+        images = images * random_floats(
+            generator, images, (count, 3, 1, 1), 1 - strength / 2, 1 + strength / 2
+        )
         plain = (images * images.new_tensor(GREY).view(1, 3, 1, 1)).sum(1, keepdim=True).expand_as(images)
-        images = torch.where(uniform(generator, images, (count, 1, 1, 1)) < 0.2, plain, images)
+        images = torch.where(random_floats(generator, images, (count, 1, 1, 1)) < 0.2, plain, images)
     return images.clamp(0, 1)
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from visionrl.models._images import CHUNK
 from visionrl.models._model import Split
 from visionrl.models._registry import register_model
-from visionrl.models.pretext._base import Figures, Pretext, unit
+from visionrl.models.pretext._base import Figures, Pretext, to_unit
 from visionrl.models.pretext._lab import to_lab, to_rgb
 from visionrl.models.pretext._pictures import Cell, sheet
 
@@ -69,7 +69,7 @@ class Colorization(Pretext):
         check_colours(images.shape[1])
         total, chroma = torch.zeros(BINS**2, dtype=torch.int64), 0.0
         for part in images.split(CHUNK):
-            colours = F.avg_pool2d(to_lab(unit(part))[:, 1:], 4)
+            colours = F.avg_pool2d(to_lab(to_unit(part))[:, 1:], 4)
             chroma += float(colours.norm(dim=1).mean()) * len(part) / len(images)
             total += torch.bincount(bin_of(colours).flatten(), minlength=BINS**2)
         bins = total.nonzero()[:, 0].tolist()
@@ -83,7 +83,7 @@ class Colorization(Pretext):
 
     def objective(self, batch: Split, generator: torch.Generator) -> tuple[Tensor, Figures]:
         """Weighted cross-entropy of the colour of each place, and the share of places right; nothing is drawn."""
-        lab = to_lab(unit(batch["images"]))
+        lab = to_lab(to_unit(batch["images"]))
         logits = self(lab[:, :1] / 100)
         colours = F.adaptive_avg_pool2d(lab[:, 1:], logits.shape[2:]).permute(0, 2, 3, 1).flatten(0, 2)
         labels = torch.cdist(colours, self.centres).argmin(1)
@@ -94,7 +94,7 @@ class Colorization(Pretext):
     @torch.no_grad()
     def colored(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) in [0, 1], the lightness of images (B, 3, S, S) in the colours that are predicted."""
-        lab = to_lab(unit(images))
+        lab = to_lab(to_unit(images))
         share = (self(lab[:, :1] / 100) / WARMTH).softmax(1)
         colours = torch.einsum("bqhw,qc->bchw", share, self.centres)
         wide = F.interpolate(colours, images.shape[2:], mode="bilinear", align_corners=False)
@@ -102,7 +102,7 @@ class Colorization(Pretext):
 
     def picture(self, images: Tensor, generator: torch.Generator) -> np.ndarray:
         """Each image, its lightness, and that coloured."""
-        grey = to_lab(unit(images))[:, :1] / 100
+        grey = to_lab(to_unit(images))[:, :1] / 100
         found = zip(images, grey, self.colored(images), strict=True)
         return sheet([[Cell(a, "image"), Cell(b, "seen"), Cell(c, "coloured")] for a, b, c in found])
 

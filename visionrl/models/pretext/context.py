@@ -11,7 +11,15 @@ from torch import Tensor, nn
 from visionrl.layers.tiles import normalized
 from visionrl.models._model import Split
 from visionrl.models._registry import register_model
-from visionrl.models.pretext._base import Figures, Pretext, crop_at, guess, uniform, unit, whole
+from visionrl.models.pretext._base import (
+    Figures,
+    Pretext,
+    classification_loss,
+    crop_at,
+    random_floats,
+    random_ints,
+    to_unit,
+)
 from visionrl.models.pretext._pictures import Cell, sheet
 
 PLACES = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
@@ -44,20 +52,22 @@ class Context(Pretext):
     def pairs(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Patches (B, 2, C, p, p) in [0, 1], the middle one first, and the places' numbers (B,)."""
         count, patch, shift = len(images), self.patch, self.patch // 8
-        labels = whole(generator, images, (count,), len(PLACES))
+        labels = random_ints(generator, images, (count,), len(PLACES))
         way = self.places[labels]
         reach = way * (patch + patch // 2)
         free = self.side - patch - reach.abs() - 2 * shift
-        first = shift + (-reach).clamp_min(0) + (uniform(generator, images, (count, 2)) * (free + 1)).long()
-        second = first + reach + whole(generator, images, (count, 2), 2 * shift + 1) - shift
-        found = [crop_at(unit(images), y_x[:, 0], y_x[:, 1], patch) for y_x in (first, second)]
+        first = (
+            shift + (-reach).clamp_min(0) + (random_floats(generator, images, (count, 2)) * (free + 1)).long()
+        )
+        second = first + reach + random_ints(generator, images, (count, 2), 2 * shift + 1) - shift
+        found = [crop_at(to_unit(images), y_x[:, 0], y_x[:, 1], patch) for y_x in (first, second)]
         return torch.stack(found, 1), labels
 
     def plain(self, patches: Tensor, generator: torch.Generator) -> Tensor:
         """Patches (B, 2, C, p, p) normalized, with one colour of three and noise in place of the others."""
         flat = normalized(patches.flatten(0, 1))
         if self.colour:
-            kept = whole(generator, flat, (len(patches), 1, 3, 1, 1), 3)[:, :, :1]
+            kept = random_ints(generator, flat, (len(patches), 1, 3, 1, 1), 3)[:, :, :1]
             keep = torch.arange(3, device=flat.device).view(1, 1, 3, 1, 1) == kept
             keep = keep.expand(-1, 2, -1, -1, -1).flatten(0, 1)
             noise = 0.5 + NOISE * torch.randn(flat.shape, generator=generator).to(flat)
@@ -72,7 +82,7 @@ class Context(Pretext):
     def objective(self, batch: Split, generator: torch.Generator) -> tuple[Tensor, Figures]:
         """Cross-entropy of the place of each image's second patch, and the accuracy."""
         patches, labels = self.pairs(batch["images"], generator)
-        return guess(self.answer(patches, generator), labels)
+        return classification_loss(self.answer(patches, generator), labels)
 
     @torch.no_grad()
     def picture(self, images: Tensor, generator: torch.Generator) -> np.ndarray:

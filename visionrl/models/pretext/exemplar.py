@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from visionrl.models._model import Split
 from visionrl.models._registry import register_model
-from visionrl.models.pretext._base import Figures, Pretext, guess, unit
+from visionrl.models.pretext._base import Figures, Pretext, classification_loss, to_unit
 from visionrl.models.pretext._contrast import retrieval
 from visionrl.models.pretext._pictures import Cell, sheet
 from visionrl.models.pretext._views import crops, recolored
@@ -57,13 +57,13 @@ class Exemplar(Pretext):
 
     def view(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """A view of each image (B, C, S, S)."""
-        return recolored(crops(unit(images), generator, turn=20), generator, self.colour)
+        return recolored(crops(to_unit(images), generator, turn=20), generator, self.colour)
 
     def objective(self, batch: Split, generator: torch.Generator) -> tuple[Tensor, Figures]:
         """Cross-entropy of the class of a view of each image; in evaluation the distance of two views is the loss."""
         vectors = self.backbone(self.view(batch["images"], generator))
         if self.training:
-            return guess(self.head(vectors), batch["row"])
+            return classification_loss(self.head(vectors), batch["row"])
         others = self.backbone(self.view(batch["images"], generator))
         found = retrieval(vectors, others)
         return 1 - F.cosine_similarity(vectors, others).mean(), {"retrieval": found.float().mean().item()}
@@ -71,7 +71,7 @@ class Exemplar(Pretext):
     @torch.no_grad()
     def picture(self, images: Tensor, generator: torch.Generator) -> np.ndarray:
         """Each image, three views of it, and whether each is nearer to the image than to the others."""
-        plain = self.backbone(unit(images))
+        plain = self.backbone(to_unit(images))
         rows = [[Cell(image, "image")] for image in images]
         for _ in range(3):
             views = self.view(images, generator)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from visionrl.models._model import Split
 from visionrl.models._registry import register_model
-from visionrl.models.pretext._base import Figures, Pretext, unit
+from visionrl.models.pretext._base import Figures, Pretext, to_unit
 from visionrl.models.pretext._pictures import Cell, sheet
 
 BLANK = 0.5  # of the masked pixels
@@ -58,7 +58,7 @@ class Inpainting(Pretext):
 
     def objective(self, batch: Split, generator: torch.Generator) -> tuple[Tensor, Figures]:
         """Mean squared error in the hole, and its peak signal-to-noise ratio in dB; nothing is drawn."""
-        images = unit(batch["images"])
+        images = to_unit(batch["images"])
         rows, columns = self.middle
         loss = F.mse_loss(self(images)[1], images[:, :, rows, columns])
         return loss, {"psnr": -10 * float(loss.detach().clamp_min(1e-10).log10())}
@@ -66,7 +66,7 @@ class Inpainting(Pretext):
     @torch.no_grad()
     def picture(self, images: Tensor, generator: torch.Generator) -> np.ndarray:
         """Each image, what is seen of it, and the hole painted."""
-        images = unit(images)
+        images = to_unit(images)
         masked, painted = self(images)
         filled = images.clone()
         filled[:, :, *self.middle] = painted.clamp(0, 1)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from visionrl.layers.tiles import TileExtractor, cut_tiles
 from visionrl.models._model import Split
 from visionrl.models._registry import register_model
-from visionrl.models.pretext._base import Figures, Pretext, crop_at, guess, unit, whole
+from visionrl.models.pretext._base import Figures, Pretext, classification_loss, crop_at, random_ints, to_unit
 from visionrl.models.pretext._pictures import Cell, sheet
 
 ORDERS = 64
@@ -47,11 +47,13 @@ class Jigsaw(Pretext):
 
     def puzzle(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Tiles (B, T, C, t, t) in [0, 1] in random orders, and the orders' numbers (B,)."""
-        cells = cut_tiles(unit(images), self.tiles.grid)
+        cells = cut_tiles(to_unit(images), self.tiles.grid)
         count, size = len(images), max(cells.shape[-1] * 3 // 4, 1)
-        top, left = whole(generator, images, (2, cells[:, :, 0, 0, 0].numel()), cells.shape[-1] - size + 1)
+        top, left = random_ints(
+            generator, images, (2, cells[:, :, 0, 0, 0].numel()), cells.shape[-1] - size + 1
+        )
         tiles = crop_at(cells.flatten(0, 1), top, left, size).unflatten(0, cells.shape[:2])
-        labels = whole(generator, images, (count,), len(self.orders))
+        labels = random_ints(generator, images, (count,), len(self.orders))
         return tiles[torch.arange(count, device=images.device)[:, None], self.orders[labels]], labels
 
     def answer(self, tiles: Tensor) -> Tensor:
@@ -61,7 +63,7 @@ class Jigsaw(Pretext):
     def objective(self, batch: Split, generator: torch.Generator) -> tuple[Tensor, Figures]:
         """Cross-entropy of the order of each image's tiles, and the accuracy."""
         tiles, labels = self.puzzle(batch["images"], generator)
-        return guess(self.answer(tiles), labels)
+        return classification_loss(self.answer(tiles), labels)
 
     @torch.no_grad()
     def picture(self, images: Tensor, generator: torch.Generator) -> np.ndarray:

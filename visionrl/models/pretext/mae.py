@@ -14,7 +14,7 @@ from visionrl.backbones.vit import TransformerBlocks
 from visionrl.layers.attention import sine_positions
 from visionrl.models._model import Split
 from visionrl.models._registry import register_model
-from visionrl.models.pretext._base import Figures, Pretext, unit
+from visionrl.models.pretext._base import Figures, Pretext, to_unit
 from visionrl.models.pretext._pictures import Cell, sheet
 
 WIDTH, DEPTH = 64, 2  # of the decoder
@@ -80,7 +80,7 @@ class MAE(Pretext):
 
     def objective(self, batch: Split, generator: torch.Generator) -> tuple[Tensor, Figures]:
         """Mean squared error of the masked patches' normalized pixels, and the share of variance explained."""
-        images = unit(batch["images"])
+        images = to_unit(batch["images"])
         predicted, masked = self(images, generator)
         pixels = self.targets(images)
         mean, var = pixels.mean(2, keepdim=True), pixels.var(2, keepdim=True, correction=0)
@@ -92,7 +92,7 @@ class MAE(Pretext):
     @torch.no_grad()
     def picture(self, images: Tensor, generator: torch.Generator) -> np.ndarray:
         """Each image, the patches that are seen, and all, the masked ones predicted with their own mean and spread."""
-        images = unit(images)
+        images = to_unit(images)
         predicted, masked = self(images, generator)
         pixels = self.targets(images)
         mean, var = pixels.mean(2, keepdim=True), pixels.var(2, keepdim=True, correction=0)

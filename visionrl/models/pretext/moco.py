@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from visionrl.models._model import Split
 from visionrl.models._registry import register_model
-from visionrl.models.pretext._base import Figures, Pretext, unit
+from visionrl.models.pretext._base import Figures, Pretext, to_unit
 from visionrl.models.pretext._contrast import projector, queue_loss, retrieval
 from visionrl.models.pretext._views import view
 from visionrl.models.pretext.simclr import Temperature, pairs
@@ -55,7 +55,7 @@ class MoCo(Pretext):
 
     def objective(self, batch: Split, generator: torch.Generator) -> tuple[Tensor, Figures]:
         """InfoNCE, and the share of views that find their key in the batch; in training the queue moves on."""
-        images = unit(batch["images"])
+        images = to_unit(batch["images"])
         query = self.project(self.backbone(view(images, generator, self.colour)))
         with torch.no_grad():
             if self.training:
@@ -84,5 +84,5 @@ class MoCo(Pretext):
     @torch.no_grad()
     def picture(self, images: Tensor, generator: torch.Generator) -> np.ndarray:
         """Pairs of views, and of the keys the one that is nearest to the first view."""
-        first, second = (view(unit(images), generator, self.colour) for _ in range(2))
+        first, second = (view(to_unit(images), generator, self.colour) for _ in range(2))
         return pairs(self.colour, first, second, self.project(self.backbone(first)), self.slow(second))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from visionrl.models._model import Split
 from visionrl.models._registry import register_model
-from visionrl.models.pretext._base import Figures, Pretext, guess, unit
+from visionrl.models.pretext._base import Figures, Pretext, classification_loss, to_unit
 from visionrl.models.pretext._pictures import Cell, sheet
 
 
@@ -32,13 +32,13 @@ class Rotation(Pretext):
 
     def objective(self, batch: Split, generator: torch.Generator) -> tuple[Tensor, Figures]:
         """Cross-entropy of the four turns of each image, and the accuracy; nothing is drawn."""
-        images = turns(unit(batch["images"]))
-        return guess(self.head(self.backbone(images)), turn_labels(images))
+        images = turns(to_unit(batch["images"]))
+        return classification_loss(self.head(self.backbone(images)), turn_labels(images))
 
     @torch.no_grad()
     def picture(self, images: Tensor, generator: torch.Generator) -> np.ndarray:
         """Each image in its four turns, with the turn that is predicted."""
-        turned = turns(unit(images))
+        turned = turns(to_unit(images))
         found = self.head(self.backbone(turned)).argmax(1).view(4, -1).T.tolist()
         rows = []
         for views, said in zip(turned.unflatten(0, (4, -1)).transpose(0, 1), found, strict=True):

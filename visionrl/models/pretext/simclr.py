@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from annotated_types import Interval
 from torch import Tensor
+from torch.nn import functional as F
 
 from visionrl.models._model import Split
 from visionrl.models._registry import register_model
-from visionrl.models.pretext._base import Figures, Pretext, unit
+from visionrl.models.pretext._base import Figures, Pretext, to_unit
 from visionrl.models.pretext._contrast import nt_xent, projector, retrieval
 from visionrl.models.pretext._pictures import Cell, sheet
 from visionrl.models.pretext._views import view
@@ -42,7 +43,7 @@ class SimCLR(Pretext):
         Raises:
             ValueError: the batch has one image.
         """
-        images = unit(batch["images"])
+        images = to_unit(batch["images"])
         views = [view(images, generator, self.colour) for _ in range(2)]
         first, second = self.project(self.backbone(torch.cat(views))).chunk(2)
         right = retrieval(first.detach(), second.detach()).float().mean().item()
@@ -51,7 +52,7 @@ class SimCLR(Pretext):
     @torch.no_grad()
     def picture(self, images: Tensor, generator: torch.Generator) -> np.ndarray:
         """Pairs of views, and of the second views the one that is nearest to the first."""
-        views = [view(unit(images), generator, self.colour) for _ in range(2)]
+        views = [view(to_unit(images), generator, self.colour) for _ in range(2)]
         return pairs(self.colour, *views, *(self.project(self.backbone(x)) for x in views))
 
 
@@ -59,7 +60,7 @@ def pairs(
     colour: bool, first: Tensor, second: Tensor, first_vectors: Tensor, second_vectors: Tensor
 ) -> np.ndarray:
     """(H, W, 3) uint8: two views of each image, with their cosine, and the view found for the first by its vector."""
-    near = torch.nn.functional.normalize(first_vectors) @ torch.nn.functional.normalize(second_vectors).T
+    near = F.normalize(first_vectors) @ F.normalize(second_vectors).T
     rows = []
     for i, found in enumerate(near.argmax(1).tolist()):
         row = [Cell(first[i], "first view"), Cell(second[i], f"second: {float(near[i, i]):.2f}")]

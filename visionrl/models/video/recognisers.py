@@ -145,7 +145,7 @@ class ClipRecogniser(Model):
         return found
 
 
-@register_model("frame-gru")
+@register_model("frame_rnn")
 class FrameRecogniser(ClipRecogniser):
     """A convolutional network sees each frame, a recurrent layer the frames in order (Donahue et al., 2015).
 
@@ -197,7 +197,7 @@ class FrameRecogniser(ClipRecogniser):
         return found.unflatten(0, frames.shape[:2])
 
 
-@register_model("skeleton-gru")
+@register_model("skeleton_rnn")
 class SkeletonRecogniser(ClipRecogniser):
     """A recurrent layer over the joints of a body, or over whatever features clips bring, with how they change.
 
