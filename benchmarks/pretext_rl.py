@@ -104,7 +104,7 @@ def run(row: str, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def table(folder: Path) -> None:
-    """Print each row's last return, and its first frame with 90 % of scratch's."""
+    """Print each row's last return, and its first frame with 90 % of what scratch gained."""
     cells: dict[str, list[Any]] = {}
     for path in sorted(folder.glob("*.json")):
         cell = json.loads(path.read_text())
