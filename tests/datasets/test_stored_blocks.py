@@ -1,5 +1,6 @@
 """Banks of embedded sets are written once on a machine, and mapped by every process that wants the same."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -86,10 +87,40 @@ def test_other_arguments_other_splits_and_other_banks_have_blocks_of_their_own(f
     assert len(blocks(folder)) == 4
 
 
-def test_only_the_newest_blocks_stay(folder: Path) -> None:
-    for longest in range(40, 40 + disk_cache.BLOCKS + 2):
+def test_only_the_newest_blocks_of_all_sets_stay(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh(longest=60)
+    size = blocks(folder)[0].stat().st_size
+    oldest = folder / "another-set" / "blocks" / "block.bin"
+    oldest.parent.mkdir(parents=True)
+    oldest.write_bytes(bytes(size))
+    os.utime(oldest, (1, 1))
+    monkeypatch.setattr(disk_cache, "BLOCKS", 3 * size)
+    fresh(longest=59)
+    assert oldest.exists() and len(blocks(folder)) == 2
+    fresh(longest=58)
+    assert not oldest.exists() and len(blocks(folder)) == 3
+    fresh(longest=60)  # used last from now on
+    for longest in (57, 56):
         fresh(longest=longest)
-    assert len(blocks(folder)) == disk_cache.BLOCKS
+    assert len(blocks(folder)) == 3
+    assert size in [file.stat().st_size for file in blocks(folder)]
+
+
+def test_a_block_above_the_limit_stays_until_the_next(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk_cache, "BLOCKS", 1)
+    fresh()
+    (before,) = blocks(folder)
+    fresh(window=64)
+    (after,) = blocks(folder)
+    assert before != after
+
+
+def test_nothing_is_stored_where_little_of_the_disk_is_free(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk_cache, "RESERVE", 1 << 62)
+    assert fresh().pyramid.pixels.array.any()
+    assert not [file for file in folder.rglob("*") if file.is_file()]
 
 
 @pytest.mark.parametrize("harm", [b"", b"short"])

@@ -8,11 +8,13 @@ package's code, its data, or the libraries that draw have changed; what it repla
 
 Layout of ``FOLDER/NAME/SPLIT/VERSION``: ``arrays.bin`` holds all arrays one after the other, ``samples.json``
 everything else with their places, and ``checksum`` the SHA-256 of ``samples.json``. ``FOLDER/NAME/blocks`` holds the
-newest blocks, one a file.
+newest blocks, one a file. The blocks of all sets take 1 GiB at most, and nothing is stored where less than 1 GiB of the
+disk is free.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -34,7 +36,8 @@ FORMAT = 1  # of the files
 ALIGNMENT = 64  # bytes
 WRITING = ".writing-"  # begins the names of folders that are not whole yet
 PATIENCE = 3600.0  # seconds after which such a folder is taken for that of a process that died
-BLOCKS = 4  # stored for a set; the one that was used longest ago is removed first
+BLOCKS = 1 << 30  # bytes of the blocks of all sets; those that were used longest ago are removed first
+RESERVE = 1 << 30  # bytes of the disk; where fewer are free, nothing is stored
 SMALLEST, LARGEST = 4 << 20, 400 << 20  # bytes of a stored block
 LIBRARIES = (
     "numpy",
@@ -121,6 +124,7 @@ def _mapped(place: Path, size: int) -> np.ndarray | None:
 def _write_block(place: Path, block: np.ndarray) -> None:
     """Store a block in a file that appears whole or not at all; then remove what was used longest ago."""
     place.parent.mkdir(parents=True, exist_ok=True)
+    _check_space(place.parent)
     handle, work = tempfile.mkstemp(prefix=WRITING, dir=place.parent)
     try:
         with open(handle, "wb") as opened:
@@ -130,11 +134,34 @@ def _write_block(place: Path, block: np.ndarray) -> None:
             os.replace(work, place)
     finally:
         Path(work).unlink(missing_ok=True)
-    files = sorted(place.parent.iterdir(), key=lambda file: -file.stat().st_mtime)
-    whole = [file for file in files if not file.name.startswith(WRITING)]
-    dead = [file for file in files if file not in whole and time.time() - file.stat().st_mtime > PATIENCE]
-    for file in [*whole[BLOCKS:], *dead]:
-        file.unlink(missing_ok=True)
+    _remove_blocks(place.parents[2], place)
+
+
+def _remove_blocks(folder: Path, newest: Path) -> None:
+    """Remove the blocks of all sets beyond ``BLOCKS`` bytes but the newest, and what a process left that died."""
+    whole, total = [], 0
+    for file in folder.glob("*/blocks/*"):
+        with suppress(OSError):  # another process removed it
+            told = file.stat()
+            if not file.name.startswith(WRITING):
+                whole.append((told.st_mtime, told.st_size, file))
+            elif time.time() - told.st_mtime > PATIENCE:
+                file.unlink()
+    for _, size, file in sorted(whole, reverse=True):
+        total += size
+        if total > BLOCKS and file != newest:
+            with suppress(OSError):
+                file.unlink()
+
+
+def _check_space(folder: Path) -> None:
+    """Refuse to store where little of the disk is free.
+
+    Raises:
+        OSError: less than ``RESERVE`` bytes are free.
+    """
+    if (free := shutil.disk_usage(folder).free) < RESERVE:
+        raise OSError(errno.ENOSPC, f"the cache leaves {RESERVE} bytes of the disk free, and {free} are")
 
 
 @lru_cache(maxsize=2)
@@ -154,6 +181,7 @@ def _version(*more: str) -> str:
 def _write(place: Path, samples: Sequence[Any], kind: type) -> None:
     """Store samples in a folder that appears whole or not at all; then remove the set's other versions."""
     place.parent.mkdir(parents=True, exist_ok=True)
+    _check_space(place.parent)
     work = Path(tempfile.mkdtemp(prefix=WRITING, dir=place.parent))
     try:
         with open(work / "arrays.bin", "wb") as arrays:
