@@ -54,9 +54,9 @@ EPISODES = 600
 COMMON = ("side=28", "turns=8", "distort=0.7")
 TRAININGS: dict[str, dict[str, Any]] = {
     "prototypical": {"epochs": 14, "options": ("way=20", "query=4")},
-    "matching": {"epochs": 5, "options": ("way=20", "query=4")},
-    "siamese": {"epochs": 3, "options": ("way=20", "query=4")},
-    "maml": {"epochs": 4, "options": ("way=5", "query=5", "tasks=2")},
+    "matching": {"epochs": 14, "options": ("way=20", "query=4")},
+    "siamese": {"epochs": 14, "options": ("way=20", "query=4")},
+    "maml": {"epochs": 18, "options": ("way=5", "query=5", "tasks=2")},
 }
 
 

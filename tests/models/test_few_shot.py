@@ -94,6 +94,22 @@ def test_new_classes_are_told_apart_after_a_few_episodes(name: str, options: dic
     np.testing.assert_array_equal(found, model.accuracies(split, 5, 1, 4, count=8))
 
 
+def test_the_gradient_of_maml_goes_through_the_statistics_of_batchnorm() -> None:
+    torch.manual_seed(0)
+    samples = patterns()
+    model: Any = model_class("maml").for_samples(samples, {**OPTIONS, "tasks": 1, "inner_rate": 1e-9})
+    split = model.encode(samples)
+    model.row.data.normal_()
+    rows = next(iter(model.train().batches(split, 0, torch.Generator().manual_seed(0))))
+    model.loss({key: part[rows] for key, part in split.items()}).backward()
+    weights = [weight for name, weight in model.named_parameters() if weight.ndim == 4]
+    assert len(weights) == 4
+    for weight in weights:  # what BatchNorm follows has no scale: the gradient is orthogonal to it
+        slope, kept = weight.grad, weight.detach()
+        assert slope.norm() > 0
+        assert abs(float((slope * kept).sum() / (slope.norm() * kept.norm()))) < 0.02
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_probabilities_follow_the_classes_and_no_other_image(name: str, tmp_path: Any) -> None:
     model = learnt(name)

@@ -25,7 +25,8 @@ class Maml(FewShotModel):
     "Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks", Finn, Abbeel & Levine, ICML 2017; by default to
     first order. The classes of an episode begin with one and the same row of the last layer, so that a model takes any
     number of them in any order ("How to Train Your MAML to Excel in Few-Shot Classification", Ye & Chao, ICLR 2022).
-    BatchNorm takes the statistics of the support, for queries, too: an answer does not depend on the other queries.
+    BatchNorm takes the statistics of the support, for queries, too: an answer does not depend on the other queries. In
+    training alone it takes those of the support and all queries together, since the gradient has to go through them.
 
     Args:
         way: classes of an episode of training, best as many as in the test.
@@ -70,7 +71,7 @@ class Maml(FewShotModel):
     def adapted(
         self, support: Tensor, labels: Tensor, steps: int, first_order: bool
     ) -> tuple[Weights, Weights]:
-        """The weights after gradient descent on a support, and the statistics of its features."""
+        """The weights after gradient descent on a support, and the statistics of its features before the last step."""
         trunk = self.image.trunk
         weights: Weights = {name: x for name, x in trunk.named_parameters() if x.requires_grad}
         weights["row"] = self.row.expand(int(labels.max()) + 1, -1)
@@ -80,8 +81,6 @@ class Maml(FewShotModel):
             slopes = torch.autograd.grad(loss, [*weights.values()], create_graph=not first_order)
             pairs = zip(weights.items(), slopes, strict=True)
             weights = {name: x - self.inner_rate * slope for (name, x), slope in pairs}
-        with torch.no_grad():
-            self.scores(weights, state, support, True)  # the statistics at the last weights
         return weights, state
 
     def scores(self, weights: Weights, state: Weights, images: Tensor, learning: bool) -> Tensor:
@@ -99,6 +98,7 @@ class Maml(FewShotModel):
         with torch.enable_grad():
             weights, state = self.adapted(support, labels, self.test_steps, True)
         with torch.no_grad():
+            self.scores(weights, state, support, True)  # the statistics at the last weights
             return self.scores(weights, state, query, False)
 
     def loss(self, batch: Split) -> Tensor:
@@ -107,5 +107,6 @@ class Maml(FewShotModel):
         for images in batch["images"].chunk(self.tasks):
             support, labels, query, wanted = self.episode({"images": images})
             weights, state = self.adapted(support, labels, self.inner_steps, self.first_order)
-            losses.append(F.cross_entropy(self.scores(weights, state, query, False), wanted))
+            found = self.scores(weights, state, torch.cat([support, query]), True)
+            losses.append(F.cross_entropy(found[len(support) :], wanted))
         return torch.stack(losses).mean()
