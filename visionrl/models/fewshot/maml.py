@@ -45,7 +45,7 @@ class Maml(FewShotModel):
         *,
         way: Annotated[int, Ge(2)] = 5,
         inner_steps: Positive = 3,
-        test_steps: Positive = 5,
+        test_steps: Positive = 10,
         inner_rate: Annotated[float, Gt(0)] = 0.1,
         first_order: bool = True,
         tasks: Positive = 4,
