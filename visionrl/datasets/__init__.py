@@ -18,6 +18,7 @@ from visionrl.datasets.samples import (
     PairSample,
     QuestionSample,
     VideoSample,
+    ViewSample,
     VolumeSample,
     XraySample,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "QuestionSample",
     "ReadOptions",
     "VideoSample",
+    "ViewSample",
     "VolumeSample",
     "XraySample",
     "choose",

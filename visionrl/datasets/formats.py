@@ -22,6 +22,7 @@ from visionrl.datasets.samples import (
     PairSample,
     QuestionSample,
     VideoSample,
+    ViewSample,
     VolumeSample,
 )
 
@@ -34,6 +35,7 @@ Sample = (
     | PairSample
     | CaptionSample
     | QuestionSample
+    | ViewSample
 )
 ReaderT = TypeVar("ReaderT", bound=Callable[..., Sequence[Any]])
 

@@ -189,6 +189,39 @@ class ClipSample:
 
 
 @dataclass(frozen=True, eq=False)
+class ViewSample:
+    """One thing seen by several calibrated cameras at one time: where its points were found in each picture.
+
+    Attributes:
+        cameras: (V, 3, 4) float, V >= 2, takes (x, y, z, 1) in millimetres to (column, row, 1) times the depth, pixels
+            without lens distortion; whole numbers are pixel centres.
+        joint_names: names of the J points.
+        detections: (V, J, 2) float, (x, y) in pixels of where a detector found each; NaN where it did not; None: no
+            detector ran, which asks for ``points``.
+        scores: (V, J) float in [0, 1], of the detections; None: all 1.
+        points: (J, 3) float, where they truly are, millimetres; NaN where unknown; None: unknown.
+        resolution: (V, 2), width and height of the pictures, pixels.
+        camera_names: V names; empty: numbers from 0.
+        links: (n, 2) numbers of points that a bone joins; empty: none.
+        detector_px: usual error of the detector, pixels; None: 1/160 of the width of the pictures, as of people.
+        name: what errors and tables call it.
+        subject: who or what it shows; samples of one subject never part over splits. Empty: ``name``.
+    """
+
+    cameras: Any
+    joint_names: Sequence[str]
+    detections: Any = None
+    scores: Any = None
+    points: Any = None
+    resolution: Any = (1920, 1080)
+    camera_names: Sequence[str] = ()
+    links: Any = ()
+    detector_px: float | None = None
+    name: str = ""
+    subject: str = ""
+
+
+@dataclass(frozen=True, eq=False)
 class VolumeSample:
     """One volume, such as a CT or MR scan, and what is known about it.
 

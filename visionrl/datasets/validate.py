@@ -27,11 +27,13 @@ from visionrl.datasets.samples import (
     PairSample,
     QuestionSample,
     VideoSample,
+    ViewSample,
     VolumeSample,
     XraySample,
 )
 from visionrl.datasets.validate_clips import check_clip, check_frames, frame_shape
 from visionrl.datasets.validate_language import check_captions, check_question
+from visionrl.datasets.validate_views import check_views
 
 LARGEST_BOX = 10  # sides of the frame
 LARGEST = 1e6  # of a number in a map, and of a coordinate of a point of a pair
@@ -57,6 +59,8 @@ def validate(sample: Any, index: int, kind: type[Any] | None = None) -> Any:
         spacing_mm: finite and > 0.
         volume: (1, D, H, W) uint8, with three spacings; mask: (D, H, W), and not 0 everywhere; xrays: (V, S, S) uint8.
             affine: (4, 4) finite, with steps as long as the spacings.
+        views: two cameras or more, (3, 4) finite and not singular; detections and scores one a camera and point; points
+            before all cameras; one known place or more.
         captions, question: texts of a word or more. answers: texts, not empty. places: (N, 2), on the image's area.
         pair: both images (C, H, W) uint8, C = 1 or 3, or both volumes (1, D, H, W) uint8.
             points: as many of ``fixed`` as of ``moving``, (N, d) finite; those of ``fixed`` lie in it.
@@ -370,4 +374,5 @@ _CHECKS: dict[type, Any] = {
     PairSample: _pair_sample,
     CaptionSample: check_captions,
     QuestionSample: check_question,
+    ViewSample: check_views,
 }

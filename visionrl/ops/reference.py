@@ -70,3 +70,32 @@ def trilinear(volume: np.ndarray, x: float, y: float, z: float) -> float:
         if 0 <= i < volume.shape[2] and 0 <= j < volume.shape[1] and 0 <= k < volume.shape[0]:
             total += float(volume[k, j, i]) * (1 - abs(x - i)) * (1 - abs(y - j)) * (1 - abs(z - k))
     return total
+
+
+def triangulate(cameras: np.ndarray, places: np.ndarray, weights: np.ndarray, scale: float) -> np.ndarray:
+    """Points (J, 3) of one body by ``ops.triangulation.triangulate``: V cameras, places (V, J, 2), weights (V, J)."""
+    body, agreed_by, unsure, near = 0.25, 0.8, 1e-3, 1e-3
+    now, middle, strength = weights, np.zeros(3), 1.0
+    points = np.zeros((places.shape[1], 3))
+    for turn in range(5):
+        for j in range(len(points)):
+            rows = [np.sqrt(now[v, j]) * row for v in range(len(cameras)) for row in _rays(cameras[v], places[v, j])]
+            pull = strength * np.c_[np.eye(3), -middle]
+            system = np.concatenate([np.array(rows) / scale, pull])
+            last = np.linalg.svd(system)[2][-1]
+            points[j] = np.clip(last[:3] / last[3], -3, 3)
+        if turn == 4:
+            break
+        now = weights.copy()
+        for v, j in np.ndindex(weights.shape):
+            x, y, depth = cameras[v] @ [*points[j], 1.0]
+            gap = np.hypot(*(np.array([x, y]) / depth - places[v, j])) / scale if depth > near else 1e3
+            now[v, j] /= 1 + gap**2
+        agreed = np.maximum(now.sum(axis=0) - agreed_by, unsure)
+        middle, strength = agreed @ points / agreed.sum(), 1 / body
+    return points
+
+
+def _rays(camera: np.ndarray, place: np.ndarray) -> list[np.ndarray]:
+    """Two planes through a camera's centre that hold all that it sees at a place."""
+    return [place[k] * camera[2] - camera[k] for k in (0, 1)]

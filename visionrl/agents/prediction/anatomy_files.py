@@ -9,7 +9,7 @@ import numpy as np
 
 from visionrl.agents.prediction.agent import Prediction
 from visionrl.agents.prediction.outputs import Contents, png, table, writes
-from visionrl.core.results import Plane, Points
+from visionrl.core.results import Plane, Points, PoseInSpace
 
 
 @writes(Points)
@@ -32,6 +32,19 @@ def points_files(prediction: Prediction) -> Contents:
         ".fcsv": fcsv(there),
         ".mrk.json": json.dumps(markups(there), indent=2) + "\n",
     }
+
+
+@writes(PoseInSpace)
+def pose_files(prediction: Prediction) -> Contents:
+    """Points in space with the order of the cameras, as JSON; the points alone as a table, millimetres."""
+    result: PoseInSpace = prediction.result  # type: ignore[assignment]
+    found = result.to_json()
+    rows = [
+        [name, *(["", "", "", ""] if at is None else [*at["mm"], at["spread_mm"]])]
+        for name, at in found["points"].items()
+    ]
+    head = ["name", "x", "y", "z", "spread_mm"]
+    return {".json": json.dumps(found, indent=1) + "\n", ".csv": table([head, *rows])}
 
 
 def fcsv(points: dict[str, tuple[float, float, float]]) -> str:

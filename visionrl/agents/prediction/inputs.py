@@ -17,6 +17,7 @@ from visionrl.datasets import (
     PairSample,
     QuestionSample,
     VideoSample,
+    ViewSample,
     VolumeSample,
     XraySample,
     list_formats,
@@ -107,6 +108,8 @@ def inputs_of(
         return found + [one for path in alone for one in clips_at(path)]
     if kind is MotSample:
         return found + [one for path in alone for one in from_format(f"mot:{path}", kind)]
+    if kind is ViewSample:
+        return found + [one for path in alone for one in from_format(f"views:{path}", kind)]
     if kind is XraySample:
         return found + xrays_of(alone)
     if kind not in (ImageSample, VolumeSample) and alone:

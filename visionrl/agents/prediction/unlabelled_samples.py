@@ -20,6 +20,7 @@ from visionrl.datasets import (
     PairSample,
     QuestionSample,
     VideoSample,
+    ViewSample,
     VolumeSample,
     XraySample,
     load,
@@ -83,6 +84,11 @@ def mot_sample(data: Any, **more: Any) -> MotSample:
     return MotSample(frames_first(data), **more)
 
 
+def view_sample(data: Any, **more: Any) -> ViewSample:
+    """A capture, of a file with one."""
+    return replace(only_one(load(f"views:{data}", kind=ViewSample, split="all"), data), **more)
+
+
 def image_set(data: Any, **more: Any) -> ImageSet:
     """The set of the images of a folder, of "FORMAT:PATH", or of a list of files, arrays or samples."""
     if isinstance(data, str | Path):
@@ -144,6 +150,7 @@ MAKERS: dict[type, Callable[..., Any]] = {
     VideoSample: video_sample,
     ClipSample: clip_sample,
     MotSample: mot_sample,
+    ViewSample: view_sample,
     XraySample: xray_sample,
     ImageSet: image_set,
     QuestionSample: asked_about,

@@ -57,6 +57,35 @@ class Points:
 
 
 @dataclass(frozen=True)
+class PoseInSpace:
+    """Points of a body in space, triangulated from some cameras.
+
+    Attributes:
+        names: of the J points.
+        points_mm: (J, 3) float64, (x, y, z), millimetres, in the frame of the cameras; NaN where no camera found it.
+        spread_mm: (J,) float64, standard deviation to expect if the detector errs as usual.
+        cameras: names of the cameras looked through, in that order.
+    """
+
+    names: tuple[str, ...]
+    points_mm: np.ndarray
+    spread_mm: np.ndarray
+    cameras: tuple[str, ...]
+
+    def joined(self, others: Sequence[PoseInSpace]) -> PoseInSpace:
+        """This result: a capture has one pose."""
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, two decimals; None for a point that no camera found."""
+        rows = zip(self.names, np.round(self.points_mm, 2).tolist(), self.spread_mm.tolist(), strict=True)
+        found = {
+            name: None if np.isnan(at[0]) else {"mm": at, "spread_mm": round(spread, 2)} for name, at, spread in rows
+        }
+        return {"points": found, "cameras": list(self.cameras)}
+
+
+@dataclass(frozen=True)
 class Boxes:
     """Detected objects.
 

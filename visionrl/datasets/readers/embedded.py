@@ -17,6 +17,7 @@ from visionrl.datasets.samples import (
     MotSample,
     QuestionSample,
     VideoSample,
+    ViewSample,
     VolumeSample,
 )
 
@@ -35,6 +36,7 @@ SETS: dict[str, tuple[type[Sample], str, str]] = {
     "motions": (ClipSample, "clips", "Motions"),
     "scenes": (CaptionSample, "scenes", "Scenes"),
     "scene-questions": (QuestionSample, "scenes", "SceneQuestions"),
+    "c-arm-views": (ViewSample, "c_arm_views", "CArmViews"),
     "instances": (ImageSample, "instances", "Instances"),
 }
 """Name -> kind, module of ``datasets.embedded`` and class in it, which is made of a split alone."""
