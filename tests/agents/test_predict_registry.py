@@ -26,6 +26,7 @@ from visionrl.datasets import (
     PairSample,
     QuestionSample,
     VideoSample,
+    ViewSample,
     VolumeSample,
     XraySample,
 )
@@ -79,6 +80,14 @@ def files_of(sample: Any, folder: Path) -> tuple[list[str], list[str]]:
         lines = [f"{frame},-1,{12 + frame},10,16,14,0.9" for frame in range(1, 5)]
         (folder / "S" / "det" / "det.txt").write_text("\n".join(lines) + "\n")
         return [str(folder / "S")], [f"mot:{folder}"]
+    if isinstance(sample, ViewSample):
+        arrays = {
+            "P": sample.cameras,
+            "detections": sample.detections,
+            "joint_names": np.array(sample.joint_names),
+        }
+        np.savez(folder / "capture.npz", **arrays)
+        return [str(folder / "capture.npz")], [str(folder)]
     scan = write_volume(folder / "scan.nii.gz", sample.volume, sample.spacing_mm)
     return [str(scan)], [str(folder)]
 
@@ -146,6 +155,7 @@ def test_labels_are_not_looked_at(env_id: str) -> None:
         CaptionSample: lambda s: CaptionSample(s.image, name=s.name),
         QuestionSample: lambda s: QuestionSample(s.image, s.question, name=s.name),
         ClipSample: lambda s: ClipSample(s.frames, s.features, fps=s.fps, name=s.name),
+        ViewSample: lambda s: replace(s, points=None),
         MotSample: lambda s: MotSample(s.frames, None, None, detections=s.detections, name=s.name),
     }
     (agent, task), (again, _) = short_agent(env_id), short_agent(env_id)

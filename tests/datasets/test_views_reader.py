@@ -17,7 +17,12 @@ from visionrl.datasets import ViewSample, load
 def content(**more: Any) -> dict[str, Any]:
     """What a file of one capture holds."""
     sample = capture()
-    plain = {"P": sample.cameras, "detections": sample.detections, "points": BODY, "joint_names": np.array(NAMES)}
+    plain = {
+        "P": sample.cameras,
+        "detections": sample.detections,
+        "points": BODY,
+        "joint_names": np.array(NAMES),
+    }
     return {**plain, **more}
 
 

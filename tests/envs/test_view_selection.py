@@ -114,7 +114,7 @@ def test_the_expert_takes_the_best_camera_and_beats_chance() -> None:
     gains = task.action_gains(state)[0]
     assert int(task.expert(state)[0]) == int(gains.argmax())
     for view in range(6):
-        after, reward, _ = act(task, state, view)
+        _, reward, _ = act(task, state, view)
         assert reward[0] == pytest.approx(gains[view])
 
 
@@ -139,7 +139,7 @@ def test_true_points_alone_are_detected_anew_in_each_episode() -> None:
     [
         ({"cameras": ring(6)[:1]}, "cameras must be 2 or more, got 1"),
         ({"cameras": np.zeros((6, 3, 4))}, "camera 0: must not be singular"),
-        ({"points": BODY + [0, 0, 9000]}, "points must lie before all cameras"),
+        ({"points": BODY + np.array([0, 0, 9000])}, "points must lie before all cameras"),
         ({"points": np.full((5, 3), np.nan)}, "all are NaN"),
         ({"detections": np.full((6, 5, 2), np.nan)}, "one place or more"),
         ({"detections": np.zeros((6, 4, 2))}, r"detections must be \(cameras, points, 2\)"),

@@ -65,7 +65,9 @@ def test_the_batch_equals_the_plain_rule_and_torch() -> None:
     pytest.importorskip("torch")
     home = namespace("torch").zeros(1)
     other = triangulate(*(like(x, home) for x in (cameras, places, weights, scale)))
-    assert np.allclose(to_numpy(other[0]), found, atol=1e-7) and np.allclose(to_numpy(other[1]), fit, atol=1e-6)
+    assert np.allclose(to_numpy(other[0]), found, atol=1e-7) and np.allclose(
+        to_numpy(other[1]), fit, atol=1e-6
+    )
 
 
 def test_a_gross_error_is_left_aside() -> None:

@@ -372,6 +372,38 @@ def skeletons(root: Path) -> str:
 
 
 @small_set
+def views(root: Path) -> str:
+    turn = np.array([np.eye(3), [[0, 0, -1], [0, 1, 0], [1, 0, 0]]])
+    arrays = {"K": [[[90, 0, 32], [0, 90, 24], [0, 0, 1]]] * 2, "R": turn, "t": [[0, 0, 900.0]] * 2}
+    arrays |= {"points": RNG.normal(0, 50, (3, 2, 3)), "detections": RNG.uniform(0, 40, (3, 2, 2, 2))}
+    np.savez(root / "rig.npz", **arrays, joint_names=["hip", "knee"], subject=["a", "b", "c"])
+    return "rig.npz"
+
+
+@small_set
+def coco_keypoints(root: Path) -> str:
+    rows, images = [], []
+    for k in range(3):
+        picture(root / "images" / f"{k}.png")
+        images.append({"id": k, "file_name": f"{k}.png", "width": 24, "height": 20})
+        rows.append({"id": k, "image_id": k, "category_id": 1, "keypoints": [3.5, 4.5, 2, 9.5, 8.5, 1]})
+    kinds = [{"id": 1, "name": "person", "keypoints": ["nose", "eye"]}]
+    content = {"images": images, "categories": kinds, "annotations": rows}
+    text(root / "person_keypoints_all.json", json.dumps(content))
+    return ""
+
+
+@small_set
+def keypoint_photos(root: Path) -> str:
+    images = []
+    for k in range(3):
+        picture(root / f"{k}.png")
+        images.append({"file": f"{k}.png", "set": "pets", "instances": [{"points": [[3, 4, 2], [9, 8, 0]]}]})
+    text(root / "points.json", json.dumps({"sets": {"pets": {"joints": ["ear", "tail"]}}, "images": images}))
+    return ""
+
+
+@small_set
 def tvsum(root: Path) -> str:
     for k in range(3):
         summaries = (RNG.random((4, 90)) > 0.5).astype(np.float32)

@@ -28,6 +28,7 @@ from visionrl.datasets import (
     PairSample,
     QuestionSample,
     VideoSample,
+    ViewSample,
     VolumeSample,
     clear_cache,
     list_formats,
@@ -94,6 +95,7 @@ def check(sample: Any) -> None:
         VolumeSample: ("spacing_mm",),
         CaptionSample: (),
         QuestionSample: ("places",),
+        ViewSample: ("cameras", "scores"),
         PairSample: ("fixed_points", "moving_points", "transform", "start", "spacing_mm"),
     }[type(sample)]
     points = getattr(sample, "points", {}) or {}

@@ -35,12 +35,14 @@ def hidden(points: np.ndarray, centres: np.ndarray, links: np.ndarray) -> np.nda
     depth = np.einsum("vjk,vnsk->vjns", ray, ways)
     aside = np.sqrt(np.maximum((ways**2).sum(axis=-1)[:, None] - depth**2, 0))
     cover = (aside < LIMB_MM) & (depth < far[..., None, None] - BEHIND_MM)
-    own = (links[None, :, :] == np.arange(len(points))[:, None, None]).any(axis=-1)  # bones of a joint hide it not
+    own = (links[None, :, :] == np.arange(len(points))[:, None, None]).any(
+        axis=-1
+    )  # bones of a joint hide it not
     return np.asarray((cover & ~own[None, :, :, None]).any(axis=(2, 3)))
 
 
 def other_sides(names: Sequence[str]) -> np.ndarray:
-    """(J,) int64, number of the joint of the other side, by "left" and "right" in its name; its own where there is none."""
+    """(J,) int64, number of the joint of the other side, by "left" and "right" in its name; else its own."""
     known = {name: number for number, name in enumerate(names)}
     swap = [
         name.replace("left", "right") if "left" in name else name.replace("right", "left") for name in names

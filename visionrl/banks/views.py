@@ -1,4 +1,4 @@
-"""The cameras and detections of captures, held once for all episodes; lengths are radii of the scene, from its middle."""
+"""The cameras and detections of captures, held once for all episodes; lengths are radii of the scene."""
 
 from __future__ import annotations
 

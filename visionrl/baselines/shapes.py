@@ -38,14 +38,17 @@ class Frames:
             for sample, frame in zip(task.samples, task.frames, strict=True)
         ]
         smooth = [cv2.GaussianBlur(one, (0, 0), 1.0) for one in pictures]
-        return Frames(pictures, [np.stack([cv2.Sobel(s, cv2.CV_32F, 1, 0), cv2.Sobel(s, cv2.CV_32F, 0, 1)]) for s in smooth])
+        return Frames(
+            pictures,
+            [np.stack([cv2.Sobel(s, cv2.CV_32F, 1, 0), cv2.Sobel(s, cv2.CV_32F, 0, 1)]) for s in smooth],
+        )
 
 
 def frames_of(task: ShapePose) -> Frames:
     """The frames of a task, made once."""
     if not hasattr(task, "_frames"):
         task._frames = Frames.of(task)  # type: ignore[attr-defined]
-    return task._frames  # type: ignore[attr-defined, no-any-return]
+    return task._frames  # type: ignore[attr-defined]
 
 
 def moved(state: State, position: np.ndarray) -> State:
@@ -77,12 +80,12 @@ def mean_shape_in_true_box(train: None) -> Run:
 
 
 def sampled(maps: np.ndarray, places: np.ndarray, reach: int) -> np.ndarray:
-    """Squares (J, C, 2 reach + 1, 2 reach + 1) of maps (C, H, W) about places (J, 2), bilinear; outside as the border."""
+    """Squares (J, C, 2 reach + 1, 2 reach + 1) of maps (C, H, W) about places (J, 2), bilinear."""
     grid = np.arange(-reach, reach + 1, dtype=np.float32)
     across = places[:, 0, None, None] + grid[None, None, :] + 0 * grid[None, :, None]
     down = places[:, 1, None, None] + grid[None, :, None] + 0 * grid[None, None, :]
-    flat = [part.reshape(len(places), -1).astype(np.float32) for part in (across, down)]
-    found = [cv2.remap(one, *flat, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for one in maps]
+    x, y = (part.reshape(len(places), -1).astype(np.float32) for part in (across, down))
+    found = [cv2.remap(one, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for one in maps]
     return np.stack(found, axis=1).reshape(len(places), len(maps), len(grid), len(grid))
 
 
@@ -130,7 +133,10 @@ def described(picture: np.ndarray, places: np.ndarray, side: float) -> np.ndarra
     down = (places[:, 1, None, None] + line[None, :, None] + 0 * line[None, None, :]).astype(np.float32)
     smooth = cv2.blur(picture, (max(int(side / CELLS), 1),) * 2)
     found = cv2.remap(
-        smooth, across.reshape(len(places), -1), down.reshape(len(places), -1), cv2.INTER_LINEAR,
+        smooth,
+        across.reshape(len(places), -1),
+        down.reshape(len(places), -1),
+        cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE,
     )
     found = found - found.mean(axis=1, keepdims=True)

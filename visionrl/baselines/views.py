@@ -46,7 +46,7 @@ def by_chance(task: ViewSelection, state: State) -> int:
 
 
 def farthest(task: ViewSelection, state: State, flat: bool) -> int:
-    """The camera whose direction is farthest from those seen; a direction and its opposite count as the same unless flat.
+    """The camera whose direction is farthest from those seen; its opposite counts as the same unless flat.
 
     Args:
         task: of the state.

@@ -1,9 +1,9 @@
 """Point models: a mean shape, its modes of variation, and a similarity (Cootes et al., 1995).
 
 Convention
-    A shape is (J, 2) places (x, y). In a model's own frame its middle is the origin and the root mean square distance of
-    its points from there is 1. A pose is 4 + k numbers: x and y of the middle, logarithm of the size, angle in radians, and
-    k modes in standard deviations.
+    A shape is (J, 2) places (x, y). In a model's own frame its middle is the origin and the root mean square distance
+    of its points from there is 1. A pose is 4 + k numbers: x and y of the middle, logarithm of the size, angle in
+    radians, and k modes in standard deviations.
 """
 
 from __future__ import annotations

@@ -79,7 +79,11 @@ def triangulate(cameras: np.ndarray, places: np.ndarray, weights: np.ndarray, sc
     points = np.zeros((places.shape[1], 3))
     for turn in range(5):
         for j in range(len(points)):
-            rows = [np.sqrt(now[v, j]) * row for v in range(len(cameras)) for row in _rays(cameras[v], places[v, j])]
+            rows = [
+                np.sqrt(now[v, j]) * row
+                for v in range(len(cameras))
+                for row in _rays(cameras[v], places[v, j])
+            ]
             pull = strength * np.c_[np.eye(3), -middle]
             system = np.concatenate([np.array(rows) / scale, pull])
             last = np.linalg.svd(system)[2][-1]

@@ -1,9 +1,9 @@
 """Points in space from where several cameras see them: a linear solution, re-weighted by what does not fit.
 
 Convention
-    A camera is a (3, 4) matrix that takes (x, y, z, 1) to (column, row, 1) times the depth, in pixels; depth is positive
-    in front of it. Lengths are shares of the scene's radius, from the scene's middle (``in_scene``), so all rows of the
-    linear system are of one scale.
+    A camera is a (3, 4) matrix that takes (x, y, z, 1) to (column, row, 1) times the depth, in pixels; depth is
+    positive in front of it. Lengths are shares of the scene's radius, from the scene's middle (``in_scene``), so all
+    rows of the linear system are of one scale.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from visionrl.ops.xp import Array, xp_of
 ROUNDS = 4  # of re-weighting
 NEAREST = 1e-3  # least depth, radii of the scene
 BODY = 0.25  # standard deviation of a body's points from their middle along each axis, radii of the scene
-AGREED, UNSURE = 0.8, 1e-3  # a point counts for the body's middle by its weights beyond this, or at least by that
+AGREED, UNSURE = (
+    0.8,
+    1e-3,
+)  # a point counts for the body's middle by its weights beyond this, or at least by that
 FARTHEST = 3.0  # where a point may be, radii of the scene from its middle
 
 
@@ -61,10 +64,10 @@ def triangulate(
     """Find points of one body from where cameras see them, with little heed to what does not fit.
 
     The direct linear transform: the eigenvector of the least eigenvalue of the sum over cameras of 4 x 4 blocks. It is
-    repeated with each camera's block divided by 1 + (r / scale)^2, r being the distance in pixels from the place to where
-    the camera would see the point (a Cauchy weight). A faint pull decides what cameras leave open, such as the depth where
-    only one sees the point: to the scene's middle first, with a standard deviation of a radius, then to the middle of the
-    points that more cameras agree on, with one of a quarter.
+    repeated with each camera's block divided by 1 + (r / scale)^2, r being the distance in pixels from the place to
+    where the camera would see the point (a Cauchy weight). A faint pull decides what cameras leave open, such as the
+    depth where only one sees the point: to the scene's middle first, with a standard deviation of a radius, then to the
+    middle of the points that more cameras agree on, with one of a quarter.
 
     Args:
         cameras: (B, V, 3, 4), as ``in_scene`` makes them.
@@ -76,8 +79,8 @@ def triangulate(
     Returns:
         (B, J, 3) the points, at most 3 radii from the middle along each axis, and (B, V, J) the weights at the end.
 
-    Source: Hartley & Zisserman (2004), "Multiple view geometry in computer vision", chapter 12.2; Holland & Welsch (1977)
-    for the weights.
+    Source: Hartley & Zisserman (2004), "Multiple view geometry in computer vision", chapter 12.2; Holland & Welsch
+    (1977) for the weights.
     """
     xp = xp_of(places)
     pixels = scale[:, None, None, None]
@@ -121,8 +124,8 @@ def _least(matrix: Array) -> Array:
 def information(cameras: Array, points: Array, scale: Array) -> Array:
     """How well each camera would fix points (B, J, 3): (B, V, J, 3, 3), the inverse covariance of one place.
 
-    A place known to ``scale`` (B,) pixels along each axis says J^T J, where J is the derivative of the place, in units of
-    the scale, by the point, in radii of the scene.
+    A place known to ``scale`` (B,) pixels along each axis says J^T J, where J is the derivative of the place, in units
+    of the scale, by the point, in radii of the scene.
     """
     xp = xp_of(points)
     seen, depth = project(cameras, points)

@@ -80,7 +80,8 @@ class PoseInSpace:
         """Plain values, two decimals; None for a point that no camera found."""
         rows = zip(self.names, np.round(self.points_mm, 2).tolist(), self.spread_mm.tolist(), strict=True)
         found = {
-            name: None if np.isnan(at[0]) else {"mm": at, "spread_mm": round(spread, 2)} for name, at, spread in rows
+            name: None if np.isnan(at[0]) else {"mm": at, "spread_mm": round(spread, 2)}
+            for name, at, spread in rows
         }
         return {"points": found, "cameras": list(self.cameras)}
 

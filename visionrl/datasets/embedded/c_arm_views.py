@@ -1,12 +1,12 @@
 """A C-arm about the embedded chest CT: real pixels, and what a detector of landmarks makes of each picture.
 
-Each capture is a deformed copy of the CT (``embedded.volumes``) that lies a little turned and shifted on the table. The
-C-arm takes 24 radiographs of it, from 12 turns half about the patient at two tilts. In each, vertebrae and ribs are found
-by template matching, with templates of other copies, in a part of the picture about where the landmark usually is. What
-overlaps is mistaken for something else, as in life: no error is drawn by chance.
+Each capture is a deformed copy of the CT (``embedded.volumes``) that lies a little turned and shifted on the table.
+The C-arm takes 24 radiographs of it, from 12 turns half about the patient at two tilts. In each, vertebrae and ribs
+are found by template matching, with templates of other copies, in a part of the picture about where the landmark
+usually is. What overlaps is mistaken for something else, as in life: no error is drawn by chance.
 
-All captures show ONE patient, as those of ``embedded.volumes``: splits differ in the family of deformations, in pose and
-noise, never in anatomy.
+All captures show ONE patient, as those of ``embedded.volumes``: splits differ in the family of deformations, in pose
+and noise, never in anatomy.
 
 Convention
     Places in the room are (x, y, z) in millimetres towards the patient's left, back and head, from the point that the
@@ -39,7 +39,13 @@ SIZE, PIXEL_MM = 128, 4.0
 DETECTOR_PX = 3.0  # usual error of the template matching
 
 _SEED = 7105
-_TONE = ((0.0, 0.0), (50.0, 0.4), (90.0, 0.85), (200.0, 1.25), (255.0, 2.0))  # as of the CT under the other C-arm
+_TONE = (
+    (0.0, 0.0),
+    (50.0, 0.4),
+    (90.0, 0.85),
+    (200.0, 1.25),
+    (255.0, 2.0),
+)  # as of the CT under the other C-arm
 _TEMPLATES, _SIDE, _REACH = 10, 31, 12  # copies that templates are made of; pixels
 _SHIFT_MM, _TURN_DEG = 12.0, 8.0  # largest, along and about each axis
 

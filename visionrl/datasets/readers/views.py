@@ -2,12 +2,12 @@
 
 A file has names and arrays; N captures, V cameras, J points:
 
-* the cameras: ``P`` (V, 3, 4), or ``K`` (V, 3, 3), ``R`` (V, 3, 3) and ``t`` (V, 3), where the camera sees R x + t; each
+* the cameras: ``P`` (V, 3, 4), or ``K`` (V, 3, 3), ``R`` (V, 3, 3) and ``t`` (V, 3), where a camera sees R x + t; each
   may have N in front, where they move. ``distortion`` (V, 5), OpenCV's k1 k2 p1 p2 k3: detections are then of the
   pictures as they were taken, and are freed from it; it asks for ``K``;
 * ``detections`` (N, V, J, 2), pixels, NaN (in JSON null) where there is none, and ``scores`` (N, V, J) in [0, 1];
-* ``points`` or ``joints`` (N, J, 3), where they truly are. One of detections and points at least; N may be left out where
-  it is 1;
+* ``points`` or ``joints`` (N, J, 3), where they truly are. One of detections and points at least; N may be left out
+  where it is 1;
 * ``unit`` of points, ``t`` and ``P``: "mm", "cm" or "m", or the word and more; mm where it is left out;
 * ``joint_names`` (J,), ``camera_names`` or ``camera_name`` (V,), ``resolution`` (2,) or (V, 2), ``links`` (n, 2),
   ``detector_px``, see ``ViewSample``;
@@ -41,9 +41,7 @@ def read_views(path: Path, options: ReadOptions) -> list[Entry]:
     Raises:
         ValueError: there is no file, or one lacks an array or has arrays that do not fit.
     """
-    files = (
-        [file for end in SUFFIXES for file in files_ending(path, end)] if path.is_dir() else [path]
-    )
+    files = [file for end in SUFFIXES for file in files_ending(path, end)] if path.is_dir() else [path]
     if not files:
         raise ValueError(f"{path} must hold files of captures (*.npz, *.json), found none")
     return [entry for file in sorted(files) for entry in _entries(file)]
@@ -60,7 +58,9 @@ def _entries(file: Path) -> list[Entry]:
     places = _per_capture(file, "detections", places, 4)
     truth = _per_capture(file, "points", truth, 3)
     scores = _per_capture(file, "scores", found.get("scores"), 3)
-    count = len(truth) if places is None else len(places)
+    rows = truth if places is None else places
+    assert rows is not None
+    count = len(rows)
     for name, array in (("points", truth), ("scores", scores)):
         if array is not None and len(array) != count:
             raise ValueError(f"{file}: {name} must be of {count} captures, as the rest, got {len(array)}")
@@ -68,7 +68,7 @@ def _entries(file: Path) -> list[Entry]:
         raise ValueError(f"{file}: cameras must be of {count} captures, as the rest, got {len(cameras)}")
     if places is not None and "distortion" in found:
         places = _undistorted(file, found, places)
-    joints = (truth if places is None else places).shape[-2]
+    joints = rows.shape[-2]
     names = _words(found.get("joint_names"), joints)
     called = _words(found.get("camera_names", found.get("camera_name")), 0)
     subjects = _subjects(file, found, count)

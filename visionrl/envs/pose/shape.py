@@ -22,7 +22,12 @@ from visionrl.ops import Array, const, xp_of
 from visionrl.ops.point_model import PointModel, learn_point_model
 from visionrl.rendering import Canvas
 
-UNITS = (0.02, 0.02, 0.02, 0.02)  # of x and y, in sizes of the shape at the start; of the logarithm of the size; radians
+UNITS = (
+    0.02,
+    0.02,
+    0.02,
+    0.02,
+)  # of x and y, in sizes of the shape at the start; of the logarithm of the size; radians
 MODE_UNIT = 0.2  # standard deviations
 REACH = (60.0, 60.0, 30.0, 40.0)  # units from the start
 MODE_REACH = 15.0
@@ -112,7 +117,9 @@ class ShapePose(Walk[State]):
             )
         own = self.train_data is None
         if own and not self.labelled and not isinstance(self.data, str | None):
-            raise ValueError("train_data must be given where data has no labels: the model learns from it, got None")
+            raise ValueError(
+                "train_data must be given where data has no labels: the model learns from it, got None"
+            )
         source: dict[str, Any] = {"kind": ImageSample, "split": "train"}
         given = self.load(**source) if own else load(self.train_data, **source)
         taught, self.names = self.complete(given, True)
@@ -321,4 +328,3 @@ def position_of(task: ShapePose, state: State, shape: np.ndarray) -> np.ndarray:
     middle, size = np.asarray(state.middle)[0], float(np.asarray(state.size)[0])
     found = np.array([*(pose[:2] - middle) / size, pose[2] - np.log(size), *pose[3:]]) / np.array(task.units)
     return np.clip(found, -task.reach, task.reach)
-

@@ -36,7 +36,9 @@ def outlook(
     ways = pose[:, None, :, :] - middle[:, :, None, :]
     far = xp.sqrt(xp.sum(ways * ways, axis=-1))
     units = ways / far[..., None]
-    along = xp.matmul(units, xp.matrix_transpose(ways))  # (B, V, J, J): how far point k lies along the ray to j
+    along = xp.matmul(
+        units, xp.matrix_transpose(ways)
+    )  # (B, V, J, J): how far point k lies along the ray to j
     aside = xp.sum(ways * ways, axis=-1)[:, :, None, :] - along * along
     size = body_size(pose)[:, None, None, None] * CROWD
     before = (aside < size**2) & (along < far[..., None] - size)

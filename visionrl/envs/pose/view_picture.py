@@ -59,7 +59,7 @@ def draw_views(
 
     def beside(points: np.ndarray) -> np.ndarray:
         flat = np.clip((points - centre) @ side.T / size, -1.2, 1.2) * (SIDE / 2 - 20)
-        return np.asarray(flat + [1.5 * SIDE, SIDE / 2])
+        return np.asarray(flat + np.array([1.5 * SIDE, SIDE / 2]))
 
     for points, colour in ((truth, PALETTE["truth"]), (pose, PALETTE["agent"])):
         flat = beside(points)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from annotated_types import Ge, Interval
+from annotated_types import Ge
 from gymnasium import spaces
 
 from visionrl import ops
@@ -170,11 +170,13 @@ class ViewSelection(Select[State]):
         if self.target is None and len(views) == len(sample.cameras):
             return sample
         place = {int(row): number for number, row in enumerate(rows)}
-        links = [(place[a], place[b]) for a, b in np.asarray(sample.links).tolist() if a in place and b in place]
+        links = [
+            (place[a], place[b]) for a, b in np.asarray(sample.links).tolist() if a in place and b in place
+        ]
         return replace(
             sample,
             cameras=sample.cameras[views],
-            joint_names=tuple(sample.joint_names[row] for row in rows),
+            joint_names=tuple(sample.joint_names[row] for row in rows.tolist()),
             detections=None if sample.detections is None else sample.detections[views][:, rows],
             scores=None if sample.scores is None else sample.scores[views][:, rows],
             points=None if sample.points is None else sample.points[rows],
@@ -239,15 +241,18 @@ class ViewSelection(Select[State]):
         """(B,), mean distance of the points whose places are known, millimetres."""
         xp = xp_of(pose)
         known = ~xp.isnan(points[..., 0])
-        gap = xp.where(known, ops.norm(xp.where(known[..., None], points, pose) - pose), xp.zeros_like(pose[..., 0]))
+        gap = xp.where(
+            known, ops.norm(xp.where(known[..., None], points, pose) - pose), xp.zeros_like(pose[..., 0])
+        )
         count = xp.sum(xp.astype(known, gap.dtype), axis=1)
         count = xp.where(count > 0, count, xp.full_like(count, xp.nan))
         return self.bank.radii.rows(capture) * xp.sum(gap, axis=1) / count
 
     def step(self, state: State, action: Array) -> State:
         xp = xp_of(state.pose)
-        action, view = xp.astype(action, xp.int64), xp.minimum(
-            xp.astype(action, xp.int64), xp.full_like(state.step, self.count - 1)
+        action, view = (
+            xp.astype(action, xp.int64),
+            xp.minimum(xp.astype(action, xp.int64), xp.full_like(state.step, self.count - 1)),
         )
         done = (action == self.count) & self.action_mask(state)[:, -1]
         looks = ~state.finished & ~done & (action < self.count)
