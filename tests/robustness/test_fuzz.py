@@ -98,8 +98,9 @@ def check(sample: Any) -> None:
         ViewSample: ("cameras", "scores"),
         PairSample: ("fixed_points", "moving_points", "transform", "start", "spacing_mm"),
     }[type(sample)]
-    points = getattr(sample, "points", {}) or {}
-    lists = [*(getattr(sample, "visibility", None) or ()), *(getattr(sample, "detections", None) or ())]
+    points = {} if isinstance(sample, ViewSample) else getattr(sample, "points", {}) or {}
+    boxes = () if isinstance(sample, ViewSample) else getattr(sample, "detections", None) or ()
+    lists = [*(getattr(sample, "visibility", None) or ()), *boxes]
     given = [value for name in fields if (value := getattr(sample, name)) is not None]
     for value in (*given, *points.values(), *lists):
         assert np.isfinite(value).all()
