@@ -8,10 +8,11 @@ from functools import partial
 
 import numpy as np
 
-from visionrl.core import baseline
+from visionrl.core import baseline, batch
 from visionrl.envs.pose.views import State, ViewSelection
 
 TASK = "ViewSelection-v0"
+EPISODES = 96  # training episodes that the best fixed cameras are chosen on, or one of each capture
 
 Next = Callable[[ViewSelection, State], int]
 Run = Callable[[ViewSelection, State], State]
@@ -91,6 +92,27 @@ def farthest_direction(train: None) -> Run:
 def expected_information(train: None) -> Run:
     """Each camera as will make the points most certain, if its detections are as usual (next best view)."""
     return looking(most_certain)
+
+
+@baseline(TASK, "best fixed cameras")
+def best_fixed_cameras(train: ViewSelection) -> Run:
+    """The same cameras in the same order each time, chosen one by one for the least mean error in training captures."""
+    items = [number % train.items for number in range(max(EPISODES, train.items))]
+    state = batch.stack([train.sample(np.random.default_rng(seed), item) for seed, item in enumerate(items)])
+    order: list[int] = []
+    while len(order) < train.budget and len(order) < train.count:
+        errors = np.full(train.count, np.inf)
+        for view in set(range(train.count)) - set(order):
+            taken = np.concatenate([state.taken[:, :1], np.tile([*order, view], (len(items), 1))], axis=1)
+            pose, _ = train.solved(state.capture, taken, state.places, state.scores)
+            errors[view] = train.error_of(state.capture, state.points, pose).mean()
+        order.append(int(errors.argmin()))
+
+    def choose(task: ViewSelection, state: State) -> int:
+        free = free_cameras(task, state).tolist()
+        return next((view for view in order if view in free), free[0])
+
+    return looking(choose)
 
 
 @baseline(TASK, "all cameras", learns=False)
