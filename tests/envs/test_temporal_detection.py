@@ -55,7 +55,7 @@ def test_moves_are_shares_of_the_window_and_stay_in_the_clip() -> None:
 
 
 def test_looks_go_to_places_of_the_window_that_are_far_from_all_seen() -> None:
-    task = make_task(ID, data=clips())
+    task = make_task(ID, data=clips(), jitter=0.0)
     state = start(task)
     assert state.looks[0, :9].tolist() == [4, 12, 20, 28, 36, 44, 52, 60, -1]
     after = task.step(state, np.array([FIRST]))
@@ -63,6 +63,14 @@ def test_looks_go_to_places_of_the_window_that_are_far_from_all_seen() -> None:
     assert 4 <= len(new) <= 8 and (new < 32).all(), "only in the window"
     again = task.step(after, np.array([RESTART]))
     assert (again.looks == after.looks).all(), "all of it has been seen as finely"
+
+
+def test_places_are_shifted_from_episode_to_episode_by_half_their_distance_at_most() -> None:
+    task = make_task(ID, data=clips())
+    state = start(task, rows=20, item=0)
+    shifted = state.looks[:, :8] - np.arange(4, 64, 8)
+    assert shifted.min() >= -4 and shifted.max() <= 4 and len(np.unique(shifted[:, 0])) > 3
+    assert type(task).evaluation == {"jitter": 0.0}
 
 
 def test_the_budget_ends_the_looks_and_not_the_episode() -> None:

@@ -38,6 +38,7 @@ WIDTH, APPEARANCES = 0.3, (0.0, 1.0)
 
 RIGHT = 0.5  # temporal IoU with a segment from which on a window is of its class
 NEAR, FREE = 8, 16  # windows of a training clip: about each segment, and elsewhere
+WINDOWS = 8192  # of all training clips, at most
 LEAST = 4.0  # frames of a window
 EVERY, CLOSER = (1, 2, 3, 4, 5, 6, 8), 0.5
 """Of the frames that were seen in training, and how often those are replaced by few over all and more in the window."""
@@ -108,11 +109,21 @@ def moment_table(channels: int) -> tuple[tuple[float, ...], ...]:
     return tuple(map(tuple, np.stack([np.ones_like(x), x, y, x * x, y * y], axis=1).tolist()))
 
 
-def window_places(window: Array, inside: int = INSIDE, beside: int = BESIDE) -> Array:
-    """(B, inside + 2 * beside) float64, frames at equal distances in windows (B, 2), and on each side of them."""
+def window_places(
+    window: Array, inside: int = INSIDE, beside: int = BESIDE, shift: Array | None = None
+) -> Array:
+    """(B, inside + 2 * beside) float64, frames at equal distances in windows (B, 2), and on each side of them.
+
+    Args:
+        window: (B, 2) float64, first frame and the one after the last.
+        inside: places in it.
+        beside: places on each side.
+        shift: (B,) float64 in [-0.5, 0.5), of all places, in their distance; None: none.
+    """
     xp = xp_of(window)
-    steps = const(tuple((k + 0.5) / inside for k in range(-beside, inside + beside)), window)
-    return xp.floor(window[:, :1] + steps[None, :] * (window[:, 1:] - window[:, :1]))
+    steps = const(tuple((k + 0.5) / inside for k in range(-beside, inside + beside)), window)[None, :]
+    steps = steps if shift is None else steps + shift[:, None] / inside
+    return xp.floor(window[:, :1] + steps * (window[:, 1:] - window[:, :1]))
 
 
 def nearest_seen(looks: Array, places: Array) -> tuple[Array, Array]:
@@ -201,18 +212,18 @@ class WindowClassifier(FourierRidge):
         self.fold = folds_by_class(np.array(firsts), self.folds, rng)
         bank, drawn = window_bank(samples), [training_windows(rng, sample, names) for sample in samples]
         clip = np.repeat(np.arange(count), [len(one.labels) for one in drawn])
-        fold, labels = self.fold[clip], np.concatenate([one.labels for one in drawn])
-        whole = (clip, joined_looks([one.looks for one in drawn]), np.concatenate([d.windows for d in drawn]))
+        kept = np.sort(rng.permutation(len(clip))[:WINDOWS])
+        clip, labels = clip[kept], np.concatenate([one.labels for one in drawn])[kept]
+        looks, windows = joined_looks([d.looks for d in drawn]), np.concatenate([d.windows for d in drawn])
+        fold, whole = self.fold[clip], (clip, looks[kept], windows[kept])
         pieces = [[part[k : k + CHUNK] for part in whole] for k in range(0, len(clip), CHUNK)]
         changes = np.concatenate([bank.describe(*piece) for piece in pieces])
         looking = np.concatenate([bank.appearance(*piece) for piece in pieces])
-        self.surprise = {}
+        fitted = {}
         for self.weight in APPEARANCES:
-            self.surprise[self.weight] = self._fit(changes, looking, labels, fold)
-        best = min(self.surprise, key=lambda one: self.surprise[one])
-        if best != self.weight:
-            self.weight = best
-            self._fit(changes, looking, labels, fold)
+            fitted[self._fit(changes, looking, labels, fold)] = dict(vars(self))
+        self.__dict__.update(fitted[min(fitted)])
+        self.surprise = {one["weight"]: value for value, one in fitted.items()}
 
     def _fit(self, changes: np.ndarray, looking: np.ndarray, labels: np.ndarray, fold: np.ndarray) -> float:
         """Learn with the present weight of the appearance."""

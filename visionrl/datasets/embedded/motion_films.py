@@ -15,7 +15,7 @@ from visionrl.datasets.samples import ClipSample
 from visionrl.datasets.splits import SPLITS, check_split
 
 FPS = 8.0
-FILMS = {"train": 256, "val": 64, "test": 128}
+FILMS = {"train": 512, "val": 64, "test": 128}
 COUNTS, CHANCES = (0, 1, 2, 3), (0.08, 0.17, 0.5, 0.25)  # motions of a film
 SHORTEST, LONGEST = 96, 144  # frames of a film
 REST = 8  # least frames before, between and after motions
@@ -33,7 +33,7 @@ class MotionFilms(GeneratedDataset[ClipSample]):
 
     Args:
         split: "train", "val" or "test".
-        count: number of films; None: 256, 64 and 128 of the three splits.
+        count: number of films; None: 512, 64 and 128 of the three splits.
 
     Raises:
         ValueError: another split, or ``count`` below 1.
@@ -56,8 +56,11 @@ class MotionFilms(GeneratedDataset[ClipSample]):
         matrices = poses(drawn, centre, scale / scale.max(), angle + rng.uniform(-0.3, 0.3))
         frames = np.empty((length, SIDE, SIDE, 3), np.uint8)
         frames[:] = place(rng, self.split, cutout.photograph, (SIDE, SIDE))
-        for frame, matrix in zip(frames, matrices, strict=True):
-            paste(frame, drawn, matrix)
+        for time in range(length):
+            if time and np.array_equal(matrices[time], matrices[time - 1]):
+                frames[time] = frames[time - 1]
+            else:
+                paste(frames[time], drawn, matrices[time])
         return ClipSample(
             grainy(rng, frames),
             segments=segments.astype(float),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, Interval
@@ -41,6 +41,7 @@ class State(ClipState):
     Attributes:
         item: (B,) int64, number of the part of a clip.
         window: (B, 2) float64, first frame and the one after the last.
+        shift: (B,) float64, of the places looked at in a window, in their distance.
         looks: (B, S) int64, frames looked at, in order; -1 beyond the last.
         scores: (B, C + 1) float64, the classifier's of the window; the last is for "none".
         described: (B, N) float64, the window's changes, see ``banks.windows``.
@@ -57,6 +58,7 @@ class State(ClipState):
 
     item: Array
     window: Array
+    shift: Array
     looks: Array
     scores: Array
     described: Array
@@ -129,6 +131,9 @@ class TemporalDetection(ClassifiedClips[State]):
     """Places of a window at which the agent looks, for control "moves"."""
     budget: Annotated[int, Interval(ge=2, le=512)] = 48
     """Most frames that it may look at, those at the start among them."""
+    jitter: Annotated[float, Interval(ge=0.0, le=0.5)] = 0.5
+    """Most by which the places of an episode's windows are shifted by chance, in their distance: a clip then looks another
+    way each time, and is not learnt by heart. Evaluation shifts none."""
     most: Annotated[int, Interval(ge=1, le=64)] = 8
     """Segments emitted that end the episode."""
     chunk: Annotated[int, Interval(ge=8)] | None = None
@@ -145,6 +150,7 @@ class TemporalDetection(ClassifiedClips[State]):
     embedded = "motion-films"
     primary_metric = ("map_50", True)
     hidden = ("fits", "gained", "right", "wrong")
+    evaluation: ClassVar[dict[str, Any]] = {"jitter": 0.0}
 
     def setup(self) -> None:
         training = self.load_training()
@@ -199,13 +205,15 @@ class TemporalDetection(ClassifiedClips[State]):
     def sample(self, rng: np.random.Generator, item: int) -> State:
         clip, part = self.clip_of[item : item + 1], self.parts.array[item : item + 1]
         count = self.glimpses if self.control == "moves" else 1
-        looks = self.looked(np.full((1, self.budget), -1), window_places(part, count, 0), part)
+        shift = rng.uniform(-self.jitter, self.jitter, 1)
+        looks = self.looked(np.full((1, self.budget), -1), window_places(part, count, 0, shift), part)
         scores, described = self.known(clip, looks, part)
         return State(
             clip=clip[0],
             time=np.int64(part[0].mean()),
             item=np.int64(item),
             window=part[0].copy(),
+            shift=shift[0],
             looks=looks[0],
             scores=scores[0],
             described=described[0],
@@ -250,7 +258,7 @@ class TemporalDetection(ClassifiedClips[State]):
         best = scores[:, :-1]
         score = control.confidence(action, xp.max(best, axis=1))
         after = self.emitted(state, control.emits(action) & ~over, stated, xp.argmax(best, axis=1), score)
-        looks = self.looked(state.looks, control.places(window, part, action), window)
+        looks = self.looked(state.looks, control.places(window, part, action, state.shift), window)
         stops = control.stops(action)
         looks = xp.where((over | stops)[:, None], state.looks, looks)
         window = xp.where((over | stops)[:, None], state.window, window)
@@ -413,10 +421,11 @@ class TemporalDetection(ClassifiedClips[State]):
         curves = {"truth": 0.95 * inside(times, truth)} if self.labelled else {}
         curves["look"] = 0.75 * inside(times, state.found[:, :2])
         curves["agent"] = 0.5 * inside(times, state.window[None])
-        best, now = int(state.scores.argmax()), int(np.clip(state.time, first, last - 1))
+        looks = state.looks[state.looks >= 0]
+        best, now = int(state.scores.argmax()), int(looks[np.abs(looks - state.time).argmin()])
         thinks = (*self.names, "none")[best]
         words = f"{int(seen.sum())} of {last - first} frames: {thinks} {state.scores[best]:.2f}"
-        shown = np.sort(state.looks[(state.looks >= state.window[0]) & (state.looks < state.window[1])])
+        shown = np.sort(looks[(looks >= state.window[0]) & (looks < state.window[1])])
         return self.draw_timeline(clip, now, shown, curves, seen, (now - first) / (last - first), words)
 
 

@@ -44,8 +44,8 @@ class WindowControl(ABC):
         """The window (B, 2) after an action, within the part (B, 2) of the clip that is searched."""
 
     @abstractmethod
-    def places(self, window: Array, part: Array, action: Array) -> Array:
-        """(B, G) float64, frames to look at after an action, given the window after it."""
+    def places(self, window: Array, part: Array, action: Array, shift: Array) -> Array:
+        """(B, G) float64, frames to look at after an action, given the window after it and a shift (B,) of places."""
 
     @abstractmethod
     def emits(self, action: Array) -> Array:
@@ -95,9 +95,9 @@ class MoveControl(WindowControl):
         place = xp.minimum(xp.astype(action, xp.int64), xp.full_like(xp.astype(action, xp.int64), RESTART))
         return xp.take_along_axis(every, place[:, None, None], axis=1)[:, 0, :]
 
-    def places(self, window: Array, part: Array, action: Array) -> Array:
+    def places(self, window: Array, part: Array, action: Array, shift: Array) -> Array:
         """Places at equal distances in the window."""
-        return window_places(window, self.glimpses, 0)
+        return window_places(window, self.glimpses, 0, shift)
 
     def emits(self, action: Array) -> Array:
         """True for that action."""
@@ -160,7 +160,7 @@ class StatedControl(WindowControl):
         start = xp.minimum(start, high - least)
         return xp.concat([start, xp.maximum(end, start + least)], axis=1)
 
-    def places(self, window: Array, part: Array, action: Array) -> Array:
+    def places(self, window: Array, part: Array, action: Array, shift: Array) -> Array:
         """The one frame."""
         xp, (low, high) = xp_of(window), (part[:, :1], part[:, 1:])
         place = low + (xp.astype(action[:, :1], xp.float64) + 1) / 2 * (high - low)
