@@ -221,7 +221,8 @@ class WindowClassifier(FourierRidge):
         looking = np.concatenate([bank.appearance(*piece) for piece in pieces])
         fitted = {}
         for self.weight in APPEARANCES:
-            fitted[self._fit(changes, looking, labels, fold)] = dict(vars(self))
+            value = self._fit(changes, looking, labels, fold)
+            fitted[value] = dict(vars(self))
         self.__dict__.update(fitted[min(fitted)])
         self.surprise = {one["weight"]: value for value, one in fitted.items()}
 
