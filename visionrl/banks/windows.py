@@ -88,13 +88,12 @@ class ChangeBank(Recalled):
         xp = xp_of(times)
         numbers = self.clips.number(clip, times)
         rows = xp.reshape(self.cells.rows(xp.reshape(numbers, (-1,))), (*numbers.shape, -1))
-        change = rows[:, 1:, :] - rows[:, :-1, :]
+        change = xp.astype(rows[:, 1:, :] - rows[:, :-1, :], xp.float64)
         if not self.pictured:
-            size = xp.sqrt(xp.sum(xp.astype(change * change, xp.float64), axis=-1))
+            size = xp.sqrt(xp.sum(change * change, axis=-1))
             return xp.stack([size, *[xp.zeros_like(size)] * (MOMENTS - 1)], axis=-1)
         change = xp.abs(change - xp.mean(change, axis=-1)[..., None])
         strong = xp.maximum(change - FLOOR, LEAK * change)
-        strong = xp.astype(strong, xp.float64)
         sums = strong @ const(moment_table(self.clips.channels), strong)
         size = sums[..., 0]
         x, y, x2, y2 = (sums[..., k] / (size + LITTLE) for k in range(1, MOMENTS))
