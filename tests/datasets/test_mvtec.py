@@ -61,11 +61,15 @@ def test_a_defect_without_a_mask_has_an_unknown_place(product: Path) -> None:
 
 def test_what_is_wrong_is_named(product: Path) -> None:
     write(product / "ground_truth/crack/007_mask.png", 0, spot=3)
-    with pytest.raises(ValueError, match="every mask must have an image of its name, found none for .*007_mask"):
+    with pytest.raises(
+        ValueError, match=r"every mask must have an image of its name, found none for .*007_mask"
+    ):
         load(f"mvtec:{product}", kind=ImageSample, split="test")
     (product / "ground_truth/crack/007_mask.png").unlink()
     write(product / "ground_truth/crack/001_mask.png", 0)
-    with pytest.raises(ValueError, match="001_mask.png must show the defect of its image, got an empty one"):
+    with pytest.raises(
+        ValueError, match=r"001_mask\.png must show the defect of its image, got an empty one"
+    ):
         load(f"mvtec:{product}", kind=ImageSample, split="test")
     with pytest.warns(UserWarning, match="left out"):
         assert len(load(f"mvtec:{product}", kind=ImageSample, split="test", skip_bad=True)) == 3

@@ -119,14 +119,19 @@ def test_defects_are_drawn_where_training_has_none() -> None:
     assert (again[6].image == task.samples[6].image).all()
 
 
-def test_the_expert_looks_at_the_defect_and_says_so() -> None:
+def test_the_expert_looks_at_the_defect_and_says_so_and_spends_its_looks_on_good_images() -> None:
     task = task_of()
-    assert task.expert(start(task, item=0)).tolist() == [16]
     state = start(task, item=1)
     assert task.expert(state).tolist() == [5]
     assert task.expert(act(task, state, 5).state).tolist() == [17]
     unknown = task_of(data=parts(known=False), train_data=parts())
-    assert unknown.expert(start(unknown, item=1)).tolist() == [17]
+    for one, item, verdict in ((task, 0, 16), (unknown, 1, 17)):
+        state, cells = start(one, item=item), []
+        for _ in range(3):
+            cells.append(int(one.expert(state)[0]))
+            state = act(one, state, cells[-1]).state
+        assert cells == np.argsort(-one.bank.hints.array[item])[:3].tolist()
+        assert one.expert(state).tolist() == [verdict]
 
 
 def test_rules_end_in_a_verdict_and_all_cells_may_exceed_the_budget() -> None:
@@ -166,10 +171,19 @@ def test_kinds_come_from_labels_or_masks() -> None:
         ({"labelled": False}, "train_data must be given where data has no labels"),
         ({"data": parts(side=12)}, r"images must have sides >= cell \(16\), 'p0' has 12 x 12"),
         ({"data": parts()[1::2]}, "training images must have a good one"),
-        ({"data": [replace(parts()[1], mask=np.zeros((64, 64), int))]}, "must show its defect, 'dent', got an empty"),
+        (
+            {"data": [replace(parts()[1], mask=np.zeros((64, 64), int))]},
+            "must show its defect, 'dent', got an empty",
+        ),
         ({"data": [replace(parts()[1], labels=("good",))]}, "must be empty, as its class is 'good'"),
-        ({"data": [replace(parts()[0], labels=(), mask=None)]}, "must have a class or a mask, 'p0' has neither"),
-        ({"data": parts()[::2], "synthetic": "never"}, "detector must be 'padim' or 'patchcore' where no training"),
+        (
+            {"data": [replace(parts()[0], labels=(), mask=None)]},
+            "must have a class or a mask, 'p0' has neither",
+        ),
+        (
+            {"data": parts()[::2], "synthetic": "never"},
+            "detector must be 'padim' or 'patchcore' where no training",
+        ),
     ],
 )
 def test_what_cannot_be_inspected_is_refused(more: dict, message: str) -> None:

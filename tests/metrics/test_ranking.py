@@ -33,7 +33,9 @@ def test_all_pairs_agree() -> None:
         up, down = scores[positive][:, None], scores[~positive][None]
         assert auroc(scores, positive) == pytest.approx(((up > down) + 0.5 * (up == down)).mean())
         steps = [(scores >= s, s) for s in scores[positive]]
-        assert average_precision(scores, positive) == pytest.approx(np.mean([positive[x].mean() for x, _ in steps]))
+        assert average_precision(scores, positive) == pytest.approx(
+            np.mean([positive[x].mean() for x, _ in steps])
+        )
 
 
 def test_counts_give_the_same() -> None:

@@ -106,7 +106,9 @@ class Detector(Recalled):
         taught = with_synthetic(samples, synthetic)
         kinds = [kind_of(sample) for sample in taught]
         if "good" not in kinds:
-            raise ValueError(f"training images must have a good one ({', '.join(GOOD)}), got {kinds[0]!r} alone")
+            raise ValueError(
+                f"training images must have a good one ({', '.join(GOOD)}), got {kinds[0]!r} alone"
+            )
         order = {sample.name: k for k, sample in enumerate(samples)}
         base = [order.get(sample.name, k) for k, sample in enumerate(taught)]
         good = [k for k, one in enumerate(kinds) if one == "good"]
@@ -133,7 +135,9 @@ class Detector(Recalled):
         """(b, b, D) features of a square image, or of what is seen of it from afar."""
         if far:
             small = overview_of(square, self.overview)
-            square = np.stack([cv2.resize(one, (self.side,) * 2, interpolation=cv2.INTER_LINEAR) for one in small])
+            square = np.stack(
+                [cv2.resize(one, (self.side,) * 2, interpolation=cv2.INTER_LINEAR) for one in small]
+            )
         return block_features(square)
 
     def scores(self, square: np.ndarray, name: str | None, far: bool) -> np.ndarray:
@@ -203,7 +207,9 @@ class AnomalyBank(Recalled):
         def fill(block: np.ndarray) -> None:
             detector = detector_of(train, kind, synthetic[1], grid, cell, overview)
             squares = block[: sizes[0]].reshape(pixels)
-            found = [block[at : at + size].view(np.float32) for at, size in zip(starts[1:], sizes[1:], strict=True)]
+            found = [
+                block[at : at + size].view(np.float32) for at, size in zip(starts[1:], sizes[1:], strict=True)
+            ]
             near, far = (one.reshape(shape) for one, shape in zip(found, shapes, strict=True))
             for number, sample in enumerate(self.samples):
                 square = squares[number] = squeezed(colored(sample.image, channels), side)
@@ -221,8 +227,12 @@ class AnomalyBank(Recalled):
         self.nearby = DeviceTable(near.max(axis=2))
         self.overviews = DeviceTable(np.stack([overview_of(one, overview) for one in squares]))
         parts = squares.reshape(count, channels, grid, cell, grid, cell).transpose(0, 2, 4, 1, 3, 5)
-        self.cells = DeviceTable(np.ascontiguousarray(parts.reshape(count * grid * grid, channels, cell, cell)))
-        shares = [defect_share(one, side) if labelled else np.zeros((side // BLOCK,) * 2) for one in self.samples]
+        self.cells = DeviceTable(
+            np.ascontiguousarray(parts.reshape(count * grid * grid, channels, cell, cell))
+        )
+        shares = [
+            defect_share(one, side) if labelled else np.zeros((side // BLOCK,) * 2) for one in self.samples
+        ]
         self.share = np.stack([cell_blocks(one, grid) for one in shares]).astype(np.float32)
         self.defect = np.array([one != "good" for one in self.kinds])
 

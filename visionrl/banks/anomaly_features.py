@@ -86,7 +86,9 @@ def patchcore(features: np.ndarray, share: np.ndarray) -> Scores:
     def scores(blocks: np.ndarray) -> np.ndarray:
         """See above."""
         rows = ((blocks.reshape(-1, blocks.shape[-1]) - centre) @ whiten).astype(np.float32)
-        near = [(length - 2 * (some @ held.T)).min(axis=1) for some in np.array_split(rows, -(-len(rows) // 4096))]
+        near = [
+            (length - 2 * (some @ held.T)).min(axis=1) for some in np.array_split(rows, -(-len(rows) // 4096))
+        ]
         return ((rows**2).sum(axis=1) + np.concatenate(near)).reshape(blocks.shape[:-1])
 
     return scores
@@ -105,7 +107,9 @@ def trained(features: np.ndarray, share: np.ndarray) -> Scores:
     rng, wide = np.random.default_rng(0), features.shape[-1]
     bad, good = features[share >= DEFECTIVE], features[share == 0]
     if not len(bad):
-        raise ValueError("detector must be 'padim' or 'patchcore' where no training image has a defect with its place")
+        raise ValueError(
+            "detector must be 'padim' or 'patchcore' where no training image has a defect with its place"
+        )
     bad, good = (some[rng.permutation(len(some))[:ROWS]] for some in (bad, good))
     rows = np.concatenate([bad, good])
     centre, scale = good.mean(axis=0), good.std(axis=0) + 1e-6

@@ -120,6 +120,9 @@ def early_stop(train: AnomalyDetection) -> Run:
     """The same order, which ends at the first cell above the level that pays most on the training images."""
     start = every_image(train)
     level = float(
-        max(LEVELS, key=lambda one: train.points(with_verdict(train, until_found(train, start, one), one)).mean())
+        max(
+            LEVELS,
+            key=lambda one: train.points(with_verdict(train, until_found(train, start, one), one)).mean(),
+        )
     )
     return lambda task, state: with_verdict(task, until_found(task, state, level), level)

@@ -20,7 +20,9 @@ def auroc(scores: np.ndarray, positive: np.ndarray) -> float:
     """
     _, place = np.unique(np.asarray(scores, float), return_inverse=True)
     positive = np.asarray(positive, bool)
-    return counted_auroc(np.bincount(place[positive], minlength=1), np.bincount(place[~positive], minlength=1))
+    return counted_auroc(
+        np.bincount(place[positive], minlength=1), np.bincount(place[~positive], minlength=1)
+    )
 
 
 def counted_auroc(positives: np.ndarray, negatives: np.ndarray) -> float:

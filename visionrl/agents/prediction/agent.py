@@ -147,8 +147,16 @@ class Agent:
         spent = 1000 * (perf_counter() - began)
         first, *others = [task.result(batch.take(ends, row)) for row in range(len(states))]
         sure = getattr(self.policy, "answer_probability", None)
-        said = first.label if isinstance(first, ImageClass | ClipClass | Verdict) else getattr(first, "answer", None)
-        if isinstance(first, ImageClass | ClipClass | Answer | Verdict) and said is not None and sure is not None:
+        said = (
+            first.label
+            if isinstance(first, ImageClass | ClipClass | Verdict)
+            else getattr(first, "answer", None)
+        )
+        if (
+            isinstance(first, ImageClass | ClipClass | Answer | Verdict)
+            and said is not None
+            and sure is not None
+        ):
             first = replace(first, confidence=float(sure[-1]))
         return Prediction(sample.name, first.joined(others), steps, spent, task, ends, sample)
 

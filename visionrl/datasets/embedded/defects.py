@@ -22,7 +22,10 @@ COUNTS = {"train": 360, "val": 120, "test": 200}
 REGIONS = {"train": (0, 0, 296, 512), "val": (300, 0, 512, 212), "test": (300, 216, 512, 512)}
 """(x0, y0, x1, y1) in a photograph of 512 x 512 pixels."""
 
-CROP = (150, 209)  # least side of the part that an image shows, pixels of the photograph, and the end of the range
+CROP = (
+    150,
+    209,
+)  # least side of the part that an image shows, pixels of the photograph, and the end of the range
 _SEED = 20271
 
 

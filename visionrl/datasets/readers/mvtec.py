@@ -1,9 +1,9 @@
 """Good and defective parts in the folders of MVTec-AD: ``"mvtec:FOLDER"``.
 
 FOLDER is that of one product: ``train/good/*.png``, ``test/good/*.png``, ``test/KIND/NAME.png`` with the masks
-``ground_truth/KIND/NAME_mask.png``. ``labels`` of a sample is its folder, the kind of defect or "good"; a mask is of its
-image's size, 0 is good, and a defect without one has an unknown place. Folders below ``train`` other than ``good`` are
-defects that are known, with masks likewise.
+``ground_truth/KIND/NAME_mask.png``. ``labels`` of a sample is its folder, the kind of defect or "good"; a mask is of
+its image's size, 0 is good, and a defect without one has an unknown place. Folders below ``train`` other than ``good``
+are defects that are known, with masks likewise.
 
 The official split has no part for validation: every fifth good image of ``train``, by name, is in "val", unless there
 is a folder ``validation`` or ``val``. A ``split_file`` cuts the whole anew, by names such as ``test/crack/003``, for
@@ -82,13 +82,15 @@ def read_part(file: Path, kind: str, mask: Path | None) -> ImageSample:
         ValueError: the mask has another size than its image, marks nothing, or marks something on a good part.
     """
     image = read_image(file)
+    _, height, width = image.shape
     if mask is None:
-        marked = np.zeros(image.shape[1:], np.uint8) if kind == GOOD else None
-        return ImageSample(image, labels=(kind,), mask=marked)
+        return ImageSample(
+            image, labels=(kind,), mask=np.zeros((height, width), np.uint8) if kind == GOOD else None
+        )
     marked = (read_greys(mask, "mask", grey_rgb=True) > 0).astype(np.uint8)
-    if marked.shape != image.shape[1:]:
+    if marked.shape != (height, width):
         raise ValueError(
-            f"mask {mask} must have the size of its image, {image.shape[2]} x {image.shape[1]}, got "
+            f"mask {mask} must have the size of its image, {width} x {height}, got "
             f"{marked.shape[1]} x {marked.shape[0]}"
         )
     if not marked.any():

@@ -40,7 +40,9 @@ class State(Selection):
     finished: Array
 
 
-@register("AnomalyDetection-v0", max_steps=None, tags=("recognition", "2d", "discrete", "attention", "selection"))
+@register(
+    "AnomalyDetection-v0", max_steps=None, tags=("recognition", "2d", "discrete", "attention", "selection")
+)
 @arguments
 class AnomalyDetection(Select[State]):
     """The agent sees a large image from afar, looks closely at a few cells of it, and says whether it has a defect.
@@ -105,7 +107,9 @@ class AnomalyDetection(Select[State]):
         if self.budget > (cells := self.grid**2):
             raise ValueError(f"budget must be <= the number of cells ({cells}), got {self.budget}")
         if self.train_data is None and not self.labelled:
-            raise ValueError("train_data must be given where data has no labels: the detector learns from it, got None")
+            raise ValueError(
+                "train_data must be given where data has no labels: the detector learns from it, got None"
+            )
         loaded = self.load(classes=None)
         for sample in loaded:
             if min(sample.image.shape[1:]) < self.cell:
@@ -223,7 +227,10 @@ class AnomalyDetection(Select[State]):
             *(x / HIGHEST for x in (xp.where(none, xp.zeros_like(newest), newest), self.most_unusual(state))),
             xp.max(far, axis=1) / HIGHEST,
         ]
-        values: dict[str, Array] = {"overview": self.bank.overviews.rows(image), "maps": xp.stack(maps, axis=1)}
+        values: dict[str, Array] = {
+            "overview": self.bank.overviews.rows(image),
+            "maps": xp.stack(maps, axis=1),
+        }
         values["context"] = xp.stack(numbers, axis=1)
         if self.window:
             values["window"] = self.pixels(state)
@@ -277,12 +284,18 @@ class AnomalyDetection(Select[State]):
         return {**found, "points": self.points(state)}
 
     def expert(self, state: State) -> Array:
-        """(B,) int64: "normal" at once for a good image, else the cell that has most of the defect, then "defect"."""
-        xp, best = xp_of(state.taken), self.best.rows(state.image)
+        """(B,) int64: the cell that has most of the defect, then "defect"; "normal" only when the looks are spent.
+
+        In a good image it looks where the detector is most surprised from afar, so that a clone, which does not know the
+        truth, learns to look before it judges; likewise where the place of a defect is unknown.
+        """
+        xp, best, seen = xp_of(state.taken), self.best.rows(state.image), self.looked(state.taken)
+        far = self.bank.hints.rows(state.image)
+        next_one = xp.argmax(xp.where(seen, xp.full_like(far, LOWEST - 1), far), axis=1)
+        known, may = best >= 0, state.step < self.budget
+        found = xp.any(state.taken == best[:, None], axis=1)
         verdict = self.grid**2 + xp.astype(self.defect.rows(state.image), xp.int64)
-        wants = (best >= 0) & (self.last(state) != best) & (state.step < self.budget)
-        seen = xp.any(state.taken == best[:, None], axis=1)
-        return xp.where(wants & ~seen, best, verdict)
+        return xp.where(may & ~(known & found), xp.where(known, best, next_one), verdict)
 
     # -- edge ------------------------------------------------------------------------------------------------------
     def heat(self, state: State) -> np.ndarray:

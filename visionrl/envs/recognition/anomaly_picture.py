@@ -14,7 +14,12 @@ STRENGTH, MOST = 0.5, 8.0  # of the colours over the image, and the score, in de
 
 
 def anomaly_picture(
-    sample: ImageSample, looks: Sequence[np.ndarray], heat: np.ndarray, words: str, labelled: bool, found: bool
+    sample: ImageSample,
+    looks: Sequence[np.ndarray],
+    heat: np.ndarray,
+    words: str,
+    labelled: bool,
+    found: bool,
 ) -> np.ndarray:
     """The image with a frame around each cell looked at, numbered, redder where it is more unusual.
 
