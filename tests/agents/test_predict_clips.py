@@ -64,6 +64,24 @@ def test_a_folder_of_films_gets_a_table_of_classes_with_the_frames_looked_at(tmp
     assert not list((tmp_path / "out").glob("*.gif"))
 
 
+def test_a_film_gets_segments_with_times_as_json_and_table(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "mine.avi", 60)
+    words = ["predict", "sliding windows, 1 in 2", str(film), "--env", "TemporalDetection-v0"]
+    main([*words, "--out", str(tmp_path / "out")])
+    found = json.loads((tmp_path / "out" / "mine.json").read_text())
+    assert found["frames"] == 60 and found["fps"] == 4 and len(found["looked_at"]) == 30
+    rows = list(csv.DictReader((tmp_path / "out" / "mine.csv").read_text().splitlines()))
+    assert rows and len(rows) == len(found["segments"])
+    best = max(found["segments"], key=lambda row: row["score"])
+    assert best["start"] < 36 and best["end"] > 21, "where something moves"
+    assert best["segment"] == [best["start"] / 4, best["end"] / 4] and best["label"]
+    listed = json.loads((tmp_path / "out" / "segments.json").read_text())["results"]
+    assert [row["segment"] for row in next(iter(listed.values()))] == [
+        row["segment"] for row in found["segments"]
+    ]
+    assert (tmp_path / "out" / "mine.png").exists() and not list((tmp_path / "out").glob("*.gif"))
+
+
 @pytest.mark.parametrize(
     ("word", "message"),
     [

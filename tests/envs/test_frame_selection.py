@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from visionrl.banks.frame_sets import FOLDS, frame_times, summarised
+from visionrl.banks.fourier_ridge import FOLDS
+from visionrl.banks.frame_sets import frame_times, summarised
 from visionrl.baselines.frame_selection import halving, until_sure
 from visionrl.core import BASELINES, batch, make_task
 from visionrl.core.testing import act, start

@@ -1,9 +1,4 @@
-"""Sets of a few frames of a clip: a summary of their features, and a classifier of such summaries.
-
-The classifier is a ridge regression on random Fourier features (Rahimi & Recht, 2007), so it is learnt in a second and
-needs no library of networks. The training clips themselves are scored by one that has not learnt from them, as agents
-that learn from these scores must not see ones that are too good.
-"""
+"""Sets of a few frames of a clip: a summary of their features, and a classifier of such summaries."""
 
 from __future__ import annotations
 
@@ -13,19 +8,14 @@ from typing import Any
 import numpy as np
 
 from visionrl.banks.clips import ClipBank, clip_bank, shared_by_clips
+from visionrl.banks.fourier_ridge import FOLDS, WIDTH, FourierRidge, folds_by_class
 from visionrl.datasets.samples import ClipSample
-from visionrl.ops import Array, DeviceTable, Recalled, xp_of
+from visionrl.ops import Array, xp_of
 
 PARTS = 3  # of a summary, each as wide as a frame's features
-FOLDS, DRAWS, WAVES = 5, 20, 768  # parts of the training clips, sets of frames of each clip, Fourier features
-WIDTH, PENALTY = 0.1, 0.3
-"""Of kernel and ridge; chosen by the folds of JHMDB from .03, .1, .2 and .1, .3, 1."""
-
+DRAWS = 20  # sets of frames of each training clip
 SIZES = (1, 2, 3, 4, 5, 8, 64)  # frames of a set, or all
 SHARES = (0.2, 0.25, 0.2, 0.12, 0.08, 0.08, 0.07)  # how often each is drawn
-SHARPNESS = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 30)
-"""Of probabilities; what fits clips not learnt from best is taken."""
-
 FAR = 1e9
 
 
@@ -59,8 +49,8 @@ def summarised(features: Array, seen: Array) -> Array:
     return xp.where(count > 0, found, xp.zeros_like(found))
 
 
-class FrameSetClassifier(Recalled):
-    """Class scores of sets of frames; C classes.
+class FrameSetClassifier(FourierRidge):
+    """Class scores of sets of frames, by their summaries; C classes.
 
     Args:
         bank: features of the training clips.
@@ -69,84 +59,20 @@ class FrameSetClassifier(Recalled):
         classes: C.
 
     Attributes:
-        fold: (V,) int64, the fold of each training clip; those of a class go to all in turn.
-        folds: their number, which is the number of the classifier that has learnt from all.
-        waves: (3 * D, W) float64, and ``phase`` (W,), of the Fourier features of a scaled summary.
-        centre: (3 * D,) float64, and ``scale``, of the summaries.
-        weights: (W + 1, (folds + 1) * C) float64.
-        sharpness: what the regression's values are multiplied by before the softmax.
+        fold: (V,) int64, the fold of each training clip.
     """
 
     def __init__(self, bank: ClipBank, labels: Sequence[int], positions: int, classes: int) -> None:
         rng, count = np.random.default_rng(0), len(labels)
         self.folds, self.classes = min(FOLDS, count), classes
-        order = np.argsort(np.array(labels) + rng.random(count), kind="stable")  # by class, by chance within
-        self.fold = np.argsort(order) % self.folds
-        clips = np.arange(count)
-        features = bank.rows(clips, frame_times(bank.lengths.array, positions)).astype(float)
+        self.fold = folds_by_class(np.array(labels), self.folds, rng)
+        features = bank.rows(np.arange(count), frame_times(bank.lengths.array, positions)).astype(float)
         chances = np.array(SHARES) / sum(SHARES)
-        sizes = np.minimum(SIZES, positions)
-        drawn = rng.choice(sizes, (DRAWS, count), p=chances)
+        drawn = rng.choice(np.minimum(SIZES, positions), (DRAWS, count), p=chances)
         ranks = rng.random((DRAWS, count, positions)).argsort(axis=2).argsort(axis=2)
         sets = ranks < drawn[:, :, None]
         rows = np.concatenate([summarised(features, one) for one in sets])
-        centre, scale = rows.mean(axis=0), rows.std(axis=0) + 1e-6
-        wide = rows.shape[1]
-        self.centre, self.scale = DeviceTable(centre), DeviceTable(scale)
-        self.waves = DeviceTable(rng.normal(size=(wide, WAVES)) * np.sqrt(2 * WIDTH / wide))
-        self.phase = DeviceTable(rng.uniform(0, 2 * np.pi, WAVES))
-        waved, every = self.waved(rows), np.tile(labels, DRAWS)
-        self.weights, self.sharpness = DeviceTable(self._solved(waved, every)), 1.0
-        raw = self._raw(waved, np.tile(self.fold, DRAWS))
-        self.sharpness = min(SHARPNESS, key=lambda one: _surprise(one * raw, every))
-
-    def _solved(self, waved: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """(W + 1, (folds + 1) * C) weights without each fold, and with all, from Fourier features of all sets."""
-        target, fold = np.eye(self.classes)[labels], np.tile(self.fold, DRAWS)
-        own = [fold == one for one in range(self.folds)]
-        gram = np.stack([waved[some].T @ waved[some] for some in own])
-        moment = np.stack([waved[some].T @ target[some] for some in own])
-        penalty = PENALTY * np.eye(waved.shape[1])
-        found = [
-            np.linalg.solve(gram.sum(0) - left + penalty, moment.sum(0) - gone)
-            for left, gone in [*zip(gram, moment, strict=True), (0 * gram[0], 0 * moment[0])]
-        ]
-        return np.concatenate(found, axis=1)
-
-    def scaled(self, summaries: Array) -> Array:
-        """Summaries (B, 3 * D), each of their numbers with mean 0 and deviation 1 over the training clips."""
-        return (summaries - self.centre.on(summaries)) / self.scale.on(summaries)
-
-    def waved(self, summaries: Array) -> Array:
-        """(B, W + 1) Fourier features of summaries (B, 3 * D), and a 1."""
-        xp = xp_of(summaries)
-        scaled = self.scaled(summaries)
-        found = xp.cos(scaled @ self.waves.on(summaries) + self.phase.on(summaries)) * (2 / WAVES) ** 0.5
-        return xp.concat([found, xp.ones_like(found[:, :1])], axis=1)
-
-    def scores(self, summaries: Array, fold: Array) -> Array:
-        """(B, C) probabilities of classes.
-
-        Args:
-            summaries: (B, 3 * D) float64.
-            fold: (B,) int64, by the classifier that has not learnt from this fold; ``folds`` for that of all.
-        """
-        xp = xp_of(summaries)
-        raw = self.sharpness * self._raw(self.waved(summaries), fold)
-        odds = xp.exp(raw - xp.max(raw, axis=1)[:, None])
-        return odds / xp.sum(odds, axis=1)[:, None]
-
-    def _raw(self, waved: Array, fold: Array) -> Array:
-        """(B, C) values of the regression for Fourier features (B, W + 1)."""
-        split = xp_of(waved).reshape(waved @ self.weights.on(waved), (-1, self.folds + 1, self.classes))
-        return xp_of(waved).take_along_axis(split, fold[:, None, None], axis=1)[:, 0, :]
-
-
-def _surprise(raw: np.ndarray, labels: np.ndarray) -> float:
-    """The mean negative log probability of labels (N,) under the softmax of (N, C)."""
-    top = raw.max(axis=1)
-    total = top + np.log(np.exp(raw - top[:, None]).sum(axis=1))
-    return float((total - raw[np.arange(len(raw)), labels]).mean())
+        self.fit(rows, np.tile(labels, DRAWS), np.tile(self.fold, DRAWS), rng, WIDTH)
 
 
 def frame_set_classifier(

@@ -24,6 +24,7 @@ from visionrl.core.results import (
     ImageClass,
     Picture,
     Regions,
+    Segments,
     StreamClasses,
     Summary,
     Tracks,
@@ -174,6 +175,33 @@ def verdict_files(prediction: Prediction) -> Contents:
     map_ = np.where(np.isnan(result.heat), 0, grey).astype(np.uint8)
     large = cv2.resize(map_, result.size, interpolation=cv2.INTER_NEAREST)
     return {".json": json.dumps(result.to_json(), indent=1) + "\n", "-heat.png": png(large[..., None])}
+
+
+@writes(Segments)
+def segments_files(prediction: Prediction) -> Contents:
+    """Segments of actions in a clip as JSON and as a table: frames from 0, and seconds where the rate is known."""
+    found = prediction.result.to_json()
+    head = ["label", "score", "start", "end", "start_seconds", "end_seconds"]
+    rows = [[*(row[key] for key in head[:4]), *row["segment"]] for row in found["segments"]]
+    return {".json": json.dumps(found, indent=1) + "\n", ".csv": table([head, *rows])}
+
+
+@writes_folder(Segments)
+def segments_of(done: Sequence[Done]) -> Contents:
+    """Segments of all clips as ActivityNet's evaluation takes them, in seconds; in frames where no rate is known."""
+    results = {
+        one.file: [
+            {
+                "label": row["label"],
+                "score": row["score"],
+                "segment": [row["start"], row["end"]] if one.result.fps is None else row["segment"],
+            }
+            for row in one.result.rows()
+        ]
+        for one in done
+    }
+    whole = {"version": "VERSION 1.3", "results": results, "external_data": {"used": False}}
+    return {"segments.json": json.dumps(whole, indent=1) + "\n"}
 
 
 @writes_folder(Caption)

@@ -136,7 +136,8 @@ def middle(task: Any, state: Any, action: Any) -> dict[str, Any]:
 
 def _further(task: Any) -> list[str]:
     """Names of what capabilities compute from a state."""
-    found = ["action_mask"] if isinstance(task, MaskedActions) else []
+    numbered = isinstance(task.action_space, spaces.Discrete | spaces.MultiDiscrete)
+    found = ["action_mask"] if numbered and isinstance(task, MaskedActions) else []
     found += ["action_weights"] if isinstance(task, WeighedActions) else []
     found += ["action_gains"] if isinstance(task, ActionGains) else []
     found += ["gain_maps"] if isinstance(task, PixelActions) else []

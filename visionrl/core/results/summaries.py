@@ -1,9 +1,9 @@
-"""Summaries of a video: the frames kept, and its class."""
+"""Summaries of a video: the frames kept, its class, and the segments of actions in it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -77,3 +77,50 @@ class ClipClass:
         """Plain values; frames from 0."""
         found = {"label": self.label, "confidence": self.confidence, "looked_at": self.frames.tolist()}
         return {**found, "frames": self.count, "fps": self.fps}
+
+
+@dataclass(frozen=True)
+class Segments:
+    """The segments of actions that an agent found in a clip, and the frames that it looked at.
+
+    Attributes:
+        segments: (N, 2) float64, first frame of each and the one after its last, from 0.
+        labels: N class names.
+        scores: (N,) float64 in [0, 1].
+        frames: (K,) int64, looked at, from 0, in that order.
+        count: frames of the clip.
+        fps: frames per second; None: unknown.
+    """
+
+    segments: np.ndarray
+    labels: tuple[str, ...]
+    scores: np.ndarray
+    frames: np.ndarray
+    count: int
+    fps: float | None = None
+
+    def joined(self, others: Sequence[Segments]) -> Segments:
+        """The segments of all parts of a clip."""
+        every = (self, *others)
+        return replace(
+            self,
+            segments=np.concatenate([one.segments for one in every]),
+            labels=tuple(label for one in every for label in one.labels),
+            scores=np.concatenate([one.scores for one in every]),
+            frames=np.concatenate([one.frames for one in every]),
+        )
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The segments in the order of time; seconds are None where the frame rate is unknown."""
+        found = []
+        for number in np.lexsort((self.segments[:, 1], self.segments[:, 0])).tolist():
+            start, end = self.segments[number].tolist()
+            seconds = [None if self.fps is None else round(edge / self.fps, 3) for edge in (start, end)]
+            row = {"label": self.labels[number], "score": round(float(self.scores[number]), 6)}
+            found.append({**row, "start": round(start, 2), "end": round(end, 2), "segment": seconds})
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; frames from 0, ``segment`` in seconds."""
+        found = {"frames": self.count, "fps": self.fps, "looked_at": self.frames.tolist()}
+        return {**found, "segments": self.rows()}

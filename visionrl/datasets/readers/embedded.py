@@ -35,6 +35,7 @@ SETS: dict[str, tuple[type[Sample], str, str]] = {
     "cutout-crowds": (MotSample, "crowds", "CutoutCrowds"),
     "event-films": (ClipSample, "clips", "EventFilms"),
     "motions": (ClipSample, "clips", "Motions"),
+    "motion-films": (ClipSample, "motion_films", "MotionFilms"),
     "scenes": (CaptionSample, "scenes", "Scenes"),
     "scene-questions": (QuestionSample, "scenes", "SceneQuestions"),
     "instances": (ImageSample, "instances", "Instances"),

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Interval
 from gymnasium import spaces
 
-from visionrl.banks.clips import clip_bank
 from visionrl.banks.events import inside
 from visionrl.banks.frame_sets import PARTS, event_ends, frame_set_classifier, frame_times, summarised
 from visionrl.core import arguments, register
 from visionrl.core.observables import Image, OneHot, Vector
 from visionrl.core.results import ClipClass
-from visionrl.datasets import ClipSample, load
+from visionrl.datasets import ClipSample
 from visionrl.envs.select import Select, Selection
-from visionrl.envs.video.clip import ClipState, ClipTask
+from visionrl.envs.video.clip import ClassifiedClips, ClipState
 from visionrl.ops import Array, DeviceTable, one_hot, xp_of
 
 GLANCES = 4  # frames of a glance
@@ -54,7 +53,7 @@ WU = {"reward_type": "margin", "answer": "classifier", "frame_cost": 0.0}
     expert_success_rate={"wu2019": 0.2},  # it shows the best frames; the classifier may still be wrong
 )
 @arguments
-class FrameSelection(ClipTask[State], Select[State]):
+class FrameSelection(ClassifiedClips[State], Select[State]):
     """The agent looks at a few of a clip's frames, in any order, and says which action the clip shows.
 
     | Item        | Value |
@@ -94,8 +93,6 @@ class FrameSelection(ClipTask[State], Select[State]):
     """Show what the frames seen look like. From few clips an agent learns these by heart, and then answers too soon."""
     glance: bool = False
     """Show the features of four frames of the clip from the start."""
-    train_data: Any = None
-    """Data whose training split teaches the classifier, as for ``data``; None is ``data`` itself."""
 
     embedded = "motions"
     primary_metric = ("accuracy", True)
@@ -104,12 +101,7 @@ class FrameSelection(ClipTask[State], Select[State]):
     def setup(self) -> None:
         if self.budget > self.positions:
             raise ValueError(f"budget must be <= positions ({self.positions}), got {self.budget}")
-        if self.train_data is None and not self.labelled:
-            raise ValueError(
-                "train_data must be given where data has no labels: the classifier learns from it, got None"
-            )
-        train: dict[str, Any] = {"kind": ClipSample, "split": "train"}
-        taught = self.load(**train) if self.own_data() else load(self.train_data, **train)
+        taught = self.load_training()
         self.load_clips("label", side=self.window)
         self.learn(taught)
         numbers = [self.number_of(sample) for sample in self.samples]
@@ -133,14 +125,8 @@ class FrameSelection(ClipTask[State], Select[State]):
             glance=Vector(GLANCES * wide, -10, 10) if self.glance else None,
         )
 
-    def own_data(self) -> bool:
-        """True if the classifier learns from the task's own data."""
-        if self.train_data is None or self.train_data is self.data:
-            return True
-        return isinstance(self.train_data, str) and self.train_data == (self.data or self.embedded)
-
     def learn(self, taught: Sequence[ClipSample]) -> None:
-        """Teach the classifier, and say which part of the training clips each clip is in.
+        """Teach the classifier.
 
         Raises:
             ValueError: there are not two classes, or the clips' features are not those of the training clips.
@@ -150,14 +136,8 @@ class FrameSelection(ClipTask[State], Select[State]):
         self.names = tuple(sorted({sample.label for sample in taught}))
         if len(self.names) < 2:
             raise ValueError(f"training clips must have two classes or more, got {self.names[0]!r} alone")
-        if (wide := clip_bank(taught).width) != self.bank.width:
-            raise ValueError(
-                f"features of clips must be as many as the training clips', {wide}, got {self.bank.width}"
-            )
         self.classifier = frame_set_classifier(taught, self.names, self.positions)
-        own = [sample.name for sample in taught] if self.own_data() else []
-        fold = dict(zip(own, self.classifier.fold.tolist(), strict=False))
-        self.fold = DeviceTable(np.array([fold.get(s.name, self.classifier.folds) for s in self.samples]))
+        self.part_clips(taught, self.classifier.fold, self.classifier.folds)
 
     def number_of(self, sample: ClipSample) -> int:
         """The number of a clip's class; -1 where it has none.
@@ -173,11 +153,6 @@ class FrameSelection(ClipTask[State], Select[State]):
                 f"label of {sample.name!r} must be of a training clip, {listed}, got {sample.label!r}"
             )
         return self.names.index(sample.label)
-
-    @property
-    def resolved_arguments(self) -> dict[str, Any]:
-        given = self.train_data or self.data or self.embedded
-        return {"train_data": given} if isinstance(given, str) else {}
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
