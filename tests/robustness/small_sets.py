@@ -88,6 +88,14 @@ def imagefolder(root: Path) -> str:
 
 
 @small_set
+def mvtec(root: Path) -> str:
+    for k, name in enumerate(("train/good/0", "train/good/1", "test/good/0", "test/crack/0")):
+        picture(root / f"{name}.png", np.roll(NOISE, k))
+    picture(root / "ground_truth" / "crack" / "0_mask.png", square(1))
+    return ""
+
+
+@small_set
 def omniglot(root: Path) -> str:
     for k, name in enumerate(("Greek/character01/1", "Greek/character02/2", "Korean/character01/3")):
         picture(root / f"{name}.png", np.roll(NOISE, k) // 2 + 128)

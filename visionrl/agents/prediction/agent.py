@@ -19,7 +19,7 @@ from visionrl.agents.evaluation.policies import AgentPolicy
 from visionrl.agents.prediction.prompts import check_prompts, with_prompts
 from visionrl.agents.prediction.unlabelled_samples import MAKERS, PAIRED
 from visionrl.core import BASELINES, Task, batch, did_you_mean, entry_of, make_task
-from visionrl.core.results import Answer, Boxes, ClipClass, ImageClass, Mask, Picture, Result
+from visionrl.core.results import Answer, Boxes, ClipClass, ImageClass, Mask, Picture, Result, Verdict
 from visionrl.datasets import ImageSample, VideoSample
 from visionrl.datasets.unlabelled import unlabelled_video
 from visionrl.rendering import Canvas
@@ -147,8 +147,16 @@ class Agent:
         spent = 1000 * (perf_counter() - began)
         first, *others = [task.result(batch.take(ends, row)) for row in range(len(states))]
         sure = getattr(self.policy, "answer_probability", None)
-        said = first.label if isinstance(first, ImageClass | ClipClass) else getattr(first, "answer", None)
-        if isinstance(first, ImageClass | ClipClass | Answer) and said is not None and sure is not None:
+        said = (
+            first.label
+            if isinstance(first, ImageClass | ClipClass | Verdict)
+            else getattr(first, "answer", None)
+        )
+        if (
+            isinstance(first, ImageClass | ClipClass | Answer | Verdict)
+            and said is not None
+            and sure is not None
+        ):
             first = replace(first, confidence=float(sure[-1]))
         return Prediction(sample.name, first.joined(others), steps, spent, task, ends, sample)
 

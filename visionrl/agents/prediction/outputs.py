@@ -28,6 +28,7 @@ from visionrl.core.results import (
     StreamClasses,
     Summary,
     Tracks,
+    Verdict,
     VideoBoxes,
     corner_and_sides,
 )
@@ -149,6 +150,31 @@ def clip_table(done: Sequence[Done]) -> Contents:
 def clip_file(prediction: Prediction) -> Contents:
     """The class of a clip and the frames looked at, as JSON."""
     return {".json": json.dumps(prediction.result.to_json(), indent=1) + "\n"}
+
+
+@writes_folder(Verdict)
+def verdict_table(done: Sequence[Done]) -> Contents:
+    """Verdicts on all images as one table: how sure, how unusual, the place of a defect in pixels, and the looks."""
+    head, rows = ["file", "verdict", "confidence", "score", "x", "y", "width", "height", "looks"], []
+    for one in done:
+        found = one.result.to_json()
+        sure, place = found["confidence"], found["place"] or ["", "", "", ""]
+        said = [one.file, found["label"] or "", "" if sure is None else round(sure, 6), found["score"]]
+        rows.append([*said, *place, len(found["looks"])])
+    return {"verdicts.csv": table([head, *rows])}
+
+
+@writes(Verdict)
+def verdict_files(prediction: Prediction) -> Contents:
+    """The verdict as JSON, and the heat map as a PNG of the image's size.
+
+    Greys 1 to 255 are scores from -8 to 24 deviations of good cells, and 0 is what nobody looked at.
+    """
+    result: Verdict = prediction.result  # type: ignore[assignment]
+    grey = np.rint(np.clip((result.heat + 8) / 32, 0, 1) * 254 + 1)
+    map_ = np.where(np.isnan(result.heat), 0, grey).astype(np.uint8)
+    large = cv2.resize(map_, result.size, interpolation=cv2.INTER_NEAREST)
+    return {".json": json.dumps(result.to_json(), indent=1) + "\n", "-heat.png": png(large[..., None])}
 
 
 @writes(Segments)

@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 
 from visionrl.core.results.maps import DisplacementField, LinearMap, Plane, ScanPose
 from visionrl.core.results.pictures import Picture, Tile
-from visionrl.core.results.places import Boxes, ImageClass, Mask, Points, PoseInSpace, Regions
+from visionrl.core.results.places import Boxes, ImageClass, Mask, Points, PoseInSpace, Regions, Verdict
 from visionrl.core.results.summaries import ClipClass, Segments, Summary
 from visionrl.core.results.texts import Answer, Caption, StreamClasses
 from visionrl.core.results.tracks import BoxTrack, Tracks, VideoBoxes, corner_and_sides
@@ -38,6 +38,7 @@ __all__ = [
     "Summary",
     "Tile",
     "Tracks",
+    "Verdict",
     "VideoBoxes",
     "corner_and_sides",
 ]

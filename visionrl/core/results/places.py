@@ -232,3 +232,39 @@ class ImageClass:
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return {"label": self.label, "confidence": self.confidence, "glimpses": self.glimpses.tolist()}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict on an image of a part, where its defect is, and how unusual what was looked at is.
+
+    Attributes:
+        label: "normal" or "defect"; None where the agent gave no verdict.
+        score: of the most unusual cell looked at, in deviations from good ones; about -100 where there was no look.
+        looks: (K, 4) float64, (x0, y0, x1, y1) of the cells looked at, in order, pixels of the file.
+        heat: (h, w) float64, scores over the whole image, NaN where nobody looked.
+        size: (width, height) of the image, pixels.
+        confidence: as of ``ImageClass``.
+    """
+
+    label: str | None
+    score: float
+    looks: np.ndarray
+    heat: np.ndarray
+    size: tuple[int, int]
+    confidence: float | None = None
+
+    @property
+    def place(self) -> np.ndarray | None:
+        """(4,) x0, y0, x1, y1 of the cell with the defect, which is the one looked at last; None without a defect."""
+        return self.looks[-1] if self.label == "defect" and len(self.looks) else None
+
+    def joined(self, others: Sequence[Verdict]) -> Verdict:
+        """This result: an image has one verdict."""
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; boxes are (x, y, width, height) in pixels."""
+        place = None if self.place is None else corner_and_sides(self.place[None])[0].tolist()
+        found = {"label": self.label, "confidence": self.confidence, "score": round(self.score, 4)}
+        return {**found, "place": place, "looks": corner_and_sides(self.looks).tolist()}

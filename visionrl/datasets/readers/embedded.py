@@ -30,6 +30,8 @@ SETS: dict[str, tuple[type[Sample], str, str]] = {
     "coins": (ImageSample, "coins", "Coins"),
     "photographs": (ImageSample, "photographs", "Photographs"),
     "composites": (ImageSample, "composites", "Composites"),
+    "defects": (ImageSample, "defects", "Defects"),
+    "unseen-defects": (ImageSample, "defects", "UnseenDefects"),
     "cutout-videos": (VideoSample, "videos", "CutoutVideos"),
     "cutout-crowds": (MotSample, "crowds", "CutoutCrowds"),
     "event-films": (ClipSample, "clips", "EventFilms"),

@@ -1,0 +1,380 @@
+"""Detection of anomalies at few looks: look closely at some cells of a large image, then say whether it has a defect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from annotated_types import Ge, Interval
+from gymnasium import spaces
+
+from visionrl.banks.anomalies import HIGHEST, LOWEST, AnomalyBank, anomaly_bank, defective_cells
+from visionrl.banks.anomaly_features import BLOCK
+from visionrl.core import arguments, register
+from visionrl.core.observables import Image, Vector
+from visionrl.core.results import Verdict
+from visionrl.datasets import ImageSample, load
+from visionrl.envs.recognition.anomaly_picture import anomaly_picture
+from visionrl.envs.select import Select, Selection
+from visionrl.metrics.ranking import auroc, average_precision, counted_auroc
+from visionrl.ops import Array, DeviceTable, xp_of
+
+BINS = 256  # of the scores of pixels, whose area under the curve is counted
+GLANCE = -100.0  # of the score of an image that was not looked at, beside what was seen from afar
+
+
+@dataclass(frozen=True)
+class State(Selection):
+    """Looks and the verdict; ``taken`` has the cells looked at, -1 beyond. B episodes.
+
+    Attributes:
+        image: (B,) int64, index into the bank.
+        said: (B,) int64, the verdict: 0 normal, 1 defect, -1 none.
+        finished: (B,) bool, whether the episode is over, with a verdict or by one look too many.
+    """
+
+    image: Array
+    said: Array
+    finished: Array
+
+
+@register(
+    "AnomalyDetection-v0", max_steps=None, tags=("recognition", "2d", "discrete", "attention", "selection")
+)
+@arguments
+class AnomalyDetection(Select[State]):
+    """The agent sees a large image from afar, looks closely at a few cells of it, and says whether it has a defect.
+
+    | Item        | Value |
+    |-------------|-------|
+    | Observation | ``overview`` (C, O, O) uint8: the image from afar; ``maps`` (3, O, O) uint8, in the same places: how unusual each cell is from afar, how unusual the cells seen are, and which were seen; ``context`` (4,): looks, how unusual the last cell is, the most unusual one seen, and the most unusual from afar; with ``window`` the last cell, (C, O, O) uint8 |
+    | Action      | Discrete(grid * grid + 2), see below |
+    | Reward      | 1 for the right verdict, and ``place_bonus`` more where a defect is said and the last cell shows it; -``miss_cost`` where a defect is missed, -``alarm_cost`` for a false alarm; -``look_cost`` a look |
+    | Ends        | with a verdict, or with a look beyond the ``budget``, which counts as the wrong one |
+
+    | Action | Meaning |
+    |--------|---------|
+    | 0 to grid * grid - 1 | look at this cell, row by row; cells seen already are masked |
+    | grid * grid | say "normal" |
+    | grid * grid + 1 | say "defect", in the cell looked at last |
+
+    How unusual a cell is comes from a detector that learnt, in closed form, from the training images; these are scored
+    by one that has not learnt from them. The score of an image is that of the most unusual cell that was looked
+    at; images without a look rank below, by what is unusual from afar. ``info`` has ``accuracy`` of the verdict,
+    ``looks`` and ``points``, the sum of the rewards; of all images together there are ``auroc``, ``ap`` and
+    ``pixel_auroc``, in which what was not looked at ranks lowest, and ``auroc_KIND`` of each kind of defect against all
+    good images. Where all images are good, or none, they are NaN.
+
+    An image's class is its one label, "good" for those without a defect; without labels its mask says it. Source: the
+    detectors are after Defard et al. (2021, PaDiM) and Roth et al. (2022, PatchCore), which score all of an image.
+    """
+
+    grid: Annotated[int, Interval(ge=2, le=16)] = 8
+    """Cells along each side of the image."""
+    cell: Annotated[int, Interval(ge=8, le=64)] = 32
+    """Side of a cell, pixels, a multiple of 8; images are squeezed to squares of ``grid`` such cells."""
+    overview: Annotated[int, Interval(ge=24, le=128)] = 32
+    """Side O of the image from afar, pixels, a multiple of ``grid``."""
+    budget: Annotated[int, Ge(1)] = 8
+    """Most cells that may be looked at."""
+    detector: Literal["trained", "padim", "patchcore"] = "trained"
+    """What scores the cells: a regression on training defects, or the distance to good training images alone."""
+    synthetic: Literal["auto", "always", "never"] = "auto"
+    """Draw defects into copies of the good training and validation images: where a split has none, always, or never."""
+    window: bool = False
+    """Show the pixels of the cell looked at last."""
+    place_bonus: Annotated[float, Ge(0.0)] = 0.5
+    """Reward for the right place of a defect."""
+    miss_cost: Annotated[float, Ge(0.0)] = 1.0
+    """Cost of a defect that is missed."""
+    alarm_cost: Annotated[float, Ge(0.0)] = 0.5
+    """Cost of a false alarm."""
+    look_cost: Annotated[float, Ge(0.0)] = 0.02
+    """Cost of a look."""
+    train_data: Any = None
+    """Data whose training split teaches the detector, as for ``data``; None is ``data`` itself."""
+
+    sample_type, embedded = ImageSample, "defects"
+    primary_metric = ("auroc", True)
+    hidden = ()
+
+    def setup(self) -> None:
+        if self.cell % BLOCK or self.overview % self.grid:
+            rule = f"cell must be a multiple of {BLOCK}, overview one of grid ({self.grid})"
+            raise ValueError(f"{rule}, got {self.cell} and {self.overview}")
+        if self.budget > (cells := self.grid**2):
+            raise ValueError(f"budget must be <= the number of cells ({cells}), got {self.budget}")
+        if self.train_data is None and not self.labelled:
+            raise ValueError(
+                "train_data must be given where data has no labels: the detector learns from it, got None"
+            )
+        loaded = self.load(classes=None)
+        for sample in loaded:
+            if min(sample.image.shape[1:]) < self.cell:
+                size = " x ".join(map(str, sample.image.shape[:0:-1]))
+                raise ValueError(f"images must have sides >= cell ({self.cell}), {sample.name!r} has {size}")
+        self.loaded, self.train = loaded, self.taught(self.own_data())
+        self.bank = self.bank_of(self.detector)
+        self.samples, self.items = self.bank.samples, len(self.bank.samples)
+        self.sample_names = tuple(sample.name for sample in self.samples)
+        self.names = ("normal", "defect")
+        held, best = defective_cells(self.bank)
+        self.held, self.best = DeviceTable(held), DeviceTable(best)
+        self.defect = DeviceTable(self.bank.defect)
+        self.answers = range(cells, cells + 2)
+        self.action_space = spaces.Discrete(cells + 2)
+        self.dataset_metrics = [AnomalyMetrics(self)]
+        self.show(
+            overview=Image(self.bank.channels, self.overview),
+            maps=Image(3, self.overview),
+            context=Vector(4, -1, 1),
+            window=Image(self.bank.channels, self.overview) if self.window else None,
+        )
+
+    def bank_of(self, detector: str) -> AnomalyBank:
+        """The images of the split with the scores of a detector."""
+        drawn = self.synthetic if self.split in ("train", "val") else "never"
+        about = self.train, self.own_data(), (drawn, self.synthetic), self.labelled
+        return anomaly_bank(self.loaded, *about, (detector, self.grid, self.cell, self.overview))
+
+    def own_data(self) -> bool:
+        """True if the detector learns from the task's own data."""
+        if self.train_data is None or self.train_data is self.data:
+            return True
+        return isinstance(self.train_data, str) and self.train_data == (self.data or self.embedded)
+
+    def taught(self, own: bool) -> tuple[ImageSample, ...]:
+        """The training images of the detector."""
+        names = self.sample_names, self.subjects
+        train = self.load(split="train", classes=None) if own else load(self.train_data, kind=ImageSample)
+        self.sample_names, self.subjects = names
+        return train
+
+    @property
+    def resolved_arguments(self) -> dict[str, Any]:
+        given = self.train_data or self.data or self.embedded
+        return {"train_data": given} if isinstance(given, str) else {}
+
+    # -- edge: one episode -----------------------------------------------------------------------------------------
+    def sample(self, rng: np.random.Generator, item: int) -> State:
+        return State(
+            taken=np.full(self.longest, -1),
+            step=np.int64(0),
+            image=np.int64(item),
+            said=np.int64(-1),
+            finished=np.False_,
+        )
+
+    # -- middle: B episodes, array API -----------------------------------------------------------------------------
+    @property
+    def longest(self) -> int:
+        """Most looks of an episode."""
+        return self.budget
+
+    def looked(self, taken: Array) -> Array:
+        """(B, G * G) bool, the cells seen."""
+        xp = xp_of(taken)
+        places = xp.arange(self.grid**2, dtype=xp.int64, device=taken.device)
+        return xp.any(taken[:, :, None] == places[None, None, :], axis=1)
+
+    def last(self, state: State) -> Array:
+        """(B,) int64, the cell looked at last; -1 before any look."""
+        xp = xp_of(state.taken)
+        place = xp.maximum(state.step - 1, 0 * state.step)
+        return xp.take_along_axis(state.taken, place[:, None], axis=1)[:, 0]
+
+    def at_last(self, table: Array, state: State) -> Array:
+        """(B,), what a table of cells (B, G * G) says of the cell looked at last; of cell 0 before any look."""
+        xp, last = xp_of(table), self.last(state)
+        return xp.take_along_axis(table, xp.maximum(last, 0 * last)[:, None], axis=1)[:, 0]
+
+    def most_unusual(self, state: State) -> Array:
+        """(B,) float32, score of the most unusual cell seen; ``LOWEST`` before any look."""
+        xp, near = xp_of(state.taken), self.bank.nearby.rows(state.image)
+        return xp.max(xp.where(self.looked(state.taken), near, xp.full_like(near, LOWEST)), axis=1)
+
+    def score(self, state: State) -> Array:
+        """(B,) float32, how likely a defect is by what was looked at; for ranking."""
+        xp = xp_of(state.taken)
+        far = GLANCE + xp.max(self.bank.hints.rows(state.image), axis=1)
+        return xp.where(state.step > 0, self.most_unusual(state), far)
+
+    def step(self, state: State, action: Array) -> State:
+        xp = xp_of(state.taken)
+        action, cells = xp.astype(action, xp.int64), self.grid**2
+        wants = action < cells
+        looks = ~state.finished & wants & (state.step < self.budget)
+        return replace(
+            state,
+            taken=xp.where(looks[:, None], self.take(state, action), state.taken),
+            step=state.step + xp.astype(looks, xp.int64),
+            said=xp.where(state.finished | wants, state.said, action - cells),
+            finished=state.finished | ~looks,
+        )
+
+    def observe(self, state: State) -> dict[str, Array]:
+        xp, image = xp_of(state.taken), state.image
+        seen, near, far = self.looked(state.taken), self.bank.nearby.rows(image), self.bank.hints.rows(image)
+        shown = xp.where(seen, near, xp.full_like(near, LOWEST))
+        maps = [self.enlarged(byte_of(one)) for one in (far, shown)]
+        maps.append(self.enlarged(xp.astype(seen, xp.uint8) * 255))
+        none = state.step == 0
+        newest = self.at_last(near, state)
+        numbers = [
+            xp.astype(state.step, xp.float32) / self.budget,
+            *(x / HIGHEST for x in (xp.where(none, xp.zeros_like(newest), newest), self.most_unusual(state))),
+            xp.max(far, axis=1) / HIGHEST,
+        ]
+        values: dict[str, Array] = {
+            "overview": self.bank.overviews.rows(image),
+            "maps": xp.stack(maps, axis=1),
+        }
+        values["context"] = xp.stack(numbers, axis=1)
+        if self.window:
+            values["window"] = self.pixels(state)
+        return self.seen(**values)
+
+    def pixels(self, state: State) -> Array:
+        """(B, C, O, O) uint8, the cell looked at last, its pixels repeated or left out; zeros before any look."""
+        xp, last = xp_of(state.taken), self.last(state)
+        cells = self.bank.cells.rows(state.image * self.grid**2 + xp.maximum(last, 0 * last))
+        places = xp.arange(self.overview, dtype=xp.int64, device=last.device) * self.cell // self.overview
+        cells = xp.take(xp.take(cells, places, axis=2), places, axis=3)
+        return xp.where((last < 0)[:, None, None, None], xp.zeros_like(cells), cells)
+
+    def enlarged(self, cells: Array) -> Array:
+        """(B, G * G) -> (B, O, O), each cell a square."""
+        xp, factor = xp_of(cells), self.overview // self.grid
+        square = xp.reshape(cells, (-1, self.grid, self.grid))
+        return xp.repeat(xp.repeat(square, factor, axis=1), factor, axis=2)
+
+    def action_mask(self, state: State) -> Array:
+        """(B, n) bool, both verdicts, and the cells not seen yet while the budget lasts."""
+        xp = xp_of(state.taken)
+        free = ~self.looked(state.taken) & (state.step < self.budget)[:, None]
+        return xp.concat([free, *[xp.ones_like(free[:, :1])] * 2], axis=1)
+
+    def reward(self, before: State, action: Array, after: State) -> Array:
+        return self.points(after) - self.points(before)
+
+    def right(self, state: State) -> Array:
+        """(B,) bool, whether the right verdict was said."""
+        defect = self.defect.rows(state.image)
+        return state.finished & (state.said == xp_of(state.taken).astype(defect, state.said.dtype))
+
+    def points(self, state: State) -> Array:
+        """(B,) float64, the sum of the rewards so far."""
+        xp = xp_of(state.taken)
+        defect, right = self.defect.rows(state.image), self.right(state)
+        placed = right & defect & (state.step > 0) & self.at_last(self.held.rows(state.image), state)
+        one = xp.astype(right, xp.float64)
+        wrong = xp.where(defect, self.miss_cost * (1 - one), self.alarm_cost * (1 - one))
+        earned = one + self.place_bonus * xp.astype(placed, xp.float64) - wrong
+        done = xp.astype(state.finished, xp.float64)
+        return done * earned - self.look_cost * xp.astype(state.step, xp.float64)
+
+    def terminated(self, state: State) -> Array:
+        return state.finished
+
+    def metrics(self, state: State) -> dict[str, Array]:
+        xp, right = xp_of(state.taken), self.right(state)
+        found = {"accuracy": xp.astype(right, xp.float64), "is_success": right, "looks": state.step + 0}
+        return {**found, "points": self.points(state)}
+
+    def expert(self, state: State) -> Array:
+        """(B,) int64: the cell that has most of the defect, then "defect"; "normal" only when the looks are spent.
+
+        In a good image it looks where the detector is most surprised from afar, so that a clone, which does not know the
+        truth, learns to look before it judges; likewise where the place of a defect is unknown.
+        """
+        xp, best, seen = xp_of(state.taken), self.best.rows(state.image), self.looked(state.taken)
+        far = self.bank.hints.rows(state.image)
+        next_one = xp.argmax(xp.where(seen, xp.full_like(far, LOWEST - 1), far), axis=1)
+        known, may = best >= 0, state.step < self.budget
+        found = xp.any(state.taken == best[:, None], axis=1)
+        verdict = self.grid**2 + xp.astype(self.defect.rows(state.image), xp.int64)
+        return xp.where(may & ~(known & found), xp.where(known, best, next_one), verdict)
+
+    # -- edge ------------------------------------------------------------------------------------------------------
+    def heat(self, state: State) -> np.ndarray:
+        """(G * k, G * k) float64, scores of the blocks seen, NaN of the others; one row of a NumPy state."""
+        blocks, side = self.bank.blocks.array[int(state.image)], self.cell // BLOCK
+        seen = np.isin(np.arange(self.grid**2), state.taken)
+        found = np.where(seen[:, None], blocks, np.nan).reshape(self.grid, self.grid, side, side)
+        return found.transpose(0, 2, 1, 3).reshape((self.grid * side,) * 2)
+
+    def cell_box(self, state: State, cell: int) -> np.ndarray:
+        """(4,) x0, y0, x1, y1 of a cell, pixels of the file."""
+        row, column = divmod(cell, self.grid)
+        height, width = self.samples[int(state.image)].image.shape[1:]
+        return np.array([column, row, column + 1, row + 1]) * np.array([width, height] * 2) / self.grid
+
+    def result(self, state: State) -> Verdict:
+        said, cells = int(state.said), [int(one) for one in state.taken[: int(state.step)]]
+        boxes = np.array([self.cell_box(state, one) for one in cells]).reshape(-1, 4)
+        score = float(self.score(batch_of(state))[0])
+        size = self.samples[int(state.image)].image.shape[:0:-1]
+        return Verdict(None if said < 0 else self.names[said], score, boxes, self.heat(state), size)
+
+    def draw(self, state: State) -> np.ndarray:
+        sample = self.samples[int(state.image)]
+        boxes = [self.cell_box(state, int(one)) for one in state.taken[: int(state.step)]]
+        said = "?" if state.said < 0 else self.names[int(state.said)]
+        truth = f", is {self.bank.kinds[int(state.image)]}" if self.labelled else ""
+        words = f"{int(state.step)} looks: says {said}{truth}"
+        return anomaly_picture(sample, boxes, self.heat(state), words, self.labelled, state.said == 1)
+
+
+def byte_of(scores: Array) -> Array:
+    """Scores as bytes: -8 to 24 deviations are 0 to 255."""
+    xp = xp_of(scores)
+    return xp.astype(xp.round((scores - LOWEST) * (255 / (HIGHEST - LOWEST))), xp.uint8)
+
+
+def batch_of(state: State) -> State:
+    """One row as a batch of one."""
+    return State(**{key: np.asarray(value)[None] for key, value in vars(state).items()})
+
+
+@dataclass(frozen=True)
+class AnomalyMetrics:
+    """Ranking of the images, and of their pixels, over a split; see the task."""
+
+    task: AnomalyDetection
+
+    def record(self, ends: State) -> dict[str, np.ndarray]:
+        """Score and kind of each image, and how many good and defective pixels have each score (N, BINS + 1)."""
+        bank, image = self.task.bank, np.asarray(ends.image)
+        seen = self.task.looked(np.asarray(ends.taken))
+        place = (bank.blocks.array[image] - LOWEST) * (BINS - 1) / (HIGHEST - LOWEST)
+        place = np.where(seen[:, :, None], np.rint(place).astype(np.int64) + 1, 0).reshape(len(image), -1)
+        share = bank.share[image].reshape(len(image), -1) * BLOCK**2
+        known = (share >= 0).all(axis=1)
+        counts = [
+            np.stack([np.bincount(p, w * k, BINS + 1) for p, w, k in zip(place, weight, known, strict=True)])
+            for weight in (share, BLOCK**2 - share)
+        ]
+        kinds = sorted(set(bank.kinds) - {"good"})
+        number = {kind: k for k, kind in enumerate(kinds, 1)}
+        return {
+            "anomaly_score": np.asarray(self.task.score(ends), float),
+            "anomaly_kind": np.array([number.get(bank.kinds[k], 0) for k in image]),
+            "anomaly_pixels": counts[0],
+            "good_pixels": counts[1],
+        }
+
+    def compute(self, records: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """``auroc``, ``ap``, ``pixel_auroc``, ``auroc_KIND`` where there are several kinds; NaN with one class alone."""
+        score, kind = records["anomaly_score"], records["anomaly_kind"]
+        found = {"auroc": auroc(score, kind > 0), "ap": average_precision(score, kind > 0)}
+        found["pixel_auroc"] = counted_auroc(
+            records["anomaly_pixels"].sum(axis=0), records["good_pixels"].sum(axis=0)
+        )
+        kinds = sorted(set(self.task.bank.kinds) - {"good"})
+        for k, name in enumerate(kinds, 1):
+            if len(kinds) > 1:
+                some = (kind == k) | (kind == 0)
+                found[f"auroc_{name}"] = auroc(score[some], kind[some] > 0)
+        return found
