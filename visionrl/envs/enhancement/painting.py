@@ -87,6 +87,7 @@ class Painting(Edit[State]):
     ``info`` has ``l2``: the squared error as a share of that of the black canvas, ``psnr_db``, ``strokes`` and, with a
     style, ``style_distance``. An episode succeeds with an ``l2`` of 0.2 or less. A picture that is black is done. The
     expert tries all strokes of control "discrete", in small pictures, and takes the best; it does not plan.
+    Pictures of the training split are turned by quarters, and their channels swapped, by chance.
     In files of one's own the whole picture is painted, squeezed to a square; the strokes are written as a drawing.
 
     Source: Huang, Heng & Zhou (2019), "Learning to paint with model-based deep reinforcement learning" (preset
@@ -157,6 +158,9 @@ class Painting(Edit[State]):
             y, x = (int(rng.integers(0, length - side + 1)) for length in image.shape[1:])
             image = image[:, y : y + side, x : x + side]
         target = squeezed(image, self.side)
+        if self.split == "train" and self.labelled:
+            turned = np.rot90(target, rng.integers(4), (1, 2))[rng.permutation(self.channels)]
+            target = np.ascontiguousarray(turned)
         return State(
             **self.fresh(item, 0.0 if target.any() else 1.0),
             target=target,
