@@ -19,7 +19,17 @@ from visionrl.agents.evaluation.policies import AgentPolicy
 from visionrl.agents.prediction.prompts import check_prompts, with_prompts
 from visionrl.agents.prediction.unlabelled_samples import MAKERS, PAIRED
 from visionrl.core import BASELINES, Task, batch, did_you_mean, entry_of, make_task
-from visionrl.core.results import Answer, Boxes, ClipClass, ImageClass, Mask, Picture, Result, Verdict
+from visionrl.core.results import (
+    Answer,
+    Boxes,
+    ClipClass,
+    ImageClass,
+    Mask,
+    Picture,
+    Result,
+    StrokePainting,
+    Verdict,
+)
 from visionrl.datasets import ImageSample, VideoSample
 from visionrl.datasets.unlabelled import unlabelled_video
 from visionrl.rendering import Canvas
@@ -62,7 +72,7 @@ class Prediction:
             return [boxes_picture(self.sample.image, self.result)]
         if isinstance(self.result, Mask) and self.result.masks.ndim == 3:
             return [masks_picture(self.sample.image, self.result)]
-        if isinstance(self.result, Picture):
+        if isinstance(self.result, Picture | StrokePainting):
             before, after = (Canvas(image, 1).pixels for image in (self.sample.image, self.result.image))
             return [cv2.resize(before, after.shape[1::-1], interpolation=cv2.INTER_NEAREST), after]
         count = len(next(iter(vars(self.ends).values())))

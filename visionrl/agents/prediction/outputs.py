@@ -26,6 +26,7 @@ from visionrl.core.results import (
     Regions,
     Segments,
     StreamClasses,
+    StrokePainting,
     Summary,
     Tracks,
     Verdict,
@@ -380,6 +381,18 @@ def picture_files(prediction: Prediction) -> Contents:
     if film := result.film():
         found["-steps.gif"] = gif_bytes([Canvas(image, 1).pixels for image in film], fps=1.0)
     return found
+
+
+@writes(StrokePainting)
+def painting_files(prediction: Prediction) -> Contents:
+    """A painting, its strokes as a drawing, and a film of them."""
+    result: StrokePainting = prediction.result  # type: ignore[assignment]
+    film = [Canvas(image, 1).pixels for image in result.stages(max(1, len(result.strokes) // 40))]
+    return {
+        "-painted.png": png(result.image.transpose(1, 2, 0)),
+        "-strokes.svg": result.svg().encode(),
+        "-strokes.gif": gif_bytes(film, fps=8.0),
+    }
 
 
 def png(pixels: np.ndarray) -> bytes:

@@ -92,7 +92,7 @@ RULES: Mapping[str, Any] = {
     "demo_share": Annotated[float, Interval(gt=0, lt=1)],
     "margin": NotNegative,
     "net_arch": Widths,
-    "action_maps": Annotated[int, Interval(ge=1, le=16)],
+    "action_maps": Annotated[int, Interval(ge=1, le=64)],
     "n_quantiles": Annotated[int, Interval(ge=1, le=10_000)],
     "n_critics": Annotated[int, Interval(ge=1, le=100)],
     "log_std_init": Annotated[float, Le(20)],

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol, Self
 
 from visionrl.core.results.maps import DisplacementField, LinearMap, Plane, ScanPose
-from visionrl.core.results.pictures import Picture, Tile
+from visionrl.core.results.pictures import Picture, StrokePainting, Tile
 from visionrl.core.results.places import Boxes, ImageClass, Mask, Points, PoseInSpace, Regions, Verdict
 from visionrl.core.results.summaries import ClipClass, Segments, Summary
 from visionrl.core.results.texts import Answer, Caption, StreamClasses
@@ -35,6 +35,7 @@ __all__ = [
     "ScanPose",
     "Segments",
     "StreamClasses",
+    "StrokePainting",
     "Summary",
     "Tile",
     "Tracks",

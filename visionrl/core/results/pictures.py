@@ -7,7 +7,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import cv2
 import numpy as np
+
+from visionrl.ops.strokes import GEOMETRY, paint, stroke_coverage, stroke_lines
+
+FINEST = 1024  # side of the square on which strokes are painted, pixels
 
 
 @dataclass(frozen=True)
@@ -95,3 +100,80 @@ class Picture:
             for tile in self.tiles
         ]
         return {"width": self.size[0], "height": self.size[1], "tiles": tiles}
+
+
+@dataclass(frozen=True)
+class StrokePainting:
+    """A picture painted by strokes, which can be drawn at any size.
+
+    Attributes:
+        size: (width, height) of the picture, pixels.
+        strokes: (N, 10 + C), see ``visionrl.ops.strokes.stroke_lines``, in shares of the width and the height, then the
+            colour, grey or red, green and blue in [0, 1].
+        segments: of the polyline of a stroke; 1 where all are straight and even.
+    """
+
+    size: tuple[int, int]
+    strokes: np.ndarray
+    segments: int = 1
+
+    @cached_property
+    def image(self) -> np.ndarray:
+        """(C, H, W) uint8, the painting."""
+        return self.stages(len(self.strokes))[-1]
+
+    def stages(self, every: int) -> list[np.ndarray]:
+        """The painting after each ``every`` strokes and at the end, (C, H, W) uint8 each.
+
+        Strokes are painted on a square of at most ``FINEST`` pixels, which is then stretched.
+        """
+        width, height = self.size
+        side = min(max(self.size), FINEST)
+        canvas = np.zeros((1, self.strokes.shape[1] - GEOMETRY, side, side), np.float32)
+        found = []
+        for number, stroke in enumerate(self.strokes, 1):
+            lines = stroke_lines(stroke[None], side, self.segments)
+            canvas = paint(canvas, stroke_coverage(*lines, (side, side)), 255 * stroke[None, GEOMETRY:])
+            if number % every == 0 or number == len(self.strokes):
+                found.append(canvas[0])
+        found = found or [canvas[0]]
+        resized = [
+            cv2.resize(one.transpose(1, 2, 0), (width, height), interpolation=cv2.INTER_AREA) for one in found
+        ]
+        return [
+            np.atleast_3d(np.rint(one).clip(0, 255).astype(np.uint8)).transpose(2, 0, 1) for one in resized
+        ]
+
+    def svg(self) -> str:
+        """The strokes as a drawing: SVG 1.1. The opacity of a curve is the mean of its ends."""
+        width, height = self.size
+        lines = [
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 1 1" '
+            'preserveAspectRatio="none">',
+            '<rect width="1" height="1" fill="#000"/>',
+        ]
+        for stroke in self.strokes:
+            color = np.broadcast_to(np.rint(255 * stroke[GEOMETRY:].clip(0, 1)).astype(int), 3)
+            points, radii, _ = (x[0] for x in stroke_lines(stroke[None], 1, self.segments))
+            points = points + 0.5
+            parts = [
+                f'<line x1="{a[0]:.4f}" y1="{a[1]:.4f}" x2="{b[0]:.4f}" y2="{b[1]:.4f}" stroke-width="{r + s:.4f}"/>'
+                for a, b, r, s in zip(points[:-1], points[1:], radii[:-1], radii[1:], strict=True)
+            ]
+            shade = "#{:02x}{:02x}{:02x}".format(*color)
+            lines.append(
+                f'<g stroke="{shade}" stroke-linecap="round" opacity="{stroke[8:10].mean():.3f}">{"".join(parts)}</g>'
+            )
+        return "\n".join([*lines, "</svg>", ""])
+
+    def joined(self, others: Sequence[StrokePainting]) -> StrokePainting:
+        """The painting with the strokes of others behind its own."""
+        return replace(self, strokes=np.concatenate([one.strokes for one in (self, *others)]))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: size, and the strokes by their numbers."""
+        return {
+            "width": self.size[0],
+            "height": self.size[1],
+            "strokes": [[round(float(x), 5) for x in stroke] for stroke in self.strokes],
+        }

@@ -1,0 +1,175 @@
+"""Painting without learning: one colour, strokes by chance, strokes along edges, rectangles; a style's colours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from visionrl.core import baseline
+from visionrl.envs.enhancement.brush import THINNEST, WIDEST
+from visionrl.envs.enhancement.painting import Painting, State
+from visionrl.ops.strokes import fitted_color, paint
+
+Run = Callable[[Painting, State], State]
+RADII = (0.16, 0.08, 0.04)  # of the layers of brush strokes, shares of the side
+TRIED = 16
+
+
+@baseline("Painting-v0", "mean colour", learns=False)
+def mean_color(train: None) -> Run:
+    """A canvas of the picture's mean colour, without any stroke."""
+
+    def run(task: Painting, state: State) -> State:
+        mean = task.levels(state).mean(axis=(2, 3), keepdims=True)
+        return task.finish(state, canvas=np.broadcast_to(mean, state.canvas.shape).astype(np.float32))
+
+    return run
+
+
+@baseline("Painting-v0", "random strokes, fitted", learns=False)
+def random_strokes(train: None) -> Run:
+    """Strokes by chance, each in the colour that fits best."""
+    return lambda task, state: by_chance(task, state, 1)
+
+
+@baseline("Painting-v0", "best of 16 random strokes", learns=False)
+def best_random_strokes(train: None) -> Run:
+    """Of 16 strokes by chance the one after which the squared error is least, each in the colour that fits best."""
+    return lambda task, state: by_chance(task, state, TRIED)
+
+
+@baseline("Painting-v0", "brush strokes along edges", learns=False)
+def strokes_along_edges(train: None) -> Run:
+    """Layers from coarse to fine; a stroke at the place of the largest error, across the gradient of the picture.
+
+    After Hertzmann (1998), "Painterly rendering with curved brush strokes of multiple sizes"; strokes are straight, and
+    their colour fits best.
+    """
+
+    def run(task: Painting, state: State) -> State:
+        strokes = task.steps * task.bundle
+        for number in range(strokes):
+            radius = RADII[number * len(RADII) // strokes] * task.side
+            state = painted(task, state, along_edges(task, state, radius / task.side))
+        return ended(task, state)
+
+    return run
+
+
+@baseline("Painting-v0", "rectangles (quadtree)", learns=False)
+def quadtree(train: None) -> Run:
+    """As many rectangles of their mean colour as there are strokes; the worst is cut into four again and again."""
+
+    def run(task: Painting, state: State) -> State:
+        pictures = task.levels(state)
+        canvas = np.stack([rectangles(picture, task.steps * task.bundle) for picture in pictures])
+        return task.finish(state, canvas=canvas.astype(np.float32))
+
+    return run
+
+
+@baseline("Painting-v0", "Reinhard colour transfer", learns=False)
+def reinhard(train: None) -> Run:
+    """The picture itself, its colours moved and stretched to the mean and deviation of the style's in CIELAB.
+
+    "Color transfer between images", Reinhard et al., 2001. Without a style it is the picture.
+    """
+
+    def run(task: Painting, state: State) -> State:
+        style = task.colors.pixels
+        pictures = task.levels(state)
+        if len(style) and task.channels == 3:
+            pictures = np.stack([transferred(picture, style) for picture in pictures])
+        return task.finish(state, canvas=pictures.astype(np.float32))
+
+    return run
+
+
+def by_chance(task: Painting, state: State, tried: int) -> State:
+    """The last state after strokes by chance, of which the best of ``tried`` is painted each time."""
+    rng, rows = np.random.default_rng(0), len(state.image)
+    for _ in range(task.steps * task.bundle):
+        offers = [random_geometry(rng, rows) for _ in range(tried)]
+        states = [painted(task, state, offer) for offer in offers] if tried > 1 else []
+        if not states:
+            state = painted(task, state, offers[0])
+            continue
+        best = np.stack([task.l2(one) for one in states]).argmin(axis=0)
+        canvas = np.stack([one.canvas for one in states])[best, np.arange(rows)]
+        state = replace(state, canvas=canvas)
+    return ended(task, state)
+
+
+def random_geometry(rng: np.random.Generator, rows: int) -> np.ndarray:
+    """(rows, 10) straight opaque strokes, ends and radius uniform in the ranges of a continuous brush."""
+    ends = rng.uniform(size=(rows, 2, 2))
+    radius = rng.uniform(THINNEST, WIDEST, (rows, 1))
+    middle = ends.mean(axis=1)
+    return np.concatenate([ends[:, 0], middle, ends[:, 1], radius, radius, np.ones((rows, 2))], axis=1)
+
+
+def along_edges(task: Painting, state: State, radius: float) -> np.ndarray:
+    """(B, 10) strokes of a radius, a share of the side, at the largest error, four radii long, across the gradient."""
+    found, pixels = [], radius * task.side
+    for picture, canvas in zip(task.levels(state), state.canvas, strict=True):
+        error = cv2.GaussianBlur(((picture - canvas) ** 2).sum(axis=0), (0, 0), max(pixels, 0.8))
+        y, x = np.unravel_index(error.argmax(), error.shape)
+        smooth = cv2.GaussianBlur(picture.mean(axis=0), (0, 0), max(pixels, 0.8))
+        slope = np.array([cv2.Sobel(smooth, cv2.CV_32F, *order)[y, x] for order in ((1, 0), (0, 1))])
+        length = np.linalg.norm(slope)
+        along = np.array([-slope[1], slope[0]]) / length if length > 0 else np.array([1.0, 0.0])
+        middle = (np.array([x, y]) + 0.5) / task.side
+        half = 2 * radius * along
+        found.append([*(middle - half), *middle, *(middle + half), radius, radius, 1.0, 1.0])
+    return np.array(found)
+
+
+def painted(task: Painting, state: State, geometry: np.ndarray) -> State:
+    """The state with strokes (B, 10) on its canvas, in the colours that fit best; its steps are not counted."""
+    cover = task.coverage(geometry)
+    color = task.colors.nearest(fitted_color(task.levels(state), state.canvas, cover))
+    return replace(state, canvas=paint(state.canvas, cover, color))
+
+
+def ended(task: Painting, state: State) -> State:
+    """The last state with the canvas of a state."""
+    return task.finish(state, canvas=state.canvas)
+
+
+def rectangles(picture: np.ndarray, count: int) -> np.ndarray:
+    """A picture (C, S, S) as at most ``count`` rectangles of their mean colour."""
+    parts = [(0, 0, *picture.shape[1:])]
+
+    def error(part: tuple[int, ...]) -> float:
+        y0, x0, y1, x1 = part
+        own = picture[:, y0:y1, x0:x1]
+        small = min(y1 - y0, x1 - x0) < 2
+        return -1.0 if small else float(((own - own.mean(axis=(1, 2), keepdims=True)) ** 2).sum())
+
+    while len(parts) + 3 <= count:
+        worst = max(parts, key=error)
+        if error(worst) <= 0:
+            break
+        y0, x0, y1, x1 = worst
+        y, x = (y0 + y1) // 2, (x0 + x1) // 2
+        parts.remove(worst)
+        parts += [(y0, x0, y, x), (y0, x, y, x1), (y, x0, y1, x), (y, x, y1, x1)]
+    canvas = np.empty_like(picture)
+    for y0, x0, y1, x1 in parts:
+        canvas[:, y0:y1, x0:x1] = picture[:, y0:y1, x0:x1].mean(axis=(1, 2), keepdims=True)
+    return canvas
+
+
+def transferred(picture: np.ndarray, style: np.ndarray) -> np.ndarray:
+    """A picture (3, H, W) of grey levels with the colours of a style, (N, 3) grey levels."""
+    lab, wanted = (
+        cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+        for pixels in (np.ascontiguousarray(picture.transpose(1, 2, 0)), np.ascontiguousarray(style[None]))
+    )
+    mean, deviation = lab.mean(axis=(0, 1)), lab.std(axis=(0, 1)) + 1e-6
+    moved = (lab - mean) / deviation * wanted.std(axis=(0, 1)) + wanted.mean(axis=(0, 1))
+    rgb = cv2.cvtColor(moved.astype(np.float32), cv2.COLOR_LAB2RGB)
+    return (255 * rgb.clip(0, 1)).transpose(2, 0, 1)
