@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -213,14 +214,17 @@ def test_new_clips_are_searched_with_what_the_training_clips_taught() -> None:
 
 
 def test_rows_of_all_methods_see_what_they_say() -> None:
-    task = make_task(ID, data=clips())
+    longer = [replace(one, name=f"{one.name} longer") for one in clips(8, 80)]
+    task = make_task(ID, data=[*clips(8), *longer])
     shares = {}
     for name, method in BASELINES[ID].items():
         run = method.fit(task)
-        ends = [run(task, start(task, item=item)) for item in range(4)]
-        shares[name] = float(np.mean([task.metrics(end)["frames"][0] for end in ends]))
-    assert shares["sliding windows, all frames"] == 1 and shares["sliding windows, 1 in 4"] == 0.25
-    assert shares["whole clip"] == shares["mean segment"] == 8 / 64
+        ends = [run(task, start(task, item=item)) for item in (0, 1, 8, 9)]
+        joined = batch.stack([batch.take(end, 0) for end in ends])  # as evaluation does
+        shares[name] = task.metrics(joined)["frames"].tolist()
+    assert shares["sliding windows, all frames"] == [1] * 4
+    assert shares["sliding windows, 1 in 4"] == [0.25] * 4
+    assert shares["whole clip"] == shares["mean segment"] == [8 / 64, 8 / 64, 8 / 80, 8 / 80]
 
 
 def test_masks_forbid_moves_that_change_nothing() -> None:

@@ -29,7 +29,9 @@ def with_frames(task: TemporalDetection, state: State, every: int | None) -> Sta
     if every is None:
         return state
     low, high = task.parts.array[int(state.item[0])].astype(int).tolist()
-    looks = np.arange(low + min((every - 1) // 2, high - low - 1), high, every)[None]
+    frames = np.arange(low + min((every - 1) // 2, high - low - 1), high, every)
+    looks = np.full((1, int(np.diff(task.parts.array, axis=1).max())), -1)  # as wide in all episodes
+    looks[0, : len(frames)] = frames
     return replace(state, looks=looks)
 
 

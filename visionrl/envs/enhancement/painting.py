@@ -159,7 +159,7 @@ class Painting(Edit[State]):
             image = image[:, y : y + side, x : x + side]
         target = squeezed(image, self.side)
         if self.split == "train" and self.labelled:
-            turned = np.rot90(target, rng.integers(4), (1, 2))[rng.permutation(self.channels)]
+            turned = np.rot90(target, int(rng.integers(4)), (1, 2))[rng.permutation(self.channels)]
             target = np.ascontiguousarray(turned)
         return State(
             **self.fresh(item, 0.0 if target.any() else 1.0),
