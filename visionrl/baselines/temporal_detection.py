@@ -47,9 +47,11 @@ def with_segments(task: TemporalDetection, state: State, found: Found) -> State:
     return state
 
 
-def segments_of(train: TemporalDetection) -> np.ndarray:
-    """(N, 2) segments of the training clips."""
-    return train.truth.array[train.kinds.array >= 0]
+def window_lengths(train: TemporalDetection) -> np.ndarray:
+    """Lengths of windows, frames: quantiles of those of the training segments."""
+    truth = train.truth.array[train.kinds.array >= 0]
+    sizes = np.quantile(truth[:, 1] - truth[:, 0], (np.arange(LENGTHS) + 0.5) / LENGTHS)
+    return np.unique(np.maximum(sizes.round(), LEAST))
 
 
 def slid(lengths: np.ndarray, part: np.ndarray) -> np.ndarray:
@@ -84,9 +86,7 @@ def best_windows(windows: np.ndarray, scores: np.ndarray) -> Found:
 
 def sliding(every: int | None, train: TemporalDetection) -> Run:
     """Windows of the lengths of training segments everywhere, and non-maximum suppression."""
-    truth = segments_of(train)
-    sizes = np.quantile(truth[:, 1] - truth[:, 0], (np.arange(LENGTHS) + 0.5) / LENGTHS)
-    lengths = np.unique(np.maximum(sizes.round(), LEAST))
+    lengths = window_lengths(train)
 
     def run(task: TemporalDetection, state: State) -> State:
         state = with_frames(task, state, every)
