@@ -18,6 +18,7 @@ from visionrl.core.capabilities import name_of
 from visionrl.core.registry import Entry
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "environments"
+ITEMS = {"visionrl/TemporalDetection-v0": 3}  # which a film shows, where the first has nothing to find
 
 
 def page(entry: Entry) -> str:
@@ -93,7 +94,8 @@ def main() -> None:
 
         for entry in TASKS.values():
             name = f"{entry.id.removeprefix('visionrl/')}.gif"
-            record(entry.id, expert_policy, FOLDER / name, until_success="detection" in entry.tags)
+            until = "detection" in entry.tags
+            record(entry.id, expert_policy, FOLDER / name, item=ITEMS.get(entry.id, 0), until_success=until)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def record(
         seed: of the first state.
         env_kwargs: constructor arguments of the task; ``Task.evaluation`` holds unless they say otherwise.
         fps: frames per second.
-        until_success: end the film where the task's ``is_success`` is true for the first time.
+        until_success: end the film at the first step after which the task's ``is_success`` is true.
 
     Returns:
         The file.
@@ -58,7 +58,7 @@ def record(
     task, states = episode(env_id, policy, split=split, item=item, seed=seed, env_kwargs=env_kwargs or {})
     if until_success:
         solved = [bool(task.metrics(state).get("is_success", [False])[0]) for state in states]
-        states = states[: (solved.index(True) if any(solved) else len(states)) + 1]
+        states = states[: (solved.index(True, 1) if any(solved[1:]) else len(states)) + 1]
     kept = np.unique(np.linspace(0, len(states) - 1, min(len(states), MOST_FRAMES)).round().astype(int))
     frames = [task.draw(batch.each(states[k], lambda x: x[0])) for k in kept]
     return write_film(path, frames, fps)
