@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from visionrl.banks.patches import PatchBank, shared
 from visionrl.datasets import ImageSample
 
 ROOM = 1.7  # sides of the box that a frame shows
@@ -49,3 +50,29 @@ def cut_frame(image: np.ndarray, frame: np.ndarray, side: int) -> np.ndarray:
         matrix = np.array([[scale, 0, x], [0, scale, y]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(grey, matrix, (side, side), flags=flags)[None]
+
+
+def frame_bank(
+    samples: Sequence[ImageSample],
+    frames: np.ndarray,
+    side: int,
+    window: int,
+    scales: tuple[int, ...],
+) -> PatchBank:
+    """The bank of what frames (N, 3) show of N images; environments over the same arrays share it."""
+    rows = tuple(map(tuple, np.asarray(frames, float).tolist()))
+    return shared(_framed, [sample.image for sample in samples], samples, rows, side, window, scales)
+
+
+def _framed(
+    samples: Sequence[ImageSample],
+    frames: tuple[tuple[float, ...], ...],
+    side: int,
+    window: int,
+    scales: tuple[int, ...],
+) -> PatchBank:
+    """The bank of what frames show of some samples."""
+    images = [
+        cut_frame(sample.image, np.array(frame), side) for sample, frame in zip(samples, frames, strict=True)
+    ]
+    return PatchBank(images, window, scales)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Protocol
 
 import cv2
@@ -9,7 +10,7 @@ import numpy as np
 from gymnasium import Space, spaces
 
 from visionrl.banks.patches import colored
-from visionrl.ops import Array, DeviceTable, xp_of
+from visionrl.ops import Array, DeviceTable, Recalled, xp_of
 from visionrl.ops.strokes import GEOMETRY, stroke_coverage, stroke_gains, stroke_lines
 
 GRID, ANGLES = 12, 8  # of the strokes of a discrete brush
@@ -49,7 +50,7 @@ class Colors:
         return xp.reshape(xp.take(table, xp.argmin(gaps, axis=1), axis=0), color.shape)
 
 
-class Candidates:
+class Candidates(Recalled):
     """The strokes of a discrete brush: straight, at 12 x 12 places, in 8 directions and 3 sizes.
 
     Attributes:
@@ -70,6 +71,7 @@ class Candidates:
         covers = stroke_coverage(*stroke_lines(self.strokes.array, WORK, 1), (WORK, WORK))
         flat = np.ascontiguousarray(covers.reshape(len(middle), -1).T, np.float64)
         self.covers, self.squares = DeviceTable(flat), DeviceTable(flat**2)
+        self.recipe = candidate_strokes, ()
 
     def gains(self, target: Array, canvas: Array, colors: Colors) -> Array:
         """The squared error that each stroke takes away, (B, K) float64, in pixels of the canvas; of small pictures.
@@ -84,6 +86,12 @@ class Candidates:
         parts = [xp.astype(reduced(pictures, factor), xp.float64) for pictures in (target, canvas)]
         tables = self.covers.on(canvas), self.squares.on(canvas)
         return factor**2 * stroke_gains(parts[0], parts[1], *tables, colors.nearest)
+
+
+@lru_cache(maxsize=1)
+def candidate_strokes() -> Candidates:
+    """The strokes of a discrete brush, made once."""
+    return Candidates()
 
 
 def reduced(pictures: Array, factor: int) -> Array:

@@ -9,15 +9,14 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from annotated_types import Interval
 
-from visionrl.banks.patches import colored
-from visionrl.banks.squares import squeezed
+from visionrl.banks.pictures import picture_bank
 from visionrl.core import arguments, register
 from visionrl.core.observables import Image, Vector
 from visionrl.core.results import StrokePainting
 from visionrl.datasets import ImageSample
 from visionrl.datasets.readers.files import read_image
 from visionrl.envs.edit import Edit, EditState
-from visionrl.envs.enhancement.brush import Brush, Candidates, Colors, ContinuousBrush, DiscreteBrush
+from visionrl.envs.enhancement.brush import Brush, Colors, ContinuousBrush, DiscreteBrush, candidate_strokes
 from visionrl.metrics.image_quality import ImageQuality, as_levels, psnr
 from visionrl.ops import Array, DeviceTable, one_hot, xp_of
 from visionrl.ops.strokes import GEOMETRY, fitted_color, paint, stroke_coverage, stroke_lines
@@ -130,12 +129,12 @@ class Painting(Edit[State]):
         if self.style is not None and self.color == "chosen":
             raise ValueError("color must be 'fitted' with a style, got 'chosen'")
         self.samples = self.load()
-        self.items = len(self.samples)
+        self.items, self.bank = len(self.samples), picture_bank(self.samples, self.channels)
         style = None if self.style is None else read_image(Path(self.style))
         self.colors = Colors(style, self.channels)
         if style is not None:
             self.quantiles = DeviceTable(sliced_quantiles(self.colors.pixels, self.side**2))
-        self.candidates = Candidates()
+        self.candidates = candidate_strokes()
         if self.control == "discrete":
             self.action_gains, self.action_weights = self.gains, self.weights
         curved, chosen = self.stroke == "bezier", self.channels if self.color == "chosen" else 0
@@ -151,13 +150,13 @@ class Painting(Edit[State]):
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
-        image = colored(self.samples[item].image, self.channels)
         if self.crop and self.labelled:
-            shortest = min(image.shape[1:])
-            side = int(rng.integers(max(1, round(CROP * shortest)), shortest + 1))
-            y, x = (int(rng.integers(0, length - side + 1)) for length in image.shape[1:])
-            image = image[:, y : y + side, x : x + side]
-        target = squeezed(image, self.side)
+            size = self.bank.images[item].shape[1:]
+            length = int(rng.integers(max(1, round(CROP * min(size))), min(size) + 1))
+            y, x = (int(rng.integers(0, whole - length + 1)) for whole in size)
+            target = self.bank.part(item, (x, y), length, self.side)
+        else:
+            target = self.bank.whole(item, self.side)
         if self.split == "train" and self.labelled:
             turned = np.rot90(target, int(rng.integers(4)), (1, 2))[rng.permutation(self.channels)]
             target = np.ascontiguousarray(turned)

@@ -11,8 +11,7 @@ import numpy as np
 from annotated_types import Ge, Interval, MinLen
 
 from visionrl import ops
-from visionrl.banks.patches import PatchBank
-from visionrl.banks.shape_frames import ROOM, box_of, cut_frame, frame_of, true_shape
+from visionrl.banks.shape_frames import ROOM, box_of, frame_bank, frame_of, true_shape
 from visionrl.core import arguments, register
 from visionrl.core.observables import Image, OneHot, Vector
 from visionrl.core.results import Points
@@ -142,11 +141,7 @@ class ShapePose(Walk[State]):
             for shape, sample in zip(shapes, taught, strict=True)
         ]
         self.frames = np.array([self.frame(sample, np.mean(usual, axis=0)) for sample in self.samples])
-        images = [
-            cut_frame(sample.image, frame, self.side)
-            for sample, frame in zip(self.samples, self.frames, strict=True)
-        ]
-        self.bank = PatchBank(images, self.window, self.scales)
+        self.bank = frame_bank(self.samples, self.frames, self.side, self.window, tuple(self.scales))
         count = 4 + len(self.model.modes)
         eye = np.eye(count, dtype=int)
         self.moves = tuple(  # type: ignore[misc]
