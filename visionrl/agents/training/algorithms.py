@@ -66,7 +66,7 @@ NOT_INHERITED: Mapping[str, tuple[str, ...]] = {
         *OF_CLONES,
     ),
     "maskableppo": ("use_sde", "sde_sample_freq", "log_std_init", "communication"),
-    "recurrentppo": ("communication", *OF_CLONES),
+    "recurrentppo": ("communication", "action_maps", *OF_CLONES),
 }
 
 

@@ -295,6 +295,8 @@ def resolve(config: TrainConfig) -> TrainConfig:
         train = {}
         table.pop("clone_steps", None)
     table |= {key: value for key, value in own.get(preset, {}).items() if key != "algo"}
+    if table.get("action_maps") == 0:  # a preset whose actions are no places
+        del table["action_maps"]
     cloned = config.clone_steps or (config.clone_steps is None and table.get("clone_steps"))
     table = (table | after) if cloned else {key: table[key] for key in table if key not in OF_CLONES}
     table = drop_foreign(algo, tables, table)
