@@ -51,7 +51,7 @@ def test_rewards_add_up_to_the_share_of_the_error_that_is_gone(task):
 
 
 def test_one_large_stroke_of_the_right_colour_paints_a_flat_picture():
-    task = make_task(ID, data=flat((200, 40, 90)), steps=2)
+    task = make_task(ID, data=flat((200, 40, 90)), steps=2, split="test")  # training swaps channels
     state = start(task, 1)
     middle = ANGLES * GRID**2 * 0 + (GRID // 2) * GRID + GRID // 2  # large, level
     after = task.step(state, np.array([middle]))
@@ -85,7 +85,7 @@ def test_a_black_picture_is_done_from_the_start():
 @pytest.mark.parametrize("stroke", ["capsule", "bezier"])
 @pytest.mark.parametrize("color", ["fitted", "chosen"])
 def test_continuous_strokes_of_the_expert_paint_as_the_discrete_ones(stroke, color):
-    task = make_task(ID, control="continuous", stroke=stroke, color=color, bundle=2, steps=5)
+    task = make_task(ID, control="continuous", stroke=stroke, color=color, bundle=2, steps=5, split="val")
     assert task.action_space.shape == (2 * ({"capsule": 6, "bezier": 10}[stroke] + 3 * (color == "chosen")),)
     state = start(task)
     for _ in range(5):

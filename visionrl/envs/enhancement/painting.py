@@ -144,7 +144,7 @@ class Painting(Edit[State]):
             else ContinuousBrush(curved, self.bundle, chosen)
         )
         self.choose(len(self.candidates.strokes.array), self.steps, self.brush.space)
-        self.dataset_metrics = (ImageQuality(lambda ends: (ends.canvas, ends.target)),)
+        self.dataset_metrics = (ImageQuality(self.last_pictures),)
         picture = Image(self.channels, self.side)
         self.show(canvas=picture, target=picture, left=Vector(1, 0, 1))
 
@@ -276,6 +276,10 @@ class Painting(Edit[State]):
         return self.brush.action(xp.stack(found, axis=1), index)
 
     # -- edge ------------------------------------------------------------------------------------------------------
+    def last_pictures(self, ends: State) -> tuple[np.ndarray, np.ndarray]:
+        """The canvases of last states, and the pictures."""
+        return ends.canvas, ends.target
+
     def result(self, state: State) -> StrokePainting:
         height, width = self.samples[int(state.image)].image.shape[1:]
         painted = state.strokes[: int(state.steps) * self.bundle]

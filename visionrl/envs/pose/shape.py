@@ -15,7 +15,7 @@ from visionrl.banks.shape_frames import ROOM, box_of, frame_bank, frame_of, true
 from visionrl.core import arguments, register
 from visionrl.core.observables import Image, OneHot, Vector
 from visionrl.core.results import Points
-from visionrl.datasets import ImageSample, load
+from visionrl.datasets import ImageSample, choose, load
 from visionrl.envs.localization.walk import Walk, WalkState
 from visionrl.ops import Array, const, xp_of
 from visionrl.ops.point_model import PointModel, learn_point_model
@@ -159,7 +159,7 @@ class ShapePose(Walk[State]):
 
     def complete(
         self, samples: Sequence[ImageSample], first: bool
-    ) -> tuple[tuple[ImageSample, ...], tuple[str, ...]]:
+    ) -> tuple[Sequence[ImageSample], tuple[str, ...]]:
         """The samples that have all points, and the points' names; a warning tells how many lack one.
 
         Raises:
@@ -174,12 +174,12 @@ class ShapePose(Walk[State]):
             names = tuple(name for name in samples[0].points if name in common)
         if not names or len(set(names)) < len(names):
             raise ValueError(f"target must name points that all images have, each once, got {names!r:.200}")
-        whole = tuple(sample for sample in samples if set(names) <= set(sample.points))
+        whole = [number for number, sample in enumerate(samples) if set(names) <= set(sample.points)]
         if not whole:
             raise ValueError(f"data must have images with all of {', '.join(names)}, got none")
         if len(whole) < len(samples):
             warnings.warn(f"{len(samples) - len(whole)} images lack a point and are left out", stacklevel=4)
-        return whole, names
+        return samples if len(whole) == len(samples) else choose(samples, whole), names
 
     def frame(self, sample: ImageSample, usual: np.ndarray) -> np.ndarray:
         """The frame of an image, see ``banks.shape_frames``; ``usual`` is the box where nothing says it, shares of the sides."""

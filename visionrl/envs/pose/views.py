@@ -120,7 +120,9 @@ class ViewSelection(Select[State]):
     def setup(self) -> None:
         if self.least > self.budget:
             raise ValueError(f"least must be <= budget ({self.budget}), got {self.least}")
-        self.samples = tuple(self.used(sample) for sample in self.load())
+        held = self.load()
+        used = tuple(self.used(sample) for sample in held)
+        self.samples = held if all(a is b for a, b in zip(held, used, strict=True)) else used
         names = self.samples[0].joint_names
         for sample in self.samples:
             if sample.joint_names != names:
