@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from visionrl.agents.prediction.agent import Agent
-from visionrl.core import BASELINES, batch, make_task
+from visionrl.cli.main import main
+from visionrl.core import BASELINES, make_task
 from visionrl.core.results import StrokePainting
+from visionrl.core.testing import start
 from visionrl.datasets import ImageSample
 from visionrl.envs.enhancement.brush import ANGLES, GRID
 
@@ -25,18 +27,13 @@ def flat(*colors: tuple[int, int, int], side: int = 64) -> list[ImageSample]:
     ]
 
 
-def start(task, count=4, seed=0):
-    rng = np.random.default_rng(seed)
-    return batch.stack([task.sample(rng, k % task.items) for k in range(count)])
-
-
 @pytest.fixture(scope="module")
 def task():
     return make_task(ID, steps=4)
 
 
 def test_rewards_add_up_to_the_share_of_the_error_that_is_gone(task):
-    first = state = start(task)
+    first = state = start(task, rows=4)
     total = np.zeros(4)
     for _ in range(4):
         action = task.expert(state)
@@ -52,7 +49,7 @@ def test_rewards_add_up_to_the_share_of_the_error_that_is_gone(task):
 
 def test_one_large_stroke_of_the_right_colour_paints_a_flat_picture():
     task = make_task(ID, data=flat((200, 40, 90)), steps=2, split="test")  # training swaps channels
-    state = start(task, 1)
+    state = start(task)
     middle = ANGLES * GRID**2 * 0 + (GRID // 2) * GRID + GRID // 2  # large, level
     after = task.step(state, np.array([middle]))
     cover = after.canvas[0, 0] / 200
@@ -65,7 +62,7 @@ def test_one_large_stroke_of_the_right_colour_paints_a_flat_picture():
 
 
 def test_the_estimated_gains_are_close_to_what_strokes_earn(task):
-    state = start(task, 3)
+    state = start(task, rows=3)
     state = task.step(state, task.expert(state))
     gains = task.gains(state)
     for number in np.argsort(gains[0])[:: len(gains[0]) // 12]:
@@ -76,7 +73,7 @@ def test_the_estimated_gains_are_close_to_what_strokes_earn(task):
 
 def test_a_black_picture_is_done_from_the_start():
     task = make_task(ID, data=flat((0, 0, 0)), steps=2)
-    state = start(task, 1)
+    state = start(task)
     assert task.metrics(state)["is_success"].all() and task.metrics(state)["l2"] == 0
     after = task.step(state, np.array([5]))
     assert task.reward(state, np.array([5]), after) == 0 and np.isfinite(after.quality[0, 1])
@@ -87,7 +84,7 @@ def test_a_black_picture_is_done_from_the_start():
 def test_continuous_strokes_of_the_expert_paint_as_the_discrete_ones(stroke, color):
     task = make_task(ID, control="continuous", stroke=stroke, color=color, bundle=2, steps=5, split="val")
     assert task.action_space.shape == (2 * ({"capsule": 6, "bezier": 10}[stroke] + 3 * (color == "chosen")),)
-    state = start(task)
+    state = start(task, rows=4)
     for _ in range(5):
         action = task.expert(state)
         assert (np.abs(action) <= 1).all()
@@ -116,7 +113,7 @@ def test_a_style_gives_its_colours(tmp_path: Path):
     bands[:, :30], bands[:, 30:] = (10, 120, 240), (200, 60, 20)  # blue, green, red of OpenCV
     cv2.imwrite(str(file), bands)
     task = make_task(ID, style=str(file), steps=6, style_weight=0.5)
-    state = start(task)
+    state = start(task, rows=4)
     first = task.metrics(state)["style_distance"]
     for _ in range(6):
         state = task.step(state, task.expert(state))
@@ -144,9 +141,44 @@ def roll(task, state):
 
 
 @pytest.mark.parametrize("name", sorted(BASELINES[ID]))
-def test_methods_end_with_a_canvas(name):
+def test_methods_end_with_a_canvas(name: str):
     task = make_task(ID, steps=8, split="val")
-    end = BASELINES[ID][name].fit(None)(task, start(task, 2))
+    end = BASELINES[ID][name].fit(None)(task, start(task, rows=2))
     assert task.terminated(end).all()
     error = task.metrics(end)["l2"]
     assert (error < 0.9).all() and (error >= 0).all()
+
+
+@pytest.mark.parametrize("name", sorted(BASELINES[ID]))
+def test_methods_paint_files(name: str, tmp_path: Path):
+    image = np.full((3, 40, 90), 30, np.uint8)
+    image[:, :, 45:] = 220
+    cv2.imwrite(str(tmp_path / "a.png"), image.transpose(1, 2, 0))
+    main(["predict", name, str(tmp_path / "a.png"), "--env", ID, "--out", str(tmp_path / "out")])
+    painted = cv2.imread(str(tmp_path / "out" / "a-painted.png"))
+    assert painted.shape == (40, 90, 3)
+    brighter = painted[:, 60:].mean() - painted[:, :30].mean()
+    assert brighter > 50 if name in ("rectangles (quadtree)", "Reinhard colour transfer") else painted.any()
+    assert "NaN" not in (tmp_path / "out" / "predictions.jsonl").read_text()
+    drawing = tmp_path / "out" / "a-strokes.svg"
+    assert drawing.exists() != (name in ("rectangles (quadtree)", "Reinhard colour transfer"))
+    assert not drawing.exists() or "nan" not in drawing.read_text()
+
+
+def test_a_large_painting_takes_little_memory():
+    rng = np.random.default_rng(0)
+    strokes = np.column_stack(
+        [rng.random((40, 6)), np.full((40, 2), 0.1), np.ones((40, 2)), rng.random((40, 3))]
+    )
+    painting = StrokePainting((3000, 2000), strokes)
+    assert painting.image.shape == (3, 2000, 3000)
+    film = painting.film()
+    assert len(film) == 40 and film[0].shape == (3, 341, 512)
+
+
+def test_files_of_ones_own_end_at_a_quality():
+    task = make_task(ID, data=flat((90, 90, 90)), labelled=False, until=0.5, steps=30)
+    state = start(task)
+    while not task.terminated(state).all():
+        state = task.step(state, task.gains(state).argmax(axis=1))
+    assert int(state.steps[0]) < 5

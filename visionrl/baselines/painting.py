@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,7 +10,6 @@ import numpy as np
 from visionrl.core import baseline
 from visionrl.envs.enhancement.brush import THINNEST, WIDEST
 from visionrl.envs.enhancement.painting import Painting, State
-from visionrl.ops.strokes import fitted_color, paint
 
 Run = Callable[[Painting, State], State]
 RADII = (0.16, 0.08, 0.04)  # of the layers of brush strokes, shares of the side
@@ -20,11 +18,11 @@ TRIED = 16
 
 @baseline("Painting-v0", "mean colour", learns=False)
 def mean_color(train: None) -> Run:
-    """A canvas of the picture's mean colour, without any stroke."""
+    """One stroke over the whole canvas, in the mean colour of the picture."""
+    everywhere = np.array([[0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 1.0, 1.0, 1.0, 1.0]])
 
     def run(task: Painting, state: State) -> State:
-        mean = task.levels(state).mean(axis=(2, 3), keepdims=True)
-        return task.finish(state, canvas=np.broadcast_to(mean, state.canvas.shape).astype(np.float32))
+        return ended(task, painted(task, state, np.repeat(everywhere, len(state.image), axis=0), 0))
 
     return run
 
@@ -37,7 +35,7 @@ def random_strokes(train: None) -> Run:
 
 @baseline("Painting-v0", "best of 16 random strokes", learns=False)
 def best_random_strokes(train: None) -> Run:
-    """Of 16 strokes by chance the one after which the squared error is least, each in the colour that fits best."""
+    """The best of 16 strokes by chance each time, by the squared error that is left; colours fit best."""
     return lambda task, state: by_chance(task, state, TRIED)
 
 
@@ -52,8 +50,8 @@ def strokes_along_edges(train: None) -> Run:
     def run(task: Painting, state: State) -> State:
         strokes = task.steps * task.bundle
         for number in range(strokes):
-            radius = RADII[number * len(RADII) // strokes] * task.side
-            state = painted(task, state, along_edges(task, state, radius / task.side))
+            radius = RADII[number * len(RADII) // strokes]
+            state = painted(task, state, along_edges(task, state, radius), number)
         return ended(task, state)
 
     return run
@@ -75,13 +73,13 @@ def quadtree(train: None) -> Run:
 def reinhard(train: None) -> Run:
     """The picture itself, its colours moved and stretched to the mean and deviation of the style's in CIELAB.
 
-    "Color transfer between images", Reinhard et al., 2001. Without a style it is the picture.
+    "Color transfer between images", Reinhard et al., 2001; intensities alone in grey. Without a style it is the
+    picture.
     """
 
     def run(task: Painting, state: State) -> State:
-        style = task.colors.pixels
-        pictures = task.levels(state)
-        if len(style) and task.channels == 3:
+        style, pictures = task.colors.pixels, task.levels(state)
+        if len(style):
             pictures = np.stack([transferred(picture, style) for picture in pictures])
         return task.finish(state, canvas=pictures.astype(np.float32))
 
@@ -90,16 +88,14 @@ def reinhard(train: None) -> Run:
 
 def by_chance(task: Painting, state: State, tried: int) -> State:
     """The last state after strokes by chance, of which the best of ``tried`` is painted each time."""
-    rng, rows = np.random.default_rng(0), len(state.image)
-    for _ in range(task.steps * task.bundle):
-        offers = [random_geometry(rng, rows) for _ in range(tried)]
-        states = [painted(task, state, offer) for offer in offers] if tried > 1 else []
-        if not states:
-            state = painted(task, state, offers[0])
-            continue
-        best = np.stack([task.l2(one) for one in states]).argmin(axis=0)
-        canvas = np.stack([one.canvas for one in states])[best, np.arange(rows)]
-        state = replace(state, canvas=canvas)
+    rng, rows = np.random.default_rng(0), np.arange(len(state.image))
+    for number in range(task.steps * task.bundle):
+        offers = np.stack([random_geometry(rng, len(rows)) for _ in range(tried)])
+        best = offers[0]
+        if tried > 1:
+            left = np.stack([task.l2(painted(task, state, one, number)) for one in offers])
+            best = offers[left.argmin(axis=0), rows]
+        state = painted(task, state, best, number)
     return ended(task, state)
 
 
@@ -112,7 +108,7 @@ def random_geometry(rng: np.random.Generator, rows: int) -> np.ndarray:
 
 
 def along_edges(task: Painting, state: State, radius: float) -> np.ndarray:
-    """(B, 10) strokes of a radius, a share of the side, at the largest error, four radii long, across the gradient."""
+    """(B, 10) strokes at the largest error, across the gradient, four radii long; the radius is a share of the side."""
     found, pixels = [], radius * task.side
     for picture, canvas in zip(task.levels(state), state.canvas, strict=True):
         error = cv2.GaussianBlur(((picture - canvas) ** 2).sum(axis=0), (0, 0), max(pixels, 0.8))
@@ -127,15 +123,13 @@ def along_edges(task: Painting, state: State, radius: float) -> np.ndarray:
     return np.array(found)
 
 
-def painted(task: Painting, state: State, geometry: np.ndarray) -> State:
-    """The state with strokes (B, 10) on its canvas, in the colours that fit best; its steps are not counted."""
-    cover = task.coverage(geometry)
-    color = task.colors.nearest(fitted_color(task.levels(state), state.canvas, cover))
-    return replace(state, canvas=paint(state.canvas, cover, color))
+def painted(task: Painting, state: State, geometry: np.ndarray, number: int) -> State:
+    """The state after the strokes (B, 10) of one number, in the colours that fit best; its steps are not counted."""
+    return task.paint_stroke(state, geometry, np.full(len(geometry), number), True)
 
 
 def ended(task: Painting, state: State) -> State:
-    """The last state with the canvas of a state."""
+    """The last state, with the canvas of a state."""
     return task.finish(state, canvas=state.canvas)
 
 
@@ -164,12 +158,17 @@ def rectangles(picture: np.ndarray, count: int) -> np.ndarray:
 
 
 def transferred(picture: np.ndarray, style: np.ndarray) -> np.ndarray:
-    """A picture (3, H, W) of grey levels with the colours of a style, (N, 3) grey levels."""
+    """A picture (C, H, W) of grey levels with the colours of a style, (N, C) grey levels."""
+    if len(picture) == 1:
+        return matched(picture[0], style[:, 0]).clip(0, 255)[None]
     lab, wanted = (
         cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
         for pixels in (np.ascontiguousarray(picture.transpose(1, 2, 0)), np.ascontiguousarray(style[None]))
     )
-    mean, deviation = lab.mean(axis=(0, 1)), lab.std(axis=(0, 1)) + 1e-6
-    moved = (lab - mean) / deviation * wanted.std(axis=(0, 1)) + wanted.mean(axis=(0, 1))
-    rgb = cv2.cvtColor(moved.astype(np.float32), cv2.COLOR_LAB2RGB)
-    return (255 * rgb.clip(0, 1)).transpose(2, 0, 1)
+    moved = np.stack([matched(lab[..., k], wanted[..., k]) for k in range(3)], axis=-1)
+    return (255 * cv2.cvtColor(moved.astype(np.float32), cv2.COLOR_LAB2RGB).clip(0, 1)).transpose(2, 0, 1)
+
+
+def matched(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Values moved and stretched to the mean and deviation of others."""
+    return (values - values.mean()) / (values.std() + 1e-6) * others.std() + others.mean()

@@ -42,6 +42,7 @@ class Edit(Task[StateT], Generic[StateT]):
     Attributes:
         operators: how many there are.
         budget: how many are applied at most.
+        needs_truth: whether the quality is measured against labels, so that it is unknown on files of one's own.
     """
 
     stop: bool = False
@@ -52,6 +53,7 @@ class Edit(Task[StateT], Generic[StateT]):
     operators: int = field(init=False)
     budget: int = field(init=False)
     hidden: ClassVar[tuple[str, ...]] = ("quality",)
+    needs_truth: ClassVar[bool] = True
 
     def choose(self, operators: int, budget: int, space: Space | None = None) -> None:
         """State how many operators there are, how many are applied at most, and the actions; default one operator."""
@@ -95,7 +97,7 @@ class Edit(Task[StateT], Generic[StateT]):
         """The state after the step in which its canvas changed; rows (B,) bool where it did not are over."""
         xp = xp_of(changed)
         steps = state.steps + xp.astype(changed, xp.int64)
-        now = self.measure(state) if self.labelled else self.latest(state)
+        now = self.measure(state) if self.labelled or not self.needs_truth else self.latest(state)
         place = xp.arange(self.budget + 1, device=steps.device)[None, :] == steps[:, None]
         over = ~changed | (steps >= self.budget)
         if self.until is not None:

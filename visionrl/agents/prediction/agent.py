@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -20,15 +20,11 @@ from visionrl.agents.prediction.prompts import check_prompts, with_prompts
 from visionrl.agents.prediction.unlabelled_samples import MAKERS, PAIRED
 from visionrl.core import BASELINES, Task, batch, did_you_mean, entry_of, make_task
 from visionrl.core.results import (
-    Answer,
     Boxes,
-    ClipClass,
-    ImageClass,
     Mask,
     Picture,
     Result,
     StrokePainting,
-    Verdict,
 )
 from visionrl.datasets import ImageSample, VideoSample
 from visionrl.datasets.unlabelled import unlabelled_video
@@ -157,17 +153,9 @@ class Agent:
         spent = 1000 * (perf_counter() - began)
         first, *others = [task.result(batch.take(ends, row)) for row in range(len(states))]
         sure = getattr(self.policy, "answer_probability", None)
-        said = (
-            first.label
-            if isinstance(first, ImageClass | ClipClass | Verdict)
-            else getattr(first, "answer", None)
-        )
-        if (
-            isinstance(first, ImageClass | ClipClass | Answer | Verdict)
-            and said is not None
-            and sure is not None
-        ):
-            first = replace(first, confidence=float(sure[-1]))
+        said = getattr(first, "label", getattr(first, "answer", None))
+        if hasattr(first, "confidence") and said is not None and sure is not None:
+            first = replace(cast(Any, first), confidence=float(sure[-1]))
         return Prediction(sample.name, first.joined(others), steps, spent, task, ends, sample)
 
     def run_episodes(self, task: Task, states: list[Any]) -> tuple[Any, int]:

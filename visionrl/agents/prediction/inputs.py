@@ -53,6 +53,10 @@ class Input:
     places: tuple[Path, ...] = ()
 
 
+PLAIN: dict[type, str] = {MotSample: "mot", ViewSample: "views"}
+"""Formats of paths without one, by the kind of the samples."""
+
+
 def inputs_of(
     words: Sequence[str],
     kind: type,
@@ -106,10 +110,8 @@ def inputs_of(
         raise ValueError(f"box must be given for {alone[0]}: x,y,w,h of the object in the first frame")
     if kind is ClipSample:
         return found + [one for path in alone for one in clips_at(path)]
-    if kind is MotSample:
-        return found + [one for path in alone for one in from_format(f"mot:{path}", kind)]
-    if kind is ViewSample:
-        return found + [one for path in alone for one in from_format(f"views:{path}", kind)]
+    if kind in PLAIN:
+        return found + [one for path in alone for one in from_format(f"{PLAIN[kind]}:{path}", kind)]
     if kind is XraySample:
         return found + xrays_of(alone)
     if kind not in (ImageSample, VolumeSample) and alone:

@@ -22,18 +22,16 @@ from visionrl.core.results import (
     Caption,
     ClipClass,
     ImageClass,
-    Picture,
     Regions,
     Segments,
     StreamClasses,
-    StrokePainting,
     Summary,
     Tracks,
     Verdict,
     VideoBoxes,
     corner_and_sides,
 )
-from visionrl.rendering import Canvas, gif_bytes, hues, replacing
+from visionrl.rendering import replacing
 
 Contents = dict[str, str | bytes]  # what follows the name of a file, such as ".csv" -> its contents
 BOXES_HEAD = "frame,x,y,w,h\n"  # of the table of a track
@@ -368,54 +366,6 @@ def mot_line(frame: int, identity: int, sides: np.ndarray, score: float) -> str:
     return f"{frame + 1},{identity},{x + 1:.3f},{y + 1:.3f},{wide:.3f},{high:.3f},{score:.4g},-1,-1,-1\n"
 
 
-@writes(Picture)
-def picture_files(prediction: Prediction) -> Contents:
-    """A restored, enlarged or solved picture, a film of the steps, and a map of the operators, a panel a step.
-
-    A solved puzzle has no such map: a swap is of two tiles, and the film shows it.
-    """
-    result: Picture = prediction.result  # type: ignore[assignment]
-    found: Contents = {f"-{result.kind}.png": png(result.image.transpose(1, 2, 0))}
-    if result.kind != "solved":
-        found["-operators.png"] = png(operators_map(result))
-    if film := result.film():
-        found["-steps.gif"] = gif_bytes([Canvas(image, 1).pixels for image in film], fps=1.0)
-    return found
-
-
-@writes(StrokePainting)
-def painting_files(prediction: Prediction) -> Contents:
-    """A painting, its strokes as a drawing, and a film of them."""
-    result: StrokePainting = prediction.result  # type: ignore[assignment]
-    film = [Canvas(image, 1).pixels for image in result.stages(max(1, len(result.strokes) // 40))]
-    return {
-        "-painted.png": png(result.image.transpose(1, 2, 0)),
-        "-strokes.svg": result.svg().encode(),
-        "-strokes.gif": gif_bytes(film, fps=8.0),
-    }
-
-
 def png(pixels: np.ndarray) -> bytes:
     """Encode (H, W, C) uint8 or uint16, grey or RGB, as a PNG file."""
     return cv2.imencode(".png", np.ascontiguousarray(pixels[..., ::-1]))[1].tobytes()
-
-
-def operators_map(result: Picture) -> np.ndarray:
-    """Draw a map of the operators applied: (H, W, 3) uint8 RGB, panels of the steps side by side above a legend."""
-    names = sorted({name for tile in result.tiles for name in tile.operators})
-    steps = max(1, *(len(tile.shares()) for tile in result.tiles))
-    colours = hues(len(names))
-    width, height = result.size
-    wide = max(width * steps, 120)
-    picture = np.zeros((height + 16 * (len(names) + 1), wide, 3), np.uint8)
-    for tile in result.tiles:
-        (x, y), (high, across) = tile.corner, tile.image.shape[1:]
-        own = colours[[names.index(name) for name in tile.operators]]
-        maps = own[:, None, None] if tile.chosen is None else own[tile.chosen]
-        for step, colour in enumerate(maps):
-            left = x + step * width
-            picture[y : y + high, left : left + across] = colour
-    for row, (name, colour) in enumerate(zip(names, colours.tolist(), strict=True)):
-        place = (6, height + 14 + 16 * row)
-        cv2.putText(picture, name, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
-    return picture

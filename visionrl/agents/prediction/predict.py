@@ -15,6 +15,7 @@ import numpy as np
 
 from visionrl.agents.prediction import anatomy_files as anatomy_files  # registers its writers
 from visionrl.agents.prediction import mask_files as mask_files  # registers its writers
+from visionrl.agents.prediction import picture_files as picture_files  # registers its writers
 from visionrl.agents.prediction import registration_files as registration_files  # registers its writers
 from visionrl.agents.prediction.agent import Agent, Prediction
 from visionrl.agents.prediction.films import FilmOptions, summary_film, tracks_film

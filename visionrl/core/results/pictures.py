@@ -12,7 +12,7 @@ import numpy as np
 
 from visionrl.ops.strokes import GEOMETRY, paint, stroke_coverage, stroke_lines
 
-FINEST = 1024  # side of the square on which strokes are painted, pixels
+FINEST, OF_FILM = 1024, 512  # sides of the squares on which strokes are painted, pixels; at most
 
 
 @dataclass(frozen=True)
@@ -108,41 +108,42 @@ class StrokePainting:
 
     Attributes:
         size: (width, height) of the picture, pixels.
-        strokes: (N, 10 + C), see ``visionrl.ops.strokes.stroke_lines``, in shares of the width and the height, then the
-            colour, grey or red, green and blue in [0, 1].
+        strokes: (N, 10 + C) float64, see ``visionrl.ops.strokes.stroke_lines``, in shares of the width and the height,
+            then the colour, grey or red, green and blue in [0, 1].
         segments: of the polyline of a stroke; 1 where all are straight and even.
+        canvas: (C, S, S) uint8, the painting of a method without strokes, stretched to a square; else None.
     """
 
     size: tuple[int, int]
     strokes: np.ndarray
     segments: int = 1
+    canvas: np.ndarray | None = None
 
     @cached_property
     def image(self) -> np.ndarray:
-        """(C, H, W) uint8, the painting."""
-        return self.stages(len(self.strokes))[-1]
+        """(C, H, W) uint8, the painting at the size of the picture."""
+        if self.canvas is not None:
+            return stretched(self.canvas.astype(np.float32), self.size)
+        return stretched(self.stages(max(len(self.strokes), 1), FINEST)[-1].astype(np.float32), self.size)
 
-    def stages(self, every: int) -> list[np.ndarray]:
-        """The painting after each ``every`` strokes and at the end, (C, H, W) uint8 each.
+    def film(self) -> list[np.ndarray]:
+        """The painting after about each fortieth of the strokes, (C, h, w) uint8, at most 512 pixels wide and high."""
+        share = min(1.0, OF_FILM / max(self.size))
+        size = max(round(share * self.size[0]), 1), max(round(share * self.size[1]), 1)
+        every = max(1, len(self.strokes) // 40)
+        return [stretched(stage.astype(np.float32), size) for stage in self.stages(every, OF_FILM)]
 
-        Strokes are painted on a square of at most ``FINEST`` pixels, which is then stretched.
-        """
-        width, height = self.size
-        side = min(max(self.size), FINEST)
+    def stages(self, every: int, finest: int) -> list[np.ndarray]:
+        """The square canvas after each ``every`` strokes and at the end, (C, S, S) uint8 each, S at most ``finest``."""
+        side = min(max(self.size), finest)
         canvas = np.zeros((1, self.strokes.shape[1] - GEOMETRY, side, side), np.float32)
         found = []
         for number, stroke in enumerate(self.strokes, 1):
-            lines = stroke_lines(stroke[None], side, self.segments)
-            canvas = paint(canvas, stroke_coverage(*lines, (side, side)), 255 * stroke[None, GEOMETRY:])
+            cover = stroke_coverage(*stroke_lines(stroke[None], side, self.segments), (side, side))
+            canvas = paint(canvas, cover, 255 * stroke[None, GEOMETRY:].astype(np.float32))
             if number % every == 0 or number == len(self.strokes):
-                found.append(canvas[0])
-        found = found or [canvas[0]]
-        resized = [
-            cv2.resize(one.transpose(1, 2, 0), (width, height), interpolation=cv2.INTER_AREA) for one in found
-        ]
-        return [
-            np.atleast_3d(np.rint(one).clip(0, 255).astype(np.uint8)).transpose(2, 0, 1) for one in resized
-        ]
+                found.append(np.rint(canvas[0]).astype(np.uint8))
+        return found or [canvas[0].astype(np.uint8)]
 
     def svg(self) -> str:
         """The strokes as a drawing: SVG 1.1. The opacity of a curve is the mean of its ends."""
@@ -167,7 +168,7 @@ class StrokePainting:
         return "\n".join([*lines, "</svg>", ""])
 
     def joined(self, others: Sequence[StrokePainting]) -> StrokePainting:
-        """The painting with the strokes of others behind its own."""
+        """The painting with the strokes of others after its own."""
         return replace(self, strokes=np.concatenate([one.strokes for one in (self, *others)]))
 
     def to_json(self) -> dict[str, Any]:
@@ -177,3 +178,12 @@ class StrokePainting:
             "height": self.size[1],
             "strokes": [[round(float(x), 5) for x in stroke] for stroke in self.strokes],
         }
+
+
+def stretched(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(C, H, W) uint8 of a size (width, height), of an image (C, h, w) float32 in grey levels."""
+    shrinks = size[0] < image.shape[2]
+    found = cv2.resize(
+        image.transpose(1, 2, 0), size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    )
+    return np.atleast_3d(np.rint(found).clip(0, 255).astype(np.uint8)).transpose(2, 0, 1)

@@ -104,7 +104,7 @@ def reduced(pictures: Array, factor: int) -> Array:
 
 
 class Brush(Protocol):
-    """How actions become strokes; the base of those below.
+    """How actions become strokes.
 
     Attributes:
         space: of actions.

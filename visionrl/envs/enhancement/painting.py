@@ -10,7 +10,7 @@ import numpy as np
 from annotated_types import Interval
 
 from visionrl.banks.pictures import picture_bank
-from visionrl.core import arguments, register
+from visionrl.core import arguments, batch, register
 from visionrl.core.observables import Image, Vector
 from visionrl.core.results import StrokePainting
 from visionrl.datasets import ImageSample
@@ -32,7 +32,7 @@ HUANG = {"side": 128, "control": "continuous", "stroke": "bezier", "color": "cho
 
 @dataclass(frozen=True)
 class State(EditState):
-    """Canvases and what is to be seen on them; B episodes. ``quality`` is 0 at the start and 1 at the end of all error.
+    """Canvases and what is to be seen on them; B episodes. ``quality`` is the share of the first error that is gone.
 
     Attributes:
         target: (B, C, S, S) uint8, the picture.
@@ -117,7 +117,7 @@ class Painting(Edit[State]):
 
     sample_type, embedded = ImageSample, "photographs"
     primary_metric = ("l2", False)
-    hidden: ClassVar[tuple[str, ...]] = ("quality",)
+    needs_truth: ClassVar[bool] = False
 
     def setup(self) -> None:
         if self.stop:
@@ -160,8 +160,9 @@ class Painting(Edit[State]):
         if self.split == "train" and self.labelled:
             turned = np.rot90(target, int(rng.integers(4)), (1, 2))[rng.permutation(self.channels)]
             target = np.ascontiguousarray(turned)
+        done = 1.0 if self.style is None else 1 - self.style_weight  # of a black picture
         return State(
-            **self.fresh(item, 0.0 if target.any() else 1.0),
+            **self.fresh(item, 0.0 if target.any() else done),
             target=target,
             canvas=np.zeros(target.shape, np.float32),
             strokes=np.full((self.steps * self.bundle, GEOMETRY + self.channels), np.nan),
@@ -173,27 +174,30 @@ class Painting(Edit[State]):
         return self.advance(self.edit(state, action), xp.ones_like(state.finished))
 
     def edit(self, state: State, operator: Array) -> State:
-        return self.apply(state, self.brush.strokes(operator, self.channels))
-
-    def apply(self, state: State, strokes: Array) -> State:
-        """The state after the strokes (B, bundle, 10 + C) of a step, painted one after another."""
-        xp, target = xp_of(strokes), self.levels(state)
-        canvas, used = state.canvas, []
+        strokes, first = self.brush.strokes(operator, self.channels), state.steps * self.bundle
         for number in range(self.bundle):
-            stroke = strokes[:, number, :]
-            cover = self.coverage(stroke)
-            if self.color == "fitted":
-                color = self.colors.nearest(fitted_color(target, canvas, cover))
-            else:
-                color = xp.astype(255 * stroke[:, GEOMETRY:], xp.float32)
-            canvas = paint(canvas, cover, color)
-            used.append(xp.concat([stroke[:, :GEOMETRY], xp.astype(color, xp.float64) / 255], axis=1))
-        first = (state.steps * self.bundle)[:, None]
-        place = xp.arange(self.steps * self.bundle, device=strokes.device)[None, :]
-        kept = state.strokes
-        for number, stroke in enumerate(used):
-            kept = xp.where((place == first + number)[:, :, None], stroke[:, None, :], kept)
-        return replace(state, canvas=canvas, strokes=kept)
+            state = self.paint_stroke(state, strokes[:, number, :], first + number, self.color == "fitted")
+        return state
+
+    def paint_stroke(self, state: State, stroke: Array, number: Array, fitted: bool) -> State:
+        """The state with one stroke more on its canvas.
+
+        Args:
+            state: B episodes.
+            stroke: (B, 10 + C) float64; what is beyond 10 is not looked at where the colour is fitted.
+            number: (B,) int64, of the stroke in its episode.
+            fitted: it has the colour that fits best.
+        """
+        xp, cover = xp_of(stroke), self.coverage(stroke)
+        color = self.best_color(state, cover) if fitted else xp.astype(255 * stroke[:, GEOMETRY:], xp.float32)
+        row = xp.concat([stroke[:, :GEOMETRY], xp.astype(color, xp.float64) / 255], axis=1)
+        place = xp.arange(self.steps * self.bundle, device=stroke.device)[None, :] == number[:, None]
+        strokes = xp.where(place[:, :, None], row[:, None, :], state.strokes)
+        return replace(state, canvas=paint(state.canvas, cover, color), strokes=strokes)
+
+    def best_color(self, state: State, cover: Array) -> Array:
+        """(B, C) float32, the colour of the brush, grey levels, in which strokes that cover (B, S, S) fit best."""
+        return self.colors.nearest(fitted_color(self.levels(state), state.canvas, cover))
 
     def coverage(self, stroke: Array) -> Array:
         """(B, S, S) float32, how far strokes (B, 10 or more) cover each pixel."""
@@ -235,7 +239,7 @@ class Painting(Edit[State]):
         found = {
             "l2": error,
             "psnr_db": psnr(state.canvas, state.target),
-            "strokes": xp.astype(state.steps * self.bundle, xp.float64),
+            "strokes": xp.sum(xp.astype(~xp.isnan(state.strokes[:, :, 0]), xp.float64), axis=1),
             "is_success": error <= SUCCESS,
         }
         if self.style is not None:
@@ -263,16 +267,14 @@ class Painting(Edit[State]):
         return (gains > 0.5 * xp.max(gains, axis=1, keepdims=True)) | best
 
     def expert(self, state: State) -> Array:
-        xp, found = xp_of(state.canvas), []
-        index = xp.argmax(self.gains(state), axis=1)
+        xp, found, first = xp_of(state.canvas), [], state.steps * self.bundle
         for number in range(self.bundle):
+            index = xp.argmax(self.gains(state), axis=1)
             rows = self.candidates.strokes.rows(index)
-            cover, target = self.coverage(rows), self.levels(state)
-            color = self.colors.nearest(fitted_color(target, state.canvas, cover))
-            found.append(xp.concat([rows, xp.astype(color, xp.float64) / 255], axis=1))
+            color = xp.astype(self.best_color(state, self.coverage(rows)), xp.float64) / 255
+            found.append(xp.concat([rows, color], axis=1))
             if number + 1 < self.bundle:
-                state = replace(state, canvas=paint(state.canvas, cover, color))
-                index = xp.argmax(self.gains(state), axis=1)
+                state = self.paint_stroke(state, rows, first + number, True)
         return self.brush.action(xp.stack(found, axis=1), index)
 
     # -- edge ------------------------------------------------------------------------------------------------------
@@ -282,17 +284,16 @@ class Painting(Edit[State]):
 
     def result(self, state: State) -> StrokePainting:
         height, width = self.samples[int(state.image)].image.shape[1:]
-        painted = state.strokes[: int(state.steps) * self.bundle]
-        return StrokePainting((width, height), painted, self.brush.segments)
+        strokes = state.strokes[~np.isnan(state.strokes[:, 0])]
+        canvas = None if len(strokes) or not state.steps else as_levels(state.canvas).astype(np.uint8)
+        return StrokePainting((width, height), strokes, self.brush.segments, canvas)
 
     def draw(self, state: State) -> np.ndarray:
-        words = f"{int(state.steps) * self.bundle} strokes: {100 * (1 - float(self.l2_of(state))):.0f} %"
+        strokes = int((~np.isnan(state.strokes[:, 0])).sum())
+        error = float(self.l2(batch.stack([state]))[0])
         panels = [Canvas(as_levels(state.canvas).astype(np.uint8)), Canvas(state.target)]
-        for panel, text in zip(panels, (words, "picture"), strict=True):
+        for panel, text in zip(
+            panels, (f"{strokes} strokes: {100 * (1 - error):.0f} %", "picture"), strict=True
+        ):
             panel.text(text)
         return np.concatenate([panel.pixels for panel in panels], axis=1)
-
-    def l2_of(self, state: State) -> np.floating:
-        """``l2`` of one episode."""
-        gap = state.target.astype(np.float64) - state.canvas
-        return (gap**2).sum() / max((state.target.astype(np.float64) ** 2).sum(), 1.0)
