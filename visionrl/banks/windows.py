@@ -32,7 +32,6 @@ SURE = 0.03  # sum of changes at which slopes over a window are half sure
 MOMENTS = 5  # of a change: size, centre (x, y), spread (x, y)
 SHAPES = 12  # numbers about how the changes of a window go on
 NUMBERS = (PLACES - 1) * MOMENTS + MOMENTS + SHAPES + PLACES + 1
-PARTS = 3  # of the appearance: mean, range, change
 WIDTH, APPEARANCES = 0.3, (0.0, 1.0)
 """Of the kernel; weights of the appearance beside the changes, of which the folds of the training clips choose."""
 
@@ -209,7 +208,7 @@ class WindowClassifier(FourierRidge):
         self.folds, self.classes = min(FOLDS, count), len(names) + 1
         firsts = [names.index(labels_of(one)[0]) if len(one.segments) else -1 for one in samples]
         self.fold = folds_by_class(np.array(firsts), self.folds, rng)
-        bank, drawn = window_bank(samples), [training_windows(rng, sample, names) for sample in samples]
+        bank, drawn = window_bank(samples), [draw_windows(rng, sample, names) for sample in samples]
         clip = np.repeat(np.arange(count), [len(one.labels) for one in drawn])
         kept = np.sort(rng.permutation(len(clip))[:WINDOWS])
         clip, labels = clip[kept], np.concatenate([one.labels for one in drawn])[kept]
@@ -253,7 +252,7 @@ class WindowClassifier(FourierRidge):
 
 
 @dataclass(frozen=True)
-class Drawn:
+class TrainingWindows:
     """Windows of one training clip; N of them.
 
     Attributes:
@@ -282,7 +281,7 @@ def labels_of(sample: ClipSample) -> Sequence[str]:
     return sample.segment_labels or (ACTION,) * len(sample.segments)
 
 
-def training_windows(rng: np.random.Generator, sample: ClipSample, names: tuple[str, ...]) -> Drawn:
+def draw_windows(rng: np.random.Generator, sample: ClipSample, names: tuple[str, ...]) -> TrainingWindows:
     """Draw windows about the segments of a clip and elsewhere, and frames seen: of all, every k-th, or more within."""
     length = len(sample)
     truth = np.asarray(sample.segments, float).reshape(-1, 2)
@@ -306,7 +305,7 @@ def training_windows(rng: np.random.Generator, sample: ClipSample, names: tuple[
     looks = np.full((len(found), max(map(len, seen), default=1)), -1)
     for row, one in zip(looks, seen, strict=True):
         row[: len(one)] = one
-    return Drawn(found, looks, labels)
+    return TrainingWindows(found, looks, labels)
 
 
 def seen_frames(rng: np.random.Generator, window: np.ndarray, length: int) -> np.ndarray:

@@ -43,7 +43,7 @@ def with_segments(task: TemporalDetection, state: State, found: Found) -> State:
     )
     for number in np.argsort(-scores, kind="stable")[:MOST]:
         one = slice(number, number + 1)
-        state = task.emitted(state, np.ones(1, bool), windows[one], labels[one], scores[one])
+        state = task.emit(state, np.ones(1, bool), windows[one], labels[one], scores[one])
     return state
 
 
@@ -69,7 +69,7 @@ def scored(task: TemporalDetection, state: State, windows: np.ndarray) -> np.nda
     for k in range(0, len(windows), ROWS):
         some = windows[k : k + ROWS]
         clip, looks = np.repeat(state.clip, len(some)), np.repeat(state.looks, len(some), axis=0)
-        found.append(task.known(clip, looks, some)[0])
+        found.append(task.classify(clip, looks, some)[0])
     return np.concatenate(found)
 
 

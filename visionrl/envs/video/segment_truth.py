@@ -46,7 +46,42 @@ class SegmentPrecision:
         return segment_metrics(records)
 
 
-def cut(length: int, chunk: int | None) -> np.ndarray:
+def segment_tables(
+    clips: Sequence[ClipSample] | None, parts: np.ndarray, names: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The segments of parts of clips, (I, M, 2), NaN beyond the last, and the numbers of their classes, (I, M), or -1.
+
+    Args:
+        clips: the clip of each part; None where nothing is labelled.
+        parts: (I, 2), first frame of each part and the one after its last.
+        names: of the classes.
+
+    Raises:
+        ValueError: a class is of no training clip, or two segments of one class overlap.
+    """
+    rows = [segments_in(clip, part, names) for clip, part in zip(clips or (), parts, strict=False)]
+    widest = max((len(numbers) for _, numbers in rows), default=1) or 1
+    truth, kinds = np.full((len(parts), widest, 2), np.nan), np.full((len(parts), widest), -1)
+    for item, (segments, numbers) in enumerate(rows):
+        truth[item, : len(numbers)], kinds[item, : len(numbers)] = segments, numbers
+    return truth, kinds
+
+
+def segments_in(sample: ClipSample, part: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """(n, 2) segments in a part of a clip, those with half of their length or more in it, and the numbers of their classes.
+
+    Raises:
+        ValueError: see ``segment_tables``.
+    """
+    segments = np.asarray(sample.segments, float).reshape(-1, 2)
+    kinds = np.array([number_of(name, names, sample.name) for name in labels_of(sample)], int)
+    check_no_overlap(segments, kinds, names, sample.name)
+    within = np.clip(segments, *part)
+    kept = np.diff(within, axis=1)[:, 0] >= np.diff(segments, axis=1)[:, 0] / 2
+    return within[kept], kinds[kept]
+
+
+def parts_of(length: int, chunk: int | None) -> np.ndarray:
     """(n, 2) float64, parts of a clip of about equal length, none longer than ``chunk``."""
     count = 1 if chunk is None else -(-length // chunk)
     edges = np.linspace(0, length, count + 1).round()
@@ -80,7 +115,7 @@ def number_of(name: str, names: Sequence[str], clip: str) -> int:
     return list(names).index(name)
 
 
-def refuse_overlap(segments: np.ndarray, kinds: np.ndarray, names: Sequence[str], clip: str) -> None:
+def check_no_overlap(segments: np.ndarray, kinds: np.ndarray, names: Sequence[str], clip: str) -> None:
     """Refuse segments (n, 2) of one class, by number (n,), that overlap.
 
     Raises:

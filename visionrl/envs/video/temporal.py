@@ -13,7 +13,6 @@ from visionrl.banks.events import inside
 from visionrl.banks.windows import (
     INSIDE,
     NUMBERS,
-    labels_of,
     nearest_seen,
     window_bank,
     window_classifier,
@@ -23,14 +22,8 @@ from visionrl.core import arguments, register
 from visionrl.core.observables import Vector
 from visionrl.core.results import Segments
 from visionrl.envs.video.clip import ClassifiedClips, ClipState
-from visionrl.envs.video.segment_truth import (
-    SegmentPrecision,
-    class_names,
-    cut,
-    number_of,
-    refuse_overlap,
-)
-from visionrl.envs.video.window_controls import MoveControl, StatedControl, WindowControl
+from visionrl.envs.video.segment_truth import SegmentPrecision, class_names, parts_of, segment_tables
+from visionrl.envs.video.window_controls import MoveControl, SegmentControl, WindowControl
 from visionrl.metrics.segments import interval_iou
 from visionrl.ops import Array, DeviceTable, one_hot, xp_of
 
@@ -80,7 +73,7 @@ class State(ClipState):
 
 
 YEUNG = {
-    "control": "stated",
+    "control": "segments",
     "reward_type": "matches",
     "chunk": 50,
     "budget": 7,
@@ -102,9 +95,9 @@ class TemporalDetection(ClassifiedClips[State]):
     | Item        | Value |
     |-------------|-------|
     | Observation | ``changes`` (N,): what changes between the frames seen nearest to twelve places in and about the window, scaled; ``scores`` (C + 1,): a classifier's of the window, the last for "none"; ``map`` (72,): for 24 places of the whole part, changes between the frames seen there, how far they are, and what was emitted; ``place`` (6,): start, end and length of the window, frames looked at, frames and steps left; ``history``: the last four actions |
-    | Action      | control "moves": Discrete(9), "stated": Box(5); see below |
+    | Action      | control "moves": Discrete(9), "segments": Box(5); see below |
     | Reward      | gain: what the overlap (temporal IoU) with the best segment not found yet gains, which a segment found keeps; +1 for one found with the right class, less ``false_cost`` for any other emitted, and ``frame_cost`` for each frame looked at; matches: at the end +1 for each segment found with the right class, -0.1 for each other emitted, -10 if there were segments and none was found (Yeung et al., 2016) |
-    | Ends        | with a stop, with ``most`` segments emitted, after 60 steps, or with control "stated" when the ``budget`` is spent |
+    | Ends        | with a stop, with ``most`` segments emitted, after 60 steps, or with control "segments" after ``budget`` - 1 |
 
     | Action | Meaning |
     |--------|---------|
@@ -114,13 +107,13 @@ class TemporalDetection(ClassifiedClips[State]):
     | moves 6 | restart: the whole part |
     | moves 7 | emit the window as a segment of the class with the highest score, and restart |
     | moves 8 | stop |
-    | stated 0 | place of the frame to look at next, -1 to 1 from the part's start to its end |
-    | stated 1, 2 | start and end of a segment, likewise |
-    | stated 3 | confidence in it, -1 to 1, from 0 to 1 |
-    | stated 4 | emit it if above 0 |
+    | segments 0 | place of the frame to look at next, -1 to 1 from the part's start to its end |
+    | segments 1, 2 | start and end of a segment, likewise |
+    | segments 3 | confidence in it, -1 to 1, from 0 to 1 |
+    | segments 4 | emit it if above 0 |
 
     After a move the agent looks at ``glimpses`` places of the window, but not where a frame within half their distance
-    was seen before. With control "stated" it looks at one frame a step. Frames seen at the start count. The classifier
+    was seen before. With control "segments" it looks at one frame a step. Frames seen at the start count. The classifier
     learns from windows of the training clips in closed form, with more and less seen of them; training clips are scored
     by one that has not learnt from them. A segment is found by an overlap of ``iou_threshold``. ``info`` has ``found``,
     ``missed``, ``false_positives``, ``frames``, the share of the frames looked at; a whole split has ``map_50``, the
@@ -131,7 +124,7 @@ class TemporalDetection(ClassifiedClips[State]):
     proposal model for temporal action detection based on reinforcement learning".
     """
 
-    control: Literal["moves", "stated"] = "moves"
+    control: Literal["moves", "segments"] = "moves"
     """Move the window, or state segments outright."""
     glimpses: Annotated[int, Interval(ge=2, le=16)] = INSIDE
     """Places of a window at which the agent looks, for control "moves"."""
@@ -165,21 +158,16 @@ class TemporalDetection(ClassifiedClips[State]):
         self.classifier = window_classifier(training, self.names)
         self.part_clips(training, self.classifier.fold, self.classifier.folds)
         self.windows = window_bank(self.samples)
-        parts = [cut(len(sample), self.chunk) for sample in self.samples]
+        parts = [parts_of(len(sample), self.chunk) for sample in self.samples]
         self.clip_of = np.repeat(np.arange(len(parts)), [len(one) for one in parts])
         self.parts, self.items = DeviceTable(np.concatenate(parts)), len(self.clip_of)
-        rows = [
-            self.truth_of(int(clip), part) for clip, part in zip(self.clip_of, self.parts.array, strict=True)
-        ]
-        widest = max(1, *(len(kinds) for _, kinds in rows))
-        truth, kinds = np.full((self.items, widest, 2), np.nan), np.full((self.items, widest), -1)
-        for item, (segments, numbers) in enumerate(rows):
-            truth[item, : len(numbers)], kinds[item, : len(numbers)] = segments, numbers
+        clips = [self.samples[number] for number in self.clip_of.tolist()] if self.labelled else None
+        truth, kinds = segment_tables(clips, self.parts.array, self.names)
         self.truth, self.kinds = DeviceTable(truth), DeviceTable(kinds)
         metric = SegmentPrecision(truth, kinds, len(self.names))
         self.dataset_metrics: Sequence[SegmentPrecision] = (metric,) if self.labelled else ()
         self.controller: WindowControl = (
-            MoveControl(self.glimpses) if self.control == "moves" else StatedControl()
+            MoveControl(self.glimpses) if self.control == "moves" else SegmentControl()
         )
         self.action_space = self.controller.space
         self.longest = LONGEST if self.control == "moves" else self.budget - 1
@@ -191,29 +179,13 @@ class TemporalDetection(ClassifiedClips[State]):
             history=self.controller.history,
         )
 
-    def truth_of(self, clip: int, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(n, 2) segments of a part of a clip, and the numbers of their classes; those with less than half in it go.
-
-        Raises:
-            ValueError: a class is of no training clip, or two segments of one class overlap.
-        """
-        sample = self.samples[clip]
-        if not self.labelled:
-            return np.zeros((0, 2)), np.zeros(0, int)
-        segments = np.asarray(sample.segments, float).reshape(-1, 2)
-        kinds = np.array([number_of(name, self.names, sample.name) for name in labels_of(sample)], int)
-        refuse_overlap(segments, kinds, self.names, sample.name)
-        within = np.clip(segments, *part)
-        kept = np.diff(within, axis=1)[:, 0] >= np.diff(segments, axis=1)[:, 0] / 2
-        return within[kept], kinds[kept]
-
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
         clip, part = self.clip_of[item : item + 1], self.parts.array[item : item + 1]
         count = self.glimpses if self.control == "moves" else 1
         shift = rng.uniform(-self.jitter, self.jitter, 1)
-        looks = self.looked(np.full((1, self.budget), -1), window_places(part, count, 0, shift), part)
-        scores, described = self.known(clip, looks, part)
+        looks = self.look(np.full((1, self.budget), -1), window_places(part, count, 0, shift), part)
+        scores, described = self.classify(clip, looks, part)
         return State(
             clip=clip[0],
             time=np.int64(part[0].mean()),
@@ -235,17 +207,15 @@ class TemporalDetection(ClassifiedClips[State]):
         )
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
-    def known(self, clip: Array, looks: Array, window: Array) -> tuple[Array, Array]:
+    def classify(self, clip: Array, looks: Array, window: Array) -> tuple[Array, Array]:
         """Scores of windows, (B, C + 1), and their changes, (B, N), by the frames seen."""
         return self.classifier.window_scores(self.windows, clip, self.fold.rows(clip), looks, window)
 
-    def looked(self, looks: Array, places: Array, window: Array) -> Array:
+    def look(self, looks: Array, places: Array, window: Array) -> Array:
         """(B, S) int64, frames seen once the agent has looked at places (B, G) of a window, where it has to."""
         xp, count = xp_of(looks), places.shape[1]
-        apart = (window[:, 1] - window[:, 0]) / (2 * count)
-        apart = (
-            xp.where(apart > 0.5, apart, xp.full_like(apart, 0.5)) if count > 1 else xp.full_like(apart, 0.5)
-        )
+        apart = (window[:, 1] - window[:, 0]) / (2 * count) * (count > 1)
+        apart = xp.maximum(apart, xp.full_like(apart, 0.5))
         slots = xp.arange(looks.shape[1], dtype=xp.int64, device=looks.device)[None, :]
         for number in range(count):
             place = places[:, number : number + 1]
@@ -257,18 +227,18 @@ class TemporalDetection(ClassifiedClips[State]):
     def step(self, state: State, action: Array) -> State:
         xp, control, part = xp_of(state.window), self.controller, self.parts.rows(state.item)
         over = state.finished
-        window = control.moved(state.window, part, action)
-        stated, scores = state.window, state.scores
+        window = control.move(state.window, part, action)
+        segment, scores = state.window, state.scores
         if control.states_segments:
-            stated, scores = window, self.known(state.clip, state.looks, window)[0]
+            segment, scores = window, self.classify(state.clip, state.looks, window)[0]
         best = scores[:, :-1]
         score = control.confidence(action, xp.max(best, axis=1))
-        after = self.emitted(state, control.emits(action) & ~over, stated, xp.argmax(best, axis=1), score)
-        looks = self.looked(state.looks, control.places(window, part, action, state.shift), window)
+        after = self.emit(state, control.emits(action) & ~over, segment, xp.argmax(best, axis=1), score)
+        looks = self.look(state.looks, control.places(window, part, action, state.shift), window)
         stops = control.stops(action)
         looks = xp.where((over | stops)[:, None], state.looks, looks)
         window = xp.where((over | stops)[:, None], state.window, window)
-        scores, described = self.known(state.clip, looks, window)
+        scores, described = self.classify(state.clip, looks, window)
         steps = state.step + xp.astype(~over, xp.int64)
         full = after.labels[:, -1] >= 0
         return replace(
@@ -283,7 +253,7 @@ class TemporalDetection(ClassifiedClips[State]):
             finished=over | stops | full | (steps >= self.longest),
         )
 
-    def emitted(self, state: State, emits: Array, window: Array, label: Array, score: Array) -> State:
+    def emit(self, state: State, emits: Array, window: Array, label: Array, score: Array) -> State:
         """The state with a segment (B, 2) of a class (B,) and a score (B,) emitted where ``emits``, (B,) bool."""
         xp = xp_of(window)
         count = xp.sum(xp.astype(state.labels >= 0, xp.int64), axis=1)[:, None]

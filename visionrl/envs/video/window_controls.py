@@ -40,7 +40,7 @@ class WindowControl(ABC):
         return push(history, xp_of(history).astype(action, history.dtype))
 
     @abstractmethod
-    def moved(self, window: Array, part: Array, action: Array) -> Array:
+    def move(self, window: Array, part: Array, action: Array) -> Array:
         """The window (B, 2) after an action, within the part (B, 2) of the clip that is searched."""
 
     @abstractmethod
@@ -88,7 +88,7 @@ class MoveControl(WindowControl):
         middle = xp.minimum(xp.maximum(middle, low + half), high - half)
         return xp.concat([middle - half, middle + half], axis=-1)
 
-    def moved(self, window: Array, part: Array, action: Array) -> Array:
+    def move(self, window: Array, part: Array, action: Array) -> Array:
         """The window after a move; the whole part after a restart, an emission or a stop."""
         xp = xp_of(window)
         every = xp.concat([self.candidates(window, part), part[:, None, :]], axis=1)
@@ -100,11 +100,11 @@ class MoveControl(WindowControl):
         return window_places(window, self.glimpses, 0, shift)
 
     def emits(self, action: Array) -> Array:
-        """True for that action."""
+        """(B,) bool, whether the action is emission."""
         return action == EMIT
 
     def stops(self, action: Array) -> Array:
-        """True for that action."""
+        """(B,) bool, whether the action is to stop."""
         return action == STOP
 
     def confidence(self, action: Array, score: Array) -> Array:
@@ -138,7 +138,7 @@ class MoveControl(WindowControl):
         return xp.where(there, xp.where(emit, xp.full_like(best, EMIT), best), xp.full_like(best, STOP))
 
 
-class StatedControl(WindowControl):
+class SegmentControl(WindowControl):
     """Five numbers: the frame to look at next, start, end and confidence of a segment, and whether to emit it.
 
     The first three go from -1, the start of the part that is searched, to 1, its end; start and end may change places.
@@ -151,7 +151,7 @@ class StatedControl(WindowControl):
         self.space = spaces.Box(-1, 1, (5,), np.float32)
         self.history, self.blank = Vector(KEPT * 5), np.zeros((KEPT, 5))
 
-    def moved(self, window: Array, part: Array, action: Array) -> Array:
+    def move(self, window: Array, part: Array, action: Array) -> Array:
         """The segment stated, at least four frames long."""
         xp, (low, high) = xp_of(window), (part[:, :1], part[:, 1:])
         edges = low + (xp.astype(action[:, 1:3], xp.float64) + 1) / 2 * (high - low)
@@ -161,7 +161,7 @@ class StatedControl(WindowControl):
         return xp.concat([start, xp.maximum(end, start + least)], axis=1)
 
     def places(self, window: Array, part: Array, action: Array, shift: Array) -> Array:
-        """The one frame."""
+        """The frame that the first number says, (B, 1)."""
         xp, (low, high) = xp_of(window), (part[:, :1], part[:, 1:])
         place = low + (xp.astype(action[:, :1], xp.float64) + 1) / 2 * (high - low)
         return xp.minimum(xp.floor(place), high - 1)
@@ -171,8 +171,8 @@ class StatedControl(WindowControl):
         return action[:, 4] > 0
 
     def stops(self, action: Array) -> Array:
-        """Never: the glimpses end the episode."""
-        return action[:, 4] > 2
+        """(B,) bool, False: the number of steps ends the episode."""
+        return xp_of(action).zeros_like(action[:, 4], dtype=xp_of(action).bool)
 
     def confidence(self, action: Array, score: Array) -> Array:
         """The confidence stated, in [0, 1], times the classifier's score."""
