@@ -17,7 +17,7 @@ GRID, ANGLES = 12, 8  # of the strokes of a discrete brush
 SIZES = ((1.0, 0.3), (0.4, 0.11), (0.15, 0.045))  # length and radius, shares of the side
 WIDEST, THINNEST = 0.3, 0.01  # radius of a continuous brush, shares of the side
 WORK = 32  # side of the pictures on which strokes are compared
-PALETTE = 16  # colours of a style
+PALETTE, PIXELS = 16, 20_000  # colours of a style, and pixels of it that are looked at, about
 
 
 class Colors:
@@ -26,17 +26,21 @@ class Colors:
     Args:
         style: (C, H, W) uint8, or None.
         channels: of the canvas.
+
+    Attributes:
+        pixels: (N, C) float32, some 20,000 pixels of the style, grey levels; none without one.
     """
 
     def __init__(self, style: np.ndarray | None, channels: int) -> None:
         self.table: DeviceTable | None = None
         self.pixels = np.zeros((0, channels), np.float32)
         if style is not None:
-            self.pixels = colored(style, channels).reshape(channels, -1).T.astype(np.float32)
+            every = colored(style, channels).reshape(channels, -1).T
+            self.pixels = every[:: max(1, len(every) // PIXELS)].astype(np.float32)
             end = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 40, 0.1)
             cv2.setRNGSeed(0)
-            few = self.pixels[:: max(1, len(self.pixels) // 20_000)]
-            found = cv2.kmeans(few, min(PALETTE, len(few)), None, end, 3, cv2.KMEANS_PP_CENTERS)[2]  # type: ignore[call-overload]
+            count = min(PALETTE, len(self.pixels))
+            found = cv2.kmeans(self.pixels, count, None, end, 3, cv2.KMEANS_PP_CENTERS)[2]  # type: ignore[call-overload]
             self.table = DeviceTable(found)
 
     def nearest(self, color: Array) -> Array:
