@@ -214,7 +214,8 @@ class TemporalDetection(ClassifiedClips[State]):
     def look(self, looks: Array, places: Array, window: Array) -> Array:
         """(B, S) int64, frames seen once the agent has looked at places (B, G) of a window, where it has to."""
         xp, count = xp_of(looks), places.shape[1]
-        apart = (window[:, 1] - window[:, 0]) / (2 * count) * (count > 1)
+        share = 0.5 / count if count > 1 else 0.0  # of a window, between two looks: half their distance
+        apart = (window[:, 1] - window[:, 0]) * share
         apart = xp.maximum(apart, xp.full_like(apart, 0.5))
         slots = xp.arange(looks.shape[1], dtype=xp.int64, device=looks.device)[None, :]
         for number in range(count):
