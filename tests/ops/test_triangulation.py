@@ -33,8 +33,9 @@ def scene(count: int) -> np.ndarray:
 
 
 def test_cameras_that_look_at_a_place_have_it_for_their_middle() -> None:
-    middle, radius = scene_of(ring(6))
+    middle, radius, frame = scene_of(ring(6))
     assert np.allclose(middle, 0, atol=20) and radius == pytest.approx(1590, rel=0.05)
+    assert np.array_equal(frame, np.eye(3))
     parallel = np.repeat(ring(1), 2, axis=0)
     parallel[1, 0, 3] += 1000.0 * 100  # the same view, shifted
     assert np.isfinite(scene_of(parallel)[0]).all()

@@ -57,9 +57,8 @@ def farthest(task: ViewSelection, state: State, flat: bool) -> int:
     free, seen = free_cameras(task, state), np.flatnonzero(task.looked(state.taken)[0])
     ways = task.ways(state)[0]
     if flat:
-        up = task.bank.ups[int(state.capture[0])]
-        ways = ways - (ways @ up)[:, None] * up
-        ways /= np.maximum(np.linalg.norm(ways, axis=1, keepdims=True), 1e-9)
+        ways = ways[:, :2]
+        ways = ways / np.maximum(np.linalg.norm(ways, axis=1, keepdims=True), 1e-9)
     near = ways[free] @ ways[seen].T
     return int(free[(near if flat else np.abs(near)).max(axis=1).argmin()])
 

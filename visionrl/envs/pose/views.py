@@ -30,7 +30,7 @@ GARTNER = {"reward_type": "share", "shows": "canvas", "view_cost": 0.0625, "repe
 class State(Selection):
     """Cameras looked through, in ``taken``, -1 beyond, and the pose that they give; B episodes, V cameras, J points.
 
-    Lengths are radii of the scene, from its middle, see ``banks.views``.
+    Places are in the frame of the scene: radii from its middle, the third axis up; see ``ops.triangulation``.
 
     Attributes:
         capture: (B,) int64, number of the capture.
@@ -402,13 +402,12 @@ class ViewSelection(Select[State]):
     def result(self, state: State) -> PoseInSpace:
         number = int(state.capture)
         row = State(**{key: np.asarray(value)[None] for key, value in vars(state).items()})
-        radius = float(self.bank.radii.array[number])
         used = self.looked(row.taken).astype(float)[:, :, None] * row.fit
         info = (used[..., None, None] * self.info(row)).sum(axis=1)
         found = used[0].sum(axis=0) > 0
-        places = np.where(found[:, None], state.pose * radius + self.bank.middles[number], np.nan)
+        places = np.where(found[:, None], self.bank.millimetres(number, state.pose), np.nan)
         called, looks = self.samples[number].camera_names, state.taken[state.taken >= 0].tolist()
-        return PoseInSpace(self.names, places, spread_of(info)[0] * radius, tuple(called[k] for k in looks))
+        return PoseInSpace(self.names, places, spread_of(info)[0] * self.bank.radii.array[number], tuple(called[k] for k in looks))
 
     def draw(self, state: State) -> np.ndarray:
         number, bank = int(state.capture), self.bank
@@ -418,7 +417,6 @@ class ViewSelection(Select[State]):
         real = bank.real.array[number]
         return draw_views(
             bank.centres.array[number][real],
-            bank.ups[number],
             looks,
             state.pose,
             state.points,
