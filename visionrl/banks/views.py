@@ -77,7 +77,7 @@ class ViewBank(Recalled):
     def detections(
         self, rng: np.random.Generator, number: int, points: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Places (V, J, 2), 0 where there is none, and scores (V, J): the capture's, or of a made-up detector."""
+        """Places (V, J, 2), 0 where there is none, and scores (V, J): the capture's, or a simulated detector's."""
         sample, rows = self.samples[number], np.arange(self.real.array.shape[1])
         rows, real = rows % len(sample.cameras), self.real.array[number]
         if sample.detections is not None and sample.scores is not None:

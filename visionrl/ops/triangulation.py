@@ -15,7 +15,10 @@ from visionrl.ops.xp import Array, xp_of
 ROUNDS = 4  # of re-weighting
 NEAREST = 1e-3  # least depth, radii of the scene
 BODY = 0.25  # standard deviation of a body's points from their middle along each axis, radii of the scene
-AGREED, UNSURE = 0.8, 1e-3  # a point counts for the body's middle by its weights beyond the first, or the second
+AGREED, UNSURE = (
+    0.8,
+    1e-3,
+)  # a point counts for the body's middle by its weights beyond the first, or the second
 FARTHEST = 3.0  # where a point may be, radii of the scene from its middle
 
 
