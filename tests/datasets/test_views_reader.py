@@ -88,6 +88,10 @@ def test_captures_of_a_file_have_subjects_and_splits(tmp_path: Path) -> None:
         ({"detections": np.zeros((2, 6, 5, 2))}, "points must be of 2 captures"),
         ({"distortion": np.zeros((6, 5))}, "distortion must be"),
         ({"person": np.array([0, 1])}, "person must be one a capture"),
+        ({"split": np.array(["train", "val"])}, r"split must be one a capture \(1\), got 2"),
+        ({"detector_px": np.zeros(0)}, "detector_px must be one number, got 0"),
+        ({"links": np.array([[0, 1.5]])}, r"links must be \(n, 2\) whole numbers"),
+        ({"unit": np.zeros(0, str)}, "unit must be mm, cm or m, got ''"),
     ],
 )
 def test_files_that_do_not_fit_are_refused(tmp_path: Path, more: dict[str, Any], message: str) -> None:

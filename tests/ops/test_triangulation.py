@@ -32,9 +32,25 @@ def scene(count: int) -> np.ndarray:
     return in_scene(cameras, *scene_of(cameras))[None]
 
 
+def test_the_frame_of_a_scene_is_upright_in_every_world() -> None:
+    cameras = ring(6)
+    middle, radius, _ = scene_of(cameras)
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    turn *= np.sign(np.linalg.det(turn))
+    world = cameras.copy()
+    world[:, :, :3] = cameras[:, :, :3] @ turn.T  # of the same cameras, places turned
+    moved, same, frame = scene_of(world)
+    assert np.allclose(moved, turn @ middle, atol=1e-6) and same == pytest.approx(radius)
+    assert np.allclose(frame[2], turn[:, 2], atol=1e-6) and np.allclose(frame @ frame.T, np.eye(3))
+    place = np.array([100.0, -50.0, 300.0])
+    height = (frame @ (turn @ place - moved))[2]
+    assert height == pytest.approx(place[2] - middle[2], abs=1e-6)
+
+
 def test_cameras_that_look_at_a_place_have_it_for_their_middle() -> None:
-    middle, radius = scene_of(ring(6))
+    middle, radius, frame = scene_of(ring(6))
     assert np.allclose(middle, 0, atol=20) and radius == pytest.approx(1590, rel=0.05)
+    assert np.array_equal(frame, np.eye(3))
     parallel = np.repeat(ring(1), 2, axis=0)
     parallel[1, 0, 3] += 1000.0 * 100  # the same view, shifted
     assert np.isfinite(scene_of(parallel)[0]).all()

@@ -1,7 +1,7 @@
-"""A made-up detector of joints: where cameras would find the joints of a body whose true places are known.
+"""A simulated detector of joints, of a body whose true places are known.
 
-It errs as detectors do: a little everywhere, and grossly where a joint is hidden behind another part of the body, is
-taken for the one of the other side, or for no reason. Its scores are lower where it errs, on average only.
+Small errors are everywhere; gross ones are more frequent where another part of the body hides the joint, and some take
+it for the joint of the other side. Scores are lower on average where an error is gross.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ SWAPPED = 0.4  # of gross errors: left and right are exchanged, where a joint ha
 
 
 def hidden(points: np.ndarray, centres: np.ndarray, links: np.ndarray) -> np.ndarray:
-    """Which joints lie behind a limb: (V, J) bool, of points (J, 3) and camera centres (V, 3), millimetres.
+    """Tell which joints lie behind a limb, as cameras see them: (V, J) bool.
 
     Args:
-        points: NaN where unknown.
-        centres: of the cameras.
+        points: (J, 3), millimetres; NaN where unknown.
+        centres: (V, 3), of the cameras, millimetres.
         links: (n, 2) numbers of joints that a bone joins.
     """
     first, second = points[links[:, 0]], points[links[:, 1]]
@@ -35,9 +35,9 @@ def hidden(points: np.ndarray, centres: np.ndarray, links: np.ndarray) -> np.nda
     depth = np.einsum("vjk,vnsk->vjns", ray, ways)
     aside = np.sqrt(np.maximum((ways**2).sum(axis=-1)[:, None] - depth**2, 0))
     cover = (aside < LIMB_MM) & (depth < far[..., None, None] - BEHIND_MM)
-    own = (links[None, :, :] == np.arange(len(points))[:, None, None]).any(
+    own = (links[None] == np.arange(len(points))[:, None, None]).any(
         axis=-1
-    )  # bones of a joint hide it not
+    )  # a joint's bones do not hide it
     return np.asarray((cover & ~own[None, :, :, None]).any(axis=(2, 3)))
 
 
@@ -58,11 +58,11 @@ def detect(
     others: np.ndarray,
     scale: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where joints are found, (V, J, 2) pixels, and scores (V, J); 0 where a joint is not in the picture.
+    """Draw detections (V, J, 2), pixels, and their scores (V, J), 0 where a joint is not in the picture.
 
     Args:
         rng: all chance.
-        seen: (V, J, 2), where the cameras see the joints.
+        seen: (V, J, 2), true places of the joints in the pictures, pixels.
         inside: (V, J) bool, whether that is in the picture.
         covered: (V, J) bool, whether the joint is hidden.
         others: (J,), see ``other_sides``.

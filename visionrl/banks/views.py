@@ -1,4 +1,4 @@
-"""The cameras and detections of captures, held once for all episodes; lengths are radii of the scene."""
+"""The cameras and detections of captures, held once for all episodes; places are in the frame of the scene."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class ViewBank(Recalled):
         sizes: (M, V, 2) float64, width and height, pixels.
         radii: (M,) float64, millimetres.
         scales: (M,) float64, the detector's usual error, pixels.
-        middles: (M, 3) float64, millimetres.
+        middles: (M, 3) float64, of the scenes in their worlds, millimetres.
+        frames: (M, 3, 3) float64, of the scenes; see ``ops.triangulation.scene_of``.
         points: (M, J, 3) float64, true places; NaN where unknown.
-        ups: (M, 3) float64, the way that is up in the pictures, on average; of length 1.
         names: of the points.
     """
 
@@ -41,8 +41,8 @@ class ViewBank(Recalled):
         filled = [np.arange(count) % len(sample.cameras) for sample in samples]
         self.real = DeviceTable(np.array([np.arange(count) < len(sample.cameras) for sample in samples]))
         scenes = [scene_of(sample.cameras) for sample in samples]
-        self.middles = np.array([middle for middle, _ in scenes])
-        self.radii = DeviceTable(np.array([radius for _, radius in scenes]))
+        self.middles, radii, self.frames = (np.array(part) for part in zip(*scenes, strict=True))
+        self.radii = DeviceTable(radii)
         cameras = [
             in_scene(sample.cameras, *scene)[rows]
             for sample, scene, rows in zip(samples, scenes, filled, strict=True)
@@ -60,25 +60,24 @@ class ViewBank(Recalled):
         )
         unknown = np.full((len(self.names), 3), np.nan)
         truth = [unknown if sample.points is None else sample.points for sample in samples]
-        self.points = (np.array(truth) - self.middles[:, None]) / self.radii.array[:, None, None]
-        down = linear[:, :, 1] - (linear[:, :, 1] * linear[:, :, 2]).sum(axis=-1)[..., None] * linear[:, :, 2]
-        down = (down / np.linalg.norm(down, axis=-1, keepdims=True)).mean(axis=1)
-        self.ups = -down / np.maximum(np.linalg.norm(down, axis=1, keepdims=True), 1e-9)
+        places = (np.array(truth) - self.middles[:, None]) / radii[:, None, None]
+        self.points = places @ self.frames.transpose(0, 2, 1)
+
+    def millimetres(self, number: int, points: np.ndarray) -> np.ndarray:
+        """Places (J, 3) in the frame of the scene of a capture, as places in its world, millimetres."""
+        return points @ self.frames[number] * self.radii.array[number] + self.middles[number]
 
     def turned(self, rng: np.random.Generator, number: int) -> np.ndarray:
         """The true places of a capture (J, 3), turned about the upright line through their own middle."""
-        angle, axis, points = rng.uniform(0, 2 * np.pi), self.ups[number], self.points[number]
-        middle = np.nanmean(points, axis=0)
-        gap = points - middle
-        along = (gap @ axis)[:, None] * axis
-        return np.asarray(
-            middle + along + np.cos(angle) * (gap - along) + np.sin(angle) * np.cross(axis, gap)
-        )
+        angle, points = rng.uniform(0, 2 * np.pi), self.points[number]
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        middle = np.nanmean(points, axis=0)[:2]
+        return np.concatenate([(points[:, :2] - middle) @ turn.T + middle, points[:, 2:]], axis=1)
 
     def detections(
         self, rng: np.random.Generator, number: int, points: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Places (V, J, 2), 0 where there is none, and scores (V, J): the capture's, or of a made-up detector."""
+        """Places (V, J, 2), 0 where there is none, and scores (V, J): the capture's, or a simulated detector's."""
         sample, rows = self.samples[number], np.arange(self.real.array.shape[1])
         rows, real = rows % len(sample.cameras), self.real.array[number]
         if sample.detections is not None and sample.scores is not None:

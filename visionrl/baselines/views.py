@@ -18,7 +18,7 @@ Next = Callable[[ViewSelection, State], int]
 Run = Callable[[ViewSelection, State], State]
 
 
-def looking(choose: Next, count: int | None = None) -> Run:
+def look_through(choose: Next, count: int | None = None) -> Run:
     """A method that looks through cameras of its choice.
 
     Args:
@@ -54,49 +54,48 @@ def farthest(task: ViewSelection, state: State, flat: bool) -> int:
         state: of one episode.
         flat: by the azimuth about the upright line alone, as in Gärtner et al. (2020).
     """
-    free, seen = free_cameras(task, state), np.flatnonzero(task.looked(state.taken)[0])
-    ways = task.ways(state)[0]
+    free, seen = free_cameras(task, state), np.flatnonzero(task.view_mask(state.taken)[0])
+    directions = task.directions(state)[0]
     if flat:
-        up = task.bank.ups[int(state.capture[0])]
-        ways = ways - (ways @ up)[:, None] * up
-        ways /= np.maximum(np.linalg.norm(ways, axis=1, keepdims=True), 1e-9)
-    near = ways[free] @ ways[seen].T
+        level = directions[:, :2]
+        directions = level / np.maximum(np.linalg.norm(level, axis=1, keepdims=True), 1e-9)
+    near = directions[free] @ directions[seen].T
     return int(free[(near if flat else np.abs(near)).max(axis=1).argmin()])
 
 
 def most_certain(task: ViewSelection, state: State) -> int:
     """The camera after which the points should be most certain, by where the pose says that they are."""
-    free, found = free_cameras(task, state), task.outlook(state)
-    return int(free[found["after"][0, free].sum(axis=-1).argmin()])
+    free, forecast = free_cameras(task, state), task.outlook(state)
+    return int(free[forecast["after"][0, free].sum(axis=-1).argmin()])
 
 
 @baseline(TASK, "random views", learns=False)
 def random_views(train: None) -> Run:
     """As many cameras as may be seen, by chance."""
-    return looking(by_chance)
+    return look_through(by_chance)
 
 
 @baseline(TASK, "farthest azimuth", learns=False)
 def farthest_azimuth(train: None) -> Run:
     """Each camera as far about the body from the others as can be."""
-    return looking(partial(farthest, flat=True))
+    return look_through(partial(farthest, flat=True))
 
 
 @baseline(TASK, "farthest direction", learns=False)
 def farthest_direction(train: None) -> Run:
     """Each camera's line of sight as far from the others' as can be."""
-    return looking(partial(farthest, flat=False))
+    return look_through(partial(farthest, flat=False))
 
 
 @baseline(TASK, "most certain", learns=False)
 def expected_information(train: None) -> Run:
     """Each camera as will make the points most certain, if its detections are as usual (next best view)."""
-    return looking(most_certain)
+    return look_through(most_certain)
 
 
 @baseline(TASK, "best fixed cameras")
 def best_fixed_cameras(train: ViewSelection) -> Run:
-    """The same cameras in the same order each time, chosen one by one for the least mean error in training captures."""
+    """Cameras in one order for all captures, chosen one by one for the least mean error in training captures."""
     items = [number % train.items for number in range(max(EPISODES, train.items))]
     state = batch.stack([train.sample(np.random.default_rng(seed), item) for seed, item in enumerate(items)])
     order: list[int] = []
@@ -104,7 +103,7 @@ def best_fixed_cameras(train: ViewSelection) -> Run:
         errors = np.full(train.count, np.inf)
         for view in set(range(train.count)) - set(order):
             taken = np.concatenate([state.taken[:, :1], np.tile([*order, view], (len(items), 1))], axis=1)
-            pose, _ = train.solved(state.capture, taken, state.places, state.scores)
+            pose, _ = train.pose_of(state.capture, taken, state.places, state.scores)
             errors[view] = train.error_of(state.capture, state.points, pose).mean()
         order.append(int(errors.argmin()))
 
@@ -112,7 +111,7 @@ def best_fixed_cameras(train: ViewSelection) -> Run:
         free = free_cameras(task, state).tolist()
         return next((view for view in order if view in free), free[0])
 
-    return looking(choose)
+    return look_through(choose)
 
 
 @baseline(TASK, "all cameras", learns=False)
@@ -120,11 +119,13 @@ def all_cameras(train: None) -> Run:
     """Every camera at once, which no budget counts."""
 
     def run(task: ViewSelection, state: State) -> State:
-        every = np.tile(np.arange(task.count), (1, 1))
-        pose, fit = task.solved(state.capture, every, state.places, state.scores)
+        real = task.bank.real.array[state.capture]
+        taken = np.where(real, np.arange(task.count), -1)
+        pose, fit = task.pose_of(state.capture, taken, state.places, state.scores)
         error = task.error_of(state.capture, state.points, pose)
+        finished = np.ones(len(taken), bool)
         return replace(
-            state, pose=pose, fit=fit, error=error, step=np.array([task.count]), finished=np.ones(1, bool)
+            state, taken=taken, pose=pose, fit=fit, error=error, step=real.sum(axis=1), finished=finished
         )
 
     return run

@@ -259,11 +259,16 @@ def good_actions(task: Any, state: Any) -> Array:
 
 def rewarded_actions(task: Any, state: Any) -> Array:
     """(B, n) bool, which of n discrete actions earn something at once; the expert's where none does."""
-    best, count = task.expert(state), int(getattr(task.action_space, "n", 0))
-    xp = xp_of(best)
-    gains = []
-    for number in range(count):
-        action = xp.full_like(best, number)
+    good, best = tried_actions(task, state) > 0, task.expert(state)
+    xp = xp_of(good)
+    return xp.where(xp.any(good, axis=-1)[:, None], good, one_hot(best, good.shape[-1]) > 0)
+
+
+def tried_actions(task: Any, state: Any) -> Array:
+    """(B, n) float64, what each of n discrete actions earns at once, by taking each in turn."""
+    first = next(iter(vars(state).values()))
+    xp, gains = xp_of(first), []
+    for number in range(int(getattr(task.action_space, "n", 0))):
+        action = xp.full((first.shape[0],), number, dtype=xp.int64, device=first.device)
         gains.append(task.reward(state, action, task.step(state, action)))
-    good = xp.stack(gains, axis=-1) > 0
-    return xp.where(xp.any(good, axis=-1)[:, None], good, one_hot(best, count) > 0)
+    return xp.stack(gains, axis=-1)

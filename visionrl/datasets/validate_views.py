@@ -36,9 +36,10 @@ def check_views(sample: ViewSample, where: str) -> ViewSample:
         )
     links = np.asarray(sample.links)
     links = np.zeros((0, 2), np.int64) if not links.size else links
-    if links.ndim != 2 or links.shape[1] != 2 or not ((links >= 0) & (links < shape[1])).all():
+    whole = links.dtype.kind in "iuf" and not (links % 1).any()
+    if links.ndim != 2 or links.shape[1] != 2 or not whole or not ((links >= 0) & (links < shape[1])).all():
         raise ValueError(
-            f"{where}: links must be (n, 2) numbers of points below {shape[1]}, got {links.tolist()!r:.200}"
+            f"{where}: links must be (n, 2) whole numbers of points below {shape[1]}, got {links.tolist()!r:.200}"
         )
     error = sample.detector_px
     if error is not None and not 0 < error < np.inf:

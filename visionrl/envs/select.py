@@ -49,6 +49,12 @@ class Select(Task[SelectionT]):
         place = xp.arange(self.longest, device=state.taken.device)[None, :] == state.step[:, None]
         return xp.where(place, item[:, None], state.taken)
 
+    def taken_of(self, taken: Array, count: int) -> Array:
+        """(B, count) bool, which of the items 0 to count - 1 are among those taken, (B, T)."""
+        xp = xp_of(taken)
+        items = xp.arange(count, dtype=xp.int64, device=taken.device)
+        return xp.any(taken[:, :, None] == items[None, None, :], axis=1)
+
 
 @dataclass(frozen=True)
 class PoolSelection(Selection):

@@ -2,8 +2,8 @@
 
 Convention
     A camera is a (3, 4) matrix that takes (x, y, z, 1) to (column, row, 1) times the depth, in pixels; depth is
-    positive in front of it. Lengths are shares of the scene's radius, from the scene's middle (``in_scene``), so all
-    rows of the linear system are of one scale.
+    positive in front of it. Places are in the frame of the scene (``in_scene``): lengths are shares of its radius, from
+    its middle, so all rows of the linear system are of one scale, and the third axis is up.
 """
 
 from __future__ import annotations
@@ -18,22 +18,24 @@ BODY = 0.25  # standard deviation of a body's points from their middle along eac
 AGREED, UNSURE = (
     0.8,
     1e-3,
-)  # a point counts for the body's middle by its weights beyond this, or at least by that
+)  # a point counts for the body's middle by its weights beyond the first, or the second
 FARTHEST = 3.0  # where a point may be, radii of the scene from its middle
 
 
-def in_scene(cameras: np.ndarray, middle: np.ndarray, radius: float) -> np.ndarray:
-    """Cameras (V, 3, 4) for places in radii of a scene from its middle (3,), depth in radii too."""
+def in_scene(cameras: np.ndarray, middle: np.ndarray, radius: float, frame: np.ndarray) -> np.ndarray:
+    """Cameras (V, 3, 4) for places in the frame of a scene, see ``scene_of``; depth is in radii, too."""
     lengths = np.linalg.norm(cameras[:, 2, :3], axis=1)[:, None, None]
-    moved = np.concatenate([cameras[:, :, :3], (cameras @ [*middle, 1.0])[:, :, None] / radius], axis=2)
-    return moved / lengths
+    shift = (cameras @ [*middle, 1.0])[:, :, None] / radius
+    return np.concatenate([cameras[:, :, :3] @ frame.T, shift], axis=2) / lengths
 
 
-def scene_of(cameras: np.ndarray) -> tuple[np.ndarray, float]:
-    """The middle (3,) of what cameras (V, 3, 4) look at, the place nearest to all their axes, and a radius about it.
+def scene_of(cameras: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
+    """The middle (3,), the radius and the upright frame (3, 3) of what cameras (V, 3, 4) look at.
 
-    The radius is half the median distance of the cameras; where their axes are parallel, the middle lies before them,
-    twice as far as they are from each other.
+    The middle is the place nearest to all their axes; where these are parallel, it lies before the cameras, twice as
+    far as they are from each other. The radius is half their median distance from it. The frame's rows are its axes in
+    the world: the third is what is up in the pictures on average (the world's third axis where that cancels out), the
+    first the world's first axis made level, or its second one where the first is upright.
     """
     linear = cameras[:, :, :3]
     centres = -np.linalg.solve(linear, cameras[:, :, 3:])[:, :, 0]
@@ -45,7 +47,19 @@ def scene_of(cameras: np.ndarray) -> tuple[np.ndarray, float]:
     middle = np.linalg.solve(
         across.mean(axis=0) + pull, (across @ centres[:, :, None]).mean(axis=0)[:, 0] + pull @ guess
     )
-    return middle, float(np.median(np.linalg.norm(centres - middle, axis=1))) / 2
+    radius = float(np.median(np.linalg.norm(centres - middle, axis=1))) / 2
+    down = (across @ linear[:, 1, :, None])[..., 0]
+    return middle, radius, upright_frame(-(down / np.linalg.norm(down, axis=1, keepdims=True)).mean(axis=0))
+
+
+def upright_frame(up: np.ndarray) -> np.ndarray:
+    """(3, 3), rows are axes of length 1, of which the third is the direction (3,) that is up, see ``scene_of``."""
+    up = np.round(up, 9)  # so that the frame of a world that is upright is the world's own
+    up = up / np.linalg.norm(up) if up.any() else np.array([0.0, 0.0, 1.0])
+    level = np.eye(3)[int(abs(up[0]) > 0.9)]
+    level = level - (level @ up) * up
+    level /= np.linalg.norm(level)
+    return np.array([level, np.cross(up, level), up])
 
 
 def project(cameras: Array, points: Array) -> tuple[Array, Array]:

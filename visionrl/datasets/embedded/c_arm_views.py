@@ -146,7 +146,7 @@ def exposures(rng: np.random.Generator, thickness: np.ndarray) -> np.ndarray:
 
 
 def seen_at(points: np.ndarray) -> np.ndarray:
-    """Where the 24 views see places (J, 3): (24, J, 2) pixels."""
+    """Project places (J, 3), millimetres, into the 24 views: (24, J, 2) pixels."""
     cameras = c_arm_cameras()
     seen = points @ cameras[:, :, :3].transpose(0, 2, 1) + cameras[:, None, :, 3]
     return np.asarray(seen[..., :2] / seen[..., 2:])

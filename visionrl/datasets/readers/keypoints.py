@@ -61,18 +61,20 @@ def _entries(part: File) -> list[Entry]:
             raise ValueError(
                 f"{part.file}, categories[{number}]: keypoints must be names, got {short(words)}"
             )
-        joints[row.get("id")] = words
+        if not isinstance(row.get("id"), int | str):
+            raise ValueError(
+                f"{part.file}, categories[{number}]: id must be a whole number, got {short(row.get('id'))}"
+            )
+        joints[row["id"]] = words
     entries: list[Entry] = []
     for number, row in enumerate(content["annotations"]):
         where = f"{part.file}, annotations[{number}]"
         check_image_id(row, where, names)
-        if row.get("category_id") not in joints:
-            raise ValueError(
-                f"{where}: category_id must be one of the file, got {row.get('category_id')!r:.80}"
-            )
+        if not isinstance(kind := row.get("category_id"), int | str) or kind not in joints:
+            raise ValueError(f"{where}: category_id must be one of the file, got {short(kind)}")
         if row.get("iscrowd") or not row.get("keypoints"):
             continue
-        points = _points(row["keypoints"], joints[row["category_id"]], where)
+        points = _points(row["keypoints"], joints[kind], where)
         if not points:
             continue
         image = images[row["image_id"]]
@@ -117,33 +119,49 @@ def read_keypoint_photos(path: Path, options: ReadOptions) -> list[Entry]:
     if not file.is_file():
         raise ValueError(f"{path} must hold points.json")
     content = read_json(file)
-    if (
-        not isinstance(content, dict)
-        or not isinstance(content.get("sets"), dict)
-        or not content.get("images")
-    ):
-        raise ValueError(f"{file} must be a JSON object with sets and images")
+    if not isinstance(content, dict):
+        raise ValueError(f"{file} must be a JSON object with sets and images, got {short(content)}")
+    joints = _sets(content.get("sets"), file)
+    if not isinstance(images := content.get("images"), list) or not images:
+        raise ValueError(f"{file}: images must be a list of one or more, got {short(images)}")
     entries = []
-    for number, row in enumerate(content["images"]):
+    for number, row in enumerate(images):
         where = f"{file}, images[{number}]"
-        if (
-            not isinstance(row, dict)
-            or not isinstance(row.get("file"), str)
-            or row.get("set") not in content["sets"]
-        ):
+        if not isinstance(row, dict) or not isinstance(row.get("file"), str):
             raise ValueError(f"{where}: must have a file and one of the sets, got {short(row)}")
-        joints = content["sets"][row["set"]].get("joints", [])
+        if not isinstance(kind := row.get("set"), str) or kind not in joints:
+            raise ValueError(f"{where}: set must be one of {', '.join(joints)}, got {short(kind)}")
+        if not isinstance(instances := row.get("instances", []), list):
+            raise ValueError(f"{where}: instances must be a list, got {short(instances)}")
         picture = file.parent / stated_path(row["file"])
-        for place, one in enumerate(row.get("instances", [])):
-            rows = one.get("points", [])
-            if len(rows) != len(joints) or not all(are_coordinates(r) and len(r) == 3 for r in rows):
-                raise ValueError(
-                    f"{where}, instances[{place}]: points must be x, y, flag of {len(joints)} joints"
-                )
-            known = {joint: (r[0], r[1]) for joint, r in zip(joints, rows, strict=True) if r[2] > 0}
-            stem = picture.stem
-            entries.append(Entry(f"{row['set']}/{stem}/{place}", stem, partial(_photo, picture, known)))
+        for place, one in enumerate(instances):
+            labelled = _labelled(one, joints[kind], f"{where}, instances[{place}]")
+            entry = f"{kind}/{picture.stem}/{place}"
+            entries.append(Entry(entry, picture.stem, partial(_photo, picture, labelled)))
     return entries
+
+
+def _sets(sets: Any, file: Path) -> dict[str, list[str]]:
+    """Name of a set -> names of its joints."""
+    if not isinstance(sets, dict) or not sets:
+        raise ValueError(f"{file}: sets must be an object of one set or more, got {short(sets)}")
+    for name, one in sets.items():
+        words = one.get("joints") if isinstance(one, dict) else None
+        if not isinstance(words, list) or not all(isinstance(word, str) and word for word in words):
+            raise ValueError(f"{file}, sets[{name!r}]: joints must be names, got {short(words)}")
+    return {name: one["joints"] for name, one in sets.items()}
+
+
+def _labelled(instance: Any, joints: Sequence[str], where: str) -> dict[str, tuple[float, float]]:
+    """Name -> (x, y), pixels, of the points of an instance that are labelled."""
+    rows = instance.get("points") if isinstance(instance, dict) else None
+    if (
+        not isinstance(rows, list)
+        or len(rows) != len(joints)
+        or not all(are_coordinates(row) and len(row) == 3 for row in rows)
+    ):
+        raise ValueError(f"{where}: points must be x, y, flag of {len(joints)} joints, got {short(rows)}")
+    return {joint: (row[0], row[1]) for joint, row in zip(joints, rows, strict=True) if row[2] > 0}
 
 
 def _photo(picture: Path, points: dict[str, tuple[float, float]]) -> ImageSample:

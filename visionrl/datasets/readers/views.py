@@ -70,15 +70,20 @@ def _entries(file: Path) -> list[Entry]:
         places = _undistorted(file, found, places)
     joints = rows.shape[-2]
     names = _words(found.get("joint_names"), joints)
-    called = _words(found.get("camera_names", found.get("camera_name")), 0)
+    views = _words(found.get("camera_names", found.get("camera_name")), 0)
     subjects = _subjects(file, found, count)
     splits = [split_of(word) for word in _words(found.get("split"), 0)] or [""] * count
-    more: dict[str, Any] = {"joint_names": names, "camera_names": called, "links": found.get("links", ())}
+    if len(splits) != count:
+        raise ValueError(f"{file}: split must be one a capture ({count}), got {len(splits)}")
+    more: dict[str, Any] = {"joint_names": names, "camera_names": views, "links": found.get("links", ())}
     if "resolution" in found:
         more["resolution"] = found["resolution"]
     if "detector_px" in found:
-        more["detector_px"] = float(np.asarray(found["detector_px"]).ravel()[0])
-    made: list[Entry] = []
+        error = np.asarray(found["detector_px"]).ravel()
+        if len(error) != 1:
+            raise ValueError(f"{file}: detector_px must be one number, got {len(error)}")
+        more["detector_px"] = float(error[0])
+    entries: list[Entry] = []
     for number in range(count):
         sample = ViewSample(
             cameras[number] if cameras.ndim == 4 else cameras,
@@ -88,8 +93,8 @@ def _entries(file: Path) -> list[Entry]:
             **more,
         )
         name = file.stem if count == 1 else f"{file.stem}/{number}"
-        made.append(Entry(name, subjects[number] or name, partial(_same, sample), splits[number]))
-    return made
+        entries.append(Entry(name, subjects[number] or name, partial(_same, sample), splits[number]))
+    return entries
 
 
 def _same(sample: ViewSample) -> ViewSample:
@@ -111,8 +116,6 @@ def _arrays(file: Path) -> dict[str, Any]:
             found[name] = np.asarray(value, str if words else float)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{file}: {name} must be an array of numbers, got {value!r:.80}") from error
-    if "links" in found:
-        found["links"] = found["links"].astype(int)
     return found
 
 
@@ -120,7 +123,7 @@ def _scale(file: Path, found: dict[str, Any]) -> float:
     """Millimetres per unit."""
     if "unit" not in found:
         return 1.0
-    word = str(np.asarray(found["unit"]).ravel()[0]).strip().lower()
+    word = " ".join(np.asarray(found["unit"]).astype(str).ravel()).strip().lower()
     for begin in sorted(UNITS, key=len, reverse=True):
         if word == begin or (len(begin) > 2 and word.startswith(begin)):
             return UNITS[begin]

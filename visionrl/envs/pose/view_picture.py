@@ -12,7 +12,6 @@ SIDE = 300
 
 def draw_views(
     centres: np.ndarray,
-    up: np.ndarray,
     looks: np.ndarray,
     pose: np.ndarray,
     truth: np.ndarray,
@@ -22,8 +21,7 @@ def draw_views(
     """(300, 600, 3) uint8 RGB: the cameras seen from above, those looked through numbered, and the body.
 
     Args:
-        centres: (V, 3), of the cameras, in radii of the scene from its middle.
-        up: (3,), of length 1.
+        centres: (V, 3), of the cameras, in the frame of the scene.
         looks: numbers of the cameras looked through, in order.
         pose: (J, 3), what was found.
         truth: (J, 3), NaN where unknown.
@@ -31,15 +29,10 @@ def draw_views(
         words: below.
     """
     canvas = np.full((SIDE, 2 * SIDE, 3), 24, np.uint8)
-    front = np.array([1.0, 0, 0]) if abs(up[0]) < 0.9 else np.array([0, 1.0, 0])
-    right = np.cross(up, front)
-    right /= np.linalg.norm(right)
-    ahead = np.cross(right, up)
-    far = np.abs(centres @ np.stack([right, ahead]).T).max()
-    plan = np.stack([right, ahead])
+    far = np.abs(centres[:, :2]).max()
 
     def above(points: np.ndarray) -> np.ndarray:
-        return np.asarray(points @ plan.T / far * (SIDE / 2 - 20) + SIDE / 2)
+        return np.asarray(points[..., [1, 0]] / far * (SIDE / 2 - 20) + SIDE / 2)
 
     for centre in above(centres):
         dot(canvas, centre, (110, 110, 110), 4)
@@ -55,10 +48,9 @@ def draw_views(
     known = truth if not np.isnan(truth).any(axis=1).all() else pose
     centre = np.nanmean(known, axis=0)
     size = max(float(np.nanmax(np.abs(known - centre))), 1e-6) * 1.4
-    side = np.stack([right, -up])
 
     def beside(points: np.ndarray) -> np.ndarray:
-        flat = np.clip((points - centre) @ side.T / size, -1.2, 1.2) * (SIDE / 2 - 20)
+        flat = np.clip((points - centre)[:, 1:] * [1, -1] / size, -1.2, 1.2) * (SIDE / 2 - 20)
         return np.asarray(flat + np.array([1.5 * SIDE, SIDE / 2]))
 
     for points, colour in ((truth, PALETTE["truth"]), (pose, PALETTE["agent"])):
