@@ -103,7 +103,8 @@ def test_images_that_lack_a_point_are_left_out_and_told_of() -> None:
         ({"scales": (1,)}, r"scales must have one entry a step size \(3\), got 1"),
         ({"target": ("a", "b", "tail")}, "data must have images with all of a, b, tail, got none"),
         ({"target": ("a", "a", "b")}, "target must name points that all images have, each once"),
-        ({"target": ("a", "b")}, "training images must be two or more with three points or more"),
+        ({"target": ("a", "b")}, "target must be 3 or more values, each a string or None"),
+        ({"target": "heart"}, "target must be 3 or more values, each a string or None, got 'heart'"),
         ({"normalizer": ("a", "tail")}, "normalizer must be two of the points, got tail"),
         ({"labelled": False, "train_data": None}, "train_data must be given where data has no labels"),
     ],
@@ -151,3 +152,25 @@ def test_without_labels_a_box_says_where_to_start() -> None:
     places = np.array(list(task.result(batch.take(start(task, item=0), 0)).points.values()))
     assert np.abs(places.min(axis=0) - low).max() < 4
     assert task.draw(batch.take(start(task, item=1), 0)).ndim == 3
+
+
+def test_a_model_without_modes_moves_turns_and_scales_alone() -> None:
+    task = task_on(modes=0)
+    state = start(task)
+    assert task.action_space.n == 8 and task.model.modes.shape == (0, 5, 2)
+    turned = task.points(state, act(task, state, 6).state.position)[0]
+    assert np.isfinite(turned).all() and np.ptp(turned) > 1
+
+
+def test_the_true_box_is_not_asked_of_images_without_labels() -> None:
+    samples = pictures()
+    new = task_on([ImageSample(samples[0].image, name="new")], train_data=samples, labelled=False)
+    for name, row in BASELINES[ID].items():
+        run = row.fit(task_on())
+        if name == "mean shape in the true box":
+            with pytest.raises(
+                ValueError, match="images must have points for the mean shape in the true box"
+            ):
+                run(new, start(new))
+        else:
+            assert np.isfinite(new.points(run(new, start(new)), start(new).position)).all()

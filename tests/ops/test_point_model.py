@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visionrl.ops import like, namespace, to_numpy
-from visionrl.ops.point_model import PointModel, learn_point_model
+from visionrl.ops.point_model import PointModel, fit_point_model
 
 SQUARE = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1.0]]) / np.sqrt(2)
 
@@ -27,14 +27,14 @@ def shapes(count: int = 20) -> np.ndarray:
 
 
 def test_one_wandering_point_is_one_mode() -> None:
-    model = learn_point_model(shapes(), 4)
+    model = fit_point_model(shapes(), 4)
     sizes = np.sqrt((model.modes**2).sum(axis=(1, 2)))
     assert len(model.modes) == 4 and sizes[0] > 8 * sizes[1]
     assert np.abs(model.mean - SQUARE).max() < 0.1 and np.abs(model.mean.mean(axis=0)).max() < 1e-9
 
 
 def test_few_shapes_have_few_modes() -> None:
-    assert len(learn_point_model(shapes(3), 6).modes) <= 2
+    assert len(fit_point_model(shapes(3), 6).modes) <= 2
 
 
 def test_a_pose_by_hand() -> None:
@@ -46,7 +46,7 @@ def test_a_pose_by_hand() -> None:
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000))
 def test_a_fit_finds_the_pose(seed: int) -> None:
-    model, rng = learn_point_model(shapes(), 1), np.random.default_rng(seed)
+    model, rng = fit_point_model(shapes(), 1), np.random.default_rng(seed)
     pose = np.array([*rng.uniform(-50, 50, 2), rng.uniform(1, 3), rng.uniform(-3, 3), rng.uniform(-2, 2)])
     shape = model.points(pose[None])[0]
     assert np.abs(model.points(model.fit(shape)[None])[0] - shape).max() < 0.05 * np.exp(pose[2])
@@ -54,6 +54,6 @@ def test_a_fit_finds_the_pose(seed: int) -> None:
 
 def test_torch_agrees() -> None:
     pytest.importorskip("torch")
-    model, pose = learn_point_model(shapes(), 3), np.random.default_rng(0).normal(0, 1, (5, 7))
+    model, pose = fit_point_model(shapes(), 3), np.random.default_rng(0).normal(0, 1, (5, 7))
     other = model.points(like(pose, namespace("torch").zeros(1)))
     assert np.allclose(to_numpy(other), model.points(pose))

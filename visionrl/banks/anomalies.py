@@ -1,8 +1,7 @@
-"""Images of parts, good or with a defect, in cells, and how unusual each cell is; held once for all episodes."""
+"""Images of parts, good or with a defect, in cells, with an anomaly score of each cell; held once for all episodes."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,7 +19,7 @@ from visionrl.ops import DeviceTable, Recalled
 GOOD = ("good", "normal", "ok")
 """Classes of images that have no defect."""
 
-FOLDS = 3  # parts of the training images; each is scored by a detector that has not learnt from it
+FOLDS = 3  # parts of the training images; each is scored by a detector that is fitted to the others
 LOWEST, HIGHEST = -8.0, 24.0
 """Limits of scores, in deviations of good cells."""
 
@@ -58,18 +57,13 @@ def with_synthetic(samples: Sequence[ImageSample], mode: str) -> tuple[ImageSamp
     kinds = [kind_of(sample) for sample in samples]
     if mode == "never" or (mode == "auto" and set(kinds) != {"good"}):
         return samples if isinstance(samples, tuple) else tuple(samples)
-    drawn = []
+    copies = []
     for number, (sample, kind) in enumerate(zip(samples, kinds, strict=True)):
         if kind == "good":
             image, mask, what = with_defect(np.random.default_rng((_SEED, number)), sample.image)
             given: dict[str, Any] = {"image": image, "mask": mask, "labels": (what,), "boxes": None}
-            drawn.append(replace(sample, name=f"{sample.name} with {what}", **given))
-    return (*samples, *drawn)
-
-
-def overview_of(square: np.ndarray, overview: int) -> np.ndarray:
-    """(C, S, S) uint8 -> (C, overview, overview), as seen from afar."""
-    return squeezed(square, overview)
+            copies.append(replace(sample, name=f"{sample.name} with {what}", **given))
+    return (*samples, *copies)
 
 
 def defect_share(sample: ImageSample, side: int) -> np.ndarray:
@@ -82,7 +76,7 @@ def defect_share(sample: ImageSample, side: int) -> np.ndarray:
 
 
 class Detector(Recalled):
-    """A detector of unusual blocks in images, and one in what is seen of them from afar, of some training images.
+    """A detector of anomalous blocks, in images and in what is seen of them from afar, fitted to training images.
 
     Args:
         samples: the training images.
@@ -96,45 +90,47 @@ class Detector(Recalled):
         fold: name of a training image -> its fold.
 
     Raises:
-        ValueError: no training image is good.
+        ValueError: no training image is good, or a fold leaves none to the others that shows good blocks, or defective
+            ones where ``kind`` needs them.
     """
 
     def __init__(
         self, samples: Sequence[ImageSample], kind: str, synthetic: str, grid: int, cell: int, overview: int
     ) -> None:
         self.grid, self.side, self.overview = grid, grid * cell, overview
-        taught = with_synthetic(samples, synthetic)
-        kinds = [kind_of(sample) for sample in taught]
+        training = with_synthetic(samples, synthetic)
+        kinds = [kind_of(sample) for sample in training]
         if "good" not in kinds:
             raise ValueError(
                 f"training images must have a good one ({', '.join(GOOD)}), got {kinds[0]!r} alone"
             )
-        order = {sample.name: k for k, sample in enumerate(samples)}
-        base = [order.get(sample.name, k) for k, sample in enumerate(taught)]
-        good = [k for k, one in enumerate(kinds) if one == "good"]
-        for k, number in enumerate(range(len(samples), len(taught))):
-            base[number] = base[good[k]]  # a copy is in the fold of what it is a copy of
-        folds = min(FOLDS, len(samples))
-        numbers = np.array(base) % folds
-        self.fold = {sample.name: int(k) for sample, k in zip(taught, numbers, strict=True)}
-        share = np.stack([defect_share(sample, self.side) for sample in taught])
-        squares = [squeezed(sample.image, self.side) for sample in taught]
+        share = np.stack([defect_share(sample, self.side) for sample in training])
+        if (shown := int((share[: len(samples)] == 0).any(axis=(1, 2)).sum())) < 2:
+            raise ValueError(f"training images must be two or more that show good blocks, got {shown}")
+        good = np.array([one == "good" for one in kinds])
+        strata = np.where(good, 0, np.where(share.min(axis=(1, 2)) < 0, 2, 1))
+        numbers = dealt_folds(strata[: len(samples)], min(FOLDS, len(samples)))
+        copies = numbers[good[: len(samples)]][
+            : len(training) - len(samples)
+        ]  # in the folds of their originals
+        numbers = np.concatenate([numbers, copies])
+        self.fold = {sample.name: int(k) for sample, k in zip(training, numbers, strict=True)}
+        squares = [squeezed(sample.image, self.side) for sample in training]
         self.models, self.scales, make = [], [], DETECTORS[kind]
         for far in (False, True):
             features = np.stack([self.described(square, far) for square in squares])
-            several = range(folds) if folds > 1 and len(set(base)) > 1 else ()
-            models = [make(features[numbers != k], share[numbers != k]) for k in several]
-            models.append(make(features, share))
-            self.models.append(models)
-            own = [k if several and (numbers != k).any() else -1 for k in numbers]
-            raw = [models[k](one) for k, one in zip(own, features, strict=True)]
-            cells = np.stack([cell_blocks(one, grid) for one in raw])[np.array(kinds) == "good"].max(axis=2)
+            models = [make(features[numbers != k], share[numbers != k]) for k in range(max(numbers) + 1)]
+            raw = np.stack(
+                [cell_blocks(models[k](one), grid) for k, one in zip(numbers, features, strict=True)]
+            )
+            self.models.append([*models, make(features, share)])
+            cells = raw[good].max(axis=2)
             self.scales.append((float(cells.mean()), float(cells.std()) + 1e-9))
 
     def described(self, square: np.ndarray, far: bool) -> np.ndarray:
         """(b, b, D) features of a square image, or of what is seen of it from afar."""
         if far:
-            small = overview_of(square, self.overview)
+            small = squeezed(square, self.overview)
             square = np.stack(
                 [cv2.resize(one, (self.side,) * 2, interpolation=cv2.INTER_LINEAR) for one in small]
             )
@@ -145,7 +141,7 @@ class Detector(Recalled):
 
         Args:
             square: (C, S, S) uint8.
-            name: of a training image, scored by a model that has not learnt from it; None: of another.
+            name: of a training image, scored by a model that is not fitted to it; None: of another.
             far: of what is seen from afar.
         """
         model = self.models[far][-1 if name is None else self.fold[name]]
@@ -160,12 +156,22 @@ def cell_blocks(blocks: np.ndarray, grid: int) -> np.ndarray:
     return blocks.reshape(grid, k, grid, k).transpose(0, 2, 1, 3).reshape(grid * grid, k * k)
 
 
+def dealt_folds(strata: np.ndarray, folds: int) -> np.ndarray:
+    """(N,) int64, folds of images whose strata (N,) are each spread evenly over them: dealt in turn, as cards are."""
+    counts, numbers = np.zeros((max(strata) + 1, folds), int), [-1]
+    for stratum in strata:
+        order = (numbers[-1] + 1 + np.arange(folds)) % folds
+        numbers.append(int(order[counts[stratum][order].argmin()]))
+        counts[stratum, numbers[-1]] += 1
+    return np.array(numbers[1:])
+
+
 class AnomalyBank(Recalled):
     """The images of one split; G cells along each side, k blocks in a cell.
 
     Args:
         samples: of the split.
-        train: the images that the detector learns from.
+        train: the images that the detector is fitted to.
         own: whether the split's images may be among those.
         synthetic: whether defects are drawn into images of the split, and into those of ``train``.
         labelled: False where the samples' labels are unknown.
@@ -198,43 +204,39 @@ class AnomalyBank(Recalled):
         self.samples = with_synthetic(samples, synthetic[0]) if labelled else tuple(samples)
         self.kinds = tuple(kind_of(one) if labelled else "good" for one in self.samples)
         count, side, k = len(self.samples), grid * cell, (cell // BLOCK) ** 2
-        pixels = (count, channels, side, side)
-        shapes = ((count, grid * grid, k), (count, grid * grid))
-        sizes = [math.prod(pixels), *(4 * math.prod(shape) for shape in shapes)]
-        starts = [0, sizes[0] + -sizes[0] % 4]
-        starts.append(starts[1] + sizes[1])
+        row = np.dtype(  # one block of all, since small ones are not stored
+            [
+                ("pixels", np.uint8, (channels, side, side)),
+                ("blocks", np.float32, (grid * grid, k)),
+                ("hints", np.float32, grid * grid),
+            ]
+        )
 
         def fill(block: np.ndarray) -> None:
             detector = detector_of(train, kind, synthetic[1], grid, cell, overview)
-            squares = block[: sizes[0]].reshape(pixels)
-            found = [
-                block[at : at + size].view(np.float32) for at, size in zip(starts[1:], sizes[1:], strict=True)
-            ]
-            near, far = (one.reshape(shape) for one, shape in zip(found, shapes, strict=True))
-            for number, sample in enumerate(self.samples):
-                square = squares[number] = squeezed(colored(sample.image, channels), side)
+            for sample, one in zip(self.samples, block.view(row)[:, 0], strict=True):
+                square = one["pixels"][:] = squeezed(colored(sample.image, channels), side)
                 name = sample.name if own and sample.name in detector.fold else None
-                near[number] = detector.scores(square, name, False)
-                far[number] = detector.scores(square, name, True).max(axis=1)
+                one["blocks"][:] = detector.scores(square, name, False)
+                one["hints"][:] = detector.scores(square, name, True).max(axis=1)
 
-        block = filled_block((starts[-1] + sizes[-1],), fill)
-        squares = block[: sizes[0]].reshape(pixels)
-        near, far = (
-            block[at : at + size].view(np.float32).reshape(shape)
-            for at, size, shape in zip(starts[1:], sizes[1:], shapes, strict=True)
-        )
-        self.blocks, self.hints = DeviceTable(near), DeviceTable(far)
-        self.nearby = DeviceTable(near.max(axis=2))
-        self.overviews = DeviceTable(np.stack([overview_of(one, overview) for one in squares]))
-        parts = squares.reshape(count, channels, grid, cell, grid, cell).transpose(0, 2, 4, 1, 3, 5)
-        self.cells = DeviceTable(
-            np.ascontiguousarray(parts.reshape(count * grid * grid, channels, cell, cell))
-        )
+        rows = filled_block((count, row.itemsize), fill).view(row)[:, 0]
+        blocks, hints = (np.ascontiguousarray(rows[name]) for name in ("blocks", "hints"))
+        self.blocks, self.hints, self.nearby = map(DeviceTable, (blocks, hints, blocks.max(axis=2)))
+        self.overviews = DeviceTable(np.stack([squeezed(one, overview) for one in rows["pixels"]]))
+        self.cells = DeviceTable(cell_pixels(rows["pixels"], grid))
         shares = [
             defect_share(one, side) if labelled else np.zeros((side // BLOCK,) * 2) for one in self.samples
         ]
         self.share = np.stack([cell_blocks(one, grid) for one in shares]).astype(np.float32)
         self.defect = np.array([one != "good" for one in self.kinds])
+
+
+def cell_pixels(squares: np.ndarray, grid: int) -> np.ndarray:
+    """(M, C, S, S) -> (M * G * G, C, S / G, S / G), the cells of each square, row by row."""
+    count, channels, side, _ = squares.shape
+    parts = squares.reshape(count, channels, grid, side // grid, grid, side // grid)
+    return np.ascontiguousarray(parts.transpose(0, 2, 4, 1, 3, 5)).reshape(-1, channels, *[side // grid] * 2)
 
 
 def detector_of(train: Sequence[ImageSample], *settings: Any) -> Detector:
@@ -249,5 +251,5 @@ def anomaly_bank(samples: Sequence[ImageSample], *settings: Any) -> AnomalyBank:
 
 def defective_cells(bank: AnomalyBank) -> tuple[np.ndarray, np.ndarray]:
     """(M, G * G) bool, cells with a part of the defect; and (M,) int64, the cell that has most of it, -1: unknown."""
-    held = np.maximum(bank.share, 0).sum(axis=2)
-    return held > 0, np.where(held.any(axis=1), held.argmax(axis=1), -1)
+    area = np.maximum(bank.share, 0).sum(axis=2)
+    return area > 0, np.where(area.any(axis=1), area.argmax(axis=1), -1)

@@ -1,7 +1,7 @@
-"""Hand-made features of the blocks of an image, and what is unusual about a block by those of good parts.
+"""Handcrafted features of the blocks of an image, and detectors that give blocks an anomaly score by them.
 
-A detector learns from features of training images, (N, b, b, D), and from which blocks are defective; it gives blocks
-a score, higher where a defect is likelier. All are solved in closed form.
+A detector is fitted in closed form to features of training images, (N, b, b, D), and to which of their blocks are
+defective; its score is higher where a defect is likelier.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ BLOCK = 8
 """Pixels from one block to the next; a block is described by the square of twice this side around it."""
 
 DEFECTIVE = 0.25  # of a block, from which it is one of a defect
-ROWS, WAVES = 12_000, 512  # good blocks that the regression learns from, and its Fourier features
+ROWS, WAVES = (
+    12_000,
+    512,
+)  # most blocks of each class that the regression is fitted to, and its Fourier features
 WIDTH, PENALTY = 0.3, 1e-5  # of its kernel and its ridge, chosen on the validation split of the embedded set
-MEMORY = 2000  # good blocks that are remembered
+MEMORY = 2000  # good blocks in the memory bank
 
 Scores = Callable[[np.ndarray], np.ndarray]  # (..., D) -> (...)
 
 
 def block_features(image: np.ndarray) -> np.ndarray:
-    """Brightness, contrast and structure at three scales of each block, of light and contrast of the whole.
+    """Intensity, contrast and structure at three scales of each block, after the illumination is evened out.
 
     Args:
         image: (C, H, W) uint8, H and W multiples of ``BLOCK``.
@@ -80,14 +83,15 @@ def patchcore(features: np.ndarray, share: np.ndarray) -> Scores:
     good = features[share == 0].astype(float)
     centre, whiten = _whitened(good)
     chosen = np.random.default_rng(0).permutation(len(good))[:MEMORY]
-    held = ((good[chosen] - centre) @ whiten).astype(np.float32)
-    length = (held**2).sum(axis=1)
+    memory = ((good[chosen] - centre) @ whiten).astype(np.float32)
+    length = (memory**2).sum(axis=1)
 
     def scores(blocks: np.ndarray) -> np.ndarray:
-        """See above."""
+        """Squared distances (...) of blocks (..., D) to the memory bank."""
         rows = ((blocks.reshape(-1, blocks.shape[-1]) - centre) @ whiten).astype(np.float32)
         near = [
-            (length - 2 * (some @ held.T)).min(axis=1) for some in np.array_split(rows, -(-len(rows) // 4096))
+            (length - 2 * (some @ memory.T)).min(axis=1)
+            for some in np.array_split(rows, -(-len(rows) // 4096))
         ]
         return ((rows**2).sum(axis=1) + np.concatenate(near)).reshape(blocks.shape[:-1])
 
@@ -97,19 +101,22 @@ def patchcore(features: np.ndarray, share: np.ndarray) -> Scores:
 def trained(features: np.ndarray, share: np.ndarray) -> Scores:
     """Ridge regression on Fourier features: defective blocks are 1, good ones -1, both classes weigh the same.
 
+    Defective are blocks of which a quarter is, or where all defects are thinner, those with the largest part.
+
     Args:
         features: as of ``padim``.
-        share: as of ``padim``; some blocks must be defective.
+        share: as of ``padim``.
 
     Raises:
-        ValueError: none is.
+        ValueError: no block is defective.
     """
     rng, wide = np.random.default_rng(0), features.shape[-1]
-    bad, good = features[share >= DEFECTIVE], features[share == 0]
-    if not len(bad):
+    if share.max() <= 0:
         raise ValueError(
-            "detector must be 'padim' or 'patchcore' where no training image has a defect with its place"
+            "detector must be 'padim' or 'patchcore' where fewer than two training images have a defect with its "
+            "place, got 'trained'"
         )
+    bad, good = features[share >= min(DEFECTIVE, share.max())], features[share == 0]
     bad, good = (some[rng.permutation(len(some))[:ROWS]] for some in (bad, good))
     rows = np.concatenate([bad, good])
     centre, scale = good.mean(axis=0), good.std(axis=0) + 1e-6
@@ -128,7 +135,7 @@ def trained(features: np.ndarray, share: np.ndarray) -> Scores:
     solved = np.linalg.solve(gram, (seen * weight).T @ target)
 
     def scores(blocks: np.ndarray) -> np.ndarray:
-        """See above."""
+        """Values (...) of the regression for blocks (..., D), about -1 where they are good, 1 where defective."""
         flat = blocks.reshape(-1, wide)
         parts = [waves(some) @ solved for some in np.array_split(flat, -(-len(flat) // 8192))]
         return np.concatenate(parts).reshape(blocks.shape[:-1])

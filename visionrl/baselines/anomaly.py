@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
@@ -31,22 +30,20 @@ def by_chance(task: AnomalyDetection, image: np.ndarray) -> np.ndarray:
     return np.stack([np.random.default_rng(number).permutation(task.grid**2) for number in image.tolist()])
 
 
-def surprise_first(detector: str | None, task: AnomalyDetection, image: np.ndarray) -> np.ndarray:
-    """The most unusual cells first, from afar.
+def largest_first(task: AnomalyDetection, image: np.ndarray) -> np.ndarray:
+    """The cells with the largest scores of the task's detector from afar first."""
+    return np.argsort(-task.bank.hints.array[image], axis=1, kind="stable")
 
-    Args:
-        detector: that says how unusual they are; None is the task's own.
-        task: of the images.
-        image: (B,).
-    """
-    bank = task.bank if detector is None else task.bank_of(detector)
-    return np.argsort(-bank.hints.array[image], axis=1, kind="stable")
+
+def distant_first(task: AnomalyDetection, image: np.ndarray) -> np.ndarray:
+    """The cells farthest from good ones first, from afar, by the detector "padim" whatever the task's is."""
+    return np.argsort(-task.bank_of("padim").hints.array[image], axis=1, kind="stable")
 
 
 def nearby_first(task: AnomalyDetection, image: np.ndarray) -> np.ndarray:
-    """The most unusual neighbour of what was seen first: a look at a cell says something of those beside it.
+    """The cells nearest to large scores seen so far first: a look at a cell says something of those beside it.
 
-    The first cell is the one that is most unusual from afar.
+    The first cell is the one with the largest score from afar.
     """
     grid, found = task.grid, []
     row, column = np.divmod(np.arange(grid**2), grid)
@@ -62,7 +59,7 @@ def nearby_first(task: AnomalyDetection, image: np.ndarray) -> np.ndarray:
     return np.array(found)
 
 
-def with_looks(task: AnomalyDetection, state: State, cells: np.ndarray) -> State:
+def with_looks(state: State, cells: np.ndarray) -> State:
     """The state of some episodes after looks at cells (B, K) alone, which may be more than the budget."""
     return replace(state, taken=cells.astype(np.int64), step=np.full(len(cells), cells.shape[1]))
 
@@ -83,41 +80,66 @@ def every_image(task: AnomalyDetection) -> State:
     return batch.stack([task.sample(np.random.default_rng(0), item) for item in range(task.items)])
 
 
-def looking(order: Order, every: bool, train: AnomalyDetection) -> Run:
-    """Look in an order, as often as may be or at all cells, then judge."""
+def looking(order: Order, train: AnomalyDetection, every: bool = False) -> Run:
+    """Look in an order, as often as may be or at all cells, then judge by the level that pays most in training."""
 
     def looked(task: AnomalyDetection, state: State) -> State:
         cells = order(task, np.asarray(state.image))
-        return with_looks(task, state, cells if every else cells[:, : task.budget])
+        return with_looks(state, cells if every else cells[:, : task.budget])
 
     level = best_level(train, looked(train, every_image(train)))
     return lambda task, state: with_verdict(task, looked(task, state), level)
 
 
-for _name, _order, _every in (
-    ("random cells", by_chance, False),
-    ("raster", raster, False),
-    ("surprise first", partial(surprise_first, "padim"), False),
-    ("nearest surprise first", nearby_first, False),
-    ("detector's own surprise first", partial(surprise_first, None), False),
-    ("all cells", raster, True),
-):
-    baseline(TASK, _name)(partial(looking, _order, _every))
+@baseline(TASK, "random cells")
+def random_cells(train: AnomalyDetection) -> Run:
+    """Cells by chance, of a seed of each image."""
+    return looking(by_chance, train)
+
+
+@baseline(TASK, "raster")
+def first_cells(train: AnomalyDetection) -> Run:
+    """The first cells, row by row."""
+    return looking(raster, train)
+
+
+@baseline(TASK, "surprise first")
+def surprise_first(train: AnomalyDetection) -> Run:
+    """The cells whose features from afar have the largest Mahalanobis distance to good ones."""
+    return looking(distant_first, train)
+
+
+@baseline(TASK, "nearest surprise first")
+def nearest_surprise_first(train: AnomalyDetection) -> Run:
+    """The cell with the largest score from afar, then those nearest to large scores seen so far."""
+    return looking(nearby_first, train)
+
+
+@baseline(TASK, "detector's own surprise first")
+def own_surprise_first(train: AnomalyDetection) -> Run:
+    """The cells with the largest scores of the task's own detector from afar."""
+    return looking(largest_first, train)
+
+
+@baseline(TASK, "all cells")
+def all_cells(train: AnomalyDetection) -> Run:
+    """All cells, also where these are more than the budget."""
+    return looking(raster, train, every=True)
 
 
 def until_found(task: AnomalyDetection, state: State, level: float) -> State:
-    """Look where the detector is most surprised from afar until a cell is above a level, which has the defect."""
-    cells = surprise_first(None, task, np.asarray(state.image))[:, : task.budget]
+    """The state after looks at the largest scores from afar until a cell is above a level, which has the defect."""
+    cells = largest_first(task, np.asarray(state.image))[:, : task.budget]
     scores = np.take_along_axis(task.bank.nearby.array[np.asarray(state.image)], cells, axis=1)
     found = scores > level
     looks = np.where(found.any(axis=1), found.argmax(axis=1) + 1, cells.shape[1])
     taken = np.where(np.arange(cells.shape[1]) < looks[:, None], cells, -1)
-    return replace(with_looks(task, state, taken), step=looks)
+    return replace(with_looks(state, taken), step=looks)
 
 
 @baseline(TASK, "detector's own surprise first, until found")
 def early_stop(train: AnomalyDetection) -> Run:
-    """The same order, which ends at the first cell above the level that pays most on the training images."""
+    """The cells with the largest scores from afar, until one is above the level that pays most on training images."""
     start = every_image(train)
     level = float(
         max(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
@@ -46,14 +45,19 @@ def by_places(places: Places) -> Run:
     return lambda task, state: with_answer(with_looks(task, state, places(task, int(state.clip[0]))))
 
 
-def uniform(count: int, train: FrameSelection) -> Run:
-    """Frames at equal distances."""
-    return by_places(lambda task, clip: uniform_places(task.positions, count))
+def uniform(count: int) -> Callable[[FrameSelection], Run]:
+    """A method that looks at so many frames."""
+
+    def fit(train: FrameSelection) -> Run:
+        """Frames at equal distances, as many as the name says."""
+        return by_places(lambda task, clip: uniform_places(task.positions, count))
+
+    return fit
 
 
 for _count in (1, 2, 3, 4, 5):
-    baseline(TASK, f"uniform {_count}")(partial(uniform, _count))
-baseline(TASK, "all frames")(partial(uniform, 64))
+    baseline(TASK, f"uniform {_count}")(uniform(_count))
+baseline(TASK, "all frames")(uniform(64))
 
 
 @baseline(TASK, "random 3")
@@ -115,14 +119,8 @@ def until_sure(task: FrameSelection, state: State, level: float, gap: bool) -> S
     return with_answer(state)
 
 
-def early_stop(gap: bool, most: float | None, train: FrameSelection) -> Run:
-    """Frames at ever finer equal distances until the classifier is sure, as sure as is best on the training clips.
-
-    Args:
-        gap: as of ``until_sure``.
-        most: frames that a training clip may take on average, then the surest level; None: the level that pays most.
-        train: the task on the training clips, whose scores are of classifiers that have not learnt from them.
-    """
+def best_level(train: FrameSelection, gap: bool, most: float | None) -> float:
+    """The level of ``until_sure`` that is best on the training clips, for arguments of ``early_stop``."""
     state = without_looks(
         batch.stack([train.sample(np.random.default_rng(0), item) for item in range(train.items)])
     )
@@ -138,8 +136,23 @@ def early_stop(gap: bool, most: float | None, train: FrameSelection) -> Run:
         frames, accuracy = (last + 1).mean(), np.stack(right)[last, np.arange(train.items)].mean()
         pays = accuracy - train.frame_cost * frames
         worth[level] = pays if most is None else level if frames <= most else -level
-    best = max(worth, key=lambda level: worth[level])
-    return lambda task, state: until_sure(task, state, best, gap)
+    return max(worth, key=lambda level: worth[level])
+
+
+def early_stop(gap: bool, most: float | None) -> Callable[[FrameSelection], Run]:
+    """A method that stops once it is sure.
+
+    Args:
+        gap: as of ``until_sure``.
+        most: frames that a training clip may take on average, then the surest level; None: the level that pays most.
+    """
+
+    def fit(train: FrameSelection) -> Run:
+        """Frames at ever finer equal distances until the classifier is sure; the level is the training clips' best."""
+        level = best_level(train, gap, most)
+        return lambda task, state: until_sure(task, state, level, gap)
+
+    return fit
 
 
 for _name, _gap, _most in (
@@ -149,4 +162,4 @@ for _name, _gap, _most in (
     ("early stop by lead, 2 frames", True, 2.0),
     ("early stop by lead, 3 frames", True, 3.0),
 ):
-    baseline(TASK, _name)(partial(early_stop, _gap, _most))
+    baseline(TASK, _name)(early_stop(_gap, _most))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -23,32 +23,15 @@ WIDE = (30.0, 22.0, 16.0, 12.0, 10.0)  # sides of these patches, pixels of the f
 RIDGE = 0.03  # of the variance of the features
 
 
-@dataclass(frozen=True)
-class Frames:
-    """The frames of a task as float pictures, and their gradients: (side, side) and (2, side, side) float32."""
-
-    pictures: list[np.ndarray]
-    gradients: list[np.ndarray]
-
-    @staticmethod
-    def of(task: ShapePose) -> Frames:
-        """Cut them out of the task's images."""
-        pictures = [
-            cut_frame(sample.image, frame, task.side)[0].astype(np.float32)
-            for sample, frame in zip(task.samples, task.frames, strict=True)
-        ]
-        smooth = [cv2.GaussianBlur(one, (0, 0), 1.0) for one in pictures]
-        return Frames(
-            pictures,
-            [np.stack([cv2.Sobel(s, cv2.CV_32F, 1, 0), cv2.Sobel(s, cv2.CV_32F, 0, 1)]) for s in smooth],
-        )
+def picture_of(task: ShapePose, item: int) -> np.ndarray:
+    """(side, side) float32, the frame of an image."""
+    return cut_frame(task.samples[item].image, task.frames[item], task.side)[0].astype(np.float32)
 
 
-def frames_of(task: ShapePose) -> Frames:
-    """The frames of a task, made once."""
-    if not hasattr(task, "_frames"):
-        task._frames = Frames.of(task)  # type: ignore[attr-defined]
-    return task._frames  # type: ignore[attr-defined]
+def gradients_of(task: ShapePose, item: int) -> np.ndarray:
+    """(2, side, side) float32, the gradients of a frame along x and y, slightly smoothed."""
+    smooth = cv2.GaussianBlur(picture_of(task, item), (0, 0), 1.0)
+    return np.stack([cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)])
 
 
 def moved(state: State, position: np.ndarray) -> State:
@@ -56,17 +39,21 @@ def moved(state: State, position: np.ndarray) -> State:
     return replace(state, position=position[None], finished=np.ones(1, bool))
 
 
-@baseline(TASK, "mean shape", learns=False)
-def mean_shape(train: None) -> Run:
+@baseline(TASK, "mean shape")
+def mean_shape(train: ShapePose) -> Run:
     """The mean shape in the box at the start."""
     return lambda task, state: moved(state, np.asarray(state.position)[0])
 
 
-@baseline(TASK, "mean shape in the true box", learns=False)
-def mean_shape_in_true_box(train: None) -> Run:
+@baseline(TASK, "mean shape in the true box")
+def mean_shape_in_true_box(train: ShapePose) -> Run:
     """The mean shape in the box of the true points, which no method knows."""
 
     def run(task: ShapePose, state: State) -> State:
+        if not task.labelled:
+            raise ValueError(
+                "images must have points for the mean shape in the true box, got images without labels"
+            )
         truth, mean = state.truth[0], task.model.mean
         low, high = truth.min(axis=0), truth.max(axis=0)
         size = (high - low).max() / np.ptp(mean, axis=0).max()
@@ -101,14 +88,14 @@ def active_shape_model(train: ShapePose) -> Run:
     The gradients are of squares about the points, not of profiles across an outline, since points need not lie on one;
     the distance is Mahalanobis' with a variance for each pixel. Source: Cootes et al. (1995).
     """
-    half, frames, patches = PROFILE // 2, frames_of(train), []
+    half, patches = PROFILE // 2, []
     for item in range(train.items):
         state = train.sample(np.random.default_rng(0), item)
-        patches.append(normal(sampled(frames.gradients[item], state.truth, half)))
+        patches.append(normal(sampled(gradients_of(train, item), state.truth, half)))
     mean, spread = np.mean(patches, axis=0), np.var(patches, axis=0) + 0.05
 
     def run(task: ShapePose, state: State) -> State:
-        maps, position = frames_of(task).gradients[int(state.image[0])], np.asarray(state.position)[0]
+        maps, position = gradients_of(task, int(state.image[0])), np.asarray(state.position)[0]
         for reach in SEARCH:
             places = task.points(state, position[None])[0]
             wide = sampled(maps, places, half + reach)
@@ -149,7 +136,7 @@ def cascaded_regression(train: ShapePose) -> Run:
 
     Source: Xiong & De la Torre (2013), "Supervised descent method", here for the parameters of the model.
     """
-    frames, rng = frames_of(train), np.random.default_rng(0)
+    pictures, rng = [picture_of(train, item) for item in range(train.items)], np.random.default_rng(0)
     states = [train.sample(rng, item) for item in range(train.items) for _ in range(STARTS)]
     rows = [batch.stack([state]) for state in states]
     wanted = np.array([position_of(train, row, row.truth[0]) for row in rows])
@@ -157,7 +144,7 @@ def cascaded_regression(train: ShapePose) -> Run:
     for stage in range(CASCADE):
         seen = np.array(
             [
-                described(frames.pictures[int(row.image[0])], train.points(row, at[None])[0], WIDE[stage])
+                described(pictures[int(row.image[0])], train.points(row, at[None])[0], WIDE[stage])
                 for row, at in zip(rows, position, strict=True)
             ]
         )
@@ -170,7 +157,7 @@ def cascaded_regression(train: ShapePose) -> Run:
         position = np.clip(position + gap @ weights + rest.mean(axis=0), -train.reach, train.reach)
 
     def run(task: ShapePose, state: State) -> State:
-        picture, at = frames_of(task).pictures[int(state.image[0])], np.asarray(state.position)[0]
+        picture, at = picture_of(task, int(state.image[0])), np.asarray(state.position)[0]
         for stage, (middle, weights, shift) in enumerate(steps):
             seen = described(picture, task.points(state, at[None])[0], WIDE[stage])
             at = np.clip(at + (seen - middle) @ weights + shift, -task.reach, task.reach)

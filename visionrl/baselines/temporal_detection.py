@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
@@ -84,21 +83,26 @@ def best_windows(windows: np.ndarray, scores: np.ndarray) -> Found:
     return windows, labels, values
 
 
-def sliding(every: int | None, train: TemporalDetection) -> Run:
-    """Windows of the lengths of training segments everywhere, and non-maximum suppression."""
-    lengths = window_lengths(train)
+def sliding(every: int) -> Callable[[TemporalDetection], Run]:
+    """Windows by the frames at places of a part that are ``every`` frames apart."""
 
-    def run(task: TemporalDetection, state: State) -> State:
-        state = with_frames(task, state, every)
-        windows = slid(lengths, task.parts.array[int(state.item[0])])
-        return with_segments(task, state, best_windows(windows, scored(task, state, windows)))
+    def fit(train: TemporalDetection) -> Run:
+        """Windows of the lengths of training segments everywhere, and non-maximum suppression."""
+        lengths = window_lengths(train)
 
-    return run
+        def run(task: TemporalDetection, state: State) -> State:
+            state = with_frames(task, state, every)
+            windows = slid(lengths, task.parts.array[int(state.item[0])])
+            return with_segments(task, state, best_windows(windows, scored(task, state, windows)))
+
+        return run
+
+    return fit
 
 
-baseline(TASK, "sliding windows, all frames")(partial(sliding, 1))
+baseline(TASK, "sliding windows, all frames")(sliding(1))
 for _every in (2, 3, 4, 5, 6, 8, 10, 12):
-    baseline(TASK, f"sliding windows, 1 in {_every}")(partial(sliding, _every))
+    baseline(TASK, f"sliding windows, 1 in {_every}")(sliding(_every))
 
 
 @baseline(TASK, "whole clip")
@@ -113,7 +117,7 @@ def whole_clip(train: TemporalDetection) -> Run:
 
 @baseline(TASK, "mean segment")
 def mean_segment(train: TemporalDetection) -> Run:
-    """The mean segment of the training clips, in shares of a clip, of each class, scored likewise."""
+    """The mean segment of the training clips, in shares of a clip, of each class, scored by the classifier."""
     kinds, parts = train.kinds.array, train.parts.array[:, None, :]
     shares = (train.truth.array - parts[..., :1]) / (parts[..., 1:] - parts[..., :1])
     mean = shares[kinds >= 0].mean(axis=0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 
@@ -29,9 +28,14 @@ def by_choice(choice: Choice) -> Run:
     return run
 
 
-def every(count: int, between: int, train: None) -> Run:
-    """The detector on every ``count``-th frame, and another action on those between."""
-    return by_choice(lambda task, state: DETECT if (int(state.time[0]) + 1) % count == 0 else between)
+def every(count: int, between: int) -> Callable[[None], Run]:
+    """A method that detects in every ``count``-th frame."""
+
+    def fit(train: None) -> Run:
+        """The detector on frames at equal distances, and the motion model or optical flow on those between."""
+        return by_choice(lambda task, state: DETECT if (int(state.time[0]) + 1) % count == 0 else between)
+
+    return fit
 
 
 for _name, _count, _between in (
@@ -42,7 +46,7 @@ for _name, _count, _between in (
     ("every 4th frame, flow", 4, FOLLOW),
     ("every 5th frame, flow", 5, FOLLOW),  # costs what every fourth with velocities does
 ):
-    baseline(ID, _name, learns=False)(partial(every, _count, _between))
+    baseline(ID, _name, learns=False)(every(_count, _between))
 
 
 @baseline(ID, "random frames, 1 in 4, flow", learns=False)

@@ -33,7 +33,7 @@ class PointModel:
     def __post_init__(self) -> None:
         """Lend the tables to any library."""
         object.__setattr__(self, "_mean", DeviceTable(self.mean))
-        object.__setattr__(self, "_modes", DeviceTable(self.modes.reshape(len(self.modes), -1)))
+        object.__setattr__(self, "_modes", DeviceTable(self.modes.reshape(len(self.modes), self.mean.size)))
 
     def points(self, pose: Array) -> Array:
         """Shapes (B, J, 2) of poses (B, 4 + k)."""
@@ -70,8 +70,8 @@ def as_complex(shape: np.ndarray) -> np.ndarray:
     return np.asarray(shape[..., 0] + 1j * shape[..., 1])
 
 
-def learn_point_model(shapes: np.ndarray, modes: int) -> PointModel:
-    """The model of some shapes (N, J, 2): generalised Procrustes alignment, then principal components.
+def fit_point_model(shapes: np.ndarray, modes: int) -> PointModel:
+    """Fit a model to shapes (N, J, 2): generalised Procrustes alignment, then principal components.
 
     Args:
         shapes: two or more, each with points at two places or more.

@@ -12,21 +12,17 @@ from annotated_types import Ge, Interval, MinLen
 
 from visionrl import ops
 from visionrl.banks.shape_frames import ROOM, box_of, frame_bank, frame_of, true_shape
-from visionrl.core import arguments, register
+from visionrl.core import arguments, batch, register
 from visionrl.core.observables import Image, OneHot, Vector
 from visionrl.core.results import Points
-from visionrl.datasets import ImageSample, choose, load
+from visionrl.datasets import ImageSample, choose
+from visionrl.envs.fitted import FittedTask
 from visionrl.envs.localization.walk import Walk, WalkState
 from visionrl.ops import Array, const, xp_of
-from visionrl.ops.point_model import PointModel, learn_point_model
+from visionrl.ops.point_model import PointModel, fit_point_model
 from visionrl.rendering import Canvas
 
-UNITS = (
-    0.02,
-    0.02,
-    0.02,
-    0.02,
-)  # of x and y, in sizes of the shape at the start; of the logarithm of the size; radians
+UNITS = (0.02,) * 4  # of x and y, in sizes of the shape at the start; of the logarithm of the size; radians
 MODE_UNIT = 0.2  # standard deviations
 REACH = (60.0, 60.0, 30.0, 40.0)  # units from the start
 MODE_REACH = 15.0
@@ -52,9 +48,9 @@ class State(WalkState):
     norm: Array
 
 
-@register("ShapePose-v0", max_steps=300, tags=("pose", "localization", "2d", "discrete"), presets={})
+@register("ShapePose-v0", max_steps=300, tags=("pose", "localization", "2d", "discrete"))
 @arguments
-class ShapePose(Walk[State]):
+class ShapePose(Walk[State], FittedTask[State]):
     """The agent moves, turns, scales and bends a model of points until each lies on its landmark.
 
     | Item        | Value |
@@ -72,7 +68,7 @@ class ShapePose(Walk[State]):
     | 6, 7 | turn clockwise, counter-clockwise: 0.02 radians |
     | 8 + 2 m, 9 + 2 m | raise, lower mode m: 0.2 of its standard deviation |
 
-    The model, a mean shape and its principal modes of variation, is learnt from the training split. An episode starts with the mean shape in
+    The model, a mean shape and its principal modes of variation, is fitted to the training split. An episode starts with the mean shape in
     the box of the true points, which is shifted and scaled at random, as that of a detector would be; without labels, in
     the box that the user gives, else where shapes are in the training images. The image is cut about that box, made grey,
     and brought to one size. ``info`` has ``nme``, the mean distance over ``normalizer``; ``auc``, the area under the share
@@ -83,7 +79,7 @@ class ShapePose(Walk[State]):
     landmark localization (Ghesu et al., 2016; Alansary et al., 2019).
     """
 
-    target: Sequence[str] | None = None
+    target: Annotated[Sequence[str], MinLen(3)] | None = None
     """Names of the points, in their order; None takes those that all images of the training split have."""
     normalizer: tuple[str, str] | None = None
     """Two points whose distance errors are divided by, such as the outer corners of the eyes; None is the root of the
@@ -102,8 +98,6 @@ class ShapePose(Walk[State]):
     """How far the box at the start may be from the true one, and how much smaller or larger: shares of its sides."""
     success_nme: Annotated[float, Ge(0.0)] = 0.04
     """An episode succeeds up to this normalised mean error."""
-    train_data: Any = None
-    """Data whose training split teaches the model, as for ``data``; None is ``data`` itself."""
 
     sample_type, embedded, primary_metric = ImageSample, "chest-xray", ("nme", False)
     box_prompt = True
@@ -114,33 +108,13 @@ class ShapePose(Walk[State]):
             raise ValueError(
                 f"scales must have one entry a step size ({len(self.step_sizes)}), got {len(self.scales)}"
             )
-        own = self.train_data is None
-        if own and not self.labelled and not isinstance(self.data, str | None):
-            raise ValueError(
-                "train_data must be given where data has no labels: the model learns from it, got None"
-            )
-        source: dict[str, Any] = {"kind": ImageSample, "split": "train"}
-        given = self.load(**source) if own else load(self.train_data, **source)
-        taught, self.names = self.complete(given, True)
-        shapes = np.array([true_shape(sample, self.names) for sample in taught])
-        if len(shapes) < 2 or len(self.names) < 3:
-            raise ValueError(
-                f"training images must be two or more with three points or more, got {len(shapes)} "
-                f"with {len(self.names)}"
-            )
-        if (np.ptp(shapes, axis=1).max(axis=1) <= 0).any():
-            raise ValueError("points of a training image must not all be at one place")
-        self.model: PointModel = learn_point_model(shapes, self.modes)
-        held = self.load()
-        self.samples = self.complete(held, False)[0] if self.labelled else held
+        training = self.training_samples()
+        self.names = self.point_names(training)
+        boxes = self.fit(self.complete(training))
+        loaded = self.load()
+        self.samples = self.complete(loaded) if self.labelled else loaded
         self.items = len(self.samples)
-        if self.normalizer is not None and (lost := [n for n in self.normalizer if n not in self.names]):
-            raise ValueError(f"normalizer must be two of the points, got {', '.join(lost)}")
-        usual = [
-            np.concatenate([shape.min(axis=0), shape.max(axis=0)]) / np.tile(sample.image.shape[:0:-1], 2)
-            for shape, sample in zip(shapes, taught, strict=True)
-        ]
-        self.frames = np.array([self.frame(sample, np.mean(usual, axis=0)) for sample in self.samples])
+        self.frames = np.array([self.frame(sample, boxes.mean(axis=0)) for sample in self.samples])
         self.bank = frame_bank(self.samples, self.frames, self.side, self.window, tuple(self.scales))
         count = 4 + len(self.model.modes)
         eye = np.eye(count, dtype=int)
@@ -157,29 +131,51 @@ class ShapePose(Walk[State]):
             history=self.set_up_walk(),
         )
 
-    def complete(
-        self, samples: Sequence[ImageSample], first: bool
-    ) -> tuple[Sequence[ImageSample], tuple[str, ...]]:
-        """The samples that have all points, and the points' names; a warning tells how many lack one.
+    def complete(self, samples: Sequence[ImageSample]) -> Sequence[ImageSample]:
+        """The samples that have all points; a warning counts the others.
 
         Raises:
             ValueError: no sample has them all.
         """
-        if not first:
-            names = self.names
-        elif self.target is not None:
-            names = tuple(self.target)
-        else:
-            common = set(samples[0].points).intersection(*(sample.points for sample in samples))
-            names = tuple(name for name in samples[0].points if name in common)
+        whole = [number for number, sample in enumerate(samples) if set(self.names) <= set(sample.points)]
+        if not whole:
+            raise ValueError(f"data must have images with all of {', '.join(self.names)}, got none")
+        if len(whole) == len(samples):
+            return samples
+        warnings.warn(f"{len(samples) - len(whole)} images lack a point and are left out", stacklevel=4)
+        return choose(samples, whole)
+
+    def point_names(self, training: Sequence[ImageSample]) -> tuple[str, ...]:
+        """The points' names, in order: the target, or those that all training images have.
+
+        Raises:
+            ValueError: there are none, one is named twice, or ``normalizer`` names another.
+        """
+        common = set(training[0].points).intersection(*(sample.points for sample in training))
+        names = tuple(self.target or (name for name in training[0].points if name in common))
         if not names or len(set(names)) < len(names):
             raise ValueError(f"target must name points that all images have, each once, got {names!r:.200}")
-        whole = [number for number, sample in enumerate(samples) if set(names) <= set(sample.points)]
-        if not whole:
-            raise ValueError(f"data must have images with all of {', '.join(names)}, got none")
-        if len(whole) < len(samples):
-            warnings.warn(f"{len(samples) - len(whole)} images lack a point and are left out", stacklevel=4)
-        return samples if len(whole) == len(samples) else choose(samples, whole), names
+        if lost := [name for name in self.normalizer or () if name not in names]:
+            raise ValueError(f"normalizer must be two of the points, got {', '.join(lost)}")
+        return names
+
+    def fit(self, training: Sequence[ImageSample]) -> np.ndarray:
+        """Fit the model; (N, 4) boxes (x0, y0, x1, y1) of the training shapes, in shares of the images' sides.
+
+        Raises:
+            ValueError: there are fewer than two shapes, or three points, or a shape's points are all at one place.
+        """
+        shapes = np.array([true_shape(sample, self.names) for sample in training])
+        if len(shapes) < 2 or len(self.names) < 3:
+            raise ValueError(
+                f"training images must be two or more with three points or more, got {len(shapes)} "
+                f"with {len(self.names)}"
+            )
+        if (np.ptp(shapes, axis=1).max(axis=1) <= 0).any():
+            raise ValueError("points of a training image must not all be at one place")
+        self.model: PointModel = fit_point_model(shapes, self.modes)
+        sides = np.array([sample.image.shape[:0:-1] for sample in training])
+        return np.concatenate([shapes.min(axis=1), shapes.max(axis=1)], axis=1) / np.tile(sides, 2)
 
     def frame(self, sample: ImageSample, usual: np.ndarray) -> np.ndarray:
         """The frame of an image, see ``banks.shape_frames``; ``usual`` is the box where nothing says it, shares of the sides."""
@@ -190,9 +186,7 @@ class ShapePose(Walk[State]):
 
     @property
     def resolved_arguments(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"target": list(self.names)}
-        given = self.train_data or self.data or self.embedded
-        return {**found, "train_data": given} if isinstance(given, str) else found
+        return {**super().resolved_arguments, "target": list(self.names)}
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
@@ -299,13 +293,13 @@ class ShapePose(Walk[State]):
         return np.asarray(places * scale + [x, y])
 
     def result(self, state: State) -> Points:
-        row = State(**{key: np.asarray(value)[None] for key, value in vars(state).items()})
+        row = batch.stack([state])
         places = self.in_image(int(state.image), self.points(row, row.position)[0])
         return Points({name: tuple(place) for name, place in zip(self.names, places.tolist(), strict=True)})
 
     def draw(self, state: State) -> np.ndarray:
         canvas = Canvas(self.samples[int(state.image)].image)
-        row = State(**{key: np.asarray(value)[None] for key, value in vars(state).items()})
+        row = batch.stack([state])
         number = int(state.image)
         if self.labelled:
             for place in self.in_image(number, state.truth):

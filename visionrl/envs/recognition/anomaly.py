@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Interval
@@ -12,17 +12,18 @@ from gymnasium import spaces
 
 from visionrl.banks.anomalies import HIGHEST, LOWEST, AnomalyBank, anomaly_bank, defective_cells
 from visionrl.banks.anomaly_features import BLOCK
-from visionrl.core import arguments, register
+from visionrl.core import arguments, batch, register
 from visionrl.core.observables import Image, Vector
 from visionrl.core.results import Verdict
-from visionrl.datasets import ImageSample, load
+from visionrl.datasets import ImageSample
+from visionrl.envs.fitted import FittedTask
 from visionrl.envs.recognition.anomaly_picture import anomaly_picture
 from visionrl.envs.select import Select, Selection
 from visionrl.metrics.ranking import auroc, average_precision, counted_auroc
 from visionrl.ops import Array, DeviceTable, xp_of
 
 BINS = 256  # of the scores of pixels, whose area under the curve is counted
-GLANCE = -100.0  # of the score of an image that was not looked at, beside what was seen from afar
+GLANCE = -100.0  # added to the anomaly score from afar, for an image without a look
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,12 @@ class State(Selection):
     "AnomalyDetection-v0", max_steps=None, tags=("recognition", "2d", "discrete", "attention", "selection")
 )
 @arguments
-class AnomalyDetection(Select[State]):
+class AnomalyDetection(Select[State], FittedTask[State]):
     """The agent sees a large image from afar, looks closely at a few cells of it, and says whether it has a defect.
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``overview`` (C, O, O) uint8: the image from afar; ``maps`` (3, O, O) uint8, in the same places: how unusual each cell is from afar, how unusual the cells seen are, and which were seen; ``context`` (4,): looks, how unusual the last cell is, the most unusual one seen, and the most unusual from afar; with ``window`` the last cell, (C, O, O) uint8 |
+    | Observation | ``overview`` (C, O, O) uint8: the image from afar; ``maps`` (3, O, O) uint8, in the same places: the anomaly score of each cell from afar, those of the cells seen, and which were seen; ``context`` (4,): share of the looks used, the score of the last cell, the largest seen, and the largest from afar; with ``window`` the last cell, (C, O, O) uint8 |
     | Action      | Discrete(grid * grid + 2), see below |
     | Reward      | 1 for the right verdict, and ``place_bonus`` more where a defect is said and the last cell shows it; -``miss_cost`` where a defect is missed, -``alarm_cost`` for a false alarm; -``look_cost`` a look |
     | Ends        | with a verdict, or with a look beyond the ``budget``, which counts as the wrong one |
@@ -60,12 +61,12 @@ class AnomalyDetection(Select[State]):
     | grid * grid | say "normal" |
     | grid * grid + 1 | say "defect", in the cell looked at last |
 
-    How unusual a cell is comes from a detector that learnt, in closed form, from the training images; these are scored
-    by one that has not learnt from them. The score of an image is that of the most unusual cell that was looked
-    at; images without a look rank below, by what is unusual from afar. ``info`` has ``accuracy`` of the verdict,
-    ``looks`` and ``points``, the sum of the rewards; of all images together there are ``auroc``, ``ap`` and
-    ``pixel_auroc``, in which what was not looked at ranks lowest, and ``auroc_KIND`` of each kind of defect against all
-    good images. Where all images are good, or none, they are NaN.
+    Anomaly scores are those of a detector, fitted in closed form to the training images; each of these is scored by one
+    that is fitted to others. A cell's score is the largest of its blocks, in deviations from the mean of good cells'.
+    The score of an image is the largest of the cells that were looked at; images without a look rank below, by the largest
+    from afar. ``info`` has ``accuracy`` of the verdict, ``looks`` and ``points``, the sum of the rewards; of all images
+    together there are ``auroc``, ``ap`` and ``pixel_auroc``, in which what was not looked at ranks lowest, and
+    ``auroc_KIND`` of each kind of defect against all good images. Where all images are good, or none, they are NaN.
 
     An image's class is its one label, "good" for those without a defect; without labels its mask says it. Source: the
     detectors are after Defard et al. (2021, PaDiM) and Roth et al. (2022, PatchCore), which score all of an image.
@@ -80,7 +81,7 @@ class AnomalyDetection(Select[State]):
     budget: Annotated[int, Ge(1)] = 8
     """Most cells that may be looked at."""
     detector: Literal["trained", "padim", "patchcore"] = "trained"
-    """What scores the cells: a regression on training defects, or the distance to good training images alone."""
+    """What scores the cells: a regression, which needs training defects with masks, or the distance to good images alone."""
     synthetic: Literal["auto", "always", "never"] = "auto"
     """Draw defects into copies of the good training and validation images: where a split has none, always, or never."""
     window: bool = False
@@ -93,8 +94,6 @@ class AnomalyDetection(Select[State]):
     """Cost of a false alarm."""
     look_cost: Annotated[float, Ge(0.0)] = 0.02
     """Cost of a look."""
-    train_data: Any = None
-    """Data whose training split teaches the detector, as for ``data``; None is ``data`` itself."""
 
     sample_type, embedded = ImageSample, "defects"
     primary_metric = ("auroc", True)
@@ -106,22 +105,16 @@ class AnomalyDetection(Select[State]):
             raise ValueError(f"{rule}, got {self.cell} and {self.overview}")
         if self.budget > (cells := self.grid**2):
             raise ValueError(f"budget must be <= the number of cells ({cells}), got {self.budget}")
-        if self.train_data is None and not self.labelled:
-            raise ValueError(
-                "train_data must be given where data has no labels: the detector learns from it, got None"
-            )
-        loaded = self.load(classes=None)
-        for sample in loaded:
+        self.training, self.loaded = self.training_samples(), self.load()
+        for sample in self.loaded:
             if min(sample.image.shape[1:]) < self.cell:
                 size = " x ".join(map(str, sample.image.shape[:0:-1]))
                 raise ValueError(f"images must have sides >= cell ({self.cell}), {sample.name!r} has {size}")
-        self.loaded, self.train = loaded, self.taught(self.own_data())
         self.bank = self.bank_of(self.detector)
         self.samples, self.items = self.bank.samples, len(self.bank.samples)
         self.sample_names = tuple(sample.name for sample in self.samples)
         self.names = ("normal", "defect")
-        held, best = defective_cells(self.bank)
-        self.held, self.best = DeviceTable(held), DeviceTable(best)
+        self.defective, self.best = map(DeviceTable, defective_cells(self.bank))
         self.defect = DeviceTable(self.bank.defect)
         self.answers = range(cells, cells + 2)
         self.action_space = spaces.Discrete(cells + 2)
@@ -135,27 +128,9 @@ class AnomalyDetection(Select[State]):
 
     def bank_of(self, detector: str) -> AnomalyBank:
         """The images of the split with the scores of a detector."""
-        drawn = self.synthetic if self.split in ("train", "val") else "never"
-        about = self.train, self.own_data(), (drawn, self.synthetic), self.labelled
+        synthetic = self.synthetic if self.split in ("train", "val") else "never"
+        about = self.training, self.fitted_to_own_data(), (synthetic, self.synthetic), self.labelled
         return anomaly_bank(self.loaded, *about, (detector, self.grid, self.cell, self.overview))
-
-    def own_data(self) -> bool:
-        """True if the detector learns from the task's own data."""
-        if self.train_data is None or self.train_data is self.data:
-            return True
-        return isinstance(self.train_data, str) and self.train_data == (self.data or self.embedded)
-
-    def taught(self, own: bool) -> tuple[ImageSample, ...]:
-        """The training images of the detector."""
-        names = self.sample_names, self.subjects
-        train = self.load(split="train", classes=None) if own else load(self.train_data, kind=ImageSample)
-        self.sample_names, self.subjects = names
-        return train
-
-    @property
-    def resolved_arguments(self) -> dict[str, Any]:
-        given = self.train_data or self.data or self.embedded
-        return {"train_data": given} if isinstance(given, str) else {}
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
@@ -175,9 +150,7 @@ class AnomalyDetection(Select[State]):
 
     def looked(self, taken: Array) -> Array:
         """(B, G * G) bool, the cells seen."""
-        xp = xp_of(taken)
-        places = xp.arange(self.grid**2, dtype=xp.int64, device=taken.device)
-        return xp.any(taken[:, :, None] == places[None, None, :], axis=1)
+        return self.taken_of(taken, self.grid**2)
 
     def last(self, state: State) -> Array:
         """(B,) int64, the cell looked at last; -1 before any look."""
@@ -186,20 +159,20 @@ class AnomalyDetection(Select[State]):
         return xp.take_along_axis(state.taken, place[:, None], axis=1)[:, 0]
 
     def at_last(self, table: Array, state: State) -> Array:
-        """(B,), what a table of cells (B, G * G) says of the cell looked at last; of cell 0 before any look."""
+        """(B,), the entry of a table of cells (B, G * G) for the cell looked at last; for cell 0 before any look."""
         xp, last = xp_of(table), self.last(state)
         return xp.take_along_axis(table, xp.maximum(last, 0 * last)[:, None], axis=1)[:, 0]
 
-    def most_unusual(self, state: State) -> Array:
-        """(B,) float32, score of the most unusual cell seen; ``LOWEST`` before any look."""
+    def largest_seen(self, state: State) -> Array:
+        """(B,) float32, the largest score of the cells seen; ``LOWEST`` before any look."""
         xp, near = xp_of(state.taken), self.bank.nearby.rows(state.image)
         return xp.max(xp.where(self.looked(state.taken), near, xp.full_like(near, LOWEST)), axis=1)
 
     def score(self, state: State) -> Array:
-        """(B,) float32, how likely a defect is by what was looked at; for ranking."""
+        """(B,) float32, the image's anomaly score by what was looked at, for ranking."""
         xp = xp_of(state.taken)
         far = GLANCE + xp.max(self.bank.hints.rows(state.image), axis=1)
-        return xp.where(state.step > 0, self.most_unusual(state), far)
+        return xp.where(state.step > 0, self.largest_seen(state), far)
 
     def step(self, state: State, action: Array) -> State:
         xp = xp_of(state.taken)
@@ -224,17 +197,15 @@ class AnomalyDetection(Select[State]):
         newest = self.at_last(near, state)
         numbers = [
             xp.astype(state.step, xp.float32) / self.budget,
-            *(x / HIGHEST for x in (xp.where(none, xp.zeros_like(newest), newest), self.most_unusual(state))),
+            *(x / HIGHEST for x in (xp.where(none, xp.zeros_like(newest), newest), self.largest_seen(state))),
             xp.max(far, axis=1) / HIGHEST,
         ]
-        values: dict[str, Array] = {
-            "overview": self.bank.overviews.rows(image),
-            "maps": xp.stack(maps, axis=1),
-        }
-        values["context"] = xp.stack(numbers, axis=1)
-        if self.window:
-            values["window"] = self.pixels(state)
-        return self.seen(**values)
+        return self.seen(
+            overview=self.bank.overviews.rows(image),
+            maps=xp.stack(maps, axis=1),
+            context=xp.stack(numbers, axis=1),
+            **({"window": self.pixels(state)} if self.window else {}),
+        )
 
     def pixels(self, state: State) -> Array:
         """(B, C, O, O) uint8, the cell looked at last, its pixels repeated or left out; zeros before any look."""
@@ -268,7 +239,7 @@ class AnomalyDetection(Select[State]):
         """(B,) float64, the sum of the rewards so far."""
         xp = xp_of(state.taken)
         defect, right = self.defect.rows(state.image), self.right(state)
-        placed = right & defect & (state.step > 0) & self.at_last(self.held.rows(state.image), state)
+        placed = right & defect & (state.step > 0) & self.at_last(self.defective.rows(state.image), state)
         one = xp.astype(right, xp.float64)
         wrong = xp.where(defect, self.miss_cost * (1 - one), self.alarm_cost * (1 - one))
         earned = one + self.place_bonus * xp.astype(placed, xp.float64) - wrong
@@ -286,7 +257,7 @@ class AnomalyDetection(Select[State]):
     def expert(self, state: State) -> Array:
         """(B,) int64: the cell that has most of the defect, then "defect"; "normal" only when the looks are spent.
 
-        In a good image it looks where the detector is most surprised from afar, so that a clone, which does not know the
+        In a good image it looks at the cells with the largest scores from afar, so that a clone, which does not know the
         truth, learns to look before it judges; likewise where the place of a defect is unknown.
         """
         xp, best, seen = xp_of(state.taken), self.best.rows(state.image), self.looked(state.taken)
@@ -314,7 +285,7 @@ class AnomalyDetection(Select[State]):
     def result(self, state: State) -> Verdict:
         said, cells = int(state.said), [int(one) for one in state.taken[: int(state.step)]]
         boxes = np.array([self.cell_box(state, one) for one in cells]).reshape(-1, 4)
-        score = float(self.score(batch_of(state))[0])
+        score = float(self.score(batch.stack([state]))[0])
         size = self.samples[int(state.image)].image.shape[:0:-1]
         return Verdict(None if said < 0 else self.names[said], score, boxes, self.heat(state), size)
 
@@ -333,16 +304,16 @@ def byte_of(scores: Array) -> Array:
     return xp.astype(xp.round((scores - LOWEST) * (255 / (HIGHEST - LOWEST))), xp.uint8)
 
 
-def batch_of(state: State) -> State:
-    """One row as a batch of one."""
-    return State(**{key: np.asarray(value)[None] for key, value in vars(state).items()})
-
-
 @dataclass(frozen=True)
 class AnomalyMetrics:
     """Ranking of the images, and of their pixels, over a split; see the task."""
 
     task: AnomalyDetection
+
+    @property
+    def kinds(self) -> list[str]:
+        """Kinds of defects, by name; their numbers in a record begin at 1."""
+        return sorted(set(self.task.bank.kinds) - {"good"})
 
     def record(self, ends: State) -> dict[str, np.ndarray]:
         """Score and kind of each image, and how many good and defective pixels have each score (N, BINS + 1)."""
@@ -356,8 +327,7 @@ class AnomalyMetrics:
             np.stack([np.bincount(p, w * k, BINS + 1) for p, w, k in zip(place, weight, known, strict=True)])
             for weight in (share, BLOCK**2 - share)
         ]
-        kinds = sorted(set(bank.kinds) - {"good"})
-        number = {kind: k for k, kind in enumerate(kinds, 1)}
+        number = {kind: k for k, kind in enumerate(self.kinds, 1)}
         return {
             "anomaly_score": np.asarray(self.task.score(ends), float),
             "anomaly_kind": np.array([number.get(bank.kinds[k], 0) for k in image]),
@@ -372,9 +342,7 @@ class AnomalyMetrics:
         found["pixel_auroc"] = counted_auroc(
             records["anomaly_pixels"].sum(axis=0), records["good_pixels"].sum(axis=0)
         )
-        kinds = sorted(set(self.task.bank.kinds) - {"good"})
-        for k, name in enumerate(kinds, 1):
-            if len(kinds) > 1:
-                some = (kind == k) | (kind == 0)
-                found[f"auroc_{name}"] = auroc(score[some], kind[some] > 0)
+        for k, name in enumerate(self.kinds if len(self.kinds) > 1 else (), 1):
+            some = (kind == k) | (kind == 0)
+            found[f"auroc_{name}"] = auroc(score[some], kind[some] > 0)
         return found

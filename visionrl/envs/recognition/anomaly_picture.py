@@ -1,4 +1,4 @@
-"""Picture of an inspection: the cells that were looked at, how unusual they are, and the defect."""
+"""Picture of an inspection: the cells that were looked at, their anomaly scores, and the defect."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def anomaly_picture(
     labelled: bool,
     found: bool,
 ) -> np.ndarray:
-    """The image with a frame around each cell looked at, numbered, redder where it is more unusual.
+    """The image with a frame around each cell looked at, numbered, redder where the anomaly score is larger.
 
     Args:
         sample: the image.
         looks: (x0, y0, x1, y1) of the cells in order, pixels.
-        heat: (h, w) scores over the whole image, NaN where nobody looked.
+        heat: (h, w) scores over the whole image, NaN where no look was.
         words: a line above it.
         labelled: whether the outline of the true defect is drawn.
         found: whether the last cell is said to have a defect.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from visionrl.banks.clips import clip_bank
 from visionrl.core import Task, arguments
-from visionrl.datasets import ClipSample, load
+from visionrl.datasets import ClipSample
+from visionrl.envs.fitted import FittedTask
 from visionrl.envs.video.timeline import timeline
 from visionrl.ops import Array, DeviceTable
 
@@ -83,33 +84,8 @@ class ClipTask(Task[StateT]):
 
 
 @arguments
-class ClassifiedClips(ClipTask[StateT]):
-    """A task with a classifier that learns from training clips, those of its own data or others.
-
-    A leaf calls ``load_training`` first in its ``setup``, and ``part_clips`` once the classifier is there.
-    """
-
-    train_data: Any = None
-    """Data whose training split teaches the classifier, as for ``data``; None is ``data`` itself."""
-
-    def load_training(self) -> Sequence[ClipSample]:
-        """The training clips.
-
-        Raises:
-            ValueError: the task's own clips have no labels, and no others are given.
-        """
-        if self.train_data is None and not self.labelled:
-            raise ValueError(
-                "train_data must be given where data has no labels: the classifier learns from it, got None"
-            )
-        train: dict[str, Any] = {"kind": ClipSample, "split": "train"}
-        return self.load(**train) if self.own_data() else load(self.train_data, **train)
-
-    def own_data(self) -> bool:
-        """True if the classifier learns from the task's own data."""
-        if self.train_data is None or self.train_data is self.data:
-            return True
-        return isinstance(self.train_data, str) and self.train_data == (self.data or self.embedded)
+class ClassifiedClips(ClipTask[StateT], FittedTask[StateT]):
+    """A task with a classifier that is fitted to training clips; a leaf calls ``part_clips`` once it is there."""
 
     def part_clips(self, training: Sequence[ClipSample], fold: np.ndarray, folds: int) -> None:
         """Say, in ``fold``, which part of the training clips each clip is in; ``folds`` if in none.
@@ -121,14 +97,9 @@ class ClassifiedClips(ClipTask[StateT]):
             raise ValueError(
                 f"features of clips must be as many as the training clips', {wide}, got {self.bank.width}"
             )
-        own = [sample.name for sample in training] if self.own_data() else []
+        own = [sample.name for sample in training] if self.fitted_to_own_data() else []
         known = dict(zip(own, fold.tolist(), strict=False))
         self.fold = DeviceTable(np.array([known.get(sample.name, folds) for sample in self.samples]))
-
-    @property
-    def resolved_arguments(self) -> dict[str, Any]:
-        given = self.train_data or self.data or self.embedded
-        return {"train_data": given} if isinstance(given, str) else {}
 
 
 def has_label(sample: ClipSample, field: str) -> bool:

@@ -101,9 +101,9 @@ class FrameSelection(ClassifiedClips[State], Select[State]):
     def setup(self) -> None:
         if self.budget > self.positions:
             raise ValueError(f"budget must be <= positions ({self.positions}), got {self.budget}")
-        taught = self.load_training()
+        training = self.training_samples()
         self.load_clips("label", side=self.window)
-        self.learn(taught)
+        self.fit(training)
         numbers = [self.number_of(sample) for sample in self.samples]
         events = [sample.segments if self.labelled else None for sample in self.samples]
         self.labels = DeviceTable(np.array(numbers))
@@ -125,19 +125,19 @@ class FrameSelection(ClassifiedClips[State], Select[State]):
             glance=Vector(GLANCES * wide, -10, 10) if self.glance else None,
         )
 
-    def learn(self, taught: Sequence[ClipSample]) -> None:
-        """Teach the classifier.
+    def fit(self, training: Sequence[ClipSample]) -> None:
+        """Fit the classifier.
 
         Raises:
             ValueError: there are not two classes, or the clips' features are not those of the training clips.
         """
-        if bare := [sample.name for sample in taught if not sample.label]:
+        if bare := [sample.name for sample in training if not sample.label]:
             raise ValueError(f"samples must have label, {bare[0]!r} of the training clips has none")
-        self.names = tuple(sorted({sample.label for sample in taught}))
+        self.names = tuple(sorted({sample.label for sample in training}))
         if len(self.names) < 2:
             raise ValueError(f"training clips must have two classes or more, got {self.names[0]!r} alone")
-        self.classifier = frame_set_classifier(taught, self.names, self.positions)
-        self.part_clips(taught, self.classifier.fold, self.classifier.folds)
+        self.classifier = frame_set_classifier(training, self.names, self.positions)
+        self.part_clips(training, self.classifier.fold, self.classifier.folds)
 
     def number_of(self, sample: ClipSample) -> int:
         """The number of a clip's class; -1 where it has none.
@@ -179,9 +179,7 @@ class FrameSelection(ClassifiedClips[State], Select[State]):
 
     def looked(self, taken: Array) -> Array:
         """(B, N) bool, the positions seen."""
-        xp = xp_of(taken)
-        places = xp.arange(self.positions, dtype=xp.int64, device=taken.device)
-        return xp.any(taken[:, :, None] == places[None, None, :], axis=1)
+        return self.taken_of(taken, self.positions)
 
     def known(self, clip: Array, taken: Array) -> tuple[Array, Array]:
         """(B, 3 * D) and (B, C), summary and scores of the frames at some positions."""

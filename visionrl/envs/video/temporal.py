@@ -152,7 +152,7 @@ class TemporalDetection(ClassifiedClips[State]):
     evaluation: ClassVar[dict[str, Any]] = {"jitter": 0.0}
 
     def setup(self) -> None:
-        training = self.load_training()
+        training = self.training_samples()
         self.load_clips("segments")
         self.names = class_names(training)
         self.classifier = window_classifier(training, self.names)
