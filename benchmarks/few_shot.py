@@ -53,9 +53,9 @@ SETTINGS = {"5w1s": (5, 1), "5w5s": (5, 5), "20w1s": (20, 1), "20w5s": (20, 5)}
 EPISODES = 600
 COMMON = ("side=28", "turns=8", "distort=0.7")
 TRAININGS: dict[str, dict[str, Any]] = {
-    "prototypical": {"epochs": 14, "options": ("way=20", "query=4")},
-    "matching": {"epochs": 14, "options": ("way=20", "query=4")},
-    "siamese": {"epochs": 14, "options": ("way=20", "query=4")},
+    "prototypical": {"epochs": 24, "options": ("way=20", "query=4")},
+    "matching": {"epochs": 24, "options": ("way=20", "query=4")},
+    "siamese": {"epochs": 24, "options": ("way=20", "query=4")},
     "maml": {"epochs": 18, "options": ("way=5", "query=5", "tasks=2")},
 }
 

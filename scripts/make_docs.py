@@ -2,6 +2,7 @@
 
 python scripts/make_docs.py            # the pages
 python scripts/make_docs.py --films    # also the expert's GIFs beside them
+python scripts/make_docs.py --films Tracking-v0 Detection-v0    # films of these alone
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from visionrl.core import BASELINES, TASKS, describe_arguments, make_task
 from visionrl.core.capabilities import name_of
-from visionrl.core.registry import Entry
+from visionrl.core.registry import Entry, entry_of
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "environments"
 ITEMS = {"visionrl/TemporalDetection-v0": 3}  # which a film shows, where the first has nothing to find
@@ -82,20 +83,27 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--films", action="store_true", help="also play the expert and write its GIFs")
-    films = parser.parse_args().films
+    parser.add_argument("names", nargs="*", help="environments whose GIFs are written; default: all")
+    words = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, text in pages().items():
         partial = FOLDER / f".{name}.part"
         partial.write_text(text)
         os.replace(partial, FOLDER / name)
-    if films:
+    if words.films:
         from visionrl.agents.evaluation.policies import expert_policy
         from visionrl.agents.evaluation.record import record
 
-        for entry in TASKS.values():
-            name = f"{entry.id.removeprefix('visionrl/')}.gif"
+        for name in words.names or [entry.removeprefix("visionrl/") for entry in TASKS]:
+            entry = entry_of(name)
             until = "detection" in entry.tags
-            record(entry.id, expert_policy, FOLDER / name, item=ITEMS.get(entry.id, 0), until_success=until)
+            record(
+                entry.id,
+                expert_policy,
+                FOLDER / f"{name}.gif",
+                item=ITEMS.get(entry.id, 0),
+                until_success=until,
+            )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from visionrl.banks.anomalies import GOOD, defective_cells, kind_of, with_synthetic
+from visionrl.banks.anomalies import GOOD, HIGHEST, LOWEST, defective_cells, kind_of, with_synthetic
 from visionrl.baselines.anomaly import every_image, looking, raster, with_looks
 from visionrl.core import BASELINES, batch, make_task
 from visionrl.core.testing import act, start
@@ -79,7 +79,7 @@ def test_all_detectors_find_dents_in_images_they_have_not_learnt_from(detector: 
 
 
 def test_what_was_not_looked_at_is_not_shown() -> None:
-    task = task_of(window=True)
+    task = task_of(window=True, shows="maps")
     first = start(task, item=1)
     other = start(task, item=0)
     seen, blank = task.observe(act(task, first, 5).state), task.observe(first)
@@ -87,6 +87,23 @@ def test_what_was_not_looked_at_is_not_shown() -> None:
     assert seen["maps"][0, 2, 6:12, 6:12].min() == 255 and seen["maps"][0, 2].sum() == 255 * 36
     assert seen["maps"][0, 1, 6, 6] > 100 and seen["window"].any()
     assert (task.observe(other)["maps"][0, 2] == 0).all()
+
+
+def test_candidates_tell_of_a_cell_only_what_was_seen_of_it_and_beside_it() -> None:
+    task = task_of()
+    first = start(task, item=1)
+    blank = task.observe(first)["candidates"][0]
+    assert blank.shape == (18, 12) and blank[:16, 0].all() and not blank[:, 5:8].any()
+    assert blank[16].tolist() == [0] * 11 + [1] and blank[17].tolist() == [0, 1] + [0] * 10
+    far = task.bank.hints.array[1] / HIGHEST
+    assert np.allclose(blank[:16, 2], np.clip(far, -2, 2)) and blank[:16, 3].max() == 0
+    seen = task.observe(act(task, first, 5).state)["candidates"][0]
+    assert seen[:16, 0].tolist() == [k != 5 for k in range(16)] and seen[5, 5] == 1
+    assert np.flatnonzero(seen[:16, 6]).tolist() == [5]
+    beside = [0, 1, 2, 4, 6, 8, 9, 10]
+    assert np.allclose(seen[beside, 8], seen[5, 6]) and np.allclose(seen[[3, 7, 11, 15], 8], LOWEST / HIGHEST)
+    assert seen[0, 7] == pytest.approx(1 / 3) and seen[10, 7] == pytest.approx(1 / 8)
+    assert seen[:16, 9].reshape(4, 4)[:, 0].tolist() == seen[:16, 10].reshape(4, 4)[0].tolist()
 
 
 def test_scores_rank_images_and_dismissed_ones_come_last() -> None:
@@ -167,6 +184,7 @@ def test_kinds_come_from_labels_or_masks() -> None:
     [
         ({"budget": 17}, r"budget must be <= the number of cells \(16\), got 17"),
         ({"cell": 12}, "cell must be a multiple of 8"),
+        ({"window": True}, "window must be False where candidates are shown, got True"),
         ({"overview": 26}, "overview one of grid"),
         ({"labelled": False}, "train_data must be given where data has no labels"),
         ({"data": parts(side=12)}, r"images must have sides >= cell \(16\), 'p0' has 12 x 12"),

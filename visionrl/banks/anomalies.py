@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ GOOD = ("good", "normal", "ok")
 """Classes of images that have no defect."""
 
 FOLDS = 3  # parts of the training images; each is scored by a detector that is fitted to the others
+Describe = Callable[[np.ndarray, int], np.ndarray]
 LOWEST, HIGHEST = -8.0, 24.0
 """Limits of scores, in deviations of good cells."""
 
@@ -81,6 +82,7 @@ class Detector(Recalled):
     Args:
         samples: the training images.
         kind: one of ``DETECTORS``.
+        describe: features of blocks: (C, H, W) uint8, side of a block -> (H / side, W / side, D); None: handcrafted.
         synthetic: see ``with_synthetic``.
         grid: cells along each side of an image.
         cell: side of a cell, pixels.
@@ -95,9 +97,16 @@ class Detector(Recalled):
     """
 
     def __init__(
-        self, samples: Sequence[ImageSample], kind: str, synthetic: str, grid: int, cell: int, overview: int
+        self,
+        samples: Sequence[ImageSample],
+        kind: str,
+        describe: Describe | None,
+        synthetic: str,
+        grid: int,
+        cell: int,
+        overview: int,
     ) -> None:
-        self.grid, self.side, self.overview = grid, grid * cell, overview
+        self.grid, self.side, self.overview, self.describe = grid, grid * cell, overview, describe
         training = with_synthetic(samples, synthetic)
         kinds = [kind_of(sample) for sample in training]
         if "good" not in kinds:
@@ -134,7 +143,7 @@ class Detector(Recalled):
             square = np.stack(
                 [cv2.resize(one, (self.side,) * 2, interpolation=cv2.INTER_LINEAR) for one in small]
             )
-        return block_features(square)
+        return block_features(square) if self.describe is None else self.describe(square, BLOCK)
 
     def scores(self, square: np.ndarray, name: str | None, far: bool) -> np.ndarray:
         """(G * G, k) float32, of the blocks of each cell, in deviations from the mean of good cells' largest.
@@ -175,7 +184,7 @@ class AnomalyBank(Recalled):
         own: whether the split's images may be among those.
         synthetic: whether defects are drawn into images of the split, and into those of ``train``.
         labelled: False where the samples' labels are unknown.
-        settings: of ``Detector``: kind, grid, cell, overview.
+        settings: of ``Detector``: kind, describe, grid, cell, overview.
 
     Attributes:
         channels: 1 where all images are grey, else 3.
@@ -197,9 +206,9 @@ class AnomalyBank(Recalled):
         own: bool,
         synthetic: tuple[str, str],
         labelled: bool,
-        settings: tuple[str, int, int, int],
+        settings: tuple[str, Describe | None, int, int, int],
     ) -> None:
-        kind, grid, cell, overview = settings
+        kind, describe, grid, cell, overview = settings
         channels = self.channels = max(sample.image.shape[0] for sample in (*train, *samples))
         self.samples = with_synthetic(samples, synthetic[0]) if labelled else tuple(samples)
         self.kinds = tuple(kind_of(one) if labelled else "good" for one in self.samples)
@@ -213,7 +222,7 @@ class AnomalyBank(Recalled):
         )
 
         def fill(block: np.ndarray) -> None:
-            detector = detector_of(train, kind, synthetic[1], grid, cell, overview)
+            detector = detector_of(train, kind, describe, synthetic[1], grid, cell, overview)
             for sample, one in zip(self.samples, block.view(row)[:, 0], strict=True):
                 square = one["pixels"][:] = squeezed(colored(sample.image, channels), side)
                 name = sample.name if own and sample.name in detector.fold else None

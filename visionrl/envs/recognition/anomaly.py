@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
@@ -17,12 +16,12 @@ from visionrl.core.observables import Image, Vector
 from visionrl.core.results import Verdict
 from visionrl.datasets import ImageSample
 from visionrl.envs.fitted import FittedTask
+from visionrl.envs.recognition.anomaly_metrics import AnomalyMetrics
 from visionrl.envs.recognition.anomaly_picture import anomaly_picture
+from visionrl.envs.recognition.cell_features import CELL_FEATURES, adjacency, describe_cells
 from visionrl.envs.select import Select, Selection
-from visionrl.metrics.ranking import auroc, average_precision, counted_auroc
 from visionrl.ops import Array, DeviceTable, xp_of
 
-BINS = 256  # of the scores of pixels, whose area under the curve is counted
 GLANCE = -100.0  # added to the anomaly score from afar, for an image without a look
 
 
@@ -50,7 +49,7 @@ class AnomalyDetection(Select[State], FittedTask[State]):
 
     | Item        | Value |
     |-------------|-------|
-    | Observation | ``overview`` (C, O, O) uint8: the image from afar; ``maps`` (3, O, O) uint8, in the same places: the anomaly score of each cell from afar, those of the cells seen, and which were seen; ``context`` (4,): share of the looks used, the score of the last cell, the largest seen, and the largest from afar; with ``window`` the last cell, (C, O, O) uint8 |
+    | Observation | "candidates": ``candidates`` (G * G + 2, 12): of each cell, the score from afar, that of a look once there was one, and those of the cells beside it; of the verdicts, in the last two rows, which one it is; ``context`` (4,). "maps": ``overview`` (C, O, O) uint8: the image from afar; ``maps`` (3, O, O) uint8, in the same places: the anomaly score of each cell from afar, those of the cells seen, and which were seen; ``context`` (4,): share of the looks used, the score of the last cell, the largest seen, and the largest from afar. With ``window`` the last cell, (C, O, O) uint8 |
     | Action      | Discrete(grid * grid + 2), see below |
     | Reward      | 1 for the right verdict, and ``place_bonus`` more where a defect is said and the last cell shows it; -``miss_cost`` where a defect is missed, -``alarm_cost`` for a false alarm; -``look_cost`` a look |
     | Ends        | with a verdict, or with a look beyond the ``budget``, which counts as the wrong one |
@@ -82,8 +81,12 @@ class AnomalyDetection(Select[State], FittedTask[State]):
     """Most cells that may be looked at."""
     detector: Literal["trained", "padim", "patchcore"] = "trained"
     """What scores the cells: a regression, which needs training defects with masks, or the distance to good images alone."""
+    weights: str | None = None
+    """File of weights of MobileNetV2, whose first stages then describe the blocks in place of handcrafted features."""
     synthetic: Literal["auto", "always", "never"] = "auto"
     """Draw defects into copies of the good training and validation images: where a split has none, always, or never."""
+    shows: Literal["candidates", "maps"] = "candidates"
+    """What the agent sees: features of the cells, or pictures of the whole with a map of their scores."""
     window: bool = False
     """Show the pixels of the cell looked at last."""
     place_bonus: Annotated[float, Ge(0.0)] = 0.5
@@ -103,6 +106,8 @@ class AnomalyDetection(Select[State], FittedTask[State]):
         if self.cell % BLOCK or self.overview % self.grid:
             rule = f"cell must be a multiple of {BLOCK}, overview one of grid ({self.grid})"
             raise ValueError(f"{rule}, got {self.cell} and {self.overview}")
+        if self.window and self.shows == "candidates":
+            raise ValueError("window must be False where candidates are shown, got True")
         if self.budget > (cells := self.grid**2):
             raise ValueError(f"budget must be <= the number of cells ({cells}), got {self.budget}")
         self.training, self.loaded = self.training_samples(), self.load()
@@ -110,6 +115,11 @@ class AnomalyDetection(Select[State], FittedTask[State]):
             if min(sample.image.shape[1:]) < self.cell:
                 size = " x ".join(map(str, sample.image.shape[:0:-1]))
                 raise ValueError(f"images must have sides >= cell ({self.cell}), {sample.name!r} has {size}")
+        self.describe = None
+        if self.weights is not None:
+            from visionrl.backbones.dense import dense_features  # torch, which takes seconds
+
+            self.describe = dense_features(self.weights)
         self.bank = self.bank_of(self.detector)
         self.samples, self.items = self.bank.samples, len(self.bank.samples)
         self.sample_names = tuple(sample.name for sample in self.samples)
@@ -119,18 +129,24 @@ class AnomalyDetection(Select[State], FittedTask[State]):
         self.answers = range(cells, cells + 2)
         self.action_space = spaces.Discrete(cells + 2)
         self.dataset_metrics = [AnomalyMetrics(self)]
-        self.show(
-            overview=Image(self.bank.channels, self.overview),
-            maps=Image(3, self.overview),
-            context=Vector(4, -1, 1),
-            window=Image(self.bank.channels, self.overview) if self.window else None,
-        )
+        self.beside = DeviceTable(adjacency(self.grid))
+        if self.shows == "candidates":
+            self.show(candidates=Vector((cells + 2, CELL_FEATURES), -2, 2), context=Vector(4, -1, 1))
+        else:
+            self.show(
+                overview=Image(self.bank.channels, self.overview),
+                maps=Image(3, self.overview),
+                context=Vector(4, -1, 1),
+                window=Image(self.bank.channels, self.overview) if self.window else None,
+            )
 
     def bank_of(self, detector: str) -> AnomalyBank:
         """The images of the split with the scores of a detector."""
         synthetic = self.synthetic if self.split in ("train", "val") else "never"
         about = self.training, self.fitted_to_own_data(), (synthetic, self.synthetic), self.labelled
-        return anomaly_bank(self.loaded, *about, (detector, self.grid, self.cell, self.overview))
+        return anomaly_bank(
+            self.loaded, *about, (detector, self.describe, self.grid, self.cell, self.overview)
+        )
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
@@ -190,20 +206,24 @@ class AnomalyDetection(Select[State], FittedTask[State]):
     def observe(self, state: State) -> dict[str, Array]:
         xp, image = xp_of(state.taken), state.image
         seen, near, far = self.looked(state.taken), self.bank.nearby.rows(image), self.bank.hints.rows(image)
-        shown = xp.where(seen, near, xp.full_like(near, LOWEST))
-        maps = [self.enlarged(byte_of(one)) for one in (far, shown)]
-        maps.append(self.enlarged(xp.astype(seen, xp.uint8) * 255))
-        none = state.step == 0
-        newest = self.at_last(near, state)
+        none, newest = state.step == 0, self.at_last(near, state)
         numbers = [
             xp.astype(state.step, xp.float32) / self.budget,
             *(x / HIGHEST for x in (xp.where(none, xp.zeros_like(newest), newest), self.largest_seen(state))),
             xp.max(far, axis=1) / HIGHEST,
         ]
+        context = xp.stack(numbers, axis=1)
+        if self.shows == "candidates":
+            free = self.action_mask(state)[:, : self.grid**2]
+            return self.seen(
+                candidates=describe_cells(far, near, seen, free, self.beside.on(far)), context=context
+            )
+        shown = xp.where(seen, near, xp.full_like(near, LOWEST))
+        maps = [*(byte_of(one) for one in (far, shown)), xp.astype(seen, xp.uint8) * 255]
         return self.seen(
             overview=self.bank.overviews.rows(image),
-            maps=xp.stack(maps, axis=1),
-            context=xp.stack(numbers, axis=1),
+            maps=xp.stack([self.enlarged(one) for one in maps], axis=1),
+            context=context,
             **({"window": self.pixels(state)} if self.window else {}),
         )
 
@@ -302,47 +322,3 @@ def byte_of(scores: Array) -> Array:
     """Scores as bytes: -8 to 24 deviations are 0 to 255."""
     xp = xp_of(scores)
     return xp.astype(xp.round((scores - LOWEST) * (255 / (HIGHEST - LOWEST))), xp.uint8)
-
-
-@dataclass(frozen=True)
-class AnomalyMetrics:
-    """Ranking of the images, and of their pixels, over a split; see the task."""
-
-    task: AnomalyDetection
-
-    @property
-    def kinds(self) -> list[str]:
-        """Kinds of defects, by name; their numbers in a record begin at 1."""
-        return sorted(set(self.task.bank.kinds) - {"good"})
-
-    def record(self, ends: State) -> dict[str, np.ndarray]:
-        """Score and kind of each image, and how many good and defective pixels have each score (N, BINS + 1)."""
-        bank, image = self.task.bank, np.asarray(ends.image)
-        seen = self.task.looked(np.asarray(ends.taken))
-        place = (bank.blocks.array[image] - LOWEST) * (BINS - 1) / (HIGHEST - LOWEST)
-        place = np.where(seen[:, :, None], np.rint(place).astype(np.int64) + 1, 0).reshape(len(image), -1)
-        share = bank.share[image].reshape(len(image), -1) * BLOCK**2
-        known = (share >= 0).all(axis=1)
-        counts = [
-            np.stack([np.bincount(p, w * k, BINS + 1) for p, w, k in zip(place, weight, known, strict=True)])
-            for weight in (share, BLOCK**2 - share)
-        ]
-        number = {kind: k for k, kind in enumerate(self.kinds, 1)}
-        return {
-            "anomaly_score": np.asarray(self.task.score(ends), float),
-            "anomaly_kind": np.array([number.get(bank.kinds[k], 0) for k in image]),
-            "anomaly_pixels": counts[0],
-            "good_pixels": counts[1],
-        }
-
-    def compute(self, records: Mapping[str, np.ndarray]) -> dict[str, float]:
-        """``auroc``, ``ap``, ``pixel_auroc``, ``auroc_KIND`` where there are several kinds; NaN with one class alone."""
-        score, kind = records["anomaly_score"], records["anomaly_kind"]
-        found = {"auroc": auroc(score, kind > 0), "ap": average_precision(score, kind > 0)}
-        found["pixel_auroc"] = counted_auroc(
-            records["anomaly_pixels"].sum(axis=0), records["good_pixels"].sum(axis=0)
-        )
-        for k, name in enumerate(self.kinds if len(self.kinds) > 1 else (), 1):
-            some = (kind == k) | (kind == 0)
-            found[f"auroc_{name}"] = auroc(score[some], kind[some] > 0)
-        return found
