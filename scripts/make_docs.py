@@ -19,7 +19,10 @@ from visionrl.core.capabilities import name_of
 from visionrl.core.registry import Entry, entry_of
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "environments"
-ITEMS = {"visionrl/TemporalDetection-v0": 3}  # which a film shows, where the first has nothing to find
+ITEMS = {
+    "visionrl/AnomalyStream-v0": 3,
+    "visionrl/TemporalDetection-v0": 3,
+}  # which a film shows, where the first has nothing to find
 
 
 def page(entry: Entry) -> str:

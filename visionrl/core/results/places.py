@@ -236,13 +236,13 @@ class ImageClass:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict on an image of a part, where its defect is, and how unusual what was looked at is.
+    """The verdict on an image of a part, the place of its defect, and the anomaly scores of the cells looked at.
 
     Attributes:
         label: "normal" or "defect"; None where the agent gave no verdict.
-        score: of the most unusual cell looked at, in deviations from good ones; about -100 where there was no look.
+        score: the largest of the cells looked at, in deviations from good ones; about -100 where there was no look.
         looks: (K, 4) float64, (x0, y0, x1, y1) of the cells looked at, in order, pixels of the file.
-        heat: (h, w) float64, scores over the whole image, NaN where nobody looked.
+        heat: (h, w) float64, scores over the whole image, NaN where no look was.
         size: (width, height) of the image, pixels.
         confidence: as of ``ImageClass``.
     """

@@ -6,20 +6,18 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Ge, Interval
+from annotated_types import Ge
 from gymnasium import spaces
 
-from visionrl.banks.anomalies import HIGHEST, LOWEST, AnomalyBank, anomaly_bank, defective_cells
-from visionrl.banks.anomaly_features import BLOCK
+from visionrl.banks.anomalies import HIGHEST, LOWEST, defective_cells
 from visionrl.core import arguments, batch, register
 from visionrl.core.observables import Image, Vector
 from visionrl.core.results import Verdict
-from visionrl.datasets import ImageSample
-from visionrl.envs.fitted import FittedTask
 from visionrl.envs.recognition.anomaly_metrics import AnomalyMetrics
 from visionrl.envs.recognition.anomaly_picture import anomaly_picture
 from visionrl.envs.recognition.cell_features import CELL_FEATURES, adjacency, describe_cells
-from visionrl.envs.select import Select, Selection
+from visionrl.envs.recognition.cells import CellTask
+from visionrl.envs.select import Selection
 from visionrl.ops import Array, DeviceTable, xp_of
 
 GLANCE = -100.0  # added to the anomaly score from afar, for an image without a look
@@ -44,7 +42,7 @@ class State(Selection):
     "AnomalyDetection-v0", max_steps=None, tags=("recognition", "2d", "discrete", "attention", "selection")
 )
 @arguments
-class AnomalyDetection(Select[State], FittedTask[State]):
+class AnomalyDetection(CellTask[State]):
     """The agent sees a large image from afar, looks closely at a few cells of it, and says whether it has a defect.
 
     | Item        | Value |
@@ -71,20 +69,8 @@ class AnomalyDetection(Select[State], FittedTask[State]):
     detectors are after Defard et al. (2021, PaDiM) and Roth et al. (2022, PatchCore), which score all of an image.
     """
 
-    grid: Annotated[int, Interval(ge=2, le=16)] = 8
-    """Cells along each side of the image."""
-    cell: Annotated[int, Interval(ge=8, le=64)] = 32
-    """Side of a cell, pixels, a multiple of 8; images are squeezed to squares of ``grid`` such cells."""
-    overview: Annotated[int, Interval(ge=24, le=128)] = 32
-    """Side O of the image from afar, pixels, a multiple of ``grid``."""
     budget: Annotated[int, Ge(1)] = 8
     """Most cells that may be looked at."""
-    detector: Literal["trained", "padim", "patchcore"] = "trained"
-    """What scores the cells: a regression, which needs training defects with masks, or the distance to good images alone."""
-    weights: str | None = None
-    """File of weights of MobileNetV2, whose first stages then describe the blocks in place of handcrafted features."""
-    synthetic: Literal["auto", "always", "never"] = "auto"
-    """Draw defects into copies of the good training and validation images: where a split has none, always, or never."""
     shows: Literal["candidates", "maps"] = "candidates"
     """What the agent sees: features of the cells, or pictures of the whole with a map of their scores."""
     window: bool = False
@@ -98,34 +84,16 @@ class AnomalyDetection(Select[State], FittedTask[State]):
     look_cost: Annotated[float, Ge(0.0)] = 0.02
     """Cost of a look."""
 
-    sample_type, embedded = ImageSample, "defects"
     primary_metric = ("auroc", True)
     hidden = ()
 
     def setup(self) -> None:
-        if self.cell % BLOCK or self.overview % self.grid:
-            rule = f"cell must be a multiple of {BLOCK}, overview one of grid ({self.grid})"
-            raise ValueError(f"{rule}, got {self.cell} and {self.overview}")
         if self.window and self.shows == "candidates":
             raise ValueError("window must be False where candidates are shown, got True")
-        if self.budget > (cells := self.grid**2):
+        if self.budget > (cells := self.cells):
             raise ValueError(f"budget must be <= the number of cells ({cells}), got {self.budget}")
-        self.training, self.loaded = self.training_samples(), self.load()
-        for sample in self.loaded:
-            if min(sample.image.shape[1:]) < self.cell:
-                size = " x ".join(map(str, sample.image.shape[:0:-1]))
-                raise ValueError(f"images must have sides >= cell ({self.cell}), {sample.name!r} has {size}")
-        self.describe = None
-        if self.weights is not None:
-            from visionrl.backbones.dense import dense_features  # torch, which takes seconds
-
-            self.describe = dense_features(self.weights)
-        self.bank = self.bank_of(self.detector)
-        self.samples, self.items = self.bank.samples, len(self.bank.samples)
-        self.sample_names = tuple(sample.name for sample in self.samples)
-        self.names = ("normal", "defect")
+        self.load_cells()
         self.defective, self.best = map(DeviceTable, defective_cells(self.bank))
-        self.defect = DeviceTable(self.bank.defect)
         self.answers = range(cells, cells + 2)
         self.action_space = spaces.Discrete(cells + 2)
         self.dataset_metrics = [AnomalyMetrics(self)]
@@ -139,14 +107,6 @@ class AnomalyDetection(Select[State], FittedTask[State]):
                 context=Vector(4, -1, 1),
                 window=Image(self.bank.channels, self.overview) if self.window else None,
             )
-
-    def bank_of(self, detector: str) -> AnomalyBank:
-        """The images of the split with the scores of a detector."""
-        synthetic = self.synthetic if self.split in ("train", "val") else "never"
-        about = self.training, self.fitted_to_own_data(), (synthetic, self.synthetic), self.labelled
-        return anomaly_bank(
-            self.loaded, *about, (detector, self.describe, self.grid, self.cell, self.overview)
-        )
 
     # -- edge: one episode -----------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, item: int) -> State:
@@ -166,7 +126,7 @@ class AnomalyDetection(Select[State], FittedTask[State]):
 
     def looked(self, taken: Array) -> Array:
         """(B, G * G) bool, the cells seen."""
-        return self.taken_of(taken, self.grid**2)
+        return self.taken_of(taken, self.cells)
 
     def last(self, state: State) -> Array:
         """(B,) int64, the cell looked at last; -1 before any look."""
@@ -192,7 +152,7 @@ class AnomalyDetection(Select[State], FittedTask[State]):
 
     def step(self, state: State, action: Array) -> State:
         xp = xp_of(state.taken)
-        action, cells = xp.astype(action, xp.int64), self.grid**2
+        action, cells = xp.astype(action, xp.int64), self.cells
         wants = action < cells
         looks = ~state.finished & wants & (state.step < self.budget)
         return replace(
@@ -214,7 +174,7 @@ class AnomalyDetection(Select[State], FittedTask[State]):
         ]
         context = xp.stack(numbers, axis=1)
         if self.shows == "candidates":
-            free = self.action_mask(state)[:, : self.grid**2]
+            free = self.action_mask(state)[:, : self.cells]
             return self.seen(
                 candidates=describe_cells(far, near, seen, free, self.beside.on(far)), context=context
             )
@@ -230,7 +190,7 @@ class AnomalyDetection(Select[State], FittedTask[State]):
     def pixels(self, state: State) -> Array:
         """(B, C, O, O) uint8, the cell looked at last, its pixels repeated or left out; zeros before any look."""
         xp, last = xp_of(state.taken), self.last(state)
-        cells = self.bank.cells.rows(state.image * self.grid**2 + xp.maximum(last, 0 * last))
+        cells = self.bank.cells.rows(state.image * self.cells + xp.maximum(last, 0 * last))
         places = xp.arange(self.overview, dtype=xp.int64, device=last.device) * self.cell // self.overview
         cells = xp.take(xp.take(cells, places, axis=2), places, axis=3)
         return xp.where((last < 0)[:, None, None, None], xp.zeros_like(cells), cells)
@@ -285,37 +245,32 @@ class AnomalyDetection(Select[State], FittedTask[State]):
         next_one = xp.argmax(xp.where(seen, xp.full_like(far, LOWEST - 1), far), axis=1)
         known, may = best >= 0, state.step < self.budget
         found = xp.any(state.taken == best[:, None], axis=1)
-        verdict = self.grid**2 + xp.astype(self.defect.rows(state.image), xp.int64)
+        verdict = self.cells + xp.astype(self.defect.rows(state.image), xp.int64)
         return xp.where(may & ~(known & found), xp.where(known, best, next_one), verdict)
 
     # -- edge ------------------------------------------------------------------------------------------------------
-    def heat(self, state: State) -> np.ndarray:
-        """(G * k, G * k) float64, scores of the blocks seen, NaN of the others; one row of a NumPy state."""
-        blocks, side = self.bank.blocks.array[int(state.image)], self.cell // BLOCK
-        seen = np.isin(np.arange(self.grid**2), state.taken)
-        found = np.where(seen[:, None], blocks, np.nan).reshape(self.grid, self.grid, side, side)
-        return found.transpose(0, 2, 1, 3).reshape((self.grid * side,) * 2)
-
-    def cell_box(self, state: State, cell: int) -> np.ndarray:
-        """(4,) x0, y0, x1, y1 of a cell, pixels of the file."""
-        row, column = divmod(cell, self.grid)
-        height, width = self.samples[int(state.image)].image.shape[1:]
-        return np.array([column, row, column + 1, row + 1]) * np.array([width, height] * 2) / self.grid
-
     def result(self, state: State) -> Verdict:
         said, cells = int(state.said), [int(one) for one in state.taken[: int(state.step)]]
-        boxes = np.array([self.cell_box(state, one) for one in cells]).reshape(-1, 4)
+        boxes = np.array([self.cell_box(int(state.image), one) for one in cells]).reshape(-1, 4)
         score = float(self.score(batch.stack([state]))[0])
         size = self.samples[int(state.image)].image.shape[:0:-1]
-        return Verdict(None if said < 0 else self.names[said], score, boxes, self.heat(state), size)
+        return Verdict(
+            None if said < 0 else self.names[said],
+            score,
+            boxes,
+            self.heat(int(state.image), state.taken),
+            size,
+        )
 
     def draw(self, state: State) -> np.ndarray:
         sample = self.samples[int(state.image)]
-        boxes = [self.cell_box(state, int(one)) for one in state.taken[: int(state.step)]]
+        boxes = [self.cell_box(int(state.image), int(one)) for one in state.taken[: int(state.step)]]
         said = "?" if state.said < 0 else self.names[int(state.said)]
         truth = f", is {self.bank.kinds[int(state.image)]}" if self.labelled else ""
         words = f"{int(state.step)} looks: says {said}{truth}"
-        return anomaly_picture(sample, boxes, self.heat(state), words, self.labelled, state.said == 1)
+        return anomaly_picture(
+            sample, boxes, self.heat(int(state.image), state.taken), words, self.labelled, state.said == 1
+        )
 
 
 def byte_of(scores: Array) -> Array:
