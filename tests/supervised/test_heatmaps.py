@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.envs.test_shape_pose import pictures, task_on
 
+from tests.envs.test_shape_pose import pictures, task_on
 from visionrl.agents import compare
 from visionrl.baselines.shapes import picture_of
 from visionrl.core.testing import start
@@ -103,7 +103,7 @@ def test_an_episode_ends_with_the_model_fitted_to_what_is_found() -> None:
 
 
 def test_a_configuration_out_of_range_is_refused() -> None:
-    with pytest.raises(ValueError, match="spread must be a number > 0.0, got 0.0"):
+    with pytest.raises(ValueError, match=r"spread must be a number > 0\.0, got 0\.0"):
         HeatmapConfig(spread=0.0)
 
 
