@@ -29,7 +29,7 @@ REACH = 3  # standard deviations of the targets: how far from its peak a map is 
 class HeatmapConfig(TrainerConfig):
     """One training run of a network of heat maps."""
 
-    epochs: int = 80
+    epochs: int = 130
     batch_size: int = 8
     lr: float = 5e-3
     patience: Annotated[int, Ge(1)] = 1000
