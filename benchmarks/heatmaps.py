@@ -30,9 +30,11 @@ Row = dict[str, np.ndarray]
 
 def heat_maps(plan: Plan, config: HeatmapConfig, kwargs: dict[str, Any]) -> Row:
     """Errors (N,) of one network, and what it cost."""
-    tasks: list[Any] = [make_task(TASK, **task_kwargs(kwargs, split)) for split in ("train", "val")]
+    tasks: dict[str, Any] = {
+        split: make_task(TASK, **task_kwargs(kwargs, split)) for split in ("train", "val")
+    }
     began = process_time()
-    net = train_heatmaps(*tasks, config)
+    net = train_heatmaps(tasks["train"], tasks["val"], config)
     cost, began = process_time() - began, perf_counter()
     values = run_baseline(plan, heatmap_policy(net, config.spread)).values
     milliseconds = 1000 * (perf_counter() - began) / len(plan.chosen.starts)
