@@ -91,7 +91,9 @@ def main() -> None:
         if name == "heat maps":
             mean["raw"] = np.mean([one["raw"] for one in some], axis=0)
         means[name] = mean["nme"]
-        named = {**{f"{name}, {k}": one for k, one in enumerate(some)}, f"{name}, mean": mean}
+        marks = [f"seed {seed}" for seed in given.seeds] if name == "heat maps" else given.runs
+        named = {f"{name}, {mark}": one for mark, one in zip(marks, some, strict=False)}
+        named[f"{name}, mean"] = mean
         for title, one in named.items():
             raw = written(estimate(one["raw"], groups)) if "raw" in one else ""
             print(
