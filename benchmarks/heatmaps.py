@@ -76,23 +76,22 @@ def main() -> None:
     given = parser.parse_args()
     kwargs = dict(load_model(given.runs[0], "cpu")[1].env_kwargs) if given.runs else {}
     plan = prepare(TASK, given.split, None, 0, 64, kwargs)
-    groups, rows = plan.chosen.groups, dict[str, list[Row]]()
+    groups, rows = plan.chosen.groups, dict[str, dict[str, Row]]()
     configs = [HeatmapConfig(epochs=given.epochs, seed=seed) for seed in given.seeds]
-    rows["heat maps"] = [heat_maps(plan, config, kwargs) for config in configs]
+    rows["heat maps"] = {f"seed {config.seed}": heat_maps(plan, config, kwargs) for config in configs}
     for run in given.runs:
         kept, clone = with_clone(plan, run)
-        rows.setdefault("agent", []).append(kept)
+        rows.setdefault("agent", {})[run] = kept
         if clone is not None:
-            rows.setdefault("clone", []).append(clone)
+            rows.setdefault("clone", {})[run] = clone
     print("\n| method | NME | success | NME of the points themselves |\n|---|---|---|---|")
     means: dict[str, np.ndarray] = {}
     for name, some in rows.items():
-        mean = {key: np.mean([one[key] for one in some], axis=0) for key in ("nme", "is_success")}
+        mean = {key: np.mean([one[key] for one in some.values()], axis=0) for key in ("nme", "is_success")}
         if name == "heat maps":
-            mean["raw"] = np.mean([one["raw"] for one in some], axis=0)
+            mean["raw"] = np.mean([one["raw"] for one in some.values()], axis=0)
         means[name] = mean["nme"]
-        marks = [f"seed {seed}" for seed in given.seeds] if name == "heat maps" else given.runs
-        named = {f"{name}, {mark}": one for mark, one in zip(marks, some, strict=False)}
+        named = {f"{name}, {mark}": one for mark, one in some.items()}
         named[f"{name}, mean"] = mean
         for title, one in named.items():
             raw = written(estimate(one["raw"], groups)) if "raw" in one else ""
