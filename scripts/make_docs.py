@@ -50,7 +50,10 @@ def page(entry: Entry) -> str:
             + [f"| `{preset}` | `{json.dumps(kwargs)}` |" for preset, kwargs in entry.presets.items()]
         ),
         "## Classical methods it is compared with",
-        "\n".join(f"* {method}" for method in BASELINES.get(entry.id, {})),
+        "\n".join(
+            f"* {name}" + (f", with ``{method.needs}``" if method.needs else "")
+            for name, method in BASELINES.get(entry.id, {}).items()
+        ),
     ]
     return "\n\n".join(re.sub("(?<!`)``(?!`)", "`", part) for part in parts) + "\n"
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from visionrl.agents.prediction.agent import Agent
+from visionrl.agents.evaluation.compare import compare
+from visionrl.agents.prediction.agent import Agent, classical
+from visionrl.backbones.style import stylized
 from visionrl.cli.main import main
 from visionrl.core import BASELINES, make_task
 from visionrl.core.results import StrokePainting
@@ -99,6 +102,7 @@ def test_continuous_strokes_of_the_expert_paint_as_the_discrete_ones(stroke, col
         ({"bundle": 2}, "bundle must be 1 for control 'discrete', got 2"),
         ({"stop": True}, "stop must be False, got True"),
         ({"style": "nothing.png"}, "nothing.png"),
+        ({"style_network": "net.pt"}, "style_network must be None without a style, got 'net.pt'"),
         ({"side": 16}, "side must be one of 32, 64, 128, 256, got 16"),
     ],
 )
@@ -107,12 +111,18 @@ def test_what_cannot_be_painted_with_is_refused(wrong, message):
         make_task(ID, **wrong)
 
 
-def test_a_style_gives_its_colours(tmp_path: Path):
-    file = tmp_path / "style.png"
+@pytest.fixture
+def style(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """File of a picture of two bands; gradient descent takes three steps."""
+    monkeypatch.setattr("visionrl.backbones.style.stylized", partial(stylized, steps=3))
     bands = np.zeros((40, 60, 3), np.uint8)
     bands[:, :30], bands[:, 30:] = (10, 120, 240), (200, 60, 20)  # blue, green, red of OpenCV
-    cv2.imwrite(str(file), bands)
-    task = make_task(ID, style=str(file), steps=6, style_weight=0.5)
+    cv2.imwrite(str(tmp_path / "style.png"), bands)
+    return str(tmp_path / "style.png")
+
+
+def test_a_style_gives_its_colours(style: str):
+    task = make_task(ID, style=style, steps=6, style_weight=0.5)
     state = start(task, rows=4)
     first = task.metrics(state)["style_distance"]
     for _ in range(6):
@@ -140,9 +150,36 @@ def roll(task, state):
     return state
 
 
+def test_the_style_s_forms_are_looked_at_in_the_square_in_its_middle(style: str):
+    task = make_task(ID, style=style, style_network=None)
+    assert task.style_picture.shape == (3, 64, 64) and task.style_picture.dtype == np.uint8
+    np.testing.assert_array_equal(task.style_picture[:, 5, [5, 60]].T, [[240, 120, 10], [20, 60, 200]])
+    with pytest.raises(FileNotFoundError, match=r"style_network must be a file of weights, got 'none\.pt'"):
+        make_task(ID, style=style, style_network="none.pt")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_colour_transfer_gives_the_mean_of_the_style(channels: int, style: str):
+    task = make_task(ID, style=style, split="val", channels=channels)
+    state = start(task, rows=2)
+    picture = task.finish(state, canvas=task.levels(state))
+    end = BASELINES[ID]["Reinhard colour transfer"].fit(None)(task, state)
+    assert (task.style_distance(end) < task.style_distance(picture)).all() and (task.l2(end) > 0).all()
+
+
+def test_methods_of_style_are_left_out_without_one(style: str):
+    table = compare(ID, split="val", episodes=1, rows=["Gatys et al.", "mean colour"])
+    assert [row.name for row in table.rows] == ["mean colour"]
+    assert table.notes == ("Gatys et al.: left out, needs style",)
+    table = compare(ID, split="val", episodes=1, rows=["Gatys et al."], env_kwargs={"style": style})
+    assert [row.name for row in table.rows] == ["Gatys et al."] and not table.notes
+    with pytest.raises(ValueError, match=r"env_args must have style for Gatys et al\."):
+        classical(ID, "Gatys et al.")
+
+
 @pytest.mark.parametrize("name", sorted(BASELINES[ID]))
-def test_methods_end_with_a_canvas(name: str):
-    task = make_task(ID, steps=8, split="val")
+def test_methods_end_with_a_canvas(name: str, style: str):
+    task = make_task(ID, steps=8, split="val", style=style if BASELINES[ID][name].needs else None)
     end = BASELINES[ID][name].fit(None)(task, start(task, rows=2))
     assert task.terminated(end).all()
     error = task.metrics(end)["l2"]
@@ -150,18 +187,20 @@ def test_methods_end_with_a_canvas(name: str):
 
 
 @pytest.mark.parametrize("name", sorted(BASELINES[ID]))
-def test_methods_paint_files(name: str, tmp_path: Path):
+def test_methods_paint_files(name: str, style: str, tmp_path: Path):
+    whole = name == "rectangles (quadtree)" or BASELINES[ID][name].needs is not None  # no strokes
     image = np.full((3, 40, 90), 30, np.uint8)
     image[:, :, 45:] = 220
     cv2.imwrite(str(tmp_path / "a.png"), image.transpose(1, 2, 0))
-    main(["predict", name, str(tmp_path / "a.png"), "--env", ID, "--out", str(tmp_path / "out")])
+    given = ["--env-args", f"style={style}"] if BASELINES[ID][name].needs else []
+    main(["predict", name, str(tmp_path / "a.png"), "--env", ID, "--out", str(tmp_path / "out"), *given])
     painted = cv2.imread(str(tmp_path / "out" / "a-painted.png"))
     assert painted.shape == (40, 90, 3)
     brighter = painted[:, 60:].mean() - painted[:, :30].mean()
-    assert brighter > 50 if name in ("rectangles (quadtree)", "Reinhard colour transfer") else painted.any()
+    assert brighter > 50 if whole else painted.any()
     assert "NaN" not in (tmp_path / "out" / "predictions.jsonl").read_text()
     drawing = tmp_path / "out" / "a-strokes.svg"
-    assert drawing.exists() != (name in ("rectangles (quadtree)", "Reinhard colour transfer"))
+    assert drawing.exists() != whole
     assert not drawing.exists() or "nan" not in drawing.read_text()
 
 

@@ -1,4 +1,4 @@
-"""Likeness to a target image in the maps of a backbone."""
+"""Similarity to a target image in the maps of a backbone, place by place and in style."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import nn
 import visionrl  # noqa: F401
 from visionrl.agents import make_vec_env
 from visionrl.backbones import as_backbone, make_backbone
-from visionrl.reward_models import LearnedReward, PerceptualDistance, VecLearnedReward
+from visionrl.reward_models import GramDistance, LearnedReward, PerceptualDistance, VecLearnedReward
 
 TASK, KWARGS = "visionrl/LandmarkLocalization-v0", {"window": 24}
 
@@ -104,3 +104,72 @@ def test_an_image_of_another_size_is_refused(score: PerceptualDistance) -> None:
         score({"window": np.zeros((2, 3, 32, 32), np.uint8)})
     with pytest.raises(ValueError, match="key must be one of window, got 'picture'"):
         PerceptualDistance(score.network, target(), key="picture")({"window": target()[None]})
+
+
+def texture(wide: int, high: int, side: int = 48) -> np.ndarray:
+    """(3, S, S) uint8, red and blue tiles of a width and a height, pixels."""
+    y, x = np.mgrid[:side, :side]
+    on = (x // wide + y // high) % 2
+    return np.stack([220 * on, 40 + 0 * on, 200 * (1 - on)]).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def style() -> GramDistance:
+    torch.manual_seed(0)
+    return GramDistance(make_backbone("small", 3, image_size=48), texture(8, 2))
+
+
+def test_style_is_what_there_is_and_not_where(style: GramDistance) -> None:
+    moved = np.roll(texture(8, 2), (2, 8), (1, 2))
+    images = [texture(8, 2), moved, texture(6, 2), texture(2, 8), np.full((3, 48, 48), 128, np.uint8)]
+    found = style({"window": np.stack(images)})
+    assert found.dtype == np.float64 and found[0] == pytest.approx(0, abs=1e-9)
+    assert found[1] > 0.2 * found[2]  # nearly the same style in other places
+    assert found[1] > found[2] > found[3] and found[1] > found[2] > found[4]
+
+
+def test_the_nearer_a_mixture_is_to_the_style_the_more_it_scores(style: GramDistance) -> None:
+    other = np.random.default_rng(0).integers(0, 255, (3, 48, 48))
+    shares = np.linspace(0, 1, 5)[:, None, None, None]
+    mixtures = (shares * texture(8, 2) + (1 - shares) * other).astype(np.uint8)
+    assert (np.diff(style({"window": mixtures})) > 0).all()
+
+
+def test_images_of_other_sizes_have_a_style_too(style: GramDistance) -> None:
+    larger, coarser = texture(8, 2, 96)[None], texture(16, 4, 96)[None]
+    assert style({"window": larger})[0] > style({"window": coarser})[0]
+
+
+def test_each_gram_matrix_counts_by_its_share(style: GramDistance) -> None:
+    images = {"window": np.random.default_rng(3).integers(0, 255, (4, 3, 48, 48), np.uint8)}
+    each = [GramDistance(style.network, texture(8, 2), [name])(images) for name in ("conv1", "conv2")]
+    np.testing.assert_allclose(np.mean(each, 0), style(images), atol=1e-12)
+    black = {"window": np.zeros((1, 3, 48, 48), np.uint8)}
+    assert np.isfinite(GramDistance(style.network, black["window"][0])(images)).all()
+
+
+def test_a_painter_is_rewarded_by_style_in_both_wrappers() -> None:
+    torch.manual_seed(0)
+    score = GramDistance(make_backbone("small", 3, image_size=32), texture(8, 2, 32), key="canvas")
+    kwargs = {"side": 32, "steps": 3}
+    venv = VecLearnedReward(make_vec_env("visionrl/Painting-v0", 2, **kwargs), score, difference=True)
+    venv.seed(5)
+    singles = [
+        LearnedReward(gym.make("visionrl/Painting-v0", **kwargs), score, difference=True) for _ in "ab"
+    ]
+    starts = [env.reset(seed=5 + row)[1]["score"] for row, env in enumerate(singles)]
+    venv.reset()
+    total = np.zeros(2)
+    for action in ([700, 50], [300, 800], [900, 900]):
+        steps = [env.step(one) for env, one in zip(singles, action, strict=True)]
+        own = np.array([step[1] for step in steps])
+        np.testing.assert_allclose(venv.step(np.array(action))[1], own, atol=1e-6)
+        total += own
+    np.testing.assert_allclose(total, [step[4]["score"] - at for step, at in zip(steps, starts, strict=True)])
+
+
+def test_wrong_arguments_of_a_style_are_refused(style: GramDistance) -> None:
+    with pytest.raises(ValueError, match="layers must be one or more of conv1, conv2, got"):
+        GramDistance(style.network, texture(8, 2), ["conv9"])
+    with pytest.raises(ValueError, match=r"target must be \(C, H, W\) uint8"):
+        GramDistance(style.network, texture(8, 2) / 255)

@@ -1,4 +1,4 @@
-"""Painting without learning: one colour, strokes by chance, strokes along edges, rectangles; a style's colours."""
+"""Painting without learning: one colour, strokes by chance or along edges, rectangles; colours and forms of a style."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from visionrl.envs.enhancement.painting import Painting, State
 Run = Callable[[Painting, State], State]
 RADII = (0.16, 0.08, 0.04)  # of the layers of brush strokes, shares of the side
 TRIED = 16
+TRAINED, UNTRAINED = 10.0, 2.0  # weight of the Gram matrices of a network, where the content has 1
 
 
 @baseline("Painting-v0", "mean colour", learns=False)
@@ -69,19 +70,36 @@ def quadtree(train: None) -> Run:
     return run
 
 
-@baseline("Painting-v0", "Reinhard colour transfer", learns=False)
+@baseline("Painting-v0", "Reinhard colour transfer", learns=False, needs="style")
 def reinhard(train: None) -> Run:
     """The picture itself, its colours moved and stretched to the mean and deviation of the style's in CIELAB.
 
-    "Color transfer between images", Reinhard et al., 2001; intensities alone in grey. Without a style it is the
-    picture.
+    "Color transfer between images", Reinhard et al., 2001, who use l-alpha-beta; intensities alone in grey. It needs a
+    ``style``.
     """
 
     def run(task: Painting, state: State) -> State:
-        style, pictures = task.colors.pixels, task.levels(state)
-        if len(style):
-            pictures = np.stack([transferred(picture, style) for picture in pictures])
+        style = task.colors.pixels
+        pictures = np.stack([transferred(picture, style) for picture in task.levels(state)])
         return task.finish(state, canvas=pictures.astype(np.float32))
+
+    return run
+
+
+@baseline("Painting-v0", "Gatys et al.", learns=False, needs="style")
+def gatys(train: None) -> Run:
+    """The picture itself, its pixels changed by gradient descent until a network's Gram matrices are the style's.
+
+    "Image style transfer using convolutional neural networks", Gatys et al., 2016; see
+    ``visionrl.backbones.style.stylized``. The network is MobileNetV2, with the weights of ``style_network`` or by
+    chance. It needs a ``style``.
+    """
+    from visionrl.backbones.style import stylized  # torch, which takes seconds
+
+    def run(task: Painting, state: State) -> State:
+        weight = UNTRAINED if task.style_network is None else TRAINED
+        canvas = stylized(task.levels(state), task.style_picture, weight, task.style_network)
+        return task.finish(state, canvas=canvas)
 
     return run
 

@@ -46,6 +46,8 @@ class Predict:
     """Id of the task of a classical method."""
     data: str | None = None
     """What a classical method learns from, "FORMAT:PATH"; default the embedded set."""
+    env_args: tuple[str, ...] = ()
+    """Arguments of the task of a classical method, each "name=value" with a JSON value or a word: style=picture.png."""
     pictures: bool = True
     """Write annotated pictures, and films of videos."""
     film: Literal["gif", "webp", "mp4"] = "gif"
@@ -113,13 +115,18 @@ class Predict:
         from visionrl.agents.prediction.inputs import inputs_of, parse_box, parse_modalities
         from visionrl.agents.prediction.predict import check_folder, predict_files
         from visionrl.agents.prediction.prompts import check_prompts, parse_clicks
+        from visionrl.agents.training.pairs import check_env_args, parse_args
+        from visionrl.core import entry_of
         from visionrl.datasets import VideoSample
 
         check_device(self.device)
         box, clicks = None if self.box is None else parse_box(self.box), parse_clicks(self.clicks)
         check_folder(self.out, (), self.overwrite)  # at once: a classical method may learn for minutes
         films = FilmOptions(self.film, self.fps, show, tell_frames)
-        agent = agent_named(self.agent, self.env, self.device, self.data, tell_what)
+        if self.env is not None:
+            check_env_args(entry_of(self.env), "env_args", self.env_args, ("data",))
+        given = parse_args(self.env_args)
+        agent = agent_named(self.agent, self.env, self.device, self.data, tell_what, given)
         if self.live and agent.sample_type is not VideoSample:
             raise ValueError(f"live must not be asked for with {agent.entry.id}, which tracks nothing")
         if agent.sample_type is not VideoSample or clicks:

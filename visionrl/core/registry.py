@@ -65,10 +65,13 @@ class Baseline:
         fit: ``fit(train_task) -> run``, where ``run(task, state)`` solves one episode; ``task.metrics`` of the state
             that it returns is the result. ``train_task`` is None for a method that learns nothing.
         learns: whether it needs the training split.
+        needs: name of an argument of the task without which the method says nothing, or None; tables leave it out
+            where that argument is None.
     """
 
     fit: Callable[[Any], Run]
     learns: bool
+    needs: str | None = None
 
 
 BASELINES: dict[str, dict[str, Baseline]] = {}
@@ -116,7 +119,9 @@ def check_preset_names(task_id: str, presets: Mapping[str, Any]) -> None:
         raise ValueError(f"preset of {task_id} must not be called 'none', the word for no preset")
 
 
-def baseline(task: str, name: str, *, learns: bool = True) -> Callable[[FitT], FitT]:
+def baseline(
+    task: str, name: str, *, learns: bool = True, needs: str | None = None
+) -> Callable[[FitT], FitT]:
     """Register a classical method for a task; evaluation shows it as a row of its own.
 
     It decorates ``fit(train_task) -> run``; see ``Baseline``.
@@ -129,7 +134,7 @@ def baseline(task: str, name: str, *, learns: bool = True) -> Callable[[FitT], F
         rows = BASELINES.setdefault(f"visionrl/{task}", {})
         if name in rows:
             raise ValueError(f"baseline name must be new, got {name!r} for {task} again")
-        rows[name] = Baseline(fit, learns)
+        rows[name] = Baseline(fit, learns, needs)
         return fit
 
     return file

@@ -3,7 +3,7 @@
 from visionrl.reward_models.confidence import ClassifierConfidence
 from visionrl.reward_models.few_shot import AttributeMatch, PrototypeSimilarity, SiameseSimilarity
 from visionrl.reward_models.language import AnswerReward, CaptionReward, TextMatch
-from visionrl.reward_models.perceptual import PerceptualDistance
+from visionrl.reward_models.perceptual import GramDistance, PerceptualDistance
 from visionrl.reward_models.self_critical import SelfCritical
 from visionrl.reward_models.single import LearnedReward
 from visionrl.reward_models.vector import VecLearnedReward
@@ -13,6 +13,7 @@ __all__ = [
     "AttributeMatch",
     "CaptionReward",
     "ClassifierConfidence",
+    "GramDistance",
     "LearnedReward",
     "PerceptualDistance",
     "PrototypeSimilarity",

@@ -152,7 +152,7 @@ def compare(
     lowest = [row("random", "random", evaluate_policy, RandomPolicy(seed))] if "random" in wanted else []
     may_ask = "expert" in wanted and plan.task.knows_truth
     highest = [row("expert", "expert", evaluate_policy, expert_policy)] if may_ask else []
-    runs, notes = _fitted(env_id, train, missing, wanted, say)
+    runs, notes = _fitted(plan.task, env_id, train, missing, wanted, say)
     classical = [
         row(name, "classical", run_baseline, run) for name, run in {**runs, **(methods or {})}.items()
     ]
@@ -208,12 +208,21 @@ def plain(name: str) -> str:
 
 
 def _fitted(
-    env_id: str, train: Task | None, missing: str, wanted: Sequence[str], say: Callable[[str], None]
+    task: Task,
+    env_id: str,
+    train: Task | None,
+    missing: str,
+    wanted: Sequence[str],
+    say: Callable[[str], None],
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Every classical method that is wanted, fitted where it learns, and a note on those that are left out."""
     methods = {name: one for name, one in BASELINES.get(entry_of(env_id).id, {}).items() if name in wanted}
     learners = ", ".join(name for name, method in methods.items() if method.learns)
     runs, notes = {}, [f"{learners}: left out, no training split: {missing}"] if missing and learners else []
+    for name, method in list(methods.items()):
+        if method.needs is not None and getattr(task, method.needs) is None:
+            notes.append(f"{name}: left out, needs {method.needs}")
+            del methods[name]
     for name, method in methods.items():
         try:
             if train or not method.learns:

@@ -237,7 +237,11 @@ def load_agent(run: str | Path, device: str = "auto") -> Agent:
 
 
 def classical(
-    env: str, name: str, data: str | None = None, say: Callable[[str], None] = lambda what: None
+    env: str,
+    name: str,
+    data: str | None = None,
+    say: Callable[[str], None] = lambda what: None,
+    env_kwargs: Mapping[str, Any] | None = None,
 ) -> Agent:
     """A classical method of a task as an agent; one that learns is fitted on the training split.
 
@@ -246,9 +250,10 @@ def classical(
         name: of the method.
         data: what it learns from; None for the embedded set.
         say: called before what may take minutes, with what that is.
+        env_kwargs: arguments of the task.
 
     Raises:
-        ValueError: the task has no such method.
+        ValueError: the task has no such method, or an argument that the method needs is not given.
     """
     entry = entry_of(env)
     methods = {plain(known): (known, row) for known, row in BASELINES.get(entry.id, {}).items()}
@@ -258,10 +263,13 @@ def classical(
             f"agent must be a run's folder or one of {known}, got {name!r}{did_you_mean(plain(name), methods)}"
         )
     known, row = methods[plain(name)]
-    train = make_task(entry.id, data=data, **entry.task.evaluation) if row.learns else None
+    given = {**entry.task.evaluation, **(env_kwargs or {})}
+    if row.needs is not None and given.get(row.needs) is None:
+        raise ValueError(f"env_args must have {row.needs} for {known}")
+    train = make_task(entry.id, data=data, **given) if row.learns else None
     if train is not None:
         say(f"fitting {known} to the training split of {data or 'the embedded set'}")
-    resolved: Mapping[str, Any] = getattr(train, "resolved_arguments", {})
+    resolved: Mapping[str, Any] = {**getattr(train, "resolved_arguments", {}), **(env_kwargs or {})}
     return Agent(entry.id, None, resolved, name=known, method=row.fit(train))
 
 
@@ -271,15 +279,19 @@ def agent_named(
     device: str = "auto",
     data: str | None = None,
     say: Callable[[str], None] = lambda what: None,
+    env_kwargs: Mapping[str, Any] | None = None,
 ) -> Agent:
-    """A trained agent by its folder or name; with an id, a classical method; for ``say`` see ``classical``.
+    """A trained agent by its folder or name; with an id, a classical method; for the rest see ``classical``.
 
     Raises:
         FileNotFoundError: there is no such run.
-        ValueError: there is no such method, or it is one of a task that is not named.
+        ValueError: there is no such method, it is one of a task that is not named, or a trained agent is given
+            arguments of its task.
     """
     if env is not None:
-        return classical(env, name, data, say)
+        return classical(env, name, data, say, env_kwargs)
+    if env_kwargs:
+        raise ValueError("env_args must be left out for a trained agent, which has its own")
     known = [task for task, methods in BASELINES.items() if plain(name) in map(plain, methods)]
     if known and not Path(name).is_dir():
         raise ValueError(f"env must be given for a classical method, {name!r} is one of {', '.join(known)}")

@@ -9,7 +9,9 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from annotated_types import Interval
 
+from visionrl.banks.patches import colored
 from visionrl.banks.pictures import picture_bank
+from visionrl.banks.squares import squeezed
 from visionrl.core import arguments, batch, register
 from visionrl.core.observables import Image, Vector
 from visionrl.core.results import StrokePainting
@@ -81,7 +83,7 @@ class Painting(Edit[State]):
     With color "fitted" a stroke has the colour that takes away most of the squared error, which has a closed form. With a
     ``style`` strokes have one of the 16 colours that are typical of that picture, and the reward also pays for colours
     distributed as there: the squared error is mixed with the sliced Wasserstein distance of the colours of canvas and
-    style, each as a share of its start.
+    style, each as a share of its start. ``visionrl.reward_models.GramDistance`` rewards its forms.
 
     ``info`` has ``l2``: the squared error as a share of that of the black canvas, ``psnr_db``, ``strokes`` and, with a
     style, ``style_distance``. An episode succeeds with an ``l2`` of 0.2 or less. A picture that is black is done. The
@@ -110,6 +112,8 @@ class Painting(Edit[State]):
     """Picture file whose colours are painted with."""
     style_weight: Annotated[float, Interval(ge=0, le=1)] = 0.3
     """Weight of the distance from the style's colours in the reward; with a ``style``."""
+    style_network: str | None = None
+    """File of MobileNetV2's weights for the row "Gatys et al."; None draws them by chance. With a ``style``."""
     crop: bool = True
     """Paint a random square part of the picture in each episode; False paints the whole picture, squeezed."""
     channels: Literal[1, 3] = 3
@@ -128,11 +132,16 @@ class Painting(Edit[State]):
                     raise ValueError(f"{name} must be {wanted!r} for control 'discrete', got {value!r}")
         if self.style is not None and self.color == "chosen":
             raise ValueError("color must be 'fitted' with a style, got 'chosen'")
+        if (network := self.style_network) is not None and self.style is None:
+            raise ValueError(f"style_network must be None without a style, got {network!r}")
+        if network is not None and not Path(network).expanduser().is_file():
+            raise FileNotFoundError(f"style_network must be a file of weights, got {network!r}")
         self.samples = self.load()
         self.items, self.bank = len(self.samples), picture_bank(self.samples, self.channels)
         style = None if self.style is None else read_image(Path(self.style))
         self.colors = Colors(style, self.channels)
         if style is not None:
+            self.style_picture = middle_square(style, self.channels, self.side)
             self.quantiles = DeviceTable(sliced_quantiles(self.colors.pixels, self.side**2))
         self.candidates = candidate_strokes()
         if self.control == "discrete":
@@ -297,3 +306,10 @@ class Painting(Edit[State]):
         ):
             panel.text(text)
         return np.concatenate([panel.pixels for panel in panels], axis=1)
+
+
+def middle_square(picture: np.ndarray, channels: int, side: int) -> np.ndarray:
+    """(channels, side, side) uint8, the largest square in the middle of a picture (C, H, W)."""
+    size = picture.shape[1:]
+    y, x = ((whole - min(size)) // 2 for whole in size)
+    return squeezed(colored(picture, channels)[:, y : y + min(size), x : x + min(size)], side)
