@@ -114,6 +114,7 @@ def test_it_learns_discs_and_is_a_row() -> None:
     config = HeatmapConfig(epochs=60, batch_size=4)
     run = fit_heatmaps(train, val, config, lines.append)
     kwargs = {"data": samples[12:], "train_data": samples[:12], "window": 9}
-    table = compare(ID, methods={"heat maps": run}, rows=["mean shape"], env_kwargs=kwargs)
+    fitted = {**kwargs, "data": samples[:12]}
+    table = compare(ID, methods={"heat maps": run}, rows=["mean shape"], env_kwargs=kwargs, fit_kwargs=fitted)
     errors = {row.name: row.metrics["nme"].value for row in table.rows}
     assert len(lines) == 60 and errors["heat maps"] < 0.5 * errors["mean shape"]

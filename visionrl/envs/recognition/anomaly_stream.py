@@ -40,7 +40,7 @@ class State(Selection):
     "AnomalyStream-v0",
     max_steps=None,
     tags=("recognition", "2d", "discrete", "selection"),
-    presets={"pang2021": {"length": 2000, "score": False}},
+    presets={"pang2021": {"defect_share": 0.5, "length": 2000, "score": False}},
 )
 @arguments
 class AnomalyStream(CellTask[State]):
@@ -67,8 +67,8 @@ class AnomalyStream(CellTask[State]):
     says does not change what it sees, and the forest's part, which does not depend on the action, is left out.
     """
 
-    defect_share: Annotated[float, Interval(ge=0.0, le=1.0)] | None = 0.5
-    """Probability of a cell with a defect; None shows all cells of one image, as in evaluation."""
+    defect_share: Annotated[float, Interval(ge=0.0, le=1.0)] | None = 0.1
+    """Probability of a cell with a defect; None shows all cells of one image, as evaluation does unless it is given."""
     length: Annotated[int, Ge(1)] = 64
     """Number of cells in a stream, where ``defect_share`` is a number."""
     score: bool = True
