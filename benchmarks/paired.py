@@ -85,8 +85,8 @@ def main() -> None:
                 rows[name] = score(
                     evaluate_policy(plan, RandomPolicy(0) if name == "random" else expert_policy)
                 )
-        else:
-            rows[name] = score(run_baseline(plan, BASELINES[config.env][name].fit(train)))
+        elif (row := BASELINES[config.env][name]).needs is None or getattr(plan.task, row.needs) is not None:
+            rows[name] = score(run_baseline(plan, row.fit(train)))
     share, count = [1 / len(agents)] * len(agents), len(plan.chosen.starts)
     print(
         f"{config.env}, {args.split}: {metric}, {count} episodes of {len(set(plan.chosen.groups))} groups\n"

@@ -8,7 +8,7 @@ extractor).
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -132,6 +132,17 @@ class Backbone(nn.Module):
         """The spatial map (B, num_channels, h, w), or (B, num_channels, d, h, w) of a volume."""
         x = self.stages(self.normalize(x))
         return x if x.ndim > 2 else x.reshape(*x.shape, *(1,) * self.dims)
+
+    def forward_stages(self, x: Tensor, names: Collection[str]) -> dict[str, Tensor]:
+        """The maps after some stages, by name in their order; no stage after the last of them is run."""
+        x, found = self.normalize(x), dict[str, Tensor]()
+        for name, stage in self.stages.named_children():
+            if found.keys() >= set(names):
+                break
+            x = stage(x)
+            if name in names:
+                found[name] = x
+        return found
 
     def forward(self, x: Tensor) -> Tensor:
         """Vectors (B, num_features): the map, pooled to the grid, flattened, through the neck."""

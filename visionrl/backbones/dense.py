@@ -37,17 +37,21 @@ class DenseFeatures:
     def __call__(self, image: np.ndarray, block: int) -> np.ndarray:
         """(H / block, W / block, D) float32 of an image (C, H, W) uint8 whose sides are multiples of ``block``."""
         size = image.shape[1] // block, image.shape[2] // block
-        net = _network(self, image.shape[0])
-        maps, x = [], net.normalize(torch.from_numpy(np.ascontiguousarray(image))[None])
+        images, net = torch.from_numpy(np.ascontiguousarray(image))[None], self.network(len(image))
         with torch.inference_mode():
-            for name, stage in net.stages.named_children():
-                x = stage(x)
-                if name in STAGES[self.backbone]:
-                    near = F.avg_pool2d(x, 3, 1, 1)
-                    maps.append(F.interpolate(near, size, mode="bilinear", align_corners=False)[0])
-                if len(maps) == len(STAGES[self.backbone]):
-                    break
-        return torch.cat(maps).permute(1, 2, 0).contiguous().numpy()
+            maps = net.forward_stages(images, STAGES[self.backbone]).values()
+            near = [F.avg_pool2d(one, 3, 1, 1) for one in maps]
+            found = [F.interpolate(one, size, mode="bilinear", align_corners=False)[0] for one in near]
+        return torch.cat(found).permute(1, 2, 0).contiguous().numpy()
+
+    def network(self, channels: int) -> Backbone:
+        """The network, for images of so many channels."""
+        return _network(self, channels)
+
+
+@lru_cache(maxsize=4)
+def _network(features: DenseFeatures, channels: int) -> Backbone:
+    return make_backbone(features.backbone, channels, weights=features.weights, frozen=True).eval()
 
 
 def dense_features(weights: str | Path, backbone: str = "mobilenet_v2") -> DenseFeatures:
@@ -61,11 +65,5 @@ def dense_features(weights: str | Path, backbone: str = "mobilenet_v2") -> Dense
     if not path.is_file():
         raise FileNotFoundError(f"weights must be a file of {backbone}, got {weights}")
     found = DenseFeatures(backbone, str(path), hashlib.sha256(path.read_bytes()).hexdigest()[:16])
-    _network(found, 3)
+    found.network(3)
     return found
-
-
-@lru_cache(maxsize=4)
-def _network(features: DenseFeatures, channels: int) -> Backbone:
-    """The network of some weights for images of so many channels."""
-    return make_backbone(features.backbone, channels, weights=features.weights, frozen=True).eval()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torch.nn import functional as F
 
 from visionrl.backbones._backbone import Backbone
 from visionrl.backbones._registry import make_backbone
+from visionrl.backbones.dense import dense_features
 
 BACKBONE = "mobilenet_v2"
 STYLE = ("conv1", "bottleneck1", "bottleneck2", "bottleneck3")  # strides 2, 2, 4 and 8
@@ -71,7 +71,8 @@ def stylized(
         FileNotFoundError: there is no such file.
         ValueError: the weights are not those of the network.
     """
-    net = _network(None if weights is None else str(weights), len(style))
+    count = len(style)
+    net = _network_by_chance(count) if weights is None else dense_features(weights, BACKBONE).network(count)
     target = torch.from_numpy(np.asarray(style, np.float32))[None] / 255
     content = torch.from_numpy(np.asarray(pictures, np.float32)) / 255
     with torch.no_grad():
@@ -99,22 +100,15 @@ def stylized(
     return 255 * x.detach().numpy()
 
 
-def _maps(net: Backbone, images: Tensor, last: Sequence[str] = (*STYLE, CONTENT)) -> dict[str, Tensor]:
-    """The maps of the stages up to the last that is needed, by name."""
-    found: dict[str, Tensor] = {}
-    x = net.normalize(F.interpolate(images, scale_factor=ZOOM, mode="bilinear", align_corners=False))
-    for name, stage in net.stages.named_children():
-        x = found[name] = stage(x)
-        if set(last) <= set(found):
-            break
-    return found
+def _maps(net: Backbone, images: Tensor) -> dict[str, Tensor]:
+    """The maps of the stages that are compared, by name."""
+    large = F.interpolate(images, scale_factor=ZOOM, mode="bilinear", align_corners=False)
+    return net.forward_stages(large, {*STYLE, CONTENT})
 
 
-@lru_cache(maxsize=4)
-def _network(weights: str | None, channels: int) -> Backbone:
-    """The network with the weights of a file, or with weights drawn by chance."""
-    if weights is not None and not Path(weights).expanduser().is_file():
-        raise FileNotFoundError(f"weights must be a file of {BACKBONE}, got {weights}")
+@lru_cache(maxsize=2)
+def _network_by_chance(channels: int) -> Backbone:
+    """The network with weights drawn by chance, always the same."""
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
-        return make_backbone(BACKBONE, channels, weights=weights, frozen=True).eval()
+        return make_backbone(BACKBONE, channels, frozen=True).eval()

@@ -49,6 +49,11 @@ class Select(Task[SelectionT]):
         place = xp.arange(self.longest, device=state.taken.device)[None, :] == state.step[:, None]
         return xp.where(place, item[:, None], state.taken)
 
+    def shown(self, values: Array, step: Array) -> Array:
+        """(B,) of (B, T) values of a stream, the one of a step (B,); the last one where the stream is over."""
+        xp = xp_of(values)
+        return xp.take_along_axis(values, xp.clip(step, None, self.longest - 1)[:, None], axis=1)[:, 0]
+
     def taken_of(self, taken: Array, count: int) -> Array:
         """(B, count) bool, which of the items 0 to count - 1 are among those taken, (B, T)."""
         xp = xp_of(taken)

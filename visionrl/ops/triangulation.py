@@ -63,7 +63,7 @@ def upright_frame(up: np.ndarray) -> np.ndarray:
 
 
 def project(cameras: Array, points: Array) -> tuple[Array, Array]:
-    """Where cameras (B, V, 3, 4) see points (B, J, 3): (B, V, J, 2) pixels, and the depths (B, V, J)."""
+    """Project points (B, J, 3) into cameras (B, V, 3, 4): places (B, V, J, 2), pixels, and depths (B, V, J)."""
     xp = xp_of(points)
     one = xp.ones_like(points[..., :1])
     seen = xp.matmul(xp.concat([points, one], axis=-1)[:, None, :, :], xp.matrix_transpose(cameras))
@@ -136,7 +136,7 @@ def _least(matrix: Array) -> Array:
 
 
 def information(cameras: Array, points: Array, scale: Array) -> Array:
-    """How well each camera would fix points (B, J, 3): (B, V, J, 3, 3), the inverse covariance of one place.
+    """Compute what each camera would tell of points (B, J, 3): inverse covariances (B, V, J, 3, 3) of one place.
 
     A place known to ``scale`` (B,) pixels along each axis says J^T J, where J is the derivative of the place, in units
     of the scale, by the point, in radii of the scene.

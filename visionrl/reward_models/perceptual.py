@@ -62,31 +62,26 @@ class ScoreOfMaps(ScoreOfImages):
 
     @abstractmethod
     def describe(self, maps: Tensor) -> Tensor:
-        """What is compared of a layer's maps, (B, C', h, w)."""
+        """Turn a layer's maps (B, C', h, w) into what is compared, (B, ...)."""
 
     @abstractmethod
     def distance(self, own: Tensor, wanted: Tensor) -> Tensor:
-        """(B,) of what ``describe`` gives of B images and of the target."""
+        """(B,) distance of the descriptions of B images from that of the target, (1, ...)."""
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        """What is compared of each layer's maps, of images (B, C, H, W) uint8.
+        """Describe the maps of each layer, of images (B, C, H, W) uint8.
 
         Raises:
             ValueError: a layer gives no map, or none of finite numbers.
         """
-        x, found = self.network.normalize(images.to(self.network.mean.device)), []
-        for name, stage in self.network.stages.named_children():
-            x = stage(x)
-            if name in self.layers:
-                if x.ndim != 4 or not bool(x.isfinite().all()):
-                    what = f"of shape {tuple(x.shape)}" if x.ndim != 4 else "with numbers that are not finite"
-                    raise ValueError(
-                        f"layers must give maps (B, C, h, w) of finite numbers, {name} gave one {what}"
-                    )
-                found.append(self.describe(x))
-            if len(found) == len(set(self.layers)):
-                break
-        return found
+        maps = self.network.forward_stages(images.to(self.network.mean.device), self.layers)
+        for name, x in maps.items():
+            if x.ndim != 4 or not bool(x.isfinite().all()):
+                what = f"of shape {tuple(x.shape)}" if x.ndim != 4 else "with numbers that are not finite"
+                raise ValueError(
+                    f"layers must give maps (B, C, h, w) of finite numbers, {name} gave one {what}"
+                )
+        return [self.describe(x) for x in maps.values()]
 
     def score(self, images: Tensor) -> np.ndarray:
         """(B,) float64, at most 0, of images (B, C, H, W) uint8."""

@@ -177,7 +177,7 @@ def _templates() -> tuple[np.ndarray, np.ndarray]:
 
 
 def found_in(films: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where template matching finds the landmarks: (24, 12, 2) pixels, and scores (24, 12), correlations.
+    """Find the landmarks by template matching: places (24, 12, 2), pixels, and scores (24, 12), correlations.
 
     A place whose template would reach out of the picture cannot be found. The score is 0 where the search has no place.
     """

@@ -75,14 +75,7 @@ def _entries(file: Path) -> list[Entry]:
     splits = [split_of(word) for word in _words(found.get("split"), 0)] or [""] * count
     if len(splits) != count:
         raise ValueError(f"{file}: split must be one a capture ({count}), got {len(splits)}")
-    more: dict[str, Any] = {"joint_names": names, "camera_names": views, "links": found.get("links", ())}
-    if "resolution" in found:
-        more["resolution"] = found["resolution"]
-    if "detector_px" in found:
-        error = np.asarray(found["detector_px"]).ravel()
-        if len(error) != 1:
-            raise ValueError(f"{file}: detector_px must be one number, got {len(error)}")
-        more["detector_px"] = float(error[0])
+    more = {"joint_names": names, "camera_names": views, **_common(file, found)}
     entries: list[Entry] = []
     for number in range(count):
         sample = ViewSample(
@@ -95,6 +88,19 @@ def _entries(file: Path) -> list[Entry]:
         name = file.stem if count == 1 else f"{file.stem}/{number}"
         entries.append(Entry(name, subjects[number] or name, partial(_same, sample), splits[number]))
     return entries
+
+
+def _common(file: Path, found: dict[str, Any]) -> dict[str, Any]:
+    """The links, the sizes of the pictures and the detector's error, which all captures of a file share."""
+    common: dict[str, Any] = {"links": found.get("links", ())}
+    if "resolution" in found:
+        common["resolution"] = found["resolution"]
+    if "detector_px" in found:
+        error = np.asarray(found["detector_px"]).ravel()
+        if len(error) != 1:
+            raise ValueError(f"{file}: detector_px must be one number, got {len(error)}")
+        common["detector_px"] = float(error[0])
+    return common
 
 
 def _same(sample: ViewSample) -> ViewSample:

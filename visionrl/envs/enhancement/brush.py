@@ -108,7 +108,7 @@ def reduced(pictures: Array, factor: int) -> Array:
 
 
 class Brush(Protocol):
-    """How actions become strokes.
+    """A brush turns actions into strokes.
 
     Attributes:
         space: of actions.

@@ -96,7 +96,7 @@ class AnomalyDetection(CellTask[State]):
         self.defective, self.best = map(DeviceTable, defective_cells(self.bank))
         self.answers = range(cells, cells + 2)
         self.action_space = spaces.Discrete(cells + 2)
-        self.dataset_metrics = [AnomalyMetrics(self)]
+        self.dataset_metrics = [AnomalyMetrics(self.bank, self.looked, self.score)]
         self.beside = DeviceTable(adjacency(self.grid))
         if self.shows == "candidates":
             self.show(candidates=Vector((cells + 2, CELL_FEATURES), -2, 2), context=Vector(4, -1, 1))

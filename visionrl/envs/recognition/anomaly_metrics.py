@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
-from visionrl.banks.anomalies import HIGHEST, LOWEST
+from visionrl.banks.anomalies import HIGHEST, LOWEST, AnomalyBank
 from visionrl.banks.anomaly_features import BLOCK
 from visionrl.metrics.ranking import auroc, average_precision, counted_auroc
-
-if TYPE_CHECKING:
-    from visionrl.envs.recognition.anomaly import AnomalyDetection, State
 
 BINS = 256  # of the scores of pixels, whose area under the curve is counted
 
 
 @dataclass(frozen=True)
 class AnomalyMetrics:
-    """Ranking of the images, and of their pixels, over a split; see the task."""
+    """Ranking of the images, and of their pixels, over a split.
 
-    task: AnomalyDetection
+    Attributes:
+        bank: the images.
+        looked: the cells taken of each episode, (B, T) -> (B, N) bool, those seen.
+        score: last states -> (B,), the images' anomaly scores.
+    """
+
+    bank: AnomalyBank
+    looked: Callable[[Any], Any]
+    score: Callable[[Any], Any]
 
     @property
     def kinds(self) -> list[str]:
         """Kinds of defects, by name; their numbers in a record begin at 1."""
-        return sorted(set(self.task.bank.kinds) - {"good"})
+        return sorted(set(self.bank.kinds) - {"good"})
 
-    def record(self, ends: State) -> dict[str, np.ndarray]:
+    def record(self, ends: Any) -> dict[str, np.ndarray]:
         """Score and kind of each image, and how many good and defective pixels have each score (N, BINS + 1)."""
-        bank, image = self.task.bank, np.asarray(ends.image)
-        seen = self.task.looked(np.asarray(ends.taken))
+        bank, image = self.bank, np.asarray(ends.image)
+        seen = self.looked(np.asarray(ends.taken))
         place = (bank.blocks.array[image] - LOWEST) * (BINS - 1) / (HIGHEST - LOWEST)
         place = np.where(seen[:, :, None], np.rint(place).astype(np.int64) + 1, 0).reshape(len(image), -1)
         share = bank.share[image].reshape(len(image), -1) * BLOCK**2
@@ -43,7 +48,7 @@ class AnomalyMetrics:
         ]
         number = {kind: k for k, kind in enumerate(self.kinds, 1)}
         return {
-            "anomaly_score": np.asarray(self.task.score(ends), float),
+            "anomaly_score": np.asarray(self.score(ends), float),
             "anomaly_kind": np.array([number.get(bank.kinds[k], 0) for k in image]),
             "anomaly_pixels": counts[0],
             "good_pixels": counts[1],

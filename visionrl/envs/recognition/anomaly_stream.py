@@ -122,18 +122,13 @@ class AnomalyStream(CellTask[State]):
         )
 
     # -- middle: B episodes, array API -----------------------------------------------------------------------------
-    def now(self, values: Array, step: Array) -> Array:
-        """(B,) of (B, T) values, that of the cell of a step (B,); of the last one where the stream is over."""
-        xp = xp_of(values)
-        return xp.take_along_axis(values, xp.clip(step, None, self.longest - 1)[:, None], axis=1)[:, 0]
-
     def step(self, state: State, action: Array) -> State:
         xp = xp_of(state.taken)
         more = xp.astype(~self.terminated(state), xp.int64)
         return replace(state, taken=self.take(state, xp.astype(action, xp.int64)), step=state.step + more)
 
     def observe(self, state: State) -> dict[str, Array]:
-        cell = self.now(state.stream, state.step)
+        cell = self.shown(state.stream, state.step)
         xp, score = xp_of(cell), self.scores.rows(cell) / HIGHEST
         values = {"score": xp.clip(score, -1.0, 1.0)} if self.score else {}
         return self.seen(window=self.bank.cells.rows(cell), **values)
@@ -172,12 +167,12 @@ class AnomalyStream(CellTask[State]):
 
     def expert(self, state: State) -> Array:
         """(B,) int64: the truth, "normal" where it is unknown."""
-        truth = self.now(state.truth, state.step)
+        truth = self.shown(state.truth, state.step)
         return xp_of(truth).maximum(truth, 0 * truth)
 
     def action_gains(self, state: State) -> Array:
         """(B, 2) float64, what each answer earns at once."""
-        xp, truth = xp_of(state.taken), self.now(state.truth, state.step)
+        xp, truth = xp_of(state.taken), self.shown(state.truth, state.step)
         defect, normal = (xp.astype(truth == kind, xp.float64) for kind in (1, 0))
         return xp.stack([-self.miss_cost * defect, defect - self.alarm_cost * normal], axis=1)
 

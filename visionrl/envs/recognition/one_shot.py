@@ -198,11 +198,6 @@ class ActiveOneShot(Select[State]):
         label = xp.where(action == self.ways, now, xp.full_like(now, -1))
         return replace(state, taken=self.take(state, action), step=state.step + more, label=label)
 
-    def shown(self, values: Array, step: Array) -> Array:
-        """(B,) of (B, T) values, that of the image of a step (B,); of the last one where the stream is over."""
-        xp = xp_of(values)
-        return xp.take_along_axis(values, xp.clip(step, None, self.longest - 1)[:, None], axis=1)[:, 0]
-
     def observe(self, state: State) -> dict[str, Array]:
         xp = xp_of(state.taken)
         return self.seen(
